@@ -1,0 +1,22 @@
+//! pyspy: a sampling profiler for CPython that reads another process from outside.
+//!
+//! The layers, and the one direction in which imports run (each may use what stands to its right or below):
+//!
+//! ```text
+//! cli ◀─ command ─▶ output ─▶ profile
+//!           └─────▶ sampler ─▶ python ─▶ binary
+//!                      └─────▶ process ─▶ memory
+//! ```
+//!
+//! Invariants: `python` makes no system call. Nothing below `command` prints. A failed read loses a frame or a thread, never the
+//! run. Every loop over target memory has a cap. The target is resumed on every path. Nothing is ever written to the target.
+
+pub mod binary;
+pub mod cli;
+pub mod command;
+pub mod memory;
+pub mod output;
+pub mod process;
+pub mod profile;
+pub mod python;
+pub mod sampler;

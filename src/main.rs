@@ -1,0 +1,2 @@
+//! The `pyspy` program.
+fn main() {}

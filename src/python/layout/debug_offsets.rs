@@ -1,0 +1,1 @@
+//! 3.13 and later: offsets from the target itself.
