@@ -7,7 +7,7 @@ mod image;
 mod snapshot;
 
 pub use image::Image;
-pub use snapshot::{Snapshot, SnapshotStatistics};
+pub use snapshot::{COMMON, Snapshot, SnapshotStatistics, Unit, Verdict};
 
 use thiserror::Error;
 

@@ -1,7 +1,601 @@
-//! To be filled.
-/// The prefetching snapshot.
+//! One sample's bytes in one system call: a cache over a [`Memory`] that learns what a sample reads.
+//!
+//! The walker reads as if memory were local. What it touches is remembered in lines of 64 bytes; neighbouring lines become
+//! spans, and [`Snapshot::begin`] fetches all the spans of the next sample in one vectored read. A read that no span covers goes to
+//! the target at once (a *miss*), a page or more, and is learned.
+//!
+//! # Proof
+//! A target that runs changes while it is read. Bytes are grouped in *units* (one per thread): a unit's walk is *proven* when every
+//! value that it depended on was seen twice, equal, with some moment between the two views of all of them. The two
+//! views are, whichever there are:
+//! - two copies in the same vectored read, for units that moved lately;
+//! - the previous sample's copy, for units at rest whose previous sample was proven;
+//! - a second look at the very values ([`Snapshot::verify`]), for the rest.
+//!
+//! A value that changed and changed back between two views is not noticed; for stacks this gives a stack that existed just before or after.
+//!
+//! Not its job: deciding what to do about a unit that moved, and anything about CPython.
+
+use std::collections::HashMap;
+
+use super::{Memory, ReadError, Request};
+
+mod layout;
+
+use layout::Span;
+
+/// Whose bytes a value is part of: any number that the caller keeps for one thing that changes as a whole, such as a thread.
+pub type Unit = u64;
+
+/// The unit of what belongs to no thread.
+pub const COMMON: Unit = 0;
+
+/// Bytes in a line, the grain of learning; divides a page, so that a line never reaches into an unmapped page.
+const LINE: u64 = 64;
+/// The least page size of the systems that we run on: a whole page can be read if any byte of it can.
+const PAGE: u64 = 4096;
+/// Samples for which a unit that moved is read twice in the same call.
+const RESTLESS: u32 = 64;
+/// How far a run of misses in neighbouring pages widens the read, in bytes.
+const WIDEST_MISS: u64 = 64 * 1024;
+
+/// What [`Snapshot::finish_unit`] and [`Snapshot::verify`] say of a walk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Everything that the walk depended on held at one moment.
+    Proven,
+    /// Nothing contradicts the walk, but something was seen only once: [`Snapshot::verify`] can settle it.
+    Open,
+    /// A value changed while it was being read.
+    Moved,
+}
+
+/// What the snapshot did so far: counts since it was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SnapshotStatistics {
+    /// Samples begun.
+    pub samples: u64,
+    /// Values that no prefetched span covered.
+    pub misses: u64,
+    /// Reads of [`Snapshot::verify`].
+    pub verifications: u64,
+    /// Bytes prefetched, both copies.
+    pub prefetched_bytes: u64,
+}
+
+/// A prefetching, self-proving view of `memory`. See the module's text.
 #[derive(Debug)]
-pub struct Snapshot;
-/// Its counts.
-#[derive(Debug)]
-pub struct SnapshotStatistics;
+pub struct Snapshot<M> {
+    memory: M,
+    /// Sorted by address, disjoint.
+    spans: Vec<Span>,
+    /// Indices of `spans` in the order of their bytes in the buffers, which is the order of the read.
+    order: Vec<u32>,
+    /// For each line of the buffers, the sample that touched it last.
+    stamps: Vec<u32>,
+    now: Vec<u8>,
+    again: Vec<u8>,
+    before: Vec<u8>,
+    sample: u32,
+    laid_out_at: u32,
+    cursor: usize,
+    misses: Misses,
+    units: HashMap<Unit, UnitState>,
+    current: Walk,
+    dependencies: Vec<Dependency>,
+    /// Everything is held still: no second look is needed.
+    frozen: bool,
+    ride: Ride,
+    requests: Vec<Request<'static>>,
+    /// A span could not be read in this sample: it is to go, for it costs a call each time.
+    gap: bool,
+    statistics: SnapshotStatistics,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct UnitState {
+    /// The last sample in which a value of it was seen to have changed.
+    moved_at: u32,
+    /// The last sample in which its walk was proven.
+    proven_at: u32,
+    /// Its dependencies of this sample, a range of `dependencies`.
+    first: usize,
+    last: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Walk {
+    unit: Unit,
+    /// All values so far were equal in both copies of this sample.
+    same_again: bool,
+    /// All values so far were equal to the previous sample's.
+    same_before: bool,
+    /// A value differs between two copies of this sample.
+    torn: bool,
+    first: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Dependency {
+    address: u64,
+    length: u32,
+}
+
+/// Bytes that were fetched in this sample because no span covered them.
+#[derive(Debug, Default)]
+struct Misses {
+    bytes: Vec<u8>,
+    /// (first address, end, offset in `bytes`), sorted by address.
+    pieces: Vec<(u64, u64, usize)>,
+    /// Lines to learn.
+    touched: Vec<(u64, Unit)>,
+}
+
+/// Ranges that the caller wants to have fetched along with the next sample.
+#[derive(Debug, Default)]
+struct Ride {
+    ranges: Vec<(u64, u32)>,
+    bytes: Vec<u8>,
+    complete: Vec<bool>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    Learned { span: usize, offset: usize },
+    Missed(usize),
+}
+
+impl<M: Memory> Snapshot<M> {
+    /// A snapshot that has learned nothing yet.
+    pub fn new(memory: M) -> Self {
+        Self {
+            memory,
+            spans: Vec::new(),
+            order: Vec::new(),
+            stamps: Vec::new(),
+            now: Vec::new(),
+            again: Vec::new(),
+            before: Vec::new(),
+            // So that "never" can be written as 0 and is long ago.
+            sample: 1000,
+            laid_out_at: 0,
+            cursor: 0,
+            misses: Misses::default(),
+            units: HashMap::new(),
+            current: Walk { unit: COMMON, same_again: true, same_before: true, torn: false, first: 0 },
+            dependencies: Vec::new(),
+            frozen: false,
+            ride: Ride::default(),
+            requests: Vec::new(),
+            gap: false,
+            statistics: SnapshotStatistics::default(),
+        }
+    }
+
+    /// The memory below, for reads that are no part of a sample's proof.
+    pub fn memory(&self) -> &M {
+        &self.memory
+    }
+
+    /// Counts since the beginning.
+    pub fn statistics(&self) -> SnapshotStatistics {
+        self.statistics
+    }
+
+    /// Asks for a range to be fetched, once, by the next [`Snapshot::begin`], after everything else. Returns its number for [`Snapshot::ridden`].
+    pub fn ride_along(&mut self, address: u64, length: u32) -> usize {
+        self.ride.ranges.push((address, length));
+        self.ride.ranges.len() - 1
+    }
+
+    /// The bytes that [`Snapshot::ride_along`] asked for, if they could be read.
+    pub fn ridden(&self, number: usize) -> Option<&[u8]> {
+        if !self.ride.complete.get(number).copied()? {
+            return None;
+        }
+        let start: usize = self.ride.ranges[..number].iter().map(|(_, length)| *length as usize).sum();
+        self.ride.bytes.get(start..start + self.ride.ranges[number].1 as usize)
+    }
+
+    /// Forgets the ranges that rode along, so that new ones can be asked for.
+    pub fn clear_ride(&mut self) {
+        self.ride.ranges.clear();
+        self.ride.complete.clear();
+    }
+
+    /// Begins a sample: fetches what the last samples touched. With `frozen`, the caller promises that nothing in the target changes until the next
+    /// `begin`, and each value is fetched once.
+    pub fn begin(&mut self, frozen: bool) {
+        self.statistics.samples += 1;
+        self.sample += 1;
+        self.frozen = frozen;
+        self.dependencies.clear();
+        if !self.misses.touched.is_empty() || self.gap || self.sample - self.laid_out_at >= layout::LIFETIME / 2 {
+            self.lay_out();
+        }
+        self.misses.bytes.clear();
+        self.misses.pieces.clear();
+        std::mem::swap(&mut self.now, &mut self.before);
+        for span in &mut self.spans {
+            span.has_before = span.filled;
+            span.twice = !frozen && (!span.has_before || is_restless(&self.units, span.unit, self.sample));
+        }
+        self.fetch();
+    }
+
+    /// Whether nothing in the target changes during this sample.
+    pub fn is_frozen(&self) -> bool {
+        self.frozen
+    }
+
+    /// While `unit` alone is held still: fetches its spans anew and walks of it need no second look until [`Snapshot::thaw`].
+    pub fn begin_frozen_unit(&mut self, unit: Unit) {
+        self.frozen = true;
+        // A page that an earlier miss brought is older than the stop.
+        self.misses.bytes.clear();
+        self.misses.pieces.clear();
+        let mut requests = recycle(std::mem::take(&mut self.requests));
+        let mut rest = self.now.as_mut_slice();
+        for &index in &self.order {
+            let span = &self.spans[index as usize];
+            let (bytes, tail) = rest.split_at_mut(span.length());
+            rest = tail;
+            if span.unit == unit {
+                requests.push(Request::new(span.start, bytes));
+            }
+        }
+        self.statistics.prefetched_bytes += requests.iter().map(|request| request.buffer.len() as u64).sum::<u64>();
+        self.memory.read_many(&mut requests);
+        let mut done = requests.iter().map(|request| request.complete);
+        for &index in &self.order {
+            let span = &mut self.spans[index as usize];
+            if span.unit == unit {
+                span.filled = done.next().unwrap_or(false);
+                span.twice = false;
+            }
+        }
+        self.requests = recycle(requests);
+    }
+
+    /// Ends [`Snapshot::begin_frozen_unit`].
+    pub fn thaw(&mut self) {
+        self.frozen = false;
+    }
+
+    /// Begins the walk of one unit; what is read until [`Snapshot::finish_unit`] is part of it.
+    pub fn start_unit(&mut self, unit: Unit) {
+        self.current = Walk { unit, same_again: true, same_before: true, torn: false, first: self.dependencies.len() };
+    }
+
+    /// Ends the walk of the unit and judges it.
+    pub fn finish_unit(&mut self) -> Verdict {
+        let walk = self.current;
+        let state =
+            self.units.entry(walk.unit).or_insert(UnitState { moved_at: self.sample, proven_at: 0, first: 0, last: 0 });
+        state.first = walk.first;
+        state.last = self.dependencies.len();
+        let proven_before = state.proven_at + 1 == self.sample;
+        if !walk.same_before && proven_before {
+            state.moved_at = self.sample;
+        }
+        let verdict = if self.frozen || walk.same_again || (walk.same_before && proven_before) {
+            Verdict::Proven
+        } else if walk.torn {
+            Verdict::Moved
+        } else {
+            Verdict::Open
+        };
+        match verdict {
+            Verdict::Proven => state.proven_at = self.sample,
+            Verdict::Moved => state.moved_at = self.sample,
+            Verdict::Open => {}
+        }
+        verdict
+    }
+
+    /// Looks again, in one vectored read, at everything that the walks of `units` in this sample depended on and at `evidence` (ranges with the
+    /// bytes that they held). Returns a verdict a unit and, for each piece of evidence, whether it
+    /// still holds.
+    pub fn verify(&mut self, units: &[Unit], evidence: &[(u64, &[u8])]) -> (Vec<Verdict>, Vec<bool>) {
+        self.statistics.verifications += 1;
+        let mut ranges: Vec<(u64, u64)> = units
+            .iter()
+            .filter_map(|unit| self.units.get(unit))
+            .flat_map(|state| &self.dependencies[state.first..state.last])
+            .map(|dependency| (dependency.address, dependency.address + u64::from(dependency.length)))
+            .collect();
+        ranges.extend(evidence.iter().map(|(address, bytes)| (*address, address + bytes.len() as u64)));
+        let pieces = layout::coalesce_ranges(ranges);
+        let mut bytes = vec![0; pieces.last().map_or(0, |piece| piece.offset + piece.length())];
+        let mut rest = bytes.as_mut_slice();
+        let mut requests = recycle(std::mem::take(&mut self.requests));
+        for piece in &pieces {
+            let (buffer, tail) = rest.split_at_mut(piece.length());
+            rest = tail;
+            requests.push(Request::new(piece.start, buffer));
+        }
+        self.memory.read_many(&mut requests);
+        let complete: Vec<bool> = requests.iter().map(|request| request.complete).collect();
+        self.requests = recycle(requests);
+        let look = |address: u64, length: usize| {
+            let index = pieces.partition_point(|piece| piece.start <= address).checked_sub(1)?;
+            let offset = pieces[index].offset + usize::try_from(address - pieces[index].start).ok()?;
+            complete[index].then(|| bytes.get(offset..offset + length)).flatten()
+        };
+        let mut verdicts = Vec::with_capacity(units.len());
+        for unit in units {
+            let Some(state) = self.units.get(unit).copied() else {
+                verdicts.push(Verdict::Moved);
+                continue;
+            };
+            let holds = self.dependencies[state.first..state.last].iter().all(|dependency| {
+                let length = dependency.length as usize;
+                let old = find(&self.spans, &self.misses, dependency.address, length, self.cursor)
+                    .map(|place| slice(&self.now, &self.misses, place, length));
+                old.is_some() && old == look(dependency.address, length)
+            });
+            let sample = self.sample;
+            if let Some(state) = self.units.get_mut(unit) {
+                if holds {
+                    state.proven_at = sample;
+                } else {
+                    state.moved_at = sample;
+                }
+            }
+            verdicts.push(if holds { Verdict::Proven } else { Verdict::Moved });
+        }
+        let held = evidence.iter().map(|(address, old)| look(*address, old.len()) == Some(*old)).collect();
+        (verdicts, held)
+    }
+
+    /// An 8-byte word that the walk depends on.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn word(&mut self, address: u64) -> Result<u64, ReadError> {
+        let place = self.place(address, 8)?;
+        self.depend(place, address, 8);
+        Ok(self.word_at(place))
+    }
+
+    /// An 8-byte word that may change without harm to the walk, such as the instruction pointer of the newest frame.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn volatile_word(&mut self, address: u64) -> Result<u64, ReadError> {
+        let place = self.place(address, 8)?;
+        Ok(self.word_at(place))
+    }
+
+    /// A 4-byte word that the walk depends on.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn half(&mut self, address: u64) -> Result<u32, ReadError> {
+        let place = self.place(address, 4)?;
+        self.depend(place, address, 4);
+        Ok(self.half_at(place))
+    }
+
+    /// A 4-byte word that may change without harm to the walk.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn volatile_half(&mut self, address: u64) -> Result<u32, ReadError> {
+        let place = self.place(address, 4)?;
+        Ok(self.half_at(place))
+    }
+
+    /// A byte that may change without harm to the walk.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn volatile_byte(&mut self, address: u64) -> Result<u8, ReadError> {
+        let place = self.place(address, 1)?;
+        Ok(slice(&self.now, &self.misses, place, 1)[0])
+    }
+
+    fn word_at(&self, place: Place) -> u64 {
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(slice(&self.now, &self.misses, place, 8));
+        u64::from_ne_bytes(bytes)
+    }
+
+    fn half_at(&self, place: Place) -> u32 {
+        let mut bytes = [0; 4];
+        bytes.copy_from_slice(slice(&self.now, &self.misses, place, 4));
+        u32::from_ne_bytes(bytes)
+    }
+
+    fn depend(&mut self, place: Place, address: u64, length: u32) {
+        if self.frozen {
+            return;
+        }
+        match place {
+            Place::Learned { span, offset } => {
+                let span = &self.spans[span];
+                let range = offset..offset + length as usize;
+                let now = &self.now[range.clone()];
+                if !span.twice {
+                    self.current.same_again = false;
+                } else if now != &self.again[range.clone()] {
+                    self.current.same_again = false;
+                    self.current.torn = true;
+                }
+                self.current.same_before &= span.has_before && now == &self.before[range];
+            }
+            Place::Missed(_) => {
+                self.current.same_again = false;
+                self.current.same_before = false;
+            }
+        }
+        self.dependencies.push(Dependency { address, length });
+    }
+
+    /// Finds the bytes, fetching them when no span covers them, and marks their lines as used.
+    fn place(&mut self, address: u64, length: usize) -> Result<Place, ReadError> {
+        let place = match find(&self.spans, &self.misses, address, length, self.cursor) {
+            Some(place) => place,
+            None => Place::Missed(self.miss(address, length)?),
+        };
+        match place {
+            Place::Learned { span, offset } => {
+                self.cursor = span;
+                // Spans and their offsets are whole lines, so a value is in one line or two.
+                self.stamps[offset / LINE as usize] = self.sample;
+                self.stamps[(offset + length - 1) / LINE as usize] = self.sample;
+            }
+            Place::Missed(_) => {
+                let unit = self.current.unit;
+                let (first, last) = (address & !(LINE - 1), (address + length as u64 - 1) & !(LINE - 1));
+                for line in [first, last] {
+                    if self.misses.touched.last() != Some(&(line, unit)) {
+                        self.misses.touched.push((line, unit));
+                    }
+                }
+            }
+        }
+        Ok(place)
+    }
+
+    /// Fetches the page or pages around a value; the further a run of misses goes on through neighbouring pages, the more at a time.
+    fn miss(&mut self, address: u64, length: usize) -> Result<usize, ReadError> {
+        self.statistics.misses += 1;
+        let Some(end) = address.checked_add(length as u64).filter(|end| *end < u64::MAX - WIDEST_MISS) else {
+            return Err(ReadError::implausible(address));
+        };
+        let (mut low, mut high) = (address & !(PAGE - 1), (end + PAGE - 1) & !(PAGE - 1));
+        let neighbour = self.misses.pieces.iter().find(|(start, stop, _)| *start == high || *stop == low).copied();
+        let narrow = (low, high);
+        if let Some((start, stop, _)) = neighbour {
+            let width = (2 * (stop - start)).min(WIDEST_MISS);
+            if start == high {
+                low = high.saturating_sub(width).max(PAGE).min(low);
+            } else {
+                high = high.max(low + width);
+            }
+        }
+        let tries = [(low, high), narrow, (address, end)];
+        let mut failure = ReadError::implausible(address);
+        for (index, (low, high)) in tries.into_iter().enumerate() {
+            if index > 0 && tries[index - 1] == (low, high) {
+                continue;
+            }
+            let offset = self.misses.bytes.len();
+            self.misses.bytes.resize(offset + usize::try_from(high - low).unwrap_or(0), 0);
+            match self.memory.read(low, &mut self.misses.bytes[offset..]) {
+                Ok(()) => {
+                    let position = self.misses.pieces.partition_point(|(start, _, _)| *start < low);
+                    self.misses.pieces.insert(position, (low, high, offset));
+                    return Ok(offset + usize::try_from(address - low).unwrap_or(0));
+                }
+                Err(error) => {
+                    self.misses.bytes.truncate(offset);
+                    failure = error;
+                }
+            }
+        }
+        Err(ReadError::new(address, length, failure.failure))
+    }
+
+    /// The one vectored read: units at rest and common values once, then each restless unit twice in a row, then what rides along.
+    fn fetch(&mut self) {
+        self.again.resize(self.now.len(), 0);
+        let ride_length: usize = self.ride.ranges.iter().map(|(_, length)| *length as usize).sum();
+        self.ride.bytes.resize(ride_length, 0);
+        let mut requests = recycle(std::mem::take(&mut self.requests));
+        let (mut now, mut again) = (self.now.as_mut_slice(), self.again.as_mut_slice());
+        let mut index = 0;
+        while index < self.order.len() {
+            let unit = self.spans[self.order[index] as usize].unit;
+            let group = self.order[index..].iter().take_while(|span| self.spans[**span as usize].unit == unit).count();
+            let group = &self.order[index..index + group];
+            for &span in group {
+                let span = &self.spans[span as usize];
+                let (bytes, tail) = now.split_at_mut(span.length());
+                now = tail;
+                requests.push(Request::new(span.start, bytes));
+            }
+            for &span in group {
+                let span = &self.spans[span as usize];
+                let (bytes, tail) = again.split_at_mut(span.length());
+                again = tail;
+                if span.twice {
+                    requests.push(Request::new(span.start, bytes));
+                }
+            }
+            index += group.len();
+        }
+        let mut rest = self.ride.bytes.as_mut_slice();
+        for (address, length) in &self.ride.ranges {
+            let (bytes, tail) = rest.split_at_mut(*length as usize);
+            rest = tail;
+            requests.push(Request::new(*address, bytes));
+        }
+        if !requests.is_empty() {
+            self.statistics.prefetched_bytes += requests.iter().map(|request| request.buffer.len() as u64).sum::<u64>();
+            self.memory.read_many(&mut requests);
+        }
+        let mut done = requests.iter().map(|request| request.complete);
+        let mut index = 0;
+        while index < self.order.len() {
+            let unit = self.spans[self.order[index] as usize].unit;
+            let end =
+                index + self.order[index..].iter().take_while(|span| self.spans[**span as usize].unit == unit).count();
+            for &span in &self.order[index..end] {
+                self.spans[span as usize].filled = done.next().unwrap_or(false);
+            }
+            for &span in &self.order[index..end] {
+                let span = &mut self.spans[span as usize];
+                if span.twice {
+                    span.twice = done.next().unwrap_or(false);
+                }
+            }
+            index = end;
+        }
+        self.ride.complete.clear();
+        self.ride.complete.extend(done);
+        self.gap = self.spans.iter().any(|span| !span.filled);
+        self.requests = recycle(requests);
+    }
+}
+
+fn is_restless(units: &HashMap<Unit, UnitState>, unit: Unit, sample: u32) -> bool {
+    unit != COMMON && units.get(&unit).is_none_or(|state| sample - state.moved_at < RESTLESS)
+}
+
+fn find(spans: &[Span], misses: &Misses, address: u64, length: usize, cursor: usize) -> Option<Place> {
+    let end = address.checked_add(length as u64)?;
+    let inside = |span: &Span| span.start <= address && end <= span.end;
+    let index = match spans.get(cursor) {
+        Some(span) if inside(span) => cursor,
+        _ => spans.partition_point(|span| span.start <= address).wrapping_sub(1),
+    };
+    if let Some(span) = spans.get(index)
+        && inside(span)
+        && span.filled
+    {
+        let offset = span.offset + usize::try_from(address - span.start).ok()?;
+        return Some(Place::Learned { span: index, offset });
+    }
+    // Pieces may overlap where a wide miss met an older one; the nearest below is the one that can hold the value.
+    let index = misses.pieces.partition_point(|(start, _, _)| *start <= address).checked_sub(1)?;
+    let (start, stop, offset) = misses.pieces[index];
+    (end <= stop).then(|| Place::Missed(offset + usize::try_from(address - start).unwrap_or(0)))
+}
+
+fn slice<'bytes>(now: &'bytes [u8], misses: &'bytes Misses, place: Place, length: usize) -> &'bytes [u8] {
+    match place {
+        Place::Learned { offset, .. } => &now[offset..offset + length],
+        Place::Missed(offset) => &misses.bytes[offset..offset + length],
+    }
+}
+
+/// The same allocation, empty, for requests of another lifetime.
+fn recycle<'old, 'new>(mut requests: Vec<Request<'old>>) -> Vec<Request<'new>> {
+    requests.clear();
+    requests.into_iter().map(|_| unreachable!("the requests were cleared")).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,156 @@
+//! What a snapshot prefetches and in which order: lines grow into spans, and are forgotten when no sample touches them.
+
+use super::{COMMON, LINE, Memory, PAGE, Snapshot, Unit, is_restless};
+
+/// Samples for which an untouched line stays in the prefetch.
+pub(super) const LIFETIME: u32 = 256;
+/// Two lines are fetched as one range when they are at most this many bytes apart: a further range costs as much as copying some kilobytes.
+const JOIN: u64 = 1024;
+/// The most that is prefetched; beyond it only what the last sample touched is kept.
+const MOST: u64 = 32 * 1024 * 1024;
+
+/// A range of the target that is prefetched as one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Span {
+    /// First address, a multiple of the line size.
+    pub(super) start: u64,
+    /// End, a multiple of the line size.
+    pub(super) end: u64,
+    /// Whose values these are.
+    pub(super) unit: Unit,
+    /// Where its bytes are in the buffers, a multiple of the line size.
+    pub(super) offset: usize,
+    /// Its bytes could be read in this sample.
+    pub(super) filled: bool,
+    /// The previous sample's bytes are there to compare with.
+    pub(super) has_before: bool,
+    /// It is fetched a second time in the same call.
+    pub(super) twice: bool,
+}
+
+impl Span {
+    /// Bytes.
+    pub(super) fn length(&self) -> usize {
+        usize::try_from(self.end - self.start).unwrap_or(0)
+    }
+}
+
+/// A range with the place of its bytes in one buffer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Piece {
+    pub(super) start: u64,
+    pub(super) end: u64,
+    pub(super) offset: usize,
+}
+
+impl Piece {
+    pub(super) fn length(&self) -> usize {
+        usize::try_from(self.end - self.start).unwrap_or(0)
+    }
+}
+
+/// Ranges in order, those that lie close together joined, each with an offset in one buffer.
+pub(super) fn coalesce_ranges(mut ranges: Vec<(u64, u64)>) -> Vec<Piece> {
+    ranges.sort_unstable();
+    let mut pieces: Vec<Piece> = Vec::new();
+    for (start, end) in ranges {
+        if let Some(last) = pieces.last_mut()
+            && can_join(last.end, start)
+        {
+            last.end = last.end.max(end);
+            continue;
+        }
+        let offset = pieces.last().map_or(0, |last| last.offset + last.length());
+        pieces.push(Piece { start, end, offset });
+    }
+    pieces
+}
+
+/// Whether what lies between `end` and `start` may be read too: little, and on no page but those of the two.
+fn can_join(end: u64, start: u64) -> bool {
+    start <= end || (start - end <= JOIN && start / PAGE - (end - 1) / PAGE <= 1)
+}
+
+impl<M: Memory> Snapshot<M> {
+    /// Makes the spans anew from the lines that were touched lately; the bytes of lines that stay are kept as the previous sample's.
+    pub(super) fn lay_out(&mut self) {
+        let mut lines: Vec<(u64, u32, Unit)> = Vec::with_capacity(self.stamps.len() + self.misses.touched.len());
+        for span in self.spans.iter().filter(|span| span.filled) {
+            let first = span.offset / LINE as usize;
+            for (index, stamp) in self.stamps[first..first + span.length() / LINE as usize].iter().enumerate() {
+                if self.sample - stamp < LIFETIME {
+                    lines.push((span.start + index as u64 * LINE, *stamp, span.unit));
+                }
+            }
+        }
+        lines.extend(self.misses.touched.drain(..).map(|(line, unit)| (line, self.sample, unit)));
+        lines.sort_unstable_by_key(|(line, stamp, _)| (*line, u32::MAX - stamp));
+        lines.dedup_by_key(|(line, _, _)| *line);
+        if lines.len() as u64 * LINE > MOST {
+            let newest = lines.iter().map(|(_, stamp, _)| *stamp).max().unwrap_or(0);
+            lines.retain(|(_, stamp, _)| *stamp == newest);
+            lines.truncate((MOST / LINE) as usize);
+        }
+        let mut spans: Vec<Span> = Vec::new();
+        for (line, _, unit) in &lines {
+            match spans.last_mut() {
+                Some(span) if span.unit == *unit && can_join(span.end, *line) => span.end = line + LINE,
+                _ => spans.push(Span {
+                    start: *line,
+                    end: line + LINE,
+                    unit: *unit,
+                    offset: 0,
+                    filled: false,
+                    has_before: false,
+                    twice: false,
+                }),
+            }
+        }
+        let mut order: Vec<u32> = (0..spans.len() as u32).collect();
+        let (units, sample) = (&self.units, self.sample);
+        order.sort_by_key(|index| {
+            let span = &spans[*index as usize];
+            (span.unit != COMMON, is_restless(units, span.unit, sample), span.unit, span.start)
+        });
+        let mut offset = 0;
+        for index in &order {
+            let span = &mut spans[*index as usize];
+            span.offset = offset;
+            offset += span.length();
+        }
+        // Lines between touched ones get the stamp of long ago and stay only as long as both their neighbours do.
+        let mut stamps = vec![0; offset / LINE as usize];
+        let mut bytes = vec![0; offset];
+        let mut cursor = 0;
+        for (line, stamp, _) in &lines {
+            while spans[cursor].end <= *line {
+                cursor += 1;
+            }
+            let place = spans[cursor].offset + usize::try_from(line - spans[cursor].start).unwrap_or(0);
+            stamps[place / LINE as usize] = *stamp;
+        }
+        for span in &mut spans {
+            let old =
+                self.spans.partition_point(|old| old.start <= span.start).checked_sub(1).map(|index| self.spans[index]);
+            if let Some(old) = old
+                && old.filled
+                && span.end <= old.end
+            {
+                let from = old.offset + usize::try_from(span.start - old.start).unwrap_or(0);
+                let length = span.length();
+                bytes[span.offset..span.offset + length].copy_from_slice(&self.now[from..from + length]);
+                span.filled = true;
+            }
+        }
+        self.spans = spans;
+        self.order = order;
+        self.stamps = stamps;
+        self.now = bytes;
+        self.before = vec![0; offset];
+        self.again.clear();
+        self.cursor = 0;
+        self.laid_out_at = self.sample;
+        let sample = self.sample;
+        self.units.retain(|_, state| sample - state.proven_at.max(state.moved_at) < LIFETIME);
+    }
+}

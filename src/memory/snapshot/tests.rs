@@ -1,0 +1,180 @@
+use std::cell::{Cell, RefCell};
+
+use super::*;
+use crate::memory::Image;
+
+/// An image that counts calls and can change between two requests of one call.
+#[derive(Default)]
+struct Changing {
+    image: RefCell<Image>,
+    calls: Cell<u32>,
+    requests: Cell<u32>,
+    /// After this many more requests, write these bytes.
+    change: RefCell<Option<(u32, u64, Vec<u8>)>>,
+}
+
+impl Changing {
+    fn with(address: u64, bytes: Vec<u8>) -> Self {
+        let memory = Self::default();
+        memory.image.borrow_mut().map(address, bytes);
+        memory
+    }
+
+    fn write(&self, address: u64, value: u64) {
+        self.image.borrow_mut().patch(address, &value.to_ne_bytes());
+    }
+
+    fn serve(&self, address: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
+        self.requests.set(self.requests.get() + 1);
+        let mut change = self.change.borrow_mut();
+        if let Some((left, place, bytes)) = change.as_mut() {
+            if *left == 0 {
+                self.image.borrow_mut().patch(*place, bytes);
+                *change = None;
+            } else {
+                *left -= 1;
+            }
+        }
+        self.image.borrow().read(address, buffer)
+    }
+}
+
+impl Memory for Changing {
+    fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
+        self.calls.set(self.calls.get() + 1);
+        self.serve(address, buffer)
+    }
+
+    fn read_many(&self, requests: &mut [Request<'_>]) {
+        self.calls.set(self.calls.get() + 1);
+        for request in requests {
+            request.complete = self.serve(request.address, request.buffer).is_ok();
+        }
+    }
+}
+
+fn sample(snapshot: &mut Snapshot<&Changing>, addresses: &[u64]) -> (Vec<u64>, Verdict) {
+    snapshot.begin(false);
+    snapshot.start_unit(7);
+    let values = addresses.iter().map(|address| snapshot.word(*address).unwrap()).collect();
+    (values, snapshot.finish_unit())
+}
+
+#[test]
+fn the_second_sample_is_one_call() {
+    let memory = Changing::with(0x10000, vec![3; 0x4000]);
+    let mut snapshot = Snapshot::new(&memory);
+    let addresses = [0x10000, 0x10400, 0x12010, 0x13ff8];
+    assert_eq!(sample(&mut snapshot, &addresses).1, Verdict::Open);
+    assert_eq!(snapshot.verify(&[7], &[]), (vec![Verdict::Proven], vec![]));
+    for _ in 0..1000 {
+        let calls = memory.calls.get();
+        assert_eq!(sample(&mut snapshot, &addresses), (vec![0x0303_0303_0303_0303; 4], Verdict::Proven));
+        assert_eq!(memory.calls.get(), calls + 1);
+    }
+}
+
+#[test]
+fn a_change_between_the_two_copies_is_seen() {
+    let memory = Changing::with(0x10000, vec![0; 0x1000]);
+    let mut snapshot = Snapshot::new(&memory);
+    sample(&mut snapshot, &[0x10000]);
+    *memory.change.borrow_mut() = Some((1, 0x10000, vec![1; 8]));
+    let (values, verdict) = sample(&mut snapshot, &[0x10000]);
+    assert_eq!((values[0], verdict), (0, Verdict::Moved));
+}
+
+#[test]
+fn a_unit_at_rest_is_read_once_and_a_change_is_still_noticed() {
+    let memory = Changing::with(0x10000, vec![0; 0x1000]);
+    let mut snapshot = Snapshot::new(&memory);
+    for _ in 0..2 * RESTLESS {
+        sample(&mut snapshot, &[0x10000]);
+    }
+    let requests = memory.requests.get();
+    assert_eq!(sample(&mut snapshot, &[0x10000]).1, Verdict::Proven);
+    assert_eq!(memory.requests.get(), requests + 1, "one range, one copy");
+    memory.write(0x10000, 5);
+    assert_eq!(sample(&mut snapshot, &[0x10000]), (vec![5], Verdict::Open));
+    memory.write(0x10000, 6);
+    assert_eq!(snapshot.verify(&[7], &[]).0, [Verdict::Moved]);
+    assert_eq!(sample(&mut snapshot, &[0x10000]), (vec![6], Verdict::Proven), "restless again: two copies");
+}
+
+#[test]
+fn volatile_values_may_change() {
+    let memory = Changing::with(0x10000, vec![0; 0x1000]);
+    let mut snapshot = Snapshot::new(&memory);
+    for round in 0..10 {
+        memory.write(0x10008, round);
+        snapshot.begin(false);
+        snapshot.start_unit(7);
+        assert_eq!(snapshot.word(0x10000), Ok(0));
+        assert_eq!(snapshot.volatile_word(0x10008), Ok(round));
+        let verdict = snapshot.finish_unit();
+        assert!(verdict == Verdict::Proven || round == 0, "{verdict:?} in round {round}");
+    }
+}
+
+#[test]
+fn what_is_no_longer_touched_is_forgotten() {
+    let memory = Changing::with(0x10000, vec![0; 0x100_0000]);
+    let mut snapshot = Snapshot::new(&memory);
+    let wide: Vec<u64> = (0..1000).map(|index| 0x10000 + index * 0x2000).collect();
+    sample(&mut snapshot, &wide);
+    for _ in 0..2 * LIFETIME_FOR_TEST {
+        sample(&mut snapshot, &[0x10000]);
+    }
+    let requests = memory.requests.get();
+    sample(&mut snapshot, &[0x10000]);
+    assert!(memory.requests.get() - requests <= 2);
+}
+
+const LIFETIME_FOR_TEST: u32 = layout::LIFETIME;
+
+#[test]
+fn an_unmapped_neighbour_does_not_spoil_a_read() {
+    let memory = Changing::with(0x10020, vec![1; 0x40]);
+    let mut snapshot = Snapshot::new(&memory);
+    snapshot.begin(false);
+    snapshot.start_unit(7);
+    assert_eq!(snapshot.half(0x10020), Ok(0x0101_0101));
+    assert!(snapshot.word(0x1005c).is_err());
+    assert!(snapshot.word(u64::MAX - 3).is_err());
+    assert!(snapshot.word(u64::MAX).is_err());
+    assert!(snapshot.word(0).is_err());
+}
+
+#[test]
+fn evidence_is_compared_with_what_is_there_now() {
+    let memory = Changing::with(0x10000, vec![1; 0x1000]);
+    let mut snapshot = Snapshot::new(&memory);
+    let held = snapshot.verify(&[], &[(0x10000, &[1; 20]), (0x10100, &[1; 3]), (0x10100, &[2; 3]), (0x20000, &[1])]).1;
+    assert_eq!(held, [true, true, false, false]);
+}
+
+#[test]
+fn what_rides_along_costs_no_call() {
+    let memory = Changing::with(0x10000, vec![1; 0x1000]);
+    let mut snapshot = Snapshot::new(&memory);
+    sample(&mut snapshot, &[0x10000]);
+    let number = snapshot.ride_along(0x10800, 16);
+    let missing = snapshot.ride_along(0x90000, 16);
+    let calls = memory.calls.get();
+    sample(&mut snapshot, &[0x10000]);
+    assert_eq!(memory.calls.get(), calls + 1);
+    assert_eq!(snapshot.ridden(number), Some([1; 16].as_slice()));
+    assert_eq!(snapshot.ridden(missing), None);
+}
+
+#[test]
+fn a_deep_walk_through_neighbouring_pages_widens_its_reads() {
+    let memory = Changing::with(0x10000, vec![0; 0x20_0000]);
+    let mut snapshot = Snapshot::new(&memory);
+    snapshot.begin(false);
+    snapshot.start_unit(7);
+    for index in (0..0x20_0000 / 64).rev() {
+        snapshot.word(0x10000 + index * 64).unwrap();
+    }
+    assert!(memory.calls.get() < 60, "{} calls for 512 pages", memory.calls.get());
+}
