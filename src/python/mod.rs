@@ -6,4 +6,6 @@
 pub mod layout;
 pub mod line_table;
 pub mod object;
+pub mod runtime;
+pub mod stack;
 pub mod version;

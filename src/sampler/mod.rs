@@ -1,1 +1,5 @@
-//! To be filled.
+//! Who is sampled, and when.
+
+mod clock;
+
+pub use clock::Clock;

@@ -1,0 +1,76 @@
+//! Values of options that need more than a number.
+
+use std::time::Duration;
+
+/// A time after which to stop, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// Until something else ends it.
+    Unlimited,
+    /// For so long.
+    For(Duration),
+}
+
+/// A process id, in decimal or, with `0x`, in hex.
+pub(super) fn pid(text: &str) -> Result<i32, String> {
+    let parsed = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(hex) => i32::from_str_radix(hex, 16),
+        None => text.parse(),
+    };
+    match parsed {
+        Ok(pid) if pid > 0 => Ok(pid),
+        _ => Err("a process id is a positive number, in decimal or, with 0x, in hex".to_owned()),
+    }
+}
+
+/// Seconds, or a number with `ms`, `s`, `m` or `h`; `unlimited`.
+pub(super) fn duration(text: &str) -> Result<Limit, String> {
+    if text == "unlimited" {
+        return Ok(Limit::Unlimited);
+    }
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "" | "s" => 1.0,
+        "ms" => 0.001,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err("a duration is a number of seconds, or a number with s, m or h".to_owned()),
+    };
+    let plain = !digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit() || c == '.');
+    let seconds = digits.parse::<f64>().ok().filter(|_| plain).map(|number| number * unit);
+    match seconds {
+        Some(seconds) if seconds > 0.0 && seconds < 1e9 => Ok(Limit::For(Duration::from_secs_f64(seconds))),
+        _ => Err("a duration is a positive number of seconds, or a number with s, m or h".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn process_ids_are_decimal_or_hex() {
+        assert_eq!(pid("42"), Ok(42));
+        assert_eq!(pid("0x2A"), Ok(42));
+        for odd in ["", "abc", "0", "-1", "0x", "99999999999", "1.5", "2a"] {
+            assert!(pid(odd).is_err(), "{odd:?}");
+        }
+    }
+
+    #[test]
+    fn durations_have_units() {
+        let seconds = |text: &str| match duration(text) {
+            Ok(Limit::For(duration)) => duration.as_secs_f64(),
+            other => panic!("{text}: {other:?}"),
+        };
+        assert_eq!(seconds("5"), 5.0);
+        assert_eq!(seconds("0.5s"), 0.5);
+        assert_eq!(seconds("500ms"), 0.5);
+        assert_eq!(seconds("10m"), 600.0);
+        assert_eq!(seconds("1h"), 3600.0);
+        assert_eq!(duration("unlimited"), Ok(Limit::Unlimited));
+        for odd in ["", "abc", "0", "-5", "1d", "s", "nan", "inf", "1e3", "1.2.3", "1é"] {
+            assert!(duration(odd).is_err(), "{odd:?}");
+        }
+    }
+}

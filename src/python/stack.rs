@@ -1,0 +1,411 @@
+//! Walks interpreters, thread states and frames: the raw stacks of one moment.
+//!
+//! A frame is given as addresses and numbers only; [`super::code`] turns them into names and lines. Every chain has a cap and is
+//! watched for cycles, for the target may be torn or hostile.
+
+use super::layout::{FrameEntry, Gil, InstructionPosition, Layout};
+use super::runtime::Runtime;
+use crate::memory::{COMMON, Memory, ReadError, ReadFailure, Snapshot, Verdict};
+
+/// More frames than any real stack has.
+const MOST_FRAMES: usize = 1 << 20;
+/// More thread states than a kernel allows threads.
+const MOST_THREADS: usize = 1 << 16;
+/// More interpreters than a process can hold.
+const MOST_INTERPRETERS: usize = 1 << 12;
+
+/// One interpreter of the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InterpreterState {
+    /// Its `PyInterpreterState`.
+    pub address: u64,
+    /// Its id: 0 for the main one.
+    pub id: i64,
+    /// Its garbage collector runs.
+    pub collecting: bool,
+    /// `_code_object_generation` (3.14+): equal numbers mean that no code object died in between.
+    pub code_generation: Option<u64>,
+    /// The thread state that holds its GIL; 0 when none does.
+    pub gil_holder: u64,
+}
+
+/// One frame, newest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RawFrame {
+    /// The `PyFrameObject` or `_PyInterpreterFrame`.
+    pub address: u64,
+    /// What it runs: the address of what should be a code object.
+    pub code: u64,
+    /// Where in it.
+    pub position: Position,
+}
+
+/// Where in its code a frame is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Position {
+    /// Bytes from the beginning of the bytecode; negative before the first instruction.
+    Offset(i64),
+    /// An address in the bytecode that is part of the code object.
+    Pointer(u64),
+    /// An address in one of the thread-local copies of the bytecode (free-threaded).
+    LocalCopy {
+        /// The address.
+        pointer: u64,
+        /// Which copy; 0 is the one in the code object.
+        index: u32,
+    },
+}
+
+/// One thread state and where its frames are in [`Stacks::frames`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ThreadStack {
+    /// The `PyThreadState`.
+    pub address: u64,
+    /// Index of its interpreter in [`Stacks::interpreters`].
+    pub interpreter: usize,
+    /// `thread_id`: the `pthread_t`, which is also `threading.Thread.ident`.
+    pub thread_id: u64,
+    /// `native_thread_id` (3.11+), the kernel's id in the target's own pid namespace.
+    pub native_thread_id: Option<u64>,
+    /// It holds the GIL (with a free-threaded build: never).
+    pub holds_gil: bool,
+    /// Index of its first (newest) frame.
+    pub first_frame: usize,
+    /// One past the index of its last frame.
+    pub end_frame: usize,
+    /// How far the frames can be trusted.
+    pub verdict: Verdict,
+    /// The chain ended in something unreadable: older frames are missing.
+    pub broken: bool,
+}
+
+/// The raw stacks of one moment; kept and refilled, so that a steady state allocates nothing.
+#[derive(Debug, Default)]
+pub struct Stacks {
+    /// Main one first.
+    pub interpreters: Vec<InterpreterState>,
+    /// In the order in which they were made, interpreter by interpreter.
+    pub threads: Vec<ThreadStack>,
+    /// Frames of all threads.
+    pub frames: Vec<RawFrame>,
+    /// The lists of interpreters or threads themselves could not be followed to their end.
+    pub incomplete: bool,
+}
+
+impl Stacks {
+    /// The frames of a thread, newest first.
+    pub fn frames_of(&self, thread: &ThreadStack) -> &[RawFrame] {
+        self.frames.get(thread.first_frame..thread.end_frame).unwrap_or(&[])
+    }
+
+    /// Fills itself with what `snapshot`, whose sample the caller has begun, shows.
+    ///
+    /// # Errors
+    /// When not even the first interpreter state can be read.
+    pub fn walk<M: Memory>(&mut self, snapshot: &mut Snapshot<M>, runtime: &Runtime) -> Result<(), ReadError> {
+        self.interpreters.clear();
+        self.threads.clear();
+        self.frames.clear();
+        self.incomplete = false;
+        snapshot.start_unit(COMMON);
+        let layout = &runtime.layout;
+        let runtime_holder = match runtime.current_thread {
+            Some(address) => snapshot.volatile_word(address).unwrap_or(0),
+            None => 0,
+        };
+        let runtime_collecting =
+            runtime.collecting.is_some_and(|address| snapshot.volatile_half(address).is_ok_and(|value| value != 0));
+        let mut address = snapshot.volatile_word(runtime.interpreters_head)?;
+        if address == 0 {
+            return Err(ReadError::new(runtime.interpreters_head, 8, ReadFailure::Unmapped));
+        }
+        while address != 0 {
+            if self.interpreters.len() >= MOST_INTERPRETERS
+                || self.interpreters.iter().any(|seen| seen.address == address)
+            {
+                self.incomplete = true;
+                break;
+            }
+            match read_interpreter(snapshot, layout, address, runtime_holder, runtime_collecting) {
+                Ok((interpreter, next)) => {
+                    self.interpreters.push(interpreter);
+                    address = next;
+                }
+                Err(error) if self.interpreters.is_empty() => return Err(error),
+                Err(_) => {
+                    self.incomplete = true;
+                    break;
+                }
+            }
+        }
+        // New interpreters are put at the head of the list.
+        self.interpreters.reverse();
+        for index in 0..self.interpreters.len() {
+            let first = self.threads.len();
+            self.walk_threads(snapshot, layout, index);
+            // As are new threads.
+            self.threads[first..].reverse();
+        }
+        Ok(())
+    }
+
+    fn walk_threads<M: Memory>(&mut self, snapshot: &mut Snapshot<M>, layout: &Layout, index: usize) {
+        let interpreter = self.interpreters[index];
+        let first = self.threads.len();
+        snapshot.start_unit(COMMON);
+        let head = interpreter.address.wrapping_add(u64::from(layout.interpreter.threads_head));
+        let Ok(mut address) = snapshot.volatile_word(head) else {
+            self.incomplete = true;
+            return;
+        };
+        let mut watch = CycleWatch::default();
+        while address != 0 {
+            if self.threads.len() - first >= MOST_THREADS || watch.comes_again(address) {
+                self.incomplete = true;
+                return;
+            }
+            snapshot.start_unit(address);
+            let head = read_thread(snapshot, layout, address, &interpreter);
+            let Ok((mut thread, next)) = head else {
+                self.incomplete = true;
+                return;
+            };
+            thread.interpreter = index;
+            self.walk_frames(snapshot, layout, &mut thread);
+            thread.verdict = snapshot.finish_unit();
+            if thread.broken && !snapshot.is_frozen() {
+                thread.verdict = Verdict::Moved;
+            }
+            self.threads.push(thread);
+            address = next;
+        }
+    }
+
+    /// Walks one thread again, in a snapshot that has been refreshed for it, and puts its new frames in the place of its old ones.
+    pub fn walk_again<M: Memory>(&mut self, snapshot: &mut Snapshot<M>, runtime: &Runtime, index: usize) {
+        let Some(mut thread) = self.threads.get(index).copied() else { return };
+        let interpreter = self.interpreters[thread.interpreter];
+        snapshot.start_unit(thread.address);
+        match read_thread(snapshot, &runtime.layout, thread.address, &interpreter) {
+            Ok((found, _)) if found.thread_id == thread.thread_id => {
+                self.walk_frames(snapshot, &runtime.layout, &mut thread);
+                thread.verdict = snapshot.finish_unit();
+            }
+            _ => {
+                snapshot.finish_unit();
+                thread.end_frame = thread.first_frame;
+                thread.broken = true;
+                thread.verdict = Verdict::Moved;
+            }
+        }
+        self.threads[index] = thread;
+    }
+
+    fn walk_frames<M: Memory>(&mut self, snapshot: &mut Snapshot<M>, layout: &Layout, thread: &mut ThreadStack) {
+        thread.first_frame = self.frames.len();
+        thread.broken = self.follow_frames(snapshot, layout, thread.address).is_err();
+        thread.end_frame = self.frames.len();
+    }
+
+    fn follow_frames<M: Memory>(
+        &mut self,
+        snapshot: &mut Snapshot<M>,
+        layout: &Layout,
+        thread: u64,
+    ) -> Result<(), ReadError> {
+        let entry = match layout.thread.frame {
+            FrameEntry::Direct(offset) => thread.wrapping_add(u64::from(offset)),
+            FrameEntry::ThroughCFrame { cframe, current_frame } => {
+                let cframe = snapshot.word(thread.wrapping_add(u64::from(cframe)))?;
+                if cframe == 0 {
+                    return Ok(());
+                }
+                cframe.wrapping_add(u64::from(current_frame))
+            }
+        };
+        let frame_layout = &layout.frame;
+        let first = self.frames.len();
+        let mut address = snapshot.word(entry)?;
+        let mut watch = CycleWatch::default();
+        while address != 0 {
+            if self.frames.len() - first >= MOST_FRAMES || watch.comes_again(address) {
+                return Err(ReadError::implausible(address));
+            }
+            let previous = snapshot.word(address.wrapping_add(u64::from(frame_layout.previous)))?;
+            let code = snapshot.word(address.wrapping_add(u64::from(frame_layout.code)))? & !frame_layout.tag_mask;
+            let shim = match frame_layout.owner {
+                Some(owner) => {
+                    let value = snapshot.volatile_byte(address.wrapping_add(u64::from(owner.offset)))?;
+                    owner.shims.contains(&Some(value))
+                }
+                None => false,
+            };
+            if !shim {
+                let newest = self.frames.len() == first;
+                let position = read_position(snapshot, layout, address, newest)?;
+                self.frames.push(RawFrame { address, code, position });
+            }
+            address = previous;
+        }
+        Ok(())
+    }
+}
+
+/// The instruction that a frame is at. Only the newest frame's may change while it is looked at.
+fn read_position<M: Memory>(
+    snapshot: &mut Snapshot<M>,
+    layout: &Layout,
+    frame: u64,
+    newest: bool,
+) -> Result<Position, ReadError> {
+    Ok(match layout.frame.position {
+        InstructionPosition::Lasti { offset, scale } => {
+            let place = frame.wrapping_add(u64::from(offset));
+            let value = if newest { snapshot.volatile_half(place)? } else { snapshot.half(place)? };
+            Position::Offset(i64::from(value.cast_signed()) * i64::from(scale))
+        }
+        InstructionPosition::Pointer { offset } => {
+            let place = frame.wrapping_add(u64::from(offset));
+            let pointer = if newest { snapshot.volatile_word(place)? } else { snapshot.word(place)? };
+            match layout.frame.tlbc_index {
+                Some(offset) if layout.free_threaded => Position::LocalCopy {
+                    pointer,
+                    index: snapshot.volatile_half(frame.wrapping_add(u64::from(offset)))?,
+                },
+                _ => Position::Pointer(pointer),
+            }
+        }
+    })
+}
+
+fn read_interpreter<M: Memory>(
+    snapshot: &mut Snapshot<M>,
+    layout: &Layout,
+    address: u64,
+    runtime_holder: u64,
+    runtime_collecting: bool,
+) -> Result<(InterpreterState, u64), ReadError> {
+    let offsets = &layout.interpreter;
+    let at = |offset: u32| address.wrapping_add(u64::from(offset));
+    let next = snapshot.volatile_word(at(offsets.next))?;
+    let id = match offsets.id {
+        Some(offset) => snapshot.volatile_word(at(offset))?.cast_signed(),
+        None => 0,
+    };
+    let collecting = match offsets.gc_collecting {
+        Some(offset) => snapshot.volatile_half(at(offset))? != 0,
+        None => runtime_collecting,
+    };
+    let code_generation = match offsets.code_object_generation {
+        Some(offset) => Some(snapshot.volatile_word(at(offset))?),
+        None => None,
+    };
+    let gil_holder = match layout.gil {
+        Gil::CurrentThreadSymbol | Gil::RuntimeCurrentThread => runtime_holder,
+        Gil::PerInterpreter { locked, last_holder } => match offsets.gil {
+            Some(offset) => {
+                let gil = snapshot.volatile_word(at(offset))?;
+                read_holder(snapshot, gil.wrapping_add(u64::from(locked)), gil.wrapping_add(u64::from(last_holder)))
+            }
+            None => 0,
+        },
+        Gil::InInterpreter { locked, last_holder, base } => {
+            let gil = match offsets.gil {
+                Some(offset) => snapshot.volatile_word(at(offset))?,
+                None => at(base),
+            };
+            let inside = |offset: u32| gil.wrapping_add(u64::from(offset)).wrapping_sub(u64::from(base));
+            read_holder(snapshot, inside(locked), inside(last_holder))
+        }
+        Gil::None => 0,
+    };
+    Ok((InterpreterState { address, id, collecting, code_generation, gil_holder }, next))
+}
+
+/// The last holder of a GIL, if it is locked; a GIL that cannot be read has none.
+fn read_holder<M: Memory>(snapshot: &mut Snapshot<M>, locked: u64, last_holder: u64) -> u64 {
+    match (snapshot.volatile_half(locked), snapshot.volatile_word(last_holder)) {
+        (Ok(1), Ok(holder)) => holder,
+        _ => 0,
+    }
+}
+
+fn read_thread<M: Memory>(
+    snapshot: &mut Snapshot<M>,
+    layout: &Layout,
+    address: u64,
+    interpreter: &InterpreterState,
+) -> Result<(ThreadStack, u64), ReadError> {
+    let offsets = &layout.thread;
+    let at = |offset: u32| address.wrapping_add(u64::from(offset));
+    // A thread state that has been freed, or was never one, belongs to no interpreter that we know.
+    if snapshot.volatile_word(at(offsets.interp))? != interpreter.address {
+        return Err(ReadError::implausible(address));
+    }
+    let next = snapshot.volatile_word(at(offsets.next))?;
+    let thread_id = snapshot.volatile_word(at(offsets.thread_id))?;
+    let native_thread_id = match offsets.native_thread_id {
+        Some(offset) => Some(snapshot.volatile_word(at(offset))?),
+        None => None,
+    };
+    let thread = ThreadStack {
+        address,
+        interpreter: 0,
+        thread_id,
+        native_thread_id,
+        holds_gil: interpreter.gil_holder == address,
+        first_frame: 0,
+        end_frame: 0,
+        verdict: Verdict::Open,
+        broken: false,
+    };
+    Ok((thread, next))
+}
+
+/// Notices a chain that comes back to itself, in constant space (Brent's algorithm).
+#[derive(Debug, Default)]
+struct CycleWatch {
+    marked: u64,
+    steps: u64,
+    limit: u64,
+}
+
+impl CycleWatch {
+    fn comes_again(&mut self, address: u64) -> bool {
+        if address == self.marked {
+            return true;
+        }
+        self.steps += 1;
+        if self.steps >= self.limit {
+            self.marked = address;
+            self.limit = (self.limit * 2).max(8);
+            self.steps = 0;
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cycle_is_noticed_wherever_it_begins() {
+        for (tail, length) in [(0, 1), (0, 2), (5, 3), (100, 7), (1, 1000)] {
+            let mut watch = CycleWatch::default();
+            let mut address = 1;
+            let mut steps = 0;
+            while !watch.comes_again(address) {
+                address = if address == tail + length { tail + 1 } else { address + 1 };
+                steps += 1;
+                assert!(steps < 10_000, "tail {tail}, length {length}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_chain_is_no_cycle() {
+        let mut watch = CycleWatch::default();
+        assert!((1..100_000).all(|address| !watch.comes_again(address)));
+    }
+}

@@ -1,0 +1,91 @@
+//! When to sample: deadlines with jitter, and no backlog when late.
+
+use std::time::{Duration, Instant};
+
+/// Deadlines at a mean rate. Each lies at a random place in its own slot, so that a program that does something periodic is not
+/// always met in the same act; a slot that went by unsampled is skipped, never made up for.
+#[derive(Debug)]
+pub struct Clock {
+    period: Duration,
+    slot_start: Instant,
+    random: u64,
+    missed: u64,
+}
+
+impl Clock {
+    /// A clock that ticks `rate` times a second (at least 1) from `start` on.
+    pub fn new(rate: u32, start: Instant) -> Self {
+        let seed = std::process::id();
+        Self {
+            period: Duration::from_secs(1) / rate.max(1),
+            slot_start: start,
+            random: u64::from(seed) << 32 | 0x9E37_79B9,
+            missed: 0,
+        }
+    }
+
+    /// The mean time between two ticks.
+    pub fn period(&self) -> Duration {
+        self.period
+    }
+
+    /// Slots that went by without a sample: a count.
+    pub fn missed(&self) -> u64 {
+        self.missed
+    }
+
+    /// The next deadline, given what time it is.
+    pub fn next_deadline(&mut self, now: Instant) -> Instant {
+        self.slot_start += self.period;
+        if let Some(late) = now.checked_duration_since(self.slot_start + self.period) {
+            let slots = late.as_nanos() / self.period.as_nanos().max(1) + 1;
+            let slots = u32::try_from(slots).unwrap_or(u32::MAX);
+            self.missed += u64::from(slots);
+            self.slot_start += self.period.checked_mul(slots).unwrap_or(late);
+        }
+        self.slot_start + self.period.mul_f64(self.next_random())
+    }
+
+    /// A number in 0..1 (xorshift64*: jitter needs no better).
+    fn next_random(&mut self) -> f64 {
+        self.random ^= self.random >> 12;
+        self.random ^= self.random << 25;
+        self.random ^= self.random >> 27;
+        let bits = self.random.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 40;
+        bits as f64 / (1u64 << 24) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mean_rate_is_the_asked_one_and_ticks_are_not_periodic() {
+        let start = Instant::now();
+        let mut clock = Clock::new(1000, start);
+        let mut now = start;
+        let mut gaps = Vec::new();
+        for _ in 0..10_000 {
+            let next = clock.next_deadline(now);
+            gaps.push(next - now);
+            now = next;
+        }
+        let elapsed = (now - start).as_secs_f64();
+        assert!((9.99..10.01).contains(&elapsed), "{elapsed}");
+        assert_eq!(clock.missed(), 0);
+        let same = gaps.windows(2).filter(|pair| pair[0] == pair[1]).count();
+        assert!(same < 10, "{same} equal gaps");
+    }
+
+    #[test]
+    fn a_late_tick_leaves_no_backlog() {
+        let start = Instant::now();
+        let mut clock = Clock::new(100, start);
+        clock.next_deadline(start);
+        let late = start + Duration::from_secs(10);
+        let next = clock.next_deadline(late);
+        assert!(next > late - Duration::from_millis(10) && next < late + Duration::from_millis(20));
+        assert!((995..=1000).contains(&clock.missed()), "{}", clock.missed());
+    }
+}
