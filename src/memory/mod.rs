@@ -3,10 +3,14 @@
 //! Knows nothing of CPython and nothing of how the bytes are reached. Addresses are always of the *target*; a plain
 //! `u64`, never a pointer, so that nothing here can be dereferenced by accident.
 
+mod cached;
 mod image;
+mod recording;
 mod snapshot;
 
+pub use cached::Cached;
 pub use image::Image;
+pub use recording::Recording;
 pub use snapshot::{COMMON, Snapshot, SnapshotStatistics, Unit, Verdict};
 
 use thiserror::Error;

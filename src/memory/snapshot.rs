@@ -85,7 +85,6 @@ pub struct Snapshot<M> {
     dependencies: Vec<Dependency>,
     /// Everything is held still: no second look is needed.
     frozen: bool,
-    ride: Ride,
     requests: Vec<Request<'static>>,
     /// A span could not be read in this sample: it is to go, for it costs a call each time.
     gap: bool,
@@ -131,14 +130,6 @@ struct Misses {
     touched: Vec<(u64, Unit)>,
 }
 
-/// Ranges that the caller wants to have fetched along with the next sample.
-#[derive(Debug, Default)]
-struct Ride {
-    ranges: Vec<(u64, u32)>,
-    bytes: Vec<u8>,
-    complete: Vec<bool>,
-}
-
 #[derive(Debug, Clone, Copy)]
 enum Place {
     Learned { span: usize, offset: usize },
@@ -165,7 +156,6 @@ impl<M: Memory> Snapshot<M> {
             current: Walk { unit: COMMON, same_again: true, same_before: true, torn: false, first: 0 },
             dependencies: Vec::new(),
             frozen: false,
-            ride: Ride::default(),
             requests: Vec::new(),
             gap: false,
             statistics: SnapshotStatistics::default(),
@@ -180,27 +170,6 @@ impl<M: Memory> Snapshot<M> {
     /// Counts since the beginning.
     pub fn statistics(&self) -> SnapshotStatistics {
         self.statistics
-    }
-
-    /// Asks for a range to be fetched, once, by the next [`Snapshot::begin`], after everything else. Returns its number for [`Snapshot::ridden`].
-    pub fn ride_along(&mut self, address: u64, length: u32) -> usize {
-        self.ride.ranges.push((address, length));
-        self.ride.ranges.len() - 1
-    }
-
-    /// The bytes that [`Snapshot::ride_along`] asked for, if they could be read.
-    pub fn ridden(&self, number: usize) -> Option<&[u8]> {
-        if !self.ride.complete.get(number).copied()? {
-            return None;
-        }
-        let start: usize = self.ride.ranges[..number].iter().map(|(_, length)| *length as usize).sum();
-        self.ride.bytes.get(start..start + self.ride.ranges[number].1 as usize)
-    }
-
-    /// Forgets the ranges that rode along, so that new ones can be asked for.
-    pub fn clear_ride(&mut self) {
-        self.ride.ranges.clear();
-        self.ride.complete.clear();
     }
 
     /// Begins a sample: fetches what the last samples touched. With `frozen`, the caller promises that nothing in the target changes until the next
@@ -498,11 +467,9 @@ impl<M: Memory> Snapshot<M> {
         Err(ReadError::new(address, length, failure.failure))
     }
 
-    /// The one vectored read: units at rest and common values once, then each restless unit twice in a row, then what rides along.
+    /// The one vectored read: units at rest and common values once, then each restless unit twice in a row.
     fn fetch(&mut self) {
         self.again.resize(self.now.len(), 0);
-        let ride_length: usize = self.ride.ranges.iter().map(|(_, length)| *length as usize).sum();
-        self.ride.bytes.resize(ride_length, 0);
         let mut requests = recycle(std::mem::take(&mut self.requests));
         let (mut now, mut again) = (self.now.as_mut_slice(), self.again.as_mut_slice());
         let mut index = 0;
@@ -526,12 +493,6 @@ impl<M: Memory> Snapshot<M> {
             }
             index += group.len();
         }
-        let mut rest = self.ride.bytes.as_mut_slice();
-        for (address, length) in &self.ride.ranges {
-            let (bytes, tail) = rest.split_at_mut(*length as usize);
-            rest = tail;
-            requests.push(Request::new(*address, bytes));
-        }
         if !requests.is_empty() {
             self.statistics.prefetched_bytes += requests.iter().map(|request| request.buffer.len() as u64).sum::<u64>();
             self.memory.read_many(&mut requests);
@@ -553,8 +514,6 @@ impl<M: Memory> Snapshot<M> {
             }
             index = end;
         }
-        self.ride.complete.clear();
-        self.ride.complete.extend(done);
         self.gap = self.spans.iter().any(|span| !span.filled);
         self.requests = recycle(requests);
     }

@@ -154,20 +154,6 @@ fn evidence_is_compared_with_what_is_there_now() {
 }
 
 #[test]
-fn what_rides_along_costs_no_call() {
-    let memory = Changing::with(0x10000, vec![1; 0x1000]);
-    let mut snapshot = Snapshot::new(&memory);
-    sample(&mut snapshot, &[0x10000]);
-    let number = snapshot.ride_along(0x10800, 16);
-    let missing = snapshot.ride_along(0x90000, 16);
-    let calls = memory.calls.get();
-    sample(&mut snapshot, &[0x10000]);
-    assert_eq!(memory.calls.get(), calls + 1);
-    assert_eq!(snapshot.ridden(number), Some([1; 16].as_slice()));
-    assert_eq!(snapshot.ridden(missing), None);
-}
-
-#[test]
 fn a_deep_walk_through_neighbouring_pages_widens_its_reads() {
     let memory = Changing::with(0x10000, vec![0; 0x20_0000]);
     let mut snapshot = Snapshot::new(&memory);
