@@ -7,3 +7,6 @@ pub mod layout;
 pub mod line_table;
 pub mod object;
 pub mod version;
+
+#[cfg(test)]
+mod test_support;
