@@ -9,3 +9,6 @@ pub mod object;
 pub mod runtime;
 pub mod stack;
 pub mod version;
+
+#[cfg(test)]
+mod test_support;

@@ -7,6 +7,7 @@
 
 pub mod debug_offsets;
 pub mod tables;
+pub mod validate;
 
 use crate::python::version::Version;
 
@@ -38,6 +39,8 @@ pub struct Layout {
 /// `_PyRuntimeState`, offsets from `_PyRuntime`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Runtime {
+    /// `sizeof`, as the target says (3.13+).
+    pub size: Option<u32>,
     /// `interpreters.head`; `None` before 3.7, where the local symbol `interp_head` holds it.
     pub interpreters_head: Option<u32>,
     /// `gilstate.tstate_current` (3.7–3.11).
@@ -49,7 +52,7 @@ pub struct Runtime {
 /// `PyInterpreterState`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Interpreter {
-    /// `sizeof`, where it is known.
+    /// `sizeof`, as the target says (3.13+); before that, a length which every patch release has and which holds all of the fields below.
     pub size: u32,
     /// `next`: the interpreter made before this one.
     pub next: u32,
@@ -57,7 +60,7 @@ pub struct Interpreter {
     pub id: Option<u32>,
     /// `tstate_head` or `threads.head`: the thread state made last.
     pub threads_head: u32,
-    /// `threads.main` (3.14+ by debug offsets, 3.13 has it too without an offset).
+    /// `threads.main` (3.13+): the thread state that runs `__main__`, NULL when none does.
     pub threads_main: Option<u32>,
     /// The dict `sys.modules`: `modules` or `imports.modules`.
     pub modules: u32,
@@ -117,7 +120,7 @@ pub enum FrameEntry {
 /// `PyThreadState`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Thread {
-    /// `sizeof`, where it is known.
+    /// `sizeof`, as the target says (3.13+); before that, a length which every patch release has and which holds all of the fields below.
     pub size: u32,
     /// `next`: the thread state made before this one.
     pub next: u32,
@@ -125,13 +128,13 @@ pub struct Thread {
     pub interp: u32,
     /// The newest frame.
     pub frame: FrameEntry,
-    /// `thread_id`: the `pthread_t` on Linux and macOS.
+    /// `thread_id`, an `unsigned long` (4 bytes on Windows): the `pthread_t` on Linux and macOS, the thread's id on Windows.
     pub thread_id: u32,
-    /// `native_thread_id` (3.11+): the kernel's thread id as the target sees it.
+    /// `native_thread_id` (3.11+), an `unsigned long` (4 bytes on Windows): the kernel's thread id as the target sees it.
     pub native_thread_id: Option<u32>,
-    /// `datastack_chunk` (3.11+): the newest `_PyStackChunk` {previous, size, top, data}.
+    /// `datastack_chunk` (3.11+): the newest [stack chunk](stack_chunk).
     pub datastack_chunk: Option<u32>,
-    /// The exception in flight: `curexc_value` (≤ 3.11; a normalised or raw value) or `current_exception` (3.12+).
+    /// The exception in flight: `curexc_value` (≤ 3.11; a normalised or raw value, NULL where only the type is set yet) or `current_exception` (3.12+).
     pub current_exception: Option<u32>,
     /// `curexc_type` (≤ 3.11).
     pub current_exception_type: Option<u32>,
@@ -139,6 +142,18 @@ pub struct Thread {
     pub holds_gil: Option<u32>,
     /// `gil_requested` (3.15+ by debug offsets).
     pub gil_requested: Option<u32>,
+}
+
+/// `_PyStackChunk` (cpython/pystate.h, the same from 3.11 to 3.15): where a thread's frames lie.
+pub mod stack_chunk {
+    /// `previous`, the chunk below.
+    pub const PREVIOUS: u32 = 0;
+    /// `size` of the whole chunk in bytes, header included.
+    pub const SIZE: u32 = 8;
+    /// `top`, counted in words from `data`; set only when a newer chunk is begun.
+    pub const TOP: u32 = 16;
+    /// `data`, the frames themselves. The oldest chunk leaves the first word unused.
+    pub const DATA: u32 = 24;
 }
 
 /// What tells the current instruction of a frame.
@@ -166,7 +181,7 @@ pub struct FrameOwner {
     pub offset: u32,
     /// `FRAME_OWNED_BY_GENERATOR`.
     pub generator: u8,
-    /// The owner values of entry frames that are no Python code: `FRAME_OWNED_BY_CSTACK` from 3.12 on and `FRAME_OWNED_BY_INTERPRETER` from 3.14 on.
+    /// The owner values of frames that are no Python code: `FRAME_OWNED_BY_CSTACK` (3.12–3.14) and `FRAME_OWNED_BY_INTERPRETER` (3.14+).
     pub shims: [Option<u8>; 2],
 }
 
@@ -185,17 +200,23 @@ pub struct Frame {
     pub owner: Option<FrameOwner>,
     /// `f_localsplus` or `localsplus`: the first of the fast locals.
     pub locals: u32,
+    /// `is_entry` (3.11), a `bool`: this frame was entered from C. From 3.12 on shim frames say so, before that it is so for every frame.
+    pub is_entry: Option<u32>,
     /// `stacktop` (3.11–3.13, an `int` index) — the number of live entries of `localsplus`, −1 while the frame runs.
     pub stack_top: Option<u32>,
-    /// `stackpointer` (3.14+), a pointer.
+    /// `f_stacktop` (≤ 3.9) or `stackpointer` (3.14+), a pointer to the first free entry, NULL while the frame runs.
     pub stack_pointer: Option<u32>,
+    /// `f_stackdepth` (3.10), an `int`: live entries counted from [`Frame::value_stack`].
+    pub stack_depth: Option<u32>,
+    /// `f_state` (3.10), an `int8_t`: one of [`Generator::states`].
+    pub state: Option<u32>,
     /// `f_valuestack` (≤ 3.10).
     pub value_stack: Option<u32>,
     /// `tlbc_index` (3.14+ free-threaded): which thread-local copy of the bytecode `instr_ptr` points into.
     pub tlbc_index: Option<u32>,
-    /// The low bits of a `_PyStackRef` (`f_executable`, locals) that are tags: 0 where references are plain pointers.
+    /// The low bits of a `_PyStackRef` (`f_executable`, locals) that are tags: 0 where references are plain pointers (≤ 3.13).
     pub tag_mask: u64,
-    /// Whether a stack reference with both tag bits set (value 3) is a tagged small int (3.14+ and later).
+    /// Whether a stack reference whose two low bits are 3 is an int instead of a pointer, its value in the bits above (3.14+).
     pub tagged_ints: bool,
 }
 
@@ -251,6 +272,23 @@ pub struct Code {
     pub unique_version: Option<u32>,
 }
 
+/// The values of `PyFrameState` (cpython/frameobject.h in 3.10, internal/pycore_frame.h from 3.11 on).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameStates {
+    /// `FRAME_CREATED`: not begun.
+    pub created: i8,
+    /// `FRAME_SUSPENDED`: at a `yield`; up to 3.12 at a `yield from` or `await` too.
+    pub suspended: i8,
+    /// `FRAME_SUSPENDED_YIELD_FROM` (3.13+): at a `yield from` or `await`; the top of the stack is what it waits for.
+    pub suspended_yield_from: Option<i8>,
+    /// `FRAME_SUSPENDED_YIELD_FROM_LOCKED` (3.15+): the same, while another thread looks at it (free-threaded).
+    pub suspended_yield_from_locked: Option<i8>,
+    /// `FRAME_EXECUTING`.
+    pub executing: i8,
+    /// The least value of a frame that has ended.
+    pub finished: i8,
+}
+
 /// Generators, coroutines, async generators.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Generator {
@@ -262,9 +300,11 @@ pub struct Generator {
     pub frame_object: Option<u32>,
     /// `gi_iframe` (3.11+): the `_PyInterpreterFrame` itself, inside of the generator.
     pub frame: Option<u32>,
-    /// `gi_frame_state` (3.11+), an `int8_t`; `gi_running` before.
+    /// `gi_frame_state` (3.11+), an `int8_t`: one of [`Generator::states`].
     pub frame_state: Option<u32>,
-    /// `gi_running` (≤ 3.10), a `char`.
+    /// What the states are called (3.10+, where [`Frame::state`] has them).
+    pub states: Option<FrameStates>,
+    /// `gi_running` (≤ 3.9), a `char`.
     pub running: Option<u32>,
 }
 
@@ -284,8 +324,10 @@ pub enum TextFormat {
         length: u32,
         /// `PyASCIIObject.hash`.
         hash: u32,
-        /// `PyASCIIObject.state`.
+        /// `PyASCIIObject.state`, 4 bytes of bit fields.
         state: u32,
+        /// Which bits those are.
+        bits: TextBits,
         /// `sizeof(PyASCIIObject)`.
         ascii_size: u32,
         /// `sizeof(PyCompactUnicodeObject)`.
@@ -293,6 +335,17 @@ pub enum TextFormat {
         /// `PyUnicodeObject.data`, for the strings that are not compact.
         data: u32,
     },
+}
+
+/// The bit fields of `PyASCIIObject.state`, counted from the lowest bit of the 4-byte word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TextBits {
+    /// Where `kind` begins, 3 bits wide: the bytes a character (1, 2, 4; 0 for a legacy string that is not ready).
+    pub kind: u8,
+    /// `compact`.
+    pub compact: u8,
+    /// `ascii`.
+    pub ascii: u8,
 }
 
 /// How `dict` lies in memory.
@@ -357,7 +410,7 @@ pub enum ManagedDict {
         /// Offset of the `PyDictObject *`.
         dict: i32,
     },
-    /// 3.12: one tagged pointer before the object: low bit 1 → values (pointer − 1… as `_PyDictOrValues`), else a dict.
+    /// 3.12: one word before the object: a dict where it is even; where it is odd, the address of the values less 1 (`_PyDictOrValues`).
     Tagged {
         /// Offset of the pointer.
         offset: i32,
@@ -385,7 +438,7 @@ pub struct Objects {
     pub type_basic_size: u32,
     /// `PyTypeObject.tp_itemsize`.
     pub type_item_size: u32,
-    /// `PyTypeObject.tp_flags`, an `unsigned long`.
+    /// `PyTypeObject.tp_flags`, an `unsigned long` of which 4 bytes matter.
     pub type_flags: u32,
     /// `PyTypeObject.tp_base`.
     pub type_base: u32,
@@ -397,12 +450,14 @@ pub struct Objects {
     pub type_dict_offset: u32,
     /// `PyHeapTypeObject.ht_cached_keys` (3.x): the shared keys of split dicts and inline values.
     pub type_cached_keys: Option<u32>,
-    /// `PyHeapTypeObject.ht_name`, `ht_qualname` (`None` in 2.7).
+    /// `PyHeapTypeObject.ht_qualname` (`None` in 2.7).
     pub type_qualname: Option<u32>,
     /// Where instances keep their attributes.
     pub managed_dict: ManagedDict,
     /// `PyDictValues.values` (3.11+; 0 where the array of values is bare).
     pub dict_values_offset: u32,
+    /// `PyDictValues.valid` (3.13+), a byte: 0 once the values have moved to a dict of their own.
+    pub dict_values_valid: Option<u32>,
     /// `str`.
     pub text: TextFormat,
     /// `bytes` (2.7 `str`): `ob_sval`.
@@ -419,8 +474,12 @@ pub struct Objects {
     pub set_used: u32,
     /// `set`: `mask`.
     pub set_mask: u32,
-    /// `set`: `table`, a pointer to {key, hash}.
+    /// `set`: `table`, a pointer to entries of two words, key and hash.
     pub set_table: u32,
+    /// Where in such an entry the key is: 0, but 8 in 2.7, where the hash comes first.
+    pub set_entry_key: u32,
+    /// 2.7: `int` and `bool`, `ob_ival`, a `long` (4 bytes on Windows). The following three are about its `long`.
+    pub plain_int_value: Option<u32>,
     /// `int`: `lv_tag` (3.12+) or `ob_size` (before): where sign and digit count are.
     pub int_size: u32,
     /// `int`: `ob_digit`, 30 bits in each `uint32_t` on 64-bit builds.

@@ -1,0 +1,106 @@
+//! What the tests of [`crate::python`] share: the interpreters of this machine, and programs of theirs to look into.
+//!
+//! Limits: interpreters are looked for where pyenv, the system and `target/interpreters` have them; one that does not start is left out.
+
+use std::env;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// An interpreter that is installed here.
+#[derive(Debug, Clone)]
+pub(crate) struct Interpreter {
+    pub(crate) path: PathBuf,
+    /// Major and minor.
+    pub(crate) version: (u8, u8),
+}
+
+impl Interpreter {
+    /// Every interpreter found, oldest first; a test that has none proves nothing, so there must be one.
+    pub(crate) fn all() -> Vec<Self> {
+        let mut found: Vec<Self> = candidates().into_iter().filter_map(Self::probe).collect();
+        found.sort_by_key(|interpreter| interpreter.version);
+        assert!(!found.is_empty(), "no Python interpreter on this machine");
+        found
+    }
+
+    fn probe(path: PathBuf) -> Option<Self> {
+        let program = "import sys; print('%d %d' % sys.version_info[:2])";
+        let output = Command::new(&path).args(["-S", "-E", "-c", program]).stderr(Stdio::null()).output().ok()?;
+        let text = String::from_utf8(output.stdout).ok()?;
+        let (major, minor) = text.trim().split_once(' ')?;
+        Some(Self { path, version: (major.parse().ok()?, minor.parse().ok()?) })
+    }
+
+    /// What the interpreter prints when it runs `program`, which must succeed.
+    pub(crate) fn output_of(&self, program: &str) -> String {
+        let output = Command::new(&self.path).args(["-c", program]).env("PYTHONIOENCODING", "utf-8").output().unwrap();
+        assert!(output.status.success(), "{self}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+impl fmt::Display for Interpreter {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.path.display())
+    }
+}
+
+/// Files that look like an interpreter, each real file once.
+fn candidates() -> Vec<PathBuf> {
+    let pyenv = env::var_os("PYENV_ROOT").map(PathBuf::from);
+    let pyenv = pyenv.or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".pyenv")));
+    let target =
+        env::var_os("CARGO_TARGET_DIR").map_or(Path::new(env!("CARGO_MANIFEST_DIR")).join("target"), PathBuf::from);
+    let mut folders = vec![PathBuf::from("/usr/bin")];
+    folders.extend(pyenv.iter().flat_map(|root| children(&root.join("versions"))).map(|version| version.join("bin")));
+    folders.extend(children(&target.join("interpreters")).into_iter().map(|root| root.join("usr/bin")));
+    let mut paths: Vec<PathBuf> = folders
+        .iter()
+        .flat_map(|folder| children(folder))
+        .filter(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(is_interpreter_name))
+        .filter_map(|path| path.canonicalize().ok())
+        .collect();
+    paths.sort();
+    paths.dedup();
+    paths
+}
+
+/// `python2.7`, `python3.14`; neither `python3` nor `python3.8-config`.
+fn is_interpreter_name(name: &str) -> bool {
+    name.strip_prefix("python").and_then(|version| version.split_once('.')).is_some_and(|(major, minor)| {
+        matches!(major, "2" | "3") && !minor.is_empty() && minor.bytes().all(|byte| byte.is_ascii_digit())
+    })
+}
+
+fn children(folder: &Path) -> Vec<PathBuf> {
+    fs::read_dir(folder).map(|entries| entries.flatten().map(|entry| entry.path()).collect()).unwrap_or_default()
+}
+
+/// A repeatable source of odd input (xorshift64).
+#[derive(Debug)]
+pub(crate) struct Random(u64);
+
+impl Random {
+    /// The seed must not be 0.
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    /// A number from 0 up to `limit`, which is not 0 and is not reached.
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
+        usize::try_from(self.next() % limit as u64).unwrap()
+    }
+
+    pub(crate) fn bytes(&mut self, length: usize) -> Vec<u8> {
+        (0..length).map(|_| self.next().to_le_bytes()[3]).collect()
+    }
+}
