@@ -297,10 +297,12 @@ impl<'bytes> Binary<'bytes> {
         writable.map(range).collect()
     }
 
-    /// The different strings among the constants that look like a version of Python as a whole: `2.7.18`, `3.6.15+`, `3.15.0b4`.
+    /// The different texts among the constants that look like a version of Python: `2.7.18`, `3.6.15+`, `3.15.0b4`. First those
+    /// that are a string of their own, then those that end one (`/usr/lib/3.8.18`): linkers keep a string that is the end of
+    /// another only once.
     ///
     /// `PY_VERSION` is one of them in every CPython, but versions of other things look the same, so these are candidates;
-    /// at most 32. Costs a pass over the read-only data, fractions of a millisecond a megabyte.
+    /// at most 32. Costs a pass over the read-only data.
     pub fn version_strings(&self) -> Vec<&'bytes str> {
         let constants = |named: &&NamedSection<'_>| match self.format {
             Format::Elf => named.name.starts_with(b".rodata"),
@@ -313,27 +315,29 @@ impl<'bytes> Binary<'bytes> {
             let segments = self.segments.iter().filter(|segment| !segment.writable);
             regions = segments.filter_map(|s| slice(self.bytes, s.file_offset, s.file_size)).collect();
         }
-        let mut versions = Vec::new();
+        let (mut whole, mut endings) = (Vec::new(), Vec::new());
         // Sections that overlap each other must not make this more than one pass over the file.
         let mut budget = self.bytes.len();
         for region in regions {
             let Some(rest) = budget.checked_sub(region.len()) else { break };
             budget = rest;
-            for start in [b"\x002.", b"\x003."] {
-                let inside = memmem::find_iter(region, start).map(|offset| offset + 1);
-                // A string that begins the region has no NUL before it.
-                for offset in std::iter::once(0).chain(inside) {
-                    let version = region.get(offset..).and_then(version_at);
-                    if let Some(version) = version.filter(|version| !versions.contains(version)) {
-                        versions.push(version);
-                        if versions.len() == MOST_VERSIONS {
-                            return versions;
-                        }
+            for offset in [b"2.", b"3."].into_iter().flat_map(|start| memmem::find_iter(region, start)) {
+                let before = offset.checked_sub(1).map_or(0, |before| region[before]);
+                if !before.is_ascii_alphanumeric()
+                    && before != b'.'
+                    && let Some(version) = version_at(&region[offset..])
+                {
+                    let kind = if before == 0 { &mut whole } else { &mut endings };
+                    if kind.len() < MOST_VERSIONS && !kind.contains(&version) {
+                        kind.push(version);
                     }
                 }
             }
         }
-        versions
+        endings.retain(|version| !whole.contains(version));
+        whole.append(&mut endings);
+        whole.truncate(MOST_VERSIONS);
+        whole
     }
 }
 
