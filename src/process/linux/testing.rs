@@ -31,8 +31,7 @@ impl Target {
 
     /// A Python program; `ready()` in it says that it is.
     pub(super) fn python(program: &str) -> Self {
-        let prelude = "import sys, os, threading, time, signal\ndef say(text): sys.stdout.write(text + '\\n'); sys.stdout.flush()\ndef ready(): say('ready')\n";
-        Self::start(Command::new("python3").args(["-c", &format!("{prelude}{program}")]))
+        Self::start(Command::new("python3").args(["-c", &python_program(program)]))
     }
 
     /// The next line that it prints.
@@ -62,7 +61,8 @@ impl Target {
     /// Kills it, with all that it started, and collects it.
     pub(super) fn end(&mut self) {
         drop(self.input.take());
-        let below = super::children::descendants(&self.handle());
+        let handle = Handle::open(self.pid());
+        let below = handle.map(|handle| super::children::descendants(&handle)).unwrap_or_default();
         let _ = self.child.kill();
         for handle in below.iter().filter_map(|child| Handle::open(child.pid).ok()) {
             let _ = handle.send_signal(libc::SIGKILL);
@@ -77,6 +77,17 @@ impl Drop for Target {
     }
 }
 
+/// `program` with what every Python target has. One that is forgotten ends by itself, so that no test waits for ever.
+pub(super) fn python_program(program: &str) -> String {
+    let prelude = "\
+import sys, os, threading, time, signal
+signal.alarm(120)
+def say(text): os.write(1, (text + '\\n').encode())
+def ready(): say('ready')
+";
+    format!("{prelude}{program}")
+}
+
 /// Waits for a condition that is bound to come; fails after a time in which any machine would have brought it.
 pub(super) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
@@ -84,4 +95,23 @@ pub(super) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(std::time::Instant::now() < deadline, "{what}: this did not happen in 30 s");
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
+}
+
+/// Makes `process_vm_readv` fail with EPERM in the calling thread from now on, as older container sandboxes do.
+#[expect(unsafe_code, reason = "a seccomp filter is set by raw system calls")]
+pub(super) fn forbid_process_vm_readv() {
+    // Load the number of the call; if it is the one, EPERM; else allow (kernel: include/uapi/linux/seccomp.h, bpf_common.h).
+    let statement = |code, k| libc::sock_filter { code, jt: 0, jf: 0, k };
+    let number = u32::try_from(libc::SYS_process_vm_readv).unwrap();
+    let mut filter = [
+        statement(0x20, 0),
+        libc::sock_filter { code: 0x15, jt: 0, jf: 1, k: number },
+        statement(0x06, libc::SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned()),
+        statement(0x06, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog { len: 4, filter: filter.as_mut_ptr() };
+    // SAFETY: takes numbers only.
+    assert_eq!(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }, 0);
+    // SAFETY: the program and its filter live through the call, which copies them.
+    assert_eq!(unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) }, 0);
 }

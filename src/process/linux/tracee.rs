@@ -276,3 +276,102 @@ fn ptrace_detach(thread: i32, signal: i32) -> io::Result<()> {
     let result = unsafe { libc::ptrace(libc::PTRACE_DETACH, thread, no_address, signal) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::linux::testing::{Target, wait_until};
+
+    /// A target that answers each of the signals with a line.
+    const SIGNALS: &str = "
+count = [0]
+def handler(number, frame):
+    count[0] += 1
+    say('%d %d' % (number, count[0]))
+for number in (signal.SIGUSR1, signal.SIGRTMIN + 3):
+    signal.signal(number, handler)
+ready()
+while True:
+    pass";
+
+    fn seize_without_interrupt(target: &Target) -> Seizure {
+        ptrace::seize(Pid::from_raw(target.pid()), ptrace::Options::empty()).unwrap();
+        Seizure { thread: target.pid(), is_own_child: true }
+    }
+
+    #[test]
+    fn a_signal_that_stops_the_thread_first_is_handed_back() {
+        let mut target = Target::python(SIGNALS);
+        for (count, signal) in [libc::SIGUSR1, libc::SIGRTMIN() + 3].into_iter().enumerate() {
+            let seizure = seize_without_interrupt(&target);
+            target.handle().send_signal(signal).unwrap();
+            let mut tracee = Tracee { seizure, stop: None, not_send: PhantomData };
+            tracee.wait(&target.handle(), Instant::now() + Duration::from_secs(30)).unwrap();
+            assert_eq!(tracee.stop, Some(signal));
+            drop(tracee);
+            assert_eq!(target.line(), format!("{signal} {}", count + 1));
+        }
+    }
+
+    #[test]
+    fn signals_sent_while_pausing_all_arrive() {
+        let mut target = Target::python(SIGNALS);
+        let process = target.process();
+        let thread = ThreadId::from(target.pid().unsigned_abs());
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let pausing = scope.spawn(|| {
+                let mut pauses = 0;
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    pauses += u32::from(process.pause_thread(thread).is_ok());
+                }
+                pauses
+            });
+            for count in 1..=400 {
+                let signal = if count % 2 == 0 { libc::SIGUSR1 } else { libc::SIGRTMIN() + 3 };
+                target.handle().send_signal(signal).unwrap();
+                assert_eq!(target.line(), format!("{signal} {count}"));
+            }
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert!(pausing.join().unwrap() > 0);
+        });
+    }
+
+    #[test]
+    fn a_thread_that_stops_too_late_is_let_go_later() {
+        // The child of a posix_spawn opens a FIFO that nobody writes to; meanwhile the parent waits for it, deaf to signals.
+        let directory = tempfile::tempdir().unwrap();
+        let fifo = directory.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let mut target = Target::python(&format!(
+            "
+ready()
+sys.stdin.readline()
+os.posix_spawn('/bin/true', ['true'], os.environ, file_actions=[(os.POSIX_SPAWN_OPEN, 0, {fifo:?}, os.O_RDONLY, 0)])
+say('spawned')
+sys.stdin.readline()"
+        ));
+        let process = target.process();
+        let thread = ThreadId::from(target.pid().unsigned_abs());
+        let seizure = seize_without_interrupt(&target);
+        target.tell("go");
+        wait_until("the target waits for its child", || {
+            process.thread_state(thread).unwrap().activity == ThreadActivity::DiskWait
+        });
+        ptrace::interrupt(Pid::from_raw(seizure.thread)).unwrap();
+        let mut tracee = Tracee { seizure, stop: None, not_send: PhantomData };
+        let late = tracee.wait(&target.handle(), Instant::now() + Duration::from_millis(20));
+        assert!(matches!(late, Err(PauseError::Uninterruptible(number)) if number == thread), "{late:?}");
+        drop(tracee);
+        assert_eq!(release_pending(), 1);
+        // It is refused without a wait as long as that lasts, and the rest of the process can be held.
+        assert!(matches!(process.pause_thread(thread), Err(PauseError::Uninterruptible(_))));
+        let paused = process.pause_all().unwrap();
+        assert_eq!((paused.len(), paused.not_held()), (0, &[thread][..]));
+
+        drop(std::fs::OpenOptions::new().write(true).open(&fifo).unwrap());
+        wait_until("the late thread is let go", || release_pending() == 0);
+        assert_eq!(target.line(), "spawned");
+        assert!(process.tracer().is_none());
+    }
+}
