@@ -1,0 +1,27 @@
+//! The other process on Linux: `/proc`, `process_vm_readv`, pidfd and ptrace.
+
+mod address_space;
+mod children;
+mod files;
+mod handle;
+mod live_memory;
+mod maps;
+mod pause;
+mod permission;
+mod process;
+mod spawn;
+mod stat;
+mod thread_ids;
+mod thread_states;
+mod tracee;
+
+pub use address_space::ImageIdentity;
+pub use live_memory::{LiveMemory, ReadStatistics};
+pub use pause::{PausedProcess, PausedThread};
+pub use process::Process;
+pub use spawn::SpawnedProgram;
+pub use thread_states::ThreadStates;
+pub use tracee::release_pending;
+
+#[cfg(test)]
+mod testing;

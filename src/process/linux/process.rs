@@ -1,0 +1,320 @@
+//! [`Process`]: what can be asked of another process, each answer from the module that knows it.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use nix::fcntl::AtFlags;
+use nix::sys::stat::fstatat;
+use nix::unistd::{SysconfVar, sysconf};
+
+use super::address_space::{self, ImageIdentity};
+use super::handle::Handle;
+use super::live_memory::LiveMemory;
+use super::pause::{PausedProcess, PausedThread};
+use super::stat::status_field;
+use super::thread_states::ThreadStates;
+use super::{children, files, permission, thread_ids};
+use crate::memory::{Memory, ReadFailure};
+use crate::process::{ChildProcess, Mapping, PauseError, ProcessError, ThreadActivity, ThreadId, ThreadReading};
+
+/// How long a thread is given to stop. It takes some ten microseconds unless the machine has too much to do.
+const PAUSE_LIMIT: Duration = Duration::from_millis(100);
+
+/// How much of a command line is taken: a process may make its own as long as it likes.
+const COMMAND_LINE_LIMIT: u64 = 1 << 20;
+
+/// How many mappings the probe for permission tries; some cannot be read by anyone.
+const PROBES: usize = 16;
+
+/// Another process. Stays that process, whoever gets its number after it.
+///
+/// A clone is another handle on the same process.
+#[derive(Debug, Clone)]
+pub struct Process {
+    handle: Arc<Handle>,
+}
+
+impl Process {
+    /// Takes hold of a process to read it. That its memory may be read is tried at once, by reading one byte.
+    ///
+    /// # Errors
+    /// When there is none, it has exited, it has no memory of its own, or it may not be read.
+    pub fn open(pid: i32) -> Result<Self, ProcessError> {
+        let process = Self::observe(pid)?;
+        process.probe()?;
+        Ok(process)
+    }
+
+    /// Takes hold of a process only to look at what everyone may see of it: its command line, state, parent and children.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn observe(pid: i32) -> Result<Self, ProcessError> {
+        Ok(Self { handle: Arc::new(Handle::open(pid)?) })
+    }
+
+    /// Reads one byte of the process for the sake of knowing whether we may.
+    fn probe(&self) -> Result<(), ProcessError> {
+        let pid = self.pid();
+        if self.handle.stat_line()?.activity == ThreadActivity::Zombie && self.has_exited() {
+            return Err(ProcessError::Exited(pid));
+        }
+        let mappings = self.maps()?;
+        let memory = self.memory();
+        let readable = mappings.iter().filter(|mapping| mapping.readable && mapping.label.as_deref() != Some("[vvar]"));
+        let mut result = Err(ProcessError::NoMemory(pid));
+        for mapping in readable.take(PROBES) {
+            match memory.read_u8(mapping.start) {
+                Ok(_) => return Ok(()),
+                Err(error) if error.failure == ReadFailure::Denied => return Err(permission::denied(&self.handle)),
+                Err(error) if error.failure == ReadFailure::Gone => return Err(ProcessError::Exited(pid)),
+                Err(error) => {
+                    let source = io::Error::other(error);
+                    result = Err(ProcessError::System { pid, what: "memory", source });
+                }
+            }
+        }
+        result
+    }
+
+    /// Its number.
+    pub fn pid(&self) -> i32 {
+        self.handle.pid()
+    }
+
+    /// Its memory.
+    pub fn memory(&self) -> LiveMemory {
+        LiveMemory::new(Arc::clone(&self.handle))
+    }
+
+    /// Its mappings, in the order of addresses.
+    ///
+    /// # Errors
+    /// When it has exited, has no memory of its own, or may not be read.
+    pub fn maps(&self) -> Result<Vec<Mapping>, ProcessError> {
+        let mappings = address_space::mappings(&self.handle).map_err(|error| self.handle.error("the maps", error))?;
+        if mappings.is_empty() {
+            let pid = self.pid();
+            return Err(if self.has_exited() { ProcessError::Exited(pid) } else { ProcessError::NoMemory(pid) });
+        }
+        Ok(mappings)
+    }
+
+    /// Opens the file behind a mapping: that very file, also when it was deleted, replaced, or lies in another root; or none.
+    ///
+    /// # Errors
+    /// When it cannot be reached any more.
+    pub fn open_mapping(&self, mapping: &Mapping) -> io::Result<File> {
+        files::open_mapping(&self.handle, mapping)
+    }
+
+    /// Opens the regular file that the target finds at `path`: in its own root, or below its working directory if relative.
+    ///
+    /// # Errors
+    /// When there is none or it may not be read.
+    pub fn open_in_root(&self, path: &Path) -> io::Result<File> {
+        files::open_in_root(&self.handle, path)
+    }
+
+    /// Whether the target finds a regular file at `path`, as [`Self::open_in_root`] would.
+    pub fn is_file_in_root(&self, path: &Path) -> bool {
+        files::is_file_in_root(&self.handle, path)
+    }
+
+    /// Its threads, by their numbers outside of its namespace.
+    ///
+    /// # Errors
+    /// When it has exited.
+    pub fn threads(&self) -> Result<Vec<ThreadId>, ProcessError> {
+        let threads = self.handle.threads().map_err(|error| self.handle.error("the threads", error))?;
+        Ok(threads.into_iter().map(|thread| ThreadId::from(thread.unsigned_abs())).collect())
+    }
+
+    /// What a thread is doing. For many looks see [`Self::thread_states`].
+    ///
+    /// # Errors
+    /// When it is gone or is no thread of this process.
+    pub fn thread_state(&self, thread: ThreadId) -> io::Result<ThreadReading> {
+        let line = self.handle.thread_stat(thread)?;
+        Ok(ThreadReading { activity: line.activity, user_ticks: line.user_ticks, system_ticks: line.system_ticks })
+    }
+
+    /// Thread states at the rate of sampling.
+    pub fn thread_states(&self) -> ThreadStates {
+        ThreadStates::new(Arc::clone(&self.handle))
+    }
+
+    /// The name that a thread has with the system (at most 15 bytes; chosen by the target).
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn thread_name(&self, thread: ThreadId) -> io::Result<OsString> {
+        let name = self.handle.read_file(&format!("task/{thread}/comm"), 4096)?;
+        Ok(OsStr::from_bytes(name.strip_suffix(b"\n").unwrap_or(&name)).to_owned())
+    }
+
+    /// The number outside of a thread that goes by `inner` in the target's own pid namespace.
+    pub fn outer_thread_id(&self, inner: ThreadId) -> Option<ThreadId> {
+        if self.namespace_pid() == Some(self.pid().unsigned_abs().into()) && self.is_in_our_pid_namespace() {
+            return self.handle.thread_stat(inner).ok().map(|_| inner);
+        }
+        self.thread_id_pairs().into_iter().find(|(number, _)| *number == inner).map(|(_, outer)| outer)
+    }
+
+    /// Each thread's number in the target's own pid namespace, with the one outside.
+    pub fn thread_id_pairs(&self) -> Vec<(ThreadId, ThreadId)> {
+        thread_ids::numbers(&self.handle)
+    }
+
+    /// The number by which the process knows itself (`os.getpid()` in it).
+    pub fn namespace_pid(&self) -> Option<u64> {
+        thread_ids::inner_number(&self.handle.status().ok()?)
+    }
+
+    /// Holds one thread until the value is dropped, which must be done by the thread of ours that called this. `thread` may be any number; one that is
+    /// no thread of this process is refused.
+    ///
+    /// After an error of [`PauseError::Uninterruptible`] or [`PauseError::TimedOut`] call [`release_pending`](crate::process::release_pending)
+    /// soon and until it returns 0: such a thread may stop later and must then be let go.
+    ///
+    /// # Errors
+    /// When the thread is gone, traced by another, deaf to signals, or may not be traced.
+    pub fn pause_thread(&self, thread: ThreadId) -> Result<PausedThread, PauseError> {
+        PausedThread::new(&self.handle, thread, PAUSE_LIMIT)
+    }
+
+    /// Holds all threads until the value is dropped, as [`Self::pause_thread`].
+    ///
+    /// # Errors
+    /// When no thread is left, or one is traced by another or may not be traced; then none is held.
+    pub fn pause_all(&self) -> Result<PausedProcess, PauseError> {
+        PausedProcess::new(&self.handle, PAUSE_LIMIT)
+    }
+
+    /// Whether it has exited, all threads of it.
+    pub fn has_exited(&self) -> bool {
+        self.handle.has_exited()
+    }
+
+    /// Waits until it has exited, at most `limit`; whether it has.
+    pub fn wait_for_exit(&self, limit: Duration) -> bool {
+        self.handle.wait_for_exit(limit)
+    }
+
+    /// Whether a signal has stopped it (SIGSTOP, Ctrl-Z): it is read as it is, without being paused.
+    pub fn is_stopped(&self) -> bool {
+        self.handle.stat_line().is_ok_and(|line| line.activity == ThreadActivity::Stopped)
+    }
+
+    /// The process that traces it (a debugger), if any and if we can see it. We cannot pause it then.
+    pub fn tracer(&self) -> Option<i32> {
+        let status = self.handle.status().ok()?;
+        let tracer = status_field(&status, "TracerPid:")?.parse().ok()?;
+        (tracer != 0).then_some(tracer)
+    }
+
+    /// Its command line as it shows it, which it may have changed.
+    ///
+    /// # Errors
+    /// When it has exited.
+    pub fn command_line(&self) -> Result<Vec<OsString>, ProcessError> {
+        let text = address_space::read_file(&self.handle, "cmdline", COMMAND_LINE_LIMIT)
+            .map_err(|error| self.handle.error("the command line", error))?;
+        let text = text.strip_suffix(b"\0").unwrap_or(&text);
+        if text.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(text.split(|byte| *byte == 0).map(|argument| OsStr::from_bytes(argument).to_owned()).collect())
+    }
+
+    /// The path of the program that it runs, as it was when it was started: perhaps of another root, perhaps deleted since.
+    ///
+    /// # Errors
+    /// When it has exited or may not be looked at.
+    pub fn executable(&self) -> Result<PathBuf, ProcessError> {
+        address_space::program_path(&self.handle).map_err(|error| self.handle.error("the executable", error))
+    }
+
+    /// Its working directory; the path may be one of another root.
+    ///
+    /// # Errors
+    /// When it has exited or may not be looked at.
+    pub fn working_directory(&self) -> Result<PathBuf, ProcessError> {
+        self.handle.read_link("cwd").map_err(|error| self.handle.error("the working directory", error))
+    }
+
+    /// The user that it acts as.
+    pub fn user(&self) -> Option<u32> {
+        status_field(&self.handle.status().ok()?, "Uid:")?.split_ascii_whitespace().nth(1)?.parse().ok()
+    }
+
+    /// Its parent now.
+    ///
+    /// # Errors
+    /// When it has exited.
+    pub fn parent(&self) -> Result<i32, ProcessError> {
+        Ok(self.handle.stat_line()?.parent)
+    }
+
+    /// Its children, zombies included; empty when it has exited.
+    pub fn children(&self) -> Vec<ChildProcess> {
+        children::children(&self.handle)
+    }
+
+    /// All processes below it, parents before their children; empty when it has exited.
+    pub fn descendants(&self) -> Vec<ChildProcess> {
+        children::descendants(&self.handle)
+    }
+
+    /// When it was started, in clock ticks since the machine was: with the number, what tells it from every other process.
+    pub fn start_ticks(&self) -> u64 {
+        self.handle.start_ticks()
+    }
+
+    /// When it was started, to about 10 ms; `None` where the clock of the machine cannot be read.
+    pub fn start_time(&self) -> Option<SystemTime> {
+        let ticks_a_second = u64::try_from(sysconf(SysconfVar::CLK_TCK).ok()??).ok().filter(|ticks| *ticks > 0)?;
+        let stat = fs::read("/proc/stat").ok()?;
+        let machine_start: u64 = status_field(&stat, "btime ")?.parse().ok()?;
+        let ticks = self.start_ticks();
+        let since_machine_start = Duration::from_secs(ticks / ticks_a_second)
+            + Duration::from_secs(1) * u32::try_from(ticks % ticks_a_second).ok()?
+                / u32::try_from(ticks_a_second).ok()?;
+        SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(machine_start) + since_machine_start)
+    }
+
+    /// What tells the program that it runs now from the next that it may `exec`.
+    ///
+    /// # Errors
+    /// When it has exited or may not be read.
+    pub fn image_identity(&self) -> Result<ImageIdentity, ProcessError> {
+        address_space::image_identity(&self.handle, &self.memory())
+            .map_err(|error| self.handle.error("the auxiliary vector", error))
+    }
+
+    /// Whether it sees the same mounts as we do.
+    pub fn is_in_our_mount_namespace(&self) -> bool {
+        self.is_in_our_namespace("mnt")
+    }
+
+    /// Whether its process numbers are ours.
+    pub fn is_in_our_pid_namespace(&self) -> bool {
+        self.is_in_our_namespace("pid")
+    }
+
+    fn is_in_our_namespace(&self, kind: &str) -> bool {
+        let theirs = fstatat(self.handle.directory(), format!("ns/{kind}").as_str(), AtFlags::empty());
+        let ours = fs::metadata(format!("/proc/self/ns/{kind}"));
+        match (theirs, ours) {
+            (Ok(theirs), Ok(ours)) => (theirs.st_dev, theirs.st_ino) == (ours.dev(), ours.ino()),
+            // Without the right to look, the usual case is the best guess.
+            _ => true,
+        }
+    }
+}

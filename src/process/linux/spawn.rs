@@ -1,0 +1,199 @@
+//! A program that we start ourselves.
+//!
+//! It keeps our standard streams, our environment and our process group: at a terminal it stays in the foreground, may read from it, and gets
+//! Ctrl-C itself, as it would without us. When we die in any way it lives on; nothing ends it but [`SpawnedProgram::end`], also not
+//! dropping the value.
+//!
+//! # Why not `std::process::Child::wait`
+//! It takes whatever `waitpid` reports for the exit, also the stop of a thread that we hold at that moment. Here the exit is looked at first
+//! and collected only if it is one.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{SigHandler, Signal, signal};
+
+use super::handle::Handle;
+use super::process::Process;
+use super::{children, tracee};
+use crate::process::{ProcessError, SpawnError};
+
+/// A started program, which is our child.
+#[derive(Debug)]
+pub struct SpawnedProgram {
+    pid: i32,
+    handle: Option<Handle>,
+    status: Option<ExitStatus>,
+}
+
+impl SpawnedProgram {
+    /// Starts `program`, looked for in PATH if it has no slash, with `arguments`. Returns once it runs.
+    ///
+    /// # Errors
+    /// When it cannot be run; also for what only `exec` finds out.
+    pub fn start(program: OsString, arguments: &[OsString]) -> Result<Self, SpawnError> {
+        // Where our parent ignored SIGCHLD the kernel would throw exit statuses away.
+        restore_child_signal();
+        let started = Command::new(&program).args(arguments).spawn();
+        let child = started.map_err(|source| SpawnError::from_start(PathBuf::from(program), source))?;
+        let pid = child.id().cast_signed();
+        // As our child it keeps its number until we collect it. A handle is missing only where there is no /proc.
+        Ok(Self { pid, handle: Handle::open(pid).ok(), status: None })
+    }
+
+    /// The number of the process.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// The process, to be read.
+    ///
+    /// # Errors
+    /// As [`Process::open`].
+    pub fn process(&self) -> Result<Process, ProcessError> {
+        Process::open(self.pid)
+    }
+
+    /// The exit status, if it has exited.
+    ///
+    /// # Errors
+    /// When somebody else has collected it.
+    pub fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
+        if self.status.is_none() && tracee::has_exited(self.pid)? {
+            self.status = Some(collect(self.pid)?);
+        }
+        Ok(self.status)
+    }
+
+    /// Waits for the exit, at most `limit`; `None` if it did not come.
+    ///
+    /// # Errors
+    /// As [`Self::try_wait`].
+    pub fn wait_at_most(&mut self, limit: Duration) -> io::Result<Option<ExitStatus>> {
+        let deadline = Instant::now() + limit;
+        loop {
+            if let Some(status) = self.try_wait()? {
+                return Ok(Some(status));
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            match &self.handle {
+                Some(handle) if !handle.has_exited() => {
+                    handle.wait_for_exit(left);
+                }
+                _ => std::thread::sleep(left.min(Duration::from_millis(1))),
+            }
+            // A child that was killed while we held a thread of it is not done before that thread is let go.
+            tracee::release_pending();
+        }
+    }
+
+    /// Waits for the exit.
+    ///
+    /// # Errors
+    /// As [`Self::try_wait`].
+    pub fn wait(&mut self) -> io::Result<ExitStatus> {
+        loop {
+            if let Some(status) = self.wait_at_most(Duration::from_secs(3600))? {
+                return Ok(status);
+            }
+        }
+    }
+
+    /// Ends the program: SIGTERM, and SIGKILL after `grace`. What it started is ended with it as long as it is below it and in the same
+    /// process group, so that a program behind a shell or a launcher ends too while a daemon of its own session lives on.
+    ///
+    /// # Errors
+    /// As [`Self::try_wait`].
+    pub fn end(&mut self, grace: Duration) -> io::Result<ExitStatus> {
+        if let Some(status) = self.try_wait()? {
+            return Ok(status);
+        }
+        let deadline = Instant::now() + grace;
+        let below = self.same_group_below();
+        self.ask_to_end(Signal::SIGTERM);
+        let mut status = self.wait_at_most(grace)?;
+        if status.is_none() {
+            self.ask_to_end(Signal::SIGKILL);
+            status = Some(self.wait()?);
+        }
+        // Launchers pass the signal on, so what is below gets its own only now.
+        for handle in below.iter().filter(|handle| !handle.has_exited()) {
+            end_one(handle, Signal::SIGTERM);
+        }
+        for handle in &below {
+            if !handle.wait_for_exit(deadline.saturating_duration_since(Instant::now())) {
+                end_one(handle, Signal::SIGKILL);
+            }
+        }
+        status.ok_or_else(|| io::ErrorKind::TimedOut.into())
+    }
+
+    fn ask_to_end(&self, signal: Signal) {
+        match &self.handle {
+            Some(handle) => end_one(handle, signal),
+            // Not collected yet, so the number is still that of our child.
+            None => {
+                let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid), signal);
+            }
+        }
+    }
+
+    fn same_group_below(&self) -> Vec<Handle> {
+        let Some(handle) = &self.handle else { return Vec::new() };
+        let Ok(group) = handle.stat_line().map(|line| line.group) else { return Vec::new() };
+        let below = children::descendants(handle).into_iter().filter_map(|child| Handle::open(child.pid).ok());
+        below.filter(|handle| handle.stat_line().is_ok_and(|line| line.group == group)).collect()
+    }
+}
+
+/// Sends a signal to a process that may be stopped: it would not act on SIGTERM before it goes on.
+fn end_one(handle: &Handle, signal: Signal) {
+    for signal in [signal, Signal::SIGCONT] {
+        if let Err(error) = handle.send_signal(signal as i32) {
+            log::debug!("cannot send {signal} to process {}: {error}", handle.pid());
+        }
+    }
+}
+
+fn restore_child_signal() {
+    if child_signal_is_ignored() {
+        use_default_action(Signal::SIGCHLD);
+    }
+}
+
+#[expect(unsafe_code, reason = "nix cannot ask for the action of a signal without setting another")]
+fn child_signal_is_ignored() -> bool {
+    // SAFETY: all-zero bytes are a valid sigaction, which is made of numbers.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: a null new action only asks; `action` lives through the call, which writes one sigaction to it.
+    let result = unsafe { libc::sigaction(libc::SIGCHLD, std::ptr::null(), &raw mut action) };
+    result == 0 && (action.sa_sigaction == libc::SIG_IGN || action.sa_flags & libc::SA_NOCLDWAIT != 0)
+}
+
+#[expect(unsafe_code, reason = "to set the action of a signal is unsafe, as a handler could be anything")]
+fn use_default_action(number: Signal) {
+    // SAFETY: the default action runs no code of ours.
+    if let Err(error) = unsafe { signal(number, SigHandler::SigDfl) } {
+        log::debug!("cannot set the action of {number}: {error}");
+    }
+}
+
+/// Collects the exit status of a child that has exited.
+#[expect(unsafe_code, reason = "nix's waitpid refuses a child that was killed by a real-time signal")]
+fn collect(pid: i32) -> io::Result<ExitStatus> {
+    let mut status = 0;
+    // SAFETY: `status` lives through the call, which writes one int to it.
+    let result = unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) };
+    match result {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Err(io::ErrorKind::WouldBlock.into()),
+        _ => Ok(ExitStatus::from_raw(status)),
+    }
+}

@@ -1,0 +1,94 @@
+//! The one-line `stat` files of `/proc`, and single fields of the `status` files.
+//!
+//! The line is `pid (name) state ppid …` (proc(5)). The name is the target's own choice and may hold spaces and brackets, so fields are
+//! counted from behind the *last* closing bracket.
+
+use crate::process::ThreadActivity;
+
+/// More than any `stat` line: 52 numbers of up to 20 digits and a name of up to 64 characters.
+pub(super) const STAT_LINE_LIMIT: usize = 1536;
+
+/// The fields of a `stat` line that we use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct StatLine {
+    pub(super) activity: ThreadActivity,
+    pub(super) parent: i32,
+    /// The process group.
+    pub(super) group: i32,
+    pub(super) user_ticks: u64,
+    pub(super) system_ticks: u64,
+    /// How many threads the process has; at least 1 until it is a zombie.
+    pub(super) threads: u64,
+    /// When it was started, in clock ticks since the machine was.
+    pub(super) start_ticks: u64,
+}
+
+impl StatLine {
+    /// Takes a line apart; allocates nothing. `None` for what is no such line.
+    pub(super) fn parse(line: &[u8]) -> Option<Self> {
+        let name_end = line.iter().rposition(|byte| *byte == b')')?;
+        let fields = line.get(name_end + 1..)?;
+        let mut fields = fields.split(|byte| byte.is_ascii_whitespace()).filter(|field| !field.is_empty());
+        // The numbers are those of proc(5), where the state is field 3.
+        let activity = ThreadActivity::from_letter(*fields.next()?.first()?);
+        let parent = number(fields.next()?)?;
+        let group = number(fields.next()?)?;
+        let user_ticks = number(fields.nth(14 - 6)?)?;
+        let system_ticks = number(fields.next()?)?;
+        let threads = number(fields.nth(20 - 16)?)?;
+        let start_ticks = number(fields.nth(22 - 21)?)?;
+        Some(Self { activity, parent, group, user_ticks, system_ticks, threads, start_ticks })
+    }
+}
+
+/// The text of one field of a `status` file, without the spaces around it. `name` is with its colon: `TracerPid:`.
+pub(super) fn status_field<'status>(status: &'status [u8], name: &str) -> Option<&'status str> {
+    let line = status.split(|byte| *byte == b'\n').find(|line| line.starts_with(name.as_bytes()))?;
+    Some(str::from_utf8(line.get(name.len()..)?).ok()?.trim())
+}
+
+fn number<N: std::str::FromStr>(field: &[u8]) -> Option<N> {
+    str::from_utf8(field).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TAIL: &str = "S 7 42 42 0 -1 4194304 100 0 0 0 11 22 0 0 20 0 3 0 987654 1000 10 18446744073709551615 1 1 0";
+
+    #[test]
+    fn fields_are_counted_from_the_last_bracket() {
+        let hostile = format!("42 (a) R 1 2 3 (b) ) {TAIL}\n");
+        let line = StatLine::parse(hostile.as_bytes()).unwrap();
+        assert_eq!(
+            line,
+            StatLine {
+                activity: ThreadActivity::Sleeping,
+                parent: 7,
+                group: 42,
+                user_ticks: 11,
+                system_ticks: 22,
+                threads: 3,
+                start_ticks: 987_654,
+            }
+        );
+    }
+
+    #[test]
+    fn every_cut_line_is_refused_or_read_without_panic() {
+        let whole = format!("42 (name) {TAIL}");
+        for length in 0..whole.len() {
+            let _ = StatLine::parse(&whole.as_bytes()[..length]);
+        }
+        assert_eq!(StatLine::parse(b""), None);
+        assert_eq!(StatLine::parse(b"42 (name)"), None);
+    }
+
+    #[test]
+    fn a_status_field_is_found_by_its_whole_name_at_the_start_of_a_line() {
+        let status = b"Name:\tNSpid:\nPid:\t5\nNSpid:\t5\t1\n";
+        assert_eq!(status_field(status, "NSpid:"), Some("5\t1"));
+        assert_eq!(status_field(status, "TracerPid:"), None);
+    }
+}

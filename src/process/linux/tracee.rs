@@ -1,0 +1,377 @@
+//! One thread of the target under ptrace: seized, interrupted, waited for, let go.
+//!
+//! # How a thread is held
+//! `PTRACE_SEIZE` makes us its tracer without any effect on it; `PTRACE_INTERRUPT` asks it to stop on its way back to user space; once it
+//! has, `PTRACE_DETACH` lets it run on. No signal is sent, no system call of it fails (those that sleep are started anew by the kernel).
+//!
+//! - A signal for the thread may stop it first (signal-delivery-stop). That is as good a stop; the signal is handed back by the detach
+//!   and delivered then, with all that it carried.
+//! - A thread that was stopped by SIGSTOP stays stopped: the kernel keeps the group-stop over a detach.
+//! - When our thread ends or we die, even by SIGKILL, the kernel lets all our tracees go, signals included.
+//!
+//! # A thread that does not stop in time
+//! It cannot be detached: the kernel does that to stopped tracees only. It is put on a list of its tracer and would stop, and stay so,
+//! as soon as it leaves its wait in the kernel; so the list is gone through by each later pause of this thread and by [`release_pending`],
+//! which whoever pauses calls until it returns 0. The same list holds tracees that were killed while held, whose exit we must collect
+//! before the real parent is told of it.
+//!
+//! # Limits
+//! ptrace knows threads, not processes: everything here must be done by the thread that seized, so [`Tracee`] cannot be sent to another.
+//! An exit status of *our own child* is never taken here; it stays for the one who started it.
+
+use std::cell::RefCell;
+use std::io;
+use std::marker::PhantomData;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::ptrace;
+use nix::unistd::Pid;
+
+use super::handle::Handle;
+use super::stat::status_field;
+use crate::process::{PauseError, ThreadActivity, ThreadId};
+
+/// How often the wait for a stop looks without giving up the CPU: a running thread stops within some ten microseconds.
+const EAGER_LOOKS: u32 = 20;
+
+/// How often it looks while it lets others run on its CPU.
+const POLITE_LOOKS: u32 = 200;
+
+/// How long it sleeps between looks after that.
+const SLEEP_BETWEEN_LOOKS: Duration = Duration::from_micros(100);
+
+/// More threads than this that would not stop are a sign of something being wrong; no further one is seized then.
+const PENDING_LIMIT: usize = 1024;
+
+/// A thread that we trace, let go when this is dropped.
+#[derive(Debug)]
+pub(super) struct Tracee {
+    seizure: Seizure,
+    /// Set once it has stopped: the signal to hand back, or 0.
+    stop: Option<i32>,
+    /// ptrace works from one thread of ours only.
+    not_send: PhantomData<*const ()>,
+}
+
+/// What is needed to wait for a tracee and to let it go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Seizure {
+    thread: i32,
+    /// Whether its exit status belongs to our own `wait` for a child.
+    is_own_child: bool,
+}
+
+/// What a look at a tracee shows.
+enum Look {
+    /// It has stopped; the signal that it was about to get, or 0.
+    Stopped(i32),
+    /// It has exited, and the exit was collected unless it is our child's.
+    Exited,
+    /// Neither as yet.
+    Moving,
+}
+
+thread_local! {
+    /// The tracees of this thread that could not be let go yet.
+    static PENDING: RefCell<Vec<Seizure>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Lets go the threads that were asked to stop by the calling thread but did not in time, as far as they have stopped by now. Returns
+/// how many are left. Costs nothing when there are none.
+pub fn release_pending() -> usize {
+    PENDING
+        .try_with(|pending| {
+            let mut pending = pending.borrow_mut();
+            pending.retain(|seizure| !seizure.try_release());
+            pending.len()
+        })
+        .unwrap_or(0)
+}
+
+/// Whether our own child has exited. Its status is left to be collected; a stop of a thread that we hold is not taken for an exit.
+pub(super) fn has_exited(child: i32) -> io::Result<bool> {
+    let change = wait_for_change(child, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL)?;
+    Ok(change.is_some_and(|(code, _)| matches!(code, libc::CLD_EXITED | libc::CLD_KILLED | libc::CLD_DUMPED)))
+}
+
+impl Tracee {
+    /// Takes hold of a thread and asks it to stop, without waiting for that.
+    ///
+    /// `thread` may be any number; it is refused unless it is a thread of that process which can stop now.
+    pub(super) fn seize(handle: &Handle, thread: ThreadId) -> Result<Self, PauseError> {
+        // Also proves that the thread is one of this process: a hostile target must not make us stop another.
+        let line = handle.thread_stat(thread).map_err(|_| PauseError::Gone(thread))?;
+        let number = i32::try_from(thread).map_err(|_| PauseError::Gone(thread))?;
+        match line.activity {
+            ThreadActivity::Zombie => return Err(PauseError::Gone(thread)),
+            ThreadActivity::DiskWait => return Err(PauseError::Uninterruptible(thread)),
+            _ => {}
+        }
+        let is_own_child = number == handle.pid() && line.parent == std::process::id().cast_signed();
+        let seizure = Seizure { thread: number, is_own_child };
+        if release_pending() > 0 && seizure.is_pending() {
+            return Err(PauseError::Uninterruptible(thread));
+        }
+        ptrace::seize(Pid::from_raw(number), ptrace::Options::empty())
+            .map_err(|error| refusal(handle, thread, error))?;
+        let tracee = Self { seizure, stop: None, not_send: PhantomData };
+        match ptrace::interrupt(Pid::from_raw(number)) {
+            Ok(()) => Ok(tracee),
+            Err(Errno::ESRCH) => Err(PauseError::Gone(thread)),
+            Err(error) => Err(PauseError::System { thread, source: error.into() }),
+        }
+    }
+
+    /// Waits until the thread has stopped, at most to `deadline`.
+    pub(super) fn wait(&mut self, handle: &Handle, deadline: Instant) -> Result<(), PauseError> {
+        let thread = self.thread();
+        let mut looks = 0;
+        loop {
+            match self.seizure.look() {
+                Ok(Look::Stopped(signal)) => {
+                    self.stop = Some(signal);
+                    return Ok(());
+                }
+                Ok(Look::Exited) => return Err(PauseError::Gone(thread)),
+                Ok(Look::Moving) => {}
+                Err(error) if error.raw_os_error() == Some(libc::ECHILD) => return Err(PauseError::Gone(thread)),
+                Err(source) => return Err(PauseError::System { thread, source }),
+            }
+            looks += 1;
+            if looks < EAGER_LOOKS {
+                std::hint::spin_loop();
+                continue;
+            }
+            if looks < POLITE_LOOKS {
+                std::thread::yield_now();
+                continue;
+            }
+            if Instant::now() >= deadline {
+                let line = handle.thread_stat(thread);
+                return Err(match line.map(|line| line.activity) {
+                    Ok(ThreadActivity::DiskWait) => PauseError::Uninterruptible(thread),
+                    Ok(ThreadActivity::Zombie) | Err(_) => PauseError::Gone(thread),
+                    Ok(_) => PauseError::TimedOut(thread),
+                });
+            }
+            std::thread::sleep(SLEEP_BETWEEN_LOOKS);
+        }
+    }
+
+    /// The thread.
+    pub(super) fn thread(&self) -> ThreadId {
+        ThreadId::from(self.seizure.thread.unsigned_abs())
+    }
+}
+
+impl Drop for Tracee {
+    fn drop(&mut self) {
+        let released = match self.stop {
+            Some(signal) => self.seizure.detach(signal),
+            None => self.seizure.try_release(),
+        };
+        if !released {
+            self.seizure.add_to_pending();
+        }
+    }
+}
+
+impl Seizure {
+    /// Looks whether the tracee has stopped or exited, without waiting.
+    fn look(self) -> io::Result<Look> {
+        let mut options = libc::WSTOPPED | libc::WEXITED | libc::WNOHANG | libc::__WALL;
+        if self.is_own_child {
+            // To collect it here would lose the status for the one who started it.
+            options |= libc::WNOWAIT;
+        }
+        let Some((code, status)) = wait_for_change(self.thread, options)? else { return Ok(Look::Moving) };
+        Ok(match code {
+            libc::CLD_EXITED | libc::CLD_KILLED | libc::CLD_DUMPED => Look::Exited,
+            // The event is in the bits above the signal; without one the stop is for a signal that is about to be delivered.
+            libc::CLD_TRAPPED if status >> 8 == 0 => Look::Stopped(status),
+            libc::CLD_TRAPPED => Look::Stopped(0),
+            _ => Look::Moving,
+        })
+    }
+
+    /// Lets the tracee go if it can be; whether there is nothing left to do.
+    fn try_release(self) -> bool {
+        match self.look() {
+            Ok(Look::Stopped(signal)) => self.detach(signal),
+            Ok(Look::Exited) => true,
+            Ok(Look::Moving) => false,
+            // It is not our tracee any more.
+            Err(_) => true,
+        }
+    }
+
+    /// Lets a stopped tracee go, with the signal that it was about to get. Whether that worked: not when it was killed meanwhile.
+    fn detach(self, signal: i32) -> bool {
+        match ptrace_detach(self.thread, signal) {
+            Ok(()) => true,
+            // Killed while it was held: its exit has to be collected.
+            Err(_) => !matches!(self.look(), Ok(Look::Moving | Look::Stopped(_))),
+        }
+    }
+
+    fn is_pending(self) -> bool {
+        PENDING.try_with(|pending| pending.borrow().iter().any(|other| other.thread == self.thread)).unwrap_or(false)
+    }
+
+    fn add_to_pending(self) {
+        let _ = PENDING.try_with(|pending| {
+            let mut pending = pending.borrow_mut();
+            if pending.len() < PENDING_LIMIT && !pending.iter().any(|other| other.thread == self.thread) {
+                pending.push(self);
+            }
+        });
+    }
+}
+
+/// The error for a thread that the system did not let us seize.
+fn refusal(handle: &Handle, thread: ThreadId, error: Errno) -> PauseError {
+    if error != Errno::EPERM {
+        return match error {
+            Errno::ESRCH => PauseError::Gone(thread),
+            error => PauseError::System { thread, source: error.into() },
+        };
+    }
+    // EPERM also stands for a thread that is exiting, and for one that has a tracer.
+    let Ok(status) = handle.read_file(&format!("task/{thread}/status"), 64 << 10) else {
+        return PauseError::Gone(thread);
+    };
+    if status_field(&status, "State:").is_some_and(|state| state.starts_with(['Z', 'X', 'x'])) {
+        return PauseError::Gone(thread);
+    }
+    match status_field(&status, "TracerPid:").and_then(|field| field.parse().ok()) {
+        Some(tracer) if tracer != 0 => PauseError::AlreadyTraced { thread, tracer: Some(tracer) },
+        _ => PauseError::Denied(thread),
+    }
+}
+
+/// `waitid` for one thread: the kind of the change and its status, or `None` when there was none.
+#[expect(unsafe_code, reason = "nix's waitid refuses real-time signals, which a tracee may well be stopped for")]
+fn wait_for_change(thread: i32, options: i32) -> io::Result<Option<(i32, i32)>> {
+    // SAFETY: all-zero bytes are a valid siginfo_t, which is made of numbers and raw pointers.
+    let mut information: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `information` lives through the call, which writes one siginfo_t to it.
+    let result = unsafe { libc::waitid(libc::P_PID, thread.unsigned_abs(), &raw mut information, options) };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: waitid has filled in the fields of SIGCHLD, or left them zero.
+    let process = unsafe { information.si_pid() };
+    // SAFETY: as above.
+    let status = unsafe { information.si_status() };
+    Ok((process != 0).then_some((information.si_code, status)))
+}
+
+/// `PTRACE_DETACH`, with any signal of the system or none (0).
+#[expect(unsafe_code, reason = "nix's detach cannot hand back real-time signals")]
+fn ptrace_detach(thread: i32, signal: i32) -> io::Result<()> {
+    let no_address = std::ptr::null_mut::<libc::c_void>();
+    let signal = std::ptr::without_provenance_mut::<libc::c_void>(usize::try_from(signal).unwrap_or(0));
+    // SAFETY: PTRACE_DETACH ignores the address and takes the signal's number in place of a pointer; no memory of ours is touched.
+    let result = unsafe { libc::ptrace(libc::PTRACE_DETACH, thread, no_address, signal) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::linux::testing::{Target, wait_until};
+
+    /// A target that answers each of the signals with a line.
+    const SIGNALS: &str = "
+count = [0]
+def handler(number, frame):
+    count[0] += 1
+    say('%d %d' % (number, count[0]))
+for number in (signal.SIGUSR1, signal.SIGRTMIN + 3):
+    signal.signal(number, handler)
+ready()
+while True:
+    pass";
+
+    fn seize_without_interrupt(target: &Target) -> Seizure {
+        ptrace::seize(Pid::from_raw(target.pid()), ptrace::Options::empty()).unwrap();
+        Seizure { thread: target.pid(), is_own_child: true }
+    }
+
+    #[test]
+    fn a_signal_that_stops_the_thread_first_is_handed_back() {
+        let mut target = Target::python(SIGNALS);
+        for (count, signal) in [libc::SIGUSR1, libc::SIGRTMIN() + 3].into_iter().enumerate() {
+            let seizure = seize_without_interrupt(&target);
+            target.handle().send_signal(signal).unwrap();
+            let mut tracee = Tracee { seizure, stop: None, not_send: PhantomData };
+            tracee.wait(&target.handle(), Instant::now() + Duration::from_secs(30)).unwrap();
+            assert_eq!(tracee.stop, Some(signal));
+            drop(tracee);
+            assert_eq!(target.line(), format!("{signal} {}", count + 1));
+        }
+    }
+
+    #[test]
+    fn signals_sent_while_pausing_all_arrive() {
+        let mut target = Target::python(SIGNALS);
+        let process = target.process();
+        let thread = ThreadId::from(target.pid().unsigned_abs());
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let pausing = scope.spawn(|| {
+                let mut pauses = 0;
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    pauses += u32::from(process.pause_thread(thread).is_ok());
+                }
+                pauses
+            });
+            for count in 1..=400 {
+                let signal = if count % 2 == 0 { libc::SIGUSR1 } else { libc::SIGRTMIN() + 3 };
+                target.handle().send_signal(signal).unwrap();
+                assert_eq!(target.line(), format!("{signal} {count}"));
+            }
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert!(pausing.join().unwrap() > 0);
+        });
+    }
+
+    #[test]
+    fn a_thread_that_stops_too_late_is_let_go_later() {
+        // The child of a posix_spawn opens a FIFO that nobody writes to; meanwhile the parent waits for it, deaf to signals.
+        let directory = tempfile::tempdir().unwrap();
+        let fifo = directory.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let mut target = Target::python(&format!(
+            "
+ready()
+sys.stdin.readline()
+os.posix_spawn('/bin/true', ['true'], os.environ, file_actions=[(os.POSIX_SPAWN_OPEN, 0, {fifo:?}, os.O_RDONLY, 0)])
+say('spawned')
+sys.stdin.readline()"
+        ));
+        let process = target.process();
+        let thread = ThreadId::from(target.pid().unsigned_abs());
+        let seizure = seize_without_interrupt(&target);
+        target.tell("go");
+        wait_until("the target waits for its child", || {
+            process.thread_state(thread).unwrap().activity == ThreadActivity::DiskWait
+        });
+        ptrace::interrupt(Pid::from_raw(seizure.thread)).unwrap();
+        let mut tracee = Tracee { seizure, stop: None, not_send: PhantomData };
+        let late = tracee.wait(&target.handle(), Instant::now() + Duration::from_millis(20));
+        assert!(matches!(late, Err(PauseError::Uninterruptible(number)) if number == thread), "{late:?}");
+        drop(tracee);
+        assert_eq!(release_pending(), 1);
+        // It is refused without a wait as long as that lasts, and the rest of the process can be held.
+        assert!(matches!(process.pause_thread(thread), Err(PauseError::Uninterruptible(_))));
+        let paused = process.pause_all().unwrap();
+        assert_eq!((paused.len(), paused.not_held()), (0, &[thread][..]));
+
+        drop(std::fs::OpenOptions::new().write(true).open(&fifo).unwrap());
+        wait_until("the late thread is let go", || release_pending() == 0);
+        assert_eq!(target.line(), "spawned");
+        assert!(process.tracer().is_none());
+    }
+}
