@@ -23,18 +23,12 @@ impl StackId {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct StackTree {
     /// (caller's stack, innermost frame) of stack 1 and on.
     nodes: Vec<(StackId, FrameId)>,
     ids: HashMap<(StackId, FrameId), StackId, BuildHasherDefault<IdHasher>>,
     full: bool,
-}
-
-impl Default for StackTree {
-    fn default() -> Self {
-        Self { nodes: vec![], ids: HashMap::default(), full: false }
-    }
 }
 
 impl StackTree {

@@ -43,8 +43,8 @@ impl Default for TextTable {
 impl TextTable {
     pub(super) fn intern(&mut self, text: &str) -> TextId {
         if text.len() > MAX_TEXT {
-            let cut = format!("{}…", &text[..text.floor_char_boundary(MAX_TEXT - '…'.len_utf8())]);
-            return self.intern(&cut);
+            let end = (0..=MAX_TEXT - '…'.len_utf8()).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+            return self.intern(&format!("{}…", &text[..end]));
         }
         if let Some(id) = self.ids.get(text) {
             return *id;

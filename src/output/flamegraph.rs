@@ -1,0 +1,307 @@
+//! An interactive flame graph in SVG, drawn by inferno: hover text, zoom by a click, search with regular expressions.
+//!
+//! Widths are times, exact to the microsecond; hover texts count them in sampling intervals, called samples.
+
+use std::io::{self, Write};
+
+use inferno::flamegraph::color::{BackgroundColor, Color, PaletteMap};
+use inferno::flamegraph::{Options, TextTruncateDirection};
+
+use super::Presentation;
+use super::place::Origin;
+use super::text::{printable, shortened};
+use super::tree::{Label, LabelTree};
+use crate::profile::{Metadata, Profile};
+
+/// All lines that are handed to inferno, in bytes; it needs them at once. Past it, inner frames of deep stacks become one `…`.
+const MAX_LINES: usize = 128 << 20;
+
+/// Writes `profile` as a flame graph.
+///
+/// # Errors
+/// When `writer` fails.
+pub fn write(profile: &Profile, presentation: &Presentation, writer: impl Write) -> io::Result<()> {
+    let tree = LabelTree::new(profile, presentation);
+    let mut lines = lines(&tree);
+    if lines.is_empty() {
+        return write_empty(&profile.metadata, writer);
+    }
+    // In the order of a flame chart inferno takes the lines as they are, last first: siblings stay together whatever their
+    // names hold, which its own sorting of whole lines does not promise.
+    lines.reverse();
+    let mut palette = PaletteMap::default();
+    for label in tree.labels() {
+        palette.insert(inferno_label(&label.text), color(label));
+    }
+    // The root has no name for inferno.
+    for no_code in ["", "…"] {
+        palette.insert(no_code, Color { r: 215, g: 218, b: 222 });
+    }
+    let mut options = Options::default();
+    options.bgcolors = Some(BackgroundColor::Flat(Color { r: 252, g: 252, b: 250 }));
+    options.flame_chart = true;
+    options.palette_map = Some(&mut palette);
+    options.title = title(&profile.metadata);
+    options.subtitle = Some(subtitle(profile));
+    options.count_name = "samples".to_owned();
+    options.factor = 1.0 / profile.metadata.interval_us();
+    options.text_truncate_direction = TextTruncateDirection::Right;
+    inferno::flamegraph::from_lines(&mut options, lines.iter().map(String::as_str), writer)
+}
+
+/// One line for each stack that has time of its own.
+fn lines(tree: &LabelTree) -> Vec<String> {
+    let mut deepest = usize::MAX;
+    while lines_size(tree, deepest) > MAX_LINES {
+        deepest = if deepest == usize::MAX { 1 << 14 } else { deepest / 2 };
+    }
+    let mut lines = vec![];
+    let mut path = String::new();
+    let mut ends: Vec<usize> = vec![];
+    for step in tree.walk() {
+        if step.depth < deepest {
+            ends.truncate(step.depth);
+            path.truncate(ends.last().copied().unwrap_or(0));
+            if !path.is_empty() {
+                path.push(';');
+            }
+            path.push_str(&inferno_label(&step.label.text));
+            ends.push(path.len());
+        }
+        if step.weight_us > 0 {
+            let cut = if step.depth < deepest { "" } else { ";…" };
+            lines.push(format!("{path}{cut} {}", step.weight_us));
+        }
+    }
+    lines
+}
+
+/// About what [`lines`] takes with stacks cut at `deepest` frames.
+fn lines_size(tree: &LabelTree, deepest: usize) -> usize {
+    let mut size = 0usize;
+    let mut ends: Vec<usize> = vec![];
+    for step in tree.walk() {
+        if step.depth < deepest {
+            ends.truncate(step.depth);
+            ends.push(ends.last().copied().unwrap_or(0) + step.label.text.len() + 1);
+        }
+        if step.weight_us > 0 {
+            size = size.saturating_add(ends.last().copied().unwrap_or(0) + 40);
+        }
+    }
+    size
+}
+
+/// A label that inferno reads as one frame: it takes a number after a space at the end of a line for a count, and a line that
+/// begins with `# ` for a comment. The space becomes one that does not break lines, which looks the same.
+fn inferno_label(label: &str) -> String {
+    let mut safe = label.trim().to_owned();
+    if safe.starts_with("# ") {
+        safe.replace_range(1..2, "\u{a0}");
+    }
+    if let Some(space) = safe.rfind(' ')
+        && safe[space + 1..].chars().all(|c| c.is_ascii_digit() || c == '.')
+    {
+        safe.replace_range(space..=space, "\u{a0}");
+    }
+    if safe.is_empty() { "<unknown>".to_owned() } else { safe }
+}
+
+/// Warm for the program's own code, cooler the further away from it, grey for what is no code; shades by name, always the same.
+fn color(label: &Label) -> Color {
+    // FNV-1a, for its short text and its stable result.
+    let hash = label
+        .text
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    let (from, to): ([u8; 3], [u8; 3]) = match label.origin {
+        Origin::Application => ([255, 130, 70], [240, 190, 90]),
+        Origin::Package => ([110, 185, 240], [150, 205, 220]),
+        Origin::StandardLibrary => ([190, 215, 110], [225, 220, 120]),
+        Origin::Native => ([200, 160, 220], [220, 185, 215]),
+        Origin::Gc => ([225, 95, 105], [235, 110, 115]),
+        Origin::Marker => ([195, 200, 205], [215, 218, 222]),
+    };
+    let share = (hash >> 40) as f32 / (1u64 << 24) as f32;
+    let mix = |at: usize| (f32::from(from[at]) + share * (f32::from(to[at]) - f32::from(from[at]))) as u8;
+    Color { r: mix(0), g: mix(1), b: mix(2) }
+}
+
+/// The command, shortened to what fits.
+pub(super) fn title(metadata: &Metadata) -> String {
+    const FITS: usize = 100;
+    if metadata.command.trim().is_empty() {
+        return "Python profile".to_owned();
+    }
+    shortened(&printable(&metadata.command), FITS).into_owned()
+}
+
+/// Pid, rate, samples and duration, as far as they are known.
+pub(super) fn subtitle(profile: &Profile) -> String {
+    let metadata = &profile.metadata;
+    let mut parts = vec![];
+    if metadata.pid != 0 {
+        parts.push(format!("pid {}", metadata.pid));
+    }
+    if metadata.is_time_known() {
+        let mut rate = format!("{} samples/s", round(metadata.rate_asked));
+        // A rate that was nearly held is not worth a word.
+        if metadata.rate_held > 0.0 && metadata.rate_held < 0.97 * metadata.rate_asked {
+            rate.push_str(&format!(" asked, {} held", round(metadata.rate_held)));
+        }
+        parts.push(rate);
+    }
+    parts.push(format!("{} samples", profile.sum().0));
+    if metadata.duration_us > 0 {
+        parts.push(format!("{} s", round(metadata.duration_us as f64 / 1e6)));
+    }
+    parts.join(" · ")
+}
+
+/// One digit after the point, and none when that is a zero.
+fn round(number: f64) -> String {
+    let text = format!("{number:.1}");
+    text.strip_suffix(".0").unwrap_or(&text).to_owned()
+}
+
+/// A picture that says that there is nothing to see.
+fn write_empty(metadata: &Metadata, mut writer: impl Write) -> io::Result<()> {
+    let title = title(metadata).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    writeln!(
+        writer,
+        "<?xml version=\"1.0\" encoding=\"utf-8\" standalone=\"no\"?>\n\
+         <svg version=\"1.1\" width=\"1200\" height=\"90\" viewBox=\"0 0 1200 90\" xmlns=\"http://www.w3.org/2000/svg\">\n\
+         <rect width=\"100%\" height=\"100%\" fill=\"#f8f8f8\"/>\n\
+         <g font-family=\"monospace\" text-anchor=\"middle\">\n\
+         <text x=\"600\" y=\"34\" font-size=\"17\">{title}</text>\n\
+         <text x=\"600\" y=\"64\" font-size=\"12\">no samples</text>\n\
+         </g>\n</svg>"
+    )?;
+    writer.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::output::samples;
+    use crate::profile::{Flags, Keep};
+
+    fn svg(profile: &Profile, presentation: Presentation) -> String {
+        let mut bytes = vec![];
+        write(profile, &presentation, &mut bytes).unwrap();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    fn parse(svg: &str) -> roxmltree::Document<'_> {
+        let options = roxmltree::ParsingOptions { allow_dtd: true, ..Default::default() };
+        roxmltree::Document::parse_with_options(svg, options).unwrap()
+    }
+
+    fn texts(svg: &str, tag: &str) -> Vec<String> {
+        let document = parse(svg);
+        let nodes = document.descendants().filter(|node| node.has_tag_name(tag) || node.tag_name().name() == tag);
+        nodes.map(|node| node.text().unwrap_or_default().to_owned()).collect()
+    }
+
+    #[test]
+    fn hover_texts_have_count_and_share() {
+        let svg = svg(&samples::usual(Keep::default()), Presentation::default());
+        let titles = texts(&svg, "title");
+        for expected in [
+            "all (2,500 samples, 100%)",
+            "<module> (prog.py:16) (600 samples, 24.00%)",
+            "spin (prog.py:5) (800 samples, 32.00%)",
+            "dumps (__init__.py:12) (100 samples, 4.00%)",
+        ] {
+            assert!(titles.iter().any(|title| title == expected), "{expected} not in {titles:#?}");
+        }
+        let shown = texts(&svg, "text");
+        assert!(shown.contains(&"python3 prog.py --all".to_owned()), "{shown:?}");
+        assert!(shown.contains(&"pid 100 · 100 samples/s · 2500 samples · 10 s".to_owned()), "{shown:?}");
+    }
+
+    #[test]
+    fn a_frame_is_one_rectangle_whatever_its_neighbours_are_called() {
+        let mut profile = Profile::default();
+        let process = samples::process(&mut profile, 1, None, "");
+        let thread = samples::thread(&mut profile, process, 1, None);
+        let [a, a_more, b] = ["a", "a! x", "b"].map(|name| samples::python(&mut profile, name, "", 0));
+        for frames in [vec![a], vec![a, b], vec![a_more], vec![a_more, a], vec![a, a]] {
+            let stack = samples::stack(&mut profile, &frames);
+            profile.add_sample(thread, stack, 0, 5_000, Flags::NONE);
+        }
+        let titles = texts(&svg(&profile, Presentation::default()), "title");
+        let expected =
+            ["a (15 samples, 60.00%)", "a (5 samples, 20.00%)", "b (5 samples, 20.00%)", "a! x (10 samples, 40.00%)"];
+        for title in expected {
+            assert!(titles.iter().any(|found| found == title), "{title} not in {titles:?}");
+        }
+        assert_eq!(titles.len(), 6);
+    }
+
+    #[test]
+    fn hostile_names_give_well_formed_xml_that_shows_them() {
+        let svg = svg(
+            &samples::hostile(Keep::default()),
+            Presentation { threads: true, processes: true, ..Presentation::default() },
+        );
+        let titles = texts(&svg, "title");
+        for name in samples::HOSTILE {
+            let shown = printable(name).trim().replace(';', ":");
+            assert!(titles.iter().any(|title| title.contains(&shown)), "{shown} not in {titles:#?}");
+        }
+        // 34 frames, processes and threads of 17 names, the root, and nothing that a name could have added.
+        let scripts = texts(&svg, "script").len();
+        assert_eq!(scripts, 1);
+        let total: Vec<_> = titles.iter().filter(|title| title.starts_with("all (5,100 samples")).collect();
+        assert_eq!(total.len(), 1, "no line may be misread: {titles:#?}");
+    }
+
+    #[test]
+    fn own_code_and_libraries_have_colours_of_their_own() {
+        let svg = svg(&samples::usual(Keep::default()), Presentation::default());
+        let document = parse(&svg);
+        let mut colors = HashMap::new();
+        for group in document.descendants().filter(|node| node.tag_name().name() == "g") {
+            let part = |name| group.children().find(|node| node.tag_name().name() == name);
+            if let (Some(title), Some(rect)) = (part("title"), part("rect")) {
+                let name = title.text().unwrap_or_default().split(' ').next().unwrap_or_default().to_owned();
+                let fill = rect.attribute("fill").unwrap();
+                let parts: Vec<u8> = fill[4..fill.len() - 1].split(',').map(|part| part.parse().unwrap()).collect();
+                colors.insert(name, parts);
+            }
+        }
+        assert!(colors["spin"][0] > colors["spin"][2] + 50, "own code is warm: {colors:?}");
+        assert!(colors["dumps"][2] > colors["dumps"][0], "packages are blue: {colors:?}");
+        assert!(colors["Thread.run"][1] > colors["Thread.run"][2] + 50, "the library is green: {colors:?}");
+    }
+
+    #[test]
+    fn a_profile_without_samples_is_a_picture_that_says_so() {
+        let mut profile = Profile::default();
+        profile.metadata.command = "a <b> & c".to_owned();
+        let svg = svg(&profile, Presentation::default());
+        assert_eq!(texts(&svg, "text"), ["a <b> & c", "no samples"]);
+    }
+
+    #[test]
+    fn deep_recursion_is_drawn_within_bounds() {
+        let mut profile = Profile::default();
+        let process = samples::process(&mut profile, 1, None, "");
+        let thread = samples::thread(&mut profile, process, 1, None);
+        let deep = samples::python(&mut profile, "recursive", "/a.py", 3);
+        let mut stack = crate::profile::StackId::EMPTY;
+        for _ in 0..20_000 {
+            stack = profile.push(stack, deep);
+            profile.add_sample(thread, stack, 0, 1_000, Flags::NONE);
+        }
+        let tree = LabelTree::new(&profile, &Presentation::default());
+        let lines = lines(&tree);
+        let bytes: usize = lines.iter().map(String::len).sum();
+        assert!(bytes < MAX_LINES, "{bytes}");
+        assert!(lines[19_999].ends_with(";… 1000"));
+        assert_eq!(lines.len(), 20_000);
+    }
+}

@@ -1,0 +1,59 @@
+//! Making names from the target safe to write.
+
+use std::borrow::Cow;
+
+/// `text` with everything that a line, a terminal or an XML file cannot carry written as an escape: control characters, Unicode's
+/// line separators, what turns the direction of writing, and code points that are no characters.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(needs_escape) {
+        return Cow::Borrowed(text);
+    }
+    let mut safe = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        if needs_escape(character) {
+            safe.extend(character.escape_default());
+        } else {
+            safe.push(character);
+        }
+    }
+    Cow::Owned(safe)
+}
+
+fn needs_escape(character: char) -> bool {
+    character.is_control()
+        || matches!(character,
+            '\u{2028}' | '\u{2029}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FDD0}'..='\u{FDEF}')
+        // The last two code points of every plane are not characters, and XML forbids U+FFFE and U+FFFF.
+        || u32::from(character) & 0xFFFE == 0xFFFE
+}
+
+/// At most `limit` characters of `text`, the middle left out when it is longer.
+pub(super) fn shortened(text: &str, limit: usize) -> Cow<'_, str> {
+    let length = text.chars().count();
+    if length <= limit {
+        return Cow::Borrowed(text);
+    }
+    let keep = limit.saturating_sub(1);
+    let head: String = text.chars().take(keep - keep / 2).collect();
+    let tail: String = text.chars().skip(length - keep / 2).collect();
+    Cow::Owned(format!("{head}…{tail}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_unsafe_is_escaped() {
+        assert!(matches!(printable("Ünïcode <module> \"🐍\" ; é"), Cow::Borrowed(_)));
+        assert_eq!(printable("a\nb\0\u{1b}[31m"), "a\\nb\\u{0}\\u{1b}[31m");
+        assert_eq!(printable("\u{202e}evil\u{ffff}\u{2028}\u{1fffe}"), "\\u{202e}evil\\u{ffff}\\u{2028}\\u{1fffe}");
+    }
+
+    #[test]
+    fn the_middle_of_long_text_goes() {
+        assert_eq!(shortened("0123456789", 10), "0123456789");
+        assert_eq!(shortened("0123456789", 6), "012…89");
+        assert_eq!(shortened("ééééééé", 3), "é…é");
+    }
+}
