@@ -18,6 +18,9 @@ pub struct Layout {
     pub version: Version,
     /// A build without GIL (3.13t and later).
     pub free_threaded: bool,
+    /// The version is newer than any known one, or an alpha, beta or candidate: what its debug offsets do not tell was assumed to be as
+    /// in the newest known version, and may be wrong.
+    pub tentative: bool,
     /// `_PyRuntimeState` (3.7+).
     pub runtime: Runtime,
     /// `PyInterpreterState`.
@@ -92,6 +95,9 @@ pub enum Gil {
     /// `gil_runtime_state_locked`, `gil_runtime_state_holder`). They are true only for an interpreter with its own GIL or the main
     /// one, so [`Interpreter::gil`] is followed where it is known.
     InInterpreter {
+        /// Free-threaded: offset of `_gil.enabled` from the interpreter state, an `int` that is 0 while there is no GIL.
+        /// `None` where there always is one.
+        enabled: Option<u32>,
         /// Offset of `_gil.locked` from the interpreter state.
         locked: u32,
         /// Offset of `_gil.last_holder` from the interpreter state.
@@ -99,8 +105,6 @@ pub enum Gil {
         /// Offset of `_gil` itself, so that the two become offsets for a GIL found through [`Interpreter::gil`].
         base: u32,
     },
-    /// There is none: free-threaded.
-    None,
 }
 
 /// How a thread state leads to its newest frame.
@@ -128,6 +132,8 @@ pub struct Thread {
     pub interp: u32,
     /// The newest frame.
     pub frame: FrameEntry,
+    /// `base_frame` (3.15+): the sentinel that every complete walk ends at.
+    pub base_frame: Option<u32>,
     /// `thread_id`, an `unsigned long` (4 bytes on Windows): the `pthread_t` on Linux and macOS, the thread's id on Windows.
     pub thread_id: u32,
     /// `native_thread_id` (3.11+), an `unsigned long` (4 bytes on Windows): the kernel's thread id as the target sees it.

@@ -156,13 +156,13 @@ fn validate_interpreter(interpreter: &Interpreter, gil: Gil) -> Result<(), Layou
             bounds.field("last_holder", last_holder, 8)?;
             bounds.field("locked", locked, 4)
         }
-        Gil::InInterpreter { locked, last_holder, base } => {
+        Gil::InInterpreter { enabled, locked, last_holder, base } => {
             bounds.field("gil base", base, 8)?;
             let bounds = Bounds { structure: "gil", begin: base, end: interpreter.size.min(base + OBJECT_LIMIT) };
             bounds.field("last_holder", last_holder, 8)?;
-            bounds.field("locked", locked, 4)
+            bounds.fields(4, &[("locked", Some(locked)), ("enabled", enabled)])
         }
-        Gil::CurrentThreadSymbol | Gil::RuntimeCurrentThread | Gil::None => Ok(()),
+        Gil::CurrentThreadSymbol | Gil::RuntimeCurrentThread => Ok(()),
     }
 }
 
@@ -182,6 +182,7 @@ fn validate_thread(thread: &Thread) -> Result<(), LayoutError> {
         &[
             ("interp", Some(thread.interp)),
             ("frame", Some(frame)),
+            ("base_frame", thread.base_frame),
             ("datastack_chunk", thread.datastack_chunk),
             ("current_exception", thread.current_exception),
             ("current_exception_type", thread.current_exception_type),
@@ -391,7 +392,7 @@ mod tests {
         layout.thread.size = u32::MAX;
         assert!(matches!(validate(&layout), Err(LayoutError::Size { structure: "thread", .. })));
         let mut layout = sound();
-        layout.gil = Gil::InInterpreter { locked: 8, last_holder: 16, base: u32::MAX };
+        layout.gil = Gil::InInterpreter { enabled: None, locked: 8, last_holder: 16, base: u32::MAX };
         assert!(matches!(validate(&layout), Err(LayoutError::Outside { field: "gil base", .. })));
     }
 

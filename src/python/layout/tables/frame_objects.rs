@@ -12,6 +12,7 @@ pub(super) fn v3_6(version: Version) -> Layout {
     Layout {
         version,
         free_threaded: false,
+        tentative: false,
         runtime: Runtime::default(),
         interpreter: Interpreter {
             size: 40,
@@ -27,6 +28,7 @@ pub(super) fn v3_6(version: Version) -> Layout {
             next: 8,
             interp: 16,
             frame: FrameEntry::Direct(24),
+            base_frame: None,
             thread_id: 152,
             native_thread_id: None,
             datastack_chunk: None,

@@ -13,6 +13,7 @@ pub(super) fn v3_11(version: Version) -> Layout {
     Layout {
         version,
         free_threaded: false,
+        tentative: false,
         runtime: Runtime {
             size: None,
             interpreters_head: Some(40),
@@ -35,6 +36,7 @@ pub(super) fn v3_11(version: Version) -> Layout {
             next: 8,
             interp: 16,
             frame: FrameEntry::ThroughCFrame { cframe: 56, current_frame: 8 },
+            base_frame: None,
             thread_id: 152,
             native_thread_id: Some(152 + LONG),
             // After `thread_id` and `native_thread_id`.

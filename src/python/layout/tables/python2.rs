@@ -13,6 +13,7 @@ pub(super) fn v2_7(version: Version) -> Layout {
     Layout {
         version,
         free_threaded: false,
+        tentative: false,
         runtime: Runtime::default(),
         interpreter: Interpreter {
             size: 40,
@@ -28,6 +29,7 @@ pub(super) fn v2_7(version: Version) -> Layout {
             next: 0,
             interp: 8,
             frame: FrameEntry::Direct(16),
+            base_frame: None,
             thread_id: 144,
             native_thread_id: None,
             datastack_chunk: None,
