@@ -72,6 +72,7 @@ impl Iterator for DictItems<'_> {
 }
 
 /// The parts of a `PyDictKeysObject` that matter here.
+#[derive(Clone, Copy)]
 struct Keys {
     entries: u64,
     count: usize,
@@ -89,7 +90,12 @@ impl<'target> ObjectReader<'target> {
             DictFormat::Table { mask, table, .. } => {
                 let slots = u64::try_from(self.signed(dict, mask)?).map_err(|_| ReadError::implausible(dict))?;
                 let slots = at_most(slots, ENTRIES_LIMIT) + 1;
-                Ok(self.items_at(Keys { entries: self.pointer(dict, table)?, count: slots, entry_words: 3, key_word: 1 }))
+                Ok(self.items_at(Keys {
+                    entries: self.pointer(dict, table)?,
+                    count: slots,
+                    entry_words: 3,
+                    key_word: 1,
+                }))
             }
             DictFormat::Keys { keys, values, .. } => {
                 let (keys, values) = (self.pointer(dict, keys)?, self.pointer(dict, values)?);
@@ -255,6 +261,10 @@ impl<'target> ObjectReader<'target> {
 
 impl std::fmt::Debug for DictItems<'_> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("DictItems").field("left", &self.left).field("pending", &self.pending).finish_non_exhaustive()
+        formatter
+            .debug_struct("DictItems")
+            .field("left", &self.left)
+            .field("pending", &self.pending)
+            .finish_non_exhaustive()
     }
 }

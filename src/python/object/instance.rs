@@ -69,7 +69,11 @@ impl<'target> ObjectReader<'target> {
                 }
                 ManagedDict::Tagged { offset } => {
                     let word = before(offset)?;
-                    return Ok(if word & 1 == 1 { Attributes::Shared(word.wrapping_add(1)) } else { dict_or_none(word) });
+                    return Ok(if word & 1 == 1 {
+                        Attributes::Shared(word.wrapping_add(1))
+                    } else {
+                        dict_or_none(word)
+                    });
                 }
                 ManagedDict::Inline { dict } => {
                     let dict = before(dict)?;
@@ -78,7 +82,11 @@ impl<'target> ObjectReader<'target> {
                     }
                     let values = object.wrapping_add_signed(of.basic_size);
                     let valid = self.layout.object.dict_values_valid.unwrap_or(0);
-                    return Ok(if self.byte(values, valid)? == 0 { Attributes::None } else { Attributes::Shared(values) });
+                    return Ok(if self.byte(values, valid)? == 0 {
+                        Attributes::None
+                    } else {
+                        Attributes::Shared(values)
+                    });
                 }
             }
         }

@@ -8,10 +8,12 @@
 
 mod dict;
 mod instance;
+mod number;
 mod text;
 mod types;
 
 pub use dict::DictItems;
+pub(crate) use number::{DIGIT_BITS, Integer};
 pub use text::{Text, escape_lone_surrogates};
 pub use types::{TypeFlags, TypeInfo};
 
