@@ -8,6 +8,7 @@ pub mod line_table;
 pub mod object;
 pub mod runtime;
 pub mod stack;
+pub mod thread_name;
 pub mod version;
 
 #[cfg(test)]

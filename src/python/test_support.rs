@@ -5,8 +5,15 @@
 use std::env;
 use std::fmt;
 use std::fs;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+
+use crate::memory::{Memory, ReadError, ReadFailure};
+use crate::python::layout::{Layout, debug_offsets, tables};
+use crate::python::version::Version;
 
 /// An interpreter that is installed here.
 #[derive(Debug, Clone)]
@@ -38,6 +45,127 @@ impl Interpreter {
         let output = Command::new(&self.path).args(["-c", program]).env("PYTHONIOENCODING", "utf-8").output().unwrap();
         assert!(output.status.success(), "{self}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+/// What a program under test begins with. `show(name, object)` prints what `Target::shown` finds again: the address of the object,
+/// and what the interpreter itself says about it. `wait()` ends the output and keeps everything alive.
+const PRELUDE: &str = r#"
+from __future__ import print_function
+import sys
+def _runtime():
+    try:
+        import ctypes
+        return ctypes.addressof(ctypes.c_char.in_dll(ctypes.pythonapi, '_PyRuntime'))
+    except (ImportError, ValueError):
+        return 0
+_alive = []
+def show(name, object, text=None):
+    _alive.append(object)
+    text = repr(object) if text is None else text
+    print('show', name, id(object), text.replace('\\', '\\\\').replace('\n', '\\n'))
+def wait():
+    print('ready')
+    sys.stdout.flush()
+    sys.stdin.read()
+    sys.exit()
+print('%#x' % sys.hexversion, _runtime())
+"#;
+
+/// A program that an interpreter of this machine runs and that stands still, to be looked into.
+pub(crate) struct Target {
+    child: Child,
+    memory: ProcessMemory,
+    pub(crate) interpreter: Interpreter,
+    pub(crate) layout: Layout,
+    shown: Vec<Shown>,
+}
+
+/// An object that the program showed.
+#[derive(Debug, Clone)]
+pub(crate) struct Shown {
+    pub(crate) name: String,
+    pub(crate) address: u64,
+    /// What the interpreter's `repr` says, if the program did not say something else.
+    pub(crate) text: String,
+}
+
+impl Target {
+    /// Starts `program` and returns when it waits.
+    pub(crate) fn start(interpreter: &Interpreter, program: &str) -> Self {
+        let program = format!("{PRELUDE}\n{program}\nwait()\n");
+        let mut child = Command::new(&interpreter.path)
+            .args(["-c", &program])
+            .env("PYTHONIOENCODING", "utf-8:backslashreplace")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let memory = ProcessMemory(File::open(format!("/proc/{}/mem", child.id())).unwrap());
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let mut lines: Vec<String> = lines.take_while(|line| line != "ready").collect();
+        assert!(lines.len() > 1, "{interpreter} said nothing");
+        let first = lines.remove(0);
+        let (version, runtime) = first.split_once(' ').unwrap();
+        let version = Version::from_hex(u32::from_str_radix(&version[2..], 16).unwrap());
+        let layout = tables::layout(version).unwrap_or_else(|| {
+            let bytes = memory.read_bytes(runtime.parse().unwrap(), 1024, 1024).unwrap();
+            debug_offsets::parse(&bytes).unwrap()
+        });
+        let shown = lines.iter().map(|line| Shown::parse(line)).collect();
+        Self { child, memory, interpreter: interpreter.clone(), layout, shown }
+    }
+
+    pub(crate) fn memory(&self) -> &dyn Memory {
+        &self.memory
+    }
+
+    /// Everything that the program showed, in order.
+    pub(crate) fn all_shown(&self) -> &[Shown] {
+        &self.shown
+    }
+
+    /// What was shown under a name.
+    pub(crate) fn shown(&self, name: &str) -> &Shown {
+        self.shown
+            .iter()
+            .find(|shown| shown.name == name)
+            .unwrap_or_else(|| panic!("{} showed no {name}", self.interpreter))
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Shown {
+    fn parse(line: &str) -> Self {
+        let mut words = line.splitn(4, ' ');
+        assert_eq!(words.next(), Some("show"), "{line:?}");
+        let name = words.next().unwrap().to_owned();
+        let address = words.next().unwrap().parse().unwrap();
+        let mut text = String::new();
+        let mut characters = words.next().unwrap().chars();
+        while let Some(character) = characters.next() {
+            text.push(match character {
+                '\\' if characters.next() == Some('n') => '\n',
+                other => other,
+            });
+        }
+        Self { name, address, text }
+    }
+}
+
+/// A child's memory.
+struct ProcessMemory(File);
+
+impl Memory for ProcessMemory {
+    fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
+        let length = buffer.len();
+        self.0.read_exact_at(buffer, address).map_err(|_| ReadError::new(address, length, ReadFailure::Unmapped))
     }
 }
 

@@ -1,0 +1,105 @@
+//! The attributes of an instance: its `__dict__` wherever the version keeps it, and its `__slots__`.
+//!
+//! Limits: attributes that a descriptor computes are not looked at; no code runs in the target.
+
+use super::{DictItems, ObjectReader, TypeFlags, TypeInfo};
+use crate::memory::ReadError;
+use crate::python::layout::ManagedDict;
+
+/// Where the attributes of one instance are.
+enum Attributes {
+    None,
+    Dict(u64),
+    /// A `PyDictValues`, with the keys in the class.
+    Shared(u64),
+}
+
+impl<'target> ObjectReader<'target> {
+    /// The value of the attribute `name`, an ASCII text, in an instance's dict.
+    ///
+    /// # Errors
+    /// When memory cannot be read.
+    pub fn instance_attribute(&self, object: u64, name: &str) -> Result<Option<u64>, ReadError> {
+        let type_info = self.type_info(self.type_of(object)?)?;
+        self.attribute_of(object, &type_info, name)
+    }
+
+    /// The attributes in an instance's dict in their order, as addresses of name and value; `None` when it has no dict (yet).
+    ///
+    /// # Errors
+    /// When memory cannot be read.
+    pub fn instance_attributes(&self, object: u64) -> Result<Option<DictItems<'target>>, ReadError> {
+        let type_info = self.type_info(self.type_of(object)?)?;
+        self.attributes_of(object, &type_info)
+    }
+
+    /// As [`ObjectReader::instance_attribute`], for an object whose type is known.
+    pub(crate) fn attribute_of(&self, object: u64, of: &TypeInfo, name: &str) -> Result<Option<u64>, ReadError> {
+        let Some(mut items) = self.attributes_of(object, of)? else { return Ok(None) };
+        Ok(self.find_among(&mut items, name))
+    }
+
+    /// As [`ObjectReader::instance_attributes`], for an object whose type is known.
+    pub(crate) fn attributes_of(&self, object: u64, of: &TypeInfo) -> Result<Option<DictItems<'target>>, ReadError> {
+        match self.place_of_attributes(object, of)? {
+            Attributes::None => Ok(None),
+            Attributes::Dict(dict) => self.dict_items(dict).map(Some),
+            Attributes::Shared(values) => {
+                let Some(offset) = self.layout.object.type_cached_keys else { return Ok(None) };
+                match self.pointer(of.address, offset)? {
+                    0 => Ok(None),
+                    keys => self.shared_items(keys, values).map(Some),
+                }
+            }
+        }
+    }
+
+    fn place_of_attributes(&self, object: u64, of: &TypeInfo) -> Result<Attributes, ReadError> {
+        let before = |offset: i32| self.memory.read_u64(object.wrapping_add_signed(i64::from(offset)));
+        let dict_or_none = |dict| if dict == 0 { Attributes::None } else { Attributes::Dict(dict) };
+        if of.flags.contains(TypeFlags::MANAGED_DICT) {
+            match self.layout.object.managed_dict {
+                // The bit means nothing in older versions.
+                ManagedDict::None => {}
+                ManagedDict::ValuesAndDict { values, dict } => {
+                    return Ok(match before(values)? {
+                        0 => dict_or_none(before(dict)?),
+                        values => Attributes::Shared(values),
+                    });
+                }
+                ManagedDict::Tagged { offset } => {
+                    let word = before(offset)?;
+                    return Ok(if word & 1 == 1 {
+                        Attributes::Shared(word.wrapping_add(1))
+                    } else {
+                        dict_or_none(word)
+                    });
+                }
+                ManagedDict::Inline { dict } => {
+                    let dict = before(dict)?;
+                    if dict != 0 || !of.flags.contains(TypeFlags::INLINE_VALUES) {
+                        return Ok(dict_or_none(dict));
+                    }
+                    let values = object.wrapping_add_signed(of.basic_size);
+                    let valid = self.layout.object.dict_values_valid.unwrap_or(0);
+                    return Ok(if self.byte(values, valid)? == 0 {
+                        Attributes::None
+                    } else {
+                        Attributes::Shared(values)
+                    });
+                }
+            }
+        }
+        let offset = match of.dict_offset {
+            0 => return Ok(Attributes::None),
+            offset @ 1.. => offset,
+            from_end => {
+                // Counted from the end of an object of variable size (_PyObject_GetDictPtr, Objects/object.c).
+                let items = self.signed(object, self.layout.object.ob_size)?.wrapping_abs();
+                let size = items.wrapping_mul(of.item_size).wrapping_add(of.basic_size);
+                (size.wrapping_add(7) & !7).wrapping_add(from_end)
+            }
+        };
+        Ok(dict_or_none(self.memory.read_u64(object.wrapping_add_signed(offset))?))
+    }
+}
