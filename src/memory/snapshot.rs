@@ -85,6 +85,8 @@ pub struct Snapshot<M> {
     dependencies: Vec<Dependency>,
     /// Everything is held still: no second look is needed.
     frozen: bool,
+    /// Units that are held still during the whole of this sample.
+    held: Vec<Unit>,
     requests: Vec<Request<'static>>,
     /// A span could not be read in this sample: it is to go, for it costs a call each time.
     gap: bool,
@@ -156,6 +158,7 @@ impl<M: Memory> Snapshot<M> {
             current: Walk { unit: COMMON, same_again: true, same_before: true, torn: false, first: 0 },
             dependencies: Vec::new(),
             frozen: false,
+            held: Vec::new(),
             requests: Vec::new(),
             gap: false,
             statistics: SnapshotStatistics::default(),
@@ -190,6 +193,12 @@ impl<M: Memory> Snapshot<M> {
             span.twice = !frozen && (!span.has_before || is_restless(&self.units, span.unit, self.sample));
         }
         self.fetch();
+    }
+
+    /// Tells that from now on until the next call these units do not change: their walks prove themselves.
+    pub fn hold(&mut self, units: &[Unit]) {
+        self.held.clear();
+        self.held.extend_from_slice(units);
     }
 
     /// Whether nothing in the target changes during this sample.
@@ -247,7 +256,8 @@ impl<M: Memory> Snapshot<M> {
         if !walk.same_before && proven_before {
             state.moved_at = self.sample;
         }
-        let verdict = if self.frozen || walk.same_again || (walk.same_before && proven_before) {
+        let held = self.frozen || self.held.contains(&walk.unit);
+        let verdict = if held || walk.same_again || (walk.same_before && proven_before) {
             Verdict::Proven
         } else if walk.torn {
             Verdict::Moved

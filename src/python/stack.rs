@@ -25,8 +25,28 @@ pub struct InterpreterState {
     pub collecting: bool,
     /// `_code_object_generation` (3.14+): equal numbers mean that no code object died in between.
     pub code_generation: Option<u64>,
+    /// Whether it has a GIL now: a free-threaded build can do without.
+    pub has_gil: bool,
+    /// The struct of its GIL (3.12+); 0 where it is not reached by a pointer.
+    pub gil: u64,
     /// The thread state that holds its GIL; 0 when none does.
     pub gil_holder: u64,
+}
+
+impl InterpreterState {
+    /// The thread state that holds its GIL right now, by a fresh look; 0 when none does.
+    pub fn current_holder(&self, memory: &impl Memory, runtime: &Runtime) -> u64 {
+        let layout = &runtime.layout;
+        let places = match (runtime.current_thread, gil_places(layout, self.gil, self.address)) {
+            (Some(address), _) => return memory.read_u64(address).unwrap_or(0),
+            (None, Some(places)) => places,
+            (None, None) => return 0,
+        };
+        match (memory.read_u32(places.0), memory.read_u64(places.1)) {
+            (Ok(1), Ok(holder)) => holder,
+            _ => 0,
+        }
+    }
 }
 
 /// One frame, newest first.
@@ -300,26 +320,35 @@ fn read_interpreter<M: Memory>(
         Some(offset) => Some(snapshot.volatile_word(at(offset))?),
         None => None,
     };
-    let gil_holder = match layout.gil {
-        Gil::CurrentThreadSymbol | Gil::RuntimeCurrentThread => runtime_holder,
-        Gil::PerInterpreter { locked, last_holder } => match offsets.gil {
-            Some(offset) => {
-                let gil = snapshot.volatile_word(at(offset))?;
-                read_holder(snapshot, gil.wrapping_add(u64::from(locked)), gil.wrapping_add(u64::from(last_holder)))
-            }
-            None => 0,
-        },
-        Gil::InInterpreter { locked, last_holder, base } => {
-            let gil = match offsets.gil {
-                Some(offset) => snapshot.volatile_word(at(offset))?,
-                None => at(base),
-            };
-            let inside = |offset: u32| gil.wrapping_add(u64::from(offset)).wrapping_sub(u64::from(base));
-            read_holder(snapshot, inside(locked), inside(last_holder))
-        }
-        Gil::None => 0,
+    let gil = match offsets.gil {
+        Some(offset) => snapshot.volatile_word(at(offset))?,
+        None => 0,
     };
-    Ok((InterpreterState { address, id, collecting, code_generation, gil_holder }, next))
+    let gil_holder = match (layout.gil, gil_places(layout, gil, address)) {
+        (Gil::CurrentThreadSymbol | Gil::RuntimeCurrentThread, _) => runtime_holder,
+        (_, Some((locked, last_holder))) => read_holder(snapshot, locked, last_holder),
+        (_, None) => 0,
+    };
+    let has_gil = match layout.gil {
+        Gil::InInterpreter { enabled: Some(enabled), .. } => snapshot.volatile_half(at(enabled))? != 0,
+        _ => true,
+    };
+    let gil_holder = if has_gil { gil_holder } else { 0 };
+    Ok((InterpreterState { address, id, collecting, code_generation, has_gil, gil, gil_holder }, next))
+}
+
+/// Where the `locked` and the `last_holder` of a GIL are, given its struct and its interpreter.
+fn gil_places(layout: &Layout, gil: u64, interpreter: u64) -> Option<(u64, u64)> {
+    let at = |base: u64, offset: u32| base.wrapping_add(u64::from(offset));
+    match layout.gil {
+        Gil::PerInterpreter { locked, last_holder } if gil != 0 => Some((at(gil, locked), at(gil, last_holder))),
+        Gil::InInterpreter { locked, last_holder, base, .. } => {
+            // The offsets are those of the main interpreter's GIL inside of its interpreter state; another GIL is a struct like it.
+            let origin = if gil == 0 { interpreter } else { gil.wrapping_sub(u64::from(base)) };
+            Some((at(origin, locked), at(origin, last_holder)))
+        }
+        _ => None,
+    }
 }
 
 /// The last holder of a GIL, if it is locked; a GIL that cannot be read has none.

@@ -1,5 +1,16 @@
-//! Who is sampled, and when.
+//! Who is sampled, and when: from a process to a profile. Knows nothing of formats and of terminals.
 
+mod attach;
+mod builder;
 mod clock;
+mod recorder;
+mod short_names;
+mod spy;
+mod threads;
 
+pub use attach::{AttachError, Attached, Finder, PATIENCE_RUNNING, PATIENCE_STARTED};
+pub use builder::{Filter, command_line};
 pub use clock::Clock;
+pub use recorder::{Ending, Progress, RecordOptions, Recorded, record, why_not_pausable};
+pub use short_names::ShortNames;
+pub use spy::{Assurance, Moment, MomentFrame, MomentThread, Pausing, SampleError, Spy, Trouble};

@@ -1,0 +1,109 @@
+//! Errors at the edge: which exit status each has, and what the user can do about it.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::process::{ProcessError, SpawnError};
+use crate::python::locate::SUPPORTED;
+use crate::sampler::{AttachError, SampleError};
+
+/// The exit statuses of `pyspy`, as `--help` lists them. 2, a command line that makes no sense, is clap's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Status {
+    /// Anything without a status of its own.
+    Other = 1,
+    /// There is no such process.
+    NoProcess = 3,
+    /// Not permitted to read it.
+    Permission = 4,
+    /// It runs no CPython that can be read.
+    NotPython = 5,
+    /// Its version is not supported.
+    Unsupported = 6,
+    /// The output cannot be written.
+    Output = 7,
+    /// It exited before it could be read.
+    Exited = 8,
+    /// The program could not be started.
+    NotStarted = 9,
+}
+
+/// The output cannot be written.
+#[derive(Debug, Error)]
+#[error("cannot write {path:?}")]
+pub struct OutputError {
+    /// Where to.
+    pub path: PathBuf,
+    /// Why not.
+    #[source]
+    pub source: std::io::Error,
+}
+
+/// The exit status for an error.
+pub fn status(error: &anyhow::Error) -> Status {
+    for cause in error.chain() {
+        if let Some(error) = cause.downcast_ref::<AttachError>() {
+            return match error {
+                AttachError::Process(error) => process_status(error),
+                AttachError::Exited { .. } => Status::Exited,
+                _ if error.is_unsupported_version() => Status::Unsupported,
+                _ => Status::NotPython,
+            };
+        }
+        if let Some(error) = cause.downcast_ref::<ProcessError>() {
+            return process_status(error);
+        }
+        if let Some(SampleError::Exited) = cause.downcast_ref::<SampleError>() {
+            return Status::Exited;
+        }
+        if cause.is::<OutputError>() {
+            return Status::Output;
+        }
+        if cause.is::<SpawnError>() {
+            return Status::NotStarted;
+        }
+    }
+    Status::Other
+}
+
+fn process_status(error: &ProcessError) -> Status {
+    match error {
+        ProcessError::NoSuchProcess(_) | ProcessError::IsThread { .. } => Status::NoProcess,
+        ProcessError::Exited(_) => Status::Exited,
+        ProcessError::NoMemory(_) => Status::NotPython,
+        ProcessError::Denied(_) => Status::Permission,
+        ProcessError::System { .. } => Status::Other,
+    }
+}
+
+/// What the user can do about an error, a sentence an entry, without capital and full stop.
+pub fn advice(error: &anyhow::Error) -> Vec<String> {
+    let text = |text: &str| vec![text.to_owned()];
+    for cause in error.chain() {
+        if let Some(ProcessError::Denied(denial)) = cause.downcast_ref::<ProcessError>() {
+            return denial.advice();
+        }
+        match cause.downcast_ref::<AttachError>() {
+            Some(AttachError::Process(ProcessError::Denied(denial))) => return denial.advice(),
+            Some(AttachError::NotPython { .. }) => {
+                return vec![
+                    format!("pyspy reads {SUPPORTED}, 64-bit; see what the process runs with `ps -fp PID`"),
+                    "if a wrapper or server starts Python as a child process, give the child's pid".to_owned(),
+                ];
+            }
+            Some(AttachError::ThirtyTwoBit { .. }) => return text("only 64-bit interpreters can be read"),
+            Some(AttachError::NotReady { .. }) => return text("try again when the program has started"),
+            Some(AttachError::Unusable { .. }) => return vec![format!("pyspy reads {SUPPORTED}, 64-bit")],
+            _ => {}
+        }
+        if cause.is::<OutputError>() {
+            return text("give another path with --output; nothing was sampled");
+        }
+        if matches!(cause.downcast_ref::<ProcessError>(), Some(ProcessError::NoSuchProcess(_))) {
+            return text("it may have ended; inside of a container, give the pid as this side sees it");
+        }
+    }
+    Vec::new()
+}

@@ -1,0 +1,126 @@
+//! The file that a command writes: tried before the work begins, written beside its place and renamed into it.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use super::failure::OutputError;
+
+/// Where output will go; known to be writable.
+#[derive(Debug)]
+pub(super) struct OutputFile {
+    path: PathBuf,
+    target: Target,
+}
+
+#[derive(Debug)]
+enum Target {
+    /// A new file in the same directory, to be renamed.
+    Beside(NamedTempFile),
+    /// A device, a pipe, or a place where no new file can be made.
+    InPlace(File),
+    /// Standard output.
+    Stdout,
+}
+
+impl OutputFile {
+    /// Makes sure that `path` can be written; `-` is standard output.
+    pub(super) fn create(path: &Path) -> Result<Self, OutputError> {
+        let failed = |source| OutputError { path: path.to_owned(), source };
+        if path.as_os_str() == "-" {
+            return Ok(Self { path: path.to_owned(), target: Target::Stdout });
+        }
+        // A link is followed, so that the file it names is replaced and not the link.
+        let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        match fs::metadata(&real) {
+            Ok(metadata) if metadata.is_dir() => return Err(failed(io::ErrorKind::IsADirectory.into())),
+            Ok(metadata) if !metadata.is_file() => {
+                let file = OpenOptions::new().write(true).open(&real).map_err(failed)?;
+                return Ok(Self { path: real, target: Target::InPlace(file) });
+            }
+            // A file that may not be written is not to be replaced either.
+            Ok(_) => drop(OpenOptions::new().write(true).open(&real).map_err(failed)?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(error)),
+        }
+        let directory = match real.parent() {
+            Some(directory) if !directory.as_os_str().is_empty() => directory,
+            _ => Path::new("."),
+        };
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".pyspy-").suffix(".part");
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        match builder.tempfile_in(directory) {
+            Ok(file) => Ok(Self { path: real, target: Target::Beside(file) }),
+            // The file may be writable where its directory is not.
+            Err(error) if real.is_file() => {
+                let file = OpenOptions::new().write(true).open(&real).map_err(|_| failed(error))?;
+                Ok(Self { path: real, target: Target::InPlace(file) })
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Writes the file by `write` and puts it in its place.
+    pub(super) fn finish(self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), OutputError> {
+        let path = self.path;
+        let failed = |source| OutputError { path: path.clone(), source };
+        match self.target {
+            Target::Stdout => {
+                let mut writer = BufWriter::new(io::stdout().lock());
+                write(&mut writer).and_then(|()| writer.flush()).map_err(failed)
+            }
+            Target::InPlace(file) => {
+                if file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+                    file.set_len(0).map_err(failed)?;
+                }
+                let mut writer = BufWriter::new(file);
+                write(&mut writer).and_then(|()| writer.flush()).map_err(failed)
+            }
+            Target::Beside(mut file) => {
+                let mut writer = BufWriter::new(&mut file);
+                write(&mut writer).and_then(|()| writer.flush()).map_err(failed)?;
+                drop(writer);
+                if let Err(error) = file.persist(&path) {
+                    // What was recorded is worth more than tidiness: it stays under the other name.
+                    let source = error.error;
+                    let left = error.file.keep().map(|(_, left)| left.display().to_string()).unwrap_or_default();
+                    return Err(failed(io::Error::new(source.kind(), format!("{source}; the data is in {left}"))));
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bad_path_is_known_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(OutputFile::create(&directory.path().join("no/such/place.svg")).is_err());
+        assert!(OutputFile::create(directory.path()).is_err());
+    }
+
+    #[test]
+    fn the_file_appears_whole_or_not_at_all() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("out.txt");
+        fs::write(&path, "old").unwrap();
+        let output = OutputFile::create(&path).unwrap();
+        let error = output.finish(|writer| {
+            writer.write_all(b"half")?;
+            Err(io::ErrorKind::StorageFull.into())
+        });
+        assert!(error.is_err());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+        OutputFile::create(&path).unwrap().finish(|writer| writer.write_all(b"new")).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+}

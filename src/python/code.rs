@@ -1,0 +1,288 @@
+//! Code objects, read once: names, file and lines by address, with a proof that the address still means the same.
+//!
+//! A code object may die and another be born at its address, so each entry keeps the bytes that it was read from (its *evidence*:
+//! the fields of the code object and the strings behind them). An entry is used unchecked only for a while after its evidence was
+//! last seen to hold; where the interpreter counts the deaths of code objects (3.14+), as long as that count stands still. Once
+//! an address was seen to have changed its meaning, the program is taken for one that makes and drops code, and every entry is checked in every sample.
+
+use std::collections::HashMap;
+
+use thiserror::Error;
+
+use super::layout::{Layout, TextFormat};
+use super::line_table::{LineTable, Location};
+use super::object::ObjectReader;
+use super::stack::{Position, RawFrame};
+use crate::memory::{Cached, Memory, ReadError, Recording};
+
+/// Samples for which an entry is believed after a check.
+const TRUST: u32 = 64;
+/// Samples for which every entry is checked each time: after the beginning, to learn what kind of program this is, and after an address was reused.
+const WARY_AT_FIRST: u32 = 64;
+/// The same after an address was reused.
+const WARY_AFTER_REUSE: u32 = 4096;
+/// Longest name and file name that is read, in characters.
+const LONGEST_TEXT: usize = 4096;
+/// Largest line table that is read, in bytes.
+const LARGEST_TABLE: usize = 16 * 1024 * 1024;
+/// Of one read of the evidence, as much is kept, in bytes.
+const EVIDENCE: usize = 512;
+
+/// A code object that was read; stays valid when the object is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CodeId(u32);
+
+/// What a code object says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Code {
+    /// `co_qualname` (3.11+), else `co_name`.
+    pub name: String,
+    /// `co_filename`.
+    pub filename: String,
+    /// `co_firstlineno`; 0 when it is negative.
+    pub first_line: u32,
+    /// Lines of instructions.
+    pub lines: LineTable,
+}
+
+/// Why an address gave no code.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum CodeError {
+    /// The object there is of another type.
+    #[error("the object at {0:#x} is no code object")]
+    NotCode(u64),
+    /// Something that the code object needs cannot be read.
+    #[error("cannot read the code object at {address:#x}")]
+    Unreadable {
+        /// The code object.
+        address: u64,
+        /// What could not be read.
+        #[source]
+        source: ReadError,
+    },
+}
+
+/// Whether the table can tell what is at an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    /// Yes.
+    Fresh,
+    /// It could, once its evidence is seen to hold.
+    Due,
+    /// No.
+    Unknown,
+}
+
+/// All the code that was seen, by address and for good.
+#[derive(Debug, Default)]
+pub struct CodeTable {
+    codes: Vec<Code>,
+    by_content: HashMap<(String, String, u32), Vec<CodeId>>,
+    entries: HashMap<u64, Entry>,
+    /// `PyCode_Type`, once one object was seen to be of it.
+    code_type: Option<u64>,
+    sample: u32,
+    generation: Option<u64>,
+    wary_until: u32,
+    reused: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    code: CodeId,
+    evidence: Vec<(u64, Vec<u8>)>,
+    checked: u32,
+    generation: Option<u64>,
+    /// Where each copy of the bytecode begins (free-threaded), as far as asked for.
+    copies: Vec<u64>,
+}
+
+impl CodeTable {
+    /// An empty table.
+    pub fn new() -> Self {
+        Self { wary_until: WARY_AT_FIRST, ..Self::default() }
+    }
+
+    /// The code behind an id of this table.
+    pub fn get(&self, id: CodeId) -> &Code {
+        &self.codes[id.0 as usize]
+    }
+
+    /// How many times an address was found to mean another code object than before.
+    pub fn reused(&self) -> u64 {
+        self.reused
+    }
+
+    /// Begins a sample. `generation` is the sum of the interpreters' counts of dead code objects (3.14+), `None` where there is none.
+    pub fn begin_sample(&mut self, generation: Option<u64>) {
+        self.sample += 1;
+        self.generation = generation;
+    }
+
+    /// What is known of the code object at `address` in this sample.
+    pub fn knows(&self, address: u64) -> Known {
+        match self.entries.get(&address) {
+            None => Known::Unknown,
+            Some(entry) if entry.checked == self.sample => Known::Fresh,
+            Some(entry) => {
+                let fresh = match self.generation {
+                    Some(_) => entry.generation == self.generation,
+                    None => self.sample >= self.wary_until && self.sample - entry.checked < TRUST,
+                };
+                if fresh { Known::Fresh } else { Known::Due }
+            }
+        }
+    }
+
+    /// The evidence of an entry: ranges of the target and the bytes that they must hold.
+    pub fn evidence(&self, address: u64) -> impl Iterator<Item = (u64, &[u8])> {
+        let entry = self.entries.get(&address);
+        entry.into_iter().flat_map(|entry| &entry.evidence).map(|(address, bytes)| (*address, bytes.as_slice()))
+    }
+
+    /// Notes that the evidence of an entry was just seen to hold.
+    pub fn confirm(&mut self, address: u64) {
+        if let Some(entry) = self.entries.get_mut(&address) {
+            entry.checked = self.sample;
+            entry.generation = self.generation;
+        }
+    }
+
+    /// Drops an entry whose evidence no longer holds: its address was reused.
+    pub fn forget(&mut self, address: u64) {
+        if self.entries.remove(&address).is_some() {
+            self.reused += 1;
+            self.wary_until = self.sample.saturating_add(WARY_AFTER_REUSE);
+        }
+    }
+
+    /// Drops an entry that was read from a target in motion and not confirmed.
+    pub fn discard(&mut self, address: u64) {
+        self.entries.remove(&address);
+    }
+
+    /// Reads the code object at `address` and keeps it. Unless the target stands still, the entry is only good once its
+    /// evidence was seen to hold (see [`CodeTable::evidence`], [`CodeTable::confirm`]) together with a frame that refers to it.
+    ///
+    /// # Errors
+    /// When what is there is no code object or cannot be read.
+    pub fn load(&mut self, memory: &impl Memory, layout: &Layout, address: u64) -> Result<CodeId, CodeError> {
+        let cached = Cached::new(memory);
+        let recording = Recording::new(&cached);
+        let type_address = recording
+            .read_u64(address.wrapping_add(u64::from(layout.object.ob_type)))
+            .map_err(|source| CodeError::Unreadable { address, source })?;
+        if self.code_type != Some(type_address) {
+            let is_code =
+                ObjectReader::new(&cached, layout).name_of_type(type_address).is_ok_and(|name| name == "code");
+            if !is_code {
+                return Err(CodeError::NotCode(address));
+            }
+        }
+        let code =
+            read_code(&recording, layout, address).map_err(|source| CodeError::Unreadable { address, source })?;
+        self.code_type = Some(type_address);
+        let id = self.intern(code);
+        let mut evidence = recording.into_reads();
+        for (_, bytes) in &mut evidence {
+            bytes.truncate(EVIDENCE);
+        }
+        let (checked, generation) = (self.sample, self.generation);
+        self.entries.insert(address, Entry { code: id, evidence, checked, generation, copies: Vec::new() });
+        Ok(id)
+    }
+
+    /// Code and line of a frame whose code object is known; line 0 is "no line".
+    pub fn resolve(&mut self, memory: &impl Memory, layout: &Layout, frame: &RawFrame) -> Option<(CodeId, u32)> {
+        let entry = self.entries.get_mut(&frame.code)?;
+        let offset = match frame.position {
+            Position::Offset(offset) => offset,
+            Position::Pointer(pointer) => offset_in_code(layout, frame.code, pointer),
+            Position::LocalCopy { pointer, index: 0 } => offset_in_code(layout, frame.code, pointer),
+            Position::LocalCopy { pointer, index } => match copy_start(memory, layout, frame.code, entry, index) {
+                Some(start) => pointer.wrapping_sub(start).cast_signed(),
+                None => -1,
+            },
+        };
+        let id = entry.code;
+        Some((id, self.line_at(id, offset)))
+    }
+
+    /// Line and columns of the instruction at a byte offset, where the version keeps columns (3.11+).
+    pub fn location_at(&self, id: CodeId, offset: i32) -> Option<Location> {
+        self.get(id).lines.location_of(offset)
+    }
+
+    fn line_at(&self, id: CodeId, offset: i64) -> u32 {
+        let code = self.get(id);
+        match i32::try_from(offset) {
+            Ok(offset) if offset >= 0 => code.lines.line_of(offset).unwrap_or(0),
+            // Before the first instruction, or a pointer that is not in this code: the function itself is certain.
+            _ => code.first_line,
+        }
+    }
+
+    fn intern(&mut self, code: Code) -> CodeId {
+        let key = (code.name.clone(), code.filename.clone(), code.first_line);
+        let ids = self.by_content.entry(key).or_default();
+        if let Some(id) = ids.iter().find(|id| self.codes[id.0 as usize] == code) {
+            return *id;
+        }
+        let id = CodeId(u32::try_from(self.codes.len()).unwrap_or(u32::MAX));
+        ids.push(id);
+        self.codes.push(code);
+        id
+    }
+}
+
+/// Byte offset of an instruction pointer, or −1 when it points elsewhere.
+fn offset_in_code(layout: &Layout, code: u64, pointer: u64) -> i64 {
+    let start = code.wrapping_add(u64::from(layout.code.bytecode.unwrap_or(0)));
+    pointer.wrapping_sub(start).cast_signed()
+}
+
+/// Where a thread-local copy of the bytecode begins: `co_tlbc->entries[index]` (`_PyCodeArray`, pycore_code.h, 3.14+).
+fn copy_start(memory: &impl Memory, layout: &Layout, code: u64, entry: &mut Entry, index: u32) -> Option<u64> {
+    let index = usize::try_from(index).ok()?;
+    if let Some(start) = entry.copies.get(index).filter(|start| **start != 0) {
+        return Some(*start);
+    }
+    let array = memory.read_u64(code.wrapping_add(u64::from(layout.code.tlbc?))).ok()?;
+    let count = usize::try_from(memory.read_u64(array).ok()?).ok()?;
+    if index >= count || count > 1 << 16 {
+        return None;
+    }
+    let start = memory.read_u64(array.wrapping_add(8 + 8 * index as u64)).ok()?;
+    if entry.copies.len() <= index {
+        entry.copies.resize(index + 1, 0);
+    }
+    entry.copies[index] = start;
+    Some(start)
+}
+
+fn read_code(memory: &impl Memory, layout: &Layout, address: u64) -> Result<Code, ReadError> {
+    let offsets = &layout.code;
+    let at = |offset: u32| address.wrapping_add(u64::from(offset));
+    if let Some(offset) = offsets.unique_version {
+        // No part of what is returned, but the strongest evidence: no two code objects share it.
+        memory.read_u32(at(offset))?;
+    }
+    let first_line = memory.read_u32(at(offsets.first_line))?;
+    let name = memory.read_u64(at(offsets.qualname.unwrap_or(offsets.name)))?;
+    let filename = memory.read_u64(at(offsets.filename))?;
+    let table = memory.read_u64(at(offsets.line_table))?;
+    let name = read_text(memory, layout, name)?;
+    let filename = read_text(memory, layout, filename)?;
+    let length = memory.read_u64(table.wrapping_add(u64::from(layout.object.ob_size)))?;
+    let table = memory.read_bytes(table.wrapping_add(u64::from(layout.object.bytes_data)), length, LARGEST_TABLE)?;
+    let lines = LineTable::decode(offsets.line_table_format, &table, first_line.cast_signed(), None);
+    Ok(Code { name, filename, first_line: u32::try_from(first_line.cast_signed()).unwrap_or(0), lines })
+}
+
+/// A string and its hash: two strings that lived at one address one after the other and are equal in length and hash are equal.
+fn read_text(memory: &impl Memory, layout: &Layout, address: u64) -> Result<String, ReadError> {
+    if let TextFormat::Compact { hash, .. } = layout.object.text {
+        memory.read_u64(address.wrapping_add(u64::from(hash)))?;
+    }
+    ObjectReader::new(memory, layout).text(address, LONGEST_TEXT).map(|text| text.text)
+}

@@ -1,0 +1,263 @@
+//! From a process to the Python runtime in it.
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+
+use crate::binary::{Architecture, Binary, BinaryError, MappedFile};
+use crate::process::{DeviceNumber, ImageIdentity, Mapping, Process, ProcessError};
+use crate::python::locate::{LocateError, PythonFile, SUPPORTED};
+use crate::python::runtime::Runtime;
+
+/// How long a process that was already running is given to show its interpreter: it may be about to `exec` one.
+pub const PATIENCE_RUNNING: Duration = Duration::from_millis(1500);
+/// How long a program that we started is given: shells, wrappers and environment managers come before Python does.
+pub const PATIENCE_STARTED: Duration = Duration::from_secs(30);
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(5);
+/// The longest pause that repeated failure leads to.
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+
+/// Why the interpreter of a process could not be found.
+#[derive(Debug, Error)]
+pub enum AttachError {
+    /// The process itself cannot be read.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// Nothing that the process has mapped is CPython.
+    #[error("process {pid} ({program}) runs no Python that can be read{}", if *.searched_for > Duration::ZERO { format!(": none appeared in {:.1} s", .searched_for.as_secs_f64()) } else { String::new() })]
+    NotPython {
+        /// The process.
+        pid: i32,
+        /// Its program.
+        program: String,
+        /// How long it was looked for.
+        searched_for: Duration,
+    },
+    /// A 32-bit program.
+    #[error("process {pid} ({program}) is a 32-bit program, of which no Python can be read")]
+    ThirtyTwoBit {
+        /// The process.
+        pid: i32,
+        /// Its program.
+        program: String,
+    },
+    /// There is a CPython, but it did not start within the time given.
+    #[error("the Python in process {pid} was not initialised after {waited:?}")]
+    NotReady {
+        /// The process.
+        pid: i32,
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// There is a CPython that we cannot read.
+    #[error("the Python in process {pid} cannot be read")]
+    Unusable {
+        /// The process.
+        pid: i32,
+        /// Why not.
+        #[source]
+        source: LocateError,
+    },
+    /// The process exited while its interpreter was being looked for.
+    #[error("process {pid} exited before its Python could be read")]
+    Exited {
+        /// The process.
+        pid: i32,
+    },
+}
+
+impl AttachError {
+    /// Whether the version is what cannot be read.
+    pub fn is_unsupported_version(&self) -> bool {
+        matches!(self, Self::Unusable { source: LocateError::Unsupported(_), .. })
+    }
+
+    /// What would be supported, for messages.
+    pub fn supported() -> &'static str {
+        SUPPORTED
+    }
+}
+
+/// An interpreter that was found in a process.
+#[derive(Debug)]
+pub struct Attached {
+    /// Where its runtime is and how to read it.
+    pub runtime: Runtime,
+    /// Which run of a program in the process it belongs to.
+    pub image: ImageIdentity,
+    /// The file that holds the interpreter, as the target names it.
+    pub file: Option<PathBuf>,
+}
+
+/// Finds interpreters, remembering for each file what it tells, so that many processes of one Python cost one look at its symbols.
+#[derive(Debug, Default)]
+pub struct Finder {
+    files: HashMap<FileKey, Option<PythonFile>>,
+    suspects: HashMap<FileKey, Option<PythonFile>>,
+}
+
+/// A file as the kernel tells it apart; the size is not known here, and a file that is changed in place under a running program is that program's doom anyway.
+type FileKey = (DeviceNumber, u64);
+
+/// What one look at a process gave when it gave no interpreter.
+enum Missing {
+    /// Nothing is Python.
+    NotPython,
+    /// The program is a 32-bit one.
+    ThirtyTwoBit,
+    /// Something is, but no runtime was found in it.
+    Failed(LocateError),
+    /// The process cannot be read.
+    Process(ProcessError),
+}
+
+impl Finder {
+    /// A finder that knows no files yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Finds the interpreter of `process`, waiting up to `patience` for it to come up; stops waiting when `cancelled` says so.
+    ///
+    /// # Errors
+    /// When there is none in time, none that can be read, or the process is gone.
+    pub fn attach(
+        &mut self,
+        process: &Process,
+        patience: Duration,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<Attached, AttachError> {
+        let pid = process.pid();
+        let start = Instant::now();
+        let mut pause = PAUSE;
+        let mut first_failure: Option<Instant> = None;
+        loop {
+            let missing = match self.look(process) {
+                Ok(attached) => return Ok(attached),
+                Err(missing) => missing,
+            };
+            if process.has_exited() {
+                return Err(AttachError::Exited { pid });
+            }
+            let waited = start.elapsed();
+            let give_up = waited >= patience || cancelled();
+            match missing {
+                Missing::Process(error) => return Err(error.into()),
+                // These do not come right by waiting, unless the process is between two programs; a short while is enough to know.
+                Missing::Failed(source @ (LocateError::Unsupported(_) | LocateError::DebugOffsets(_)))
+                    if give_up || first_failure.get_or_insert_with(Instant::now).elapsed() > PATIENCE_RUNNING / 5 =>
+                {
+                    return Err(AttachError::Unusable { pid, source });
+                }
+                Missing::Failed(LocateError::NotReady) if give_up => return Err(AttachError::NotReady { pid, waited }),
+                Missing::Failed(source) if give_up => return Err(AttachError::Unusable { pid, source }),
+                Missing::NotPython if give_up => {
+                    return Err(AttachError::NotPython { pid, program: program_name(process), searched_for: waited });
+                }
+                Missing::ThirtyTwoBit if give_up => {
+                    return Err(AttachError::ThirtyTwoBit { pid, program: program_name(process) });
+                }
+                _ => {}
+            }
+            if process.wait_for_exit(pause) {
+                return Err(AttachError::Exited { pid });
+            }
+            pause = (pause * 5 / 4).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// One look.
+    fn look(&mut self, process: &Process) -> Result<Attached, Missing> {
+        let memory = process.memory();
+        let image = process.image_identity().map_err(Missing::Process)?;
+        let mappings = process.maps().map_err(Missing::Process)?;
+        let mut failure = Missing::NotPython;
+        for last_resort in [false, true] {
+            for mapping in first_mappings(&mappings) {
+                match self.file(process, mapping, last_resort) {
+                    Ok(Some((file, bias))) => match file.locate(&memory, bias) {
+                        Ok(runtime) if image.is_still_in(&memory) => {
+                            return Ok(Attached { runtime, image, file: mapping.path.clone() });
+                        }
+                        Ok(_) => {}
+                        Err(error) => {
+                            log::debug!("{:?} in process {}: {error}", mapping.path, process.pid());
+                            // What the scan of a mere suspect finds missing says nothing.
+                            if !last_resort {
+                                failure = Missing::Failed(error);
+                            }
+                        }
+                    },
+                    Ok(None) => {}
+                    Err(BinaryError::Unsupported32Bit) if matches!(failure, Missing::NotPython) => {
+                        failure = Missing::ThirtyTwoBit;
+                    }
+                    Err(error) => log::debug!("{:?} in process {}: {error}", mapping.path, process.pid()),
+                }
+            }
+            if !matches!(failure, Missing::NotPython) {
+                break;
+            }
+        }
+        Err(failure)
+    }
+
+    /// What the file behind a mapping tells, and how far it was moved.
+    fn file(
+        &mut self,
+        process: &Process,
+        mapping: &Mapping,
+        last_resort: bool,
+    ) -> Result<Option<(PythonFile, u64)>, BinaryError> {
+        let key = (mapping.device, mapping.inode);
+        let known = if last_resort { &mut self.suspects } else { &mut self.files };
+        if let Some(None) = known.get(&key) {
+            return Ok(None);
+        }
+        let file = MappedFile::open(&process.open_mapping(mapping)?)?;
+        let binary = match Binary::parse(&file, Architecture::HOST) {
+            Ok(binary) => binary,
+            Err(BinaryError::UnknownFormat) => {
+                known.insert(key, None);
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let python = known
+            .entry(key)
+            .or_insert_with(|| if last_resort { PythonFile::suspect(&binary) } else { PythonFile::examine(&binary) });
+        let bias = binary.bias(mapping.start, mapping.file_offset);
+        Ok(python.clone().zip(bias))
+    }
+}
+
+/// The lowest mapping of each file that has code in it, the program itself (which the kernel maps first, or at least below its libraries) and what is called Python first: an order, not a condition.
+fn first_mappings(mappings: &[Mapping]) -> Vec<&Mapping> {
+    let executable: HashSet<FileKey> = mappings
+        .iter()
+        .filter(|mapping| mapping.executable && mapping.inode != 0)
+        .map(|mapping| (mapping.device, mapping.inode))
+        .collect();
+    let mut seen = HashSet::new();
+    let mut first: Vec<&Mapping> = mappings
+        .iter()
+        .filter(|mapping| {
+            let key = (mapping.device, mapping.inode);
+            executable.contains(&key) && seen.insert(key)
+        })
+        .collect();
+    first.sort_by_key(|mapping| {
+        let name = mapping.path.as_deref().and_then(|path| path.file_name()).map(|name| name.to_string_lossy());
+        !name.is_some_and(|name| name.starts_with("libpython") || name.starts_with("python"))
+    });
+    first
+}
+
+fn program_name(process: &Process) -> String {
+    let path =
+        process.executable().map(|path| path.display().to_string()).unwrap_or_else(|_| "unknown program".to_owned());
+    path.chars().flat_map(char::escape_debug).take(256).collect()
+}

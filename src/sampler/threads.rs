@@ -1,0 +1,113 @@
+//! Which thread of the operating system runs a Python thread, and what it is called.
+
+use std::collections::HashMap;
+
+use crate::memory::{Cached, Memory};
+use crate::process::{Process, ThreadId};
+use crate::python::object::ObjectReader;
+use crate::python::runtime::Runtime;
+use crate::python::stack::{InterpreterState, ThreadStack};
+use crate::python::thread_name::thread_names;
+
+/// glibc keeps a thread's kernel id here in its `struct pthread`, on 64-bit machines (nptl/descr.h).
+const GLIBC_THREAD_ID: u64 = 720;
+/// Where else it is looked for: musl's is near the beginning of its structure.
+const SEARCHED: u64 = 1024;
+
+/// Kernel thread ids of thread states, and the names of threads, as last known.
+#[derive(Debug, Default)]
+pub(super) struct Threads {
+    ids: HashMap<u64, Known>,
+    /// Where in what `thread_id` points to the kernel's id is (before 3.11).
+    offset: Option<u64>,
+    names: HashMap<(u64, u64), String>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    thread_id: u64,
+    native: Option<u64>,
+    os_id: Option<ThreadId>,
+}
+
+impl Threads {
+    /// Nothing known yet.
+    pub(super) fn new() -> Self {
+        Self::default()
+    }
+
+    /// The kernel's id of a thread, outside of any namespace; cached by thread state. `None` when it cannot be told: it is asked again then.
+    pub(super) fn os_id(&mut self, process: &Process, memory: &impl Memory, thread: &ThreadStack) -> Option<ThreadId> {
+        if let Some(known) = self.ids.get(&thread.address)
+            && known.thread_id == thread.thread_id
+            && known.native == thread.native_thread_id
+            && known.os_id.is_some()
+        {
+            return known.os_id;
+        }
+        let os_id = match thread.native_thread_id {
+            Some(native) => process.outer_thread_id(native),
+            None => self.by_pthread(process, memory, thread.thread_id),
+        };
+        // A thread state that outlived a fork, or is about to be taken by its thread, says nothing; with one thread there is no choice.
+        let os_id = os_id.or_else(|| match process.threads().unwrap_or_default()[..] {
+            [only] => Some(only),
+            _ => None,
+        });
+        self.ids.insert(thread.address, Known { thread_id: thread.thread_id, native: thread.native_thread_id, os_id });
+        os_id
+    }
+
+    /// What [`Threads::os_id`] last said for a thread state.
+    pub(super) fn last_os_id(&self, thread_state: u64) -> Option<ThreadId> {
+        self.ids.get(&thread_state)?.os_id
+    }
+
+    /// The kernel ids that are known, one a thread state.
+    pub(super) fn os_ids(&self) -> impl Iterator<Item = ThreadId> {
+        self.ids.values().filter_map(|known| known.os_id)
+    }
+
+    /// Forgets the thread states for which `keep` says no.
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(u64) -> bool) {
+        self.ids.retain(|thread_state, _| keep(*thread_state));
+    }
+
+    fn by_pthread(&mut self, process: &Process, memory: &impl Memory, pthread: u64) -> Option<ThreadId> {
+        let pairs = process.thread_id_pairs();
+        let at = |offset: u64| {
+            let inner = u64::from(memory.read_u32(pthread.wrapping_add(offset)).ok()?);
+            pairs.iter().find(|(number, _)| *number == inner).map(|(_, outer)| *outer)
+        };
+        if let Some(offset) = self.offset {
+            return at(offset);
+        }
+        let offset =
+            std::iter::once(GLIBC_THREAD_ID).chain((0..SEARCHED).step_by(4)).find(|offset| at(*offset).is_some())?;
+        self.offset = Some(offset);
+        at(offset)
+    }
+
+    /// Reads the names anew. A name that is no longer there stays as it was last known.
+    pub(super) fn read_names(&mut self, memory: &impl Memory, runtime: &Runtime, interpreters: &[InterpreterState]) {
+        let memory = Cached::new(memory);
+        let layout = &runtime.layout;
+        for interpreter in interpreters {
+            let place = interpreter.address.wrapping_add(u64::from(layout.interpreter.modules));
+            let Ok(modules) = memory.read_u64(place) else { continue };
+            let names = thread_names(ObjectReader::new(&memory, layout), modules).unwrap_or_default();
+            for (ident, name) in names {
+                self.names.insert((interpreter.address, ident), name);
+            }
+        }
+    }
+
+    /// The name of a thread: what `threading` says, else what must be so: the thread that is the process is the main one.
+    pub(super) fn name(&self, process: &Process, interpreter: &InterpreterState, thread: &ThreadStack) -> Option<&str> {
+        if let Some(name) = self.names.get(&(interpreter.address, thread.thread_id)) {
+            return Some(name);
+        }
+        let is_process = self.last_os_id(thread.address) == Some(u64::from(process.pid().unsigned_abs()));
+        (is_process && interpreter.id == 0).then_some("MainThread")
+    }
+}
