@@ -62,7 +62,7 @@ fn damaged_files_never_panic() {
         }
         let length = bytes.len();
         let (mut survived, mut refused) = (0, 0);
-        for round in 0..1500 {
+        for round in 0..1000 {
             // Mostly headers; numbers that are extreme find more than random ones.
             let mut undo = Vec::new();
             for _ in 0..=dice.below(4) {
@@ -81,7 +81,7 @@ fn damaged_files_never_panic() {
                 bytes[offset..offset + original.len()].copy_from_slice(&original);
             }
         }
-        assert!(survived > 50 && refused > 50, "the damage is too small or too great: {survived} {refused}");
+        assert!(survived > 30 && refused > 30, "the damage is too small or too great: {survived} {refused}");
     }
 }
 
