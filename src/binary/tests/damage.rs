@@ -57,12 +57,12 @@ fn damaged_files_never_panic() {
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
     for mut bytes in samples() {
         assert!(ask_everything(&bytes));
-        for length in (0..bytes.len().min(2048)).chain((2048..bytes.len()).step_by(509)) {
+        for length in (0..bytes.len().min(512)).chain((512..bytes.len()).step_by(211)) {
             ask_everything(&bytes[..length]);
         }
         let length = bytes.len();
         let (mut survived, mut refused) = (0, 0);
-        for round in 0..1500 {
+        for round in 0..1000 {
             // Mostly headers; numbers that are extreme find more than random ones.
             let mut undo = Vec::new();
             for _ in 0..=dice.below(4) {
@@ -81,7 +81,7 @@ fn damaged_files_never_panic() {
                 bytes[offset..offset + original.len()].copy_from_slice(&original);
             }
         }
-        assert!(survived > 50 && refused > 50, "the damage is too small or too great: {survived} {refused}");
+        assert!(survived > 30 && refused > 30, "the damage is too small or too great: {survived} {refused}");
     }
 }
 
@@ -89,7 +89,7 @@ fn damaged_files_never_panic() {
 fn tables_that_claim_to_be_huge_cost_nothing() {
     // Every count and size that one byte can make large, in turn; a claimed allocation would be gigabytes, a claimed loop hours.
     for mut bytes in samples() {
-        for offset in 4..2048 {
+        for offset in 4..1024 {
             let byte = std::mem::replace(&mut bytes[offset], 0xff);
             ask_everything(&bytes);
             bytes[offset] = byte;

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
@@ -34,12 +33,14 @@ fn interpreters() -> &'static [Interpreter] {
 fn discover() -> Vec<Interpreter> {
     let mut folders: Vec<PathBuf> = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect();
     let pyenv = std::env::home_dir().unwrap_or_default().join(".pyenv/versions");
-    let fetched = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/interpreters");
+    let fetched = target().join("interpreters");
     folders.extend(fs::read_dir(pyenv).into_iter().flatten().flatten().map(|entry| entry.path().join("bin")));
     folders.extend(fs::read_dir(fetched).into_iter().flatten().flatten().map(|entry| entry.path().join("usr/bin")));
+    // python3.8, python3.14t; not python3-config and the like.
     let is_python = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let version = name.strip_prefix("python").unwrap_or_default().to_owned();
+        let version = name.strip_prefix("python").unwrap_or_default();
+        let version = version.strip_suffix('t').unwrap_or(version);
         version.contains('.') && version.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
     };
     let files = folders.iter().flat_map(fs::read_dir).flatten().flatten().map(|entry| entry.path()).filter(is_python);

@@ -1,8 +1,8 @@
 //! Mach-O and PE: extension modules of wheels, and the Python libraries of macOS and Windows where they were fetched.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
+use goblin::elf::Elf;
 use goblin::mach::{Mach, MachO};
 use goblin::pe::PE;
 
@@ -11,7 +11,7 @@ use super::*;
 /// Libraries of other systems whose name begins and ends so.
 fn foreign(prefix: &str, suffix: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("target/foreign")];
+    let mut folders = vec![target().join("foreign")];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
@@ -26,6 +26,13 @@ fn foreign(prefix: &str, suffix: &str) -> Vec<PathBuf> {
         skip(&format!("no {prefix}*{suffix} in target/foreign"));
     }
     found
+}
+
+/// 3.14 of `libpython3.14-universal2.dylib`, `python314t.dll` or `python3.14-aarch64`.
+fn python_version(path: &Path) -> String {
+    let name = path.file_name().unwrap().to_string_lossy().into_owned();
+    let minor = name.split_once("python3").unwrap().1.trim_start_matches('.');
+    format!("3.{}", minor.split(|c: char| !c.is_ascii_digit()).next().unwrap())
 }
 
 fn compare_with_goblin_mach(bytes: &[u8], part: &[u8], base: u64, reference: &MachO<'_>, architecture: Architecture) {
@@ -104,7 +111,7 @@ fn a_mach_o_libpython_tells_its_runtime_and_version_for_each_architecture() {
         for architecture in check_mach(&bytes) {
             let binary = Binary::parse(&bytes, architecture).unwrap();
             let runtime = binary.exported(&["_PyRuntime"])[0].unwrap();
-            let version = path.file_stem().unwrap().to_string_lossy().replace("libpython", "") + ".";
+            let version = python_version(&path) + ".";
             let versions = binary.version_strings();
             assert!(versions.iter().any(|text| text.starts_with(&version)), "{}: {versions:?}", path.display());
             if let Some(section) = binary.section(PY_RUNTIME) {
@@ -121,7 +128,11 @@ fn a_mach_o_libpython_tells_its_runtime_and_version_for_each_architecture() {
 
 fn check_pe(bytes: &[u8]) {
     let (binary, reference) = (Binary::parse(bytes, Architecture::HOST).unwrap(), PE::parse(bytes).unwrap());
-    assert_eq!((binary.format(), binary.architecture()), (Format::Pe, Architecture::X86_64));
+    let architecture = match reference.header.coff_header.machine {
+        0xaa64 => Architecture::Aarch64,
+        _ => Architecture::X86_64,
+    };
+    assert_eq!((binary.format(), binary.architecture()), (Format::Pe, architecture));
     assert_eq!(binary.load_base(), reference.image_base);
     assert_eq!(binary.bias(0x7ff0_0000_0000, 0), Some(0x7ff0_0000_0000 - reference.image_base));
     assert!(!reference.exports.is_empty());
@@ -162,14 +173,14 @@ fn a_pe_python_dll_tells_its_runtime_and_version() {
         check_pe(&bytes);
         let binary = parse(&bytes);
         let runtime = binary.exported(&["_PyRuntime"])[0].unwrap();
-        let digits = path.file_stem().unwrap().to_string_lossy().replace("python3", "");
+        let version = python_version(&path);
         let versions = binary.version_strings();
         assert!(
-            versions.iter().any(|text| text.starts_with(&format!("3.{digits}."))),
+            versions.iter().any(|text| text.starts_with(&format!("{version}."))),
             "{}: {versions:?}",
             path.display()
         );
-        let minor: u32 = digits.parse().unwrap();
+        let minor: u32 = version["3.".len()..].parse().unwrap();
         let section = binary.section(PY_RUNTIME);
         assert_eq!(
             section.map(|section| section.address),
@@ -178,5 +189,39 @@ fn a_pe_python_dll_tells_its_runtime_and_version() {
             path.display()
         );
         assert_eq!(binary.bytes_at(runtime.address, 8) == Some(b"xdebugpy"), minor >= 13, "{}", path.display());
+    }
+}
+
+#[test]
+fn extension_modules_of_every_machine_are_read() {
+    for path in [foreign("_", ".so"), foreign("_", ".pyd")].concat() {
+        let bytes = read(&path);
+        if path.to_string_lossy().ends_with("-x86.pyd") {
+            assert!(matches!(Binary::parse(&bytes, Architecture::HOST), Err(BinaryError::Unsupported32Bit)));
+        } else if bytes.starts_with(b"MZ") {
+            check_pe(&bytes);
+        } else {
+            check_mach(&bytes);
+        }
+    }
+}
+
+#[test]
+fn an_executable_for_aarch64_is_read_on_any_machine() {
+    for path in foreign("python3", "-aarch64") {
+        let bytes = read(&path);
+        let (binary, reference) = (parse(&bytes), Elf::parse(&bytes).unwrap());
+        assert_eq!((binary.format(), binary.architecture()), (Format::Elf, Architecture::Aarch64));
+        let defined = reference.dynsyms.iter().filter(|symbol| symbol.st_shndx != 0 && symbol.st_value != 0);
+        for symbol in defined.step_by(97) {
+            let name = reference.dynstrtab.get_at(symbol.st_name).unwrap();
+            let expected = Symbol { address: symbol.st_value, size: symbol.st_size };
+            assert_eq!(binary.exported(&[name]), [Some(expected)], "{name}");
+        }
+        let runtime = binary.section(PY_RUNTIME).unwrap();
+        assert_eq!(binary.symbols(&["_PyRuntime"])[0].map(|symbol| symbol.address), Some(runtime.address));
+        assert_eq!(binary.bytes_at(runtime.address, 8), Some(b"xdebugpy".as_slice()));
+        let version = python_version(&path) + ".";
+        assert!(binary.version_strings().iter().any(|text| text.starts_with(&version)));
     }
 }
