@@ -115,9 +115,9 @@ impl Header {
         }
     }
 
-    /// Whether the list is only presumed to be the target's.
+    /// Whether the list is only presumed to be the target's. Candidates have that of the release.
     fn is_tentative(self) -> bool {
-        self.version.is_prerelease() || self.version.minor > NEWEST
+        self.version.release < 0xC0 || self.version.minor > NEWEST
     }
 }
 
