@@ -257,6 +257,14 @@ impl Process {
         Ok(PausedThread { thread, _lock: lock, not_send: PhantomData })
     }
 
+    /// As [`Self::pause_thread`].
+    ///
+    /// # Errors
+    /// As [`Self::pause_thread`].
+    pub fn pause_seen_thread(&self, thread: ThreadId, _seen: ThreadActivity) -> Result<PausedThread, PauseError> {
+        self.pause_thread(thread)
+    }
+
     /// Holds all threads until the value is dropped.
     ///
     /// # Errors

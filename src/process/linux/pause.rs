@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::handle::Handle;
 use super::tracee::Tracee;
-use crate::process::{PauseError, ThreadId};
+use crate::process::{PauseError, ThreadActivity, ThreadId};
 
 /// How often the threads are listed anew while the whole process is being stopped. A process that starts threads all the while is still
 /// stopped by the second or third time, as each round stops the threads that could start others.
@@ -19,9 +19,14 @@ pub struct PausedThread {
 }
 
 impl PausedThread {
-    pub(super) fn new(handle: &Handle, thread: ThreadId, limit: Duration) -> Result<Self, PauseError> {
+    pub(super) fn new(
+        handle: &Handle,
+        thread: ThreadId,
+        seen: Option<ThreadActivity>,
+        limit: Duration,
+    ) -> Result<Self, PauseError> {
         let deadline = Instant::now() + limit;
-        let mut tracee = Tracee::seize(handle, thread)?;
+        let mut tracee = Tracee::seize(handle, thread, seen)?;
         tracee.wait(handle, deadline)?;
         Ok(Self { tracee })
     }
@@ -64,8 +69,12 @@ impl PausedProcess {
     fn stop(&mut self, handle: &Handle, threads: &[i32], deadline: Instant) -> Result<(), PauseError> {
         let mut asked = Vec::with_capacity(threads.len());
         let mut refused = None;
-        for thread in threads {
-            match Tracee::seize(handle, ThreadId::from(thread.unsigned_abs())) {
+        // Looked at before the first is asked, so that the time for that is not one in which some are held.
+        let threads = threads.iter().map(|thread| ThreadId::from(thread.unsigned_abs()));
+        let seen: Vec<_> =
+            threads.filter_map(|thread| Some((thread, handle.thread_stat(thread).ok()?.activity))).collect();
+        for (thread, activity) in seen {
+            match Tracee::seize(handle, thread, Some(activity)) {
                 Ok(tracee) => asked.push(tracee),
                 Err(PauseError::Gone(_)) => {}
                 Err(PauseError::Uninterruptible(thread)) => self.moving.push(thread),
@@ -111,7 +120,7 @@ mod tests {
 
     use super::*;
     use crate::process::linux::testing::{Target, wait_until};
-    use crate::process::{Process, SpawnedProgram, ThreadActivity, release_pending};
+    use crate::process::{Process, SpawnedProgram, release_pending};
 
     /// A target with threads that count without end; tells the counts when asked.
     const COUNTERS: &str = "
@@ -288,6 +297,8 @@ for line in sys.stdin:
         let process = target.process();
         for thread in [ThreadId::from(other.pid().unsigned_abs()), 0, 1, u64::MAX, 1 << 33] {
             let refused = process.pause_thread(thread).map(|_| ());
+            assert!(matches!(refused, Err(PauseError::Gone(number)) if number == thread), "{refused:?}");
+            let refused = process.pause_seen_thread(thread, ThreadActivity::Running).map(|_| ());
             assert!(matches!(refused, Err(PauseError::Gone(number)) if number == thread), "{refused:?}");
         }
     }
