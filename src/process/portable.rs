@@ -631,7 +631,13 @@ mod tests {
     fn a_started_program_is_read_held_and_ended() {
         let mut program = SpawnedProgram::start("sleep".into(), &["600".into()]).unwrap();
         let process = program.process().unwrap();
-        let identity = process.image_identity().unwrap();
+        // The program is mapped a moment after `exec` has returned.
+        let identity = loop {
+            match process.image_identity() {
+                Ok(identity) => break identity,
+                Err(error) => assert!(matches!(error, ProcessError::NoMemory(_)), "{error:?}"),
+            }
+        };
         assert!(identity.is_still_in(&process.memory()));
         assert_eq!(process.memory().read_u8(8).unwrap_err().failure, ReadFailure::Unmapped);
         let threads = process.threads().unwrap();

@@ -143,7 +143,7 @@ impl Handle {
 
     /// Whether the process is a child of ours, so that its exit status is for us to collect.
     pub(super) fn is_our_child(&self) -> bool {
-        // A process can lose its parent, and then it has not been our child or we have exited; it does not get one that it was born without.
+        // Nobody becomes our child later, and a child of ours stays one as long as we live.
         *self
             .is_our_child
             .get_or_init(|| self.stat_line().is_ok_and(|line| line.parent == std::process::id().cast_signed()))

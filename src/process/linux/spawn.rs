@@ -31,7 +31,8 @@ pub struct SpawnedProgram {
 }
 
 impl SpawnedProgram {
-    /// Starts `program`, looked for in PATH if it has no slash, with `arguments`. Returns once it runs.
+    /// Starts `program`, looked for in PATH if it has no slash, with `arguments`. Returns once `exec` cannot fail any more, which is a moment
+    /// before the program is mapped: until then its maps hold little and its identity cannot be read.
     ///
     /// # Errors
     /// When it cannot be run; also for what only `exec` finds out.
