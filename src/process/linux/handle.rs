@@ -1,7 +1,8 @@
 //! What binds us to one process: its directory in `/proc` and a pidfd.
 //!
-//! The directory stays that of the process for which it was opened. When the process is gone, everything below it fails (`ESRCH` or
-//! `ENOENT`), whoever has the number now. The pidfd tells when it exits; kernels before 5.3 have none, and then `stat` does.
+//! The directory stays that of the process for which it was opened. When the process is gone, everything below it fails
+//! (`ESRCH` or `ENOENT`), whoever has the number now. The pidfd tells when it exits; kernels before 5.3 have none, and
+//! then `stat` does.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -136,14 +137,15 @@ impl Handle {
         Ok(threads)
     }
 
-    /// Whether `thread` is a living thread of the process. Far cheaper than to read its `stat`; false also where we may not ask.
+    /// Whether `thread` is a living thread of the process. Far cheaper than to read its `stat`; false also where we may
+    /// not ask.
     pub(super) fn is_thread(&self, thread: i32) -> bool {
         thread > 0 && signal_could_be_sent(self.pid, thread) && !self.has_exited()
     }
 
     /// Whether the process is a child of ours, so that its exit status is for us to collect.
     pub(super) fn is_our_child(&self) -> bool {
-        // A process can lose its parent, and then it has not been our child or we have exited; it does not get one that it was born without.
+        // Nobody becomes our child later, and a child of ours stays one as long as we live.
         *self
             .is_our_child
             .get_or_init(|| self.stat_line().is_ok_and(|line| line.parent == std::process::id().cast_signed()))
