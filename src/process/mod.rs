@@ -21,7 +21,10 @@ mod thread_state;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(any(not(target_os = "linux"), test))]
-#[cfg_attr(target_os = "linux", allow(dead_code, unreachable_pub, reason = "here for its tests only"))]
+#[cfg_attr(
+    target_os = "linux",
+    allow(dead_code, unreachable_pub, clippy::useless_conversion, reason = "here for its tests only")
+)]
 mod portable;
 
 #[cfg(target_os = "linux")]

@@ -257,6 +257,14 @@ impl Process {
         Ok(PausedThread { thread, _lock: lock, not_send: PhantomData })
     }
 
+    /// As [`Self::pause_thread`].
+    ///
+    /// # Errors
+    /// As [`Self::pause_thread`].
+    pub fn pause_seen_thread(&self, thread: ThreadId, _seen: ThreadActivity) -> Result<PausedThread, PauseError> {
+        self.pause_thread(thread)
+    }
+
     /// Holds all threads until the value is dropped.
     ///
     /// # Errors
@@ -623,7 +631,13 @@ mod tests {
     fn a_started_program_is_read_held_and_ended() {
         let mut program = SpawnedProgram::start("sleep".into(), &["600".into()]).unwrap();
         let process = program.process().unwrap();
-        let identity = process.image_identity().unwrap();
+        // The program is mapped a moment after `exec` has returned.
+        let identity = loop {
+            match process.image_identity() {
+                Ok(identity) => break identity,
+                Err(error) => assert!(matches!(error, ProcessError::NoMemory(_)), "{error:?}"),
+            }
+        };
         assert!(identity.is_still_in(&process.memory()));
         assert_eq!(process.memory().read_u8(8).unwrap_err().failure, ReadFailure::Unmapped);
         let threads = process.threads().unwrap();

@@ -115,3 +115,10 @@ pub(super) fn forbid_process_vm_readv() {
     // SAFETY: the program and its filter live through the call, which copies them.
     assert_eq!(unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) }, 0);
 }
+
+/// Makes the calling thread, and only it, act as a user without rights from now on.
+#[expect(unsafe_code, reason = "the C library changes the user of all threads")]
+pub(super) fn become_nobody() {
+    // SAFETY: takes numbers only. The user of this one thread changes, which nothing else in the test program relies on.
+    assert_eq!(unsafe { libc::syscall(libc::SYS_setresuid, 65534, 65534, 65534) }, 0);
+}

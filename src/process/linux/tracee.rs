@@ -39,7 +39,11 @@ const EAGER_LOOKS: u32 = 20;
 const POLITE_LOOKS: u32 = 200;
 
 /// How long it sleeps between looks after that.
-const SLEEP_BETWEEN_LOOKS: Duration = Duration::from_micros(100);
+const SLEEP_BETWEEN_LOOKS: Duration = Duration::from_micros(200);
+
+/// How long a thread in an uninterruptible wait is waited for: most waits for a disk are over by then. Any other thread stops as soon
+/// as it gets a CPU.
+const UNINTERRUPTIBLE_LIMIT: Duration = Duration::from_millis(20);
 
 /// More threads than this that would not stop are a sign of something being wrong; no further one is seized then.
 const PENDING_LIMIT: usize = 1024;
@@ -98,18 +102,21 @@ pub(super) fn has_exited(child: i32) -> io::Result<bool> {
 impl Tracee {
     /// Takes hold of a thread and asks it to stop, without waiting for that.
     ///
-    /// `thread` may be any number; it is refused unless it is a thread of that process which can stop now.
-    pub(super) fn seize(handle: &Handle, thread: ThreadId) -> Result<Self, PauseError> {
-        // Also proves that the thread is one of this process: a hostile target must not make us stop another.
-        let line = handle.thread_stat(thread).map_err(|_| PauseError::Gone(thread))?;
+    /// `thread` may be any number; it is refused unless it is a thread of that process which can stop now. `seen` is what it has just
+    /// been seen doing, if it has been; it is looked at otherwise.
+    pub(super) fn seize(handle: &Handle, thread: ThreadId, seen: Option<ThreadActivity>) -> Result<Self, PauseError> {
         let number = i32::try_from(thread).map_err(|_| PauseError::Gone(thread))?;
-        match line.activity {
+        // Either way proves that the thread is one of this process: a hostile target must not make us stop another.
+        let activity = match seen {
+            Some(activity) if handle.is_thread(number) => activity,
+            _ => handle.thread_stat(thread).map_err(|_| PauseError::Gone(thread))?.activity,
+        };
+        match activity {
             ThreadActivity::Zombie => return Err(PauseError::Gone(thread)),
             ThreadActivity::DiskWait => return Err(PauseError::Uninterruptible(thread)),
             _ => {}
         }
-        let is_own_child = number == handle.pid() && line.parent == std::process::id().cast_signed();
-        let seizure = Seizure { thread: number, is_own_child };
+        let seizure = Seizure { thread: number, is_own_child: number == handle.pid() && handle.is_our_child() };
         if release_pending() > 0 && seizure.is_pending() {
             return Err(PauseError::Uninterruptible(thread));
         }
@@ -123,9 +130,10 @@ impl Tracee {
         }
     }
 
-    /// Waits until the thread has stopped, at most to `deadline`.
+    /// Waits until the thread has stopped, at most to `deadline`, and less long where it cannot stop.
     pub(super) fn wait(&mut self, handle: &Handle, deadline: Instant) -> Result<(), PauseError> {
         let thread = self.thread();
+        let start = Instant::now();
         let mut looks = 0;
         loop {
             match self.seizure.look() {
@@ -147,13 +155,15 @@ impl Tracee {
                 std::thread::yield_now();
                 continue;
             }
+            match handle.thread_stat(thread).map(|line| line.activity) {
+                Ok(ThreadActivity::DiskWait) if start.elapsed() > UNINTERRUPTIBLE_LIMIT => {
+                    return Err(PauseError::Uninterruptible(thread));
+                }
+                Ok(ThreadActivity::Zombie) | Err(_) => return Err(PauseError::Gone(thread)),
+                Ok(_) => {}
+            }
             if Instant::now() >= deadline {
-                let line = handle.thread_stat(thread);
-                return Err(match line.map(|line| line.activity) {
-                    Ok(ThreadActivity::DiskWait) => PauseError::Uninterruptible(thread),
-                    Ok(ThreadActivity::Zombie) | Err(_) => PauseError::Gone(thread),
-                    Ok(_) => PauseError::TimedOut(thread),
-                });
+                return Err(PauseError::TimedOut(thread));
             }
             std::thread::sleep(SLEEP_BETWEEN_LOOKS);
         }
@@ -360,7 +370,7 @@ sys.stdin.readline()"
         });
         ptrace::interrupt(Pid::from_raw(seizure.thread)).unwrap();
         let mut tracee = Tracee { seizure, stop: None, not_send: PhantomData };
-        let late = tracee.wait(&target.handle(), Instant::now() + Duration::from_millis(20));
+        let late = tracee.wait(&target.handle(), Instant::now() + Duration::from_secs(30));
         assert!(matches!(late, Err(PauseError::Uninterruptible(number)) if number == thread), "{late:?}");
         drop(tracee);
         assert_eq!(release_pending(), 1);
