@@ -1,11 +1,12 @@
 //! The other process where there is no `/proc`: macOS and Windows, through the crates `remoteprocess` and `proc-maps`.
 //!
-//! Has the interface of `linux`, which documents each item. It is also compiled into the tests on Linux, where the same crates work, so that it does not fall behind.
+//! Has the interface of `linux`, which documents each item. It is also compiled into the tests on Linux, where the same
+//! crates work, so that it does not fall behind.
 //!
 //! # Limits
-//! Proven on neither system. There are no namespaces or other roots here, so files are opened by their paths. A target that is stopped
-//! or traced already is not recognized; the CPU times of threads are not known (0). `remoteprocess`'s `copy_vec` is not used: it
-//! frees with another alignment than it took.
+//! Proven on neither system. There are no namespaces or other roots here, so files are opened by their paths. A target
+//! that is stopped or traced already is not recognized; the CPU times of threads are not known (0). `remoteprocess`'s
+//! `copy_vec` is not used: it frees with another alignment than it took.
 
 use std::cell::Cell;
 use std::ffi::OsString;

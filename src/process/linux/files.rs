@@ -1,12 +1,14 @@
 //! The target's files, opened so that it cannot lead us astray.
 //!
-//! A hostile target chooses the paths that we see. So a path is walked inside the target's own root, with symbolic links that cannot leave
-//! it; what is there is first only pointed at (`O_PATH`), which waits for nothing and starts no driver; it is opened for reading if it is
-//! a regular file, without waiting; and a file that should stand behind a mapping is accepted only if it is the very same one.
+//! A hostile target chooses the paths that we see. So a path is walked inside the target's own root, with symbolic
+//! links that cannot leave it; what is there is first only pointed at (`O_PATH`), which waits for nothing and starts no
+//! driver; it is opened for reading if it is a regular file, without waiting; and a file that should stand behind a
+//! mapping is accepted only if it is the very same one.
 //!
 //! # Whether it is the same file
-//! Device and inode of the maps are compared with those of `stat`. File systems with several devices (btrfs, overlayfs) give different
-//! numbers there; then one page of our file is mapped into ourselves and *our* maps are asked, which speak as the target's do.
+//! Device and inode of the maps are compared with those of `stat`. File systems with several devices (btrfs, overlayfs)
+//! give different numbers there; then one page of our file is mapped into ourselves and *our* maps are asked, which
+//! speak as the target's do.
 //!
 //! # Limits
 //! A file system of the target's own making (FUSE) can still make a read wait.
@@ -56,7 +58,8 @@ pub(super) fn open_mapping(handle: &Handle, mapping: &Mapping) -> io::Result<Fil
     Err(failure.unwrap_or_else(|| io::ErrorKind::NotFound.into()))
 }
 
-/// A regular file at `path` as the target would find it; a relative path is taken from its working directory and must stay below that.
+/// A regular file at `path` as the target would find it; a relative path is taken from its working directory and must
+/// stay below that.
 pub(super) fn open_in_root(handle: &Handle, path: &Path) -> io::Result<File> {
     open_regular(&point_in_root(handle, path)?)
 }
@@ -96,7 +99,8 @@ fn resolve(anchor: BorrowedFd<'_>, path: &Path, is_root: bool) -> Result<OwnedFd
     }
 }
 
-/// What `openat2` does, part by part. With `is_root` the anchor is the root, above which there is nothing; else nothing may lead out.
+/// What `openat2` does, part by part. With `is_root` the anchor is the root, above which there is nothing; else nothing
+/// may lead out.
 fn walk(anchor: BorrowedFd<'_>, path: &Path, is_root: bool) -> Result<OwnedFd, Errno> {
     // What is still to be walked, the next part last.
     let mut parts: Vec<PathBuf> = parts_of(path);

@@ -1,7 +1,8 @@
 //! What binds us to one process: its directory in `/proc` and a pidfd.
 //!
-//! The directory stays that of the process for which it was opened. When the process is gone, everything below it fails (`ESRCH` or
-//! `ENOENT`), whoever has the number now. The pidfd tells when it exits; kernels before 5.3 have none, and then `stat` does.
+//! The directory stays that of the process for which it was opened. When the process is gone, everything below it fails
+//! (`ESRCH` or `ENOENT`), whoever has the number now. The pidfd tells when it exits; kernels before 5.3 have none, and
+//! then `stat` does.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -136,7 +137,8 @@ impl Handle {
         Ok(threads)
     }
 
-    /// Whether `thread` is a living thread of the process. Far cheaper than to read its `stat`; false also where we may not ask.
+    /// Whether `thread` is a living thread of the process. Far cheaper than to read its `stat`; false also where we may
+    /// not ask.
     pub(super) fn is_thread(&self, thread: i32) -> bool {
         thread > 0 && signal_could_be_sent(self.pid, thread) && !self.has_exited()
     }

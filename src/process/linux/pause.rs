@@ -7,18 +7,19 @@ use super::handle::Handle;
 use super::tracee::Tracee;
 use crate::process::{PauseError, ThreadActivity, ThreadId};
 
-/// How often the threads are listed anew while the whole process is being stopped. A process that starts threads all the while is still
-/// stopped by the second or third time, as each round stops the threads that could start others.
+/// How often the threads are listed anew while the whole process is being stopped. A process that starts threads all
+/// the while is still stopped by the second or third time, as each round stops the threads that could start others.
 const ROUNDS: usize = 64;
 
-/// How long threads in an uninterruptible wait are given to come out of it when the whole process is being stopped. Most such waits are
-/// for the lock of the address space, which is free once the other threads are held.
+/// How long threads in an uninterruptible wait are given to come out of it when the whole process is being stopped.
+/// Most such waits are for the lock of the address space, which is free once the other threads are held.
 const SHORT_WAIT: Duration = Duration::from_millis(5);
 
 /// How long is slept between two rounds that only such threads are left for.
 const BETWEEN_ROUNDS: Duration = Duration::from_micros(200);
 
-/// A thread that does not move until this is dropped. It must be dropped by the thread of ours that made it, which the type sees to.
+/// A thread that does not move until this is dropped. It must be dropped by the thread of ours that made it, which the
+/// type sees to.
 #[derive(Debug)]
 #[must_use = "the thread runs on when this is dropped"]
 pub struct PausedThread {
@@ -125,8 +126,8 @@ impl PausedProcess {
         self.tracees.is_empty()
     }
 
-    /// The threads that could not be held: those in a longer uninterruptible wait, which do not move in the program either, and those that
-    /// were too slow.
+    /// The threads that could not be held: those in a longer uninterruptible wait, which do not move in the program
+    /// either, and those that were too slow.
     pub fn not_held(&self) -> &[ThreadId] {
         &self.late
     }
@@ -235,7 +236,8 @@ for line in sys.stdin:
         assert_eq!((paused.len(), paused.not_held()), (4, &[][..]));
         let before = ticks(&process);
         assert!(before.iter().all(|reading| reading.activity == ThreadActivity::Traced), "{before:?}");
-        // Time in which a running thread would have used ticks (of 10 ms); others' load can only hide a fault, not make one.
+        // Time in which a running thread would have used ticks (of 10 ms); others' load can only hide a fault, not make
+        // one.
         assert!(!process.wait_for_exit(Duration::from_millis(50)));
         assert_eq!(ticks(&process), before);
         drop(paused);

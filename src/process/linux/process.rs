@@ -23,8 +23,9 @@ use super::{children, files, permission, thread_ids};
 use crate::memory::{Memory, ReadFailure};
 use crate::process::{ChildProcess, Mapping, PauseError, ProcessError, ThreadActivity, ThreadId, ThreadReading};
 
-/// How long a thread is given to stop. It takes some ten microseconds once the thread gets a CPU; a machine that has far too much to do
-/// may let it wait, and to give up then would be worse, as the thread stops all the same some time later.
+/// How long a thread is given to stop. It takes some ten microseconds once the thread gets a CPU; a machine that has
+/// far too much to do may let it wait, and to give up then would be worse, as the thread stops all the same some time
+/// later.
 const PAUSE_LIMIT: Duration = Duration::from_secs(5);
 
 /// How much of a command line is taken: a process may make its own as long as it likes.
@@ -52,7 +53,8 @@ impl Process {
         Ok(process)
     }
 
-    /// Takes hold of a process only to look at what everyone may see of it: its command line, state, parent and children.
+    /// Takes hold of a process only to look at what everyone may see of it: its command line, state, parent and
+    /// children.
     ///
     /// # Errors
     /// When there is none.
@@ -107,7 +109,8 @@ impl Process {
         Ok(mappings)
     }
 
-    /// Opens the file behind a mapping: that very file, also when it was deleted, replaced, or lies in another root; or none.
+    /// Opens the file behind a mapping: that very file, also when it was deleted, replaced, or lies in another root; or
+    /// none.
     ///
     /// # Errors
     /// When it cannot be reached any more.
@@ -115,7 +118,8 @@ impl Process {
         files::open_mapping(&self.handle, mapping)
     }
 
-    /// Opens the regular file that the target finds at `path`: in its own root, or below its working directory if relative.
+    /// Opens the regular file that the target finds at `path`: in its own root, or below its working directory if
+    /// relative.
     ///
     /// # Errors
     /// When there is none or it may not be read.
@@ -178,11 +182,15 @@ impl Process {
         thread_ids::inner_number(&self.handle.status().ok()?)
     }
 
-    /// Holds one thread until the value is dropped, which must be done by the thread of ours that called this. `thread` may be any number; one that is
-    /// no thread of this process is refused.
+    /// Holds one thread until the value is dropped, which must be done by the thread of ours that called this. `thread`
+    /// may be any number; one that is no thread of this process is refused.
     ///
-    /// After an error of [`PauseError::Uninterruptible`] or [`PauseError::TimedOut`] call [`release_pending`](crate::process::release_pending)
-    /// soon and until it returns 0: such a thread may stop later and must then be let go.
+    /// A thread that sleeps in `epoll_wait` and a few other system calls sees them end with `EINTR`, which CPython 2.7 and some
+    /// C code do not expect; prefer to hold threads that run.
+    ///
+    /// After an error of [`PauseError::Uninterruptible`] or [`PauseError::TimedOut`] call
+    /// [`release_pending`](crate::process::release_pending) soon and until it returns 0: such a thread may stop later
+    /// and must then be let go.
     ///
     /// # Errors
     /// When the thread is gone, traced by another, deaf to signals, or may not be traced.
@@ -190,8 +198,9 @@ impl Process {
         PausedThread::new(&self.handle, thread, None, PAUSE_LIMIT)
     }
 
-    /// As [`Self::pause_thread`], for a thread that has just been looked at through [`ThreadStates`]: it is not looked at again, which saves
-    /// about half of the cost. If it has gone into an uninterruptible wait since, this takes up to 20 ms and an error.
+    /// As [`Self::pause_thread`], for a thread that has just been looked at through [`ThreadStates`]: it is not looked
+    /// at again, which saves about half of the cost. If it has gone into an uninterruptible wait since, this takes up
+    /// to 20 ms and an error.
     ///
     /// # Errors
     /// As [`Self::pause_thread`].
@@ -243,7 +252,8 @@ impl Process {
         Ok(text.split(|byte| *byte == 0).map(|argument| OsStr::from_bytes(argument).to_owned()).collect())
     }
 
-    /// The path of the program that it runs, as it was when it was started: perhaps of another root, perhaps deleted since.
+    /// The path of the program that it runs, as it was when it was started: perhaps of another root, perhaps deleted
+    /// since.
     ///
     /// # Errors
     /// When it has exited or may not be looked at.
@@ -282,7 +292,8 @@ impl Process {
         children::descendants(&self.handle)
     }
 
-    /// When it was started, in clock ticks since the machine was: with the number, what tells it from every other process.
+    /// When it was started, in clock ticks since the machine was: with the number, what tells it from every other
+    /// process.
     pub fn start_ticks(&self) -> u64 {
         self.handle.start_ticks()
     }

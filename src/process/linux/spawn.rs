@@ -1,12 +1,12 @@
 //! A program that we start ourselves.
 //!
-//! It keeps our standard streams, our environment and our process group: at a terminal it stays in the foreground, may read from it, and gets
-//! Ctrl-C itself, as it would without us. When we die in any way it lives on; nothing ends it but [`SpawnedProgram::end`], also not
-//! dropping the value.
+//! It keeps our standard streams, our environment and our process group: at a terminal it stays in the foreground, may
+//! read from it, and gets Ctrl-C itself, as it would without us. When we die in any way it lives on; nothing ends it
+//! but [`SpawnedProgram::end`], also not dropping the value.
 //!
 //! # Why not `std::process::Child::wait`
-//! It takes whatever `waitpid` reports for the exit, also the stop of a thread that we hold at that moment. Here the exit is looked at first
-//! and collected only if it is one.
+//! It takes whatever `waitpid` reports for the exit, also the stop of a thread that we hold at that moment. Here the
+//! exit is looked at first and collected only if it is one.
 
 use std::ffi::OsString;
 use std::io;
@@ -31,8 +31,9 @@ pub struct SpawnedProgram {
 }
 
 impl SpawnedProgram {
-    /// Starts `program`, looked for in PATH if it has no slash, with `arguments`. Returns once `exec` cannot fail any more, which is a moment
-    /// before the program is mapped: until then its maps hold little and its identity cannot be read.
+    /// Starts `program`, looked for in PATH if it has no slash, with `arguments`. Returns once `exec` cannot fail any
+    /// more, which is a moment before the program is mapped: until then its maps hold little and its identity cannot be
+    /// read.
     ///
     /// # Errors
     /// When it cannot be run; also for what only `exec` finds out.
@@ -107,8 +108,9 @@ impl SpawnedProgram {
         }
     }
 
-    /// Ends the program: SIGTERM, and SIGKILL after `grace`. What it started is ended with it as long as it is below it and in the same
-    /// process group, so that a program behind a shell or a launcher ends too while a daemon of its own session lives on.
+    /// Ends the program: SIGTERM, and SIGKILL after `grace`. What it started is ended with it as long as it is below it
+    /// and in the same process group, so that a program behind a shell or a launcher ends too while a daemon of its own
+    /// session lives on.
     ///
     /// # Errors
     /// As [`Self::try_wait`].

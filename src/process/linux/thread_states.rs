@@ -81,8 +81,8 @@ fn room(limit: u64) -> usize {
     usize::try_from(limit.saturating_sub(SPARE_DESCRIPTORS)).unwrap_or(OPEN_LIMIT).min(OPEN_LIMIT)
 }
 
-/// Raises our limit on descriptors as far as is of use and allowed; the limit then. Programs that we start later would inherit it,
-/// which is why it is not done before it is needed.
+/// Raises our limit on descriptors as far as is of use and allowed; the limit then. Programs that we start later would
+/// inherit it, which is why it is not done before it is needed.
 fn raise_limit() -> Option<u64> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
     let wanted = (OPEN_LIMIT as u64 + SPARE_DESCRIPTORS).min(hard).max(soft);
@@ -151,6 +151,15 @@ time.sleep(600)",
             }
         }
         assert_eq!(states.open_files(), 4);
+
+        // Where the limit may be raised, it is.
+        let mut states = ThreadStates { capacity: 4, raised: false, ..process.thread_states() };
+        for thread in &threads {
+            assert!(states.read(*thread).is_ok());
+        }
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        assert_eq!(soft, (OPEN_LIMIT as u64 + SPARE_DESCRIPTORS).min(hard).max(soft));
+        assert_eq!(states.open_files(), threads.len().min(room(soft)));
     }
 
     #[test]
