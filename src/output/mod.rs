@@ -16,6 +16,7 @@ pub mod flamechart;
 pub mod flamegraph;
 mod format;
 mod functions;
+mod input;
 mod place;
 pub mod pprof;
 mod presentation;
@@ -28,6 +29,7 @@ mod text;
 mod tree;
 
 pub use format::Format;
+pub use input::{InputError, read};
 pub use presentation::{Lines, Presentation};
 pub use text::printable;
 
