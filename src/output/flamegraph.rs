@@ -119,7 +119,7 @@ fn inferno_label(label: &str) -> String {
     if safe.is_empty() { "<unknown>".to_owned() } else { safe }
 }
 
-fn inferno_color([r, g, b]: [u8; 3]) -> Color {
+pub(super) fn inferno_color([r, g, b]: [u8; 3]) -> Color {
     Color { r, g, b }
 }
 
