@@ -1,7 +1,7 @@
 //! `pyspy convert` and `pyspy diff`: recordings into other formats.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::BufReader;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -10,8 +10,7 @@ use anyhow::Context;
 use super::output_file::OutputFile;
 use super::{note, presentation};
 use crate::cli::{ConvertArgs, DiffArgs};
-use crate::output::recording::RecordingError;
-use crate::output::{Format, Presentation, collapsed, diff, recording};
+use crate::output::{Format, Presentation, diff};
 use crate::profile::Profile;
 
 /// Runs `pyspy convert`.
@@ -54,19 +53,9 @@ pub fn diff(arguments: &DiffArgs) -> anyhow::Result<ExitCode> {
 fn read(path: &Path) -> anyhow::Result<Profile> {
     let context = || format!("cannot read {path:?}");
     let open = || File::open(path).map(BufReader::new).with_context(context);
-    match recording::read(open()?) {
-        Ok(recording) => {
-            if !recording.is_complete {
-                note(&format!("{path:?} was cut off; it is shown as far as it goes"));
-            }
-            Ok(recording.profile)
-        }
-        Err(RecordingError::NotARecording) => {
-            let mut reader = open()?;
-            let mut first = [0; 1];
-            anyhow::ensure!(reader.read(&mut first).with_context(context)? > 0, "{path:?} is empty");
-            collapsed::read(open()?).with_context(context)
-        }
-        Err(error) => Err(anyhow::Error::new(error).context(context())),
+    let recording = crate::output::read(open()?).with_context(context)?;
+    if !recording.is_complete {
+        note(&format!("{path:?} was cut off; it is shown as far as it goes"));
     }
+    Ok(recording.profile)
 }

@@ -99,8 +99,8 @@ pub struct SpawnedProgram {
 ///
 /// # Errors
 /// Always.
-pub fn all_processes() -> std::io::Result<Vec<i32>> {
-    Err(std::io::ErrorKind::Unsupported.into())
+pub fn all_processes() -> io::Result<Vec<i32>> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Nothing is ever pending here.
