@@ -43,6 +43,11 @@ pub enum Command {
     Record(RecordArgs),
     /// Print what every thread of a process is doing right now
     Dump(DumpArgs),
+    /// Print a script that completes the command line
+    Completions {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
 }
 
 /// How to treat the target while it is read.

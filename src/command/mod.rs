@@ -5,9 +5,12 @@ pub mod failure;
 mod output_file;
 pub mod record;
 
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use clap::CommandFactory;
 
 use crate::cli::{Cli, Command, PauseArgs};
 use crate::sampler::Pausing;
@@ -20,6 +23,12 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Record(arguments) => record::run(&arguments),
         Command::Dump(arguments) => dump::run(&arguments),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "pyspy", &mut script);
+            std::io::stdout().lock().write_all(&script)?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 

@@ -7,11 +7,23 @@
 //! cannot carry is written as a visible escape (`\n`, `\u{0}`), and `;` becomes `:` where it separates frames.
 
 pub mod dump;
+pub mod callgrind;
+pub mod chrometrace;
+pub mod collapsed;
+mod color;
+pub mod diff;
+pub mod firefox;
+pub mod flamechart;
 pub mod flamegraph;
 mod format;
+mod functions;
 mod place;
+pub mod pprof;
 mod presentation;
+pub mod pstats;
 pub mod raw;
+pub mod recording;
+mod runs;
 pub mod speedscope;
 mod text;
 mod tree;
@@ -20,5 +32,7 @@ pub use format::Format;
 pub use presentation::{Lines, Presentation};
 pub use text::printable;
 
+#[cfg(test)]
+mod readers;
 #[cfg(test)]
 mod samples;

@@ -10,8 +10,9 @@ use serde::ser::{SerializeSeq, Serializer};
 
 use super::Presentation;
 use super::place::{PlaceId, Places, sampled_threads, thread_number};
+use super::runs::runs;
 use super::text::printable;
-use crate::profile::{Profile, Run, StackId, ThreadRef, Total};
+use crate::profile::{Profile, StackId, ThreadRef};
 
 /// The schema that the files follow.
 const SCHEMA: &str = "https://www.speedscope.app/file-format-schema.json";
@@ -156,19 +157,6 @@ fn items(profile: &Profile, thread: ThreadRef) -> impl Iterator<Item = Item> {
             .map(move |at| Item { stack: Some(run.stack), weight_us: each + if at == 0 { rest } else { 0 } });
         gap.into_iter().chain(entries)
     })
-}
-
-/// The runs of a thread, from its timeline or made from its totals.
-fn runs(profile: &Profile, thread: ThreadRef) -> impl Iterator<Item = Run> {
-    let mut end_us = 0;
-    let totals = if profile.has_timeline() { &[] } else { profile.totals() };
-    let made = totals.iter().filter(move |total| total.thread == thread).map(move |total| {
-        let start_us = end_us;
-        end_us += total.weight_us;
-        let Total { thread, stack, flags, samples, weight_us } = *total;
-        Run { thread, stack, flags, start_us, weight_us, samples }
-    });
-    profile.timeline(thread).chain(made)
 }
 
 /// `Thread 4242 "NAME"`, and `Process 4241` before it where processes are kept apart.

@@ -15,6 +15,7 @@ mod stack;
 mod text;
 mod thread;
 mod timeline;
+pub(crate) mod varint;
 
 pub use frame::{Frame, FrameId, FrameKind};
 pub use metadata::{Filters, Metadata, SampleCounts};

@@ -145,6 +145,8 @@ impl Finder {
             let waited = start.elapsed();
             let give_up = waited >= patience || cancelled();
             match missing {
+                // In the middle of an `exec` a process has neither maps nor an auxiliary vector.
+                Missing::Process(ProcessError::System { .. } | ProcessError::NoMemory(_)) if !give_up => {}
                 Missing::Process(error) => return Err(error.into()),
                 // These do not come right by waiting, unless the process is between two programs; a short while is enough to know.
                 Missing::Failed(source @ (LocateError::Unsupported(_) | LocateError::DebugOffsets(_)))

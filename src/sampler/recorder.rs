@@ -11,6 +11,8 @@ use crate::profile::{Filters, Keep, Profile};
 
 /// Between two looks at whether to stop, at most.
 const LONGEST_SLEEP: Duration = Duration::from_millis(50);
+/// Shorter waits are slept through.
+const WAIT_GRAIN: Duration = Duration::from_micros(1500);
 /// For as long as this an interpreter may be unreadable before it is looked for anew.
 const UNREADABLE: Duration = Duration::from_millis(500);
 /// Between two refreshes of thread names and progress.
@@ -138,8 +140,11 @@ impl<'options> Recorder<'options> {
             if now < deadline {
                 let until = end.map_or(deadline, |end| end.min(deadline));
                 let wait = until.saturating_duration_since(now).min(LONGEST_SLEEP);
-                if self.spy.process().wait_for_exit(wait) {
-                    break Ending::Exited;
+                // Waiting for the exit has the grain of a millisecond; what is left of that is slept.
+                match wait.checked_sub(WAIT_GRAIN) {
+                    Some(long) if self.spy.process().wait_for_exit(long) => break Ending::Exited,
+                    Some(_) => {}
+                    None => std::thread::sleep(wait),
                 }
                 continue;
             }

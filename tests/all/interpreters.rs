@@ -34,22 +34,22 @@ print(paths['platinclude'])
 
 /// A CPython that starts on this machine.
 #[derive(Debug, Clone)]
-pub struct Interpreter {
+pub(crate) struct Interpreter {
     /// Its version and path, for messages: `3.14.2t (/usr/bin/python3.14t)`.
-    pub name: String,
+    pub(crate) name: String,
     /// The executable, with symbolic links followed.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// Major, minor, patch.
-    pub version: (u8, u8, u8),
+    pub(crate) version: (u8, u8, u8),
     /// Whether it is built without the global interpreter lock.
-    pub free_threaded: bool,
+    pub(crate) free_threaded: bool,
     /// The directories with its headers; none when they are not installed.
-    pub include_dirs: Vec<PathBuf>,
+    pub(crate) include_dirs: Vec<PathBuf>,
 }
 
 impl Interpreter {
     /// Every interpreter of a supported version, oldest first, each executable once.
-    pub fn all() -> &'static [Self] {
+    pub(crate) fn all() -> &'static [Self] {
         static ALL: OnceLock<Vec<Interpreter>> = OnceLock::new();
         ALL.get_or_init(|| {
             let asked_for = named_by_the_user();
@@ -69,7 +69,7 @@ impl Interpreter {
     }
 
     /// Major and minor.
-    pub fn feature(&self) -> (u8, u8) {
+    pub(crate) fn feature(&self) -> (u8, u8) {
         (self.version.0, self.version.1)
     }
 
@@ -174,8 +174,8 @@ fn an_interpreter_is_what_it_says() {
         // Its file name is the one that `make install` gave it; that of a virtual environment or Windows has no version.
         let file_name = interpreter.path.file_name().unwrap().to_str().unwrap();
         if let Some(version) = file_name.strip_prefix("python").filter(|version| version.contains('.')) {
-            let t = if interpreter.free_threaded { "t" } else { "" };
-            assert_eq!(version.trim_end_matches("-dbg"), format!("{major}.{minor}{t}"), "{interpreter}");
+            let version = version.trim_end_matches("-dbg").trim_end_matches(['t', 'd']);
+            assert_eq!(version, format!("{major}.{minor}"), "{interpreter}");
         }
         for folder in interpreter.include_dirs.iter().filter(|folder| folder.join("patchlevel.h").exists()) {
             let header = fs::read_to_string(folder.join("patchlevel.h")).unwrap();

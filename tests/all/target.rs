@@ -22,14 +22,14 @@ const PYSPY_LIMIT: Duration = Duration::from_secs(120);
 ///
 /// The program prints a line `ready` when it is where the test wants it. It may then answer what the test writes to it.
 #[derive(Debug)]
-pub struct Target {
+pub(crate) struct Target {
     child: Child,
     lines: Receiver<String>,
 }
 
 impl Target {
     /// Starts `tests/targets/SCRIPT` and waits until it is ready.
-    pub fn start(interpreter: &Interpreter, script: &str, args: &[&str]) -> Self {
+    pub(crate) fn start(interpreter: &Interpreter, script: &str, args: &[&str]) -> Self {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/targets").join(script);
         let mut command = Command::new(&interpreter.path);
         command.arg(&path).args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -47,18 +47,18 @@ impl Target {
     }
 
     /// The process id.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Writes a line to the program, which is how one that waits goes on.
-    pub fn send(&mut self, line: &str) {
+    pub(crate) fn send(&mut self, line: &str) {
         let stdin = self.child.stdin.as_mut().expect("stdin is a pipe");
         writeln!(stdin, "{line}").expect("the program reads its input");
     }
 
     /// The next line that the program prints.
-    pub fn line(&mut self) -> String {
+    pub(crate) fn line(&mut self) -> String {
         self.lines.recv_timeout(ANSWER_LIMIT).unwrap_or_else(|error| {
             panic!("no line from process {}: {error}, {:?}", self.child.id(), self.child.try_wait())
         })
@@ -75,23 +75,23 @@ impl Drop for Target {
 
 /// What a program that ended has left.
 #[derive(Debug)]
-pub struct Ran {
-    pub status: ExitStatus,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Ran {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Ran {
     /// What it printed; it must have succeeded.
     #[track_caller]
-    pub fn success(&self) -> &str {
+    pub(crate) fn success(&self) -> &str {
         assert!(self.status.success(), "{self:#?}");
         &self.stdout
     }
 
     /// What it complained about; it must have failed, and not by a signal or a panic.
     #[track_caller]
-    pub fn failure(&self) -> &str {
+    pub(crate) fn failure(&self) -> &str {
         assert!(self.status.code().is_some_and(|code| code != 0 && code != 101), "{self:#?}");
         &self.stderr
     }
@@ -99,14 +99,14 @@ impl Ran {
 
 /// Runs `pyspy` to its end.
 #[track_caller]
-pub fn pyspy(args: &[impl AsRef<OsStr>]) -> Ran {
+pub(crate) fn pyspy(args: &[impl AsRef<OsStr>]) -> Ran {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pyspy"));
     run(command.args(args), PYSPY_LIMIT).unwrap_or_else(|error| panic!("{command:?} {error}"))
 }
 
 /// Why a program has nothing to show.
 #[derive(Debug, thiserror::Error)]
-pub enum RunError {
+pub(crate) enum RunError {
     #[error("does not start: {0}")]
     Start(std::io::Error),
     /// After this time, with what it had printed; with nothing when something that it started still holds its output.
@@ -115,7 +115,7 @@ pub enum RunError {
 }
 
 /// Runs a program to its end, with nothing to read; with all it has started it is killed when `limit` is over.
-pub fn run(command: &mut Command, limit: Duration) -> Result<Ran, RunError> {
+pub(crate) fn run(command: &mut Command, limit: Duration) -> Result<Ran, RunError> {
     enum Part {
         Stdout(String),
         Stderr(String),

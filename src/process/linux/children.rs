@@ -10,7 +10,8 @@ use crate::process::ChildProcess;
 /// More descendants than a machine has process numbers for are not looked for.
 const DESCENDANT_LIMIT: usize = 1 << 20;
 
-/// The direct children, from `/proc/PID/task/TID/children`; `None` where the kernel has no such files (`CONFIG_PROC_CHILDREN`).
+/// The direct children, from `/proc/PID/task/TID/children`; `None` where the kernel has no such files
+/// (`CONFIG_PROC_CHILDREN`).
 fn listed_children(handle: &Handle) -> Option<Vec<i32>> {
     let threads = handle.threads().ok()?;
     let mut children = Vec::new();
