@@ -54,7 +54,8 @@ pub fn run(arguments: &RecordArgs) -> anyhow::Result<ExitCode> {
         threads: arguments.threads,
         ..Presentation::default()
     };
-    output.finish(|writer| format.write(&recorded.profile, &presentation, writer))?;
+    let file_name = path.to_string_lossy();
+    output.finish(|writer| format.write(&recorded.profile, &presentation, &file_name, writer))?;
     let status = target.end(arguments.keep || recorded.ending == Ending::Exited);
     summarise(&recorded, &path, &target, status, interrupt.is_set());
     Ok(match status {
