@@ -284,9 +284,7 @@ impl Spy {
         }
         let walked = self.stacks.walk(&mut self.snapshot, &self.runtime);
         walked.map_err(|error| self.failure(error))?;
-        let generations = self.stacks.interpreters.iter().map(|interpreter| interpreter.code_generation);
-        let generation = generations.reduce(|sum, next| Some(sum?.wrapping_add(next?))).flatten();
-        self.codes.begin_sample(generation);
+        self.codes.begin_sample(self.stacks.code_generation());
         Ok(())
     }
 
@@ -414,6 +412,9 @@ impl Spy {
             moment.stops += 1;
             self.snapshot.begin_frozen_unit(unit);
             self.stacks.walk_again(&mut self.snapshot, &self.runtime, index);
+            // Code that was confirmed before the stop may have made room for other code since.
+            let generation = self.stacks.read_code_generation(self.snapshot.memory(), &self.runtime);
+            self.codes.begin_look(generation);
             let complete = !self.stacks.threads[index].broken && self.load_all(index);
             drop(pause);
             moment.stopped_for += started.elapsed();
