@@ -6,6 +6,7 @@
 pub mod layout;
 pub mod line_table;
 pub mod object;
+pub mod repr;
 pub mod thread_name;
 pub mod version;
 

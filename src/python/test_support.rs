@@ -63,7 +63,7 @@ _alive = []
 def show(name, object, text=None):
     _alive.append(object)
     text = repr(object) if text is None else text
-    print('show', name, id(object), text.replace('\\', '\\\\').replace('\n', '\\n'))
+    print('show', name.replace(' ', '_'), id(object), text.replace('\\', '\\\\').replace('\n', '\\n'))
 def wait():
     print('ready')
     sys.stdout.flush()
@@ -104,7 +104,7 @@ impl Target {
         let memory = ProcessMemory(File::open(format!("/proc/{}/mem", child.id())).unwrap());
         let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
         let mut lines: Vec<String> = lines.take_while(|line| line != "ready").collect();
-        assert!(lines.len() > 1, "{interpreter} said nothing");
+        assert!(!lines.is_empty(), "{interpreter} said nothing");
         let first = lines.remove(0);
         let (version, runtime) = first.split_once(' ').unwrap();
         let version = Version::from_hex(u32::from_str_radix(&version[2..], 16).unwrap());

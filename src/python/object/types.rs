@@ -116,7 +116,7 @@ impl ObjectReader<'_> {
     /// # Errors
     /// When it cannot be read.
     pub fn name_of_type(&self, type_object: u64) -> Result<String, ReadError> {
-        self.c_string(self.pointer(type_object, self.layout.object.type_name)?)
+        self.c_string(self.pointer(type_object, self.layout.object.type_name)?, NAME_LIMIT)
     }
 
     /// Whether the object is a code object, which is what `f_executable` of a Python frame points to.
@@ -222,12 +222,12 @@ impl ObjectReader<'_> {
         is_text.then(|| self.text(object, limit).ok().map(|text| text.text)).flatten()
     }
 
-    /// The bytes up to a zero, cut at [`NAME_LIMIT`], as UTF-8.
-    fn c_string(&self, address: u64) -> Result<String, ReadError> {
+    /// The bytes up to a zero, cut at `limit` or a little later, as UTF-8.
+    pub(crate) fn c_string(&self, address: u64, limit: usize) -> Result<String, ReadError> {
         let mut bytes = Vec::new();
         let mut next = address;
         // In steps that end where a page may end, so that what lies behind the zero need not be mapped.
-        while bytes.len() < NAME_LIMIT {
+        while bytes.len() < limit {
             let step = 64 - next % 64;
             let part = self.memory.read_bytes(next, step, 64)?;
             if let Some(end) = part.iter().position(|byte| *byte == 0) {
