@@ -5,6 +5,7 @@
 
 pub mod layout;
 pub mod line_table;
+pub mod locals;
 pub mod object;
 pub mod repr;
 pub mod thread_name;

@@ -306,7 +306,7 @@ impl Writer<'_, '_> {
         let owner = self.printer.type_info(self.field(object, 0)?)?;
         self.plain(&format!("<{word} '"));
         self.name(self.field(object, 1)?);
-        if self.is_since(3, 15) && word == "slot wrapper" && owner.name == "object" {
+        if self.is_since(3, 15) && owner.name == "object" {
             self.plain("'>");
         } else {
             self.plain(&format!("' of '{}' objects>", owner.name));
