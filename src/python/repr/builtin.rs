@@ -152,9 +152,9 @@ impl Writer<'_, '_> {
         let name = if self.is_since(3, 7) { short_name(of) } else { "bytearray" };
         self.plain(&format!("{name}(b"));
         if self.is_since(3, 15) {
-            self.output.bytes_literal(&bytes)
+            self.output.bytes_literal(&bytes);
         } else {
-            self.output.byte_array_literal(&bytes)
+            self.output.byte_array_literal(&bytes);
         }
         self.plain(")");
         Ok(())
@@ -323,9 +323,9 @@ impl Writer<'_, '_> {
         let factory = self.objects.pointer(object, self.dict_size())?;
         self.plain(&format!("{name}("));
         if factory == 0 {
-            self.plain("None")
+            self.plain("None");
         } else {
-            self.value(factory)
+            self.value(factory);
         }
         self.plain(", ");
         self.dict(object, "{", "}", "{...}")?;

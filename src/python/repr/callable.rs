@@ -167,9 +167,9 @@ impl Writer<'_, '_> {
             self.module_of_spec(spec)?;
         } else {
             if let Some(name) = name {
-                self.value(name)
+                self.value(name);
             } else {
-                self.plain("'?'")
+                self.plain("'?'");
             }
             if let Some(file) = file {
                 self.plain(" from ");
@@ -208,9 +208,9 @@ impl Writer<'_, '_> {
         let (name, origin, loader) = (attribute("name")?, attribute("origin")?, attribute("loader")?);
         let has_location = attribute("_set_fileattr")?.map(|set| self.objects.small_int(set)).transpose()?;
         if let Some(name) = name {
-            self.value(name)
+            self.value(name);
         } else {
-            self.plain("'?'")
+            self.plain("'?'");
         }
         match (origin, loader) {
             (Some(origin), _) if has_location.flatten() == Some(1) => {

@@ -45,6 +45,9 @@ impl Writer<'_, '_> {
             ("fractions", "Fraction") => return self.fraction(object, of),
             ("decimal" | "_pydecimal", "Decimal") => return self.python_decimal(object, of),
             (module, "PurePath") if module.starts_with("pathlib") => return self.path(object, of),
+            (module, name) if module == "pandas" || module.starts_with("pandas.") => {
+                return self.pandas_value(object, of, name);
+            }
             _ => {
                 if self.function_name_is(owner.function, &["global_enum_repr", "global_flag_repr"])? {
                     return self.global_enum_member(object, of);

@@ -353,6 +353,27 @@ show('hostile names', e, '<\\x1b[31m\\nevil\\u202e \\x07\\n=1>'.replace('\\n', '
     );
 }
 
+/// Looks at nothing where an interpreter has no numpy.
+#[test]
+fn arrays_have_a_type_and_a_shape() {
+    compare(
+        r#"
+try: import numpy
+except ImportError: wait()
+for a in (numpy.zeros((3, 4)), numpy.arange(5, dtype='int32'), numpy.array(5), numpy.zeros((2, 0, 3), dtype=bool), numpy.array(['a', 'bcd']), numpy.array([None])):
+    show('array', a, '<numpy.ndarray %s %s>' % (a.dtype.type.__name__, str(a.shape)))
+for s in (numpy.int64(-5), numpy.int8(-3), numpy.uint16(65535), numpy.uint64(2**64 - 1), numpy.float64(0.1), numpy.float32(0.1), numpy.float32(3)):
+    show('scalar', s, repr(s) if repr(s).startswith('np.') else 'np.%s(%r)' % (type(s).__name__, s))
+for b in (True, False): show('bool', numpy.bool_(b), 'np.%s_' % b)
+try: import pandas
+except ImportError: wait()
+frames = [pandas.DataFrame({'a': [1, 2, 3], 'b': [1.5, 2, 3]}), pandas.DataFrame(), pandas.DataFrame({'t': [1]}, index=pandas.to_datetime(['2020-01-01']))]
+for f in frames + [frames[0]['a'], frames[0].index, frames[0].columns]:
+    show('frame', f, '<pandas.%s %s>' % (type(f).__name__, f.shape))
+"#,
+    );
+}
+
 #[test]
 fn generators_tell_their_state() {
     compare(
