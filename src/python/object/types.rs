@@ -8,6 +8,9 @@ use crate::memory::ReadError;
 /// How long the name of a type may be, in bytes; the rest is cut.
 const NAME_LIMIT: usize = 512;
 
+/// More than the size of a `PyTypeObject` in any version.
+const TYPE_SIZE_LIMIT: u32 = 1024;
+
 /// How many bases of a type are looked at.
 const BASES_LIMIT: usize = 64;
 
@@ -138,15 +141,23 @@ impl ObjectReader<'_> {
         // `tp_repr` has stood eight words behind `tp_name` in every version (object.h): basicsize, itemsize, dealloc, a word that
         // changed its use, getattr, setattr, and another such word come between.
         const REPR_AFTER_NAME: u32 = 64;
+        // The furthest of the fields; what lies before it is read with it, in one go.
+        let length = layout.type_dict_offset.max(layout.type_base).min(TYPE_SIZE_LIMIT) + 8;
+        let bytes = self.memory.read_bytes(type_object, u64::from(length), length as usize)?;
+        let word = |offset: u32| {
+            let word = bytes.get(offset as usize..)?.first_chunk::<8>()?;
+            Some(u64::from_ne_bytes(*word))
+        };
+        let word = |offset| word(offset).ok_or_else(|| ReadError::implausible(type_object));
         Ok(TypeInfo {
             address: type_object,
-            name: self.name_of_type(type_object)?,
+            name: self.c_string(word(layout.type_name)?, NAME_LIMIT)?,
             flags: self.type_flags(type_object)?,
-            basic_size: self.signed(type_object, layout.type_basic_size)?,
-            item_size: self.signed(type_object, layout.type_item_size)?,
-            base: self.pointer(type_object, layout.type_base)?,
-            dict_offset: self.signed(type_object, layout.type_dict_offset)?,
-            repr: self.pointer(type_object, layout.type_name + REPR_AFTER_NAME)?,
+            basic_size: word(layout.type_basic_size)?.cast_signed(),
+            item_size: word(layout.type_item_size)?.cast_signed(),
+            base: word(layout.type_base)?,
+            dict_offset: word(layout.type_dict_offset)?.cast_signed(),
+            repr: word(layout.type_name + REPR_AFTER_NAME)?,
         })
     }
 

@@ -46,7 +46,7 @@ impl Writer<'_, '_> {
     /// Names and values of what an instance holds, one more than are shown: `__slots__` first, then `__dict__`.
     fn attributes_and_slots(&self, object: u64, of: &TypeInfo) -> Result<Vec<(u64, u64)>, ReadError> {
         let mut attributes = Vec::new();
-        for slot in self.objects.slots(of)? {
+        for slot in self.printer.slots(of)?.iter() {
             let value = self.objects.memory().read_u64(object.wrapping_add(slot.offset))?;
             if value != 0 {
                 attributes.push((slot.name, value));
@@ -60,7 +60,7 @@ impl Writer<'_, '_> {
 
     /// The attribute `name` of an instance, in a slot or in its dict.
     pub(super) fn attribute(&self, object: u64, of: &TypeInfo, name: &str) -> Result<Option<u64>, ReadError> {
-        for slot in self.objects.slots(of)? {
+        for slot in self.printer.slots(of)?.iter() {
             if self.objects.text_or_none(slot.name, name.len() + 1).as_deref() == Some(name) {
                 let value = self.objects.memory().read_u64(object.wrapping_add(slot.offset))?;
                 return Ok((value != 0).then_some(value));

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use super::builtin::short_name;
-use super::{Writer, Written, number};
+use super::{Printer, Writer, Written, number};
 use crate::memory::ReadError;
 use crate::python::object::{TypeFlags, TypeInfo};
 
@@ -25,6 +25,22 @@ pub(super) struct ReprOwner {
     function: u64,
 }
 
+impl Printer<'_> {
+    pub(super) fn find_repr_owner(&self, of: &TypeInfo) -> Result<Option<ReprOwner>, ReadError> {
+        for class in self.objects.bases(of.address)? {
+            let info = self.type_info(class)?;
+            if !info.flags.contains(TypeFlags::HEAP_TYPE) {
+                continue;
+            }
+            if let Some(function) = self.objects.type_attribute(class, "__repr__")? {
+                let module = self.objects.type_module(&info)?.unwrap_or_default();
+                return Ok(Some(ReprOwner { class, name: info.name.clone(), module, function }));
+            }
+        }
+        Ok(None)
+    }
+}
+
 impl Writer<'_, '_> {
     /// Writes an object of a class that is known here; `false` where it is not, and nothing is written.
     pub(super) fn library_value(&mut self, object: u64, of: &TypeInfo) -> Result<bool, ReadError> {
@@ -35,7 +51,7 @@ impl Writer<'_, '_> {
         if of.flags.contains(TypeFlags::TYPE) {
             return self.enum_class(object, of);
         }
-        let Some(owner) = self.repr_owner(of)? else { return Ok(false) };
+        let Some(owner) = self.printer.repr_owner(of)? else { return Ok(false) };
         match (owner.module.as_str(), owner.name.as_str()) {
             ("enum", _) => return self.enum_member(object, of),
             ("collections", "Counter") => self.counter(object, of)?,
@@ -59,20 +75,6 @@ impl Writer<'_, '_> {
             }
         }
         Ok(true)
-    }
-
-    pub(super) fn repr_owner(&self, of: &TypeInfo) -> Result<Option<ReprOwner>, ReadError> {
-        for class in self.objects.bases(of.address)? {
-            let info = self.printer.type_info(class)?;
-            if !info.flags.contains(TypeFlags::HEAP_TYPE) {
-                continue;
-            }
-            if let Some(function) = self.objects.type_attribute(class, "__repr__")? {
-                let module = self.objects.type_module(&info)?.unwrap_or_default();
-                return Ok(Some(ReprOwner { class, name: info.name.clone(), module, function }));
-            }
-        }
-        Ok(None)
     }
 
     /// Whether an object is a function in Python whose code has one of these names.

@@ -23,10 +23,11 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use kind::Kind;
+use library::ReprOwner;
 use output::Output;
 
 use crate::memory::ReadError;
-use crate::python::object::{ObjectReader, TypeInfo};
+use crate::python::object::{ObjectReader, Slot, TypeInfo};
 
 /// How many bases of a type are looked at.
 const BASES_LIMIT: usize = 64;
@@ -65,12 +66,14 @@ pub fn repr(objects: ObjectReader<'_>, address: u64, limits: &Limits) -> String 
 pub struct Printer<'target> {
     objects: ObjectReader<'target>,
     types: RefCell<HashMap<u64, Rc<TypeInfo>>>,
+    slots: RefCell<HashMap<u64, Rc<[Slot]>>>,
+    repr_owners: RefCell<HashMap<u64, Option<Rc<ReprOwner>>>>,
 }
 
 impl<'target> Printer<'target> {
     /// A printer of objects that `objects` reads.
     pub fn new(objects: ObjectReader<'target>) -> Self {
-        Self { objects, types: RefCell::default() }
+        Self { objects, types: RefCell::default(), slots: RefCell::default(), repr_owners: RefCell::default() }
     }
 
     /// As the function [`repr`].
@@ -94,6 +97,26 @@ impl<'target> Printer<'target> {
         let info = Rc::new(self.objects.type_info(address)?);
         self.types.borrow_mut().insert(address, Rc::clone(&info));
         Ok(info)
+    }
+
+    /// The `__slots__` of a type and its bases.
+    fn slots(&self, of: &TypeInfo) -> Result<Rc<[Slot]>, ReadError> {
+        if let Some(known) = self.slots.borrow().get(&of.address) {
+            return Ok(Rc::clone(known));
+        }
+        let slots: Rc<[Slot]> = self.objects.slots(of)?.into();
+        self.slots.borrow_mut().insert(of.address, Rc::clone(&slots));
+        Ok(slots)
+    }
+
+    /// Whose `__repr__` a type has.
+    fn repr_owner(&self, of: &TypeInfo) -> Result<Option<Rc<ReprOwner>>, ReadError> {
+        if let Some(known) = self.repr_owners.borrow().get(&of.address) {
+            return Ok(known.clone());
+        }
+        let owner = self.find_repr_owner(of)?.map(Rc::new);
+        self.repr_owners.borrow_mut().insert(of.address, owner.clone());
+        Ok(owner)
     }
 }
 
@@ -133,7 +156,7 @@ impl Writer<'_, '_> {
         if self.library_value(object, &of)? {
             return Ok(());
         }
-        if kind == Kind::Exception && self.repr_owner(&of)?.is_none() {
+        if kind == Kind::Exception && self.printer.repr_owner(&of)?.is_none() {
             // Written in C, and the arguments say it all the same: groups of exceptions (3.14+).
             return self.builtin(kind, object, &of);
         }
