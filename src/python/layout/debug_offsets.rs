@@ -2,7 +2,7 @@
 //!
 //! `_PyRuntime` begins with `_Py_DebugOffsets` (internal/pycore_runtime.h in 3.13, internal/pycore_debug_offsets.h from 3.14 on): a cookie,
 //! the version, whether the build is free-threaded, then one group of 8-byte words a struct. Each feature release inserts words, so there is one
-//! list for each; a release never changes its list. What the words do not tell is in [`assemble`].
+//! list for each; a release never changes its list. What the words do not tell is in `assemble`.
 //!
 //! Limits: alphas, betas and versions newer than 3.15 are taken to have the newest known list. Known relations between the words, most
 //! of them near the list's end, show whether that is so; if it is, the layout is marked as tentative, else it is refused.
@@ -115,9 +115,9 @@ impl Header {
         }
     }
 
-    /// Whether the list is only presumed to be the target's.
+    /// Whether the list is only presumed to be the target's. Candidates have that of the release.
     fn is_tentative(self) -> bool {
-        self.version.is_prerelease() || self.version.minor > NEWEST
+        self.version.release < 0xC0 || self.version.minor > NEWEST
     }
 }
 

@@ -143,23 +143,29 @@ mod tests {
         assert!(layout(Version::parse("3.12.0rc1").expect("a version")).is_some());
     }
 
-    /// The offsets of `_PyRuntime.gilstate.tstate_current` that several profilers found in the field.
+    /// The offsets of `_PyRuntime.gilstate.tstate_current` that profilers have found in the field on each system.
     #[test]
-    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-    fn current_thread_is_where_patch_releases_moved_it() {
+    fn current_thread_is_where_systems_and_patch_releases_put_it() {
+        let column = match (std::env::consts::OS, std::env::consts::ARCH) {
+            ("linux", "x86_64") => 0,
+            ("linux", "aarch64") => 1,
+            ("macos", "x86_64") => 2,
+            ("windows", "x86_64") => 3,
+            ("freebsd", "x86_64") => 4,
+            _ => return,
+        };
         let expected = [
-            ("3.7.0", 1392),
-            ("3.7.3", 1392),
-            ("3.7.4", 1480),
-            ("3.7.17", 1480),
-            ("3.8.0", 1368),
-            ("3.9.0", 568),
-            ("3.10.20", 568),
-            ("3.11.0", 576),
+            ("3.7.3", [1392, 1408, 1440, 1320, 1248]),
+            ("3.8.0", [1368, 1384, 1416, 1296, 1224]),
+            ("3.9.0", [568, 584, 616, 496, 424]),
+            ("3.10.20", [568, 584, 616, 496, 424]),
+            ("3.11.0", [576, 592, 624, 504, 432]),
         ];
-        for (text, offset) in expected {
+        for (text, offsets) in expected {
             let layout = layout(Version::parse(text).expect("a version")).expect("a table");
-            assert_eq!(layout.runtime.current_thread, Some(offset), "{text}");
+            assert_eq!(layout.runtime.current_thread, Some(offsets[column]), "{text}");
         }
+        let moved = layout(Version::new(3, 7, 4)).expect("a table").runtime.current_thread;
+        assert_eq!(moved, Some([1480, 1496, 1528, 1320, 1336][column]));
     }
 }

@@ -114,7 +114,7 @@ impl Bounds {
     }
 
     /// The same struct, for fields that can be its first.
-    fn from_zero(self) -> Self {
+    fn at_zero(self) -> Self {
         Self { begin: 0, ..self }
     }
 }
@@ -136,7 +136,7 @@ fn validate_runtime(layout: &Layout) -> Result<(), LayoutError> {
 fn validate_interpreter(interpreter: &Interpreter, gil: Gil) -> Result<(), LayoutError> {
     size("interpreter", interpreter.size, 32, OFFSET_LIMIT)?;
     let bounds = Bounds { structure: "interpreter", begin: 8, end: interpreter.size };
-    bounds.from_zero().field("next", interpreter.next, 8)?;
+    bounds.at_zero().field("next", interpreter.next, 8)?;
     bounds.fields(
         8,
         &[
@@ -176,7 +176,7 @@ fn validate_thread(thread: &Thread) -> Result<(), LayoutError> {
             cframe
         }
     };
-    bounds.from_zero().field("next", thread.next, 8)?;
+    bounds.at_zero().field("next", thread.next, 8)?;
     bounds.fields(
         8,
         &[
@@ -303,7 +303,7 @@ fn validate_objects(object: &Objects) -> Result<(), LayoutError> {
     bounds.fields(1, &[("bytes_data", Some(object.bytes_data))])?;
     validate_text(bounds, object.text)?;
     validate_dict(bounds, object.dict)?;
-    let inner = bounds.from_zero();
+    let inner = bounds.at_zero();
     inner.field("dict_values_offset", object.dict_values_offset, 8)?;
     inner.fields(8, &[("set_entry_key", Some(object.set_entry_key))])?;
     inner.fields(1, &[("dict_values_valid", object.dict_values_valid)])?;

@@ -80,9 +80,9 @@ fn bytes_that_end_early_are_refused() {
 
 #[test]
 fn a_newer_version_with_the_known_list_is_tentative() {
-    for hex in [0x0310_00f0, 0x030f_00c1] {
+    for (hex, tentative) in [(0x0310_00f0, true), (0x030f_00b4, true), (0x030f_00c1, false), (0x030f_09f0, false)] {
         let layout = parse(&with_version(&WORDS_3_15, hex)).expect("the list is the same");
-        assert!(layout.tentative);
+        assert_eq!(layout.tentative, tentative, "{hex:#x}");
     }
 }
 

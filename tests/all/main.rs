@@ -1,0 +1,4 @@
+//! Everything that is tested from outside of the crate, in one binary.
+
+mod layout_numbers;
+mod layout_probes;
