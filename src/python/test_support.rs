@@ -48,6 +48,16 @@ impl Interpreter {
     }
 }
 
+/// One layout of every kind: of old versions as tables, of the newer ones as the interpreters of this machine tell.
+pub(crate) fn some_layouts() -> Vec<Layout> {
+    let old = [(2, 7), (3, 6), (3, 10), (3, 11), (3, 12)];
+    let mut layouts: Vec<Layout> =
+        old.iter().map(|(major, minor)| tables::layout(Version::new(*major, *minor, 1)).unwrap()).collect();
+    let new = Interpreter::all().into_iter().filter(|interpreter| interpreter.version >= (3, 13));
+    layouts.extend(new.map(|interpreter| Target::start(&interpreter, "").layout.clone()));
+    layouts
+}
+
 /// What a program under test begins with. `show(name, object)` prints what `Target::shown` finds again: the address of the object,
 /// and what the interpreter itself says about it. `wait()` ends the output and keeps everything alive.
 const PRELUDE: &str = r#"
