@@ -6,12 +6,12 @@
 //! Limits: knows only the profile; opens no file, prints nothing. Names come from the target and can hold anything: what a format
 //! cannot carry is written as a visible escape (`\n`, `\u{0}`), and `;` becomes `:` where it separates frames.
 
-pub mod dump;
 pub mod callgrind;
 pub mod chrometrace;
 pub mod collapsed;
 mod color;
 pub mod diff;
+pub mod dump;
 pub mod firefox;
 pub mod flamechart;
 pub mod flamegraph;
