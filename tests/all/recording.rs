@@ -83,7 +83,7 @@ pub fn names(stack: &[String]) -> Vec<&str> {
 }
 
 impl Summary {
-    fn parse(stderr: &str) -> Option<Self> {
+    pub fn parse(stderr: &str) -> Option<Self> {
         let line = stderr.lines().rev().find(|line| line.starts_with("pyspy: wrote "))?;
         let line = line.split_once(" with ")?.1;
         let number = |after: &str, before: &str| -> Option<f64> {
