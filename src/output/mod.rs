@@ -17,6 +17,7 @@ pub mod flamechart;
 pub mod flamegraph;
 mod format;
 mod functions;
+mod input;
 mod place;
 pub mod pprof;
 mod presentation;
@@ -29,6 +30,7 @@ mod text;
 mod tree;
 
 pub use format::Format;
+pub use input::{InputError, read};
 pub use presentation::{Lines, Presentation};
 pub use text::printable;
 

@@ -45,6 +45,17 @@ pub struct Code {
     pub lines: LineTable,
 }
 
+/// Where in which code a frame is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The code.
+    pub code: CodeId,
+    /// The line; 0 is "no line".
+    pub line: u32,
+    /// The instruction: bytes from the beginning of the bytecode; negative before the first one or where it is not known.
+    pub offset: i32,
+}
+
 /// Why an address gave no code.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum CodeError {
@@ -203,8 +214,8 @@ impl CodeTable {
         Ok(id)
     }
 
-    /// Code and line of a frame whose code object is known; line 0 is "no line".
-    pub fn resolve(&mut self, memory: &impl Memory, layout: &Layout, frame: &RawFrame) -> Option<(CodeId, u32)> {
+    /// Where in which code a frame is whose code object is known.
+    pub fn resolve(&mut self, memory: &impl Memory, layout: &Layout, frame: &RawFrame) -> Option<Place> {
         let entry = self.entries.get_mut(&frame.code)?;
         let offset = match frame.position {
             Position::Offset(offset) => offset,
@@ -215,8 +226,8 @@ impl CodeTable {
                 None => -1,
             },
         };
-        let id = entry.code;
-        Some((id, self.line_at(id, offset)))
+        let code = entry.code;
+        Some(Place { code, line: self.line_at(code, offset), offset: i32::try_from(offset).unwrap_or(-1) })
     }
 
     /// Line and columns of the instruction at a byte offset, where the version keeps columns (3.11+).

@@ -9,7 +9,7 @@ use super::attach::Attached;
 use super::threads::Threads;
 use crate::memory::{COMMON, ReadFailure, Snapshot, Unit, Verdict};
 use crate::process::{ImageIdentity, LiveMemory, PauseError, Process, ThreadId, ThreadStates};
-use crate::python::code::{CodeId, CodeTable, Known};
+use crate::python::code::{CodeId, CodeTable, Known, Place};
 use crate::python::runtime::Runtime;
 use crate::python::stack::{InterpreterState, Stacks, ThreadStack};
 
@@ -51,6 +51,8 @@ pub struct MomentFrame {
     pub code: CodeId,
     /// The line; 0 is none.
     pub line: u32,
+    /// The instruction: bytes from the beginning of the bytecode; negative when it is not known.
+    pub offset: i32,
 }
 
 /// A thread at the moment of a sample.
@@ -472,8 +474,9 @@ impl Spy {
         let first_frame = moment.frames.len();
         for frame in self.stacks.frames.get(stack.first_frame..stack.end_frame).unwrap_or(&[]) {
             match self.codes.resolve(self.snapshot.memory(), &self.runtime.layout, frame) {
-                Some((code, line)) => {
-                    moment.frames.push(MomentFrame { address: frame.address, code_address: frame.code, code, line })
+                Some(Place { code, line, offset }) => {
+                    let (address, code_address) = (frame.address, frame.code);
+                    moment.frames.push(MomentFrame { address, code_address, code, line, offset });
                 }
                 None => {
                     moment.frames.truncate(first_frame);
