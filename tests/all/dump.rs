@@ -39,18 +39,36 @@ pub fn thread_in<'a>(threads: &'a [Value], function: &str) -> &'a Value {
     thread
 }
 
-/// Waits until all threads of a process but `running` wait in the kernel.
-#[track_caller]
-pub fn wait_until_waiting(pid: u32, running: usize) {
+/// What the kernel says of each thread of a process: its state, and the system call that it waits in.
+fn kernel_states(pid: u32) -> Vec<(char, Option<i64>)> {
     let state = |stat: String| stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
+    let call = |text: String| text.split_whitespace().next().and_then(|number| number.parse().ok());
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the target runs").flatten();
+    let states: Vec<_> = tasks
+        .filter_map(|task| {
+            let state = fs::read_to_string(task.path().join("stat")).ok().and_then(state)?;
+            Some((state, fs::read_to_string(task.path().join("syscall")).ok().and_then(call)))
+        })
+        .collect();
+    assert!(states.iter().all(|(state, _)| *state != 'Z'), "the target has ended: {states:?}");
+    states
+}
+
+/// Waits until all threads of a process wait in the kernel.
+#[track_caller]
+pub fn wait_until_waiting(pid: u32) {
+    while kernel_states(pid).iter().any(|(state, _)| *state != 'S') {
+        std::thread::yield_now();
+    }
+}
+
+/// Waits until all threads of `waiting.py` but the one that computes wait for what they are to wait for, and not for the GIL.
+#[track_caller]
+pub fn wait_until_all_but_one_wait(pid: u32) {
+    let waits = |state: &&(char, Option<i64>)| state.0 == 'S' && state.1 != Some(libc::SYS_futex);
     loop {
-        let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the target runs");
-        let states: Vec<char> = tasks
-            .flatten()
-            .filter_map(|task| fs::read_to_string(task.path().join("stat")).ok().and_then(state))
-            .collect();
-        assert!(!states.contains(&'Z'), "the target has ended: {states:?}");
-        if states.iter().filter(|state| **state != 'S').count() <= running {
+        let states = kernel_states(pid);
+        if states.iter().filter(waits).count() + 1 == states.len() {
             return;
         }
         std::thread::yield_now();
@@ -63,7 +81,7 @@ fn every_kind_of_place_is_as_python_says() {
         let mut target = Target::start(interpreter, "known.py", &[]);
         let said: Vec<Value> = serde_json::from_str(&target.line()).unwrap();
         for mode in [&[][..], &["--nonblocking"]] {
-            wait_until_waiting(target.pid(), 0);
+            wait_until_waiting(target.pid());
             let threads = dump(target.pid(), mode);
             assert_eq!(threads.len(), said.len(), "{interpreter}");
             for expected in &said {
@@ -120,14 +138,14 @@ fn text_shows_what_json_says() {
     for interpreter in Interpreter::all() {
         let mut target = Target::start(interpreter, "known.py", &[]);
         target.line();
-        wait_until_waiting(target.pid(), 0);
+        wait_until_waiting(target.pid());
         let pid = target.pid().to_string();
         let threads = dump(target.pid(), &[]);
         for (args, file_name) in [
             (&["dump", "--pid", &pid][..], "short_filename"),
             (&["dump", "--full-filenames", "--pid", &pid], "filename"),
         ] {
-            wait_until_waiting(target.pid(), 0);
+            wait_until_waiting(target.pid());
             let ran = pyspy(args);
             let text = ran.success();
             assert!(text.starts_with(&format!("Process {pid}: ")), "{interpreter}: {text}");
@@ -157,7 +175,7 @@ fn busy_sleeping_and_selecting_threads_are_told_apart() {
         let mut owned = 0;
         for _ in 0..5 {
             // A stop wakes those that wait, for the moment that it takes them to wait again.
-            wait_until_waiting(target.pid(), 1);
+            wait_until_all_but_one_wait(target.pid());
             let threads = dump(target.pid(), &[]);
             assert_eq!(threads.len(), 4, "{interpreter}: {threads:#?}");
             for function in ["sleeps", "selects", "computes"] {

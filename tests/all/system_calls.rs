@@ -9,9 +9,10 @@ use crate::target::{Target, alone_on_this_machine, note, run};
 /// Calls for memory and samples taken in a recording at 100 Hz for 2 s, per sample; none without strace.
 fn reads_a_sample(target: &Target) -> Option<f64> {
     let pid = target.pid().to_string();
-    let counts = tempfile::NamedTempFile::new().unwrap();
+    let calls = tempfile::NamedTempFile::new().unwrap();
     let mut command = Command::new("strace");
-    command.args(["-c", "-f", "-e", "trace=process_vm_readv,pread64", "-o"]).arg(counts.path());
+    // With the paths of files: only pread64 of /proc/PID/mem reads memory, that of task/TID/stat the state of a thread.
+    command.args(["-f", "-y", "-e", "trace=process_vm_readv,preadv,pread64", "-o"]).arg(calls.path());
     command.arg(env!("CARGO_BIN_EXE_pyspy"));
     command.args(["record", "--pid", &pid, "-r", "100", "-d", "2", "-f", "raw", "-o", "/dev/null"]);
     let ran = match run(&mut command, Duration::from_secs(60)) {
@@ -22,12 +23,10 @@ fn reads_a_sample(target: &Target) -> Option<f64> {
         }
     };
     ran.success();
-    let counts = std::fs::read_to_string(counts.path()).unwrap();
-    let calls: u64 = counts
-        .lines()
-        .filter(|line| line.ends_with("process_vm_readv") || line.ends_with("pread64"))
-        .map(|line| line.split_whitespace().nth(3).unwrap().parse::<u64>().unwrap())
-        .sum();
+    let calls = std::fs::read_to_string(calls.path()).unwrap();
+    // "PID call(arguments) = result", or "PID <... call resumed> = result" after "PID call(arguments <unfinished ...>".
+    let is_read = |line: &&str| line.contains(" process_vm_readv(") || line.contains("/mem>,");
+    let calls = calls.lines().filter(is_read).count();
     let summary = crate::recording::Summary::parse(&ran.stderr).expect("a summary");
     Some(calls as f64 / (summary.rate_held * summary.seconds))
 }
