@@ -8,6 +8,8 @@ mod killed;
 mod layout_numbers;
 mod layout_probes;
 mod recording;
+mod start_up;
+mod subinterpreters;
 mod system_calls;
 mod target;
 mod truth;
