@@ -507,6 +507,7 @@ impl Spy {
     }
 
     fn read_states(&mut self) {
+        self.threads.begin_sample();
         self.scratch.running.clear();
         for os_id in self.threads.os_ids() {
             let running = self.states.read(os_id).is_ok_and(|reading| reading.activity.is_running());

@@ -20,6 +20,8 @@ pub(super) struct Threads {
     ids: HashMap<u64, Known>,
     /// Where in what `thread_id` points to the kernel's id is (before 3.11).
     offset: Option<u64>,
+    /// The numbers of all threads, inside and outside; listed once a sample, for with many threads that takes long.
+    pairs: Option<Vec<(ThreadId, ThreadId)>>,
     names: HashMap<(u64, u64), String>,
 }
 
@@ -73,8 +75,13 @@ impl Threads {
         self.ids.retain(|thread_state, _| keep(*thread_state));
     }
 
+    /// What was listed of the process is no longer as of now.
+    pub(super) fn begin_sample(&mut self) {
+        self.pairs = None;
+    }
+
     fn by_pthread(&mut self, process: &Process, memory: &impl Memory, pthread: u64) -> Option<ThreadId> {
-        let pairs = process.thread_id_pairs();
+        let pairs = self.pairs.get_or_insert_with(|| process.thread_id_pairs());
         let at = |offset: u64| {
             let inner = u64::from(memory.read_u32(pthread.wrapping_add(offset)).ok()?);
             pairs.iter().find(|(number, _)| *number == inner).map(|(_, outer)| *outer)

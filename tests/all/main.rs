@@ -1,6 +1,13 @@
 //! Everything that is tested from outside of the crate, in one binary.
+#![expect(unreachable_pub, reason = "modules of a test binary show each other what is theirs to show")]
 
+mod deep;
+mod dump;
 mod interpreters;
+mod killed;
 mod layout_numbers;
 mod layout_probes;
+mod recording;
+mod system_calls;
 mod target;
+mod truth;

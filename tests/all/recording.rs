@@ -83,7 +83,7 @@ pub fn names(stack: &[String]) -> Vec<&str> {
 }
 
 impl Summary {
-    fn parse(stderr: &str) -> Option<Self> {
+    pub fn parse(stderr: &str) -> Option<Self> {
         let line = stderr.lines().rev().find(|line| line.starts_with("pyspy: wrote "))?;
         let line = line.split_once(" with ")?.1;
         let number = |after: &str, before: &str| -> Option<f64> {
@@ -104,7 +104,6 @@ impl Summary {
 #[test]
 fn a_summary_is_read_back() {
     let line = "pyspy: note\npyspy: wrote - with 3335 samples in 4.0 s: 1275 stopped, 7 unproven, 2 lost; 999.5 Hz held of 1000";
-    let expected =
-        Summary { samples: 3335, seconds: 4.0, stopped: 1275, unproven: 7, lost: 2, rate_held: 999.5 };
+    let expected = Summary { samples: 3335, seconds: 4.0, stopped: 1275, unproven: 7, lost: 2, rate_held: 999.5 };
     assert_eq!(Summary::parse(line), Some(expected));
 }

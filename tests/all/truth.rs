@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::dump::wait_until_all_but_one_wait;
 use crate::interpreters::Interpreter;
 use crate::recording::{Recording, names};
 use crate::target::{Target, alone_on_this_machine, note};
@@ -192,6 +193,7 @@ fn waiting_threads_are_idle_and_busy_ones_active() {
     let _alone = alone_on_this_machine();
     for interpreter in Interpreter::all().iter().filter(|found| matches!(found.feature(), (3, 8 | 13))) {
         let target = Target::start(interpreter, "waiting.py", &[]);
+        wait_until_all_but_one_wait(target.pid());
         for (rate, mode) in [("100", None), ("1000", None), ("100", Some("--blocking")), ("1000", Some("--blocking"))] {
             let mut args = vec!["--rate", rate, "-d", "2", "--threads"];
             args.extend(mode);
