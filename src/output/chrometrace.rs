@@ -3,6 +3,7 @@
 //! A list of begin and end events, as py-spy writes it, and metadata events with the names of processes and threads. Times are real:
 //! all threads are on one clock, and a call ends where its thread was idle.
 
+use std::collections::HashSet;
 use std::io::{self, BufWriter, Write};
 
 use serde_json::{Value, json};
@@ -21,13 +22,15 @@ pub fn write(profile: &Profile, presentation: &Presentation, writer: impl Write)
     let mut events = Events { writer: BufWriter::new(writer), any: false };
     let threads = sampled_threads(profile);
     let mut named = None;
+    let mut numbers = HashSet::new();
     for id in threads {
         let thread = profile.thread(id);
         let process = profile.process(thread.process);
+        let number = thread_number(thread, process, &mut numbers);
         if named.replace(thread.process) != Some(thread.process) {
-            events.put(&name("process_name", process, thread, &process_label(profile, process)))?;
+            events.put(&name("process_name", process, number, &process_label(profile, process)))?;
         }
-        events.put(&name("thread_name", process, thread, &thread_name(profile, thread)))?;
+        events.put(&name("thread_name", process, number, &thread_name(profile, thread)))?;
         calls(profile, &places, id, |edge| {
             let (phase, Call { place, .. }, time_us) = match edge {
                 Edge::Begin(call) => ("B", call, call.start_us),
@@ -39,7 +42,7 @@ pub fn write(profile: &Profile, presentation: &Presentation, writer: impl Write)
                 "cat": "python",
                 "ph": phase,
                 "pid": process.pid,
-                "tid": thread_number(thread),
+                "tid": number,
                 "ts": time_us,
                 "args": { "filename": place.file, "line": place.line.unwrap_or(0) },
             }))
@@ -48,20 +51,28 @@ pub fn write(profile: &Profile, presentation: &Presentation, writer: impl Write)
     events.finish()
 }
 
-fn name(kind: &str, process: &Process, thread: &Thread, name: &str) -> Value {
+fn name(kind: &str, process: &Process, number: u64, name: &str) -> Value {
     json!({
         "name": kind,
         "ph": "M",
         "pid": process.pid,
-        "tid": thread_number(thread),
+        "tid": number,
         "ts": 0,
         "args": { "name": name },
     })
 }
 
-/// The number that tells threads apart. A reader may hold numbers as doubles; those keep 53 bits.
-fn thread_number(thread: &Thread) -> u64 {
-    thread.os_id.unwrap_or(thread.python_id) & ((1 << 53) - 1)
+/// The number that tells threads apart: the system's, or another where that was used before: by a thread that is gone, or by the same
+/// thread in another interpreter. A reader may hold numbers as doubles; those keep 53 bits.
+fn thread_number(thread: &Thread, process: &Process, used: &mut HashSet<(u32, u64)>) -> u64 {
+    const BITS: u64 = (1 << 53) - 1;
+    // Odd, so every number comes in turn.
+    const STEP: u64 = (1 << 32) + 1;
+    let mut number = thread.os_id.unwrap_or(thread.python_id) & BITS;
+    while !used.insert((process.pid, number)) {
+        number = number.wrapping_add(STEP) & BITS;
+    }
+    number
 }
 
 /// A JSON list that is written while it grows.

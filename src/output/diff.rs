@@ -3,10 +3,11 @@
 use std::io::{self, Write};
 
 use inferno::differential;
+use inferno::flamegraph::color::BackgroundColor;
 use inferno::flamegraph::{Options, TextTruncateDirection};
 
 use super::Presentation;
-use super::flamegraph::{lines, round, title, write_message};
+use super::flamegraph::{inferno_color, lines, round, title, write_message};
 use super::tree::LabelTree;
 use crate::profile::Profile;
 
@@ -45,6 +46,8 @@ pub fn write(
 
     let mut options = Options::default();
     options.flame_chart = true;
+    // Frames that did not change are white.
+    options.bgcolors = Some(BackgroundColor::Flat(inferno_color([226, 229, 228])));
     options.title = heading;
     options.subtitle = Some(subtitle(before, after, normalize));
     options.count_name = if after.metadata.is_time_known() { "ms" } else { "samples" }.to_owned();
@@ -53,9 +56,16 @@ pub fn write(
 }
 
 fn subtitle(before: &Profile, after: &Profile, normalize: bool) -> String {
-    let seconds = |profile: &Profile| round(profile.sum().1 as f64 / 1e6);
+    let amount = |profile: &Profile| {
+        let (_, sum_us) = profile.sum();
+        if profile.metadata.is_time_known() {
+            format!("{} s", round(sum_us as f64 / 1e6))
+        } else {
+            format!("{} samples", round(sum_us as f64 / UNIT_US as f64))
+        }
+    };
     let scaled = if normalize { ", before scaled to after" } else { "" };
-    format!("before {} s · after {} s{scaled} · red has grown, blue has shrunk", seconds(before), seconds(after))
+    format!("before {} · after {}{scaled} · red has grown, blue has shrunk", amount(before), amount(after))
 }
 
 #[cfg(test)]

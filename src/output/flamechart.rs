@@ -215,7 +215,7 @@ fn write_lane(
             percent(block.length_us()),
             ROW - 1,
             row + 12,
-            fitting(&name, block.length_us() * (WIDTH - 2 * BORDER) / end_us),
+            fitting(&name, block.length_us().saturating_mul(WIDTH - 2 * BORDER) / end_us),
         )?;
     }
     Ok(())

@@ -49,31 +49,39 @@ pub fn write(profile: &Profile, presentation: &Presentation, writer: impl Write)
     inferno::flamegraph::from_lines(&mut options, lines.iter().map(String::as_str), writer)
 }
 
-/// One line for each stack that has time of its own, counted in units of `unit_us` µs.
+/// One line for each stack that has time of its own, counted in units of `unit_us` µs. Of stacks too deep, what lies below the
+/// last frame that fits is one line.
 pub(super) fn lines(tree: &LabelTree, unit_us: u64) -> Vec<String> {
     let mut deepest = usize::MAX;
     while lines_size(tree, deepest) > MAX_LINES {
         deepest = if deepest == usize::MAX { 1 << 14 } else { deepest / 2 };
     }
     let mut lines = vec![];
-    let mut path = String::new();
-    let mut ends: Vec<usize> = vec![];
-    for step in tree.walk() {
-        if step.depth < deepest {
-            ends.truncate(step.depth);
-            path.truncate(ends.last().copied().unwrap_or(0));
-            if !path.is_empty() {
-                path.push(';');
-            }
-            path.push_str(&inferno_label(&step.label.text));
-            ends.push(path.len());
-        }
-        if step.weight_us > 0 {
-            let cut = if step.depth < deepest { "" } else { ";…" };
-            let count = ((step.weight_us + unit_us / 2) / unit_us).max(1);
+    let mut put = |path: &str, cut: &str, weight_us: u64| {
+        if weight_us > 0 {
+            let count = (weight_us.saturating_add(unit_us / 2) / unit_us).max(1);
             lines.push(format!("{path}{cut} {count}"));
         }
+    };
+    let mut path = String::new();
+    let mut ends: Vec<usize> = vec![];
+    let mut cut_us: u64 = 0;
+    for step in tree.walk() {
+        if step.depth >= deepest {
+            cut_us = cut_us.saturating_add(step.weight_us);
+            continue;
+        }
+        put(&path, ";…", std::mem::take(&mut cut_us));
+        ends.truncate(step.depth);
+        path.truncate(ends.last().copied().unwrap_or(0));
+        if !path.is_empty() {
+            path.push(';');
+        }
+        path.push_str(&inferno_label(&step.label.text));
+        ends.push(path.len());
+        put(&path, "", step.weight_us);
     }
+    put(&path, ";…", cut_us);
     lines
 }
 
@@ -82,12 +90,15 @@ fn lines_size(tree: &LabelTree, deepest: usize) -> usize {
     let mut size = 0usize;
     let mut ends: Vec<usize> = vec![];
     for step in tree.walk() {
-        if step.depth < deepest {
-            ends.truncate(step.depth);
-            ends.push(ends.last().copied().unwrap_or(0) + step.label.text.len() + 1);
+        // Below, there is one line for many.
+        if step.depth > deepest {
+            continue;
         }
-        if step.weight_us > 0 {
-            size = size.saturating_add(ends.last().copied().unwrap_or(0) + 40);
+        ends.truncate(step.depth);
+        let end = ends.last().copied().unwrap_or(0) + step.label.text.len() + 1;
+        ends.push(end);
+        if step.weight_us > 0 || step.depth == deepest {
+            size = size.saturating_add(end + 40);
         }
     }
     size
@@ -108,7 +119,7 @@ fn inferno_label(label: &str) -> String {
     if safe.is_empty() { "<unknown>".to_owned() } else { safe }
 }
 
-fn inferno_color([r, g, b]: [u8; 3]) -> Color {
+pub(super) fn inferno_color([r, g, b]: [u8; 3]) -> Color {
     Color { r, g, b }
 }
 
@@ -286,7 +297,11 @@ mod tests {
         let lines = lines(&tree, 1);
         let bytes: usize = lines.iter().map(String::len).sum();
         assert!(bytes < MAX_LINES, "{bytes}");
-        assert!(lines[19_999].ends_with(";… 1000"));
-        assert_eq!(lines.len(), 20_000);
+        let deepest = lines.len() - 1;
+        assert!(deepest >= 2_000, "only {deepest} frames");
+        let cut = lines.last().unwrap();
+        assert_eq!(cut.rsplit(';').next().unwrap(), format!("… {}", (20_000 - deepest) * 1_000));
+        let svg = svg(&profile, Presentation::default());
+        assert!(texts(&svg, "title")[0].len() < 100 && svg.len() < 4 << 20, "{} bytes", svg.len());
     }
 }

@@ -31,12 +31,12 @@ mod portable;
 #[cfg(target_os = "linux")]
 pub use linux::{
     ImageIdentity, LiveMemory, PausedProcess, PausedThread, Process, ReadStatistics, SpawnedProgram, ThreadStates,
-    release_pending,
+    all_processes, release_pending,
 };
 #[cfg(not(target_os = "linux"))]
 pub use portable::{
     ImageIdentity, LiveMemory, PausedProcess, PausedThread, Process, ReadStatistics, SpawnedProgram, ThreadStates,
-    release_pending,
+    all_processes, release_pending,
 };
 
 pub use error::{Denial, PauseError, ProcessError, SpawnError};

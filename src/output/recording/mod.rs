@@ -32,7 +32,8 @@ use flate2::{Compression, Crc};
 use crate::profile::varint::{put, put_signed};
 use crate::profile::{FrameKind, Process, Profile, Run, TableSizes, Thread, Total};
 
-const MAGIC: &[u8; 8] = b"PYSPYREC";
+/// How every recording begins.
+pub(super) const MAGIC: &[u8; 8] = b"PYSPYREC";
 const VERSION: u16 = 1;
 const CHUNK: &[u8; 4] = b"CHNK";
 const LAST: u8 = 1;
