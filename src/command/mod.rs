@@ -4,6 +4,8 @@ pub mod dump;
 pub mod failure;
 mod output_file;
 pub mod record;
+mod screen;
+pub mod top;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -19,6 +21,7 @@ use crate::sampler::Pausing;
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Record(arguments) => record::run(&arguments),
+        Command::Top(arguments) => top::run(&arguments),
         Command::Dump(arguments) => dump::run(&arguments),
     }
 }

@@ -17,6 +17,7 @@
 mod error;
 mod mapping;
 mod thread_state;
+mod usage;
 
 #[cfg(target_os = "linux")]
 mod linux;
@@ -38,6 +39,7 @@ pub use portable::{
 pub use error::{Denial, PauseError, ProcessError, SpawnError};
 pub use mapping::{DeviceNumber, Mapping};
 pub use thread_state::{ThreadActivity, ThreadReading};
+pub use usage::ProcessUsage;
 
 /// A thread's number as the operating system outside of the target's namespaces has it.
 ///

@@ -95,11 +95,7 @@ impl Builder {
             }
             let reference = self.thread(spy, thread);
             let stack = self.stack(spy, moment, thread);
-            let flags = Flags::NONE
-                .with_if(Flags::ACTIVE, thread.active)
-                .with_if(Flags::GIL, thread.stack.holds_gil)
-                .with_if(Flags::GC, thread.collecting);
-            self.profile.add_sample(reference, stack, time_us, weight_us, flags);
+            self.profile.add_sample(reference, stack, time_us, weight_us, flags(thread));
         }
     }
 
@@ -114,8 +110,18 @@ impl Builder {
         }
     }
 
+    /// What the threads of a moment are at, those without Python code left out.
+    pub(super) fn threads_now(&mut self, spy: &Spy, moment: &Moment) -> Vec<(ThreadRef, StackId, Flags)> {
+        let with_frames = moment.threads.iter().filter(|thread| thread.first_frame != thread.end_frame);
+        with_frames.map(|thread| (self.thread(spy, thread), self.stack(spy, moment, thread), flags(thread))).collect()
+    }
+
     pub(super) fn profile(&self) -> &Profile {
         &self.profile
+    }
+
+    pub(super) fn profile_mut(&mut self) -> &mut Profile {
+        &mut self.profile
     }
 
     pub(super) fn finish(self) -> Profile {
@@ -179,6 +185,13 @@ impl Builder {
         self.frames.insert((code, line), id);
         id
     }
+}
+
+fn flags(thread: &MomentThread) -> Flags {
+    Flags::NONE
+        .with_if(Flags::ACTIVE, thread.active)
+        .with_if(Flags::GIL, thread.stack.holds_gil)
+        .with_if(Flags::GC, thread.collecting)
 }
 
 fn key(thread: &MomentThread) -> ThreadKey {
