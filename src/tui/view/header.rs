@@ -75,16 +75,27 @@ fn draw_samples(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
     buffer.set_line(area.x, area.y, &Line::from(spans), area.width);
 }
 
-/// The last values as bars; `full` is what a whole bar stands for, or the highest value.
+/// All values as bars, several averaged into one where there are more than fit; `full` is what a whole bar stands for, or else the highest value does.
 fn sparkline(values: &VecDeque<f64>, full: Option<f64>, width: usize) -> String {
-    let shown = values.iter().skip(values.len().saturating_sub(width));
-    let highest = full.unwrap_or_else(|| shown.clone().copied().fold(0.0, f64::max));
-    shown
+    if width == 0 {
+        return String::new();
+    }
+    let in_one = values.len().div_ceil(width).max(1);
+    // The newest value ends the last bar, so that a bar once full stays as it is until bars grow wider.
+    let first = values.len() % in_one;
+    let mut bars: Vec<f64> = Vec::with_capacity(width);
+    let average = |from: usize, to: usize| values.range(from..to).sum::<f64>() / (to - from) as f64;
+    if first > 0 {
+        bars.push(average(0, first));
+    }
+    bars.extend((first..values.len()).step_by(in_one).map(|from| average(from, from + in_one)));
+    let highest = full.unwrap_or_else(|| bars.iter().copied().fold(0.0, f64::max));
+    bars.into_iter()
         .map(|value| {
             let share = if highest > 0.0 { (value / highest).clamp(0.0, 1.0) } else { 0.0 };
             // What is not nothing is to be seen.
             let step = (share * 8.0).round() as usize;
-            STEPS[if *value > 0.0 { step.clamp(1, 8) } else { 0 }]
+            STEPS[if value > 0.0 { step.clamp(1, 8) } else { 0 }]
         })
         .collect()
 }
@@ -108,11 +119,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sparklines_show_the_newest_values() {
-        let values = VecDeque::from(vec![100.0, 0.0, 1.0, 50.0, 100.0, 200.0]);
+    fn sparklines_show_all_values_averaged_where_they_do_not_fit() {
+        let values = VecDeque::from(vec![0.0, 1.0, 50.0, 100.0, 200.0]);
         assert_eq!(sparkline(&values, Some(100.0), 5), " ▁▄██");
-        assert_eq!(sparkline(&values, None, 3), "▂▄█");
+        assert_eq!(sparkline(&values, None, 10), " ▁▂▄█");
+        assert_eq!(sparkline(&values, Some(100.0), 3), " ▂█");
         assert_eq!(sparkline(&VecDeque::new(), None, 3), "");
+        assert_eq!(sparkline(&values, None, 0), "");
     }
 
     #[test]
