@@ -21,7 +21,7 @@ const TRIES: u32 = 20;
 /// When the process cannot be read.
 pub fn run(arguments: &DumpArgs) -> anyhow::Result<ExitCode> {
     let process = Process::open(arguments.pid)?;
-    let attached = Finder::new().attach(&process, PATIENCE_RUNNING, &|| false)?;
+    let attached = Finder::new().attach(&process, false, PATIENCE_RUNNING, &|| false)?;
     if attached.runtime.layout.tentative {
         let version = attached.runtime.layout.version;
         log::warn!("Python {version} is newer than what this pyspy knows; trusting the interpreter's own offsets");

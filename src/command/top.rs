@@ -1,6 +1,8 @@
 //! `pyspy top`: the live view. One thread samples and owns the target's reader, one waits for keys, one reads what a started program
 //! writes; this one takes what they send, and draws.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io::{self, BufWriter, IsTerminal, PipeReader, Read, Write};
 use std::path::Path;
 use std::process::{ExitCode, ExitStatus};
@@ -15,9 +17,9 @@ use ratatui::crossterm::event::{self, Event as Input};
 
 use super::output_file::OutputFile;
 use super::screen::Screen;
-use super::{dump, pausing};
+use super::{dump, note, pausing};
 use crate::cli::TopArgs;
-use crate::output::dump::write_text;
+use crate::output::dump::{ThreadDump, write_text};
 use crate::output::{Format, Presentation, printable};
 use crate::process::{Process, ProcessUsage, SpawnedProgram};
 use crate::profile::{Flags, Profile, TextId, ThreadRef};
@@ -25,7 +27,7 @@ use crate::sampler::{
     AttachError, Ending, Finder, LiveOptions, LiveRequest, LiveWindow, Moment, PATIENCE_RUNNING, PATIENCE_STARTED,
     Pausing, Spy, watch, why_not_pausable,
 };
-use crate::tui::state::{Facts, ThreadNow, Window};
+use crate::tui::state::{Facts, ThreadNow, Usage, Window};
 use crate::tui::{Effect, Event, Settings, State, plain, update};
 
 /// A program that does not end on SIGTERM is killed after so long.
@@ -122,9 +124,9 @@ impl Signals {
 /// What the target has written and nobody has taken yet.
 type Captured = Arc<Mutex<Vec<u8>>>;
 
-/// What is looked at: a process that was there, or one that we started.
+/// What is looked at: processes that were there, or one that we started.
 struct Target {
-    process: Process,
+    processes: Vec<Process>,
     program: Option<SpawnedProgram>,
     captured: Captured,
 }
@@ -132,8 +134,9 @@ struct Target {
 impl Target {
     fn take(arguments: &TopArgs, sender: &SyncSender<Message>, draws: bool) -> anyhow::Result<Self> {
         let captured = Captured::default();
-        if let Some(pid) = arguments.pid {
-            return Ok(Self { process: Process::open(pid)?, program: None, captured });
+        if !arguments.pid.is_empty() {
+            let processes = arguments.pid.iter().map(|pid| Process::open(*pid)).collect::<Result<_, _>>()?;
+            return Ok(Self { processes, program: None, captured });
         }
         let (name, rest) = arguments.program.split_first().context("there is neither a pid nor a program")?;
         let (program, pipe) = SpawnedProgram::start_captured(name.clone(), rest)?;
@@ -147,7 +150,36 @@ impl Target {
             }
         })?;
         let process = Process::observe(program.pid())?;
-        Ok(Self { process, program: Some(program), captured })
+        Ok(Self { processes: vec![process], program: Some(program), captured })
+    }
+
+    /// Waits until each process shows its interpreter; `false` when `cancelled` said to stop waiting.
+    fn wait_for_python(&mut self, finder: &mut Finder, cancelled: &dyn Fn() -> bool) -> anyhow::Result<bool> {
+        let started = self.program.is_some();
+        let patience = if started { PATIENCE_STARTED } else { PATIENCE_RUNNING };
+        for process in &self.processes {
+            match finder.attach(process, started, patience, cancelled) {
+                Ok(attached) if attached.runtime.layout.tentative => {
+                    let version = attached.runtime.layout.version;
+                    note(&format!(
+                        "Python {version} is newer than what this pyspy knows; trusting the interpreter's own offsets"
+                    ));
+                }
+                Ok(_) => {}
+                Err(_) if cancelled() => return Ok(false),
+                Err(error @ AttachError::Exited { .. }) if started => {
+                    let program = self.program.as_mut();
+                    let status = program.and_then(|program| program.wait_at_most(STATUS_WAIT).ok().flatten());
+                    let how = status.map(|status| format!(" ({status})")).unwrap_or_default();
+                    let written = take_captured(&self.captured).unwrap_or_default();
+                    let written = written.lines().last().map(|line| format!(": {}", printable(line)));
+                    let context = format!("the program ended too soon{how}{}", written.unwrap_or_default());
+                    return Err(anyhow::Error::new(error).context(context));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(true)
     }
 
     /// How the process has ended, in words.
@@ -214,43 +246,34 @@ fn run_target(
     messages: &Receiver<Message>,
     signals: &Signals,
 ) -> anyhow::Result<()> {
-    let started = target.program.is_some();
-    let patience = if started { PATIENCE_STARTED } else { PATIENCE_RUNNING };
     let mut finder = Finder::new();
     let cancelled = || signals.stop.load(Ordering::Relaxed);
-    let attached = match finder.attach(&target.process, patience, &cancelled) {
-        Ok(attached) => attached,
-        Err(_) if cancelled() => return Ok(()),
-        Err(error @ AttachError::Exited { .. }) if started => {
-            let status = target.program.as_mut().and_then(|program| program.wait_at_most(STATUS_WAIT).ok().flatten());
-            let how = status.map(|status| format!(" ({status})")).unwrap_or_default();
-            let written = take_captured(&target.captured).unwrap_or_default();
-            let written = written.lines().last().map(|line| format!(": {}", printable(line))).unwrap_or_default();
-            return Err(anyhow::Error::new(error).context(format!("the program ended too soon{how}{written}")));
-        }
-        Err(error) => return Err(error.into()),
-    };
-    if attached.runtime.layout.tentative {
-        let version = attached.runtime.layout.version;
-        log::warn!("Python {version} is newer than what this pyspy knows; trusting the interpreter's own offsets");
+    // With children wanted, the processes themselves need not be Python's.
+    if !arguments.subprocesses && !target.wait_for_python(&mut finder, &cancelled)? {
+        return Ok(());
     }
-    let mut spy_pausing = pausing(arguments.pause, Pausing::Adaptive);
+    let mut pausing = pausing(arguments.pause, Pausing::Adaptive);
     let mut trouble = None;
-    if spy_pausing != Pausing::Never
-        && let Some(reason) = why_not_pausable(&target.process)
+    if pausing != Pausing::Never
+        && let Some(reason) = target.processes.iter().find_map(why_not_pausable)
     {
         trouble = Some(reason);
-        spy_pausing = Pausing::Never;
+        pausing = Pausing::Never;
     }
-    let options =
-        LiveOptions { rate: arguments.rate, pausing: spy_pausing, every: arguments.delay, patience: PATIENCE_STARTED };
-    let spy = Spy::new(target.process.clone(), attached);
-    let sampling = Sampling::start(spy, finder, options, sender)?;
-    let meter = Meter::new(&target.process, trouble);
+    let options = LiveOptions {
+        rate: arguments.rate,
+        pausing,
+        every: arguments.delay,
+        patience: if arguments.subprocesses { Duration::MAX } else { PATIENCE_STARTED },
+        subprocesses: arguments.subprocesses,
+        adopt: target.program.is_some(),
+    };
+    let sampling = Sampling::start(target.processes.clone(), finder, options, sender)?;
+    let meter = Meter::new(&target.processes, trouble)?;
     let result = if arguments.once || arguments.json {
         print_windows(arguments, &sampling, meter, messages)
     } else {
-        Live { sampling: &sampling, target, messages, meter, pausing: spy_pausing }.run(arguments, sender)
+        Live { sampling: &sampling, target, messages, meter, pausing }.run(arguments, sender)
     };
     sampling.stop();
     result
@@ -267,7 +290,12 @@ struct Sampling {
 }
 
 impl Sampling {
-    fn start(spy: Spy, mut finder: Finder, options: LiveOptions, sender: &SyncSender<Message>) -> io::Result<Self> {
+    fn start(
+        processes: Vec<Process>,
+        mut finder: Finder,
+        options: LiveOptions,
+        sender: &SyncSender<Message>,
+    ) -> io::Result<Self> {
         let (requests, asked) = channel();
         let (stop, in_flight) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let (their_stop, their_flight, their_sender) = (Arc::clone(&stop), Arc::clone(&in_flight), sender.clone());
@@ -288,7 +316,7 @@ impl Sampling {
                     Err(_) => Ok(()),
                 }
             };
-            let (ending, left) = watch(spy, &mut finder, &options, &asked, &their_stop, &mut deliver);
+            let (ending, left) = watch(processes, &mut finder, &options, &asked, &their_stop, &mut deliver);
             // Nothing is held up any more by waiting until somebody takes these.
             for window in left {
                 let _ = their_sender.send(Message::Window(Box::new(window)));
@@ -313,80 +341,116 @@ impl Sampling {
         let _ = self.requests.send(request);
     }
 
-    /// Has all threads, or one (by its ident and interpreter), dumped between two samples.
-    fn dump(&self, pausing: Pausing, full_file_names: bool, only: Option<(u64, u64)>) {
+    /// Has all threads, or those of one process, or one (by its ident and interpreter), dumped between two samples.
+    fn dump(&self, pausing: Pausing, full_file_names: bool, pid: Option<u32>, only: Option<(u64, u64)>) {
         let answers = self.answers.clone();
         let pausing = if pausing == Pausing::Never { Pausing::Never } else { Pausing::Blocking };
-        self.ask(LiveRequest::Inspect(Box::new(move |spy| {
-            let mut moment = Moment::default();
-            let text = match dump::take(spy, pausing, &mut moment) {
-                Ok(()) => {
-                    let mut dumped = dump::describe(spy, &moment);
-                    if let Some((ident, interpreter)) = only {
-                        dumped.threads.retain(|thread| {
-                            thread.thread_id == ident && u64::try_from(thread.interpreter).unwrap_or(0) == interpreter
-                        });
-                    }
-                    let mut text = Vec::new();
-                    match write_text(&dumped, full_file_names, &mut text) {
-                        Ok(()) => String::from_utf8_lossy(&text).into_owned(),
-                        Err(error) => error.to_string(),
-                    }
-                }
-                Err(error) => error.to_string(),
-            };
+        self.ask(LiveRequest::Inspect(Box::new(move |spies| {
+            let wanted = spies.iter_mut().filter(|spy| pid.is_none_or(|pid| pid == spy.process().pid().unsigned_abs()));
+            let texts: Vec<String> = wanted
+                .map(|spy| {
+                    dump_text(spy, pausing, full_file_names, only).unwrap_or_else(|error| format!("{error:#}\n"))
+                })
+                .collect();
+            let text = texts.join("\n");
             // Sampling does not wait; who cannot take the answer presses the key again.
             let _ = answers.try_send(Message::Dump(text));
         })));
     }
 }
 
-/// Measures what the process and we ourselves use.
+/// What the threads of a process are doing, or one of them (by its ident and interpreter).
+fn dump_text(
+    spy: &mut Spy,
+    pausing: Pausing,
+    full_file_names: bool,
+    only: Option<(u64, u64)>,
+) -> anyhow::Result<String> {
+    let mut moment = Moment::default();
+    dump::take(spy, pausing, &mut moment)?;
+    let mut dumped = dump::describe(spy, &moment);
+    if let Some((ident, interpreter)) = only {
+        let is_it = |thread: &ThreadDump| {
+            thread.thread_id == ident && u64::try_from(thread.interpreter).unwrap_or(0) == interpreter
+        };
+        dumped.threads.retain(is_it);
+    }
+    let mut text = Vec::new();
+    write_text(&dumped, full_file_names, &mut text)?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// Measures what the processes and we ourselves use.
 struct Meter {
-    process: Process,
+    /// By pid, with what it had used at the last look.
+    processes: HashMap<u32, (Process, Option<ProcessUsage>)>,
     ourselves: Option<Process>,
-    before: Option<(Instant, Option<ProcessUsage>, Option<ProcessUsage>)>,
+    our_usage: Option<ProcessUsage>,
+    measured_at: Instant,
+    first: Process,
     trouble: Option<String>,
 }
 
 impl Meter {
-    fn new(process: &Process, trouble: Option<String>) -> Self {
+    fn new(processes: &[Process], trouble: Option<String>) -> anyhow::Result<Self> {
         let ourselves = i32::try_from(std::process::id()).ok().and_then(|pid| Process::observe(pid).ok());
-        let mut meter = Self { process: process.clone(), ourselves, before: None, trouble };
-        meter.measure();
-        meter
+        let our_usage = ourselves.as_ref().and_then(|process| process.usage().ok());
+        let known =
+            processes.iter().map(|process| (process.pid().unsigned_abs(), (process.clone(), process.usage().ok())));
+        Ok(Self {
+            processes: known.collect(),
+            ourselves,
+            our_usage,
+            measured_at: Instant::now(),
+            first: processes.first().context("there is no process")?.clone(),
+            trouble,
+        })
     }
 
-    /// CPU of the process and of ourselves since the last call, in percent, and what the process uses.
-    fn measure(&mut self) -> (Option<f64>, Option<f64>, Option<ProcessUsage>) {
+    /// What each process uses, and our own CPU in percent, since the last call.
+    fn measure(&mut self, profile: &[crate::profile::Process]) -> (Vec<Usage>, Option<f64>) {
         let now = Instant::now();
-        let theirs = self.process.usage().ok();
-        let ours = self.ourselves.as_ref().and_then(|process| process.usage().ok());
-        let before = self.before.replace((now, theirs, ours));
-        let share = |usage: Option<ProcessUsage>, before: Option<ProcessUsage>, since: Instant| {
-            let used = usage?.cpu.saturating_sub(before?.cpu);
-            Some(used.as_secs_f64() * 100.0 / (now - since).as_secs_f64().max(1e-3))
+        let passed = (now - self.measured_at).as_secs_f64().max(1e-3);
+        self.measured_at = now;
+        let share = |usage: ProcessUsage, before: ProcessUsage| {
+            usage.cpu.saturating_sub(before.cpu).as_secs_f64() * 100.0 / passed
         };
-        match before {
-            Some((since, their_before, our_before)) => {
-                (share(theirs, their_before, since), share(ours, our_before, since), theirs)
+        for process in profile.iter().filter(|process| process.end_us.is_none()) {
+            if let Entry::Vacant(vacant) = self.processes.entry(process.pid)
+                && let Ok(opened) = Process::observe(process.pid.cast_signed())
+            {
+                vacant.insert((opened, None));
             }
-            None => (None, None, theirs),
         }
+        let mut usages = Vec::new();
+        self.processes.retain(|pid, (process, before)| {
+            let Ok(usage) = process.usage() else { return !process.has_exited() };
+            let cpu = before.map(|before| share(usage, before));
+            *before = Some(usage);
+            usages.push(Usage { pid: *pid, cpu, resident_bytes: usage.resident_bytes });
+            true
+        });
+        let ours = self.ourselves.as_ref().and_then(|process| process.usage().ok());
+        let own_cpu = ours.zip(self.our_usage).map(|(now, before)| share(now, before));
+        self.our_usage = ours;
+        (usages, own_cpu)
     }
 
     /// A window as the view takes it.
     fn window(&mut self, window: LiveWindow) -> Window {
-        let (cpu, own_cpu, usage) = self.measure();
+        let (processes, own_cpu) = self.measure(&window.delta.processes);
+        let cpu: f64 = processes.iter().filter_map(|usage| usage.cpu).sum();
+        let resident: u64 = processes.iter().map(|usage| usage.resident_bytes).sum();
         let share = |part: u64| part as f64 * 100.0 / (window.wall_us.max(1)) as f64;
         let facts = Facts {
             gil: share(window.gil_us),
             active: share(window.active_us),
             gc: share(window.gc_us),
-            cpu,
+            cpu: (!processes.is_empty()).then_some(cpu),
             own_cpu,
-            resident_bytes: usage.map(|usage| usage.resident_bytes),
-            uptime: self.process.start_time().and_then(|start| SystemTime::now().duration_since(start).ok()),
+            resident_bytes: (!processes.is_empty()).then_some(resident),
+            processes,
+            uptime: self.first.start_time().and_then(|start| SystemTime::now().duration_since(start).ok()),
             rate_asked: window.rate,
             rate_held: window.ticks as f64 * 1e6 / (window.length_us.max(1)) as f64,
             missed: window.missed,
@@ -540,13 +604,14 @@ impl Live<'_> {
                 let source = self.source(state, file);
                 update(state, Event::Source(file, source));
             }
-            Effect::Dump(thread) => {
+            Effect::Dump(process, thread) => {
                 if let Some(ended) = &state.ended {
                     let notice = format!("{ended}: there is nothing to dump");
                     update(state, Event::Notice(notice));
                 } else {
                     let only = thread.map(|thread| ident(&state.profile, thread));
-                    self.sampling.dump(self.pausing, state.full_file_names, only);
+                    let pid = process.map(|process| state.profile.process(process).pid);
+                    self.sampling.dump(self.pausing, state.full_file_names, pid, only);
                 }
             }
             Effect::Write(path) => {
@@ -563,9 +628,10 @@ impl Live<'_> {
 
     /// A source file as the target finds it.
     fn source(&self, state: &State, file: TextId) -> Option<Vec<String>> {
-        let file = self.target.process.open_in_root(Path::new(state.profile.text(file)));
+        let path = Path::new(state.profile.text(file));
+        let file = self.target.processes.iter().find_map(|process| process.open_in_root(path).ok());
         let mut bytes = Vec::new();
-        file.ok()?.take(SOURCE_BYTES).read_to_end(&mut bytes).ok()?;
+        file?.take(SOURCE_BYTES).read_to_end(&mut bytes).ok()?;
         Some(String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect())
     }
 
@@ -601,7 +667,9 @@ fn ident(profile: &Profile, thread: ThreadRef) -> (u64, u64) {
 /// Writes what is shown to a file whose name tells the format.
 fn write(state: &State, path: &Path) -> anyhow::Result<()> {
     let Some(format) = Format::from_suffix(&path.to_string_lossy()) else {
-        bail!("the name must tell the format: .svg, .txt or .speedscope.json");
+        let endings: Vec<String> =
+            Format::ALL.iter().map(|format| format!(".{}", format.default_extension())).collect();
+        bail!("the name must tell the format: {}", endings.join(", "));
     };
     let mut profile = state.profile.filtered(|_| false);
     for total in state.shown().all.iter().filter(|total| state.wants(total)) {
@@ -617,9 +685,14 @@ fn write(state: &State, path: &Path) -> anyhow::Result<()> {
     metadata.rate_held = state.facts.rate_held;
     metadata.filters.gil_only = state.gil_only;
     metadata.filters.idle = state.idle;
-    let presentation =
-        Presentation { full_file_names: state.full_file_names, threads: state.per_thread, ..Presentation::default() };
-    OutputFile::create(path)?.finish(|writer| format.write(&profile, &presentation, writer))?;
+    let presentation = Presentation {
+        full_file_names: state.full_file_names,
+        threads: state.per_thread,
+        processes: profile.processes().count() > 1,
+        ..Presentation::default()
+    };
+    OutputFile::create(path)?
+        .finish(|writer| format.write(&profile, &presentation, &path.to_string_lossy(), writer))?;
     Ok(())
 }
 

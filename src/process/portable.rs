@@ -1,11 +1,12 @@
 //! The other process where there is no `/proc`: macOS and Windows, through the crates `remoteprocess` and `proc-maps`.
 //!
-//! Has the interface of `linux`, which documents each item. It is also compiled into the tests on Linux, where the same crates work, so that it does not fall behind.
+//! Has the interface of `linux`, which documents each item. It is also compiled into the tests on Linux, where the same
+//! crates work, so that it does not fall behind.
 //!
 //! # Limits
-//! Proven on neither system. There are no namespaces or other roots here, so files are opened by their paths. A target that is stopped
-//! or traced already is not recognized; the CPU times of threads are not known (0). `remoteprocess`'s `copy_vec` is not used: it
-//! frees with another alignment than it took.
+//! Proven on neither system. There are no namespaces or other roots here, so files are opened by their paths. A target
+//! that is stopped or traced already is not recognized; the CPU times of threads are not known (0). `remoteprocess`'s
+//! `copy_vec` is not used: it frees with another alignment than it took.
 
 use std::cell::Cell;
 use std::ffi::OsString;
@@ -92,6 +93,14 @@ pub struct ThreadStates {
 #[derive(Debug)]
 pub struct SpawnedProgram {
     child: Child,
+}
+
+/// The numbers of all processes: not known here.
+///
+/// # Errors
+/// Always.
+pub fn all_processes() -> io::Result<Vec<i32>> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Nothing is ever pending here.
@@ -255,6 +264,14 @@ impl Process {
         let found = self.thread(thread).ok_or(PauseError::Gone(thread))?;
         let lock = found.lock().map_err(|error| PauseError::System { thread, source: io_error(error) })?;
         Ok(PausedThread { thread, _lock: lock, not_send: PhantomData })
+    }
+
+    /// As [`Self::pause_thread`].
+    ///
+    /// # Errors
+    /// As [`Self::pause_thread`].
+    pub fn pause_seen_thread(&self, thread: ThreadId, _seen: ThreadActivity) -> Result<PausedThread, PauseError> {
+        self.pause_thread(thread)
     }
 
     /// Holds all threads until the value is dropped.
@@ -645,7 +662,13 @@ mod tests {
     fn a_started_program_is_read_held_and_ended() {
         let mut program = SpawnedProgram::start("sleep".into(), &["600".into()]).unwrap();
         let process = program.process().unwrap();
-        let identity = process.image_identity().unwrap();
+        // The program is mapped a moment after `exec` has returned.
+        let identity = loop {
+            match process.image_identity() {
+                Ok(identity) => break identity,
+                Err(error) => assert!(matches!(error, ProcessError::NoMemory(_)), "{error:?}"),
+            }
+        };
         assert!(identity.is_still_in(&process.memory()));
         assert_eq!(process.memory().read_u8(8).unwrap_err().failure, ReadFailure::Unmapped);
         let threads = process.threads().unwrap();

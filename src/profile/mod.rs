@@ -16,6 +16,7 @@ mod stack;
 mod text;
 mod thread;
 mod timeline;
+pub(crate) mod varint;
 
 pub use delta::{Delta, Mark};
 pub use frame::{Frame, FrameId, FrameKind};

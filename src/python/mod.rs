@@ -6,8 +6,10 @@
 pub mod code;
 pub mod layout;
 pub mod line_table;
+pub mod locals;
 pub mod locate;
 pub mod object;
+pub mod repr;
 pub mod runtime;
 pub mod stack;
 pub mod thread_name;

@@ -103,7 +103,8 @@ pub struct Finder {
 type FileKey = (DeviceNumber, u64);
 
 /// What one look at a process gave when it gave no interpreter.
-enum Missing {
+#[derive(Debug)]
+pub(super) enum Missing {
     /// Nothing is Python.
     NotPython,
     /// The program is a 32-bit one.
@@ -120,13 +121,15 @@ impl Finder {
         Self::default()
     }
 
-    /// Finds the interpreter of `process`, waiting up to `patience` for it to come up; stops waiting when `cancelled` says so.
+    /// Finds the interpreter of `process`, waiting up to `patience` for it to come up; stops waiting when `cancelled` says so. With `below`, one in a
+    /// process below it will do: launchers such as `uv run`, and many a shell, start the interpreter as a child.
     ///
     /// # Errors
     /// When there is none in time, none that can be read, or the process is gone.
     pub fn attach(
         &mut self,
         process: &Process,
+        below: bool,
         patience: Duration,
         cancelled: &dyn Fn() -> bool,
     ) -> Result<Attached, AttachError> {
@@ -139,12 +142,17 @@ impl Finder {
                 Ok(attached) => return Ok(attached),
                 Err(missing) => missing,
             };
+            if below && let Some(attached) = self.look_below(process) {
+                return Ok(attached);
+            }
             if process.has_exited() {
                 return Err(AttachError::Exited { pid });
             }
             let waited = start.elapsed();
             let give_up = waited >= patience || cancelled();
             match missing {
+                // In the middle of an `exec` a process has neither maps nor an auxiliary vector.
+                Missing::Process(ProcessError::System { .. } | ProcessError::NoMemory(_)) if !give_up => {}
                 Missing::Process(error) => return Err(error.into()),
                 // These do not come right by waiting, unless the process is between two programs; a short while is enough to know.
                 Missing::Failed(source @ (LocateError::Unsupported(_) | LocateError::DebugOffsets(_)))
@@ -169,8 +177,14 @@ impl Finder {
         }
     }
 
-    /// One look.
-    fn look(&mut self, process: &Process) -> Result<Attached, Missing> {
+    /// One look at the processes below.
+    fn look_below(&mut self, process: &Process) -> Option<Attached> {
+        let children = process.descendants().into_iter().filter_map(|child| Process::observe(child.pid).ok());
+        children.into_iter().find_map(|child| self.look(&child).ok())
+    }
+
+    /// One look, without waiting.
+    pub(super) fn look(&mut self, process: &Process) -> Result<Attached, Missing> {
         let memory = process.memory();
         let image = process.image_identity().map_err(Missing::Process)?;
         let mappings = process.maps().map_err(Missing::Process)?;

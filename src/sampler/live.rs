@@ -1,4 +1,4 @@
-//! Samples one process for somebody who looks on: what was seen goes out in windows, as often as is asked and as fast as they are taken.
+//! Samples processes for somebody who looks on: what was seen goes out in windows, as often as is asked and as fast as they are taken.
 //!
 //! Sampling never waits for who takes the windows: while one is not taken, the next goes on growing (with what is distinct, not with time).
 
@@ -6,17 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use super::attach::{AttachError, Finder};
-use super::builder::{Builder, Filter};
+use super::attach::Finder;
 use super::clock::Clock;
-use super::recorder::Ending;
-use super::spy::{Moment, Pausing, SampleError, Spy};
+use super::filter::Filter;
+use super::members::Member;
+use super::recorder::{Ending, RecordOptions, Recorder};
+use super::spy::{MomentThread, Pausing, Spy};
+use crate::process::{Process, release_pending};
 use crate::profile::{Delta, Flags, Keep, Mark, StackId, ThreadRef};
-
-/// Between two looks at what is asked for, at most.
-const LONGEST_SLEEP: Duration = Duration::from_millis(50);
-/// For as long as this an interpreter may be unreadable before it is looked for anew.
-const UNREADABLE: Duration = Duration::from_millis(500);
 
 /// How to sample.
 #[derive(Debug, Clone, Copy)]
@@ -27,16 +24,23 @@ pub struct LiveOptions {
     pub pausing: Pausing,
     /// How long a window is.
     pub every: Duration,
-    /// How long to wait for another interpreter when the program is replaced by `exec`.
+    /// How long a process may be without a Python before it is given up.
     pub patience: Duration,
+    /// Sample all processes below those given, too.
+    pub subprocesses: bool,
+    /// While the processes given run no Python themselves, sample what is below them.
+    pub adopt: bool,
 }
+
+/// Something to be done with the readers of all processes.
+pub type Inspection = Box<dyn FnOnce(&mut [&mut Spy]) + Send>;
 
 /// What can be asked for meanwhile.
 pub enum LiveRequest {
     /// Another rate: samples a second.
     Rate(u32),
-    /// To do something with the process between two samples. What stops the process must be done here: only the thread that samples may.
-    Inspect(Box<dyn FnOnce(&mut Spy) + Send>),
+    /// To do something with the processes between two samples. What stops a process must be done here: only the thread that samples may.
+    Inspect(Inspection),
 }
 
 /// What a thread was doing at the end of a window.
@@ -79,40 +83,52 @@ pub struct LiveWindow {
     pub trouble: Option<String>,
 }
 
-/// Samples `spy`'s process until `stop` is set or the process has ended. `deliver` takes a window, or gives it back if it cannot now; windows that
+/// Samples processes until `stop` is set or they have ended. `deliver` takes a window, or gives it back if it cannot now; windows that
 /// were not taken by the end are returned.
 pub fn watch(
-    spy: Spy,
+    processes: Vec<Process>,
     finder: &mut Finder,
     options: &LiveOptions,
     requests: &Receiver<LiveRequest>,
     stop: &AtomicBool,
     deliver: &mut dyn FnMut(LiveWindow) -> Result<(), LiveWindow>,
 ) -> (Ending, Vec<LiveWindow>) {
-    let mut watcher = Watcher::new(spy, options);
+    let record = RecordOptions {
+        rate: options.rate,
+        duration: None,
+        pausing: options.pausing,
+        // What is wanted of it may change from one moment to the next.
+        filter: Filter { idle: true, ..Filter::default() },
+        keep: Keep::default(),
+        patience: options.patience,
+        subprocesses: options.subprocesses,
+        adopt: options.adopt,
+        merge: false,
+        columns: false,
+    };
+    let mut watcher = Watcher::new(Recorder::new(processes, &record), options);
     let ending = watcher.run(finder, requests, stop, deliver);
     let mut left: Vec<LiveWindow> = watcher.waiting.take().into_iter().collect();
     // The last moments are worth seeing too, if there were any.
     if watcher.sums.ticks > 0 {
         left.push(watcher.window(Instant::now()));
     }
+    while release_pending() > 0 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
     (ending, left)
 }
 
 struct Watcher<'options> {
-    spy: Spy,
+    recorder: Recorder<'options>,
     options: &'options LiveOptions,
-    builder: Builder,
-    moment: Moment,
     clock: Clock,
     mark: Mark,
     rate: u32,
     missed_before: u64,
-    start: Instant,
     last_tick: Instant,
     window_start: Instant,
     sums: Sums,
-    unreadable_since: Option<Instant>,
     /// A window that nobody has taken yet.
     waiting: Option<LiveWindow>,
 }
@@ -128,24 +144,18 @@ struct Sums {
 }
 
 impl<'options> Watcher<'options> {
-    fn new(spy: Spy, options: &'options LiveOptions) -> Self {
-        let mut builder = Builder::new(Keep::default(), Filter { gil_only: false, idle: true });
-        builder.begin_program(&spy);
+    fn new(recorder: Recorder<'options>, options: &'options LiveOptions) -> Self {
         let start = Instant::now();
         Self {
-            spy,
+            recorder,
             options,
-            builder,
-            moment: Moment::default(),
             clock: Clock::new(options.rate, start),
             mark: Mark::default(),
             rate: options.rate,
             missed_before: 0,
-            start,
             last_tick: start,
             window_start: start,
             sums: Sums::default(),
-            unreadable_since: None,
             waiting: None,
         }
     }
@@ -157,7 +167,7 @@ impl<'options> Watcher<'options> {
         stop: &AtomicBool,
         deliver: &mut dyn FnMut(LiveWindow) -> Result<(), LiveWindow>,
     ) -> Ending {
-        let mut deadline = self.start;
+        let mut deadline = self.window_start;
         loop {
             if stop.load(Ordering::Relaxed) {
                 return Ending::Interrupted;
@@ -170,26 +180,31 @@ impl<'options> Watcher<'options> {
                         deadline = Instant::now();
                         self.clock = Clock::new(rate, deadline);
                     }
-                    LiveRequest::Inspect(inspect) => inspect(&mut self.spy),
+                    LiveRequest::Inspect(inspect) => {
+                        let members = self.recorder.members.iter_mut();
+                        let mut spies: Vec<&mut Spy> = members.filter_map(|member| member.spy.as_mut()).collect();
+                        inspect(&mut spies);
+                    }
                 }
             }
             let now = Instant::now();
             if now >= self.window_start + self.options.every || self.waiting.is_some() {
                 self.offer(now, deliver);
             }
-            let window_end = self.window_start + self.options.every;
             if now < deadline {
-                let until = if self.waiting.is_none() { deadline.min(window_end) } else { deadline };
-                let wait = until.saturating_duration_since(now).min(LONGEST_SLEEP);
-                if self.spy.process().wait_for_exit(wait) {
-                    return Ending::Exited;
-                }
-                continue;
+                let until = match self.waiting {
+                    None => deadline.min(self.window_start + self.options.every),
+                    Some(_) => deadline,
+                };
+                self.recorder.wait(until.saturating_duration_since(now));
+            } else {
+                self.tick();
+                deadline = self.clock.next_deadline(Instant::now());
             }
-            if let Some(ending) = self.tick(finder, stop) {
+            self.recorder.meet(finder);
+            if let Some(ending) = self.recorder.is_over() {
                 return ending;
             }
-            deadline = self.clock.next_deadline(Instant::now());
         }
     }
 
@@ -203,10 +218,17 @@ impl<'options> Watcher<'options> {
     }
 
     fn window(&mut self, now: Instant) -> LiveWindow {
-        self.builder.name_threads(&self.spy, &self.moment);
-        let threads = self.builder.threads_now(&self.spy, &self.moment);
-        let threads = threads.into_iter().map(|(thread, stack, flags)| LiveThread { thread, stack, flags }).collect();
-        let profile = self.builder.profile_mut();
+        self.recorder.describe();
+        let mut threads = Vec::new();
+        let mut trouble = None;
+        let profile = &mut self.recorder.profile;
+        for member in &mut self.recorder.members {
+            if let (Some(spy), Some(builder)) = (&member.spy, &mut member.builder) {
+                let seen = builder.threads_now(profile, spy, &member.moment).into_iter();
+                threads.extend(seen.map(|(thread, stack, flags)| LiveThread { thread, stack, flags }));
+                trouble = trouble.or_else(|| spy.trouble().pause.clone());
+            }
+        }
         let totals = profile.take_totals();
         let mut delta = profile.delta_since(&mut self.mark);
         delta.totals = totals;
@@ -225,64 +247,32 @@ impl<'options> Watcher<'options> {
             missed: self.missed_before + self.clock.missed(),
             rate: self.rate,
             threads,
-            trouble: self.spy.trouble().pause.clone(),
+            trouble,
         }
     }
 
-    /// One sample, or what ends it all.
-    fn tick(&mut self, finder: &mut Finder, stop: &AtomicBool) -> Option<Ending> {
-        match self.spy.sample(self.options.pausing, &mut self.moment) {
-            Ok(()) => {
-                self.unreadable_since = None;
-                let now = Instant::now();
-                let weight_us = micros(now - self.last_tick);
-                self.last_tick = now;
-                self.count(weight_us);
-                self.builder.add(&self.spy, &self.moment, micros(now - self.start), weight_us);
-                None
-            }
-            Err(SampleError::Exited) => Some(Ending::Exited),
-            Err(SampleError::Exec) => self.attach_again(finder, stop),
-            Err(error @ (SampleError::Unreadable(_) | SampleError::Pause(_))) => {
-                log::debug!("no sample: {error}");
-                if self.spy.process().has_exited() {
-                    return Some(Ending::Exited);
-                }
-                let since = *self.unreadable_since.get_or_insert_with(Instant::now);
-                if since.elapsed() < UNREADABLE {
-                    return None;
-                }
-                self.unreadable_since = None;
-                self.attach_again(finder, stop)
-            }
+    /// One sample of everything.
+    fn tick(&mut self) {
+        let before = self.recorder.ticks;
+        self.recorder.tick();
+        let now = Instant::now();
+        let weight_us = micros(now - self.last_tick);
+        self.last_tick = now;
+        if self.recorder.ticks == before {
+            return;
         }
-    }
-
-    fn count(&mut self, weight_us: u64) {
-        let any = |is: fn(&super::MomentThread) -> bool| if self.moment.threads.iter().any(is) { weight_us } else { 0 };
+        let members = self.recorder.members.iter().filter(|member| member.spy.is_some());
+        let moments = members.map(|member: &Member| &member.moment);
+        let any = |is: fn(&MomentThread) -> bool| {
+            let is_so = moments.clone().any(|moment| moment.threads.iter().any(is));
+            if is_so { weight_us } else { 0 }
+        };
         self.sums.active_us += any(|thread| thread.active);
         self.sums.gil_us += any(|thread| thread.stack.holds_gil);
         self.sums.gc_us += any(|thread| thread.collecting);
         self.sums.wall_us += weight_us;
-        self.sums.stopped_us += micros(self.moment.stopped_for);
+        self.sums.stopped_us += moments.map(|moment| micros(moment.stopped_for)).sum::<u64>();
         self.sums.ticks += 1;
-    }
-
-    /// The process runs something else now: finds the interpreter of that.
-    fn attach_again(&mut self, finder: &mut Finder, stop: &AtomicBool) -> Option<Ending> {
-        let process = self.spy.process().clone();
-        match finder.attach(&process, self.options.patience, &|| stop.load(Ordering::Relaxed)) {
-            Ok(attached) => {
-                self.spy = Spy::new(process, attached);
-                self.moment = Moment::default();
-                self.builder.begin_program(&self.spy);
-                self.last_tick = Instant::now();
-                None
-            }
-            Err(_) if stop.load(Ordering::Relaxed) => Some(Ending::Interrupted),
-            Err(AttachError::Exited { .. }) => Some(Ending::Exited),
-            Err(error) => Some(Ending::Lost(error.to_string())),
-        }
     }
 }
 

@@ -167,7 +167,7 @@ impl State {
 
     fn processes(&self) -> Vec<Row> {
         let mut rows: BTreeMap<ProcessRef, Row> = BTreeMap::new();
-        for (process, _) in self.profile.processes() {
+        for (process, _) in self.profile.processes().filter(|(_, process)| process.end_us.is_none()) {
             rows.insert(process, Row::new(Key::Process(process)));
         }
         self.add_activity(|total| Some(self.profile.thread(total.thread).process), &mut rows);

@@ -149,12 +149,25 @@ pub struct Facts {
     pub missed: u64,
     /// How much of the last window the target was stopped by us, in percent.
     pub stopped: f64,
+    /// What each process uses.
+    pub processes: Vec<Usage>,
     /// Active threads.
     pub running: usize,
     /// Threads.
     pub threads: usize,
     /// Why samples could not be made sure of.
     pub trouble: Option<String>,
+}
+
+/// What a process uses.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Usage {
+    /// The process.
+    pub pid: u32,
+    /// CPU time in the last window, in percent of one CPU.
+    pub cpu: Option<f64>,
+    /// Memory, in bytes.
+    pub resident_bytes: u64,
 }
 
 /// One window of samples and what was measured with it.

@@ -10,7 +10,7 @@ use super::keys::{self, Action};
 use super::layout;
 use super::rows::Key;
 use super::state::{Detail, Entry, Overlay, Pane, Scope, State, View, Window};
-use crate::profile::{TextId, ThreadRef};
+use crate::profile::{ProcessRef, TextId, ThreadRef};
 
 /// Rates that `+` and `-` go through.
 const RATES: [u32; 13] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000];
@@ -45,8 +45,8 @@ pub enum Effect {
     Rate(u32),
     /// Read a source file; answered by [`Event::Source`].
     Source(TextId),
-    /// Look at a thread, or at all; answered by [`Event::Dump`].
-    Dump(Option<ThreadRef>),
+    /// Look at a thread, or at all of a process, or at all; answered by [`Event::Dump`].
+    Dump(Option<ProcessRef>, Option<ThreadRef>),
     /// Write what was collected to this file; answered by [`Event::Notice`].
     Write(String),
     /// Draw all of the screen.
@@ -211,7 +211,14 @@ fn act(state: &mut State, action: Action, effects: &mut Vec<Effect>) {
                 effects.push(Effect::Rate(rate));
             }
         }
-        Action::Dump => effects.push(Effect::Dump(state.selected_thread())),
+        Action::Dump => {
+            let thread = state.selected_thread();
+            let process = match state.cursor().selected {
+                Some(Key::Process(process)) => Some(process),
+                _ => thread.map(|thread| state.profile.thread(thread).process),
+            };
+            effects.push(Effect::Dump(process, thread));
+        }
         Action::Write => {
             let pid = state.profile.processes().next().map_or(0, |(_, process)| process.pid);
             state.entry = Entry::Write(format!("pyspy-{pid}.svg"));

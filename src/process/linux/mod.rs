@@ -16,6 +16,7 @@ mod thread_states;
 mod tracee;
 
 pub use address_space::ImageIdentity;
+pub use children::all_processes;
 pub use live_memory::{LiveMemory, ReadStatistics};
 pub use pause::{PausedProcess, PausedThread};
 pub use process::Process;

@@ -1,7 +1,7 @@
 //! The one-line `stat` files of `/proc`, and single fields of the `status` files.
 //!
-//! The line is `pid (name) state ppid …` (proc(5)). The name is the target's own choice and may hold spaces and brackets, so fields are
-//! counted from behind the *last* closing bracket.
+//! The line is `pid (name) state ppid …` (proc(5)). The name is the target's own choice and may hold spaces and
+//! brackets, so fields are counted from behind the *last* closing bracket.
 
 use crate::process::ThreadActivity;
 

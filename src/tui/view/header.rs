@@ -21,11 +21,16 @@ pub(super) fn draw(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer)
     let process = state.profile.processes().next().map(|(_, process)| process);
     let command = process.map(|process| names::text(state, process.command_line).into_owned()).unwrap_or_default();
     put(buffer, line(0), &command, theme.bold());
-    let pids: Vec<String> = state.profile.processes().map(|(_, process)| process.pid.to_string()).collect();
+    // When all have ended they are what the last view is of.
+    let all_ended = state.profile.processes().all(|(_, process)| process.end_us.is_some());
+    let living = state.profile.processes().filter(|(_, process)| all_ended || process.end_us.is_none());
+    let pids: Vec<String> = living.map(|(_, process)| process.pid.to_string()).collect();
     let version = process.map(|process| names::text(state, process.python_version).into_owned()).unwrap_or_default();
     let facts = &state.facts;
     let uptime = facts.uptime.map_or("-".to_owned(), duration);
-    let left = format!("pid {}  Python {version}  up {uptime}", pids.join(", "));
+    let more = if pids.len() > 4 { format!(" and {} more", pids.len() - 4) } else { String::new() };
+    let pids = pids.get(..4).unwrap_or(&pids).join(", ");
+    let left = format!("pid {pids}{more}  Python {version}  up {uptime}");
     put(buffer, line(1), &left, theme.plain());
     if let Some(ended) = &state.ended {
         put_right(buffer, line(1), &format!("  {}", printable(ended)), theme.warning());
@@ -109,7 +114,7 @@ pub(super) fn duration(duration: Duration) -> String {
 }
 
 /// Bytes with a unit.
-fn memory(bytes: f64) -> String {
+pub(super) fn memory(bytes: f64) -> String {
     let mebibytes = bytes / f64::from(1 << 20);
     if mebibytes < 1024.0 { format!("{mebibytes:.0}M") } else { format!("{:.1}G", mebibytes / 1024.0) }
 }

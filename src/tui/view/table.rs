@@ -3,6 +3,7 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
+use super::header::memory;
 use super::theme::Theme;
 use super::{percent, put, put_right, seconds};
 use crate::profile::{Flags, StackId};
@@ -69,7 +70,7 @@ fn draw_header(state: &State, theme: Theme, line: Rect, buffer: &mut Buffer) {
         View::Functions => "Function (file:first line)",
         View::Lines => "Function (file:line)",
         View::Threads => "State     Thread, and what it is at",
-        View::Processes => "Threads  Process",
+        View::Processes => " CPU%    RSS Threads  Process",
         _ => "Call tree",
     };
     let scope = match state.scope {
@@ -99,7 +100,12 @@ pub(in crate::tui) fn text(state: &State, row: &Row, width: u16) -> String {
             let threads = state.shown().threads.iter();
             let threads = threads.filter(|now| state.profile.thread(now.thread).process == process).count();
             let depth = state.profile.lineage(process).len().saturating_sub(1);
-            format!("{threads:>7}  {}{}", "  ".repeat(depth.min(20)), names::of(state, row.key))
+            let pid = state.profile.process(process).pid;
+            let usage = state.facts.processes.iter().find(|usage| usage.pid == pid);
+            let cpu = usage.and_then(|usage| usage.cpu).map_or("-".to_owned(), |cpu| format!("{cpu:.0}%"));
+            let bytes = usage.map_or("-".to_owned(), |usage| memory(usage.resident_bytes as f64));
+            let indent = "  ".repeat(depth.min(20));
+            format!("{cpu:>5} {bytes:>6} {threads:>7}  {indent}{}", names::of(state, row.key))
         }
         Key::Node(..) => {
             let widest = u32::from(width) / 2 / DEEPEST_INDENT;
