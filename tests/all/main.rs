@@ -5,6 +5,7 @@ mod deep;
 mod dump;
 mod interpreters;
 mod killed;
+mod layers;
 mod layout_numbers;
 mod layout_probes;
 mod recording;
