@@ -17,6 +17,8 @@ pub struct ProcessDump {
     pub python_version: String,
     /// The program that it runs.
     pub executable: String,
+    /// The signal that ended it, for a process of the past.
+    pub ended_by: Option<String>,
     /// Its threads, interpreter by interpreter, the main one first.
     pub threads: Vec<ThreadDump>,
 }
@@ -68,6 +70,9 @@ pub struct FrameDump {
 pub fn write_text(dump: &ProcessDump, full_file_names: bool, writer: &mut dyn Write) -> io::Result<()> {
     writeln!(writer, "Process {}: {}", dump.pid, printable(&dump.command_line))?;
     writeln!(writer, "Python v{} ({})", dump.python_version, printable(&dump.executable))?;
+    if let Some(signal) = &dump.ended_by {
+        writeln!(writer, "Ended by {signal}")?;
+    }
     for thread in &dump.threads {
         writeln!(writer)?;
         let mut state = String::from(if thread.active { "active" } else { "idle" });

@@ -27,7 +27,7 @@ mod portable;
 #[cfg(target_os = "linux")]
 pub use linux::{
     ImageIdentity, LiveMemory, PausedProcess, PausedThread, Process, ReadStatistics, SpawnedProgram, ThreadStates,
-    release_pending,
+    open_below, release_pending,
 };
 #[cfg(not(target_os = "linux"))]
 pub use portable::{

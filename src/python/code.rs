@@ -194,6 +194,13 @@ impl CodeTable {
 
     /// Code and line of a frame whose code object is known; line 0 is "no line".
     pub fn resolve(&mut self, memory: &impl Memory, layout: &Layout, frame: &RawFrame) -> Option<(CodeId, u32)> {
+        let (id, offset) = self.resolve_offset(memory, layout, frame)?;
+        Some((id, self.line_at(id, offset)))
+    }
+
+    /// Code of a frame whose code object is known, and the byte offset of its instruction; negative before the first one and where the
+    /// position makes no sense.
+    pub fn resolve_offset(&mut self, memory: &impl Memory, layout: &Layout, frame: &RawFrame) -> Option<(CodeId, i64)> {
         let entry = self.entries.get_mut(&frame.code)?;
         let offset = match frame.position {
             Position::Offset(offset) => offset,
@@ -204,8 +211,7 @@ impl CodeTable {
                 None => -1,
             },
         };
-        let id = entry.code;
-        Some((id, self.line_at(id, offset)))
+        Some((entry.code, offset))
     }
 
     /// Line and columns of the instruction at a byte offset, where the version keeps columns (3.11+).
@@ -213,7 +219,8 @@ impl CodeTable {
         self.get(id).lines.location_of(offset)
     }
 
-    fn line_at(&self, id: CodeId, offset: i64) -> u32 {
+    /// The line of the instruction at a byte offset of a known code; 0 is "no line".
+    pub fn line_at(&self, id: CodeId, offset: i64) -> u32 {
         let code = self.get(id);
         match i32::try_from(offset) {
             Ok(offset) if offset >= 0 => code.lines.line_of(offset).unwrap_or(0),

@@ -4,6 +4,7 @@
 //! from a saved image as well as from a live process. Every loop over target memory has a cap.
 
 pub mod code;
+pub mod data_stack;
 pub mod layout;
 pub mod line_table;
 pub mod locate;

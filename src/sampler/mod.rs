@@ -3,6 +3,7 @@
 mod attach;
 mod builder;
 mod clock;
+mod post_mortem;
 mod recorder;
 mod short_names;
 mod spy;
@@ -11,6 +12,7 @@ mod threads;
 pub use attach::{AttachError, Attached, Finder, PATIENCE_RUNNING, PATIENCE_STARTED};
 pub use builder::{Filter, command_line};
 pub use clock::Clock;
+pub use post_mortem::{PostMortem, PostMortemError};
 pub use recorder::{Ending, Progress, RecordOptions, Recorded, record, why_not_pausable};
 pub use short_names::ShortNames;
 pub use spy::{Assurance, Moment, MomentFrame, MomentThread, Pausing, SampleError, Spy, Trouble};

@@ -51,6 +51,8 @@ pub struct MomentFrame {
     pub code: CodeId,
     /// The line; 0 is none.
     pub line: u32,
+    /// The instruction, in bytes from the beginning of the bytecode; negative before the first one.
+    pub offset: i64,
 }
 
 /// A thread at the moment of a sample.
@@ -470,9 +472,11 @@ impl Spy {
         let active = os_id.is_some_and(|os_id| self.is_running(os_id));
         let first_frame = moment.frames.len();
         for frame in self.stacks.frames.get(stack.first_frame..stack.end_frame).unwrap_or(&[]) {
-            match self.codes.resolve(self.snapshot.memory(), &self.runtime.layout, frame) {
-                Some((code, line)) => {
-                    moment.frames.push(MomentFrame { address: frame.address, code_address: frame.code, code, line })
+            match self.codes.resolve_offset(self.snapshot.memory(), &self.runtime.layout, frame) {
+                Some((code, offset)) => {
+                    let line = self.codes.line_at(code, offset);
+                    let (address, code_address) = (frame.address, frame.code);
+                    moment.frames.push(MomentFrame { address, code_address, code, line, offset });
                 }
                 None => {
                     moment.frames.truncate(first_frame);

@@ -14,13 +14,53 @@ const GLIBC_THREAD_ID: u64 = 720;
 /// Where else it is looked for: musl's is near the beginning of its structure.
 const SEARCHED: u64 = 1024;
 
+/// Names of threads by interpreter state and `thread_id`.
+pub(super) type Names = HashMap<(u64, u64), String>;
+
+/// The kernel's id of a thread from its C library's `struct pthread`, looked for at `offset` or, where that is not known yet, all over the
+/// beginning of that struct. `known` tells which numbers are threads, and what they are called.
+pub(super) fn id_in_pthread(
+    memory: &impl Memory,
+    pthread: u64,
+    offset: &mut Option<u64>,
+    known: impl Fn(u64) -> Option<ThreadId>,
+) -> Option<ThreadId> {
+    let at = |offset: u64| known(u64::from(memory.read_u32(pthread.wrapping_add(offset)).ok()?));
+    if let Some(offset) = *offset {
+        return at(offset);
+    }
+    let found =
+        std::iter::once(GLIBC_THREAD_ID).chain((0..SEARCHED).step_by(4)).find(|offset| at(*offset).is_some())?;
+    *offset = Some(found);
+    at(found)
+}
+
+/// Adds the names that the threads of all interpreters have now.
+pub(super) fn read_names(
+    memory: &impl Memory,
+    runtime: &Runtime,
+    interpreters: &[InterpreterState],
+    names: &mut Names,
+) {
+    let memory = Cached::new(memory);
+    let layout = &runtime.layout;
+    for interpreter in interpreters {
+        let place = interpreter.address.wrapping_add(u64::from(layout.interpreter.modules));
+        let Ok(modules) = memory.read_u64(place) else { continue };
+        let found = thread_names(ObjectReader::new(&memory, layout), modules).unwrap_or_default();
+        for (ident, name) in found {
+            names.insert((interpreter.address, ident), name);
+        }
+    }
+}
+
 /// Kernel thread ids of thread states, and the names of threads, as last known.
 #[derive(Debug, Default)]
 pub(super) struct Threads {
     ids: HashMap<u64, Known>,
     /// Where in what `thread_id` points to the kernel's id is (before 3.11).
     offset: Option<u64>,
-    names: HashMap<(u64, u64), String>,
+    names: Names,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -75,31 +115,13 @@ impl Threads {
 
     fn by_pthread(&mut self, process: &Process, memory: &impl Memory, pthread: u64) -> Option<ThreadId> {
         let pairs = process.thread_id_pairs();
-        let at = |offset: u64| {
-            let inner = u64::from(memory.read_u32(pthread.wrapping_add(offset)).ok()?);
-            pairs.iter().find(|(number, _)| *number == inner).map(|(_, outer)| *outer)
-        };
-        if let Some(offset) = self.offset {
-            return at(offset);
-        }
-        let offset =
-            std::iter::once(GLIBC_THREAD_ID).chain((0..SEARCHED).step_by(4)).find(|offset| at(*offset).is_some())?;
-        self.offset = Some(offset);
-        at(offset)
+        let outer = |inner: u64| pairs.iter().find(|(number, _)| *number == inner).map(|(_, outer)| *outer);
+        id_in_pthread(memory, pthread, &mut self.offset, outer)
     }
 
     /// Reads the names anew. A name that is no longer there stays as it was last known.
     pub(super) fn read_names(&mut self, memory: &impl Memory, runtime: &Runtime, interpreters: &[InterpreterState]) {
-        let memory = Cached::new(memory);
-        let layout = &runtime.layout;
-        for interpreter in interpreters {
-            let place = interpreter.address.wrapping_add(u64::from(layout.interpreter.modules));
-            let Ok(modules) = memory.read_u64(place) else { continue };
-            let names = thread_names(ObjectReader::new(&memory, layout), modules).unwrap_or_default();
-            for (ident, name) in names {
-                self.names.insert((interpreter.address, ident), name);
-            }
-        }
+        read_names(memory, runtime, interpreters, &mut self.names);
     }
 
     /// The name of a thread: what `threading` says, else what must be so: the thread that is the process is the main one.

@@ -1,5 +1,6 @@
 //! Everything that is tested from outside of the crate, in one binary.
 
+mod core_files;
 mod interpreters;
 mod layout_numbers;
 mod layout_probes;

@@ -67,6 +67,15 @@ pub(super) fn is_file_in_root(handle: &Handle, path: &Path) -> bool {
     point_in_root(handle, path).and_then(|pointer| Ok(fstat(&pointer)?)).is_ok_and(|metadata| is_regular(&metadata))
 }
 
+/// A regular file at `path` as a process with the root directory `root` would find it.
+///
+/// # Errors
+/// When there is none or it may not be read.
+pub fn open_below(root: &Path, path: &Path) -> io::Result<File> {
+    let anchor = open(root, POINT | OFlag::O_DIRECTORY, Mode::empty())?;
+    open_regular(&point_below(&anchor, Path::new("/").join(path).as_path())?)
+}
+
 fn path_of(mapping: &Mapping) -> io::Result<&Path> {
     mapping.path.as_deref().ok_or_else(|| io::ErrorKind::NotFound.into())
 }
@@ -83,9 +92,14 @@ fn point_at(handle: &Handle, name: &str) -> io::Result<OwnedFd> {
 fn point_in_root(handle: &Handle, path: &Path) -> io::Result<OwnedFd> {
     let anchor = if path.is_absolute() { "root" } else { "cwd" };
     let anchor = openat(handle.directory(), anchor, POINT | OFlag::O_DIRECTORY, Mode::empty())?;
+    point_below(&anchor, path)
+}
+
+/// An absolute path is walked with `anchor` as the root, a relative one from there and never above it.
+fn point_below(anchor: &OwnedFd, path: &Path) -> io::Result<OwnedFd> {
     let resolve = if path.is_absolute() { ResolveFlag::RESOLVE_IN_ROOT } else { ResolveFlag::RESOLVE_BENEATH };
     let how = OpenHow::new().flags(POINT).resolve(resolve | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    match openat2(&anchor, path, how) {
+    match openat2(anchor, path, how) {
         Ok(pointer) => Ok(pointer),
         // Kernels before 5.6, and sandboxes that do not know the call.
         Err(Errno::ENOSYS | Errno::EPERM) => Ok(walk(anchor.as_fd(), path, path.is_absolute())?),

@@ -16,6 +16,7 @@ mod thread_states;
 mod tracee;
 
 pub use address_space::ImageIdentity;
+pub use files::open_below;
 pub use live_memory::{LiveMemory, ReadStatistics};
 pub use pause::{PausedProcess, PausedThread};
 pub use process::Process;

@@ -1,0 +1,57 @@
+//! A core file.
+
+use std::path::Path;
+
+use super::describe::Describer;
+use crate::cli::DumpArgs;
+use crate::core_file::{BinarySources, CoreFile};
+use crate::output::dump::ProcessDump;
+use crate::sampler::PostMortem;
+
+/// What the process of a core file was doing.
+pub(super) fn dump(arguments: &DumpArgs, path: &Path) -> anyhow::Result<ProcessDump> {
+    let core = CoreFile::open(path)?;
+    let sources = BinarySources::new(&core, arguments.exe.as_deref(), arguments.root.as_deref());
+    let read = PostMortem::read(&core, &sources)?;
+    warn(&core, &read);
+    let describer = Describer {
+        pid: core.pid(),
+        moment: &read.moment,
+        codes: &read.codes,
+        is_file: &|path| sources.open_file(path).is_ok(),
+        name_of: &|thread| read.thread_name(&core, thread).map(str::to_owned),
+    };
+    let executable = core.executable_mapping().and_then(|mapping| mapping.path.as_deref());
+    Ok(ProcessDump {
+        pid: core.pid(),
+        command_line: core.command_line().join(" "),
+        python_version: read.runtime.layout.version.to_string(),
+        executable: executable.map(|path| path.display().to_string()).unwrap_or_default(),
+        ended_by: core.signal().map(signal_name),
+        threads: describer.threads(),
+    })
+}
+
+fn signal_name(number: i32) -> String {
+    #[cfg(unix)]
+    if let Ok(signal) = nix::sys::signal::Signal::try_from(number) {
+        return signal.to_string();
+    }
+    format!("signal {number}")
+}
+
+fn warn(core: &CoreFile, read: &PostMortem) {
+    for path in &read.other_builds {
+        log::warn!("{path:?} is not the file that the process had mapped: its build id is another");
+    }
+    if let Some((size, expected)) = core.missing_end() {
+        log::warn!("the core file is cut off: it has {size} bytes of {expected}");
+    }
+    if read.runtime.layout.tentative {
+        let version = read.runtime.layout.version;
+        log::warn!("Python {version} is newer than what this pyspy knows; trusting the interpreter's own offsets");
+    }
+    if read.moment.lost > 0 {
+        log::warn!("{} threads could not be read to their ends", read.moment.lost);
+    }
+}
