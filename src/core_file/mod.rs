@@ -22,7 +22,7 @@ use thiserror::Error;
 
 pub use binaries::{BinarySources, CoreBinary};
 pub use memory::CoreMemory;
-pub use notes::{CoreThread, SystemCallRegisters};
+pub use notes::CoreThread;
 
 use crate::process::Mapping;
 use content::Content;

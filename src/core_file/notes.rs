@@ -11,7 +11,7 @@ use super::CoreError;
 use super::content::Content;
 use super::headers::{Headers, Segment};
 use crate::binary::Architecture;
-use crate::process::{DeviceNumber, Mapping};
+use crate::process::{CallNumbers, DeviceNumber, Mapping, SystemCall};
 
 const NT_PRSTATUS: u32 = 1;
 const NT_PRPSINFO: u32 = 3;
@@ -46,18 +46,7 @@ pub struct CoreThread {
     /// The signal that it was stopped or killed by.
     pub signal: i32,
     /// The system call that it was waiting in; `None` when it was running.
-    pub system_call: Option<SystemCallRegisters>,
-}
-
-/// The registers of a system call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SystemCallRegisters {
-    /// Which one, by the numbers of [`SystemCallRegisters::architecture`].
-    pub number: u64,
-    /// Its arguments.
-    pub arguments: [u64; 6],
-    /// Whose numbers.
-    pub architecture: Architecture,
+    pub system_call: Option<SystemCall>,
 }
 
 /// What the notes say.
@@ -181,7 +170,7 @@ fn thread(bytes: &[u8], architecture: Architecture) -> Option<CoreThread> {
 }
 
 /// The system call that a thread was interrupted in: it is in one, and its result says "interrupted" or "to be restarted".
-fn waiting_call(bytes: &[u8], architecture: Architecture) -> Option<SystemCallRegisters> {
+fn waiting_call(bytes: &[u8], architecture: Architecture) -> Option<SystemCall> {
     let register = |index: usize| bytes.pread_with::<u64>(STATUS_REGISTERS + 8 * index, LE).ok();
     // The order is that of `struct user_regs_struct`: x86-64 keeps the number in `orig_rax`, aarch64 in x8.
     let (number, result, arguments) = match architecture {
@@ -197,7 +186,11 @@ fn waiting_call(bytes: &[u8], architecture: Architecture) -> Option<SystemCallRe
     for (value, index) in values.iter_mut().zip(arguments) {
         *value = register(index)?;
     }
-    Some(SystemCallRegisters { number, arguments: values, architecture })
+    let numbers = match architecture {
+        Architecture::X86_64 => CallNumbers::X86_64,
+        Architecture::Aarch64 => CallNumbers::Aarch64,
+    };
+    Some(SystemCall { number, arguments: values, numbers })
 }
 
 /// `NT_FILE`: how many, the unit of offsets, then start, end and offset of each, then their names one after the other.

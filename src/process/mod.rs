@@ -16,6 +16,7 @@
 
 mod error;
 mod mapping;
+mod system_call;
 mod thread_state;
 
 #[cfg(target_os = "linux")]
@@ -26,17 +27,18 @@ mod portable;
 
 #[cfg(target_os = "linux")]
 pub use linux::{
-    ImageIdentity, LiveMemory, PausedProcess, PausedThread, Process, ReadStatistics, SpawnedProgram, ThreadStates,
-    open_below, release_pending,
+    Descriptors, ImageIdentity, LiveMemory, PausedProcess, PausedThread, Process, ReadStatistics, SpawnedProgram,
+    ThreadStates, open_below, release_pending,
 };
 #[cfg(not(target_os = "linux"))]
 pub use portable::{
-    ImageIdentity, LiveMemory, PausedProcess, PausedThread, Process, ReadStatistics, SpawnedProgram, ThreadStates,
-    release_pending,
+    Descriptors, ImageIdentity, LiveMemory, PausedProcess, PausedThread, Process, ReadStatistics, SpawnedProgram,
+    ThreadStates, release_pending,
 };
 
 pub use error::{Denial, PauseError, ProcessError, SpawnError};
 pub use mapping::{DeviceNumber, Mapping};
+pub use system_call::{CallNumbers, DescriptorNames, SystemCall};
 pub use thread_state::{ThreadActivity, ThreadReading};
 
 /// A thread's number as the operating system outside of the target's namespaces has it.
