@@ -103,3 +103,59 @@ impl<'target> ObjectReader<'target> {
         Ok(dict_or_none(self.memory.read_u64(object.wrapping_add_signed(offset))?))
     }
 }
+
+/// A member of `__slots__`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Slot {
+    /// The name, a `str`.
+    pub(crate) name: u64,
+    /// Where in an instance its value is, a pointer that may be 0.
+    pub(crate) offset: u64,
+}
+
+/// How many slots of one class are taken.
+const SLOTS_LIMIT: usize = 256;
+
+/// How many attributes of one class are looked at.
+const CLASS_ATTRIBUTES_LIMIT: usize = 4096;
+
+impl ObjectReader<'_> {
+    /// The `__slots__` of a type and its bases, in the order of the instance's memory.
+    ///
+    /// They are the members of the type's dict that are `PyMemberDescrObject`s (descrobject.h) and whose `PyMemberDef` {name, type,
+    /// offset} says that they hold an object.
+    pub(crate) fn slots(&self, of: &TypeInfo) -> Result<Vec<Slot>, ReadError> {
+        const OBJECT_OR_ERROR: i32 = 16;
+        // After the head: type, name, from 3.3 on the qualified name, the definition.
+        let member = self.layout.object.head_size + if self.layout.version.major == 2 { 16 } else { 24 };
+        let mut slots = Vec::new();
+        for base in self.bases(of.address)? {
+            if !self.type_flags(base)?.contains(TypeFlags::HEAP_TYPE) {
+                continue;
+            }
+            let dict = self.pointer(base, self.layout.object.type_dict)?;
+            if dict == 0 {
+                continue;
+            }
+            let mut member_type = None;
+            for (name, value) in self.dict_items(dict)?.take(CLASS_ATTRIBUTES_LIMIT) {
+                let value_type = self.type_of(value)?;
+                let is_member = match member_type {
+                    Some(known) => known == value_type,
+                    None => self.name_of_type(value_type)? == "member_descriptor",
+                };
+                if !is_member || slots.len() >= SLOTS_LIMIT {
+                    continue;
+                }
+                member_type = Some(value_type);
+                let definition = self.pointer(value, member)?;
+                if self.int(definition, 8)? == OBJECT_OR_ERROR {
+                    slots.push(Slot { name, offset: self.pointer(definition, 16)? });
+                }
+            }
+        }
+        slots.sort_by_key(|slot| slot.offset);
+        slots.dedup_by_key(|slot| slot.offset);
+        Ok(slots)
+    }
+}

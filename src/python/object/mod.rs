@@ -13,6 +13,7 @@ mod text;
 mod types;
 
 pub use dict::DictItems;
+pub(crate) use instance::Slot;
 pub(crate) use number::{DIGIT_BITS, Integer};
 pub use text::{Text, escape_lone_surrogates};
 pub use types::{TypeFlags, TypeInfo};

@@ -2,9 +2,7 @@
 
 use super::*;
 use crate::memory::Image;
-use crate::python::layout::tables;
-use crate::python::test_support::{Interpreter, Random, Target};
-use crate::python::version::Version;
+use crate::python::test_support::{Interpreter, Random, Target, some_layouts};
 
 fn every_target(program: &str) -> impl Iterator<Item = Target> {
     Interpreter::all().into_iter().map(move |interpreter| Target::start(&interpreter, program))
@@ -270,6 +268,7 @@ for o in (1, u'x', b'x', [], (), {}, f, f.__code__, None, Outer, Outer(), Outer.
 fn any_bytes_are_some_object() {
     let mut random = Random::new(7);
     let base = 0x10_0000_u64;
+    let layouts = some_layouts();
     for round in 0..4000 {
         let mut bytes = random.bytes(4096);
         // Pointers back into the image, small numbers and all ones where a reader may look for them.
@@ -284,15 +283,8 @@ fn any_bytes_are_some_object() {
         }
         let mut image = Image::new();
         image.map(base, bytes);
-        let version = [
-            Version::new(2, 7, 18),
-            Version::new(3, 6, 15),
-            Version::new(3, 10, 1),
-            Version::new(3, 11, 1),
-            Version::new(3, 12, 1),
-        ];
-        let layout = tables::layout(version[round % version.len()]).unwrap();
-        let objects = ObjectReader::new(&image, &layout);
+        let layout = &layouts[round % layouts.len()];
+        let objects = ObjectReader::new(&image, layout);
         let address = base + random.below(4096) as u64;
         let _ = objects.text(address, 100);
         let _ = objects.dict_items(address).map(Iterator::count);

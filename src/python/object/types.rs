@@ -8,6 +8,9 @@ use crate::memory::ReadError;
 /// How long the name of a type may be, in bytes; the rest is cut.
 const NAME_LIMIT: usize = 512;
 
+/// More than the size of a `PyTypeObject` in any version.
+const TYPE_SIZE_LIMIT: u32 = 1024;
+
 /// How many bases of a type are looked at.
 const BASES_LIMIT: usize = 64;
 
@@ -116,7 +119,7 @@ impl ObjectReader<'_> {
     /// # Errors
     /// When it cannot be read.
     pub fn name_of_type(&self, type_object: u64) -> Result<String, ReadError> {
-        self.c_string(self.pointer(type_object, self.layout.object.type_name)?)
+        self.c_string(self.pointer(type_object, self.layout.object.type_name)?, NAME_LIMIT)
     }
 
     /// Whether the object is a code object, which is what `f_executable` of a Python frame points to.
@@ -138,15 +141,23 @@ impl ObjectReader<'_> {
         // `tp_repr` has stood eight words behind `tp_name` in every version (object.h): basicsize, itemsize, dealloc, a word that
         // changed its use, getattr, setattr, and another such word come between.
         const REPR_AFTER_NAME: u32 = 64;
+        // The furthest of the fields; what lies before it is read with it, in one go.
+        let length = layout.type_dict_offset.max(layout.type_base).min(TYPE_SIZE_LIMIT) + 8;
+        let bytes = self.memory.read_bytes(type_object, u64::from(length), length as usize)?;
+        let word = |offset: u32| {
+            let word = bytes.get(offset as usize..)?.first_chunk::<8>()?;
+            Some(u64::from_ne_bytes(*word))
+        };
+        let word = |offset| word(offset).ok_or_else(|| ReadError::implausible(type_object));
         Ok(TypeInfo {
             address: type_object,
-            name: self.name_of_type(type_object)?,
+            name: self.c_string(word(layout.type_name)?, NAME_LIMIT)?,
             flags: self.type_flags(type_object)?,
-            basic_size: self.signed(type_object, layout.type_basic_size)?,
-            item_size: self.signed(type_object, layout.type_item_size)?,
-            base: self.pointer(type_object, layout.type_base)?,
-            dict_offset: self.signed(type_object, layout.type_dict_offset)?,
-            repr: self.pointer(type_object, layout.type_name + REPR_AFTER_NAME)?,
+            basic_size: word(layout.type_basic_size)?.cast_signed(),
+            item_size: word(layout.type_item_size)?.cast_signed(),
+            base: word(layout.type_base)?,
+            dict_offset: word(layout.type_dict_offset)?.cast_signed(),
+            repr: word(layout.type_name + REPR_AFTER_NAME)?,
         })
     }
 
@@ -222,12 +233,12 @@ impl ObjectReader<'_> {
         is_text.then(|| self.text(object, limit).ok().map(|text| text.text)).flatten()
     }
 
-    /// The bytes up to a zero, cut at [`NAME_LIMIT`], as UTF-8.
-    fn c_string(&self, address: u64) -> Result<String, ReadError> {
+    /// The bytes up to a zero, cut at `limit` or a little later, as UTF-8.
+    pub(crate) fn c_string(&self, address: u64, limit: usize) -> Result<String, ReadError> {
         let mut bytes = Vec::new();
         let mut next = address;
         // In steps that end where a page may end, so that what lies behind the zero need not be mapped.
-        while bytes.len() < NAME_LIMIT {
+        while bytes.len() < limit {
             let step = 64 - next % 64;
             let part = self.memory.read_bytes(next, step, 64)?;
             if let Some(end) = part.iter().position(|byte| *byte == 0) {
