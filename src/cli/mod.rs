@@ -128,6 +128,21 @@ pub struct DumpArgs {
     /// Print JSON
     #[arg(short, long)]
     pub json: bool,
+    /// Show the variables of each frame; more of each value when given two or three times
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub locals: u8,
+    /// Show all processes below this one too
+    #[arg(short, long, conflicts_with = "core")]
+    pub subprocesses: bool,
+    /// Show the oldest frame first, as Python prints stacks
+    #[arg(long)]
+    pub reverse: bool,
+    /// Show source lines under each frame, also when the output is no terminal
+    #[arg(long, conflicts_with = "no_source")]
+    pub source: bool,
+    /// Show no source lines
+    #[arg(long)]
+    pub no_source: bool,
     /// When to stop the process
     #[command(flatten)]
     pub pause: PauseArgs,

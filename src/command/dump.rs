@@ -2,29 +2,44 @@
 
 mod core;
 mod describe;
+mod inspect;
 mod live;
+mod source;
+mod tree;
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::process::ExitCode;
 
 use crate::cli::DumpArgs;
-use crate::output::dump::{write_json, write_text};
+use crate::output::dump::{TextOptions, write_json, write_text};
+use crate::process::Process;
+use crate::sampler::{Finder, PATIENCE_RUNNING};
 
 /// Runs `pyspy dump`.
 ///
 /// # Errors
 /// When the process or the core file cannot be read.
 pub fn run(arguments: &DumpArgs) -> anyhow::Result<ExitCode> {
-    let dump = match (&arguments.core, arguments.pid) {
-        (Some(core), _) => core::dump(arguments, core)?,
-        (None, Some(pid)) => live::dump(arguments, pid)?,
+    let source = !arguments.json && !arguments.no_source && (arguments.source || io::stdout().is_terminal());
+    let dumps = match (&arguments.core, arguments.pid) {
+        (Some(core), _) => vec![core::dump(arguments, core, source)?],
+        (None, Some(pid)) if arguments.subprocesses => tree::dump(arguments, &Process::open(pid)?, source)?,
+        (None, Some(pid)) => {
+            let process = Process::open(pid)?;
+            vec![live::dump(arguments, &mut Finder::new(), &process, PATIENCE_RUNNING, source)?]
+        }
         (None, None) => anyhow::bail!("give a process with --pid or a core file with --core"),
     };
     let mut writer = BufWriter::new(io::stdout().lock());
     if arguments.json {
-        write_json(&dump, &mut writer)?;
+        write_json(&dumps, &mut writer)?;
     } else {
-        write_text(&dump, arguments.full_filenames, &mut writer)?;
+        let options = TextOptions {
+            full_file_names: arguments.full_filenames,
+            reverse: arguments.reverse,
+            colour: console::colors_enabled(),
+        };
+        write_text(&dumps, options, &mut writer)?;
     }
     writer.flush()?;
     Ok(ExitCode::SUCCESS)

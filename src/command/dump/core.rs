@@ -3,33 +3,63 @@
 use std::path::Path;
 
 use super::describe::Describer;
+use super::inspect::inspect;
 use crate::cli::DumpArgs;
-use crate::core_file::{BinarySources, CoreFile};
-use crate::output::dump::ProcessDump;
-use crate::sampler::PostMortem;
+use crate::core_file::{BinarySources, CoreFile, CoreMemory};
+use crate::output::dump::{ProcessDump, ProcessInfo};
+use crate::process::DescriptorNames;
+use crate::sampler::{MomentThread, PostMortem};
 
 /// What the process of a core file was doing.
-pub(super) fn dump(arguments: &DumpArgs, path: &Path) -> anyhow::Result<ProcessDump> {
+pub(super) fn dump(arguments: &DumpArgs, path: &Path, source: bool) -> anyhow::Result<ProcessDump> {
     let core = CoreFile::open(path)?;
     let sources = BinarySources::new(&core, arguments.exe.as_deref(), arguments.root.as_deref());
     let read = PostMortem::read(&core, &sources)?;
     warn(&core, &read);
+    let memory = CoreMemory::new(&core, &sources);
+    let call_of = |thread: &MomentThread| {
+        let known = core.threads().iter().find(|known| Some(known.id) == thread.os_id)?;
+        known.system_call
+    };
+    let inspection = inspect(&memory, &read.runtime, &read.codes, &read.moment, &call_of, arguments.locals);
     let describer = Describer {
         pid: core.pid(),
         moment: &read.moment,
+        inspection: &inspection,
         codes: &read.codes,
-        is_file: &|path| sources.open_file(path).is_ok(),
+        memory: &memory,
+        descriptors: &NoDescriptors,
+        open: &|path| sources.open_file(path),
         name_of: &|thread| read.thread_name(&core, thread).map(str::to_owned),
+        call_of: &call_of,
+        channel_of: &|_| None,
+        source,
     };
+    let threads = describer.threads();
     let executable = core.executable_mapping().and_then(|mapping| mapping.path.as_deref());
-    Ok(ProcessDump {
+    let info = ProcessInfo {
         pid: core.pid(),
         command_line: core.command_line().join(" "),
         python_version: read.runtime.layout.version.to_string(),
         executable: executable.map(|path| path.display().to_string()).unwrap_or_default(),
+        core: Some(path.display().to_string()),
         ended_by: core.signal().map(signal_name),
-        threads: describer.threads(),
-    })
+        ..ProcessInfo::default()
+    };
+    Ok(ProcessDump { info, threads, deadlocks: inspection.rings })
+}
+
+/// A core file does not say what descriptors were open on.
+struct NoDescriptors;
+
+impl DescriptorNames for NoDescriptors {
+    fn name(&self, _descriptor: i32) -> Option<String> {
+        None
+    }
+
+    fn watched(&self, _descriptor: i32) -> Vec<i32> {
+        vec![]
+    }
 }
 
 fn signal_name(number: i32) -> String {
