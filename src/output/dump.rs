@@ -89,7 +89,7 @@ pub struct ThreadDump {
     pub waits_for: Option<WaitDump>,
     /// It waits in a ring of threads.
     pub deadlocked: bool,
-    /// The exception that it has raised and not yet caught.
+    /// The exception that it has raised and not yet caught, or handles now.
     pub exception: Option<ExceptionDump>,
 }
 
@@ -108,13 +108,15 @@ pub struct WaitDump {
     pub holder_name: Option<String>,
 }
 
-/// An exception in flight.
+/// An exception that a thread is busy with.
 #[derive(Debug, Clone, Serialize)]
 pub struct ExceptionDump {
     /// Its type.
     pub type_name: String,
     /// Its first argument, where that is text.
     pub message: Option<String>,
+    /// It was caught, and its `except` or `finally` runs.
+    pub handled: bool,
 }
 
 /// A frame at one moment.

@@ -152,6 +152,27 @@ impl SystemCall {
         self.entry().map(|(name, _)| name)
     }
 
+    /// The call that `restart_syscall` goes on with after a stop: the kernel has forgotten its number, but its arguments are still there, and
+    /// `wait_channel`, the kernel's function that the thread sleeps in, tells which it is. Every other call is itself.
+    pub fn resumed(self, wait_channel: &str) -> Self {
+        if self.name() != Some("restart_syscall") {
+            return self;
+        }
+        let name = match wait_channel {
+            channel if channel.contains("futex") => "futex",
+            channel if channel.contains("poll") => "poll",
+            // The first argument of one is a clock, that of the other an address.
+            channel if channel.contains("nanosleep") && self.arguments[0] < 0x1000 => "clock_nanosleep",
+            channel if channel.contains("nanosleep") => "nanosleep",
+            _ => return self,
+        };
+        let entry = CALLS.iter().find(|(_, _, known, _)| *known == name);
+        let number = entry.and_then(|(x86_64, aarch64, _, _)| {
+            u64::try_from(if self.numbers == CallNumbers::X86_64 { *x86_64 } else { *aarch64 }).ok()
+        });
+        Self { number: number.unwrap_or(self.number), ..self }
+    }
+
     /// The address of the word that the thread waits on, if it waits in a futex.
     pub fn futex(&self) -> Option<u64> {
         let waits = self.name() == Some("futex") && FUTEX_WAITS.contains(&(self.arguments[1] & FUTEX_COMMAND));
@@ -281,6 +302,23 @@ mod tests {
                 assert!(call.1 != other.1 || call.1 < 0, "{call:?} {other:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_call_that_goes_on_after_a_stop_is_the_one_that_it_was() {
+        let call =
+            |first: u64| SystemCall { number: 219, arguments: [first, 0, 0, 0, 0, 0], numbers: CallNumbers::X86_64 };
+        for (channel, first, name) in [
+            ("futex_wait_queue", 0x7f00_0000, "futex"),
+            ("poll_schedule_timeout.constprop.0", 0x7f00_0000, "poll"),
+            ("hrtimer_nanosleep", 0x7f00_0000, "nanosleep"),
+            ("hrtimer_nanosleep", 1, "clock_nanosleep"),
+            ("something_else", 1, "restart_syscall"),
+        ] {
+            assert_eq!(call(first).resumed(channel).name(), Some(name), "{channel}");
+        }
+        let other = SystemCall { number: 0, ..call(3) };
+        assert_eq!(other.resumed("futex_wait"), other);
     }
 
     #[test]

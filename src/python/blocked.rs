@@ -246,7 +246,7 @@ impl Reader<'_> {
     fn library_wait(&self, thread: &ThreadView<'_>, owner: Option<u64>) -> Option<Wait> {
         let called = thread.frames.iter().take_while(|frame| is_waiting_method(frame)).last()?;
         let object = self.first_argument(called)?;
-        let type_name = self.objects.type_name(object).ok()?;
+        let type_name = self.class_name(object)?;
         let type_name = type_name.rsplit('.').next().unwrap_or_default();
         let method = called.name.rsplit('.').next().unwrap_or_default();
         let method = if method == "__enter__" { "acquire" } else { method };
@@ -266,6 +266,17 @@ impl Reader<'_> {
             wait.holder = ident(["_RLock__owner", "_owner"]);
         }
         Some(wait)
+    }
+
+    fn class_name(&self, object: u64) -> Option<String> {
+        let name = self.objects.type_name(object).ok()?;
+        if self.layout().version.major > 2 || name != "instance" {
+            return Some(name);
+        }
+        // An instance of a class without base in 2.7: `PyInstanceObject` {head, in_class}, `PyClassObject` {head, cl_bases, cl_dict, cl_name}.
+        let head = self.layout().object.head_size;
+        let class = self.objects.pointer(object, head).ok()?;
+        self.objects.text_or_none(self.objects.pointer(class, head + 16).ok()?, NAME_LIMIT)
     }
 
     fn first_argument(&self, frame: &FrameView<'_>) -> Option<u64> {

@@ -72,7 +72,11 @@ impl Describer<'_> {
             waits_in,
             waits_for: self.waits_for(thread, blocked),
             deadlocked: self.inspection.rings.iter().any(|ring| ring.contains(&index)),
-            exception: raised.map(|raised| ExceptionDump { type_name: raised.type_name, message: raised.message }),
+            exception: raised.map(|raised| ExceptionDump {
+                type_name: raised.type_name,
+                message: raised.message,
+                handled: raised.handled,
+            }),
         }
     }
 

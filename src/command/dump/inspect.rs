@@ -7,7 +7,7 @@ use crate::python::blocked::{Blocked, FrameView, ThreadView, blocked, rings};
 use crate::python::code::CodeTable;
 use crate::python::locals::{Value, VariableKind, variables};
 use crate::python::object::ObjectReader;
-use crate::python::raised::{Raised, in_flight};
+use crate::python::raised::{Raised, raised};
 use crate::python::repr::{Limits, Printer};
 use crate::python::runtime::Runtime;
 use crate::sampler::{Moment, MomentThread};
@@ -51,9 +51,9 @@ pub(super) fn inspect(
         .collect();
     let blocked = blocked(&memory, runtime, &views);
     let rings = rings(&views, &blocked);
-    let raised = moment.threads.iter().map(|thread| in_flight(objects, thread.stack.address)).collect();
+    let exceptions = moment.threads.iter().map(|thread| raised(objects, thread.stack.address)).collect();
     let variables = if level == 0 { vec![] } else { all_variables(objects, moment, &Limits::of_level(level)) };
-    Inspection { blocked, rings, raised, variables }
+    Inspection { blocked, rings, raised: exceptions, variables }
 }
 
 fn all_variables(objects: ObjectReader<'_>, moment: &Moment, limits: &Limits) -> Vec<Vec<VariableDump>> {

@@ -106,7 +106,8 @@ impl Text<'_> {
         writeln!(self.writer, "{}{name}", self.styles.thread.apply_to(heading))?;
         if let Some(exception) = &thread.exception {
             let message = exception.message.as_ref().map(|message| format!(": {}", printable(message)));
-            let text = format!("raised {}{}", printable(&exception.type_name), message.unwrap_or_default());
+            let verb = if exception.handled { "handles" } else { "has raised" };
+            let text = format!("{verb} {}{}", printable(&exception.type_name), message.unwrap_or_default());
             writeln!(self.writer, "  {}", self.styles.warning.apply_to(text))?;
         }
         if let Some(text) = wait_text(thread) {

@@ -6,7 +6,11 @@ use crate::process::{CallNumbers, SystemCall, ThreadId};
 /// The system call that a thread is in; `None` when it runs, is in none, or the system does not tell.
 pub(super) fn system_call(handle: &Handle, thread: ThreadId) -> Option<SystemCall> {
     let text = handle.read_file(&format!("task/{thread}/syscall"), 4096).ok()?;
-    parse(std::str::from_utf8(&text).ok()?)
+    let call = parse(std::str::from_utf8(&text).ok()?)?;
+    if call.name() == Some("restart_syscall") {
+        return Some(call.resumed(&wait_channel(handle, thread).unwrap_or_default()));
+    }
+    Some(call)
 }
 
 /// The name of the kernel's function that a thread sleeps in (`futex_wait_queue`), where the kernel shows it.
