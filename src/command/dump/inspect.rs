@@ -44,7 +44,10 @@ pub(super) fn inspect(
             });
             let requested = runtime.layout.thread.gil_requested.filter(|_| thread.interpreter.has_gil);
             let requests_gil = requested.is_some_and(|offset| objects.int(thread.stack.address, offset) == Ok(1));
-            let futex = call_of(thread).filter(|_| !thread.active).and_then(|call| call.futex());
+            // Who holds the GIL does not wait for it any more, whatever it was in a moment ago.
+            let waits = !thread.active && !thread.stack.holds_gil;
+            let requests_gil = requests_gil && !thread.stack.holds_gil;
+            let futex = call_of(thread).filter(|_| waits).and_then(|call| call.futex());
             let (ident, interpreter) = (thread.stack.thread_id, thread.interpreter);
             ThreadView { ident, interpreter, frames: frames.collect(), futex, requests_gil }
         })
