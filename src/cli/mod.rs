@@ -42,8 +42,19 @@ Exit status:
 pub enum Command {
     /// Record a profile to a file: a flame graph or another format
     Record(RecordArgs),
+    /// Show live where a process spends its time
+    Top(TopArgs),
     /// Print what every thread of a process is doing right now
     Dump(DumpArgs),
+    /// Render a recording in another format
+    Convert(ConvertArgs),
+    /// Draw what changed between two recordings as a flame graph
+    Diff(DiffArgs),
+    /// Print a script that completes the command line
+    Completions {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
 }
 
 /// How to treat the target while it is read.
@@ -60,30 +71,39 @@ pub struct PauseArgs {
 /// `pyspy record`.
 #[derive(Debug, Args)]
 pub struct RecordArgs {
-    /// Process to attach to, in decimal or hex
-    #[arg(short, long, value_name = "pid", value_parser = values::pid, required_unless_present = "program", conflicts_with = "program")]
-    pub pid: Option<i32>,
+    /// Process to attach to, in decimal or hex; may be given several times
+    #[arg(short, long, value_name = "pid", value_parser = values::pid, conflicts_with = "program")]
+    pub pid: Vec<i32>,
+    /// All Python processes whose command line matches a glob such as `*gunicorn*`
+    #[arg(long, value_name = "glob", conflicts_with = "program")]
+    pub name: Option<String>,
     /// Show full Python filenames, instead of only the part from the package on
     #[arg(long)]
     pub full_filenames: bool,
-    /// Output filename [default: from the process, the time and the format]
+    /// Output filename, `-` for standard output [default: from the process, the time and the format]
     #[arg(short, long, value_name = "filename")]
     pub output: Option<PathBuf>,
-    /// Output file format
-    #[arg(short, long, value_enum, value_name = "format", default_value_t = FormatName::Flamegraph)]
-    pub format: FormatName,
+    /// Output file format [default: by the end of the output filename, else flamegraph]
+    #[arg(short, long, value_enum, value_name = "format")]
+    pub format: Option<FormatName>,
     /// How long to sample for: seconds, or a number with s, m or h [default: unlimited]
     #[arg(short, long, value_name = "duration", value_parser = values::duration, default_value = "unlimited", hide_default_value = true)]
     pub duration: Limit,
     /// Samples to take each second
     #[arg(short, long, value_name = "rate", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub rate: u32,
+    /// Profile all processes below the given ones, too
+    #[arg(short, long)]
+    pub subprocesses: bool,
     /// Aggregate samples by function's first line number, instead of current line number
     #[arg(short = 'F', long)]
     pub function: bool,
     /// Do not show line numbers
     #[arg(long)]
     pub nolineno: bool,
+    /// Show columns with the line numbers, where the interpreter knows them (3.11 and later)
+    #[arg(long, conflicts_with_all = ["nolineno", "function"])]
+    pub columns: bool,
     /// Show threads in the output
     #[arg(short, long)]
     pub threads: bool,
@@ -93,6 +113,30 @@ pub struct RecordArgs {
     /// Include idle threads
     #[arg(short, long)]
     pub idle: bool,
+    /// What counts: wall (also idle threads), cpu (threads that run, the default), gil (threads that hold the GIL)
+    #[arg(long, value_enum, value_name = "mode", conflicts_with_all = ["gil", "idle"])]
+    pub mode: Option<Mode>,
+    /// Only threads whose name matches a glob; may be given several times
+    #[arg(long, value_name = "glob")]
+    pub thread: Vec<String>,
+    /// Only the main thread of each process
+    #[arg(long)]
+    pub main_thread: bool,
+    /// Only stacks with a frame whose file or module matches a glob; may be given several times
+    #[arg(long, value_name = "glob")]
+    pub include: Vec<String>,
+    /// No stacks with a frame whose file or module matches a glob; may be given several times
+    #[arg(long, value_name = "glob")]
+    pub exclude: Vec<String>,
+    /// Make one of processes with the same command line and parent, such as the workers of a server
+    #[arg(long, requires = "subprocesses")]
+    pub merge: bool,
+    /// Write what there is every so often, and go on; SIGUSR1 does it once
+    #[arg(long, value_name = "duration", value_parser = values::duration)]
+    pub every: Option<Limit>,
+    /// Open the result with the desktop's viewer
+    #[arg(long)]
+    pub open: bool,
     /// When to stop the process
     #[command(flatten)]
     pub pause: PauseArgs,
@@ -103,8 +147,103 @@ pub struct RecordArgs {
     #[arg(long, requires = "program")]
     pub keep: bool,
     /// Command line of a Python program to run
-    #[arg(value_name = "python_program", trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(value_name = "python_program", trailing_var_arg = true, allow_hyphen_values = true, required_unless_present_any = ["pid", "name"])]
     pub program: Vec<std::ffi::OsString>,
+}
+
+/// `pyspy top`.
+#[derive(Debug, Args)]
+pub struct TopArgs {
+    /// Process to attach to, in decimal or hex; may be given several times
+    #[arg(short, long, value_name = "pid", value_parser = values::pid, conflicts_with = "program")]
+    pub pid: Vec<i32>,
+    /// Show full Python filenames, instead of only the part from the package on
+    #[arg(long)]
+    pub full_filenames: bool,
+    /// Samples to take each second
+    #[arg(short, long, value_name = "rate", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub rate: u32,
+    /// Profile all processes below the given ones, too
+    #[arg(short, long)]
+    pub subprocesses: bool,
+    /// Only include threads that hold the GIL
+    #[arg(short, long)]
+    pub gil: bool,
+    /// Include idle threads
+    #[arg(short, long)]
+    pub idle: bool,
+    /// Time between refreshes: seconds, or a number with ms, s or m
+    #[arg(long, value_name = "delay", value_parser = values::delay, default_value = "1.0")]
+    pub delay: std::time::Duration,
+    /// When to stop the process
+    #[command(flatten)]
+    pub pause: PauseArgs,
+    /// Print one window as plain text, or with --json as JSON, and end
+    #[arg(long)]
+    pub once: bool,
+    /// Print a line of JSON for each window instead of drawing
+    #[arg(long)]
+    pub json: bool,
+    /// Command line of a Python program to run; what it writes is shown in a view of its own
+    #[arg(
+        value_name = "python_program",
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        required_unless_present = "pid"
+    )]
+    pub program: Vec<std::ffi::OsString>,
+}
+
+/// What counts as a sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    /// All threads, also idle ones.
+    Wall,
+    /// Threads that run or want to.
+    Cpu,
+    /// Threads that hold the GIL.
+    Gil,
+}
+
+/// `pyspy convert`.
+#[derive(Debug, Args)]
+pub struct ConvertArgs {
+    /// A recording (`record -f pyspy`), or collapsed stacks (`record -f raw`)
+    #[arg(value_name = "in")]
+    pub input: PathBuf,
+    /// Output filename, `-` for standard output
+    #[arg(short, long, value_name = "filename")]
+    pub output: PathBuf,
+    /// Output file format [default: by the end of the output filename, else flamegraph]
+    #[arg(short, long, value_enum, value_name = "format")]
+    pub format: Option<FormatName>,
+    /// Show full Python filenames
+    #[arg(long)]
+    pub full_filenames: bool,
+    /// Aggregate by function's first line number
+    #[arg(short = 'F', long)]
+    pub function: bool,
+    /// Do not show line numbers
+    #[arg(long)]
+    pub nolineno: bool,
+    /// Show threads
+    #[arg(short, long)]
+    pub threads: bool,
+    /// Show processes
+    #[arg(short, long)]
+    pub subprocesses: bool,
+}
+
+/// `pyspy diff`.
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// The recording or collapsed stacks from before
+    pub before: PathBuf,
+    /// The recording or collapsed stacks from after
+    pub after: PathBuf,
+    /// Output filename, `-` for standard output
+    #[arg(short, long, value_name = "filename")]
+    pub output: PathBuf,
 }
 
 /// `pyspy dump`.
@@ -157,4 +296,18 @@ pub enum FormatName {
     Raw,
     /// JSON for the speedscope viewer
     Speedscope,
+    /// JSON for Chrome's trace viewer and Perfetto
+    Chrometrace,
+    /// Flame graph in which time runs from left to right (SVG)
+    Flamechart,
+    /// JSON for the Firefox profiler
+    Firefox,
+    /// Gzipped protobuf for `go tool pprof`
+    Pprof,
+    /// Text for KCachegrind and callgrind_annotate
+    Callgrind,
+    /// For Python's pstats, snakeviz and gprof2dot
+    Pstats,
+    /// Our own recording, for `pyspy convert`
+    Pyspy,
 }

@@ -7,6 +7,8 @@ mod live;
 mod source;
 mod tree;
 
+pub(super) use live::dump_spy;
+
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::process::ExitCode;
 

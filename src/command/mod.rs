@@ -1,15 +1,22 @@
 //! One file a subcommand, each joining the command line, the sampler and the output. The only layer that prints.
 
+pub mod convert;
 pub mod dump;
 pub mod failure;
 mod output_file;
 pub mod record;
+mod screen;
+pub mod top;
 
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::cli::{Cli, Command, PauseArgs};
+use clap::CommandFactory;
+
+use crate::cli::{Cli, Command, FormatName, PauseArgs};
+use crate::output::{Format, Lines, Presentation};
 use crate::sampler::Pausing;
 
 /// Runs what the command line asks for.
@@ -19,7 +26,16 @@ use crate::sampler::Pausing;
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Record(arguments) => record::run(&arguments),
+        Command::Top(arguments) => top::run(&arguments),
         Command::Dump(arguments) => dump::run(&arguments),
+        Command::Convert(arguments) => convert::convert(&arguments),
+        Command::Diff(arguments) => convert::diff(&arguments),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "pyspy", &mut script);
+            std::io::stdout().lock().write_all(&script)?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 
@@ -32,26 +48,89 @@ fn pausing(arguments: PauseArgs, default: Pausing) -> Pausing {
     }
 }
 
-/// Set by SIGINT, SIGTERM and SIGHUP; a second one of them ends the program at once.
+/// How frames are named, from the flags that all commands share: `(function, nolineno)`, and so on.
+fn presentation(
+    (function, nolineno): (bool, bool),
+    full_file_names: bool,
+    threads: bool,
+    processes: bool,
+) -> Presentation {
+    let lines = match (nolineno, function) {
+        (true, _) => Lines::None,
+        (false, true) => Lines::First,
+        (false, false) => Lines::Current,
+    };
+    Presentation { lines, full_file_names, threads, processes, ..Presentation::default() }
+}
+
+impl From<FormatName> for Format {
+    fn from(name: FormatName) -> Self {
+        match name {
+            FormatName::Flamegraph => Self::Flamegraph,
+            FormatName::Raw => Self::Raw,
+            FormatName::Speedscope => Self::Speedscope,
+            FormatName::Chrometrace => Self::Chrometrace,
+            FormatName::Flamechart => Self::Flamechart,
+            FormatName::Firefox => Self::Firefox,
+            FormatName::Pprof => Self::Pprof,
+            FormatName::Callgrind => Self::Callgrind,
+            FormatName::Pstats => Self::Pstats,
+            FormatName::Pyspy => Self::Pyspy,
+        }
+    }
+}
+
+/// Tells the user something beside the product.
+#[expect(clippy::print_stderr, reason = "this layer talks to the user")]
+fn note(text: &str) {
+    eprintln!("pyspy: {text}");
+}
+
+/// Whether whoever started us had this signal ignored, as far as that can be told.
+#[cfg(unix)]
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask >> (signal - 1) & 1 == 1
+}
+
+/// What signals ask for. SIGINT, SIGTERM and SIGHUP: to end; a second one of them ends the program at once. SIGUSR1: to write what there is.
 #[derive(Debug, Clone, Default)]
-struct Interrupt(Arc<AtomicBool>);
+struct Interrupt {
+    end: Arc<AtomicBool>,
+    write: Arc<AtomicBool>,
+}
 
 impl Interrupt {
     fn install() -> std::io::Result<Self> {
         let interrupt = Self::default();
         #[cfg(unix)]
-        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
-            signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&interrupt.0))?;
-            signal_hook::flag::register(signal, Arc::clone(&interrupt.0))?;
+        {
+            use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+            for signal in [SIGINT, SIGTERM, SIGHUP] {
+                // Under `nohup` the recording outlives its terminal.
+                if signal == SIGHUP && is_ignored(signal) {
+                    continue;
+                }
+                signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&interrupt.end))?;
+                signal_hook::flag::register(signal, Arc::clone(&interrupt.end))?;
+            }
+            signal_hook::flag::register(SIGUSR1, Arc::clone(&interrupt.write))?;
         }
         #[cfg(not(unix))]
         for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-            signal_hook::flag::register(signal, Arc::clone(&interrupt.0))?;
+            signal_hook::flag::register(signal, Arc::clone(&interrupt.end))?;
         }
         Ok(interrupt)
     }
 
     fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.end.load(Ordering::Relaxed)
+    }
+
+    /// Whether SIGUSR1 has come since the last call.
+    fn take_write_request(&self) -> bool {
+        self.write.swap(false, Ordering::Relaxed)
     }
 }

@@ -1,119 +1,94 @@
 //! `pyspy record`: samples into a file.
 
+mod progress;
+mod sink;
+mod target;
+
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, ExitStatus};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use indicatif::{ProgressBar, ProgressStyle};
+use wildmatch::WildMatch;
 
-use super::output_file::OutputFile;
-use super::{Interrupt, pausing};
-use crate::cli::{FormatName, Limit, RecordArgs};
-use crate::output::{Format, Lines, Presentation, printable};
-use crate::process::{Process, SpawnedProgram};
-use crate::profile::Keep;
+use self::progress::Bar;
+use self::sink::Sink;
+use self::target::Target;
+use super::failure::UnfinishedError;
+use super::{Interrupt, note, pausing, presentation};
+use crate::cli::{Limit, Mode, RecordArgs};
+use crate::output::{Format, Presentation, printable};
+use crate::profile::Profile;
 use crate::sampler::{
-    AttachError, Ending, Filter, Finder, PATIENCE_RUNNING, PATIENCE_STARTED, Pausing, Progress, RecordOptions,
-    Recorded, Spy, record,
+    Ending, Filter, Finder, PATIENCE_RUNNING, PATIENCE_STARTED, Pausing, RecordOptions, Recorded, record,
 };
 
-/// A program that does not end on SIGTERM is killed after so long.
-const GRACE: Duration = Duration::from_secs(5);
+/// Between two writes of a recording that is streamed, so that a kill loses no more.
+const STREAM_EVERY: Duration = Duration::from_millis(900);
 
 /// Runs `pyspy record`.
 ///
 /// # Errors
 /// When nothing can be recorded or written.
 pub fn run(arguments: &RecordArgs) -> anyhow::Result<ExitCode> {
-    let format = match arguments.format {
-        FormatName::Flamegraph => Format::Flamegraph,
-        FormatName::Raw => Format::Raw,
-        FormatName::Speedscope => Format::Speedscope,
+    let format = match (arguments.format, &arguments.output) {
+        (Some(name), _) => name.into(),
+        (None, Some(path)) => Format::from_suffix(&path.to_string_lossy()).unwrap_or(Format::Flamegraph),
+        (None, None) => Format::Flamegraph,
     };
     let path = arguments.output.clone().unwrap_or_else(|| default_path(arguments, format));
-    let output = OutputFile::create(&path)?;
+    let mut sink = Sink::open(&path, format, presentation_of(arguments))?;
     let interrupt = Interrupt::install().context("cannot take over signals")?;
-    let mut target = Target::take(arguments)?;
-    let recorded = record_target(arguments, format, &mut target, &interrupt);
-    let recorded = match recorded {
+    let mut finder = Finder::new();
+    let mut target = Target::take(arguments, &mut finder)?;
+    let recorded = match record_target(arguments, &mut target, &mut finder, &mut sink, &interrupt) {
         Ok(recorded) => recorded,
         Err(error) => {
-            // Nothing was recorded; a program that we started is not left behind, unless it is what the error is about.
+            // Nothing was recorded; a program that we started is not left behind.
             target.end(arguments.keep);
             return Err(error);
         }
     };
-    let presentation = Presentation {
-        lines: match (arguments.nolineno, arguments.function) {
-            (true, _) => Lines::None,
-            (false, true) => Lines::First,
-            (false, false) => Lines::Current,
-        },
-        full_file_names: arguments.full_filenames,
-        threads: arguments.threads,
-        ..Presentation::default()
-    };
-    output.finish(|writer| format.write(&recorded.profile, &presentation, writer))?;
-    let status = target.end(arguments.keep || recorded.ending == Ending::Exited);
-    summarise(&recorded, &path, &target, status, interrupt.is_set());
+    let (Recorded { mut profile, ending, notes, .. }, failure) = recorded;
+    let finished = failure.map_or_else(|| sink.finish(&mut profile), Err);
+    let status = target.end(arguments.keep || ending == Ending::Exited);
+    finished?;
+    for text in &notes {
+        note(text);
+    }
+    note(&summary(&profile, &ending, &path, &target, status, interrupt.is_set()));
+    if arguments.open && path.as_os_str() != "-" {
+        open_in_viewer(&path);
+    }
     Ok(match status {
         Some(status) if arguments.exit_status => ExitCode::from(shell_status(status)),
         _ => ExitCode::SUCCESS,
     })
 }
 
-/// What is recorded: a process that was there, or one that we started.
-struct Target {
-    process: Process,
-    program: Option<SpawnedProgram>,
-}
-
-impl Target {
-    fn take(arguments: &RecordArgs) -> anyhow::Result<Self> {
-        if let Some(pid) = arguments.pid {
-            return Ok(Self { process: Process::open(pid)?, program: None });
-        }
-        let (name, rest) = arguments.program.split_first().context("there is neither a pid nor a program")?;
-        let program = SpawnedProgram::start(name.clone(), rest)?;
-        // Whether we may read it is found out while waiting for its interpreter: the first program in the process may be another's.
-        let process = Process::observe(program.pid())?;
-        Ok(Self { process, program: Some(program) })
-    }
-
-    /// Sees a program that we started to its end, or leaves it running with `keep`; its status if it has ended.
-    fn end(&mut self, keep: bool) -> Option<ExitStatus> {
-        let program = self.program.as_mut()?;
-        let ended = if keep { program.wait_at_most(Duration::from_millis(200)) } else { program.end(GRACE).map(Some) };
-        ended.unwrap_or_else(|error| {
-            log::warn!("cannot learn how process {} ended: {error}", program.pid());
-            None
-        })
+fn presentation_of(arguments: &RecordArgs) -> Presentation {
+    Presentation {
+        columns: arguments.columns,
+        ..presentation(
+            (arguments.function, arguments.nolineno),
+            arguments.full_filenames,
+            arguments.threads,
+            arguments.subprocesses || arguments.name.is_some() || arguments.pid.len() > 1,
+        )
     }
 }
 
 fn record_target(
     arguments: &RecordArgs,
-    format: Format,
     target: &mut Target,
+    finder: &mut Finder,
+    sink: &mut Sink,
     interrupt: &Interrupt,
-) -> anyhow::Result<Recorded> {
-    let started = target.program.is_some();
-    let patience = if started { PATIENCE_STARTED } else { PATIENCE_RUNNING };
-    let mut finder = Finder::new();
-    let attached = finder.attach(&target.process, patience, &|| interrupt.is_set()).map_err(|error| {
-        if started && matches!(error, AttachError::Exited { .. }) {
-            let status = target.program.as_mut().and_then(|program| program.wait_at_most(GRACE).ok().flatten());
-            let how = status.map(|status| format!(" ({status})")).unwrap_or_default();
-            return anyhow::Error::new(error).context(format!("the program ended too soon{how}"));
-        }
-        error.into()
-    })?;
-    if attached.runtime.layout.tentative {
-        let version = attached.runtime.layout.version;
-        note(&format!("Python {version} is newer than what this pyspy knows; trusting the interpreter's own offsets"));
+) -> anyhow::Result<(Recorded, Option<UnfinishedError>)> {
+    if !arguments.subprocesses && arguments.name.is_none() {
+        target.wait_for_python(finder, &|| interrupt.is_set())?;
     }
-    let spy = Spy::new(target.process.clone(), attached);
     let options = RecordOptions {
         rate: arguments.rate,
         duration: match arguments.duration {
@@ -121,52 +96,66 @@ fn record_target(
             Limit::Unlimited => None,
         },
         pausing: pausing(arguments.pause, Pausing::Adaptive),
-        filter: Filter { gil_only: arguments.gil, idle: arguments.idle },
-        keep: Keep { timeline: format.needs_timeline(), journal: false },
-        patience,
+        filter: filter(arguments),
+        keep: sink.keep(),
+        patience: match (target.is_started(), arguments.subprocesses) {
+            // A server may be long in starting its workers.
+            (_, true) => Duration::MAX,
+            (true, false) => PATIENCE_STARTED,
+            (false, false) => PATIENCE_RUNNING,
+        },
+        subprocesses: arguments.subprocesses,
+        adopt: target.is_started(),
+        merge: arguments.merge,
+        columns: arguments.columns,
     };
-    let bar = progress_bar(&options);
-    let recorded = record(spy, &mut finder, &options, &mut |progress| {
-        show(&bar, &options, progress);
-        !interrupt.is_set()
+    let bar = Bar::new(options.duration);
+    let (mut streamed_at, mut written_at) = (Instant::now(), Instant::now());
+    let mut failure = None;
+    let every = match arguments.every {
+        Some(Limit::For(every)) => every,
+        _ => Duration::MAX,
+    };
+    let recorded = record(target.processes(), finder, &options, &mut |progress, profile| {
+        bar.show(progress);
+        let asked = interrupt.take_write_request();
+        let mut written = Ok(());
+        if asked || written_at.elapsed() >= every {
+            written_at = Instant::now();
+            written = bar.hidden(|| sink.write_so_far(profile));
+        } else if streamed_at.elapsed() >= STREAM_EVERY {
+            streamed_at = Instant::now();
+            written = sink.stream(profile);
+        }
+        failure = written.err();
+        failure.is_none() && !interrupt.is_set()
     });
-    bar.finish_and_clear();
-    Ok(recorded)
+    bar.clear();
+    Ok((recorded, failure))
 }
 
-fn progress_bar(options: &RecordOptions) -> ProgressBar {
-    // Drawn on standard error, and only if that is a terminal.
-    let bar = match options.duration {
-        Some(duration) => ProgressBar::new(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)),
-        None => ProgressBar::new_spinner(),
-    };
-    let template = match options.duration {
-        Some(_) => "{bar:30} {msg}",
-        None => "{spinner} {msg}",
-    };
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
+fn filter(arguments: &RecordArgs) -> Filter {
+    let globs = |patterns: &[String]| patterns.iter().map(|pattern| WildMatch::new(pattern)).collect();
+    Filter {
+        gil_only: arguments.gil || arguments.mode == Some(Mode::Gil),
+        idle: arguments.idle || arguments.mode == Some(Mode::Wall),
+        main_thread: arguments.main_thread,
+        threads: globs(&arguments.thread),
+        include: globs(&arguments.include),
+        exclude: globs(&arguments.exclude),
     }
-    bar
-}
-
-fn show(bar: &ProgressBar, options: &RecordOptions, progress: &Progress) {
-    if options.duration.is_some() {
-        bar.set_position(u64::try_from(progress.elapsed.as_millis()).unwrap_or(u64::MAX));
-    } else {
-        bar.tick();
-    }
-    let late = if progress.missed > 0 { format!(", {} ticks missed", progress.missed) } else { String::new() };
-    let seconds = progress.elapsed.as_secs();
-    bar.set_message(format!("{seconds} s, {} samples{late}; Ctrl-C to stop", progress.samples));
 }
 
 /// One line about what was recorded and how well.
-fn summarise(recorded: &Recorded, path: &Path, target: &Target, status: Option<ExitStatus>, interrupted: bool) {
-    for text in &recorded.notes {
-        note(text);
-    }
-    let metadata = &recorded.profile.metadata;
+fn summary(
+    profile: &Profile,
+    ending: &Ending,
+    path: &Path,
+    target: &Target,
+    status: Option<ExitStatus>,
+    interrupted: bool,
+) -> String {
+    let metadata = &profile.metadata;
     let counts = metadata.counts;
     let mut line = format!(
         "wrote {} with {} samples in {:.1} s: {} stopped, {} unproven, {} lost; {:.1} Hz held of {:.0}",
@@ -179,7 +168,12 @@ fn summarise(recorded: &Recorded, path: &Path, target: &Target, status: Option<E
         metadata.rate_held,
         metadata.rate_asked,
     );
-    match (&recorded.ending, target.program.is_some(), status) {
+    let sampled: HashSet<u32> =
+        profile.totals().iter().map(|total| profile.process(profile.thread(total.thread).process).pid).collect();
+    if sampled.len() > 1 {
+        line.push_str(&format!("; {} processes", sampled.len()));
+    }
+    match (ending, target.is_started(), status) {
         (Ending::Lost(reason), _, _) => line.push_str(&format!("; ended because {}", printable(reason))),
         (Ending::Exited, true, Some(status)) => line.push_str(&format!("; the program ended with {status}")),
         (_, true, Some(status)) => line.push_str(&format!("; the program was ended ({status})")),
@@ -193,12 +187,10 @@ fn summarise(recorded: &Recorded, path: &Path, target: &Target, status: Option<E
     if counts.taken == 0 {
         line.push_str("; every thread was idle or none ran Python: --idle shows idle threads too");
     }
-    note(&line);
-}
-
-#[expect(clippy::print_stderr, reason = "this layer talks to the user")]
-fn note(text: &str) {
-    eprintln!("pyspy: {text}");
+    if profile.is_clipped() {
+        line.push_str("; some names or stacks were too many and are left out");
+    }
+    line
 }
 
 /// As a shell gives it: the code, or 128 and the signal.
@@ -212,7 +204,7 @@ fn shell_status(status: ExitStatus) -> u8 {
 
 /// `NAME-TIME.EXTENSION`, from the program or the pid.
 fn default_path(arguments: &RecordArgs, format: Format) -> PathBuf {
-    let name = match (arguments.pid, arguments.program.first()) {
+    let name = match (arguments.pid.first(), arguments.program.first()) {
         (Some(pid), _) => pid.to_string(),
         (None, Some(program)) => {
             let name = Path::new(program).file_name().map(|name| name.to_string_lossy().into_owned());
@@ -222,4 +214,18 @@ fn default_path(arguments: &RecordArgs, format: Format) -> PathBuf {
     };
     let time = jiff::Zoned::now().strftime("%Y-%m-%dT%H-%M-%S").to_string();
     PathBuf::from(format!("{name}-{time}.{}", format.default_extension()))
+}
+
+/// Shows a file with what the desktop has for it.
+fn open_in_viewer(path: &Path) {
+    let opener = if cfg!(target_os = "macos") {
+        "open"
+    } else if cfg!(windows) {
+        "explorer"
+    } else {
+        "xdg-open"
+    };
+    if let Err(error) = std::process::Command::new(opener).arg(path).spawn() {
+        note(&format!("cannot open the result: {opener}: {error}"));
+    }
 }

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use super::{Memory, ReadError, ReadFailure};
 
@@ -43,17 +44,18 @@ impl<M: Memory> Memory for Cached<M> {
         let (first, last) = (address & !(PAGE - 1), end.saturating_sub(1).max(address) & !(PAGE - 1));
         let mut page = first;
         while page <= last {
-            if !pages.contains_key(&page) {
-                let mut bytes = vec![0; PAGE as usize];
-                self.memory.read(page, &mut bytes).map_err(|error| failed(error.failure))?;
-                pages.insert(page, bytes.into_boxed_slice());
-            }
-            if let Some(bytes) = pages.get(&page) {
-                let from = address.max(page);
-                let to = end.min(page + PAGE);
-                let source = &bytes[(from - page) as usize..(to - page) as usize];
-                buffer[(from - address) as usize..(to - address) as usize].copy_from_slice(source);
-            }
+            let bytes = match pages.entry(page) {
+                Entry::Occupied(entry) => entry.into_mut(),
+                Entry::Vacant(entry) => {
+                    let mut bytes = vec![0; PAGE as usize];
+                    self.memory.read(page, &mut bytes).map_err(|error| failed(error.failure))?;
+                    entry.insert(bytes.into_boxed_slice())
+                }
+            };
+            let from = address.max(page);
+            let to = end.min(page + PAGE);
+            let source = &bytes[(from - page) as usize..(to - page) as usize];
+            buffer[(from - address) as usize..(to - address) as usize].copy_from_slice(source);
             page += PAGE;
         }
         Ok(())

@@ -8,9 +8,9 @@ use inferno::flamegraph::color::{BackgroundColor, Color, PaletteMap};
 use inferno::flamegraph::{Options, TextTruncateDirection};
 
 use super::Presentation;
-use super::place::Origin;
-use super::text::{printable, shortened};
-use super::tree::{Label, LabelTree};
+use super::color::{NEUTRAL, color};
+use super::text::{printable, shortened, xml};
+use super::tree::LabelTree;
 use crate::profile::{Metadata, Profile};
 
 /// All lines that are handed to inferno, in bytes; it needs them at once. Past it, inner frames of deep stacks become one `…`.
@@ -22,23 +22,23 @@ const MAX_LINES: usize = 128 << 20;
 /// When `writer` fails.
 pub fn write(profile: &Profile, presentation: &Presentation, writer: impl Write) -> io::Result<()> {
     let tree = LabelTree::new(profile, presentation);
-    let mut lines = lines(&tree);
+    let mut lines = lines(&tree, 1);
     if lines.is_empty() {
-        return write_empty(&profile.metadata, writer);
+        return write_message(&title(&profile.metadata), "no samples", writer);
     }
     // In the order of a flame chart inferno takes the lines as they are, last first: siblings stay together whatever their
     // names hold, which its own sorting of whole lines does not promise.
     lines.reverse();
     let mut palette = PaletteMap::default();
     for label in tree.labels() {
-        palette.insert(inferno_label(&label.text), color(label));
+        palette.insert(inferno_label(&label.text), inferno_color(color(&label.text, label.origin)));
     }
     // The root has no name for inferno.
     for no_code in ["", "…"] {
-        palette.insert(no_code, Color { r: 215, g: 218, b: 222 });
+        palette.insert(no_code, inferno_color(NEUTRAL));
     }
     let mut options = Options::default();
-    options.bgcolors = Some(BackgroundColor::Flat(Color { r: 252, g: 252, b: 250 }));
+    options.bgcolors = Some(BackgroundColor::Flat(inferno_color([252, 252, 250])));
     options.flame_chart = true;
     options.palette_map = Some(&mut palette);
     options.title = title(&profile.metadata);
@@ -49,30 +49,39 @@ pub fn write(profile: &Profile, presentation: &Presentation, writer: impl Write)
     inferno::flamegraph::from_lines(&mut options, lines.iter().map(String::as_str), writer)
 }
 
-/// One line for each stack that has time of its own.
-fn lines(tree: &LabelTree) -> Vec<String> {
+/// One line for each stack that has time of its own, counted in units of `unit_us` µs. Of stacks too deep, what lies below the
+/// last frame that fits is one line.
+pub(super) fn lines(tree: &LabelTree, unit_us: u64) -> Vec<String> {
     let mut deepest = usize::MAX;
     while lines_size(tree, deepest) > MAX_LINES {
         deepest = if deepest == usize::MAX { 1 << 14 } else { deepest / 2 };
     }
     let mut lines = vec![];
+    let mut put = |path: &str, cut: &str, weight_us: u64| {
+        if weight_us > 0 {
+            let count = (weight_us.saturating_add(unit_us / 2) / unit_us).max(1);
+            lines.push(format!("{path}{cut} {count}"));
+        }
+    };
     let mut path = String::new();
     let mut ends: Vec<usize> = vec![];
+    let mut cut_us: u64 = 0;
     for step in tree.walk() {
-        if step.depth < deepest {
-            ends.truncate(step.depth);
-            path.truncate(ends.last().copied().unwrap_or(0));
-            if !path.is_empty() {
-                path.push(';');
-            }
-            path.push_str(&inferno_label(&step.label.text));
-            ends.push(path.len());
+        if step.depth >= deepest {
+            cut_us = cut_us.saturating_add(step.weight_us);
+            continue;
         }
-        if step.weight_us > 0 {
-            let cut = if step.depth < deepest { "" } else { ";…" };
-            lines.push(format!("{path}{cut} {}", step.weight_us));
+        put(&path, ";…", std::mem::take(&mut cut_us));
+        ends.truncate(step.depth);
+        path.truncate(ends.last().copied().unwrap_or(0));
+        if !path.is_empty() {
+            path.push(';');
         }
+        path.push_str(&inferno_label(&step.label.text));
+        ends.push(path.len());
+        put(&path, "", step.weight_us);
     }
+    put(&path, ";…", cut_us);
     lines
 }
 
@@ -81,12 +90,15 @@ fn lines_size(tree: &LabelTree, deepest: usize) -> usize {
     let mut size = 0usize;
     let mut ends: Vec<usize> = vec![];
     for step in tree.walk() {
-        if step.depth < deepest {
-            ends.truncate(step.depth);
-            ends.push(ends.last().copied().unwrap_or(0) + step.label.text.len() + 1);
+        // Below, there is one line for many.
+        if step.depth > deepest {
+            continue;
         }
-        if step.weight_us > 0 {
-            size = size.saturating_add(ends.last().copied().unwrap_or(0) + 40);
+        ends.truncate(step.depth);
+        let end = ends.last().copied().unwrap_or(0) + step.label.text.len() + 1;
+        ends.push(end);
+        if step.weight_us > 0 || step.depth == deepest {
+            size = size.saturating_add(end + 40);
         }
     }
     size
@@ -107,24 +119,8 @@ fn inferno_label(label: &str) -> String {
     if safe.is_empty() { "<unknown>".to_owned() } else { safe }
 }
 
-/// Warm for the program's own code, cooler the further away from it, grey for what is no code; shades by name, always the same.
-fn color(label: &Label) -> Color {
-    // FNV-1a, for its short text and its stable result.
-    let hash = label
-        .text
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
-    let (from, to): ([u8; 3], [u8; 3]) = match label.origin {
-        Origin::Application => ([255, 130, 70], [240, 190, 90]),
-        Origin::Package => ([110, 185, 240], [150, 205, 220]),
-        Origin::StandardLibrary => ([190, 215, 110], [225, 220, 120]),
-        Origin::Native => ([200, 160, 220], [220, 185, 215]),
-        Origin::Gc => ([225, 95, 105], [235, 110, 115]),
-        Origin::Marker => ([195, 200, 205], [215, 218, 222]),
-    };
-    let share = (hash >> 40) as f32 / (1u64 << 24) as f32;
-    let mix = |at: usize| (f32::from(from[at]) + share * (f32::from(to[at]) - f32::from(from[at]))) as u8;
-    Color { r: mix(0), g: mix(1), b: mix(2) }
+pub(super) fn inferno_color([r, g, b]: [u8; 3]) -> Color {
+    Color { r, g, b }
 }
 
 /// The command, shortened to what fits.
@@ -159,22 +155,22 @@ pub(super) fn subtitle(profile: &Profile) -> String {
 }
 
 /// One digit after the point, and none when that is a zero.
-fn round(number: f64) -> String {
+pub(super) fn round(number: f64) -> String {
     let text = format!("{number:.1}");
     text.strip_suffix(".0").unwrap_or(&text).to_owned()
 }
 
-/// A picture that says that there is nothing to see.
-fn write_empty(metadata: &Metadata, mut writer: impl Write) -> io::Result<()> {
-    let title = title(metadata).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+/// A picture that only says something.
+pub(super) fn write_message(title: &str, message: &str, mut writer: impl Write) -> io::Result<()> {
+    let title = xml(title);
     writeln!(
         writer,
         "<?xml version=\"1.0\" encoding=\"utf-8\" standalone=\"no\"?>\n\
          <svg version=\"1.1\" width=\"1200\" height=\"90\" viewBox=\"0 0 1200 90\" xmlns=\"http://www.w3.org/2000/svg\">\n\
-         <rect width=\"100%\" height=\"100%\" fill=\"#f8f8f8\"/>\n\
+         <rect width=\"100%\" height=\"100%\" fill=\"#fcfcfa\"/>\n\
          <g font-family=\"monospace\" text-anchor=\"middle\">\n\
          <text x=\"600\" y=\"34\" font-size=\"17\">{title}</text>\n\
-         <text x=\"600\" y=\"64\" font-size=\"12\">no samples</text>\n\
+         <text x=\"600\" y=\"64\" font-size=\"12\">{message}</text>\n\
          </g>\n</svg>"
     )?;
     writer.flush()
@@ -298,10 +294,14 @@ mod tests {
             profile.add_sample(thread, stack, 0, 1_000, Flags::NONE);
         }
         let tree = LabelTree::new(&profile, &Presentation::default());
-        let lines = lines(&tree);
+        let lines = lines(&tree, 1);
         let bytes: usize = lines.iter().map(String::len).sum();
         assert!(bytes < MAX_LINES, "{bytes}");
-        assert!(lines[19_999].ends_with(";… 1000"));
-        assert_eq!(lines.len(), 20_000);
+        let deepest = lines.len() - 1;
+        assert!(deepest >= 2_000, "only {deepest} frames");
+        let cut = lines.last().unwrap();
+        assert_eq!(cut.rsplit(';').next().unwrap(), format!("… {}", (20_000 - deepest) * 1_000));
+        let svg = svg(&profile, Presentation::default());
+        assert!(texts(&svg, "title")[0].len() < 100 && svg.len() < 4 << 20, "{} bytes", svg.len());
     }
 }

@@ -2,7 +2,12 @@
 
 use std::io::{self, Write};
 
-use super::{Presentation, flamegraph, raw, speedscope};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use super::{
+    Presentation, callgrind, chrometrace, firefox, flamechart, flamegraph, pprof, pstats, raw, recording, speedscope,
+};
 use crate::profile::Profile;
 
 /// A format that a profile can be written in.
@@ -10,22 +15,54 @@ use crate::profile::Profile;
 pub enum Format {
     /// An interactive SVG in which width is time.
     Flamegraph,
+    /// An interactive SVG in which time runs from left to right.
+    Flamechart,
     /// Collapsed stacks: a line for each stack, frames joined by `;`, then a count.
     Raw,
     /// JSON for <https://www.speedscope.app>.
     Speedscope,
+    /// JSON for `chrome://tracing` and Perfetto.
+    Chrometrace,
+    /// JSON for <https://profiler.firefox.com>.
+    Firefox,
+    /// Gzipped protobuf for `go tool pprof`.
+    Pprof,
+    /// Text for KCachegrind and `callgrind_annotate`.
+    Callgrind,
+    /// A marshalled dictionary for Python's `pstats`.
+    Pstats,
+    /// Our own recording, from which every other format can be made.
+    Pyspy,
 }
 
 impl Format {
     /// Every format.
-    pub const ALL: [Self; 3] = [Self::Flamegraph, Self::Raw, Self::Speedscope];
+    pub const ALL: [Self; 10] = [
+        Self::Flamegraph,
+        Self::Flamechart,
+        Self::Raw,
+        Self::Speedscope,
+        Self::Chrometrace,
+        Self::Firefox,
+        Self::Pprof,
+        Self::Callgrind,
+        Self::Pstats,
+        Self::Pyspy,
+    ];
 
     /// What `--format` calls it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Flamegraph => "flamegraph",
+            Self::Flamechart => "flamechart",
             Self::Raw => "raw",
             Self::Speedscope => "speedscope",
+            Self::Chrometrace => "chrometrace",
+            Self::Firefox => "firefox",
+            Self::Pprof => "pprof",
+            Self::Callgrind => "callgrind",
+            Self::Pstats => "pstats",
+            Self::Pyspy => "pyspy",
         }
     }
 
@@ -36,52 +73,106 @@ impl Format {
 
     /// The format that a file name asks for by its end.
     pub fn from_suffix(file_name: &str) -> Option<Self> {
-        let name = file_name.to_ascii_lowercase();
-        let ends = |suffixes: &[&str]| suffixes.iter().any(|suffix| name.ends_with(suffix));
-        if ends(&[".svg"]) {
-            Some(Self::Flamegraph)
-        } else if ends(&[".speedscope.json", ".speedscope"]) {
-            Some(Self::Speedscope)
-        } else if ends(&[".txt", ".raw", ".folded", ".collapsed"]) {
-            Some(Self::Raw)
-        } else {
-            None
+        // Longer ends stand before the ends that they end in.
+        const SUFFIXES: [(&str, Format); 22] = [
+            (".flamechart.svg", Format::Flamechart),
+            (".chart.svg", Format::Flamechart),
+            (".svg", Format::Flamegraph),
+            (".trace.json", Format::Chrometrace),
+            (".chrometrace.json", Format::Chrometrace),
+            (".chrometrace", Format::Chrometrace),
+            (".firefox.json", Format::Firefox),
+            (".speedscope", Format::Speedscope),
+            (".json.gz", Format::Firefox),
+            (".json", Format::Speedscope),
+            (".txt", Format::Raw),
+            (".raw", Format::Raw),
+            (".folded", Format::Raw),
+            (".collapsed", Format::Raw),
+            (".pb", Format::Pprof),
+            (".pb.gz", Format::Pprof),
+            (".pprof", Format::Pprof),
+            (".pstats", Format::Pstats),
+            (".prof", Format::Pstats),
+            (".callgrind", Format::Callgrind),
+            (".callgrind.out", Format::Callgrind),
+            (".pyspy", Format::Pyspy),
+        ];
+        let name = file_name.rsplit(['/', '\\']).next()?.to_ascii_lowercase();
+        if name.starts_with("callgrind.out") || name.starts_with("cachegrind.out") {
+            return Some(Self::Callgrind);
         }
+        let by_end = |name: &str| SUFFIXES.iter().find(|(suffix, _)| name.ends_with(suffix)).map(|(_, format)| *format);
+        by_end(&name).or_else(|| by_end(name.strip_suffix(".gz")?))
     }
 
     /// The end of a file name for this format, without the dot.
     pub fn default_extension(self) -> &'static str {
         match self {
-            Self::Flamegraph => "svg",
+            Self::Flamegraph | Self::Flamechart => "svg",
             Self::Raw => "txt",
-            Self::Speedscope => "json",
+            Self::Speedscope | Self::Chrometrace => "json",
+            Self::Firefox => "json.gz",
+            Self::Pprof => "pb.gz",
+            Self::Callgrind => "callgrind",
+            Self::Pstats => "pstats",
+            Self::Pyspy => "pyspy",
         }
     }
 
-    /// Whether the profile must have kept its timeline ([`Keep::timeline`](crate::profile::Keep)) for this format.
+    /// Whether the profile must have kept its timeline ([`Keep::timeline`](crate::profile::Keep)) for this format. A recording
+    /// needs it too when it is written at the end; while recording, [`recording::RecordingWriter`] is better.
     pub fn needs_timeline(self) -> bool {
         match self {
-            Self::Flamegraph | Self::Raw => false,
-            Self::Speedscope => true,
+            Self::Flamegraph | Self::Raw | Self::Pprof | Self::Callgrind | Self::Pstats => false,
+            Self::Flamechart | Self::Speedscope | Self::Chrometrace | Self::Firefox | Self::Pyspy => true,
         }
     }
 
-    /// Writes `profile` in this format.
+    /// Writes `profile` in this format, into a file that will have the name `file_name`: what ends in `.gz` is compressed.
     ///
     /// # Errors
     /// When `writer` fails.
-    pub fn write(self, profile: &Profile, presentation: &Presentation, writer: impl Write) -> io::Result<()> {
+    pub fn write(
+        self,
+        profile: &Profile,
+        presentation: &Presentation,
+        file_name: &str,
+        writer: impl Write,
+    ) -> io::Result<()> {
+        // These two are compressed anyway.
+        let is_plain = !matches!(self, Self::Pprof | Self::Pyspy);
+        if is_plain && file_name.to_ascii_lowercase().ends_with(".gz") {
+            let mut writer = GzEncoder::new(writer, Compression::default());
+            self.write_plain(profile, presentation, &mut writer)?;
+            return writer.finish()?.flush();
+        }
+        self.write_plain(profile, presentation, writer)
+    }
+
+    fn write_plain(self, profile: &Profile, presentation: &Presentation, writer: impl Write) -> io::Result<()> {
         match self {
             Self::Flamegraph => flamegraph::write(profile, presentation, writer),
+            Self::Flamechart => flamechart::write(profile, presentation, writer),
             Self::Raw => raw::write(profile, presentation, writer),
             Self::Speedscope => speedscope::write(profile, presentation, writer),
+            Self::Chrometrace => chrometrace::write(profile, presentation, writer),
+            Self::Firefox => firefox::write(profile, presentation, writer),
+            Self::Pprof => pprof::write(profile, presentation, writer),
+            Self::Callgrind => callgrind::write(profile, presentation, writer),
+            Self::Pstats => pstats::write(profile, presentation, writer),
+            Self::Pyspy => recording::write(profile, writer),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use super::*;
+    use crate::output::samples;
+    use crate::profile::Keep;
 
     #[test]
     fn every_format_is_found_by_its_name() {
@@ -93,9 +184,73 @@ mod tests {
 
     #[test]
     fn file_names_ask_for_a_format() {
-        assert_eq!(Format::from_suffix("Profile.SVG"), Some(Format::Flamegraph));
-        assert_eq!(Format::from_suffix("a.speedscope.json"), Some(Format::Speedscope));
-        assert_eq!(Format::from_suffix("stacks.folded"), Some(Format::Raw));
-        assert_eq!(Format::from_suffix("svg"), None);
+        for (name, format) in [
+            ("Profile.SVG", Format::Flamegraph),
+            ("a.flamechart.svg", Format::Flamechart),
+            ("a.svg.gz", Format::Flamegraph),
+            ("a.speedscope.json", Format::Speedscope),
+            ("a.json", Format::Speedscope),
+            ("a.json.gz", Format::Firefox),
+            ("a.trace.json", Format::Chrometrace),
+            ("stacks.folded", Format::Raw),
+            ("dir.svg/profile.pb.gz", Format::Pprof),
+            ("x/callgrind.out.4711", Format::Callgrind),
+            ("a.prof", Format::Pstats),
+            ("a.pyspy", Format::Pyspy),
+        ] {
+            assert_eq!(Format::from_suffix(name), Some(format), "{name}");
+        }
+        for name in ["svg", "", "-", "dir.svg/profile", "a.gz"] {
+            assert_eq!(Format::from_suffix(name), None, "{name}");
+        }
+        for format in Format::ALL {
+            let by_extension = Format::from_suffix(&format!("a.{}", format.default_extension()));
+            let is_shared = matches!(format, Format::Flamechart | Format::Chrometrace);
+            assert!(by_extension == Some(format) || is_shared, "{format:?} gives {by_extension:?}");
+        }
+    }
+
+    #[test]
+    fn names_that_end_in_gz_are_compressed() {
+        let profile = samples::usual(Keep::default());
+        let mut plain = vec![];
+        let mut compressed = vec![];
+        Format::Raw.write(&profile, &Presentation::default(), "a.txt", &mut plain).unwrap();
+        Format::Raw.write(&profile, &Presentation::default(), "a.txt.gz", &mut compressed).unwrap();
+        let mut unpacked = vec![];
+        flate2::read::GzDecoder::new(compressed.as_slice()).read_to_end(&mut unpacked).unwrap();
+        assert_eq!(unpacked, plain);
+    }
+
+    /// A disk that fills up after some bytes.
+    struct Full(usize);
+
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.0 == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            let taken = bytes.len().min(self.0);
+            self.0 -= taken;
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error_in_every_format() {
+        let profile = samples::usual(Keep { timeline: true, journal: false });
+        for format in Format::ALL {
+            let mut whole = vec![];
+            format.write(&profile, &Presentation::default(), "", &mut whole).unwrap();
+            for room in [0, 1, whole.len() / 2, whole.len() - 1] {
+                let result = format.write(&profile, &Presentation::default(), "", Full(room));
+                let error = result.expect_err(&format!("{format:?} with {room} of {} bytes", whole.len()));
+                assert_eq!(error.kind(), io::ErrorKind::StorageFull, "{format:?}: {error}");
+            }
+        }
     }
 }

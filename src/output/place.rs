@@ -62,6 +62,12 @@ impl Place {
         }
         label
     }
+
+    /// `name (file:line)` with the function's first line: what a call is named that goes over many lines.
+    pub(super) fn function_label(&self) -> String {
+        let line = self.line.map(|_| self.first_line);
+        Self { line, column: 0, ..self.clone() }.label()
+    }
 }
 
 /// Where a place is in [`Places::all`].
@@ -128,17 +134,17 @@ impl<'profile> Places<'profile> {
 
     fn intern_frame(&mut self, frame: Frame) -> PlaceId {
         let text = |id: TextId| printable(self.profile.text(id)).into_owned();
-        let file = text(frame.file);
+        let file = known(self.profile, Some(frame.file)).unwrap_or_default();
         let (line, column) = match self.presentation.lines {
             Lines::Current => (Some(frame.line), if self.presentation.columns { frame.column } else { 0 }),
             Lines::First => (Some(frame.first_line), 0),
             Lines::None => (None, 0),
         };
         let short = frame.short_file != TextId::EMPTY && !self.presentation.full_file_names;
-        let name = if frame.name == TextId::EMPTY { "<unknown>".to_owned() } else { text(frame.name) };
+        let name = known(self.profile, Some(frame.name)).unwrap_or_else(|| "<unknown>".to_owned());
         self.intern(Place {
             name,
-            shown_file: if short { text(frame.short_file) } else { file.clone() },
+            shown_file: if short && !file.is_empty() { text(frame.short_file) } else { file.clone() },
             module: text(frame.module),
             line,
             column,
@@ -208,11 +214,17 @@ fn origin(kind: FrameKind, file: &str) -> Origin {
     origin
 }
 
+/// A text that says something, safe to write.
+fn known(profile: &Profile, text: Option<TextId>) -> Option<String> {
+    let text = printable(profile.text(text?));
+    Some(text.into_owned()).filter(|text| !text.trim().is_empty())
+}
+
 /// `thread (4242): NAME`, as py-spy names it.
 pub(super) fn thread_label(profile: &Profile, thread: &Thread) -> String {
     let mut label = format!("thread ({})", thread_number(thread));
-    if let Some(name) = thread.name {
-        let _ = write!(label, ": {}", printable(profile.text(name)));
+    if let Some(name) = known(profile, thread.name) {
+        let _ = write!(label, ": {name}");
     }
     if thread.interpreter != 0 {
         let _ = write!(label, " (interpreter {})", thread.interpreter);
@@ -228,6 +240,15 @@ pub(super) fn thread_number(thread: &Thread) -> String {
 /// `process 4242:"COMMAND"`, as py-spy names it.
 pub(super) fn process_label(profile: &Profile, process: &Process) -> String {
     format!("process {}:\"{}\"", process.pid, printable(profile.text(process.command_line)))
+}
+
+/// A thread for formats that name it beside its frames.
+pub(super) fn thread_name(profile: &Profile, thread: &Thread) -> String {
+    let mut name = known(profile, thread.name).unwrap_or_else(|| format!("Thread {}", thread_number(thread)));
+    if thread.interpreter != 0 {
+        let _ = write!(name, " (interpreter {})", thread.interpreter);
+    }
+    name
 }
 
 /// Every thread that has samples, in the order of processes, then of threads.

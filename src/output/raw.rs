@@ -79,7 +79,7 @@ mod tests {
             raw(&profile, Presentation { lines, columns, full_file_names, ..Presentation::default() })[0].clone()
         };
         assert_eq!(with(Lines::None, true, false), "<module> (prog.py);A.meth (prog.py);spin (prog.py) 600");
-        assert_eq!(with(Lines::First, true, false), "<module> (prog.py:14);A.meth (prog.py:6);spin (prog.py:2) 200");
+        assert_eq!(with(Lines::First, true, false), "<module> (prog.py:2);A.meth (prog.py:2);spin (prog.py:2) 600");
         let full = "<module> (/home/me/prog.py:16);A.meth (/home/me/prog.py:8);spin (/home/me/prog.py:4) 200";
         assert_eq!(with(Lines::Current, false, true), full);
         assert_eq!(

@@ -4,7 +4,7 @@ use crate::profile::{
     Flags, Frame, FrameId, FrameKind, Keep, Process, ProcessRef, Profile, StackId, Thread, ThreadRef,
 };
 
-/// A frame of a Python function.
+/// A frame of a Python function that begins in line 2, or in line 1 if `line` is before that.
 pub(super) fn python(profile: &mut Profile, name: &str, file: &str, line: u32) -> FrameId {
     let short = file.rsplit('/').next().unwrap_or(file).to_owned();
     let frame = Frame {
@@ -14,7 +14,7 @@ pub(super) fn python(profile: &mut Profile, name: &str, file: &str, line: u32) -
         short_file: profile.intern(&short),
         module: profile.intern(short.trim_end_matches(".py")),
         line,
-        first_line: line.saturating_sub(2).max(1),
+        first_line: line.clamp(1, 2),
         column: 5,
     };
     profile.frame(frame)

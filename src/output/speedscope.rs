@@ -10,11 +10,15 @@ use serde::ser::{SerializeSeq, Serializer};
 
 use super::Presentation;
 use super::place::{PlaceId, Places, sampled_threads, thread_number};
+use super::runs::runs;
 use super::text::printable;
-use crate::profile::{Profile, Run, StackId, ThreadRef, Total};
+use crate::profile::{Profile, StackId, ThreadRef};
 
 /// The schema that the files follow.
 const SCHEMA: &str = "https://www.speedscope.app/file-format-schema.json";
+
+/// Entries for one run of equal samples, so that no number in a damaged recording makes a file without end.
+const MAX_ENTRIES: u64 = 1 << 24;
 
 /// Writes `profile` for speedscope. It should have its timeline; without, stacks follow one another in the order in which they
 /// were first seen.
@@ -51,7 +55,7 @@ pub fn write(profile: &Profile, presentation: &Presentation, writer: impl Write)
         schema: SCHEMA,
         profiles,
         shared: Shared { frames: frames.collect() },
-        active_profile_index: None,
+        active_profile_index: heaviest(profile, &threads),
         exporter: concat!("pyspy@", env!("CARGO_PKG_VERSION")),
         name: if profile.metadata.command.is_empty() {
             "pyspy profile".to_owned()
@@ -70,7 +74,7 @@ struct File<'profile> {
     profiles: Vec<SampledProfile<'profile>>,
     shared: Shared<'profile>,
     #[serde(rename = "activeProfileIndex")]
-    active_profile_index: Option<usize>,
+    active_profile_index: usize,
     exporter: &'static str,
     name: String,
 }
@@ -150,7 +154,7 @@ fn items(profile: &Profile, thread: ThreadRef) -> impl Iterator<Item = Item> {
         let gap = Some(run.start_us - end_us).filter(|gap| *gap > 0).map(|weight_us| Item { stack: None, weight_us });
         end_us = run.end_us();
         // Scripts count entries, so a run is as many as it had samples; the first takes what does not divide.
-        let samples = run.samples.max(1);
+        let samples = run.samples.clamp(1, MAX_ENTRIES);
         let (each, rest) = (run.weight_us / samples, run.weight_us % samples);
         let entries = (0..samples)
             .map(move |at| Item { stack: Some(run.stack), weight_us: each + if at == 0 { rest } else { 0 } });
@@ -158,17 +162,16 @@ fn items(profile: &Profile, thread: ThreadRef) -> impl Iterator<Item = Item> {
     })
 }
 
-/// The runs of a thread, from its timeline or made from its totals.
-fn runs(profile: &Profile, thread: ThreadRef) -> impl Iterator<Item = Run> {
-    let mut end_us = 0;
-    let totals = if profile.has_timeline() { &[] } else { profile.totals() };
-    let made = totals.iter().filter(move |total| total.thread == thread).map(move |total| {
-        let start_us = end_us;
-        end_us += total.weight_us;
-        let Total { thread, stack, flags, samples, weight_us } = *total;
-        Run { thread, stack, flags, start_us, weight_us, samples }
-    });
-    profile.timeline(thread).chain(made)
+/// Which thread has the most time: the one that is shown first.
+fn heaviest(profile: &Profile, threads: &[ThreadRef]) -> usize {
+    let mut weights = vec![0u64; profile.threads().count()];
+    for total in profile.totals() {
+        let weight = &mut weights[total.thread.number() as usize];
+        *weight = weight.saturating_add(total.weight_us);
+    }
+    let weight = |at: &usize| weights[threads[*at].number() as usize];
+    // The first of equals.
+    (0..threads.len()).rev().max_by_key(weight).unwrap_or(0)
 }
 
 /// `Thread 4242 "NAME"`, and `Process 4241` before it where processes are kept apart.
@@ -210,7 +213,7 @@ mod tests {
     /// What speedscope's schema asks of a file with sampled profiles.
     fn check(file: &Value) {
         assert_eq!(file["$schema"], SCHEMA);
-        assert!(file["name"].is_string() && file["exporter"].is_string());
+        assert!(file["name"].is_string() && file["exporter"].is_string() && file["activeProfileIndex"].is_u64());
         let frames = file["shared"]["frames"].as_array().unwrap();
         for frame in frames {
             assert!(frame["name"].is_string() && frame["file"].is_string());
@@ -265,6 +268,7 @@ mod tests {
         let file = speedscope(&samples::usual(TIMED), Presentation::default());
         let profiles = file["profiles"].as_array().unwrap();
         let main = profiles[0]["samples"].as_array().unwrap();
+        assert_eq!(file["activeProfileIndex"], 2, "the child has the most time");
         assert_eq!(main.len(), 601, "each sample is an entry, and one gap");
         assert_eq!((&main[400], &profiles[0]["weights"][400]), (&json!([]), &json!(4.0)));
         assert_eq!((&profiles[1]["samples"][0], &profiles[1]["weights"][0]), (&json!([]), &json!(1.0)));

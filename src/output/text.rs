@@ -1,6 +1,7 @@
 //! Making names from the target safe to write.
 
 use std::borrow::Cow;
+use std::fmt::Write;
 
 /// `text` with everything that a line, a terminal or an XML file cannot carry written as an escape: control characters, Unicode's
 /// line separators, what turns the direction of writing, and code points that are no characters.
@@ -37,6 +38,21 @@ pub(super) fn shortened(text: &str, limit: usize) -> Cow<'_, str> {
     let head: String = text.chars().take(keep - keep / 2).collect();
     let tail: String = text.chars().skip(length - keep / 2).collect();
     Cow::Owned(format!("{head}…{tail}"))
+}
+
+/// `text`, which must be [`printable`], for the content of an XML element or attribute.
+pub(super) fn xml(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' | '<' | '>' | '"' | '\'' => {
+                // Writing to a string cannot fail.
+                let _ = write!(safe, "&#{};", u32::from(character));
+            }
+            _ => safe.push(character),
+        }
+    }
+    safe
 }
 
 #[cfg(test)]

@@ -30,8 +30,9 @@ pub struct Mapping {
     pub device: DeviceNumber,
     /// The inode of the file behind it; 0 without a file.
     pub inode: u64,
-    /// The path of the file as the system printed it, which may be a path of another root or of a file that is gone; `None` for memory
-    /// without a file. Chosen by the target: escape it before it is shown, and open it only by [`Process::open_mapping`].
+    /// The path of the file as the system printed it, which may be a path of another root or of a file that is gone;
+    /// `None` for memory without a file. Chosen by the target: escape it before it is shown, and open it only by
+    /// [`Process::open_mapping`].
     ///
     /// [`Process::open_mapping`]: super::Process::open_mapping
     pub path: Option<PathBuf>,

@@ -1,14 +1,15 @@
 //! The other process: who it is, its memory, its maps and files, its threads and their states, and holding it still.
 //!
-//! Everything that the operating system knows of the target, and nothing that CPython knows. What is shared by all systems (the
-//! errors, [`Mapping`], [`ThreadActivity`]) lies here and in [`error`]; the work is done in `linux`, proven on x86-64, or in `portable`,
-//! which covers macOS and Windows through the crates `remoteprocess` and `proc-maps`.
+//! Everything that the operating system knows of the target, and nothing that CPython knows. What is shared by all
+//! systems (the errors, [`Mapping`], [`ThreadActivity`]) lies here and in `error`; the work is done in `linux`,
+//! proven on x86-64, or in `portable`, which covers macOS and Windows through the crates `remoteprocess` and
+//! `proc-maps`.
 //!
 //! # What holds on Linux
-//! - A [`Process`] is bound to one process by its directory in `/proc` and by a pidfd; another process that gets the same number is
-//!   never mistaken for it.
-//! - Nothing is written to the target. It is stopped only while a [`PausedThread`] or [`PausedProcess`] lives, and the kernel lets it
-//!   run on when we die in any way.
+//! - A [`Process`] is bound to one process by its directory in `/proc` and by a pidfd; another process that gets the
+//!   same number is never mistaken for it.
+//! - Nothing is written to the target. It is stopped only while a [`PausedThread`] or [`PausedProcess`] lives, and the
+//!   kernel lets it run on when we die in any way.
 //! - The target's files are opened only as regular files, never through our own root where its root differs.
 //!
 //! # Limits
@@ -18,33 +19,38 @@ mod error;
 mod mapping;
 mod system_call;
 mod thread_state;
+mod usage;
 
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(any(not(target_os = "linux"), test))]
-#[cfg_attr(target_os = "linux", allow(dead_code, unreachable_pub, reason = "here for its tests only"))]
+#[cfg_attr(
+    target_os = "linux",
+    allow(dead_code, unreachable_pub, clippy::useless_conversion, reason = "here for its tests only")
+)]
 mod portable;
 
 #[cfg(target_os = "linux")]
 pub use linux::{
     Descriptors, ImageIdentity, LiveMemory, PausedProcess, PausedThread, Process, ReadStatistics, SpawnedProgram,
-    ThreadStates, open_below, release_pending,
+    ThreadStates, all_processes, open_below, release_pending,
 };
 #[cfg(not(target_os = "linux"))]
 pub use portable::{
     Descriptors, ImageIdentity, LiveMemory, PausedProcess, PausedThread, Process, ReadStatistics, SpawnedProgram,
-    ThreadStates, release_pending,
+    ThreadStates, all_processes, release_pending,
 };
 
 pub use error::{Denial, PauseError, ProcessError, SpawnError};
 pub use mapping::{DeviceNumber, Mapping};
 pub use system_call::{CallNumbers, DescriptorNames, SystemCall};
 pub use thread_state::{ThreadActivity, ThreadReading};
+pub use usage::ProcessUsage;
 
 /// A thread's number as the operating system outside of the target's namespaces has it.
 ///
-/// Wider than the number of any system, so that a value that the target named can be handed over as it is: one that is no thread of
-/// that process is refused.
+/// Wider than the number of any system, so that a value that the target named can be handed over as it is: one that is
+/// no thread of that process is refused.
 pub type ThreadId = u64;
 
 /// A process found below another.

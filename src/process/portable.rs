@@ -1,19 +1,20 @@
 //! The other process where there is no `/proc`: macOS and Windows, through the crates `remoteprocess` and `proc-maps`.
 //!
-//! Has the interface of `linux`, which documents each item. It is also compiled into the tests on Linux, where the same crates work, so that it does not fall behind.
+//! Has the interface of `linux`, which documents each item. It is also compiled into the tests on Linux, where the same
+//! crates work, so that it does not fall behind.
 //!
 //! # Limits
-//! Proven on neither system. There are no namespaces or other roots here, so files are opened by their paths. A target that is stopped
-//! or traced already is not recognized; the CPU times of threads are not known (0). `remoteprocess`'s `copy_vec` is not used: it
-//! frees with another alignment than it took.
+//! Proven on neither system. There are no namespaces or other roots here, so files are opened by their paths. A target
+//! that is stopped or traced already is not recognized; the CPU times of threads are not known (0). `remoteprocess`'s
+//! `copy_vec` is not used: it frees with another alignment than it took.
 
 use std::cell::Cell;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io;
+use std::io::{self, PipeReader};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -22,7 +23,7 @@ use remoteprocess::ProcessMemory;
 use super::error::{Denial, PauseError, ProcessError, SpawnError};
 use super::mapping::{DeviceNumber, Mapping};
 use super::thread_state::{ThreadActivity, ThreadReading};
-use super::{ChildProcess, DescriptorNames, SystemCall, ThreadId};
+use super::{ChildProcess, DescriptorNames, ProcessUsage, SystemCall, ThreadId};
 use crate::memory::{Memory, ReadError, ReadFailure};
 
 #[cfg(not(target_os = "macos"))]
@@ -92,6 +93,14 @@ pub struct ThreadStates {
 #[derive(Debug)]
 pub struct SpawnedProgram {
     child: Child,
+}
+
+/// The numbers of all processes: not known here.
+///
+/// # Errors
+/// Always.
+pub fn all_processes() -> io::Result<Vec<i32>> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Nothing is ever pending here.
@@ -286,6 +295,14 @@ impl Process {
         Ok(PausedThread { thread, _lock: lock, not_send: PhantomData })
     }
 
+    /// As [`Self::pause_thread`].
+    ///
+    /// # Errors
+    /// As [`Self::pause_thread`].
+    pub fn pause_seen_thread(&self, thread: ThreadId, _seen: ThreadActivity) -> Result<PausedThread, PauseError> {
+        self.pause_thread(thread)
+    }
+
     /// Holds all threads until the value is dropped.
     ///
     /// # Errors
@@ -393,6 +410,14 @@ impl Process {
     /// Not known here.
     pub fn start_time(&self) -> Option<SystemTime> {
         None
+    }
+
+    /// What it has used so far: not known here.
+    ///
+    /// # Errors
+    /// Always.
+    pub fn usage(&self) -> Result<ProcessUsage, ProcessError> {
+        Err(ProcessError::System { pid: self.pid, what: "the usage", source: io::ErrorKind::Unsupported.into() })
     }
 
     /// What tells the program that it runs now from the next.
@@ -519,6 +544,20 @@ impl SpawnedProgram {
     pub fn start(program: OsString, arguments: &[OsString]) -> Result<Self, SpawnError> {
         let started = Command::new(&program).args(arguments).spawn();
         Ok(Self { child: started.map_err(|source| SpawnError::from_start(program.into(), source))? })
+    }
+
+    /// Starts `program` with no standard input; what it writes comes out of the pipe.
+    ///
+    /// # Errors
+    /// When it cannot be run.
+    pub fn start_captured(program: OsString, arguments: &[OsString]) -> Result<(Self, PipeReader), SpawnError> {
+        let failed = |source| SpawnError::from_start(PathBuf::from(&program), source);
+        let (reader, writer) = io::pipe().map_err(failed)?;
+        let second = writer.try_clone().map_err(failed)?;
+        let mut command = Command::new(&program);
+        command.args(arguments).stdin(Stdio::null()).stdout(writer).stderr(second);
+        let child = command.spawn().map_err(failed)?;
+        Ok((Self { child }, reader))
     }
 
     /// The number of the process.
@@ -652,7 +691,13 @@ mod tests {
     fn a_started_program_is_read_held_and_ended() {
         let mut program = SpawnedProgram::start("sleep".into(), &["600".into()]).unwrap();
         let process = program.process().unwrap();
-        let identity = process.image_identity().unwrap();
+        // The program is mapped a moment after `exec` has returned.
+        let identity = loop {
+            match process.image_identity() {
+                Ok(identity) => break identity,
+                Err(error) => assert!(matches!(error, ProcessError::NoMemory(_)), "{error:?}"),
+            }
+        };
         assert!(identity.is_still_in(&process.memory()));
         assert_eq!(process.memory().read_u8(8).unwrap_err().failure, ReadFailure::Unmapped);
         let threads = process.threads().unwrap();

@@ -6,6 +6,7 @@
 use super::sample::{Flags, Run};
 use super::stack::StackId;
 use super::thread::ThreadRef;
+use super::varint;
 
 #[derive(Debug, Default)]
 pub(super) struct Timeline {
@@ -56,10 +57,10 @@ impl ThreadTimeline {
         }
         let done = *open;
         *open = run;
-        put_number(&mut self.coded, done.start_us - self.end_us);
-        put_number(&mut self.coded, done.weight_us);
-        put_number(&mut self.coded, zigzag(i64::from(done.stack.0) - i64::from(self.stack.0)));
-        put_number(&mut self.coded, done.samples.min(u64::MAX >> 3) << 3 | u64::from(done.flags.bits()));
+        varint::put(&mut self.coded, done.start_us - self.end_us);
+        varint::put(&mut self.coded, done.weight_us);
+        varint::put_signed(&mut self.coded, i64::from(done.stack.0) - i64::from(self.stack.0));
+        varint::put(&mut self.coded, done.samples.min(u64::MAX >> 3) << 3 | u64::from(done.flags.bits()));
         self.end_us = done.end_us();
         self.stack = done.stack;
     }
@@ -69,10 +70,10 @@ impl ThreadTimeline {
         let mut end_us = 0;
         let mut stack = StackId::EMPTY;
         let coded = std::iter::from_fn(move || {
-            let start_us = end_us + take_number(&mut rest)?;
-            let weight_us = take_number(&mut rest)?;
-            let step = unzigzag(take_number(&mut rest)?);
-            let last = take_number(&mut rest)?;
+            let start_us = end_us + varint::take(&mut rest)?;
+            let weight_us = varint::take(&mut rest)?;
+            let step = varint::take_signed(&mut rest)?;
+            let last = varint::take(&mut rest)?;
             stack = StackId(u32::try_from(i64::from(stack.0) + step).ok()?);
             let flags = Flags::from_bits((last & 7) as u8);
             let run = Run { thread, stack, flags, start_us, weight_us, samples: last >> 3 };
@@ -110,34 +111,4 @@ impl Journal {
         self.last.fill(None);
         std::mem::take(&mut self.runs)
     }
-}
-
-/// Appends a number, seven bits a byte, low bits first.
-fn put_number(bytes: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        bytes.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    bytes.push(number as u8);
-}
-
-fn take_number(bytes: &mut &[u8]) -> Option<u64> {
-    let mut number = 0;
-    for shift in (0..64).step_by(7) {
-        let (first, rest) = bytes.split_first()?;
-        *bytes = rest;
-        number |= u64::from(first & 0x7F) << shift;
-        if first & 0x80 == 0 {
-            return Some(number);
-        }
-    }
-    None
-}
-
-fn zigzag(number: i64) -> u64 {
-    (number << 1 ^ number >> 63) as u64
-}
-
-fn unzigzag(number: u64) -> i64 {
-    (number >> 1) as i64 ^ -((number & 1) as i64)
 }

@@ -45,6 +45,17 @@ pub struct Code {
     pub lines: LineTable,
 }
 
+/// Where in which code a frame is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The code.
+    pub code: CodeId,
+    /// The line; 0 is "no line".
+    pub line: u32,
+    /// The instruction: bytes from the beginning of the bytecode; negative before the first one or where it is not known.
+    pub offset: i32,
+}
+
 /// Why an address gave no code.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum CodeError {
@@ -82,6 +93,8 @@ pub struct CodeTable {
     /// `PyCode_Type`, once one object was seen to be of it.
     code_type: Option<u64>,
     sample: u32,
+    /// Moments at which the target was looked at: one a sample, and one more each time that a thread is stopped.
+    look: u64,
     generation: Option<u64>,
     wary_until: u32,
     reused: u64,
@@ -92,6 +105,7 @@ struct Entry {
     code: CodeId,
     evidence: Vec<(u64, Vec<u8>)>,
     checked: u32,
+    checked_in_look: u64,
     generation: Option<u64>,
     /// Where each copy of the bytecode begins (free-threaded), as far as asked for.
     copies: Vec<u64>,
@@ -116,6 +130,12 @@ impl CodeTable {
     /// Begins a sample. `generation` is the sum of the interpreters' counts of dead code objects (3.14+), `None` where there is none.
     pub fn begin_sample(&mut self, generation: Option<u64>) {
         self.sample += 1;
+        self.begin_look(generation);
+    }
+
+    /// Begins another look within the sample: what held at its first one may have changed since.
+    pub fn begin_look(&mut self, generation: Option<u64>) {
+        self.look += 1;
         self.generation = generation;
     }
 
@@ -123,7 +143,7 @@ impl CodeTable {
     pub fn knows(&self, address: u64) -> Known {
         match self.entries.get(&address) {
             None => Known::Unknown,
-            Some(entry) if entry.checked == self.sample => Known::Fresh,
+            Some(entry) if entry.checked_in_look == self.look => Known::Fresh,
             Some(entry) => {
                 let fresh = match self.generation {
                     Some(_) => entry.generation == self.generation,
@@ -144,6 +164,7 @@ impl CodeTable {
     pub fn confirm(&mut self, address: u64) {
         if let Some(entry) = self.entries.get_mut(&address) {
             entry.checked = self.sample;
+            entry.checked_in_look = self.look;
             entry.generation = self.generation;
         }
     }
@@ -187,20 +208,14 @@ impl CodeTable {
         for (_, bytes) in &mut evidence {
             bytes.truncate(EVIDENCE);
         }
-        let (checked, generation) = (self.sample, self.generation);
-        self.entries.insert(address, Entry { code: id, evidence, checked, generation, copies: Vec::new() });
+        let (checked, checked_in_look, generation) = (self.sample, self.look, self.generation);
+        let entry = Entry { code: id, evidence, checked, checked_in_look, generation, copies: Vec::new() };
+        self.entries.insert(address, entry);
         Ok(id)
     }
 
-    /// Code and line of a frame whose code object is known; line 0 is "no line".
-    pub fn resolve(&mut self, memory: &impl Memory, layout: &Layout, frame: &RawFrame) -> Option<(CodeId, u32)> {
-        let (id, offset) = self.resolve_offset(memory, layout, frame)?;
-        Some((id, self.line_at(id, offset)))
-    }
-
-    /// Code of a frame whose code object is known, and the byte offset of its instruction; negative before the first one and where the
-    /// position makes no sense.
-    pub fn resolve_offset(&mut self, memory: &impl Memory, layout: &Layout, frame: &RawFrame) -> Option<(CodeId, i64)> {
+    /// Where in which code a frame is whose code object is known.
+    pub fn resolve(&mut self, memory: &impl Memory, layout: &Layout, frame: &RawFrame) -> Option<Place> {
         let entry = self.entries.get_mut(&frame.code)?;
         let offset = match frame.position {
             Position::Offset(offset) => offset,
@@ -211,7 +226,8 @@ impl CodeTable {
                 None => -1,
             },
         };
-        Some((entry.code, offset))
+        let code = entry.code;
+        Some(Place { code, line: self.line_at(code, offset), offset: i32::try_from(offset).unwrap_or(-1) })
     }
 
     /// Line and columns of the instruction at a byte offset, where the version keeps columns (3.11+).

@@ -201,6 +201,18 @@ impl Stacks {
         }
     }
 
+    /// How many code objects have died in all interpreters as of the walk, where they are counted (3.14+).
+    pub fn code_generation(&self) -> Option<u64> {
+        sum_of_generations(self.interpreters.iter().map(|interpreter| interpreter.code_generation))
+    }
+
+    /// The same as of now.
+    pub fn read_code_generation(&self, memory: &impl Memory, runtime: &Runtime) -> Option<u64> {
+        let offset = u64::from(runtime.layout.interpreter.code_object_generation?);
+        let read = |interpreter: &InterpreterState| memory.read_u64(interpreter.address.wrapping_add(offset)).ok();
+        sum_of_generations(self.interpreters.iter().map(read))
+    }
+
     /// Walks one thread again, in a snapshot that has been refreshed for it, and puts its new frames in the place of its old ones.
     pub fn walk_again<M: Memory>(&mut self, snapshot: &mut Snapshot<M>, runtime: &Runtime, index: usize) {
         let Some(mut thread) = self.threads.get(index).copied() else { return };
@@ -326,6 +338,10 @@ fn read_position<M: Memory>(
             }
         }
     })
+}
+
+fn sum_of_generations(generations: impl Iterator<Item = Option<u64>>) -> Option<u64> {
+    generations.reduce(|sum, next| Some(sum?.wrapping_add(next?))).flatten()
 }
 
 fn read_interpreter<M: Memory>(

@@ -97,15 +97,25 @@ pub struct Attached {
 /// Finds interpreters, remembering for each file what it tells, so that many processes of one Python cost one look at its symbols.
 #[derive(Debug, Default)]
 pub struct Finder {
-    files: HashMap<FileKey, Option<PythonFile>>,
-    suspects: HashMap<FileKey, Option<PythonFile>>,
+    files: HashMap<FileKey, Option<KnownFile>>,
+    suspects: HashMap<FileKey, Option<KnownFile>>,
+}
+
+/// What a file told, and where in the file's addresses the mapping lies through which it was met.
+#[derive(Debug, Clone)]
+struct KnownFile {
+    python: PythonFile,
+    file_offset: u64,
+    /// How far it would be moved if that mapping were at 0.
+    bias_at_zero: u64,
 }
 
 /// A file as the kernel tells it apart; the size is not known here, and a file that is changed in place under a running program is that program's doom anyway.
 type FileKey = (DeviceNumber, u64);
 
 /// What one look at a process gave when it gave no interpreter.
-enum Missing {
+#[derive(Debug)]
+pub(super) enum Missing {
     /// Nothing is Python.
     NotPython,
     /// The program is a 32-bit one.
@@ -122,13 +132,15 @@ impl Finder {
         Self::default()
     }
 
-    /// Finds the interpreter of `process`, waiting up to `patience` for it to come up; stops waiting when `cancelled` says so.
+    /// Finds the interpreter of `process`, waiting up to `patience` for it to come up; stops waiting when `cancelled` says so. With `below`, one in a
+    /// process below it will do: launchers such as `uv run`, and many a shell, start the interpreter as a child.
     ///
     /// # Errors
     /// When there is none in time, none that can be read, or the process is gone.
     pub fn attach(
         &mut self,
         process: &Process,
+        below: bool,
         patience: Duration,
         cancelled: &dyn Fn() -> bool,
     ) -> Result<Attached, AttachError> {
@@ -141,12 +153,17 @@ impl Finder {
                 Ok(attached) => return Ok(attached),
                 Err(missing) => missing,
             };
+            if below && let Some(attached) = self.look_below(process) {
+                return Ok(attached);
+            }
             if process.has_exited() {
                 return Err(AttachError::Exited { pid });
             }
             let waited = start.elapsed();
             let give_up = waited >= patience || cancelled();
             match missing {
+                // In the middle of an `exec` a process has neither maps nor an auxiliary vector.
+                Missing::Process(ProcessError::System { .. } | ProcessError::NoMemory(_)) if !give_up => {}
                 Missing::Process(error) => return Err(error.into()),
                 // These do not come right by waiting, unless the process is between two programs; a short while is enough to know.
                 Missing::Failed(source @ (LocateError::Unsupported(_) | LocateError::DebugOffsets(_)))
@@ -171,8 +188,14 @@ impl Finder {
         }
     }
 
-    /// One look.
-    fn look(&mut self, process: &Process) -> Result<Attached, Missing> {
+    /// One look at the processes below.
+    fn look_below(&mut self, process: &Process) -> Option<Attached> {
+        let children = process.descendants().into_iter().filter_map(|child| Process::observe(child.pid).ok());
+        children.into_iter().find_map(|child| self.look(&child).ok())
+    }
+
+    /// One look, without waiting.
+    pub(super) fn look(&mut self, process: &Process) -> Result<Attached, Missing> {
         let memory = process.memory();
         let image = process.image_identity().map_err(Missing::Process)?;
         let mappings = process.maps().map_err(Missing::Process)?;
@@ -216,9 +239,15 @@ impl Finder {
     ) -> Result<Option<(PythonFile, u64)>, BinaryError> {
         let key = (mapping.device, mapping.inode);
         let known = if last_resort { &mut self.suspects } else { &mut self.files };
-        if let Some(None) = known.get(&key) {
-            return Ok(None);
+        match known.get(&key) {
+            Some(None) => return Ok(None),
+            // Loaders map a file in the same pieces each time, so for another process of it there is nothing to look up.
+            Some(Some(file)) if file.file_offset == mapping.file_offset => {
+                return Ok(Some((file.python.clone(), file.bias_at_zero.wrapping_add(mapping.start))));
+            }
+            _ => {}
         }
+        log::debug!("looking for Python in {:?}", mapping.path);
         let file = MappedFile::open(&process.open_mapping(mapping)?)?;
         let binary = match Binary::parse(&file, Architecture::HOST) {
             Ok(binary) => binary,
@@ -228,11 +257,15 @@ impl Finder {
             }
             Err(error) => return Err(error),
         };
-        let python = known
-            .entry(key)
-            .or_insert_with(|| if last_resort { PythonFile::suspect(&binary) } else { PythonFile::examine(&binary) });
-        let bias = binary.bias(mapping.start, mapping.file_offset);
-        Ok(python.clone().zip(bias))
+        let python = if last_resort { PythonFile::suspect(&binary) } else { PythonFile::examine(&binary) };
+        let Some(python) = python else {
+            known.insert(key, None);
+            return Ok(None);
+        };
+        let file_offset = mapping.file_offset;
+        let Some(bias_at_zero) = binary.bias(0, file_offset) else { return Ok(None) };
+        known.insert(key, Some(KnownFile { python: python.clone(), file_offset, bias_at_zero }));
+        Ok(Some((python, bias_at_zero.wrapping_add(mapping.start))))
     }
 }
 

@@ -1,33 +1,26 @@
-//! Moments into a profile: threads, frames and stacks interned, filtered and weighted.
+//! Moments into a profile: processes, threads, frames and stacks interned, filtered and weighted.
 
 use std::collections::HashMap;
 use std::path::Path;
 
+use super::filter::Filter;
 use super::short_names::ShortNames;
-use super::spy::{Assurance, Moment, MomentThread, Spy};
+use super::spy::{Assurance, Moment, MomentFrame, MomentThread, Spy};
+use crate::process::Process;
 use crate::profile::{
-    Flags, Frame, FrameId, Keep, Process as ProfileProcess, ProcessRef, Profile, StackId, Thread, ThreadRef,
+    Flags, Frame, FrameId, FrameKind, Process as ProfileProcess, ProcessRef, Profile, StackId, Thread, ThreadRef,
 };
 use crate::python::code::CodeId;
 
-/// Which threads of a moment are samples.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Filter {
-    /// Only threads that hold the GIL.
-    pub gil_only: bool,
-    /// Idle threads too.
-    pub idle: bool,
-}
-
-/// Builds the profile of one recording.
+/// What of one process is in the profile already.
 #[derive(Debug)]
 pub(super) struct Builder {
-    profile: Profile,
-    filter: Filter,
     process: ProcessRef,
+    columns: bool,
     threads: HashMap<ThreadKey, ThreadRef>,
-    frames: HashMap<(CodeId, u32), FrameId>,
+    frames: HashMap<FrameKey, FrameId>,
     last_stacks: HashMap<u64, LastStack>,
+    wanted: HashMap<StackId, bool>,
     short_names: ShortNames,
 }
 
@@ -39,94 +32,111 @@ struct ThreadKey {
     interpreter: i64,
 }
 
+/// A place in a code object: line and column (0 for none).
+type FrameKey = (CodeId, u32, u32);
+
 /// What a thread state's stack was, so that one that stays the same is interned once.
 #[derive(Debug, Default)]
 struct LastStack {
-    frames: Vec<(CodeId, u32)>,
+    frames: Vec<FrameKey>,
+    collecting: bool,
     stack: StackId,
 }
 
 impl Builder {
-    pub(super) fn new(keep: Keep, filter: Filter) -> Self {
-        let mut profile = Profile::new(keep);
-        let process = profile.add_process(ProfileProcess::default());
+    /// For the samples of `process`, which is put into the profile.
+    pub(super) fn new(profile: &mut Profile, process: ProcessRef, columns: bool) -> Self {
+        debug_assert!(profile.processes().any(|(known, _)| known == process));
         Self {
-            profile,
-            filter,
             process,
+            columns,
             threads: HashMap::new(),
             frames: HashMap::new(),
             last_stacks: HashMap::new(),
+            wanted: HashMap::new(),
             short_names: ShortNames::default(),
         }
     }
 
+    /// The process is gone, or runs another program from now on.
+    pub(super) fn end(&self, profile: &mut Profile, time_us: u64) {
+        profile.process_mut(self.process).end_us = Some(time_us);
+    }
+
     /// The program in the process is a new one (or the first): its code objects have nothing to do with those before.
-    pub(super) fn begin_program(&mut self, spy: &Spy) {
+    pub(super) fn begin_program(&mut self, profile: &mut Profile, spy: &Spy) {
         self.frames.clear();
         self.last_stacks.clear();
         self.threads.clear();
-        let process = spy.process();
-        let command_line = command_line(process);
-        let command_line = self.profile.intern(&command_line);
-        let version = spy.runtime().layout.version.to_string();
-        let python_version = self.profile.intern(&version);
-        let entry = self.profile.process_mut(self.process);
-        entry.pid = process.pid().unsigned_abs();
-        entry.parent_pid = process.parent().ok().map(i32::unsigned_abs);
+        let command_line = profile.intern(&command_line(spy.process()));
+        let python_version = profile.intern(&spy.runtime().layout.version.to_string());
+        let entry = profile.process_mut(self.process);
         entry.command_line = command_line;
         entry.python_version = python_version;
     }
 
     /// Adds the threads of a moment that pass the filter; all stand for the `weight_us` before `time_us` (µs since the start).
-    pub(super) fn add(&mut self, spy: &Spy, moment: &Moment, time_us: u64, weight_us: u64) {
-        self.profile.metadata.counts.lost += u64::from(moment.lost);
+    pub(super) fn add(
+        &mut self,
+        profile: &mut Profile,
+        filter: &Filter,
+        spy: &Spy,
+        moment: &Moment,
+        (time_us, weight_us): (u64, u64),
+    ) {
+        profile.metadata.counts.lost += u64::from(moment.lost);
         for thread in &moment.threads {
-            let wanted = (self.filter.idle || thread.active) && (!self.filter.gil_only || thread.stack.holds_gil);
-            if !wanted || thread.first_frame == thread.end_frame {
+            if thread.first_frame == thread.end_frame || !filter.wants_thread(spy, thread) {
                 continue;
             }
-            let counts = &mut self.profile.metadata.counts;
+            let stack = self.stack(profile, spy, moment, thread);
+            if filter.looks_at_files() {
+                let wanted = self.wanted.entry(stack).or_insert_with(|| filter.wants_stack(profile, stack));
+                if !*wanted {
+                    continue;
+                }
+            }
+            let counts = &mut profile.metadata.counts;
             counts.taken += 1;
             match thread.assurance {
                 Assurance::Proven => {}
                 Assurance::Stopped => counts.stopped += 1,
                 Assurance::Unproven => counts.unproven += 1,
             }
-            let reference = self.thread(spy, thread);
-            let stack = self.stack(spy, moment, thread);
-            let flags = Flags::NONE
-                .with_if(Flags::ACTIVE, thread.active)
-                .with_if(Flags::GIL, thread.stack.holds_gil)
-                .with_if(Flags::GC, thread.collecting);
-            self.profile.add_sample(reference, stack, time_us, weight_us, flags);
+            let reference = self.thread(profile, spy, thread);
+            profile.add_sample(reference, stack, time_us, weight_us, flags(thread));
         }
     }
 
     /// Puts the last known names of all threads of this moment into the profile.
-    pub(super) fn name_threads(&mut self, spy: &Spy, moment: &Moment) {
+    pub(super) fn name_threads(&self, profile: &mut Profile, spy: &Spy, moment: &Moment) {
         for thread in &moment.threads {
             if let Some(reference) = self.threads.get(&key(thread)).copied()
                 && let Some(name) = spy.thread_name(thread)
             {
-                self.profile.set_thread_name(reference, name);
+                profile.set_thread_name(reference, name);
             }
         }
     }
 
-    pub(super) fn profile(&self) -> &Profile {
-        &self.profile
+    /// What the threads of a moment are at, those without Python code left out.
+    pub(super) fn threads_now(
+        &mut self,
+        profile: &mut Profile,
+        spy: &Spy,
+        moment: &Moment,
+    ) -> Vec<(ThreadRef, StackId, Flags)> {
+        let with_frames = moment.threads.iter().filter(|thread| thread.first_frame != thread.end_frame);
+        with_frames
+            .map(|thread| (self.thread(profile, spy, thread), self.stack(profile, spy, moment, thread), flags(thread)))
+            .collect()
     }
 
-    pub(super) fn finish(self) -> Profile {
-        self.profile
-    }
-
-    fn thread(&mut self, spy: &Spy, thread: &MomentThread) -> ThreadRef {
+    fn thread(&mut self, profile: &mut Profile, spy: &Spy, thread: &MomentThread) -> ThreadRef {
         if let Some(reference) = self.threads.get(&key(thread)) {
             return *reference;
         }
-        let reference = self.profile.add_thread(Thread {
+        let reference = profile.add_thread(Thread {
             process: self.process,
             os_id: thread.os_id,
             python_id: thread.stack.thread_id,
@@ -134,51 +144,94 @@ impl Builder {
             name: None,
         });
         if let Some(name) = spy.thread_name(thread) {
-            self.profile.set_thread_name(reference, name);
+            profile.set_thread_name(reference, name);
         }
         self.threads.insert(key(thread), reference);
         reference
     }
 
-    fn stack(&mut self, spy: &Spy, moment: &Moment, thread: &MomentThread) -> StackId {
+    fn stack(&mut self, profile: &mut Profile, spy: &Spy, moment: &Moment, thread: &MomentThread) -> StackId {
         let frames = moment.frames_of(thread);
+        let columns = self.columns;
+        let key = |frame: &MomentFrame| (frame.code, frame.line, if columns { column(spy, frame) } else { 0 });
         if let Some(last) = self.last_stacks.get(&thread.stack.address)
             && last.frames.len() == frames.len()
-            && last.frames.iter().zip(frames).all(|(last, frame)| *last == (frame.code, frame.line))
+            && last.collecting == thread.collecting
+            && last.frames.iter().zip(frames).all(|(last, frame)| *last == key(frame))
         {
             return last.stack;
         }
         let mut stack = StackId::EMPTY;
         for frame in frames.iter().rev() {
-            let id = match self.frames.get(&(frame.code, frame.line)) {
+            let id = match self.frames.get(&key(frame)) {
                 Some(id) => *id,
-                None => self.frame(spy, frame.code, frame.line),
+                None => self.frame(profile, spy, key(frame)),
             };
-            stack = self.profile.push(stack, id);
+            stack = profile.push(stack, id);
+        }
+        if thread.collecting {
+            let name = profile.intern("garbage collection");
+            let frame = profile.frame(Frame { kind: FrameKind::Gc, name, ..Frame::default() });
+            stack = profile.push(stack, frame);
         }
         let last = self.last_stacks.entry(thread.stack.address).or_default();
         last.stack = stack;
+        last.collecting = thread.collecting;
         last.frames.clear();
-        last.frames.extend(frames.iter().map(|frame| (frame.code, frame.line)));
+        last.frames.extend(frames.iter().map(key));
         stack
     }
 
-    fn frame(&mut self, spy: &Spy, code: CodeId, line: u32) -> FrameId {
+    fn frame(&mut self, profile: &mut Profile, spy: &Spy, key: FrameKey) -> FrameId {
+        let (code, line, column) = key;
         let known = spy.codes().get(code);
         let process = spy.process();
         let short = self.short_names.shorten(&known.filename, |path: &Path| process.is_file_in_root(path));
         let frame = Frame {
-            name: self.profile.intern(&known.name),
-            file: self.profile.intern(&known.filename),
-            short_file: self.profile.intern(short),
+            name: profile.intern(&known.name),
+            file: profile.intern(&known.filename),
+            short_file: profile.intern(short),
             line,
+            column,
             first_line: known.first_line,
             ..Frame::default()
         };
-        let id = self.profile.frame(frame);
-        self.frames.insert((code, line), id);
+        let id = profile.frame(frame);
+        self.frames.insert(key, id);
         id
     }
+}
+
+/// Puts a process into the profile, or, with `merge`, finds one with the same command line that is there already.
+pub(super) fn enter_process(profile: &mut Profile, process: &Process, merge: bool, start_us: u64) -> ProcessRef {
+    let command_line = profile.intern(&command_line(process));
+    let parent_pid = process.parent().ok().map(i32::unsigned_abs);
+    if merge
+        && let Some((known, _)) =
+            profile.processes().find(|(_, known)| known.command_line == command_line && known.parent_pid == parent_pid)
+    {
+        return known;
+    }
+    profile.add_process(ProfileProcess {
+        pid: process.pid().unsigned_abs(),
+        parent_pid,
+        command_line,
+        start_us,
+        ..ProfileProcess::default()
+    })
+}
+
+/// The column of a frame's instruction, from 1; 0 where it is not known.
+fn column(spy: &Spy, frame: &MomentFrame) -> u32 {
+    let location = spy.codes().location_at(frame.code, frame.offset);
+    location.and_then(|location| location.column).map_or(0, |column| column + 1)
+}
+
+fn flags(thread: &MomentThread) -> Flags {
+    Flags::NONE
+        .with_if(Flags::ACTIVE, thread.active)
+        .with_if(Flags::GIL, thread.stack.holds_gil)
+        .with_if(Flags::GC, thread.collecting)
 }
 
 fn key(thread: &MomentThread) -> ThreadKey {
@@ -187,7 +240,7 @@ fn key(thread: &MomentThread) -> ThreadKey {
 }
 
 /// The arguments of a process joined by spaces.
-pub fn command_line(process: &crate::process::Process) -> String {
+pub fn command_line(process: &Process) -> String {
     let arguments = process.command_line().unwrap_or_default();
     let words: Vec<String> = arguments.iter().map(|argument| argument.to_string_lossy().into_owned()).collect();
     words.join(" ")

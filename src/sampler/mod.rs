@@ -3,6 +3,9 @@
 mod attach;
 mod builder;
 mod clock;
+mod filter;
+mod live;
+mod members;
 mod post_mortem;
 mod recorder;
 mod short_names;
@@ -10,9 +13,11 @@ mod spy;
 mod threads;
 
 pub use attach::{AttachError, Attached, Finder, PATIENCE_RUNNING, PATIENCE_STARTED};
-pub use builder::{Filter, command_line};
+pub use builder::command_line;
 pub use clock::Clock;
+pub use filter::Filter;
+pub use live::{Inspection, LiveOptions, LiveRequest, LiveThread, LiveWindow, watch};
 pub use post_mortem::{PostMortem, PostMortemError};
-pub use recorder::{Ending, Progress, RecordOptions, Recorded, record, why_not_pausable};
+pub use recorder::{Ending, Progress, RecordOptions, Recorded, Watch, record, why_not_pausable};
 pub use short_names::ShortNames;
 pub use spy::{Assurance, Moment, MomentFrame, MomentThread, Pausing, SampleError, Spy, Trouble};

@@ -1,17 +1,17 @@
 //! From a core file to what every thread of it was doing: the same walk as over a living process, over the memory that the core keeps.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
 use super::spy::{Assurance, Moment, MomentFrame, MomentThread};
-use super::threads::{Names, id_in_pthread, read_names};
+use super::threads::{Threads, id_in_pthread};
 use crate::binary::{Architecture, Binary, BinaryError};
 use crate::core_file::{BinarySources, CoreFile, CoreMemory};
 use crate::memory::{ReadError, Snapshot};
 use crate::process::{Mapping, ThreadId};
-use crate::python::code::CodeTable;
+use crate::python::code::{CodeTable, Place};
 use crate::python::data_stack::{Below, below};
 use crate::python::locate::{LocateError, PythonFile, SUPPORTED};
 use crate::python::object::ObjectReader;
@@ -116,7 +116,7 @@ pub struct PostMortem {
     pub codes: CodeTable,
     /// Binaries that are not those of the process, by where they are here.
     pub other_builds: Vec<PathBuf>,
-    names: Names,
+    threads: Threads,
 }
 
 impl PostMortem {
@@ -149,14 +149,14 @@ impl PostMortem {
             reader.take(&stacks, thread);
         }
         let (codes, moment) = (reader.codes, reader.moment);
-        let mut names = HashMap::new();
-        read_names(snapshot.memory(), &runtime, &stacks.interpreters, &mut names);
-        Ok(Self { runtime, moment, codes, other_builds, names })
+        let mut threads = Threads::new();
+        threads.read_names(snapshot.memory(), &runtime, &stacks.interpreters);
+        Ok(Self { runtime, moment, codes, other_builds, threads })
     }
 
     /// The name of a thread: what `threading` says, else what must be so.
     pub fn thread_name(&self, core: &CoreFile, thread: &MomentThread) -> Option<&str> {
-        if let Some(name) = self.names.get(&(thread.interpreter.address, thread.stack.thread_id)) {
+        if let Some(name) = self.threads.known_name(thread.interpreter.address, thread.stack.thread_id) {
             return Some(name);
         }
         let is_process = thread.os_id == Some(u64::from(core.pid().unsigned_abs()));
@@ -187,11 +187,10 @@ impl Reader<'_, '_> {
                     self.bad.insert(frame.code);
                 }
             }
-            let Some((code, offset)) = self.codes.resolve_offset(self.memory, layout, frame) else {
+            let Some(Place { code, line, offset }) = self.codes.resolve(self.memory, layout, frame) else {
                 broken = true;
                 break;
             };
-            let line = self.codes.line_at(code, offset);
             let (address, code_address) = (frame.address, frame.code);
             self.moment.frames.push(MomentFrame { address, code_address, code, line, offset });
         }

@@ -1,23 +1,29 @@
-//! Records one process: ticks, samples, a profile; through pauses, execs and the end of the process.
+//! Records processes: ticks, samples, a profile; through pauses, execs, children and the end of it all.
 
 use std::time::{Duration, Instant, SystemTime};
 
-use super::attach::{AttachError, Finder};
-use super::builder::{Builder, Filter, command_line};
+use super::attach::Finder;
+use super::builder::command_line;
 use super::clock::Clock;
-use super::spy::{Moment, Pausing, SampleError, Spy};
-use crate::process::Process;
+use super::filter::Filter;
+use super::members::{Children, Member, Setup};
+use super::spy::{Pausing, SampleError};
+use crate::process::{Process, release_pending};
 use crate::profile::{Filters, Keep, Profile};
 
 /// Between two looks at whether to stop, at most.
 const LONGEST_SLEEP: Duration = Duration::from_millis(50);
+/// The same while children are looked for.
+const LONGEST_SLEEP_WITH_CHILDREN: Duration = Duration::from_millis(10);
+/// Shorter waits are slept through.
+const WAIT_GRAIN: Duration = Duration::from_micros(1500);
 /// For as long as this an interpreter may be unreadable before it is looked for anew.
 const UNREADABLE: Duration = Duration::from_millis(500);
 /// Between two refreshes of thread names and progress.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
 /// How to record.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct RecordOptions {
     /// Samples a second.
     pub rate: u32,
@@ -29,8 +35,16 @@ pub struct RecordOptions {
     pub filter: Filter,
     /// What the profile keeps.
     pub keep: Keep,
-    /// How long to wait for another interpreter when the program is replaced by `exec`.
+    /// How long a process may be without a Python before the recording gives it up.
     pub patience: Duration,
+    /// Record all processes below those given, too.
+    pub subprocesses: bool,
+    /// While the processes given run no Python themselves, record what below them does: a launcher's child.
+    pub adopt: bool,
+    /// Make one of processes with the same command line and parent.
+    pub merge: bool,
+    /// Tell columns apart, where the version knows them.
+    pub columns: bool,
 }
 
 /// What ended a recording.
@@ -40,9 +54,9 @@ pub enum Ending {
     Duration,
     /// The caller asked to stop.
     Interrupted,
-    /// The process exited.
+    /// The processes exited.
     Exited,
-    /// The process went on as a program without a readable Python; why.
+    /// What is left are processes without a readable Python; why.
     Lost(String),
 }
 
@@ -53,8 +67,14 @@ pub struct Progress {
     pub elapsed: Duration,
     /// Samples in the profile.
     pub samples: u64,
-    /// Ticks that came too late to be held.
+    /// Ticks on which at least one process was read.
+    pub ticks: u64,
+    /// Slots of the clock that went by without a sample.
     pub missed: u64,
+    /// Threads' samples of which nothing could be read.
+    pub lost: u64,
+    /// Processes that are being read.
+    pub processes: usize,
 }
 
 /// A finished recording.
@@ -64,168 +84,232 @@ pub struct Recorded {
     pub profile: Profile,
     /// What ended it.
     pub ending: Ending,
-    /// Ticks on which the process was read.
+    /// Ticks on which at least one process was read.
     pub ticks: u64,
     /// Things worth telling about, such as a target that could not be stopped.
     pub notes: Vec<String>,
 }
 
-/// Records `spy`'s process until something ends it. `watch` is called some times a second and says whether to go on.
+/// What the caller of [`record`] is asked some times a second: it may look at the profile so far, and says whether to go on.
+pub type Watch<'watch> = dyn FnMut(&Progress, &mut Profile) -> bool + 'watch;
+
+/// Records processes until something ends it.
 pub fn record(
-    spy: Spy,
+    processes: Vec<Process>,
     finder: &mut Finder,
     options: &RecordOptions,
-    watch: &mut dyn FnMut(&Progress) -> bool,
+    watch: &mut Watch<'_>,
 ) -> Recorded {
-    Recorder::new(spy, options).run(finder, watch)
+    Recorder::new(processes, options).run(finder, watch)
 }
 
-struct Recorder<'options> {
-    spy: Spy,
+/// Reads processes into a profile; when, its user says.
+pub(super) struct Recorder<'options> {
     options: &'options RecordOptions,
-    builder: Builder,
-    moment: Moment,
-    start: Instant,
-    last_tick: Instant,
-    ticks: u64,
+    pub(super) profile: Profile,
+    pub(super) members: Vec<Member>,
+    children: Children,
+    setup: Setup,
+    pub(super) ticks: u64,
     notes: Vec<String>,
-    unreadable_since: Option<Instant>,
 }
 
 impl<'options> Recorder<'options> {
-    fn new(spy: Spy, options: &'options RecordOptions) -> Self {
-        let mut builder = Builder::new(options.keep, options.filter);
-        builder.begin_program(&spy);
+    pub(super) fn new(processes: Vec<Process>, options: &'options RecordOptions) -> Self {
+        let mut profile = Profile::new(options.keep);
         let mut notes = Vec::new();
         if options.pausing != Pausing::Never {
-            notes.extend(why_not_pausable(spy.process()));
+            notes.extend(processes.iter().filter_map(why_not_pausable));
         }
-        let start = Instant::now();
+        let metadata = &mut profile.metadata;
+        if let Some(first) = processes.first() {
+            metadata.command = command_line(first);
+            metadata.pid = first.pid().unsigned_abs();
+        }
+        let begun_at = SystemTime::now();
+        metadata.start_unix_us = begun_at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, micros);
+        metadata.rate_asked = f64::from(options.rate);
+        metadata.filters = Filters {
+            gil_only: options.filter.gil_only,
+            idle: options.filter.idle,
+            subprocesses: options.subprocesses,
+            ..Filters::default()
+        };
+        metadata.recorder = env!("CARGO_PKG_VERSION").to_owned();
+        metadata.platform = format!("{} {}", std::env::consts::OS, std::env::consts::ARCH);
+        let members: Vec<Member> = processes.into_iter().map(Member::new).collect();
         Self {
-            spy,
             options,
-            builder,
-            moment: Moment::default(),
-            start,
-            last_tick: start,
+            profile,
+            children: Children::new(&members),
+            members,
+            setup: Setup { start: Instant::now(), merge: options.merge, columns: options.columns },
             ticks: 0,
             notes,
-            unreadable_since: None,
         }
     }
 
-    fn run(mut self, finder: &mut Finder, watch: &mut dyn FnMut(&Progress) -> bool) -> Recorded {
-        let begun_at = SystemTime::now();
-        let command = command_line(self.spy.process());
-        let pid = self.spy.process().pid().unsigned_abs();
-        let mut clock = Clock::new(self.options.rate, self.start);
-        let mut progress_due = self.start;
-        let mut deadline = self.start;
+    fn run(mut self, finder: &mut Finder, watch: &mut Watch<'_>) -> Recorded {
+        let start = self.setup.start;
+        let mut clock = Clock::new(self.options.rate, start);
+        let mut progress_due = start;
+        let mut deadline = start;
         let ending = loop {
             let now = Instant::now();
-            let end = self.options.duration.map(|duration| self.start + duration);
+            let end = self.options.duration.map(|duration| start + duration);
             if end.is_some_and(|end| now >= end) {
                 break Ending::Duration;
             }
             if now >= progress_due {
                 progress_due = now + PROGRESS_EVERY;
-                self.builder.name_threads(&self.spy, &self.moment);
-                let samples = self.builder.profile().metadata.counts.taken;
-                if !watch(&Progress { elapsed: now - self.start, samples, missed: clock.missed() }) {
+                self.describe();
+                let progress = Progress {
+                    elapsed: now - start,
+                    samples: self.profile.metadata.counts.taken,
+                    ticks: self.ticks,
+                    missed: clock.missed(),
+                    lost: self.profile.metadata.counts.lost,
+                    processes: self.members.iter().filter(|member| member.spy.is_some()).count(),
+                };
+                if !watch(&progress, &mut self.profile) {
                     break Ending::Interrupted;
                 }
             }
             if now < deadline {
-                let until = end.map_or(deadline, |end| end.min(deadline));
-                let wait = until.saturating_duration_since(now).min(LONGEST_SLEEP);
-                if self.spy.process().wait_for_exit(wait) {
-                    break Ending::Exited;
+                self.wait(end.map_or(deadline, |end| end.min(deadline)).saturating_duration_since(now));
+                self.meet(finder);
+                if let Some(ending) = self.is_over() {
+                    break ending;
                 }
                 continue;
             }
-            if let Some(ending) = self.tick(finder, watch) {
+            self.tick();
+            self.meet(finder);
+            if let Some(ending) = self.is_over() {
                 break ending;
             }
             deadline = clock.next_deadline(Instant::now());
         };
-        self.builder.name_threads(&self.spy, &self.moment);
-        let elapsed = self.start.elapsed();
-        if let Some(trouble) = &self.spy.trouble().pause {
-            self.notes.push(format!("some samples could not be made sure of: {trouble}"));
+        while release_pending() > 0 {
+            std::thread::sleep(Duration::from_millis(1));
         }
-        let mut profile = self.builder.finish();
-        let metadata = &mut profile.metadata;
-        metadata.command = command;
-        metadata.pid = pid;
-        metadata.start_unix_us = begun_at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| micros(since));
-        metadata.duration_us = micros(elapsed);
-        metadata.rate_asked = f64::from(self.options.rate);
-        metadata.rate_held = self.ticks as f64 / elapsed.as_secs_f64().max(1e-9);
-        metadata.filters =
-            Filters { gil_only: self.options.filter.gil_only, idle: self.options.filter.idle, ..Filters::default() };
-        metadata.recorder = env!("CARGO_PKG_VERSION").to_owned();
-        metadata.platform = format!("{} {}", std::env::consts::OS, std::env::consts::ARCH);
-        Recorded { profile, ending, ticks: self.ticks, notes: self.notes }
-    }
-
-    /// One sample, or what ends the recording.
-    fn tick(&mut self, finder: &mut Finder, watch: &mut dyn FnMut(&Progress) -> bool) -> Option<Ending> {
-        match self.spy.sample(self.options.pausing, &mut self.moment) {
-            Ok(()) => {
-                self.unreadable_since = None;
-                let now = Instant::now();
-                let weight = now - self.last_tick;
-                self.last_tick = now;
-                self.ticks += 1;
-                self.builder.add(&self.spy, &self.moment, micros(now - self.start), micros(weight));
-                None
-            }
-            Err(SampleError::Exited) => Some(Ending::Exited),
-            Err(SampleError::Exec) => self.attach_again(finder, watch),
-            Err(error @ (SampleError::Unreadable(_) | SampleError::Pause(_))) => {
-                log::debug!("no sample: {error}");
-                if self.spy.process().has_exited() {
-                    return Some(Ending::Exited);
-                }
-                let since = *self.unreadable_since.get_or_insert_with(Instant::now);
-                if since.elapsed() < UNREADABLE {
-                    return None;
-                }
-                self.unreadable_since = None;
-                self.attach_again(finder, watch)
+        self.describe();
+        for member in &self.members {
+            if let Some(trouble) = member.spy.as_ref().and_then(|spy| spy.trouble().pause.clone()) {
+                self.notes.push(format!("some samples could not be made sure of: {trouble}"));
+                break;
             }
         }
+        Recorded { profile: self.profile, ending, ticks: self.ticks, notes: self.notes }
     }
 
-    /// The process runs something else now: finds the interpreter of that.
-    fn attach_again(&mut self, finder: &mut Finder, watch: &mut dyn FnMut(&Progress) -> bool) -> Option<Ending> {
-        let process = self.spy.process().clone();
-        let over = self.options.duration.map(|duration| self.start + duration);
-        let mut patience = self.options.patience;
-        if let Some(over) = over {
-            patience = patience.min(over.saturating_duration_since(Instant::now()));
-        }
-        let start = self.start;
-        let samples = self.builder.profile().metadata.counts.taken;
-        let watch = std::cell::RefCell::new(watch);
-        let interrupted = std::cell::Cell::new(false);
-        let cancelled = || {
-            let go_on = (watch.borrow_mut())(&Progress { elapsed: start.elapsed(), samples, missed: 0 });
-            interrupted.set(!go_on);
-            !go_on
+    /// Waits for the time, or for the end of the only process.
+    pub(super) fn wait(&self, wait: Duration) {
+        let longest = if self.options.subprocesses || self.members.iter().any(|member| member.spy.is_none()) {
+            LONGEST_SLEEP_WITH_CHILDREN
+        } else {
+            LONGEST_SLEEP
         };
-        match finder.attach(&process, patience, &cancelled) {
-            Ok(attached) => {
-                self.spy = Spy::new(process, attached);
-                self.builder.begin_program(&self.spy);
-                self.last_tick = Instant::now();
-                None
+        let wait = wait.min(longest);
+        // Waiting for the exit has the grain of a millisecond; what is left of that is slept.
+        match (&self.members[..], wait.checked_sub(WAIT_GRAIN)) {
+            ([only], Some(long)) => {
+                only.process.wait_for_exit(long);
             }
-            Err(_) if interrupted.get() => Some(Ending::Interrupted),
-            Err(AttachError::Exited { .. }) => Some(Ending::Exited),
-            Err(_) if over.is_some_and(|over| Instant::now() >= over) => Some(Ending::Duration),
-            Err(error) => Some(Ending::Lost(error.to_string())),
+            _ => std::thread::sleep(wait),
         }
+    }
+
+    /// One sample of every process.
+    pub(super) fn tick(&mut self) {
+        let mut any = false;
+        for member in &mut self.members {
+            let (Some(spy), Some(builder)) = (&mut member.spy, &mut member.builder) else { continue };
+            match spy.sample(self.options.pausing, &mut member.moment) {
+                Ok(()) => {
+                    any = true;
+                    member.unreadable_since = None;
+                    let now = Instant::now();
+                    let weight = now - member.last_tick;
+                    member.last_tick = now;
+                    let time = (micros(now - self.setup.start), micros(weight));
+                    builder.add(&mut self.profile, &self.options.filter, spy, &member.moment, time);
+                }
+                Err(SampleError::Exited) => {}
+                Err(SampleError::Exec) => {
+                    builder.name_threads(&mut self.profile, spy, &member.moment);
+                    builder.end(&mut self.profile, micros(self.setup.start.elapsed()));
+                    member.builder = None;
+                    member.lose_program();
+                }
+                Err(error @ (SampleError::Unreadable(_) | SampleError::Pause(_))) => {
+                    log::debug!("no sample of process {}: {error}", member.process.pid());
+                    let since = *member.unreadable_since.get_or_insert_with(Instant::now);
+                    if since.elapsed() > UNREADABLE {
+                        member.lose_program();
+                    }
+                }
+            }
+        }
+        release_pending();
+        self.ticks += u64::from(any);
+    }
+
+    /// Lets processes come and go, and looks for interpreters where there is none yet.
+    pub(super) fn meet(&mut self, finder: &mut Finder) {
+        let elapsed_us = micros(self.setup.start.elapsed());
+        if self.options.subprocesses {
+            let arrived = self.children.arrived(&self.members);
+            self.members.extend(arrived);
+        }
+        for member in &mut self.members {
+            member.look(finder, &mut self.profile, &self.setup);
+        }
+        if self.options.adopt && !self.options.subprocesses && self.members.iter().all(Member::runs_no_python) {
+            let arrived = self.children.arrived(&self.members);
+            self.members.extend(arrived);
+        }
+        let several = self.members.len() > 1;
+        let profile = &mut self.profile;
+        self.members.retain(|member| {
+            let exited = member.process.has_exited();
+            if exited
+                && several
+                && let Some(builder) = &member.builder
+            {
+                if let Some(spy) = &member.spy {
+                    builder.name_threads(profile, spy, &member.moment);
+                }
+                builder.end(profile, elapsed_us);
+            }
+            !(exited && several)
+        });
+    }
+
+    /// What has ended the recording, if anything has.
+    pub(super) fn is_over(&self) -> Option<Ending> {
+        if self.members.iter().all(|member| member.process.has_exited()) {
+            return Some(Ending::Exited);
+        }
+        let lost = |member: &Member| member.spy.is_none() && member.searched_for() > self.options.patience;
+        if self.members.iter().all(lost) {
+            let reason = self.members.iter().find_map(|member| member.missing.clone()).unwrap_or_default();
+            return Some(Ending::Lost(reason));
+        }
+        None
+    }
+
+    /// Brings what the profile says of itself up to date.
+    pub(super) fn describe(&mut self) {
+        for member in &self.members {
+            if let (Some(spy), Some(builder)) = (&member.spy, &member.builder) {
+                builder.name_threads(&mut self.profile, spy, &member.moment);
+            }
+        }
+        let elapsed = self.setup.start.elapsed();
+        let metadata = &mut self.profile.metadata;
+        metadata.duration_us = micros(elapsed);
+        metadata.rate_held = self.ticks as f64 / elapsed.as_secs_f64().max(1e-9);
     }
 }
 

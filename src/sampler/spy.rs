@@ -9,7 +9,7 @@ use super::attach::Attached;
 use super::threads::Threads;
 use crate::memory::{COMMON, ReadFailure, Snapshot, Unit, Verdict};
 use crate::process::{ImageIdentity, LiveMemory, PauseError, Process, ThreadId, ThreadStates};
-use crate::python::code::{CodeId, CodeTable, Known};
+use crate::python::code::{CodeId, CodeTable, Known, Place};
 use crate::python::runtime::Runtime;
 use crate::python::stack::{InterpreterState, Stacks, ThreadStack};
 
@@ -51,8 +51,8 @@ pub struct MomentFrame {
     pub code: CodeId,
     /// The line; 0 is none.
     pub line: u32,
-    /// The instruction, in bytes from the beginning of the bytecode; negative before the first one.
-    pub offset: i64,
+    /// The instruction: bytes from the beginning of the bytecode; negative when it is not known.
+    pub offset: i32,
 }
 
 /// A thread at the moment of a sample.
@@ -301,9 +301,7 @@ impl Spy {
         }
         let walked = self.stacks.walk(&mut self.snapshot, &self.runtime);
         walked.map_err(|error| self.failure(error))?;
-        let generations = self.stacks.interpreters.iter().map(|interpreter| interpreter.code_generation);
-        let generation = generations.reduce(|sum, next| Some(sum?.wrapping_add(next?))).flatten();
-        self.codes.begin_sample(generation);
+        self.codes.begin_sample(self.stacks.code_generation());
         Ok(())
     }
 
@@ -431,6 +429,9 @@ impl Spy {
             moment.stops += 1;
             self.snapshot.begin_frozen_unit(unit);
             self.stacks.walk_again(&mut self.snapshot, &self.runtime, index);
+            // Code that was confirmed before the stop may have made room for other code since.
+            let generation = self.stacks.read_code_generation(self.snapshot.memory(), &self.runtime);
+            self.codes.begin_look(generation);
             let complete = !self.stacks.threads[index].broken && self.load_all(index);
             drop(pause);
             moment.stopped_for += started.elapsed();
@@ -489,9 +490,8 @@ impl Spy {
         let active = os_id.is_some_and(|os_id| self.is_running(os_id));
         let first_frame = moment.frames.len();
         for frame in self.stacks.frames.get(stack.first_frame..stack.end_frame).unwrap_or(&[]) {
-            match self.codes.resolve_offset(self.snapshot.memory(), &self.runtime.layout, frame) {
-                Some((code, offset)) => {
-                    let line = self.codes.line_at(code, offset);
+            match self.codes.resolve(self.snapshot.memory(), &self.runtime.layout, frame) {
+                Some(Place { code, line, offset }) => {
                     let (address, code_address) = (frame.address, frame.code);
                     moment.frames.push(MomentFrame { address, code_address, code, line, offset });
                 }
@@ -524,6 +524,7 @@ impl Spy {
     }
 
     fn read_states(&mut self) {
+        self.threads.begin_sample();
         self.scratch.running.clear();
         for os_id in self.threads.os_ids() {
             let running = self.states.read(os_id).is_ok_and(|reading| reading.activity.is_running());

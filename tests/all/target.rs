@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,19 @@ use crate::interpreters::Interpreter;
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 /// How long one run of pyspy may take. Only one that hangs takes this long.
 const PYSPY_LIMIT: Duration = Duration::from_secs(120);
+
+/// Held by a test that measures what takes time, so that no other one that does runs beside it.
+pub fn alone_on_this_machine() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    // A test that failed has nothing to leave behind.
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Prints what a test that passes wants to be seen. (Not `eprintln`: the test runner takes that away.)
+pub fn note(text: &str) {
+    // One write, so that it stays one line.
+    let _ = std::io::stderr().write_all(format!("note: {text}\n").as_bytes());
+}
 
 /// A running Python program of `tests/targets`. It is killed with its children when this is dropped.
 ///

@@ -83,7 +83,7 @@ impl Describer<'_> {
     fn frame(&self, frame: &MomentFrame, short_names: &mut ShortNames) -> FrameDump {
         let code = self.codes.get(frame.code);
         let short = short_names.shorten(&code.filename, |path| (self.open)(path).is_ok());
-        let offset = i32::try_from(frame.offset).ok().filter(|offset| *offset >= 0);
+        let offset = Some(frame.offset).filter(|offset| *offset >= 0);
         let location = offset.and_then(|offset| self.codes.location_at(frame.code, offset));
         // The tables before 3.11 know lines only.
         let location = location.filter(|location| location.column.is_some());

@@ -22,7 +22,7 @@ pub(super) fn dump(
     patience: Duration,
     source: bool,
 ) -> anyhow::Result<ProcessDump> {
-    let attached = finder.attach(process, patience, &|| false)?;
+    let attached = finder.attach(process, false, patience, &|| false)?;
     if attached.runtime.layout.tentative {
         let version = attached.runtime.layout.version;
         log::warn!("Python {version} is newer than what this pyspy knows; trusting the interpreter's own offsets");
@@ -35,7 +35,21 @@ pub(super) fn dump(
         pausing = Pausing::Never;
     }
     let mut spy = Spy::new(process.clone(), attached);
-    let taken = take(&mut spy, pausing, arguments.locals)?;
+    Ok(dump_spy(&mut spy, pausing, arguments.locals, source)?)
+}
+
+/// What the process of `spy` is doing; `locals` says how much of variables is wanted, 0 for nothing.
+///
+/// # Errors
+/// When it is gone or cannot be read.
+pub(in crate::command) fn dump_spy(
+    spy: &mut Spy,
+    pausing: Pausing,
+    locals: u8,
+    source: bool,
+) -> Result<ProcessDump, SampleError> {
+    let taken = take(spy, pausing, locals)?;
+    let process = spy.process();
     if taken.moment.lost > 0 {
         log::warn!("{} threads could not be read", taken.moment.lost);
     }

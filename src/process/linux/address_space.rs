@@ -1,7 +1,8 @@
-//! What belongs to the address space of a process rather than to a thread of it: the maps, the program, and its identity.
+//! What belongs to the address space of a process rather than to a thread of it: the maps, the program, and its
+//! identity.
 //!
-//! The kernel shows these through the first thread, and shows nothing once that thread has exited while others go on; then any living
-//! thread will do.
+//! The kernel shows these through the first thread, and shows nothing once that thread has exited while others go on;
+//! then any living thread will do.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,8 +24,8 @@ const AT_RANDOM: u64 = 25;
 
 /// What tells one run of a program in a process from the next: it changes when the process calls `exec`.
 ///
-/// The kernel puts 16 random bytes into each new image and never touches them again. A forked child has those of its parent, as it has
-/// its image.
+/// The kernel puts 16 random bytes into each new image and never touches them again. A forked child has those of its
+/// parent, as it has its image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ImageIdentity {
     /// Device and inode of the program.
@@ -41,7 +42,8 @@ impl ImageIdentity {
         memory.read_array(self.random_address) == Ok(self.random)
     }
 
-    /// Where the 16 bytes lie in the target that prove the image, to be read along with others; see [`Self::is_proven_by`].
+    /// Where the 16 bytes lie in the target that prove the image, to be read along with others; see
+    /// [`Self::is_proven_by`].
     pub fn proof_address(&self) -> u64 {
         self.random_address
     }

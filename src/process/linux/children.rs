@@ -1,7 +1,7 @@
 //! Processes below a process.
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
+use std::{fs, io};
 
 use super::handle::Handle;
 use super::stat::StatLine;
@@ -10,7 +10,17 @@ use crate::process::ChildProcess;
 /// More descendants than a machine has process numbers for are not looked for.
 const DESCENDANT_LIMIT: usize = 1 << 20;
 
-/// The direct children, from `/proc/PID/task/TID/children`; `None` where the kernel has no such files (`CONFIG_PROC_CHILDREN`).
+/// The numbers of all processes that we can see.
+///
+/// # Errors
+/// When the system's list of them cannot be read.
+pub fn all_processes() -> io::Result<Vec<i32>> {
+    let entries = fs::read_dir("/proc")?;
+    Ok(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
+}
+
+/// The direct children, from `/proc/PID/task/TID/children`; `None` where the kernel has no such files
+/// (`CONFIG_PROC_CHILDREN`).
 fn listed_children(handle: &Handle) -> Option<Vec<i32>> {
     let threads = handle.threads().ok()?;
     let mut children = Vec::new();

@@ -1,12 +1,14 @@
 //! The target's files, opened so that it cannot lead us astray.
 //!
-//! A hostile target chooses the paths that we see. So a path is walked inside the target's own root, with symbolic links that cannot leave
-//! it; what is there is first only pointed at (`O_PATH`), which waits for nothing and starts no driver; it is opened for reading if it is
-//! a regular file, without waiting; and a file that should stand behind a mapping is accepted only if it is the very same one.
+//! A hostile target chooses the paths that we see. So a path is walked inside the target's own root, with symbolic
+//! links that cannot leave it; what is there is first only pointed at (`O_PATH`), which waits for nothing and starts no
+//! driver; it is opened for reading if it is a regular file, without waiting; and a file that should stand behind a
+//! mapping is accepted only if it is the very same one.
 //!
 //! # Whether it is the same file
-//! Device and inode of the maps are compared with those of `stat`. File systems with several devices (btrfs, overlayfs) give different
-//! numbers there; then one page of our file is mapped into ourselves and *our* maps are asked, which speak as the target's do.
+//! Device and inode of the maps are compared with those of `stat`. File systems with several devices (btrfs, overlayfs)
+//! give different numbers there; then one page of our file is mapped into ourselves and *our* maps are asked, which
+//! speak as the target's do.
 //!
 //! # Limits
 //! A file system of the target's own making (FUSE) can still make a read wait.
@@ -44,20 +46,20 @@ pub(super) fn open_mapping(handle: &Handle, mapping: &Mapping) -> io::Result<Fil
         // The path is printed for our root, so that of a target in a changed root (chroot) can be right as it is.
         &|| Ok(open(path_of(mapping)?, POINT | OFlag::O_NOFOLLOW, Mode::empty())?),
     ];
-    let mut first_error = None;
+    let mut failure: Option<io::Error> = None;
     for candidate in candidates {
         match candidate().and_then(|pointer| open_regular(&pointer)).and_then(|file| same_file(file, mapping)) {
             Ok(file) => return Ok(file),
-            // The first error is that of a way that needs more rights than most have; the others say more.
-            Err(error) => {
-                first_error = Some(first_error.filter(|_: &io::Error| !is_permission(&error)).unwrap_or(error))
-            }
+            // That a way needs more rights than we have says less than what another way ended with.
+            Err(error) if failure.as_ref().is_none_or(is_permission) => failure = Some(error),
+            Err(_) => {}
         }
     }
-    Err(first_error.unwrap_or_else(|| io::ErrorKind::NotFound.into()))
+    Err(failure.unwrap_or_else(|| io::ErrorKind::NotFound.into()))
 }
 
-/// A regular file at `path` as the target would find it; a relative path is taken from its working directory and must stay below that.
+/// A regular file at `path` as the target would find it; a relative path is taken from its working directory and must
+/// stay below that.
 pub(super) fn open_in_root(handle: &Handle, path: &Path) -> io::Result<File> {
     open_regular(&point_in_root(handle, path)?)
 }
@@ -73,7 +75,7 @@ pub(super) fn is_file_in_root(handle: &Handle, path: &Path) -> bool {
 /// When there is none or it may not be read.
 pub fn open_below(root: &Path, path: &Path) -> io::Result<File> {
     let anchor = open(root, POINT | OFlag::O_DIRECTORY, Mode::empty())?;
-    open_regular(&point_below(&anchor, Path::new("/").join(path).as_path())?)
+    open_regular(&resolve(anchor.as_fd(), &Path::new("/").join(path), true)?)
 }
 
 fn path_of(mapping: &Mapping) -> io::Result<&Path> {
@@ -92,22 +94,22 @@ fn point_at(handle: &Handle, name: &str) -> io::Result<OwnedFd> {
 fn point_in_root(handle: &Handle, path: &Path) -> io::Result<OwnedFd> {
     let anchor = if path.is_absolute() { "root" } else { "cwd" };
     let anchor = openat(handle.directory(), anchor, POINT | OFlag::O_DIRECTORY, Mode::empty())?;
-    point_below(&anchor, path)
+    Ok(resolve(anchor.as_fd(), path, path.is_absolute())?)
 }
 
-/// An absolute path is walked with `anchor` as the root, a relative one from there and never above it.
-fn point_below(anchor: &OwnedFd, path: &Path) -> io::Result<OwnedFd> {
-    let resolve = if path.is_absolute() { ResolveFlag::RESOLVE_IN_ROOT } else { ResolveFlag::RESOLVE_BENEATH };
-    let how = OpenHow::new().flags(POINT).resolve(resolve | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+/// Points at `path` as seen from the anchor, without leaving it.
+fn resolve(anchor: BorrowedFd<'_>, path: &Path, is_root: bool) -> Result<OwnedFd, Errno> {
+    let scope = if is_root { ResolveFlag::RESOLVE_IN_ROOT } else { ResolveFlag::RESOLVE_BENEATH };
+    let how = OpenHow::new().flags(POINT).resolve(scope | ResolveFlag::RESOLVE_NO_MAGICLINKS);
     match openat2(anchor, path, how) {
-        Ok(pointer) => Ok(pointer),
         // Kernels before 5.6, and sandboxes that do not know the call.
-        Err(Errno::ENOSYS | Errno::EPERM) => Ok(walk(anchor.as_fd(), path, path.is_absolute())?),
-        Err(error) => Err(error.into()),
+        Err(Errno::ENOSYS | Errno::EPERM) => walk(anchor, path, is_root),
+        result => result,
     }
 }
 
-/// What `openat2` does, part by part. With `is_root` the anchor is the root, above which there is nothing; else nothing may lead out.
+/// What `openat2` does, part by part. With `is_root` the anchor is the root, above which there is nothing; else nothing
+/// may lead out.
 fn walk(anchor: BorrowedFd<'_>, path: &Path, is_root: bool) -> Result<OwnedFd, Errno> {
     // What is still to be walked, the next part last.
     let mut parts: Vec<PathBuf> = parts_of(path);
@@ -194,4 +196,174 @@ fn identity_in_maps(file: &File) -> io::Result<(DeviceNumber, u64)> {
 fn map_one_byte(file: &File) -> io::Result<Mmap> {
     // SAFETY: the mapping is never read, so that it does not matter who changes the file; only its address is used.
     unsafe { MmapOptions::new().len(1).map(file) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::linux::testing::Target;
+    use std::io::Read;
+    use std::os::unix::fs::symlink;
+
+    fn text_of(mut file: File) -> String {
+        let mut text = String::new();
+        file.read_to_string(&mut text).unwrap();
+        text
+    }
+
+    /// A directory that stands for a root: files, links that would lead out of it elsewhere, a FIFO, a loop.
+    fn root() -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        fs::create_dir_all(at("usr/lib")).unwrap();
+        fs::create_dir_all(at("etc")).unwrap();
+        fs::write(at("etc/hostname"), "inside").unwrap();
+        fs::write(at("usr/lib/module.py"), "module").unwrap();
+        symlink("/etc/hostname", at("absolute")).unwrap();
+        symlink("../../../../etc/hostname", at("usr/lib/relative")).unwrap();
+        symlink("/usr/lib", at("lib")).unwrap();
+        symlink("loop", at("loop")).unwrap();
+        symlink("/proc/self/root/etc/hostname", at("magic")).unwrap();
+        nix::unistd::mkfifo(&at("fifo"), Mode::S_IRWXU).unwrap();
+        root
+    }
+
+    type Resolve = fn(BorrowedFd<'_>, &Path, bool) -> Result<OwnedFd, Errno>;
+
+    const RESOLVERS: [Resolve; 2] = [walk, resolve];
+
+    fn find(resolve: Resolve, root: &Path, path: &str, is_root: bool) -> Result<String, i32> {
+        let anchor = open(root, POINT | OFlag::O_DIRECTORY, Mode::empty()).unwrap();
+        let pointer = resolve(anchor.as_fd(), Path::new(path), is_root).map_err(|error| error as i32)?;
+        open_regular(&pointer).map(text_of).map_err(|error| error.raw_os_error().unwrap_or(-1))
+    }
+
+    #[test]
+    fn links_stay_in_the_targets_root() {
+        let root = root();
+        for resolve in RESOLVERS {
+            let find = |path| find(resolve, root.path(), path, true);
+            for path in
+                ["/etc/hostname", "/absolute", "/usr/lib/relative", "/../../etc/./hostname", "/lib/../../absolute"]
+            {
+                assert_eq!(find(path).as_deref(), Ok("inside"), "{path}");
+            }
+            assert_eq!(find("/lib/module.py").as_deref(), Ok("module"));
+            assert_eq!(find("/loop"), Err(libc::ELOOP));
+            assert_eq!(find("/magic"), Err(libc::ENOENT));
+            assert_eq!(find("/etc/hostname/below"), Err(libc::ENOTDIR));
+        }
+    }
+
+    #[test]
+    fn a_relative_path_stays_below_its_directory() {
+        let root = root();
+        for resolve in RESOLVERS {
+            let find = |path| find(resolve, &root.path().join("usr"), path, false);
+            assert_eq!(find("lib/module.py").as_deref(), Ok("module"));
+            assert_eq!(find("lib/../lib/module.py").as_deref(), Ok("module"));
+            assert_eq!(find("../etc/hostname"), Err(libc::EXDEV));
+            assert_eq!(find("lib/relative"), Err(libc::EXDEV));
+        }
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_not_opened() {
+        let root = root();
+        for resolve in RESOLVERS {
+            // A FIFO would make us wait for a writer.
+            for path in ["/fifo", "/etc"] {
+                assert_eq!(find(resolve, root.path(), path, true), Err(-1), "{path}");
+            }
+        }
+        let target = Target::shell("echo ready; read line");
+        let handle = target.handle();
+        assert!(open_in_root(&handle, Path::new("/dev/null")).is_err());
+        assert!(!is_file_in_root(&handle, Path::new("/dev/null")));
+        assert!(!is_file_in_root(&handle, Path::new("/")));
+        assert!(is_file_in_root(&handle, Path::new("/etc/passwd")));
+    }
+
+    /// A target whose program is a copy of ours to play with; the copy's path.
+    fn target_of_copied_program(directory: &Path) -> (Target, PathBuf) {
+        let program = directory.join("program");
+        let shell = fs::canonicalize("/bin/sh").unwrap();
+        fs::copy(shell, &program).unwrap();
+        (Target::start(std::process::Command::new(&program).args(["-c", "echo ready; read line"])), program)
+    }
+
+    fn mapping_of(handle: &Handle, path: &Path) -> Mapping {
+        let mappings = address_space::mappings(handle).unwrap();
+        mappings.into_iter().find(|mapping| mapping.path.as_deref() == Some(path)).unwrap()
+    }
+
+    fn bytes_of(mut file: File) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn a_replaced_program_is_read_as_it_was_started() {
+        let directory = tempfile::tempdir().unwrap();
+        let (target, program) = target_of_copied_program(directory.path());
+        let original = fs::read(&program).unwrap();
+        fs::rename(&program, directory.path().join("old")).unwrap();
+        fs::write(&program, "another file").unwrap();
+        let handle = target.handle();
+        assert_eq!(
+            bytes_of(open_mapping(&handle, &mapping_of(&handle, &directory.path().join("old"))).unwrap()),
+            original
+        );
+        fs::remove_file(directory.path().join("old")).unwrap();
+        let mapping = mapping_of(&handle, &directory.path().join("old"));
+        assert!(mapping.deleted);
+        assert_eq!(bytes_of(open_mapping(&handle, &mapping).unwrap()), original);
+        assert_eq!(address_space::program_path(&handle).unwrap(), directory.path().join("old"));
+    }
+
+    #[test]
+    fn another_file_at_the_path_of_a_mapping_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let (target, program) = target_of_copied_program(directory.path());
+        let handle = target.handle();
+        let mapping = mapping_of(&handle, &program);
+        let open = |path: &Path| File::open(path).and_then(|file| same_file(file, &mapping));
+        assert!(open(&program).is_ok());
+        let copy = directory.path().join("copy");
+        fs::copy(&program, &copy).unwrap();
+        assert!(open(&copy).is_err());
+        // Ranges without a file have none to be opened.
+        let heap = Mapping { inode: 0, path: None, ..mapping.clone() };
+        assert!(same_file(File::open(&program).unwrap(), &heap).is_err());
+    }
+
+    #[test]
+    fn a_file_is_recognized_by_our_own_maps_too() {
+        let directory = tempfile::tempdir().unwrap();
+        let (target, program) = target_of_copied_program(directory.path());
+        let mapping = mapping_of(&target.handle(), &program);
+        let identity = identity_in_maps(&File::open(&program).unwrap()).unwrap();
+        assert_eq!(identity, (mapping.device, mapping.inode));
+    }
+
+    #[test]
+    fn files_of_a_target_in_a_changed_root_are_its_own() {
+        if !nix::unistd::geteuid().is_root() {
+            // Only root may change its root.
+            return;
+        }
+        let root = root();
+        let target =
+            Target::python(&format!("os.chroot({:?}); os.chdir('/usr'); ready(); sys.stdin.readline()", root.path()));
+        let handle = target.handle();
+        assert_eq!(text_of(open_in_root(&handle, Path::new("/absolute")).unwrap()), "inside");
+        assert_eq!(text_of(open_in_root(&handle, Path::new("lib/module.py")).unwrap()), "module");
+        assert!(is_file_in_root(&handle, Path::new("/lib/module.py")));
+        assert!(!is_file_in_root(&handle, Path::new("/etc/passwd")));
+        // Its program lies outside of that root, and is found all the same.
+        let program = address_space::program_path(&handle).unwrap();
+        let mapping = mapping_of(&handle, &program);
+        assert_eq!(bytes_of(open_mapping(&handle, &mapping).unwrap()), fs::read(&program).unwrap());
+    }
 }

@@ -1,13 +1,15 @@
 //! What binds us to one process: its directory in `/proc` and a pidfd.
 //!
-//! The directory stays that of the process for which it was opened. When the process is gone, everything below it fails (`ESRCH` or
-//! `ENOENT`), whoever has the number now. The pidfd tells when it exits; kernels before 5.3 have none, and then `stat` does.
+//! The directory stays that of the process for which it was opened. When the process is gone, everything below it fails
+//! (`ESRCH` or `ENOENT`), whoever has the number now. The pidfd tells when it exits; kernels before 5.3 have none, and
+//! then `stat` does.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use nix::dir::Dir;
@@ -32,6 +34,7 @@ pub(super) struct Handle {
     directory: OwnedFd,
     pidfd: Option<OwnedFd>,
     start_ticks: u64,
+    is_our_child: OnceLock<bool>,
 }
 
 impl Handle {
@@ -46,7 +49,7 @@ impl Handle {
             Errno::ENOENT | Errno::ESRCH => ProcessError::NoSuchProcess(pid),
             error => ProcessError::System { pid, what: "the directory in /proc", source: error.into() },
         })?;
-        let mut handle = Self { pid, directory, pidfd: None, start_ticks: 0 };
+        let mut handle = Self { pid, directory, pidfd: None, start_ticks: 0, is_our_child: OnceLock::new() };
         let status = handle.status()?;
         let owner = super::stat::status_field(&status, "Tgid:").and_then(|field| field.parse().ok());
         if let Some(process) = owner.filter(|process| *process != pid) {
@@ -134,6 +137,20 @@ impl Handle {
         Ok(threads)
     }
 
+    /// Whether `thread` is a living thread of the process. Far cheaper than to read its `stat`; false also where we may
+    /// not ask.
+    pub(super) fn is_thread(&self, thread: i32) -> bool {
+        thread > 0 && signal_could_be_sent(self.pid, thread) && !self.has_exited()
+    }
+
+    /// Whether the process is a child of ours, so that its exit status is for us to collect.
+    pub(super) fn is_our_child(&self) -> bool {
+        // Nobody becomes our child later, and a child of ours stays one as long as we live.
+        *self
+            .is_our_child
+            .get_or_init(|| self.stat_line().is_ok_and(|line| line.parent == std::process::id().cast_signed()))
+    }
+
     /// Whether the process has exited, all threads of it.
     pub(super) fn has_exited(&self) -> bool {
         match &self.pidfd {
@@ -203,10 +220,37 @@ fn open_pidfd(pid: i32) -> Option<OwnedFd> {
     Some(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Whether signals could be sent to a thread of a process; none is.
+#[expect(unsafe_code, reason = "tgkill has no safe wrapper in nix")]
+fn signal_could_be_sent(process: i32, thread: i32) -> bool {
+    // SAFETY: the call takes three numbers; signal 0 only asks whether the thread is there.
+    unsafe { libc::syscall(libc::SYS_tgkill, process, thread, 0) == 0 }
+}
+
 #[expect(unsafe_code, reason = "pidfd_send_signal has no safe wrapper in nix")]
 fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
     let no_information = std::ptr::null::<libc::siginfo_t>();
     // SAFETY: a null siginfo is allowed and means that of kill(2); the descriptor is borrowed for the call.
     let result = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, no_information, 0) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::linux::testing::Target;
+
+    #[test]
+    fn an_exit_is_noticed_on_kernels_without_pidfds() {
+        let mut target = Target::shell("echo ready; read line");
+        let handle = Handle { pidfd: None, ..target.handle() };
+        assert!(!handle.has_exited());
+        assert!(!handle.wait_for_exit(Duration::from_millis(1)));
+        handle.send_signal(libc::SIGKILL).unwrap();
+        // A zombie as yet.
+        assert!(handle.wait_for_exit(Duration::from_secs(30)));
+        target.end();
+        assert!(handle.has_exited());
+        assert_eq!(handle.send_signal(libc::SIGKILL).unwrap_err().raw_os_error(), Some(libc::ESRCH));
+    }
 }

@@ -1,13 +1,14 @@
 //! The memory of a running process: `process_vm_readv`, and `/proc/PID/mem` where a sandbox forbids the call.
 //!
 //! # What the kernel does (`mm/process_vm_access.c`)
-//! It copies the ranges of a call one after another, page by page, and stops at the first page that it cannot read: what lies before
-//! is copied and counted. So a call that brought fewer bytes than asked names the request that failed; it is passed over and
-//! the call repeated for those behind it. Each call settles at least one request, which bounds the number of calls.
+//! It copies the ranges of a call one after another, page by page, and stops at the first page that it cannot read:
+//! what lies before is copied and counted. So a call that brought fewer bytes than asked names the request that failed;
+//! it is passed over and the call repeated for those behind it. Each call settles at least one request, which bounds
+//! the number of calls.
 //!
 //! # Limits
-//! At most `IOV_MAX` (1024) ranges go into one call; more are served by several, in order. Nothing is allocated once the two lists of
-//! ranges have grown to the longest batch seen.
+//! At most `IOV_MAX` (1024) ranges go into one call; more are served by several, in order. Nothing is allocated once
+//! the two lists of ranges have grown to the longest batch seen.
 
 use std::cell::{Cell, RefCell};
 use std::fs::File;
@@ -309,9 +310,9 @@ fn call_process_vm_readv(thread: i32, ranges: &Ranges) -> io::Result<usize> {
     let local = ranges.local.as_ptr().cast::<libc::iovec>();
     let remote = ranges.remote.as_ptr().cast::<libc::iovec>();
     let (local_count, remote_count) = (ranges.local.len() as libc::c_ulong, ranges.remote.len() as libc::c_ulong);
-    // SAFETY: `Range` has the layout of `iovec`, and both lists have the lengths given. The local ranges are buffers of the requests
-    // that the caller holds mutably and whose provenance was exposed when the ranges were made in the same call of `transfer_once`;
-    // the remote ones are not of our memory.
+    // SAFETY: `Range` has the layout of `iovec`, and both lists have the lengths given. The local ranges are buffers of
+    // the requests that the caller holds mutably and whose provenance was exposed when the ranges were made in the same
+    // call of `transfer_once`; the remote ones are not of our memory.
     let count = unsafe { libc::process_vm_readv(thread, local, local_count, remote, remote_count, 0) };
     usize::try_from(count).map_err(|_| io::Error::last_os_error())
 }
@@ -352,7 +353,8 @@ sys.stdin.readline()"
     }
 
     fn check_mixed_batch(memory: &LiveMemory, address: u64) {
-        // Unmapped ones first, last, next to each other; empty ones; ones of the kernel's half; one that runs over the end of all.
+        // Unmapped ones first, last, next to each other; empty ones; ones of the kernel's half; one that runs over the
+        // end of all.
         let wanted = [
             (0, 8),
             (address, 16),
@@ -415,7 +417,8 @@ sys.stdin.readline()"
         let maps = target.process().maps().unwrap();
         let next_is_hole = |pair: &[Mapping]| pair[0].readable && pair[0].inode != 0 && pair[0].end < pair[1].start;
         let mapping = &maps.windows(2).find(|pair| next_is_hole(pair)).unwrap()[0];
-        // Pages past the end of the file fault as well, so take the first page, and the last byte before the hole by its failure alone.
+        // Pages past the end of the file fault as well, so take the first page, and the last byte before the hole by
+        // its failure alone.
         assert!(memory.read_u64(mapping.start).is_ok());
         let mut buffer = vec![0; usize::try_from(mapping.size()).unwrap() + 4096];
         assert_eq!(memory.read(mapping.start, &mut buffer).unwrap_err().failure, ReadFailure::Unmapped);

@@ -1,8 +1,9 @@
 //! `/proc/PID/maps`, taken apart byte by byte.
 //!
-//! The crate `proc-maps` does this too, but fails for the whole process when one path is not UTF-8, joins the parts of a path that has
-//! two spaces in a row, and keeps the device as text; paths are the target's choice, so we read the lines ourselves and use the crate
-//! where there is no such file. The form of a line (proc(5)): `start-end perms offset major:minor inode   path`.
+//! The crate `proc-maps` does this too, but fails for the whole process when one path is not UTF-8, joins the parts of
+//! a path that has two spaces in a row, and keeps the device as text; paths are the target's choice, so we read the
+//! lines ourselves and use the crate where there is no such file. The form of a line (proc(5)): `start-end perms offset
+//! major:minor inode   path`.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -13,7 +14,8 @@ use crate::process::{DeviceNumber, Mapping};
 /// How many mappings we take; the kernel's own limit (`vm.max_map_count`) is 65530 unless raised.
 const MAPPING_LIMIT: usize = 1 << 20;
 
-/// The mappings in the text of a maps file, in the order of addresses. A line that is not of the known form is left out.
+/// The mappings in the text of a maps file, in the order of addresses. A line that is not of the known form is left
+/// out.
 pub(super) fn parse(text: &[u8]) -> Vec<Mapping> {
     text.split(|byte| *byte == b'\n').filter_map(parse_line).take(MAPPING_LIMIT).collect()
 }

@@ -18,6 +18,7 @@ mod tracee;
 mod waiting;
 
 pub use address_space::ImageIdentity;
+pub use children::all_processes;
 pub use descriptors::Descriptors;
 pub use files::open_below;
 pub use live_memory::{LiveMemory, ReadStatistics};

@@ -16,7 +16,7 @@ const FIRST_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 /// The error for a process that we may not read.
 pub(super) fn denied(handle: &Handle) -> ProcessError {
     let status = handle.read_file("status", 64 << 10).unwrap_or_default();
-    let own_status = fs::read("/proc/self/status").unwrap_or_default();
+    let own_status = fs::read("/proc/thread-self/status").unwrap_or_default();
     let target_user = second_number(&status, "Uid:");
     // The kernel gives the files of an undumpable process to root, whoever the process acts as.
     let file_owner = nix::sys::stat::fstat(handle.directory()).ok().map(|metadata| metadata.st_uid);

@@ -1,18 +1,18 @@
 //! A program that we start ourselves.
 //!
-//! It keeps our standard streams, our environment and our process group: at a terminal it stays in the foreground, may read from it, and gets
-//! Ctrl-C itself, as it would without us. When we die in any way it lives on; nothing ends it but [`SpawnedProgram::end`], also not
-//! dropping the value.
+//! It keeps our standard streams, our environment and our process group: at a terminal it stays in the foreground, may
+//! read from it, and gets Ctrl-C itself, as it would without us. When we die in any way it lives on; nothing ends it
+//! but [`SpawnedProgram::end`], also not dropping the value.
 //!
 //! # Why not `std::process::Child::wait`
-//! It takes whatever `waitpid` reports for the exit, also the stop of a thread that we hold at that moment. Here the exit is looked at first
-//! and collected only if it is one.
+//! It takes whatever `waitpid` reports for the exit, also the stop of a thread that we hold at that moment. Here the
+//! exit is looked at first and collected only if it is one.
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, PipeReader};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigHandler, Signal, signal};
@@ -31,16 +31,38 @@ pub struct SpawnedProgram {
 }
 
 impl SpawnedProgram {
-    /// Starts `program`, looked for in PATH if it has no slash, with `arguments`. Returns once it runs.
+    /// Starts `program`, looked for in PATH if it has no slash, with `arguments`. Returns once `exec` cannot fail any
+    /// more, which is a moment before the program is mapped: until then its maps hold little and its identity cannot be
+    /// read.
     ///
     /// # Errors
     /// When it cannot be run; also for what only `exec` finds out.
     pub fn start(program: OsString, arguments: &[OsString]) -> Result<Self, SpawnError> {
+        Self::run(Command::new(&program).args(arguments))
+            .map_err(|source| SpawnError::from_start(PathBuf::from(&program), source))
+    }
+
+    /// Starts `program` as [`Self::start`] does, but apart from our terminal: its standard input is empty and what it writes on standard
+    /// output and standard error comes out of the pipe that is returned, which must be read or the program will wait.
+    ///
+    /// # Errors
+    /// As [`Self::start`], and when no pipe can be made.
+    pub fn start_captured(program: OsString, arguments: &[OsString]) -> Result<(Self, PipeReader), SpawnError> {
+        let failed = |source| SpawnError::from_start(PathBuf::from(&program), source);
+        let (reader, writer) = io::pipe().map_err(failed)?;
+        let second = writer.try_clone().map_err(failed)?;
+        let mut command = Command::new(&program);
+        command.args(arguments).stdin(Stdio::null()).stdout(writer).stderr(second);
+        let started = Self::run(&mut command).map_err(failed)?;
+        // The command holds the pipe's other end; the reader sees its end only when nobody does.
+        drop(command);
+        Ok((started, reader))
+    }
+
+    fn run(command: &mut Command) -> io::Result<Self> {
         // Where our parent ignored SIGCHLD the kernel would throw exit statuses away.
         restore_child_signal();
-        let started = Command::new(&program).args(arguments).spawn();
-        let child = started.map_err(|source| SpawnError::from_start(PathBuf::from(program), source))?;
-        let pid = child.id().cast_signed();
+        let pid = command.spawn()?.id().cast_signed();
         // As our child it keeps its number until we collect it. A handle is missing only where there is no /proc.
         Ok(Self { pid, handle: Handle::open(pid).ok(), status: None })
     }
@@ -106,8 +128,9 @@ impl SpawnedProgram {
         }
     }
 
-    /// Ends the program: SIGTERM, and SIGKILL after `grace`. What it started is ended with it as long as it is below it and in the same
-    /// process group, so that a program behind a shell or a launcher ends too while a daemon of its own session lives on.
+    /// Ends the program: SIGTERM, and SIGKILL after `grace`. What it started is ended with it as long as it is below it
+    /// and in the same process group, so that a program behind a shell or a launcher ends too while a daemon of its own
+    /// session lives on.
     ///
     /// # Errors
     /// As [`Self::try_wait`].
@@ -195,5 +218,79 @@ fn collect(pid: i32) -> io::Result<ExitStatus> {
         -1 => Err(io::Error::last_os_error()),
         0 => Err(io::ErrorKind::WouldBlock.into()),
         _ => Ok(ExitStatus::from_raw(status)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::linux::testing::wait_until;
+
+    fn start(script: &str) -> SpawnedProgram {
+        SpawnedProgram::start("sh".into(), &["-c".into(), script.into()]).unwrap()
+    }
+
+    #[test]
+    fn a_program_that_cannot_be_run_is_an_error_at_once() {
+        let error = SpawnedProgram::start("no-such-program-anywhere".into(), &[]).unwrap_err();
+        assert!(matches!(error, SpawnError::NotFound(_)), "{error:?}");
+        let error = SpawnedProgram::start("/etc/passwd".into(), &[]).unwrap_err();
+        assert!(matches!(error, SpawnError::NotExecutable(_)), "{error:?}");
+        let directory = tempfile::tempdir().unwrap();
+        let error = SpawnedProgram::start(directory.path().into(), &[]).unwrap_err();
+        assert!(matches!(error, SpawnError::NotExecutable(_)), "{error:?}");
+    }
+
+    #[test]
+    fn exit_codes_and_signals_are_reported() {
+        assert_eq!(start("exit 42").wait().unwrap().code(), Some(42));
+        assert_eq!(start("kill -KILL $$").wait().unwrap().signal(), Some(libc::SIGKILL));
+        // A real-time signal, which nix's own enumeration does not know.
+        assert_eq!(start("kill -40 $$").wait().unwrap().signal(), Some(40));
+        let mut program = start("exit 0");
+        program.wait().unwrap();
+        assert!(program.try_wait().unwrap().unwrap().success());
+    }
+
+    #[test]
+    fn a_program_that_runs_has_no_status() {
+        let mut program = start("sleep 600");
+        assert_eq!(program.try_wait().unwrap(), None);
+        assert_eq!(program.wait_at_most(Duration::from_millis(10)).unwrap(), None);
+        assert_eq!(program.end(Duration::from_secs(30)).unwrap().signal(), Some(libc::SIGTERM));
+    }
+
+    #[test]
+    fn a_program_that_ignores_the_request_is_killed() {
+        let mut program = start("trap '' TERM; while :; do sleep 0.01; done");
+        let handle = Handle::open(program.pid()).unwrap();
+        wait_until("the shell ignores SIGTERM", || {
+            let status = handle.status().unwrap();
+            let ignored = super::super::stat::status_field(&status, "SigIgn:").unwrap().to_owned();
+            u64::from_str_radix(&ignored, 16).unwrap() & (1 << (libc::SIGTERM - 1)) != 0
+        });
+        assert_eq!(program.end(Duration::from_millis(50)).unwrap().signal(), Some(libc::SIGKILL));
+    }
+
+    #[test]
+    fn a_stopped_program_is_ended_too() {
+        let mut program = start("sleep 600; true");
+        let process = program.process().unwrap();
+        Handle::open(program.pid()).unwrap().send_signal(libc::SIGSTOP).unwrap();
+        wait_until("the program stops", || process.is_stopped());
+        assert_eq!(program.end(Duration::from_secs(30)).unwrap().signal(), Some(libc::SIGTERM));
+    }
+
+    #[test]
+    fn what_a_launcher_started_is_ended_with_it() {
+        let mut program = start("sh -c 'sleep 600; true'; true");
+        let handle = Handle::open(program.pid()).unwrap();
+        wait_until("the inner shell has started its program", || children::descendants(&handle).len() == 2);
+        let below: Vec<Handle> =
+            children::descendants(&handle).into_iter().map(|child| Handle::open(child.pid).unwrap()).collect();
+        program.end(Duration::from_secs(30)).unwrap();
+        for handle in below {
+            wait_until("nothing is left", || handle.has_exited());
+        }
     }
 }

@@ -100,7 +100,8 @@ pub(super) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 /// Makes `process_vm_readv` fail with EPERM in the calling thread from now on, as older container sandboxes do.
 #[expect(unsafe_code, reason = "a seccomp filter is set by raw system calls")]
 pub(super) fn forbid_process_vm_readv() {
-    // Load the number of the call; if it is the one, EPERM; else allow (kernel: include/uapi/linux/seccomp.h, bpf_common.h).
+    // Load the number of the call; if it is the one, EPERM; else allow (kernel: include/uapi/linux/seccomp.h,
+    // bpf_common.h).
     let statement = |code, k| libc::sock_filter { code, jt: 0, jf: 0, k };
     let number = u32::try_from(libc::SYS_process_vm_readv).unwrap();
     let mut filter = [
@@ -114,4 +115,12 @@ pub(super) fn forbid_process_vm_readv() {
     assert_eq!(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }, 0);
     // SAFETY: the program and its filter live through the call, which copies them.
     assert_eq!(unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) }, 0);
+}
+
+/// Makes the calling thread, and only it, act as a user without rights from now on.
+#[expect(unsafe_code, reason = "the C library changes the user of all threads")]
+pub(super) fn become_nobody() {
+    // SAFETY: takes numbers only. The user of this one thread changes, which nothing else in the test program relies
+    // on.
+    assert_eq!(unsafe { libc::syscall(libc::SYS_setresuid, 65534, 65534, 65534) }, 0);
 }

@@ -81,11 +81,89 @@ fn room(limit: u64) -> usize {
     usize::try_from(limit.saturating_sub(SPARE_DESCRIPTORS)).unwrap_or(OPEN_LIMIT).min(OPEN_LIMIT)
 }
 
-/// Raises our limit on descriptors as far as is of use and allowed; the limit then. Programs that we start later would inherit it,
-/// which is why it is not done before it is needed.
+/// Raises our limit on descriptors as far as is of use and allowed; the limit then. Programs that we start later would
+/// inherit it, which is why it is not done before it is needed.
 fn raise_limit() -> Option<u64> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
     let wanted = (OPEN_LIMIT as u64 + SPARE_DESCRIPTORS).min(hard).max(soft);
     setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).ok()?;
     Some(wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::ThreadActivity;
+    use crate::process::linux::testing::{Target, wait_until};
+
+    #[test]
+    fn busy_and_waiting_threads_are_told_apart() {
+        let mut target = Target::python(
+            "
+ids = []
+threading.Thread(target=lambda: (ids.append(threading.get_native_id()), time.sleep(600)), daemon=True).start()
+while not ids: pass
+ready()
+say(str(ids[0]))
+while True: pass",
+        );
+        let waiting: ThreadId = target.line().parse().unwrap();
+        let busy = ThreadId::from(target.pid().unsigned_abs());
+        let mut states = target.process().thread_states();
+        wait_until("the one sleeps", || states.read(waiting).unwrap().activity == ThreadActivity::Sleeping);
+        let before = states.read(busy).unwrap();
+        wait_until("the other uses its time", || {
+            let reading = states.read(busy).unwrap();
+            reading.activity.is_running() && reading.user_ticks > before.user_ticks
+        });
+        assert_eq!(states.open_files(), 2);
+        states.retain(|thread| thread == busy);
+        assert_eq!(states.open_files(), 1);
+    }
+
+    #[test]
+    fn a_thread_that_is_gone_is_forgotten() {
+        let mut target = Target::python("ready(); sys.stdin.readline()");
+        let thread = ThreadId::from(target.pid().unsigned_abs());
+        let mut states = target.process().thread_states();
+        assert!(states.read(thread).is_ok());
+        target.end();
+        assert!(states.read(thread).is_err());
+        assert!(states.read(thread).is_err());
+        assert_eq!(states.open_files(), 0);
+    }
+
+    #[test]
+    fn more_threads_than_files_are_read_all_the_same() {
+        let target = Target::python(
+            "
+for _ in range(20): threading.Thread(target=sys.stdin.readline, daemon=True).start()
+ready()
+time.sleep(600)",
+        );
+        let process = target.process();
+        let threads = process.threads().unwrap();
+        assert_eq!(threads.len(), 21);
+        let mut states = ThreadStates { capacity: 4, raised: true, ..process.thread_states() };
+        for _ in 0..3 {
+            for thread in &threads {
+                assert!(states.read(*thread).is_ok());
+            }
+        }
+        assert_eq!(states.open_files(), 4);
+
+        // Where the limit may be raised, it is.
+        let mut states = ThreadStates { capacity: 4, raised: false, ..process.thread_states() };
+        for thread in &threads {
+            assert!(states.read(*thread).is_ok());
+        }
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        assert_eq!(soft, (OPEN_LIMIT as u64 + SPARE_DESCRIPTORS).min(hard).max(soft));
+        assert_eq!(states.open_files(), threads.len().min(room(soft)));
+    }
+
+    #[test]
+    fn the_number_of_files_leaves_room_for_others() {
+        assert_eq!((room(0), room(128), room(1024), room(u64::MAX)), (0, 0, 896, OPEN_LIMIT));
+    }
 }

@@ -1,23 +1,27 @@
 //! One thread of the target under ptrace: seized, interrupted, waited for, let go.
 //!
 //! # How a thread is held
-//! `PTRACE_SEIZE` makes us its tracer without any effect on it; `PTRACE_INTERRUPT` asks it to stop on its way back to user space; once it
-//! has, `PTRACE_DETACH` lets it run on. No signal is sent, no system call of it fails (those that sleep are started anew by the kernel).
+//! `PTRACE_SEIZE` makes us its tracer without any effect on it; `PTRACE_INTERRUPT` asks it to stop on its way back to
+//! user space; once it has, `PTRACE_DETACH` lets it run on. No signal is sent.
 //!
-//! - A signal for the thread may stop it first (signal-delivery-stop). That is as good a stop; the signal is handed back by the detach
-//!   and delivered then, with all that it carried.
+//! - A thread that sleeps in the kernel is woken to stop. Nearly all system calls then go on as if nothing had been; a
+//!   few return `EINTR`, as after Ctrl-Z and `fg` (signal(7): `epoll_wait`, `sigtimedwait`, socket calls with a timeout
+//!   set on the socket). CPython from 3.5 on repeats them, 2.7 and C code may not: stop a sleeping thread only when
+//!   there is need.
+//! - A signal for the thread may stop it first (signal-delivery-stop). That is as good a stop; the signal is handed
+//!   back by the detach and delivered then, with all that it carried.
 //! - A thread that was stopped by SIGSTOP stays stopped: the kernel keeps the group-stop over a detach.
 //! - When our thread ends or we die, even by SIGKILL, the kernel lets all our tracees go, signals included.
 //!
 //! # A thread that does not stop in time
-//! It cannot be detached: the kernel does that to stopped tracees only. It is put on a list of its tracer and would stop, and stay so,
-//! as soon as it leaves its wait in the kernel; so the list is gone through by each later pause of this thread and by [`release_pending`],
-//! which whoever pauses calls until it returns 0. The same list holds tracees that were killed while held, whose exit we must collect
-//! before the real parent is told of it.
+//! It cannot be detached: the kernel does that to stopped tracees only. It is put on a list of its tracer and would
+//! stop, and stay so, as soon as it leaves its wait in the kernel; so the list is gone through by each later pause of
+//! this thread and by [`release_pending`], which whoever pauses calls until it returns 0. The same list holds tracees
+//! that were killed while held, whose exit we must collect before the real parent is told of it.
 //!
 //! # Limits
-//! ptrace knows threads, not processes: everything here must be done by the thread that seized, so [`Tracee`] cannot be sent to another.
-//! An exit status of *our own child* is never taken here; it stays for the one who started it.
+//! ptrace knows threads, not processes: everything here must be done by the thread that seized, so [`Tracee`] cannot be
+//! sent to another. An exit status of *our own child* is never taken here; it stays for the one who started it.
 
 use std::cell::RefCell;
 use std::io;
@@ -39,7 +43,11 @@ const EAGER_LOOKS: u32 = 20;
 const POLITE_LOOKS: u32 = 200;
 
 /// How long it sleeps between looks after that.
-const SLEEP_BETWEEN_LOOKS: Duration = Duration::from_micros(100);
+const SLEEP_BETWEEN_LOOKS: Duration = Duration::from_micros(200);
+
+/// How long a thread in an uninterruptible wait is waited for: most waits for a disk are over by then. Any other thread
+/// stops as soon as it gets a CPU.
+const UNINTERRUPTIBLE_LIMIT: Duration = Duration::from_millis(20);
 
 /// More threads than this that would not stop are a sign of something being wrong; no further one is seized then.
 const PENDING_LIMIT: usize = 1024;
@@ -77,8 +85,8 @@ thread_local! {
     static PENDING: RefCell<Vec<Seizure>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Lets go the threads that were asked to stop by the calling thread but did not in time, as far as they have stopped by now. Returns
-/// how many are left. Costs nothing when there are none.
+/// Lets go the threads that were asked to stop by the calling thread but did not in time, as far as they have stopped
+/// by now. Returns how many are left. Costs nothing when there are none.
 pub fn release_pending() -> usize {
     PENDING
         .try_with(|pending| {
@@ -89,7 +97,8 @@ pub fn release_pending() -> usize {
         .unwrap_or(0)
 }
 
-/// Whether our own child has exited. Its status is left to be collected; a stop of a thread that we hold is not taken for an exit.
+/// Whether our own child has exited. Its status is left to be collected; a stop of a thread that we hold is not taken
+/// for an exit.
 pub(super) fn has_exited(child: i32) -> io::Result<bool> {
     let change = wait_for_change(child, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL)?;
     Ok(change.is_some_and(|(code, _)| matches!(code, libc::CLD_EXITED | libc::CLD_KILLED | libc::CLD_DUMPED)))
@@ -98,19 +107,23 @@ pub(super) fn has_exited(child: i32) -> io::Result<bool> {
 impl Tracee {
     /// Takes hold of a thread and asks it to stop, without waiting for that.
     ///
-    /// `thread` may be any number; it is refused unless it is a thread of that process which can stop now.
-    pub(super) fn seize(handle: &Handle, thread: ThreadId) -> Result<Self, PauseError> {
-        // Also proves that the thread is one of this process: a hostile target must not make us stop another.
-        let line = handle.thread_stat(thread).map_err(|_| PauseError::Gone(thread))?;
+    /// `thread` may be any number; it is refused unless it is a thread of that process which can stop now. `seen` is
+    /// what it has just been seen doing, if it has been; it is looked at otherwise.
+    pub(super) fn seize(handle: &Handle, thread: ThreadId, seen: Option<ThreadActivity>) -> Result<Self, PauseError> {
         let number = i32::try_from(thread).map_err(|_| PauseError::Gone(thread))?;
-        match line.activity {
+        // Either way proves that the thread is one of this process: a hostile target must not make us stop another.
+        let activity = match seen {
+            Some(activity) if handle.is_thread(number) => activity,
+            _ => handle.thread_stat(thread).map_err(|_| PauseError::Gone(thread))?.activity,
+        };
+        match activity {
             ThreadActivity::Zombie => return Err(PauseError::Gone(thread)),
             ThreadActivity::DiskWait => return Err(PauseError::Uninterruptible(thread)),
             _ => {}
         }
-        let is_own_child = number == handle.pid() && line.parent == std::process::id().cast_signed();
-        let seizure = Seizure { thread: number, is_own_child };
-        if release_pending() > 0 && seizure.is_pending() {
+        let seizure = Seizure { thread: number, is_own_child: number == handle.pid() && handle.is_our_child() };
+        let pending = release_pending();
+        if pending >= PENDING_LIMIT || (pending > 0 && seizure.is_pending()) {
             return Err(PauseError::Uninterruptible(thread));
         }
         ptrace::seize(Pid::from_raw(number), ptrace::Options::empty())
@@ -123,9 +136,10 @@ impl Tracee {
         }
     }
 
-    /// Waits until the thread has stopped, at most to `deadline`.
+    /// Waits until the thread has stopped, at most to `deadline`, and less long where it cannot stop.
     pub(super) fn wait(&mut self, handle: &Handle, deadline: Instant) -> Result<(), PauseError> {
         let thread = self.thread();
+        let start = Instant::now();
         let mut looks = 0;
         loop {
             match self.seizure.look() {
@@ -147,13 +161,15 @@ impl Tracee {
                 std::thread::yield_now();
                 continue;
             }
+            match handle.thread_stat(thread).map(|line| line.activity) {
+                Ok(ThreadActivity::DiskWait) if start.elapsed() > UNINTERRUPTIBLE_LIMIT => {
+                    return Err(PauseError::Uninterruptible(thread));
+                }
+                Ok(ThreadActivity::Zombie) | Err(_) => return Err(PauseError::Gone(thread)),
+                Ok(_) => {}
+            }
             if Instant::now() >= deadline {
-                let line = handle.thread_stat(thread);
-                return Err(match line.map(|line| line.activity) {
-                    Ok(ThreadActivity::DiskWait) => PauseError::Uninterruptible(thread),
-                    Ok(ThreadActivity::Zombie) | Err(_) => PauseError::Gone(thread),
-                    Ok(_) => PauseError::TimedOut(thread),
-                });
+                return Err(PauseError::TimedOut(thread));
             }
             std::thread::sleep(SLEEP_BETWEEN_LOOKS);
         }
@@ -188,7 +204,8 @@ impl Seizure {
         let Some((code, status)) = wait_for_change(self.thread, options)? else { return Ok(Look::Moving) };
         Ok(match code {
             libc::CLD_EXITED | libc::CLD_KILLED | libc::CLD_DUMPED => Look::Exited,
-            // The event is in the bits above the signal; without one the stop is for a signal that is about to be delivered.
+            // The event is in the bits above the signal; without one the stop is for a signal that is about to be
+            // delivered.
             libc::CLD_TRAPPED if status >> 8 == 0 => Look::Stopped(status),
             libc::CLD_TRAPPED => Look::Stopped(0),
             _ => Look::Moving,
@@ -206,7 +223,8 @@ impl Seizure {
         }
     }
 
-    /// Lets a stopped tracee go, with the signal that it was about to get. Whether that worked: not when it was killed meanwhile.
+    /// Lets a stopped tracee go, with the signal that it was about to get. Whether that worked: not when it was killed
+    /// meanwhile.
     fn detach(self, signal: i32) -> bool {
         match ptrace_detach(self.thread, signal) {
             Ok(()) => true,
@@ -222,7 +240,7 @@ impl Seizure {
     fn add_to_pending(self) {
         let _ = PENDING.try_with(|pending| {
             let mut pending = pending.borrow_mut();
-            if pending.len() < PENDING_LIMIT && !pending.iter().any(|other| other.thread == self.thread) {
+            if !pending.iter().any(|other| other.thread == self.thread) {
                 pending.push(self);
             }
         });
@@ -272,7 +290,8 @@ fn wait_for_change(thread: i32, options: i32) -> io::Result<Option<(i32, i32)>> 
 fn ptrace_detach(thread: i32, signal: i32) -> io::Result<()> {
     let no_address = std::ptr::null_mut::<libc::c_void>();
     let signal = std::ptr::without_provenance_mut::<libc::c_void>(usize::try_from(signal).unwrap_or(0));
-    // SAFETY: PTRACE_DETACH ignores the address and takes the signal's number in place of a pointer; no memory of ours is touched.
+    // SAFETY: PTRACE_DETACH ignores the address and takes the signal's number in place of a pointer; no memory of ours
+    // is touched.
     let result = unsafe { libc::ptrace(libc::PTRACE_DETACH, thread, no_address, signal) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
@@ -314,6 +333,35 @@ while True:
     }
 
     #[test]
+    fn a_tracer_that_ends_lets_go_and_delivers_the_signal() {
+        let mut target = Target::python(SIGNALS);
+        // The kernel does the same for a thread that ends and for a process that is killed.
+        for (count, signal) in [libc::SIGUSR1, libc::SIGRTMIN() + 3].into_iter().enumerate() {
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    let seizure = seize_without_interrupt(&target);
+                    target.handle().send_signal(signal).unwrap();
+                    let mut tracee = Tracee { seizure, stop: None, not_send: PhantomData };
+                    tracee.wait(&target.handle(), Instant::now() + Duration::from_secs(30)).unwrap();
+                    assert_eq!(tracee.stop, Some(signal));
+                    std::mem::forget(tracee);
+                });
+            });
+            assert_eq!(target.line(), format!("{signal} {}", count + 1));
+        }
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let handle = target.handle();
+                let mut tracee = Tracee::seize(&handle, ThreadId::from(target.pid().unsigned_abs()), None).unwrap();
+                tracee.wait(&handle, Instant::now() + Duration::from_secs(30)).unwrap();
+                std::mem::forget(tracee);
+            });
+        });
+        target.handle().send_signal(libc::SIGUSR1).unwrap();
+        assert_eq!(target.line(), format!("{} 3", libc::SIGUSR1));
+    }
+
+    #[test]
     fn signals_sent_while_pausing_all_arrive() {
         let mut target = Target::python(SIGNALS);
         let process = target.process();
@@ -339,7 +387,8 @@ while True:
 
     #[test]
     fn a_thread_that_stops_too_late_is_let_go_later() {
-        // The child of a posix_spawn opens a FIFO that nobody writes to; meanwhile the parent waits for it, deaf to signals.
+        // The child of a posix_spawn opens a FIFO that nobody writes to; meanwhile the parent waits for it, deaf to
+        // signals.
         let directory = tempfile::tempdir().unwrap();
         let fifo = directory.path().join("fifo");
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -360,7 +409,7 @@ sys.stdin.readline()"
         });
         ptrace::interrupt(Pid::from_raw(seizure.thread)).unwrap();
         let mut tracee = Tracee { seizure, stop: None, not_send: PhantomData };
-        let late = tracee.wait(&target.handle(), Instant::now() + Duration::from_millis(20));
+        let late = tracee.wait(&target.handle(), Instant::now() + Duration::from_secs(30));
         assert!(matches!(late, Err(PauseError::Uninterruptible(number)) if number == thread), "{late:?}");
         drop(tracee);
         assert_eq!(release_pending(), 1);

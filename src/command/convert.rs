@@ -1,0 +1,62 @@
+//! `pyspy convert` and `pyspy diff`: recordings into other formats.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context;
+
+use super::output_file::OutputFile;
+use super::{note, presentation};
+use crate::cli::{ConvertArgs, DiffArgs};
+use crate::output::{Format, Presentation, diff};
+use crate::profile::Profile;
+
+/// Runs `pyspy convert`.
+///
+/// # Errors
+/// When the input cannot be read or the output not be written.
+pub fn convert(arguments: &ConvertArgs) -> anyhow::Result<ExitCode> {
+    let format = match arguments.format {
+        Some(name) => name.into(),
+        None => Format::from_suffix(&arguments.output.to_string_lossy()).unwrap_or(Format::Flamegraph),
+    };
+    let output = OutputFile::create(&arguments.output)?;
+    let profile = read(&arguments.input)?;
+    let several = profile.processes().any(|(_, one)| profile.processes().any(|(_, other)| one.pid != other.pid));
+    let presentation = Presentation {
+        columns: true,
+        ..presentation(
+            (arguments.function, arguments.nolineno),
+            arguments.full_filenames,
+            arguments.threads,
+            arguments.subprocesses || several,
+        )
+    };
+    let name = arguments.output.to_string_lossy();
+    output.finish(|writer| format.write(&profile, &presentation, &name, writer))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs `pyspy diff`.
+///
+/// # Errors
+/// As [`convert`].
+pub fn diff(arguments: &DiffArgs) -> anyhow::Result<ExitCode> {
+    let output = OutputFile::create(&arguments.output)?;
+    let (before, after) = (read(&arguments.before)?, read(&arguments.after)?);
+    output.finish(|writer| diff::write(&before, &after, true, &Presentation::default(), writer))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads a recording, or collapsed stacks.
+fn read(path: &Path) -> anyhow::Result<Profile> {
+    let context = || format!("cannot read {path:?}");
+    let open = || File::open(path).map(BufReader::new).with_context(context);
+    let recording = crate::output::read(open()?).with_context(context)?;
+    if !recording.is_complete {
+        note(&format!("{path:?} was cut off; it is shown as far as it goes"));
+    }
+    Ok(recording.profile)
+}

@@ -1,0 +1,65 @@
+//! The line that shows how a recording stands: on standard error, and only if that is a terminal.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::sampler::Progress;
+
+/// The line.
+#[derive(Debug)]
+pub(super) struct Bar {
+    bar: ProgressBar,
+    is_bounded: bool,
+}
+
+impl Bar {
+    pub(super) fn new(duration: Option<Duration>) -> Self {
+        let bar = match duration {
+            Some(duration) => ProgressBar::new(millis(duration)),
+            None => ProgressBar::new_spinner(),
+        };
+        let template = if duration.is_some() { "{bar:30} {msg}" } else { "{spinner} {msg}" };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        Self { bar, is_bounded: duration.is_some() }
+    }
+
+    pub(super) fn show(&self, progress: &Progress) {
+        if self.is_bounded {
+            self.bar.set_position(millis(progress.elapsed));
+        } else {
+            self.bar.tick();
+        }
+        let rate = progress.ticks as f64 / progress.elapsed.as_secs_f64().max(1e-3);
+        let mut losses = String::new();
+        if progress.missed > 0 {
+            losses.push_str(&format!(", {} ticks missed", progress.missed));
+        }
+        if progress.lost > 0 {
+            losses.push_str(&format!(", {} samples lost", progress.lost));
+        }
+        let processes = match progress.processes {
+            0 => " of no process yet".to_owned(),
+            1 => String::new(),
+            several => format!(" of {several} processes"),
+        };
+        let (seconds, samples) = (progress.elapsed.as_secs(), progress.samples);
+        self.bar
+            .set_message(format!("{seconds} s, {samples} samples{processes}, {rate:.0} Hz{losses}; Ctrl-C to stop"));
+    }
+
+    /// Does something that may print, with the line out of the way.
+    pub(super) fn hidden<T>(&self, action: impl FnOnce() -> T) -> T {
+        self.bar.suspend(action)
+    }
+
+    pub(super) fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,129 @@
+//! What is recorded: processes that were there, or a program that we started.
+
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use wildmatch::WildMatch;
+
+use super::note;
+use crate::cli::RecordArgs;
+use crate::process::{Process, SpawnedProgram, all_processes};
+use crate::sampler::{AttachError, Finder, PATIENCE_RUNNING, PATIENCE_STARTED, command_line};
+
+/// A program that does not end on SIGTERM is killed after so long.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What is recorded.
+pub(super) struct Target {
+    processes: Vec<Process>,
+    program: Option<SpawnedProgram>,
+}
+
+impl Target {
+    /// Opens the processes asked for, or starts the program.
+    pub(super) fn take(arguments: &RecordArgs, finder: &mut Finder) -> anyhow::Result<Self> {
+        if let Some(glob) = &arguments.name {
+            let mut processes = by_name(glob, finder)?;
+            for pid in &arguments.pid {
+                processes.push(Process::open(*pid)?);
+            }
+            return Ok(Self { processes, program: None });
+        }
+        if !arguments.pid.is_empty() {
+            let processes = arguments.pid.iter().map(|pid| Process::open(*pid)).collect::<Result<_, _>>()?;
+            return Ok(Self { processes, program: None });
+        }
+        let (name, rest) = arguments.program.split_first().context("there is neither a pid nor a program")?;
+        let program = SpawnedProgram::start(name.clone(), rest)?;
+        // Whether we may read it is found out while waiting for its interpreter: the first program in the process may be another's.
+        let process = Process::observe(program.pid())?;
+        Ok(Self { processes: vec![process], program: Some(program) })
+    }
+
+    /// The processes.
+    pub(super) fn processes(&self) -> Vec<Process> {
+        self.processes.clone()
+    }
+
+    /// Whether it is a program that we started.
+    pub(super) fn is_started(&self) -> bool {
+        self.program.is_some()
+    }
+
+    /// Waits until each process shows its interpreter.
+    pub(super) fn wait_for_python(&mut self, finder: &mut Finder, cancelled: &dyn Fn() -> bool) -> anyhow::Result<()> {
+        let started = self.is_started();
+        let patience = if started { PATIENCE_STARTED } else { PATIENCE_RUNNING };
+        for process in &self.processes {
+            match finder.attach(process, started, patience, cancelled) {
+                Ok(attached) if attached.runtime.layout.tentative => {
+                    let version = attached.runtime.layout.version;
+                    note(&format!(
+                        "Python {version} is newer than what this pyspy knows; trusting the interpreter's own offsets"
+                    ));
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    let ended = matches!(error, AttachError::Exited { .. });
+                    let status = match &mut self.program {
+                        Some(program) if ended => program.wait_at_most(GRACE).ok().flatten(),
+                        _ => None,
+                    };
+                    let error = anyhow::Error::new(error);
+                    return Err(match status {
+                        Some(status) => error.context(format!("the program ended too soon ({status})")),
+                        None => error,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sees a program that we started to its end, or leaves it running with `keep`; its status if it has ended.
+    pub(super) fn end(&mut self, keep: bool) -> Option<ExitStatus> {
+        let program = self.program.as_mut()?;
+        let ended = if keep { program.wait_at_most(Duration::from_millis(200)) } else { program.end(GRACE).map(Some) };
+        ended.unwrap_or_else(|error| {
+            log::warn!("cannot learn how process {} ended: {error}", program.pid());
+            None
+        })
+    }
+}
+
+/// All processes with a Python that we may read and whose command line matches.
+fn by_name(glob: &str, finder: &mut Finder) -> anyhow::Result<Vec<Process>> {
+    let pattern = WildMatch::new(glob);
+    let own = std::process::id();
+    let (mut denied, mut others) = (0, 0);
+    let mut processes = Vec::new();
+    for pid in all_processes()? {
+        let Ok(process) = Process::observe(pid) else { continue };
+        if pid.unsigned_abs() == own || !pattern.matches(&command_line(&process)) {
+            continue;
+        }
+        match Process::open(pid).map_err(AttachError::from).and_then(|process| {
+            // Its own patience is for one that is about to start; that the shell around us is none is seen at once.
+            finder.attach(&process, false, Duration::ZERO, &|| false).map(|_| process)
+        }) {
+            Ok(process) => processes.push(process),
+            Err(AttachError::NotReady { .. }) => processes.extend(Process::open(pid)),
+            Err(error @ AttachError::Process(_)) => {
+                log::debug!("{error}");
+                denied += 1;
+            }
+            Err(error) => {
+                log::debug!("{error}");
+                others += 1;
+            }
+        }
+    }
+    if processes.is_empty() {
+        bail!("no Python process has a command line like {glob:?} ({others} run no Python, {denied} may not be read)");
+    }
+    if denied > 0 {
+        note(&format!("{denied} processes with a command line like {glob:?} may not be read"));
+    }
+    Ok(processes)
+}

@@ -1,0 +1,25 @@
+//! Colours of frames in pictures.
+
+use super::place::Origin;
+
+/// What is no code.
+pub(super) const NEUTRAL: [u8; 3] = [215, 218, 222];
+
+/// Red, green and blue for a frame: warm for the program's own code, cooler the further away from it, grey for what is no code;
+/// shades by name, always the same.
+pub(super) fn color(name: &str, origin: Origin) -> [u8; 3] {
+    // FNV-1a, for its short text and its stable result.
+    let hash = name
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    let (from, to): ([u8; 3], [u8; 3]) = match origin {
+        Origin::Application => ([255, 130, 70], [240, 190, 90]),
+        Origin::Package => ([110, 185, 240], [150, 205, 220]),
+        Origin::StandardLibrary => ([190, 215, 110], [225, 220, 120]),
+        Origin::Native => ([200, 160, 220], [220, 185, 215]),
+        Origin::Gc => ([225, 95, 105], [235, 110, 115]),
+        Origin::Marker => ([195, 200, 205], [215, 218, 222]),
+    };
+    let share = (hash >> 40) as f32 / (1u64 << 24) as f32;
+    [0, 1, 2].map(|at| (f32::from(from[at]) + share * (f32::from(to[at]) - f32::from(from[at]))) as u8)
+}

@@ -1,0 +1,217 @@
+//! No stack that cannot be: programs in which only a few stacks are possible, sampled a thousand times a second.
+
+use std::collections::BTreeMap;
+
+use crate::dump::wait_until_all_but_one_wait;
+use crate::interpreters::Interpreter;
+use crate::recording::{Recording, names};
+use crate::target::{Target, alone_on_this_machine, note};
+
+/// Of all samples, as many may show a stack that was never there.
+const IMPOSSIBLE: f64 = 0.0002;
+/// Of all samples, as many may show nothing.
+const LOST: f64 = 0.01;
+
+/// The versions that differ in how they keep their stacks.
+fn chosen() -> impl Iterator<Item = &'static Interpreter> {
+    let features = [(3, 8), (3, 11), (3, 13), (3, 15)];
+    Interpreter::all().iter().filter(move |interpreter| features.contains(&interpreter.feature()))
+}
+
+fn record(interpreter: &Interpreter, script: &str, args: &[&str]) -> Recording {
+    let target = Target::start(interpreter, script, &[]);
+    let mut all = vec!["--rate", "1000", "--full-filenames"];
+    all.extend(args);
+    Recording::of(target.pid(), &all)
+}
+
+/// What the recordings of some interpreters came to.
+#[derive(Debug, Default)]
+struct Tally {
+    total: u64,
+    impossible: u64,
+    lost: u64,
+    samples: u64,
+    examples: Vec<String>,
+}
+
+impl Tally {
+    fn add(&mut self, interpreter: &Interpreter, recording: &Recording, possible: impl Fn(&[String]) -> bool) {
+        // Fewer would mean that it is not sampled at all.
+        assert!(recording.summary.samples > 100, "{interpreter}: {:?}", recording.summary);
+        self.total += recording.total();
+        self.samples += recording.summary.samples;
+        self.lost += recording.summary.lost;
+        for (stack, count) in recording.stacks.iter().filter(|(stack, _)| !possible(stack)) {
+            self.impossible += count;
+            self.examples.push(format!("{interpreter}: {count} of {}", stack.join(";")));
+        }
+    }
+
+    #[track_caller]
+    fn check(&self, blocking: bool) {
+        let (impossible, lost) = if blocking { (0.0, 0.0) } else { (IMPOSSIBLE, LOST) };
+        let tried = (self.samples + self.lost) as f64;
+        assert!(self.impossible as f64 <= impossible * self.total as f64, "impossible stacks: {self:#?}");
+        assert!(self.lost as f64 <= lost * tried, "lost samples: {self:#?}");
+    }
+}
+
+/// `<module>`, `main`, and the beginning of one chain.
+fn is_in_one_chain(stack: &[String]) -> bool {
+    let names = names(stack);
+    let ["<module>", "main", chain @ ..] = names.as_slice() else { return false };
+    let Some(first) = chain.first() else { return true };
+    let number = first.trim_start_matches('c').trim_end_matches("_0");
+    let possible = (0..8).map(|step| format!("c{number}_{step}")).chain([format!("p{number}")]);
+    chain.len() <= 9 && chain.iter().zip(possible).all(|(name, possible)| *name == possible)
+}
+
+/// `<module>`, `main`, and nothing but `fib`.
+fn is_fib(stack: &[String]) -> bool {
+    matches!(names(stack).as_slice(), ["<module>", "main", calls @ ..] if calls.iter().all(|name| *name == "fib"))
+}
+
+/// `f_N` calls `g_N`, both are in `file_N.py`, and no others are there.
+fn is_paired(stack: &[String]) -> bool {
+    let names = names(stack);
+    let numbers = stack.iter().zip(&names).filter_map(|(frame, name)| {
+        let in_name = name.strip_prefix("f_").or_else(|| name.strip_prefix("g_"));
+        let in_file = frame.split_once(" (file_").and_then(|(_, file)| file.split_once(".py"));
+        // The module of the file has its file's number only.
+        (in_name.is_some() || in_file.is_some()).then(|| {
+            let file = in_file.map(|(number, _)| number);
+            if *name == "<module>" { (file, file) } else { (in_name, file) }
+        })
+    });
+    let numbers: Vec<_> = numbers.collect();
+    let one = |(name, file): &(Option<&str>, Option<&str>)| name == file && name == &numbers[0].0;
+    names.starts_with(&["<module>", "main"]) && numbers.iter().all(one)
+}
+
+#[test]
+fn only_possible_chains_are_seen() {
+    let _alone = alone_on_this_machine();
+    let mut tally = Tally::default();
+    for interpreter in chosen() {
+        tally.add(interpreter, &record(interpreter, "chains.py", &["-d", "3"]), is_in_one_chain);
+    }
+    tally.check(false);
+}
+
+#[test]
+fn only_possible_chains_are_seen_blocking() {
+    let _alone = alone_on_this_machine();
+    let mut tally = Tally::default();
+    for interpreter in chosen() {
+        tally.add(interpreter, &record(interpreter, "chains.py", &["-d", "3", "--blocking"]), is_in_one_chain);
+    }
+    tally.check(true);
+}
+
+#[test]
+fn only_possible_chains_are_seen_in_every_other_version() {
+    let _alone = alone_on_this_machine();
+    let mut tally = Tally::default();
+    for interpreter in Interpreter::all() {
+        if chosen().all(|other| other.path != interpreter.path) {
+            tally.add(interpreter, &record(interpreter, "chains.py", &["-d", "2"]), is_in_one_chain);
+        }
+    }
+    tally.check(false);
+}
+
+/// Without any stop something has to be guessed, so this only says how much; but it must never stop the target, and must say what it guessed.
+#[test]
+fn never_stopping_says_what_is_unproven() {
+    let _alone = alone_on_this_machine();
+    for interpreter in chosen() {
+        let recording = record(interpreter, "chains.py", &["-d", "1", "--nonblocking"]);
+        let summary = recording.summary;
+        assert_eq!(summary.stopped, 0, "{interpreter}: {summary:?}");
+        let impossible: u64 =
+            recording.stacks.iter().filter(|(stack, _)| !is_in_one_chain(stack)).map(|(_, count)| count).sum();
+        // What is proven is true: the impossible must be among the unproven.
+        let late = recording.total().saturating_sub(summary.samples);
+        assert!(impossible <= summary.unproven + late, "{interpreter}: {impossible} impossible, {summary:?}");
+        note(&format!("nonblocking, {interpreter}: {impossible} of {} impossible; {summary:?}", recording.total()));
+    }
+}
+
+#[test]
+fn depths_of_a_recursion_are_as_when_stopped() {
+    let _alone = alone_on_this_machine();
+    let (mut adaptive, mut blocking) = (Tally::default(), Tally::default());
+    for interpreter in chosen() {
+        let free = record(interpreter, "fib.py", &["-d", "3"]);
+        let stopped = record(interpreter, "fib.py", &["-d", "3", "--blocking"]);
+        adaptive.add(interpreter, &free, is_fib);
+        blocking.add(interpreter, &stopped, is_fib);
+        let distance = largest_difference(&free.depths(), &stopped.depths());
+        // Kolmogorov and Smirnov: of equal distributions, one pair in a thousand is further apart than this.
+        let (n, m) = (free.summary.samples as f64, stopped.summary.samples as f64);
+        let noise = 1.95 * ((n + m) / (n * m)).sqrt();
+        // A late sample stands for several intervals, which makes the noise larger than that of as many samples.
+        let lateness = (free.total() as f64 / n).max(stopped.total() as f64 / m).max(1.0).sqrt();
+        assert!(
+            distance <= noise * lateness,
+            "{interpreter}: {distance} > {noise} * {lateness}\n{:?}\n{:?}",
+            free.depths(),
+            stopped.depths()
+        );
+    }
+    adaptive.check(false);
+    blocking.check(true);
+}
+
+/// The largest distance between two cumulative distributions, 0..1.
+fn largest_difference(one: &BTreeMap<usize, u64>, other: &BTreeMap<usize, u64>) -> f64 {
+    let share = |depths: &BTreeMap<usize, u64>, depth: usize| {
+        let total: u64 = depths.values().sum();
+        depths.range(..=depth).map(|(_, count)| count).sum::<u64>() as f64 / total as f64
+    };
+    let depths = one.keys().chain(other.keys());
+    depths.map(|depth| (share(one, *depth) - share(other, *depth)).abs()).fold(0.0, f64::max)
+}
+
+#[test]
+fn functions_are_never_paired_with_files_of_others() {
+    let _alone = alone_on_this_machine();
+    for mode in [&["-d", "3"][..], &["-d", "3", "--blocking"]] {
+        let mut tally = Tally::default();
+        for interpreter in chosen() {
+            tally.add(interpreter, &record(interpreter, "churn.py", mode), is_paired);
+        }
+        assert_eq!(tally.impossible, 0, "{mode:?}: {tally:#?}");
+        tally.check(mode.contains(&"--blocking"));
+    }
+}
+
+/// Of a thread that waits, at most this share of the samples may say that it runs; of one that computes, at least the other.
+#[test]
+fn waiting_threads_are_idle_and_busy_ones_active() {
+    let _alone = alone_on_this_machine();
+    for interpreter in Interpreter::all().iter().filter(|found| matches!(found.feature(), (3, 8 | 13))) {
+        let target = Target::start(interpreter, "waiting.py", &[]);
+        wait_until_all_but_one_wait(target.pid());
+        for (rate, mode) in [("100", None), ("1000", None), ("100", Some("--blocking")), ("1000", Some("--blocking"))] {
+            let mut args = vec!["--rate", rate, "-d", "2", "--threads"];
+            args.extend(mode);
+            let active = Recording::of(target.pid(), &args);
+            let everything = active.summary.seconds * rate.parse::<f64>().unwrap();
+            let of = |function: &str| active.count(|names| names.contains(&function)) as f64 / everything;
+            for function in ["sleeps", "selects"] {
+                assert!(of(function) <= 0.01, "{interpreter} {args:?}: {function} {}", of(function));
+            }
+            assert!(of("computes") >= 0.95, "{interpreter} {args:?}: {} {:?}", of("computes"), active.summary);
+            // That the waiting ones are seen at all.
+            args.push("--idle");
+            let all = Recording::of(target.pid(), &args);
+            let everything = all.summary.seconds * rate.parse::<f64>().unwrap();
+            for function in ["sleeps", "selects"] {
+                let share = all.count(|names| names.contains(&function)) as f64 / everything;
+                assert!(share >= 0.95, "{interpreter} {args:?}: {function} {share}");
+            }
+        }
+    }
+}
