@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::core_file::CoreError;
 use crate::process::{ProcessError, SpawnError};
 use crate::python::locate::SUPPORTED;
-use crate::sampler::{AttachError, SampleError};
+use crate::sampler::{AttachError, PostMortemError, SampleError};
 
 /// The exit statuses of `pyspy`, as `--help` lists them. 2, a command line that makes no sense, is clap's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub enum Status {
     Exited = 8,
     /// The program could not be started.
     NotStarted = 9,
+    /// The core file cannot be read.
+    CoreFile = 10,
 }
 
 /// The output cannot be written.
@@ -71,6 +74,15 @@ pub fn status(error: &anyhow::Error) -> Status {
         if let Some(SampleError::Exited) = cause.downcast_ref::<SampleError>() {
             return Status::Exited;
         }
+        match cause.downcast_ref::<PostMortemError>() {
+            Some(PostMortemError::NotPython { .. }) => return Status::NotPython,
+            Some(error) if error.is_unsupported_version() => return Status::Unsupported,
+            Some(_) => return Status::CoreFile,
+            None => {}
+        }
+        if cause.is::<CoreError>() {
+            return Status::CoreFile;
+        }
         if cause.is::<OutputError>() || cause.is::<UnfinishedError>() {
             return Status::Output;
         }
@@ -110,6 +122,9 @@ pub fn advice(error: &anyhow::Error) -> Vec<String> {
             Some(AttachError::NotReady { .. }) => return text("try again when the program has started"),
             Some(AttachError::Unusable { .. }) => return vec![format!("pyspy reads {SUPPORTED}, 64-bit")],
             _ => {}
+        }
+        if let Some(error) = cause.downcast_ref::<PostMortemError>() {
+            return error.advice();
         }
         if cause.is::<OutputError>() {
             return text("give another path with --output; nothing was sampled");

@@ -19,13 +19,13 @@ use super::output_file::OutputFile;
 use super::screen::Screen;
 use super::{dump, note, pausing};
 use crate::cli::TopArgs;
-use crate::output::dump::{ThreadDump, write_text};
+use crate::output::dump::{TextOptions, ThreadDump, write_text};
 use crate::output::{Format, Presentation, printable};
 use crate::process::{Process, ProcessUsage, SpawnedProgram};
 use crate::profile::{Flags, Profile, TextId, ThreadRef};
 use crate::sampler::{
-    AttachError, Ending, Finder, LiveOptions, LiveRequest, LiveWindow, Moment, PATIENCE_RUNNING, PATIENCE_STARTED,
-    Pausing, Spy, watch, why_not_pausable,
+    AttachError, Ending, Finder, LiveOptions, LiveRequest, LiveWindow, PATIENCE_RUNNING, PATIENCE_STARTED, Pausing,
+    Spy, watch, why_not_pausable,
 };
 use crate::tui::state::{Facts, ThreadNow, Usage, Window};
 use crate::tui::{Effect, Event, Settings, State, plain, update};
@@ -366,17 +366,16 @@ fn dump_text(
     full_file_names: bool,
     only: Option<(u64, u64)>,
 ) -> anyhow::Result<String> {
-    let mut moment = Moment::default();
-    dump::take(spy, pausing, &mut moment)?;
-    let mut dumped = dump::describe(spy, &moment);
+    let mut dumped = dump::dump_spy(spy, pausing, 0, false)?;
     if let Some((ident, interpreter)) = only {
         let is_it = |thread: &ThreadDump| {
             thread.thread_id == ident && u64::try_from(thread.interpreter).unwrap_or(0) == interpreter
         };
         dumped.threads.retain(is_it);
+        dumped.deadlocks.clear();
     }
     let mut text = Vec::new();
-    write_text(&dumped, full_file_names, &mut text)?;
+    write_text(&[dumped], TextOptions { full_file_names, ..TextOptions::default() }, &mut text)?;
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 

@@ -15,6 +15,8 @@ use crate::python::runtime::Runtime;
 pub const PATIENCE_RUNNING: Duration = Duration::from_millis(1500);
 /// How long a program that we started is given: shells, wrappers and environment managers come before Python does.
 pub const PATIENCE_STARTED: Duration = Duration::from_secs(30);
+/// A search that took this long is mentioned.
+const LONG_SEARCH: Duration = Duration::from_millis(100);
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(5);
 /// The longest pause that repeated failure leads to.
@@ -27,7 +29,7 @@ pub enum AttachError {
     #[error(transparent)]
     Process(#[from] ProcessError),
     /// Nothing that the process has mapped is CPython.
-    #[error("process {pid} ({program}) runs no Python that can be read{}", if *.searched_for > Duration::ZERO { format!(": none appeared in {:.1} s", .searched_for.as_secs_f64()) } else { String::new() })]
+    #[error("process {pid} ({program}) runs no Python that can be read{}", if *.searched_for >= LONG_SEARCH { format!(": none appeared in {:.1} s", .searched_for.as_secs_f64()) } else { String::new() })]
     NotPython {
         /// The process.
         pid: i32,

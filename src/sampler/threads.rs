@@ -16,6 +16,24 @@ const SEARCHED: u64 = 1024;
 /// How often the dict of threads is used before it is looked up in `sys.modules` anew, which means to compare some hundred names.
 const SEARCH_ANEW: u32 = 30;
 
+/// The kernel's id of a thread from its C library's `struct pthread`, looked for at `offset` or, where that is not known yet, all over the
+/// beginning of that struct. `known` tells which numbers are threads, and what they are called.
+pub(super) fn id_in_pthread(
+    memory: &impl Memory,
+    pthread: u64,
+    offset: &mut Option<u64>,
+    known: impl Fn(u64) -> Option<ThreadId>,
+) -> Option<ThreadId> {
+    let at = |offset: u64| known(u64::from(memory.read_u32(pthread.wrapping_add(offset)).ok()?));
+    if let Some(offset) = *offset {
+        return at(offset);
+    }
+    let found =
+        std::iter::once(GLIBC_THREAD_ID).chain((0..SEARCHED).step_by(4)).find(|offset| at(*offset).is_some())?;
+    *offset = Some(found);
+    at(found)
+}
+
 /// Kernel thread ids of thread states, and the names of threads, as last known.
 #[derive(Debug, Default)]
 pub(super) struct Threads {
@@ -86,17 +104,8 @@ impl Threads {
 
     fn by_pthread(&mut self, process: &Process, memory: &impl Memory, pthread: u64) -> Option<ThreadId> {
         let pairs = self.pairs.get_or_insert_with(|| process.thread_id_pairs());
-        let at = |offset: u64| {
-            let inner = u64::from(memory.read_u32(pthread.wrapping_add(offset)).ok()?);
-            pairs.iter().find(|(number, _)| *number == inner).map(|(_, outer)| *outer)
-        };
-        if let Some(offset) = self.offset {
-            return at(offset);
-        }
-        let offset =
-            std::iter::once(GLIBC_THREAD_ID).chain((0..SEARCHED).step_by(4)).find(|offset| at(*offset).is_some())?;
-        self.offset = Some(offset);
-        at(offset)
+        let outer = |inner: u64| pairs.iter().find(|(number, _)| *number == inner).map(|(_, outer)| *outer);
+        id_in_pthread(memory, pthread, &mut self.offset, outer)
     }
 
     /// Reads the names anew. A name that is no longer there stays as it was last known.
@@ -128,6 +137,11 @@ impl Threads {
                 self.names.insert((interpreter.address, ident), name);
             }
         }
+    }
+
+    /// The name of a thread of the interpreter state `interpreter`, as `threading` last said it.
+    pub(super) fn known_name(&self, interpreter: u64, thread_id: u64) -> Option<&str> {
+        self.names.get(&(interpreter, thread_id)).map(String::as_str)
     }
 
     /// The name of a thread: what `threading` says, else what must be so: the thread that is the process is the main one.

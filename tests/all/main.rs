@@ -1,8 +1,11 @@
 //! Everything that is tested from outside of the crate, in one binary.
 #![expect(unreachable_pub, reason = "modules of a test binary show each other what is theirs to show")]
 
+mod core_files;
 mod deep;
 mod dump;
+mod dump_text;
+mod dump_waits;
 mod interpreters;
 mod killed;
 mod layers;
