@@ -83,6 +83,11 @@ pub fn names(stack: &[String]) -> Vec<&str> {
 }
 
 impl Summary {
+    /// The least number of sampling intervals in a recording of this rate: the time was rounded, and the last interval is not over.
+    pub fn intervals(&self, rate: &str) -> f64 {
+        (self.seconds - 0.05) * rate.parse::<f64>().expect("a rate in Hz") - 1.0
+    }
+
     pub fn parse(stderr: &str) -> Option<Self> {
         let line = stderr.lines().rev().find(|line| line.starts_with("pyspy: wrote "))?;
         let line = line.split_once(" with ")?.1;
