@@ -41,6 +41,19 @@ pub struct OutputError {
     pub source: std::io::Error,
 }
 
+/// The output of a recording could not be written when there was something to write.
+#[derive(Debug, Error)]
+#[error("cannot write {path:?}{}", match .kept { Some(kept) => format!("; what was recorded is in {kept:?}"), None => "; what was recorded is lost".to_owned() })]
+pub struct UnfinishedError {
+    /// Where to.
+    pub path: PathBuf,
+    /// The recording in which the data are.
+    pub kept: Option<PathBuf>,
+    /// Why not.
+    #[source]
+    pub source: std::io::Error,
+}
+
 /// The exit status for an error.
 pub fn status(error: &anyhow::Error) -> Status {
     for cause in error.chain() {
@@ -58,7 +71,7 @@ pub fn status(error: &anyhow::Error) -> Status {
         if let Some(SampleError::Exited) = cause.downcast_ref::<SampleError>() {
             return Status::Exited;
         }
-        if cause.is::<OutputError>() {
+        if cause.is::<OutputError>() || cause.is::<UnfinishedError>() {
             return Status::Output;
         }
         if cause.is::<SpawnError>() {
@@ -100,6 +113,9 @@ pub fn advice(error: &anyhow::Error) -> Vec<String> {
         }
         if cause.is::<OutputError>() {
             return text("give another path with --output; nothing was sampled");
+        }
+        if let Some(UnfinishedError { kept: Some(kept), .. }) = cause.downcast_ref() {
+            return vec![format!("`pyspy convert {kept:?} -o OUT` renders what was recorded")];
         }
         if matches!(cause.downcast_ref::<ProcessError>(), Some(ProcessError::NoSuchProcess(_))) {
             return text("it may have ended; inside of a container, give the pid as this side sees it");

@@ -67,8 +67,12 @@ pub struct Progress {
     pub elapsed: Duration,
     /// Samples in the profile.
     pub samples: u64,
+    /// Ticks on which at least one process was read.
+    pub ticks: u64,
     /// Slots of the clock that went by without a sample.
     pub missed: u64,
+    /// Threads' samples of which nothing could be read.
+    pub lost: u64,
     /// Processes that are being read.
     pub processes: usize,
 }
@@ -99,18 +103,19 @@ pub fn record(
     Recorder::new(processes, options).run(finder, watch)
 }
 
-struct Recorder<'options> {
+/// Reads processes into a profile; when, its user says.
+pub(super) struct Recorder<'options> {
     options: &'options RecordOptions,
-    profile: Profile,
-    members: Vec<Member>,
+    pub(super) profile: Profile,
+    pub(super) members: Vec<Member>,
     children: Children,
     setup: Setup,
-    ticks: u64,
+    pub(super) ticks: u64,
     notes: Vec<String>,
 }
 
 impl<'options> Recorder<'options> {
-    fn new(processes: Vec<Process>, options: &'options RecordOptions) -> Self {
+    pub(super) fn new(processes: Vec<Process>, options: &'options RecordOptions) -> Self {
         let mut profile = Profile::new(options.keep);
         let mut notes = Vec::new();
         if options.pausing != Pausing::Never {
@@ -161,7 +166,9 @@ impl<'options> Recorder<'options> {
                 let progress = Progress {
                     elapsed: now - start,
                     samples: self.profile.metadata.counts.taken,
+                    ticks: self.ticks,
                     missed: clock.missed(),
+                    lost: self.profile.metadata.counts.lost,
                     processes: self.members.iter().filter(|member| member.spy.is_some()).count(),
                 };
                 if !watch(&progress, &mut self.profile) {
@@ -197,7 +204,7 @@ impl<'options> Recorder<'options> {
     }
 
     /// Waits for the time, or for the end of the only process.
-    fn wait(&self, wait: Duration) {
+    pub(super) fn wait(&self, wait: Duration) {
         let longest = if self.options.subprocesses || self.members.iter().any(|member| member.spy.is_none()) {
             LONGEST_SLEEP_WITH_CHILDREN
         } else {
@@ -214,7 +221,7 @@ impl<'options> Recorder<'options> {
     }
 
     /// One sample of every process.
-    fn tick(&mut self) {
+    pub(super) fn tick(&mut self) {
         let mut any = false;
         for member in &mut self.members {
             let (Some(spy), Some(builder)) = (&mut member.spy, &mut member.builder) else { continue };
@@ -231,6 +238,8 @@ impl<'options> Recorder<'options> {
                 Err(SampleError::Exited) => {}
                 Err(SampleError::Exec) => {
                     builder.name_threads(&mut self.profile, spy, &member.moment);
+                    builder.end(&mut self.profile, micros(self.setup.start.elapsed()));
+                    member.builder = None;
                     member.lose_program();
                 }
                 Err(error @ (SampleError::Unreadable(_) | SampleError::Pause(_))) => {
@@ -247,17 +256,18 @@ impl<'options> Recorder<'options> {
     }
 
     /// Lets processes come and go, and looks for interpreters where there is none yet.
-    fn meet(&mut self, finder: &mut Finder) {
+    pub(super) fn meet(&mut self, finder: &mut Finder) {
         let elapsed_us = micros(self.setup.start.elapsed());
-        let adopt = self.options.adopt && self.members.iter().all(|member| member.spy.is_none());
-        if self.options.subprocesses || adopt {
+        if self.options.subprocesses {
             let arrived = self.children.arrived(&self.members);
             self.members.extend(arrived);
         }
         for member in &mut self.members {
-            if member.spy.is_none() {
-                member.look(finder, &mut self.profile, &self.setup);
-            }
+            member.look(finder, &mut self.profile, &self.setup);
+        }
+        if self.options.adopt && !self.options.subprocesses && self.members.iter().all(Member::runs_no_python) {
+            let arrived = self.children.arrived(&self.members);
+            self.members.extend(arrived);
         }
         let several = self.members.len() > 1;
         let profile = &mut self.profile;
@@ -270,14 +280,14 @@ impl<'options> Recorder<'options> {
                 if let Some(spy) = &member.spy {
                     builder.name_threads(profile, spy, &member.moment);
                 }
-                profile.process_mut(builder.process()).end_us = Some(elapsed_us);
+                builder.end(profile, elapsed_us);
             }
             !(exited && several)
         });
     }
 
     /// What has ended the recording, if anything has.
-    fn is_over(&self) -> Option<Ending> {
+    pub(super) fn is_over(&self) -> Option<Ending> {
         if self.members.iter().all(|member| member.process.has_exited()) {
             return Some(Ending::Exited);
         }
@@ -290,7 +300,7 @@ impl<'options> Recorder<'options> {
     }
 
     /// Brings what the profile says of itself up to date.
-    fn describe(&mut self) {
+    pub(super) fn describe(&mut self) {
         for member in &self.members {
             if let (Some(spy), Some(builder)) = (&member.spy, &member.builder) {
                 builder.name_threads(&mut self.profile, spy, &member.moment);
