@@ -68,7 +68,8 @@ fn duration_is_wall_time_whatever_the_load() {
                 args.extend(mode);
                 let recording = Recording::of(target.pid(), &args);
                 let seconds = recording.summary.seconds;
-                assert!((1.0..1.5).contains(&seconds), "{interpreter} {script} {mode:?}: {seconds} s");
+                // Neither a count of samples nor a tick under way may draw it out, but this machine may have much to do.
+                assert!((1.0..2.0).contains(&seconds), "{interpreter} {script} {mode:?}: {seconds} s");
                 // What is late counts for more, so that all of the time is there.
                 let threads = if script == "many.py" { 201.0 } else { 2.0 };
                 let share = recording.total() as f64 / (threads * 1000.0 * seconds);

@@ -9,7 +9,7 @@ use crate::target::{Target, pyspy};
 
 /// The threads of `pyspy dump --json`.
 #[track_caller]
-pub fn dump(pid: u32, args: &[&str]) -> Vec<Value> {
+pub(crate) fn dump(pid: u32, args: &[&str]) -> Vec<Value> {
     let pid = pid.to_string();
     let mut all = vec!["dump", "--json", "--pid", &pid];
     all.extend(args);
@@ -18,7 +18,7 @@ pub fn dump(pid: u32, args: &[&str]) -> Vec<Value> {
 }
 
 /// The frames of a thread as (name, file, line), newest first.
-pub fn frames<'thread>(thread: &'thread Value) -> Vec<(&'thread str, &'thread str, u64)> {
+pub(crate) fn frames<'thread>(thread: &'thread Value) -> Vec<(&'thread str, &'thread str, u64)> {
     let frames = thread["frames"].as_array().expect("a list of frames");
     let describe = |frame: &'thread Value| {
         let name = frame["name"].as_str().expect("a name");
@@ -29,7 +29,7 @@ pub fn frames<'thread>(thread: &'thread Value) -> Vec<(&'thread str, &'thread st
 
 /// The thread in which a function of that name is running.
 #[track_caller]
-pub fn thread_in<'a>(threads: &'a [Value], function: &str) -> &'a Value {
+pub(crate) fn thread_in<'a>(threads: &'a [Value], function: &str) -> &'a Value {
     let mut found = threads.iter().filter(|thread| {
         // The qualified name from 3.11 on.
         frames(thread).iter().any(|(name, ..)| *name == function || name.ends_with(&format!(".{function}")))
@@ -56,7 +56,7 @@ fn kernel_states(pid: u32) -> Vec<(char, Option<i64>)> {
 
 /// Waits until all threads of a process wait in the kernel.
 #[track_caller]
-pub fn wait_until_waiting(pid: u32) {
+pub(crate) fn wait_until_waiting(pid: u32) {
     while kernel_states(pid).iter().any(|(state, _)| *state != 'S') {
         std::thread::yield_now();
     }
@@ -64,7 +64,7 @@ pub fn wait_until_waiting(pid: u32) {
 
 /// Waits until all threads of `waiting.py` but the one that computes wait for what they are to wait for, and not for the GIL.
 #[track_caller]
-pub fn wait_until_all_but_one_wait(pid: u32) {
+pub(crate) fn wait_until_all_but_one_wait(pid: u32) {
     let waits = |state: &&(char, Option<i64>)| state.0 == 'S' && state.1 != Some(libc::SYS_futex);
     loop {
         let states = kernel_states(pid);
@@ -72,6 +72,28 @@ pub fn wait_until_all_but_one_wait(pid: u32) {
             return;
         }
         std::thread::yield_now();
+    }
+}
+
+/// A dump of `known.py`, all of whose threads wait, against what it said of itself.
+#[track_caller]
+pub(crate) fn assert_is_as_python_says(interpreter: &Interpreter, pid: u32, threads: &[Value], said: &[Value]) {
+    assert_eq!(threads.len(), said.len(), "{interpreter}");
+    for expected in said {
+        let name = expected["name"].as_str().unwrap();
+        let found: Vec<&Value> = threads.iter().filter(|thread| thread["thread_id"] == expected["ident"]).collect();
+        let [thread] = found.as_slice() else { panic!("{interpreter}: {} times {name}", found.len()) };
+        let expected_frames: Vec<(&str, &str, u64)> = expected["frames"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|frame| (frame[0].as_str().unwrap(), frame[1].as_str().unwrap(), frame[2].as_u64().unwrap()))
+            .collect();
+        assert_eq!(frames(thread), expected_frames, "{interpreter}: {name}");
+        assert_eq!(thread["thread_name"], name, "{interpreter}");
+        assert_eq!(thread["os_thread_id"], expected["native_id"], "{interpreter}: {name}");
+        assert_eq!(thread["pid"], pid, "{interpreter}");
+        assert_eq!(thread["owns_gil"], false, "{interpreter}: {name}");
     }
 }
 
@@ -83,25 +105,8 @@ fn every_kind_of_place_is_as_python_says() {
         for mode in [&[][..], &["--nonblocking"]] {
             wait_until_waiting(target.pid());
             let threads = dump(target.pid(), mode);
-            assert_eq!(threads.len(), said.len(), "{interpreter}");
-            for expected in &said {
-                let name = expected["name"].as_str().unwrap();
-                let found: Vec<&Value> =
-                    threads.iter().filter(|thread| thread["thread_id"] == expected["ident"]).collect();
-                let [thread] = found.as_slice() else { panic!("{interpreter}: {} times {name}", found.len()) };
-                let expected_frames: Vec<(&str, &str, u64)> = expected["frames"]
-                    .as_array()
-                    .unwrap()
-                    .iter()
-                    .map(|frame| (frame[0].as_str().unwrap(), frame[1].as_str().unwrap(), frame[2].as_u64().unwrap()))
-                    .collect();
-                assert_eq!(frames(thread), expected_frames, "{interpreter}: {name} {mode:?}");
-                assert_eq!(thread["thread_name"], name, "{interpreter}");
-                assert_eq!(thread["os_thread_id"], expected["native_id"], "{interpreter}: {name}");
-                assert_eq!(thread["pid"], target.pid(), "{interpreter}");
-                assert_eq!(thread["active"], false, "{interpreter}: {name}");
-                assert_eq!(thread["owns_gil"], false, "{interpreter}: {name}");
-            }
+            assert_is_as_python_says(interpreter, target.pid(), &threads, &said);
+            assert!(threads.iter().all(|thread| thread["active"] == false), "{interpreter}: {threads:#?}");
         }
     }
 }

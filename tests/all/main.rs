@@ -1,5 +1,4 @@
 //! Everything that is tested from outside of the crate, in one binary.
-#![expect(unreachable_pub, reason = "modules of a test binary show each other what is theirs to show")]
 
 mod core_files;
 mod deep;
@@ -11,6 +10,8 @@ mod killed;
 mod layers;
 mod layout_numbers;
 mod layout_probes;
+mod places;
+mod record;
 mod recording;
 mod start_up;
 mod subinterpreters;

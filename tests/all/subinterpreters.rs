@@ -25,7 +25,9 @@ fn threads_of_every_interpreter_are_shown_with_its_id() {
             let name = format!("runs {number}");
             let outer = of(0).find(|thread| thread["thread_name"] == name.as_str()).expect("the thread that runs it");
             assert_eq!(frames(outer)[0].0, "runs", "{interpreter}: {outer:#}");
-            assert_eq!(inner["os_thread_id"], outer["os_thread_id"], "{interpreter}");
+            // 3.12 runs it with the thread state of whoever made the interpreter, and with that one's id.
+            let expected = if interpreter.feature() == (3, 12) { main } else { outer };
+            assert_eq!(inner["os_thread_id"], expected["os_thread_id"], "{interpreter}");
         }
         let recording = Recording::of(target.pid(), &["-d", "0.3", "--idle", "--threads"]);
         assert!(recording.count(|names| names.contains(&"in_sub")) >= 40, "{interpreter}: {recording:#?}");

@@ -198,7 +198,7 @@ fn waiting_threads_are_idle_and_busy_ones_active() {
             let mut args = vec!["--rate", rate, "-d", "2", "--threads"];
             args.extend(mode);
             let active = Recording::of(target.pid(), &args);
-            let everything = active.summary.seconds * rate.parse::<f64>().unwrap();
+            let everything = active.summary.intervals(rate);
             let of = |function: &str| active.count(|names| names.contains(&function)) as f64 / everything;
             for function in ["sleeps", "selects"] {
                 assert!(of(function) <= 0.01, "{interpreter} {args:?}: {function} {}", of(function));
@@ -207,7 +207,7 @@ fn waiting_threads_are_idle_and_busy_ones_active() {
             // That the waiting ones are seen at all.
             args.push("--idle");
             let all = Recording::of(target.pid(), &args);
-            let everything = all.summary.seconds * rate.parse::<f64>().unwrap();
+            let everything = all.summary.intervals(rate);
             for function in ["sleeps", "selects"] {
                 let share = all.count(|names| names.contains(&function)) as f64 / everything;
                 assert!(share >= 0.95, "{interpreter} {args:?}: {function} {share}");
