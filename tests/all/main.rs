@@ -3,11 +3,17 @@
 
 mod deep;
 mod dump;
+mod endings;
+mod formats;
 mod interpreters;
 mod killed;
 mod layout_numbers;
 mod layout_probes;
+mod options;
+mod peer;
 mod recording;
+mod running;
 mod system_calls;
 mod target;
+mod trees;
 mod truth;
