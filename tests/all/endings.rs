@@ -40,8 +40,8 @@ fn seconds(format: &str, path: &Path, function: &str) -> f64 {
 /// Starts a recording of a running target and waits until it has something.
 fn begin(pid: u32, format: &str, path: &Path, options: &[&str]) -> Running {
     let pid = pid.to_string();
-    let mut args = vec!["record", "-p", &pid, "-f", format, "-o", path.to_str().unwrap(), "--every", "200ms"];
-    args.extend(options);
+    let mut args = vec!["record", "-p", &pid, "-f", format, "-o", path.to_str().unwrap()];
+    args.extend(if options.is_empty() { &["--every", "200ms"] } else { options });
     let mut running = Running::start(&args);
     running.wait_until("the first file", || path.exists());
     running
@@ -218,7 +218,7 @@ fn time_in_which_pyspy_was_stopped_is_not_lost() {
     let folder = tempfile::tempdir().unwrap();
     let mut target = Target::start(any(), "phases.py", &[]);
     let path = folder.path().join("a.txt");
-    let running = begin(target.pid(), "raw", &path, &["-d", "4"]);
+    let running = begin(target.pid(), "raw", &path, &["-d", "4", "--every", "200ms"]);
     running.signal(Signal::SIGSTOP);
     assert_eq!((target.line(), target.line()), ("second".to_owned(), "second".to_owned()));
     running.signal(Signal::SIGCONT);
