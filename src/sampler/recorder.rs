@@ -230,9 +230,11 @@ impl<'options> Recorder<'options> {
                     any = true;
                     member.unreadable_since = None;
                     let now = Instant::now();
-                    let weight = now - member.last_tick;
+                    // Both ends are rounded in the same way, so that one sample begins where the last one ended.
+                    let since_start = |moment: Instant| micros(moment.saturating_duration_since(self.setup.start));
+                    let time_us = since_start(now);
+                    let time = (time_us, time_us.saturating_sub(since_start(member.last_tick)));
                     member.last_tick = now;
-                    let time = (micros(now - self.setup.start), micros(weight));
                     builder.add(&mut self.profile, &self.options.filter, spy, &member.moment, time);
                 }
                 Err(SampleError::Exited) => {}

@@ -46,6 +46,12 @@ impl Recording {
         Self { stacks, summary, stderr: ran.stderr.clone() }
     }
 
+    /// The numbers of the summary in what pyspy printed.
+    #[track_caller]
+    pub fn summary_of(stderr: &str) -> Summary {
+        Summary::parse(stderr).unwrap_or_else(|| panic!("no summary in {stderr}"))
+    }
+
     /// Sampling intervals of all stacks.
     pub(crate) fn total(&self) -> u64 {
         self.stacks.iter().map(|(_, count)| count).sum()
