@@ -119,8 +119,10 @@ fn ids_outside(pid: u32) -> HashMap<u64, u64> {
         .collect()
 }
 
-/// The interpreter's executable under another name in `folder`, with its libpython if it has one; what runs it.
-fn copy_of(interpreter: &Interpreter, folder: &Path) -> (Command, Vec<PathBuf>) {
+/// The interpreter's executable under another name in `folder`, with its libpython if it has one, and what runs `known.py` with it.
+/// None, and a note, if such a copy does not start: one that finds its libraries by where it is, or that has been through patchelf
+/// and then strip.
+fn copy_of(interpreter: &Interpreter, folder: &Path, strip: bool) -> Option<(Command, Vec<PathBuf>)> {
     let executable = folder.join("server");
     fs::copy(&interpreter.path, &executable).unwrap();
     let mut copies = vec![executable.clone()];
@@ -134,10 +136,27 @@ fn copy_of(interpreter: &Interpreter, folder: &Path) -> (Command, Vec<PathBuf>) 
             copies.push(copy);
         }
     }
-    let mut command = Command::new(executable);
+    if strip {
+        let stripped = run(Command::new("strip").arg("--strip-all").args(&copies), Duration::from_secs(60));
+        if !stripped.is_ok_and(|ran| ran.status.success()) {
+            note("skipped: there is no strip here");
+            return None;
+        }
+    }
+    let python = || {
+        let mut command = Command::new(&executable);
+        command.env("LD_LIBRARY_PATH", folder).env("PYTHONHOME", prefix(interpreter));
+        command
+    };
+    if !run(python().args(["-c", "import json, threading"]), Duration::from_secs(60))
+        .is_ok_and(|ran| ran.status.success())
+    {
+        note(&format!("skipped: a copy of {interpreter} does not start{}", if strip { " when stripped" } else { "" }));
+        return None;
+    }
+    let mut command = python();
     command.arg(targets().join("known.py"));
-    command.env("LD_LIBRARY_PATH", folder).env("PYTHONHOME", prefix(interpreter));
-    (command, copies)
+    Some((command, copies))
 }
 
 fn check(interpreter: &Interpreter, target: &mut Target) {
@@ -149,7 +168,7 @@ fn check(interpreter: &Interpreter, target: &mut Target) {
 fn a_copy_under_another_name_is_found() {
     for interpreter in Interpreter::all() {
         let folder = tempfile::tempdir().unwrap();
-        let (command, _) = copy_of(interpreter, folder.path());
+        let Some((command, _)) = copy_of(interpreter, folder.path(), false) else { continue };
         check(interpreter, &mut Target::start_command(command, &interpreter.name));
     }
 }
@@ -159,7 +178,7 @@ fn deleted_and_replaced_files_are_no_obstacle() {
     for interpreter in Interpreter::all() {
         for replaced in [false, true] {
             let folder = tempfile::tempdir().unwrap();
-            let (command, copies) = copy_of(interpreter, folder.path());
+            let Some((command, copies)) = copy_of(interpreter, folder.path(), false) else { continue };
             let mut target = Target::start_command(command, &interpreter.name);
             for copy in copies {
                 fs::remove_file(&copy).unwrap();
@@ -177,24 +196,7 @@ fn deleted_and_replaced_files_are_no_obstacle() {
 fn stripped_files_are_no_obstacle() {
     for interpreter in Interpreter::all() {
         let folder = tempfile::tempdir().unwrap();
-        let (command, copies) = copy_of(interpreter, folder.path());
-        for copy in &copies {
-            let stripped = run(Command::new("strip").arg("--strip-all").arg(copy), Duration::from_secs(60));
-            if !stripped.is_ok_and(|ran| ran.status.success()) {
-                note("skipped: there is no strip here");
-                return;
-            }
-        }
-        // A file that patchelf has changed may not survive strip.
-        let starts = Command::new(&copies[0])
-            .args(["-S", "-c", ""])
-            .env("PYTHONHOME", prefix(interpreter))
-            .env("LD_LIBRARY_PATH", folder.path())
-            .status();
-        if !starts.is_ok_and(|status| status.success()) {
-            note(&format!("skipped: {interpreter} does not start when stripped"));
-            continue;
-        }
+        let Some((command, _)) = copy_of(interpreter, folder.path(), true) else { continue };
         check(interpreter, &mut Target::start_command(command, &interpreter.name));
     }
 }

@@ -1,13 +1,22 @@
 //! Several interpreters in one process.
 
+use std::process::Command;
+use std::time::Duration;
+
 use crate::dump::{dump, frames};
 use crate::interpreters::Interpreter;
 use crate::recording::Recording;
-use crate::target::Target;
+use crate::target::{Target, note, run};
 
 #[test]
 fn threads_of_every_interpreter_are_shown_with_its_id() {
     for interpreter in Interpreter::all().iter().filter(|interpreter| interpreter.feature() >= (3, 12)) {
+        let imports = "try: import _interpreters\nexcept ModuleNotFoundError: import _xxsubinterpreters";
+        let has_them = run(Command::new(&interpreter.path).args(["-c", imports]), Duration::from_secs(60));
+        if !has_them.is_ok_and(|ran| ran.status.success()) {
+            note(&format!("skipped: {interpreter} cannot make interpreters"));
+            continue;
+        }
         let mut target = Target::start(interpreter, "subinterpreters.py", &[]);
         let ids: Vec<i64> = target.line().split(' ').map(|id| id.parse().unwrap()).collect();
         let threads = dump(target.pid(), &[]);
