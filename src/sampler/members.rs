@@ -35,6 +35,8 @@ pub(super) struct Member {
     /// When its last sample was taken, or its reader made.
     pub(super) last_tick: Instant,
     pub(super) unreadable_since: Option<Instant>,
+    /// Somebody else holds it (SIGSTOP, a tracer): it is read without being stopped.
+    pub(super) is_held: bool,
     seen_at: Instant,
     look_at: Instant,
     /// The image that was found to be no Python, not to be looked at in vain again.
@@ -53,6 +55,7 @@ impl Member {
             moment: Moment::default(),
             last_tick: now,
             unreadable_since: None,
+            is_held: false,
             seen_at: now,
             look_at: now,
             not_python: None,

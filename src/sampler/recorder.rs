@@ -225,7 +225,8 @@ impl<'options> Recorder<'options> {
         let mut any = false;
         for member in &mut self.members {
             let (Some(spy), Some(builder)) = (&mut member.spy, &mut member.builder) else { continue };
-            match spy.sample(self.options.pausing, &mut member.moment) {
+            let pausing = if member.is_held { Pausing::Never } else { self.options.pausing };
+            match spy.sample(pausing, &mut member.moment) {
                 Ok(()) => {
                     any = true;
                     member.unreadable_since = None;
@@ -303,6 +304,9 @@ impl<'options> Recorder<'options> {
 
     /// Brings what the profile says of itself up to date.
     pub(super) fn describe(&mut self) {
+        for member in &mut self.members {
+            member.is_held = self.options.pausing != Pausing::Never && why_not_pausable(&member.process).is_some();
+        }
         for member in &self.members {
             if let (Some(spy), Some(builder)) = (&member.spy, &member.builder) {
                 builder.name_threads(&mut self.profile, spy, &member.moment);

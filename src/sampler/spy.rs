@@ -208,6 +208,9 @@ impl Spy {
         moment.stops = 0;
         moment.stopped_for = Duration::ZERO;
         // A stop changes the state that the system shows, so states are read before anything is stopped.
+        if pausing == Pausing::Blocking && self.stacks.threads.is_empty() && self.begin(false).is_ok() {
+            self.know_os_ids();
+        }
         self.read_states();
         let holders = if pausing == Pausing::Blocking { self.hold_runners(moment)? } else { Held::default() };
         self.snapshot.hold(&holders.units);
@@ -221,6 +224,13 @@ impl Spy {
         self.snapshot.hold(&[]);
         moment.stopped_for += held_for.0;
         self.read_names_when_due();
+        // The states of threads that are new, before one of them is stopped.
+        for index in 0..self.stacks.threads.len() {
+            let thread = self.stacks.threads[index];
+            if let Some(os_id) = self.threads.os_id(&self.process, self.snapshot.memory(), &thread) {
+                self.is_running(os_id);
+            }
+        }
         for index in 0..self.stacks.threads.len() {
             let thread = self.stacks.threads[index];
             let was_held = held_for.1.contains(&thread.address) || held_for.2;
