@@ -41,6 +41,8 @@ Exit status:
 pub enum Command {
     /// Record a profile to a file: a flame graph or another format
     Record(RecordArgs),
+    /// Show live where a process spends its time
+    Top(TopArgs),
     /// Print what every thread of a process is doing right now
     Dump(DumpArgs),
     /// Render a recording in another format
@@ -145,6 +147,49 @@ pub struct RecordArgs {
     pub keep: bool,
     /// Command line of a Python program to run
     #[arg(value_name = "python_program", trailing_var_arg = true, allow_hyphen_values = true, required_unless_present_any = ["pid", "name"])]
+    pub program: Vec<std::ffi::OsString>,
+}
+
+/// `pyspy top`.
+#[derive(Debug, Args)]
+pub struct TopArgs {
+    /// Process to attach to, in decimal or hex; may be given several times
+    #[arg(short, long, value_name = "pid", value_parser = values::pid, conflicts_with = "program")]
+    pub pid: Vec<i32>,
+    /// Show full Python filenames, instead of only the part from the package on
+    #[arg(long)]
+    pub full_filenames: bool,
+    /// Samples to take each second
+    #[arg(short, long, value_name = "rate", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub rate: u32,
+    /// Profile all processes below the given ones, too
+    #[arg(short, long)]
+    pub subprocesses: bool,
+    /// Only include threads that hold the GIL
+    #[arg(short, long)]
+    pub gil: bool,
+    /// Include idle threads
+    #[arg(short, long)]
+    pub idle: bool,
+    /// Time between refreshes: seconds, or a number with ms, s or m
+    #[arg(long, value_name = "delay", value_parser = values::delay, default_value = "1.0")]
+    pub delay: std::time::Duration,
+    /// When to stop the process
+    #[command(flatten)]
+    pub pause: PauseArgs,
+    /// Print one window as plain text, or with --json as JSON, and end
+    #[arg(long)]
+    pub once: bool,
+    /// Print a line of JSON for each window instead of drawing
+    #[arg(long)]
+    pub json: bool,
+    /// Command line of a Python program to run; what it writes is shown in a view of its own
+    #[arg(
+        value_name = "python_program",
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        required_unless_present = "pid"
+    )]
     pub program: Vec<std::ffi::OsString>,
 }
 

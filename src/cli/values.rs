@@ -44,6 +44,14 @@ pub(super) fn duration(text: &str) -> Result<Limit, String> {
     }
 }
 
+/// The time between two refreshes, as [`duration`] but of at least 50 ms and at most an hour.
+pub(super) fn delay(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Limit::For(delay) if (Duration::from_millis(50)..=Duration::from_secs(3600)).contains(&delay) => Ok(delay),
+        _ => Err("a delay is between 50ms and 1h".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,6 +77,8 @@ mod tests {
         assert_eq!(seconds("10m"), 600.0);
         assert_eq!(seconds("1h"), 3600.0);
         assert_eq!(duration("unlimited"), Ok(Limit::Unlimited));
+        assert_eq!(delay("250ms"), Ok(Duration::from_millis(250)));
+        assert!(delay("10ms").is_err() && delay("2h").is_err() && delay("unlimited").is_err());
         for odd in ["", "abc", "0", "-5", "1d", "s", "nan", "inf", "1e3", "1.2.3", "1é"] {
             assert!(duration(odd).is_err(), "{odd:?}");
         }

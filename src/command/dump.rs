@@ -50,7 +50,8 @@ pub fn run(arguments: &DumpArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn take(spy: &mut Spy, pausing: Pausing, moment: &mut Moment) -> Result<(), SampleError> {
+/// Takes a moment, trying again while it cannot be read.
+pub(super) fn take(spy: &mut Spy, pausing: Pausing, moment: &mut Moment) -> Result<(), SampleError> {
     let mut tries = 0;
     loop {
         let taken = match pausing {
@@ -67,7 +68,8 @@ fn take(spy: &mut Spy, pausing: Pausing, moment: &mut Moment) -> Result<(), Samp
     }
 }
 
-fn describe(spy: &Spy, moment: &Moment) -> ProcessDump {
+/// A moment as it is written.
+pub(super) fn describe(spy: &Spy, moment: &Moment) -> ProcessDump {
     let process = spy.process();
     let mut short_names = ShortNames::default();
     let threads = moment.threads.iter().map(|thread| ThreadDump {

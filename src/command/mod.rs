@@ -5,6 +5,8 @@ pub mod dump;
 pub mod failure;
 mod output_file;
 pub mod record;
+mod screen;
+pub mod top;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -24,6 +26,7 @@ use crate::sampler::Pausing;
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Record(arguments) => record::run(&arguments),
+        Command::Top(arguments) => top::run(&arguments),
         Command::Dump(arguments) => dump::run(&arguments),
         Command::Convert(arguments) => convert::convert(&arguments),
         Command::Diff(arguments) => convert::diff(&arguments),

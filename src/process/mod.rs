@@ -18,6 +18,7 @@
 mod error;
 mod mapping;
 mod thread_state;
+mod usage;
 
 #[cfg(target_os = "linux")]
 mod linux;
@@ -42,6 +43,7 @@ pub use portable::{
 pub use error::{Denial, PauseError, ProcessError, SpawnError};
 pub use mapping::{DeviceNumber, Mapping};
 pub use thread_state::{ThreadActivity, ThreadReading};
+pub use usage::ProcessUsage;
 
 /// A thread's number as the operating system outside of the target's namespaces has it.
 ///

@@ -11,10 +11,10 @@
 use std::cell::Cell;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io;
+use std::io::{self, PipeReader};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -23,7 +23,7 @@ use remoteprocess::ProcessMemory;
 use super::error::{Denial, PauseError, ProcessError, SpawnError};
 use super::mapping::{DeviceNumber, Mapping};
 use super::thread_state::{ThreadActivity, ThreadReading};
-use super::{ChildProcess, ThreadId};
+use super::{ChildProcess, ProcessUsage, ThreadId};
 use crate::memory::{Memory, ReadError, ReadFailure};
 
 #[cfg(not(target_os = "macos"))]
@@ -383,6 +383,14 @@ impl Process {
         None
     }
 
+    /// What it has used so far: not known here.
+    ///
+    /// # Errors
+    /// Always.
+    pub fn usage(&self) -> Result<ProcessUsage, ProcessError> {
+        Err(ProcessError::System { pid: self.pid, what: "the usage", source: io::ErrorKind::Unsupported.into() })
+    }
+
     /// What tells the program that it runs now from the next.
     ///
     /// # Errors
@@ -507,6 +515,20 @@ impl SpawnedProgram {
     pub fn start(program: OsString, arguments: &[OsString]) -> Result<Self, SpawnError> {
         let started = Command::new(&program).args(arguments).spawn();
         Ok(Self { child: started.map_err(|source| SpawnError::from_start(program.into(), source))? })
+    }
+
+    /// Starts `program` with no standard input; what it writes comes out of the pipe.
+    ///
+    /// # Errors
+    /// When it cannot be run.
+    pub fn start_captured(program: OsString, arguments: &[OsString]) -> Result<(Self, PipeReader), SpawnError> {
+        let failed = |source| SpawnError::from_start(PathBuf::from(&program), source);
+        let (reader, writer) = io::pipe().map_err(failed)?;
+        let second = writer.try_clone().map_err(failed)?;
+        let mut command = Command::new(&program);
+        command.args(arguments).stdin(Stdio::null()).stdout(writer).stderr(second);
+        let child = command.spawn().map_err(failed)?;
+        Ok((Self { child }, reader))
     }
 
     /// The number of the process.

@@ -8,6 +8,7 @@
 //! Limits: knows nothing of how samples are made, of CPython, of files or of formats. Everything that the target can make grow
 //! without end has a cap; past it, [`Profile::is_clipped`] says so, and the time that samples stand for stays right.
 
+mod delta;
 mod frame;
 mod metadata;
 mod sample;
@@ -17,6 +18,7 @@ mod thread;
 mod timeline;
 pub(crate) mod varint;
 
+pub use delta::{Delta, Mark};
 pub use frame::{Frame, FrameId, FrameKind};
 pub use metadata::{Filters, Metadata, SampleCounts};
 pub use sample::{Flags, Run, Total};

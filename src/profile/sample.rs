@@ -108,6 +108,11 @@ pub(super) struct Totals {
 impl Totals {
     pub(super) fn add(&mut self, run: Run) {
         let Run { thread, stack, flags, weight_us, samples, .. } = run;
+        self.add_total(Total { thread, stack, flags, samples, weight_us });
+    }
+
+    pub(super) fn add_total(&mut self, total: Total) {
+        let Total { thread, stack, flags, samples, weight_us } = total;
         let at = *self.ids.entry((thread, stack, flags.bits())).or_insert_with(|| {
             self.all.push(Total { thread, stack, flags, samples: 0, weight_us: 0 });
             index(self.all.len() - 1)
@@ -119,5 +124,11 @@ impl Totals {
 
     pub(super) fn all(&self) -> &[Total] {
         &self.all
+    }
+
+    /// Everything, which is then no longer here.
+    pub(super) fn take(&mut self) -> Vec<Total> {
+        self.ids.clear();
+        std::mem::take(&mut self.all)
     }
 }

@@ -104,11 +104,7 @@ impl Builder {
                 Assurance::Unproven => counts.unproven += 1,
             }
             let reference = self.thread(profile, spy, thread);
-            let flags = Flags::NONE
-                .with_if(Flags::ACTIVE, thread.active)
-                .with_if(Flags::GIL, thread.stack.holds_gil)
-                .with_if(Flags::GC, thread.collecting);
-            profile.add_sample(reference, stack, time_us, weight_us, flags);
+            profile.add_sample(reference, stack, time_us, weight_us, flags(thread));
         }
     }
 
@@ -121,6 +117,19 @@ impl Builder {
                 profile.set_thread_name(reference, name);
             }
         }
+    }
+
+    /// What the threads of a moment are at, those without Python code left out.
+    pub(super) fn threads_now(
+        &mut self,
+        profile: &mut Profile,
+        spy: &Spy,
+        moment: &Moment,
+    ) -> Vec<(ThreadRef, StackId, Flags)> {
+        let with_frames = moment.threads.iter().filter(|thread| thread.first_frame != thread.end_frame);
+        with_frames
+            .map(|thread| (self.thread(profile, spy, thread), self.stack(profile, spy, moment, thread), flags(thread)))
+            .collect()
     }
 
     fn thread(&mut self, profile: &mut Profile, spy: &Spy, thread: &MomentThread) -> ThreadRef {
@@ -216,6 +225,13 @@ pub(super) fn enter_process(profile: &mut Profile, process: &Process, merge: boo
 fn column(spy: &Spy, frame: &MomentFrame) -> u32 {
     let location = spy.codes().location_at(frame.code, frame.offset);
     location.and_then(|location| location.column).map_or(0, |column| column + 1)
+}
+
+fn flags(thread: &MomentThread) -> Flags {
+    Flags::NONE
+        .with_if(Flags::ACTIVE, thread.active)
+        .with_if(Flags::GIL, thread.stack.holds_gil)
+        .with_if(Flags::GC, thread.collecting)
 }
 
 fn key(thread: &MomentThread) -> ThreadKey {

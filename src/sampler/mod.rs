@@ -4,6 +4,7 @@ mod attach;
 mod builder;
 mod clock;
 mod filter;
+mod live;
 mod members;
 mod recorder;
 mod short_names;
@@ -14,6 +15,7 @@ pub use attach::{AttachError, Attached, Finder, PATIENCE_RUNNING, PATIENCE_START
 pub use builder::command_line;
 pub use clock::Clock;
 pub use filter::Filter;
+pub use live::{Inspection, LiveOptions, LiveRequest, LiveThread, LiveWindow, watch};
 pub use recorder::{Ending, Progress, RecordOptions, Recorded, Watch, record, why_not_pausable};
 pub use short_names::ShortNames;
 pub use spy::{Assurance, Moment, MomentFrame, MomentThread, Pausing, SampleError, Spy, Trouble};

@@ -103,18 +103,19 @@ pub fn record(
     Recorder::new(processes, options).run(finder, watch)
 }
 
-struct Recorder<'options> {
+/// Reads processes into a profile; when, its user says.
+pub(super) struct Recorder<'options> {
     options: &'options RecordOptions,
-    profile: Profile,
-    members: Vec<Member>,
+    pub(super) profile: Profile,
+    pub(super) members: Vec<Member>,
     children: Children,
     setup: Setup,
-    ticks: u64,
+    pub(super) ticks: u64,
     notes: Vec<String>,
 }
 
 impl<'options> Recorder<'options> {
-    fn new(processes: Vec<Process>, options: &'options RecordOptions) -> Self {
+    pub(super) fn new(processes: Vec<Process>, options: &'options RecordOptions) -> Self {
         let mut profile = Profile::new(options.keep);
         let mut notes = Vec::new();
         if options.pausing != Pausing::Never {
@@ -203,7 +204,7 @@ impl<'options> Recorder<'options> {
     }
 
     /// Waits for the time, or for the end of the only process.
-    fn wait(&self, wait: Duration) {
+    pub(super) fn wait(&self, wait: Duration) {
         let longest = if self.options.subprocesses || self.members.iter().any(|member| member.spy.is_none()) {
             LONGEST_SLEEP_WITH_CHILDREN
         } else {
@@ -220,7 +221,7 @@ impl<'options> Recorder<'options> {
     }
 
     /// One sample of every process.
-    fn tick(&mut self) {
+    pub(super) fn tick(&mut self) {
         let mut any = false;
         for member in &mut self.members {
             let (Some(spy), Some(builder)) = (&mut member.spy, &mut member.builder) else { continue };
@@ -257,7 +258,7 @@ impl<'options> Recorder<'options> {
     }
 
     /// Lets processes come and go, and looks for interpreters where there is none yet.
-    fn meet(&mut self, finder: &mut Finder) {
+    pub(super) fn meet(&mut self, finder: &mut Finder) {
         let elapsed_us = micros(self.setup.start.elapsed());
         if self.options.subprocesses {
             let arrived = self.children.arrived(&self.members);
@@ -288,7 +289,7 @@ impl<'options> Recorder<'options> {
     }
 
     /// What has ended the recording, if anything has.
-    fn is_over(&self) -> Option<Ending> {
+    pub(super) fn is_over(&self) -> Option<Ending> {
         if self.members.iter().all(|member| member.process.has_exited()) {
             return Some(Ending::Exited);
         }
@@ -301,7 +302,7 @@ impl<'options> Recorder<'options> {
     }
 
     /// Brings what the profile says of itself up to date.
-    fn describe(&mut self) {
+    pub(super) fn describe(&mut self) {
         for member in &self.members {
             if let (Some(spy), Some(builder)) = (&member.spy, &member.builder) {
                 builder.name_threads(&mut self.profile, spy, &member.moment);

@@ -7,12 +7,14 @@ use crate::process::{Process, ThreadId};
 use crate::python::object::ObjectReader;
 use crate::python::runtime::Runtime;
 use crate::python::stack::{InterpreterState, ThreadStack};
-use crate::python::thread_name::thread_names;
+use crate::python::thread_name::{active_threads, thread_names};
 
 /// glibc keeps a thread's kernel id here in its `struct pthread`, on 64-bit machines (nptl/descr.h).
 const GLIBC_THREAD_ID: u64 = 720;
 /// Where else it is looked for: musl's is near the beginning of its structure.
 const SEARCHED: u64 = 1024;
+/// How often the dict of threads is used before it is looked up in `sys.modules` anew, which means to compare some hundred names.
+const SEARCH_ANEW: u32 = 30;
 
 /// Kernel thread ids of thread states, and the names of threads, as last known.
 #[derive(Debug, Default)]
@@ -23,6 +25,8 @@ pub(super) struct Threads {
     /// The numbers of all threads, inside and outside; listed once a sample, for with many threads that takes long.
     pairs: Option<Vec<(ThreadId, ThreadId)>>,
     names: HashMap<(u64, u64), String>,
+    /// `threading._active` of each interpreter, which stays where it is, and how often it was used without a new search.
+    active: HashMap<u64, (u64, u32)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -99,10 +103,27 @@ impl Threads {
     pub(super) fn read_names(&mut self, memory: &impl Memory, runtime: &Runtime, interpreters: &[InterpreterState]) {
         let memory = Cached::new(memory);
         let layout = &runtime.layout;
+        let objects = ObjectReader::new(&memory, layout);
         for interpreter in interpreters {
-            let place = interpreter.address.wrapping_add(u64::from(layout.interpreter.modules));
-            let Ok(modules) = memory.read_u64(place) else { continue };
-            let names = thread_names(ObjectReader::new(&memory, layout), modules).unwrap_or_default();
+            let active = match self.active.get_mut(&interpreter.address) {
+                Some((active, uses)) if *uses < SEARCH_ANEW => {
+                    *uses += 1;
+                    Some(*active)
+                }
+                _ => {
+                    let place = interpreter.address.wrapping_add(u64::from(layout.interpreter.modules));
+                    let modules = memory.read_u64(place).ok();
+                    let found = modules.and_then(|modules| active_threads(objects, modules).ok().flatten());
+                    if let Some(active) = found {
+                        self.active.insert(interpreter.address, (active, 0));
+                    }
+                    found
+                }
+            };
+            let Some(names) = active.and_then(|active| thread_names(objects, active).ok()) else {
+                self.active.remove(&interpreter.address);
+                continue;
+            };
             for (ident, name) in names {
                 self.names.insert((interpreter.address, ident), name);
             }

@@ -21,7 +21,9 @@ use super::stat::status_field;
 use super::thread_states::ThreadStates;
 use super::{children, files, permission, thread_ids};
 use crate::memory::{Memory, ReadFailure};
-use crate::process::{ChildProcess, Mapping, PauseError, ProcessError, ThreadActivity, ThreadId, ThreadReading};
+use crate::process::{
+    ChildProcess, Mapping, PauseError, ProcessError, ProcessUsage, ThreadActivity, ThreadId, ThreadReading,
+};
 
 /// How long a thread is given to stop. It takes some ten microseconds once the thread gets a CPU; a machine that has
 /// far too much to do may let it wait, and to give up then would be worse, as the thread stops all the same some time
@@ -290,6 +292,23 @@ impl Process {
     /// All processes below it, parents before their children; empty when it has exited.
     pub fn descendants(&self) -> Vec<ChildProcess> {
         children::descendants(&self.handle)
+    }
+
+    /// What it has used so far.
+    ///
+    /// # Errors
+    /// When it has exited.
+    pub fn usage(&self) -> Result<ProcessUsage, ProcessError> {
+        let line = self.handle.stat_line()?;
+        let number = |name| sysconf(name).ok().flatten().and_then(|number| u64::try_from(number).ok());
+        let ticks_a_second = number(SysconfVar::CLK_TCK).filter(|ticks| *ticks > 0).unwrap_or(100);
+        let page = number(SysconfVar::PAGE_SIZE).unwrap_or(4096);
+        let ticks = line.user_ticks.saturating_add(line.system_ticks);
+        let milliseconds = ticks.saturating_mul(1000) / ticks_a_second;
+        Ok(ProcessUsage {
+            cpu: Duration::from_millis(milliseconds),
+            resident_bytes: line.resident_pages.saturating_mul(page),
+        })
     }
 
     /// When it was started, in clock ticks since the machine was: with the number, what tells it from every other

@@ -9,10 +9,10 @@
 //! exit is looked at first and collected only if it is one.
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, PipeReader};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigHandler, Signal, signal};
@@ -38,11 +38,31 @@ impl SpawnedProgram {
     /// # Errors
     /// When it cannot be run; also for what only `exec` finds out.
     pub fn start(program: OsString, arguments: &[OsString]) -> Result<Self, SpawnError> {
+        Self::run(Command::new(&program).args(arguments))
+            .map_err(|source| SpawnError::from_start(PathBuf::from(&program), source))
+    }
+
+    /// Starts `program` as [`Self::start`] does, but apart from our terminal: its standard input is empty and what it writes on standard
+    /// output and standard error comes out of the pipe that is returned, which must be read or the program will wait.
+    ///
+    /// # Errors
+    /// As [`Self::start`], and when no pipe can be made.
+    pub fn start_captured(program: OsString, arguments: &[OsString]) -> Result<(Self, PipeReader), SpawnError> {
+        let failed = |source| SpawnError::from_start(PathBuf::from(&program), source);
+        let (reader, writer) = io::pipe().map_err(failed)?;
+        let second = writer.try_clone().map_err(failed)?;
+        let mut command = Command::new(&program);
+        command.args(arguments).stdin(Stdio::null()).stdout(writer).stderr(second);
+        let started = Self::run(&mut command).map_err(failed)?;
+        // The command holds the pipe's other end; the reader sees its end only when nobody does.
+        drop(command);
+        Ok((started, reader))
+    }
+
+    fn run(command: &mut Command) -> io::Result<Self> {
         // Where our parent ignored SIGCHLD the kernel would throw exit statuses away.
         restore_child_signal();
-        let started = Command::new(&program).args(arguments).spawn();
-        let child = started.map_err(|source| SpawnError::from_start(PathBuf::from(program), source))?;
-        let pid = child.id().cast_signed();
+        let pid = command.spawn()?.id().cast_signed();
         // As our child it keeps its number until we collect it. A handle is missing only where there is no /proc.
         Ok(Self { pid, handle: Handle::open(pid).ok(), status: None })
     }

@@ -21,6 +21,8 @@ pub(super) struct StatLine {
     pub(super) threads: u64,
     /// When it was started, in clock ticks since the machine was.
     pub(super) start_ticks: u64,
+    /// Memory that is there for the process, in pages.
+    pub(super) resident_pages: u64,
 }
 
 impl StatLine {
@@ -37,7 +39,8 @@ impl StatLine {
         let system_ticks = number(fields.next()?)?;
         let threads = number(fields.nth(20 - 16)?)?;
         let start_ticks = number(fields.nth(22 - 21)?)?;
-        Some(Self { activity, parent, group, user_ticks, system_ticks, threads, start_ticks })
+        let resident_pages = number(fields.nth(24 - 23)?)?;
+        Some(Self { activity, parent, group, user_ticks, system_ticks, threads, start_ticks, resident_pages })
     }
 }
 
@@ -71,6 +74,7 @@ mod tests {
                 system_ticks: 22,
                 threads: 3,
                 start_ticks: 987_654,
+                resident_pages: 10,
             }
         );
     }

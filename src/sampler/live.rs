@@ -1,0 +1,281 @@
+//! Samples processes for somebody who looks on: what was seen goes out in windows, as often as is asked and as fast as they are taken.
+//!
+//! Sampling never waits for who takes the windows: while one is not taken, the next goes on growing (with what is distinct, not with time).
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use super::attach::Finder;
+use super::clock::Clock;
+use super::filter::Filter;
+use super::members::Member;
+use super::recorder::{Ending, RecordOptions, Recorder};
+use super::spy::{MomentThread, Pausing, Spy};
+use crate::process::{Process, release_pending};
+use crate::profile::{Delta, Flags, Keep, Mark, StackId, ThreadRef};
+
+/// How to sample.
+#[derive(Debug, Clone, Copy)]
+pub struct LiveOptions {
+    /// Samples a second.
+    pub rate: u32,
+    /// When the target is stopped.
+    pub pausing: Pausing,
+    /// How long a window is.
+    pub every: Duration,
+    /// How long a process may be without a Python before it is given up.
+    pub patience: Duration,
+    /// Sample all processes below those given, too.
+    pub subprocesses: bool,
+    /// While the processes given run no Python themselves, sample what is below them.
+    pub adopt: bool,
+}
+
+/// Something to be done with the readers of all processes.
+pub type Inspection = Box<dyn FnOnce(&mut [&mut Spy]) + Send>;
+
+/// What can be asked for meanwhile.
+pub enum LiveRequest {
+    /// Another rate: samples a second.
+    Rate(u32),
+    /// To do something with the processes between two samples. What stops a process must be done here: only the thread that samples may.
+    Inspect(Inspection),
+}
+
+/// What a thread was doing at the end of a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LiveThread {
+    /// The thread.
+    pub thread: ThreadRef,
+    /// Where it was.
+    pub stack: StackId,
+    /// What it did.
+    pub flags: Flags,
+}
+
+/// What was seen in a stretch of time.
+#[derive(Debug)]
+pub struct LiveWindow {
+    /// What the profile has grown by, with the totals of this window; idle threads too. Its metadata counts all samples so far.
+    pub delta: Delta,
+    /// The wall time that the samples stand for, µs.
+    pub wall_us: u64,
+    /// How much of it some thread was active, µs.
+    pub active_us: u64,
+    /// How much of it some thread held the GIL, µs.
+    pub gil_us: u64,
+    /// How much of it some thread ran the garbage collector, µs.
+    pub gc_us: u64,
+    /// For how long the target was stopped, µs.
+    pub stopped_us: u64,
+    /// Ticks on which the process was read.
+    pub ticks: u64,
+    /// How long the window was, µs.
+    pub length_us: u64,
+    /// Ticks so far that came too late to be held.
+    pub missed: u64,
+    /// The rate that is asked for.
+    pub rate: u32,
+    /// What every thread was doing last.
+    pub threads: Vec<LiveThread>,
+    /// Why samples could not be made sure of, when that is so.
+    pub trouble: Option<String>,
+}
+
+/// Samples processes until `stop` is set or they have ended. `deliver` takes a window, or gives it back if it cannot now; windows that
+/// were not taken by the end are returned.
+pub fn watch(
+    processes: Vec<Process>,
+    finder: &mut Finder,
+    options: &LiveOptions,
+    requests: &Receiver<LiveRequest>,
+    stop: &AtomicBool,
+    deliver: &mut dyn FnMut(LiveWindow) -> Result<(), LiveWindow>,
+) -> (Ending, Vec<LiveWindow>) {
+    let record = RecordOptions {
+        rate: options.rate,
+        duration: None,
+        pausing: options.pausing,
+        // What is wanted of it may change from one moment to the next.
+        filter: Filter { idle: true, ..Filter::default() },
+        keep: Keep::default(),
+        patience: options.patience,
+        subprocesses: options.subprocesses,
+        adopt: options.adopt,
+        merge: false,
+        columns: false,
+    };
+    let mut watcher = Watcher::new(Recorder::new(processes, &record), options);
+    let ending = watcher.run(finder, requests, stop, deliver);
+    let mut left: Vec<LiveWindow> = watcher.waiting.take().into_iter().collect();
+    // The last moments are worth seeing too, if there were any.
+    if watcher.sums.ticks > 0 {
+        left.push(watcher.window(Instant::now()));
+    }
+    while release_pending() > 0 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    (ending, left)
+}
+
+struct Watcher<'options> {
+    recorder: Recorder<'options>,
+    options: &'options LiveOptions,
+    clock: Clock,
+    mark: Mark,
+    rate: u32,
+    missed_before: u64,
+    last_tick: Instant,
+    window_start: Instant,
+    sums: Sums,
+    /// A window that nobody has taken yet.
+    waiting: Option<LiveWindow>,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Sums {
+    wall_us: u64,
+    active_us: u64,
+    gil_us: u64,
+    gc_us: u64,
+    stopped_us: u64,
+    ticks: u64,
+}
+
+impl<'options> Watcher<'options> {
+    fn new(recorder: Recorder<'options>, options: &'options LiveOptions) -> Self {
+        let start = Instant::now();
+        Self {
+            recorder,
+            options,
+            clock: Clock::new(options.rate, start),
+            mark: Mark::default(),
+            rate: options.rate,
+            missed_before: 0,
+            last_tick: start,
+            window_start: start,
+            sums: Sums::default(),
+            waiting: None,
+        }
+    }
+
+    fn run(
+        &mut self,
+        finder: &mut Finder,
+        requests: &Receiver<LiveRequest>,
+        stop: &AtomicBool,
+        deliver: &mut dyn FnMut(LiveWindow) -> Result<(), LiveWindow>,
+    ) -> Ending {
+        let mut deadline = self.window_start;
+        loop {
+            if stop.load(Ordering::Relaxed) {
+                return Ending::Interrupted;
+            }
+            while let Ok(request) = requests.try_recv() {
+                match request {
+                    LiveRequest::Rate(rate) => {
+                        self.missed_before += self.clock.missed();
+                        self.rate = rate;
+                        deadline = Instant::now();
+                        self.clock = Clock::new(rate, deadline);
+                    }
+                    LiveRequest::Inspect(inspect) => {
+                        let members = self.recorder.members.iter_mut();
+                        let mut spies: Vec<&mut Spy> = members.filter_map(|member| member.spy.as_mut()).collect();
+                        inspect(&mut spies);
+                    }
+                }
+            }
+            let now = Instant::now();
+            if now >= self.window_start + self.options.every || self.waiting.is_some() {
+                self.offer(now, deliver);
+            }
+            if now < deadline {
+                let until = match self.waiting {
+                    None => deadline.min(self.window_start + self.options.every),
+                    Some(_) => deadline,
+                };
+                self.recorder.wait(until.saturating_duration_since(now));
+            } else {
+                self.tick();
+                deadline = self.clock.next_deadline(Instant::now());
+            }
+            self.recorder.meet(finder);
+            if let Some(ending) = self.recorder.is_over() {
+                return ending;
+            }
+        }
+    }
+
+    /// Offers the window that waits, or the one that has just ended.
+    fn offer(&mut self, now: Instant, deliver: &mut dyn FnMut(LiveWindow) -> Result<(), LiveWindow>) {
+        let window = match self.waiting.take() {
+            Some(window) => window,
+            None => self.window(now),
+        };
+        self.waiting = deliver(window).err();
+    }
+
+    fn window(&mut self, now: Instant) -> LiveWindow {
+        self.recorder.describe();
+        let mut threads = Vec::new();
+        let mut trouble = None;
+        let profile = &mut self.recorder.profile;
+        for member in &mut self.recorder.members {
+            if let (Some(spy), Some(builder)) = (&member.spy, &mut member.builder) {
+                let seen = builder.threads_now(profile, spy, &member.moment).into_iter();
+                threads.extend(seen.map(|(thread, stack, flags)| LiveThread { thread, stack, flags }));
+                trouble = trouble.or_else(|| spy.trouble().pause.clone());
+            }
+        }
+        let totals = profile.take_totals();
+        let mut delta = profile.delta_since(&mut self.mark);
+        delta.totals = totals;
+        let sums = std::mem::take(&mut self.sums);
+        let length = now.saturating_duration_since(self.window_start);
+        self.window_start = now;
+        LiveWindow {
+            delta,
+            wall_us: sums.wall_us,
+            active_us: sums.active_us,
+            gil_us: sums.gil_us,
+            gc_us: sums.gc_us,
+            stopped_us: sums.stopped_us,
+            ticks: sums.ticks,
+            length_us: micros(length),
+            missed: self.missed_before + self.clock.missed(),
+            rate: self.rate,
+            threads,
+            trouble,
+        }
+    }
+
+    /// One sample of everything.
+    fn tick(&mut self) {
+        let before = self.recorder.ticks;
+        self.recorder.tick();
+        let now = Instant::now();
+        let weight_us = micros(now - self.last_tick);
+        self.last_tick = now;
+        if self.recorder.ticks == before {
+            return;
+        }
+        let members = self.recorder.members.iter().filter(|member| member.spy.is_some());
+        let moments = members.map(|member: &Member| &member.moment);
+        let any = |is: fn(&MomentThread) -> bool| {
+            let is_so = moments.clone().any(|moment| moment.threads.iter().any(is));
+            if is_so { weight_us } else { 0 }
+        };
+        self.sums.active_us += any(|thread| thread.active);
+        self.sums.gil_us += any(|thread| thread.stack.holds_gil);
+        self.sums.gc_us += any(|thread| thread.collecting);
+        self.sums.wall_us += weight_us;
+        self.sums.stopped_us += moments.map(|moment| micros(moment.stopped_for)).sum::<u64>();
+        self.sums.ticks += 1;
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,73 @@
+//! A function looked at closely: callers, callees, and the time of each of its lines.
+
+use std::collections::HashMap;
+
+use super::index::{FunctionId, NodeId, ROOT};
+use super::state::{Detail, Overlay, Scope, State};
+use super::sums::Adder;
+
+impl State {
+    /// Works out the function that is looked at, if one is.
+    pub(super) fn refresh_detail(&mut self, adder: &mut Adder) {
+        let Overlay::Detail(detail) = &self.overlay else { return };
+        let detail = self.detail(adder, detail);
+        self.overlay = Overlay::Detail(Box::new(detail));
+    }
+
+    fn detail(&self, adder: &mut Adder, before: &Detail) -> Detail {
+        let function = before.function;
+        let shown = self.shown();
+        let (totals, wall_us) = match self.scope {
+            Scope::Window => (shown.window, shown.window_us),
+            Scope::Both | Scope::Reset => (shown.all, shown.all_us),
+        };
+        let mut detail = Detail { function, wall_us, top: before.top, ..Detail::default() };
+        let mut callers: HashMap<Option<FunctionId>, u64> = HashMap::new();
+        let mut callees: HashMap<FunctionId, u64> = HashMap::new();
+        for sum in self.sums(adder, totals.iter(), false).into_iter().filter(|sum| sum.id != ROOT) {
+            let node = self.index.node(sum.id);
+            let parent = self.index.node(node.parent);
+            if node.function == function {
+                detail.own_us += sum.own_us;
+                if node.outermost {
+                    detail.total_us += sum.total_us;
+                    let caller = (node.parent != ROOT).then_some(parent.function);
+                    *callers.entry(caller).or_default() += sum.total_us;
+                }
+            }
+            if node.parent != ROOT && parent.function == function && self.is_first_call(node.parent, node.function) {
+                *callees.entry(node.function).or_default() += sum.total_us;
+            }
+        }
+        for sum in self.sums(adder, totals.iter(), true) {
+            let stack = self.index.stack(sum.id);
+            if sum.id != 0 && self.index.frame_function(stack.frame) == function {
+                let line = self.profile.frames_from(stack.frame as usize).next().map_or(0, |frame| frame.line);
+                let (own, total) = detail.lines.entry(line).or_default();
+                *own += sum.own_us;
+                if stack.outermost {
+                    *total += sum.total_us;
+                }
+            }
+        }
+        detail.callers = callers.into_iter().collect();
+        detail.callers.sort_by_key(|(function, us)| (std::cmp::Reverse(*us), *function));
+        detail.callees = callees.into_iter().collect();
+        detail.callees.sort_by_key(|(function, us)| (std::cmp::Reverse(*us), *function));
+        detail
+    }
+
+    /// Whether no call further out goes from the same function to the same function: what is below such calls counts once.
+    fn is_first_call(&self, caller: NodeId, callee: FunctionId) -> bool {
+        let from = self.index.node(caller).function;
+        let mut at = self.index.node(caller);
+        while at.parent != ROOT {
+            let above = self.index.node(at.parent);
+            if above.function == from && at.function == callee {
+                return false;
+            }
+            at = above;
+        }
+        true
+    }
+}

@@ -1,0 +1,98 @@
+//! The flame graph as blocks on a grid of cells: callers above, width is time.
+
+use std::collections::HashMap;
+
+use super::index::{NodeId, ROOT};
+use super::state::{Scope, State};
+use super::sums::{Adder, Sum};
+
+/// Levels beyond this are not laid out.
+const DEEPEST: u32 = 4096;
+
+/// A block of the flame graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Block {
+    /// Its place in the tree of calls.
+    pub node: NodeId,
+    /// Its first column.
+    pub x: u16,
+    /// Its width in columns, at least 1.
+    pub width: u16,
+    /// Its level; 0 is what was zoomed to.
+    pub level: u32,
+    /// What it took by itself, µs.
+    pub own_us: u64,
+    /// What it took with all below it, µs.
+    pub total_us: u64,
+}
+
+/// The blocks below the zoomed one, level by level, from left to right; the zoomed one first.
+pub(super) fn blocks(state: &State, adder: &mut Adder) -> Vec<Block> {
+    let shown = state.shown();
+    let totals = if state.scope == Scope::Window { shown.window } else { shown.all };
+    let sums = state.sums(adder, totals.iter(), false);
+    let by_id: HashMap<NodeId, Sum> = sums.iter().map(|sum| (sum.id, *sum)).collect();
+    let mut children: HashMap<NodeId, Vec<Sum>> = HashMap::new();
+    for sum in sums.iter().filter(|sum| sum.id != ROOT) {
+        children.entry(state.index.node(sum.id).parent).or_default().push(*sum);
+    }
+    for list in children.values_mut() {
+        // Always in the same order, so that blocks do not jump about.
+        list.sort_by_key(|sum| (state.index.node(sum.id).function, sum.id));
+    }
+    let Some(root) = by_id.get(&state.zoom).or_else(|| by_id.get(&ROOT)) else { return Vec::new() };
+    let scale = f64::from(state.size.0) / (root.total_us.max(1)) as f64;
+    let mut blocks = Vec::new();
+    let mut level: Vec<(Sum, f64)> = vec![(*root, 0.0)];
+    for depth in 0..DEEPEST {
+        let mut next = Vec::new();
+        for (sum, start) in level {
+            let end = start + sum.total_us as f64 * scale;
+            let (x, past) = (start.round() as u16, (end.round() as u16).min(state.size.0));
+            if past <= x {
+                continue;
+            }
+            let Sum { id: node, own_us, total_us } = sum;
+            blocks.push(Block { node, x, width: past - x, level: depth, own_us, total_us });
+            let mut at = start;
+            for child in children.get(&node).map(Vec::as_slice).unwrap_or_default() {
+                next.push((*child, at));
+                at += child.total_us as f64 * scale;
+            }
+        }
+        if next.is_empty() {
+            break;
+        }
+        level = next;
+    }
+    blocks
+}
+
+/// A direction to go from a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    Caller,
+    Callee,
+    Left,
+    Right,
+}
+
+/// The block that lies next to the selected one.
+pub(super) fn neighbour(state: &State, step: Step) -> Option<NodeId> {
+    let blocks = &state.blocks;
+    let current = blocks.iter().find(|block| block.node == state.block).or(blocks.first())?;
+    let level = |wanted: u32| blocks.iter().filter(move |block| block.level == wanted);
+    let found = match step {
+        Step::Caller => {
+            let above = current.level.checked_sub(1)?;
+            level(above).find(|block| (block.x..block.x + block.width).contains(&current.x))
+        }
+        Step::Callee => {
+            let below = level(current.level + 1).filter(|block| state.index.node(block.node).parent == current.node);
+            below.max_by_key(|block| block.total_us)
+        }
+        Step::Left => level(current.level).rfind(|block| block.x < current.x),
+        Step::Right => level(current.level).find(|block| block.x > current.x),
+    };
+    found.map(|block| block.node)
+}

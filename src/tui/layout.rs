@@ -1,0 +1,69 @@
+//! Where what is on the screen, for drawing and for the mouse alike.
+
+use ratatui::layout::Rect;
+
+use super::state::{State, View};
+
+/// The smallest terminal that the views fit in: columns, rows.
+pub const SMALLEST: (u16, u16) = (80, 24);
+/// Lines of the header.
+pub const HEADER: u16 = 5;
+/// Width of the two percentages and the two times before the names.
+pub const NUMBERS: u16 = 36;
+
+/// The parts of the screen, from top to bottom.
+#[derive(Debug, Clone, Copy)]
+pub struct Areas {
+    /// Facts and sparklines.
+    pub header: Rect,
+    /// The names of the views.
+    pub tabs: Rect,
+    /// The names of the columns.
+    pub columns: Rect,
+    /// The rows.
+    pub body: Rect,
+    /// Keys, a message or what is being typed.
+    pub footer: Rect,
+}
+
+/// Where the parts are on a screen of this size.
+pub fn areas(size: (u16, u16)) -> Areas {
+    let (width, height) = size;
+    let line = |y: u16, lines: u16| {
+        let y = y.min(height);
+        Rect { x: 0, y, width, height: lines.min(height - y) }
+    };
+    let body_lines = height.saturating_sub(HEADER + 3);
+    Areas {
+        header: line(0, HEADER),
+        tabs: line(HEADER, 1),
+        columns: line(HEADER + 1, 1),
+        body: line(HEADER + 2, body_lines),
+        footer: line(height.saturating_sub(1), 1),
+    }
+}
+
+/// How many rows are shown.
+pub fn body_rows(size: (u16, u16)) -> usize {
+    usize::from(areas(size).body.height)
+}
+
+/// Each view's tab with its first column and width.
+pub fn tabs(state: &State) -> Vec<(View, u16, u16)> {
+    let mut x = 0;
+    let mut tabs = Vec::new();
+    for view in state.views() {
+        let width = tab_text(view).len() as u16;
+        tabs.push((view, x, width));
+        x += width;
+    }
+    tabs
+}
+
+/// What a view's tab says.
+pub fn tab_text(view: View) -> String {
+    format!(" F{} {} ", view.position() + 1, view.name())
+}
+
+/// The first columns of the four numbers; each ends where the next begins.
+pub const NUMBER_STARTS: [u16; 5] = [0, 8, 16, 26, NUMBERS];

@@ -1,0 +1,144 @@
+//! The live view for programs: plain text of one window, and JSON with a line for each window.
+
+use std::io::{self, Write};
+
+use serde_json::{Value, json};
+
+use super::names;
+use super::rows::{Key, Row};
+use super::state::{State, View};
+use super::view::{place, thread_state};
+use crate::output::printable;
+use crate::profile::Flags;
+
+/// Writes the last window for a reader: a header and all functions.
+///
+/// # Errors
+/// When `writer` fails.
+pub fn write_text(state: &mut State, writer: &mut dyn Write) -> io::Result<()> {
+    state.view = View::Functions;
+    state.refresh();
+    let state = &*state;
+    let facts = &state.facts;
+    for (_, process) in state.profile.processes() {
+        let version = names::text(state, process.python_version);
+        writeln!(writer, "Process {}: {}", process.pid, names::text(state, process.command_line))?;
+        writeln!(writer, "Python {version}")?;
+    }
+    let counts = state.counts();
+    writeln!(
+        writer,
+        "{} Hz asked, {:.1} held; {} samples, {} lost, {} late",
+        facts.rate_asked, facts.rate_held, counts.taken, counts.lost, facts.missed
+    )?;
+    writeln!(
+        writer,
+        "GIL {:.0}%  active {:.0}%  GC {:.0}%  threads {} running of {}",
+        facts.gil, facts.active, facts.gc, facts.running, facts.threads
+    )?;
+    writeln!(writer)?;
+    writeln!(writer, "{:>8}{:>8}{:>10}{:>10}  Function (file:first line)", "%Own", "%Total", "OwnTime", "TotalTime")?;
+    let window_us = state.shown().window_us;
+    for row in &state.rows {
+        let [own, total, own_time, total_time] = row.columns(state.scope);
+        writeln!(
+            writer,
+            "{:>8}{:>8}{:>10}{:>10}  {}",
+            format!("{:.2}%", share(own, window_us)),
+            format!("{:.2}%", share(total, window_us)),
+            format!("{:.2}s", own_time as f64 / 1e6),
+            format!("{:.2}s", total_time as f64 / 1e6),
+            names::of(state, row.key)
+        )?;
+    }
+    Ok(())
+}
+
+/// Writes the last window as one line of JSON.
+///
+/// # Errors
+/// When `writer` fails.
+pub fn write_json(state: &mut State, time_unix: f64, writer: &mut dyn Write) -> io::Result<()> {
+    state.view = View::Functions;
+    state.refresh();
+    let state = &*state;
+    let facts = &state.facts;
+    let shown = state.shown();
+    let processes: Vec<Value> = state
+        .profile
+        .processes()
+        .map(|(_, process)| {
+            json!({
+                "pid": process.pid,
+                "command_line": state.profile.text(process.command_line),
+                "python_version": state.profile.text(process.python_version),
+            })
+        })
+        .collect();
+    let threads: Vec<Value> = shown
+        .threads
+        .iter()
+        .map(|now| {
+            let thread = state.profile.thread(now.thread);
+            json!({
+                "pid": state.profile.process(thread.process).pid,
+                "thread_id": thread.python_id,
+                "os_thread_id": thread.os_id,
+                "name": thread.name.map(|name| state.profile.text(name)),
+                "state": thread_state(now.flags),
+                "active": now.flags.contains(Flags::ACTIVE),
+                "owns_gil": now.flags.contains(Flags::GIL),
+                "at": place(state, now.stack),
+            })
+        })
+        .collect();
+    let functions: Vec<Value> = state.rows.iter().map(|row| function(state, row)).collect();
+    let counts = state.counts();
+    let line = json!({
+        "time": time_unix,
+        "processes": processes,
+        "window_seconds": shown.window_us as f64 / 1e6,
+        "since_reset_seconds": shown.all_us as f64 / 1e6,
+        "rate_asked": facts.rate_asked,
+        "rate_held": facts.rate_held,
+        "samples": counts.taken,
+        "lost": counts.lost,
+        "late": facts.missed,
+        "unproven": counts.unproven,
+        "gil_percent": facts.gil,
+        "active_percent": facts.active,
+        "gc_percent": facts.gc,
+        "cpu_percent": facts.cpu,
+        "own_cpu_percent": facts.own_cpu,
+        "rss_bytes": facts.resident_bytes,
+        "uptime_seconds": facts.uptime.map(|uptime| uptime.as_secs_f64()),
+        "threads": threads,
+        "functions": functions,
+    });
+    serde_json::to_writer(&mut *writer, &line)?;
+    writeln!(writer)
+}
+
+fn function(state: &State, row: &Row) -> Value {
+    let (thread, id) = match row.key {
+        Key::Function(thread, id) => (thread, Some(id)),
+        _ => (None, None),
+    };
+    let function = id.and_then(|id| state.index.function(id));
+    let text = |id| state.profile.text(id);
+    let window_us = state.shown().window_us;
+    json!({
+        "name": function.map(|function| text(function.name)),
+        "file": function.map(|function| text(function.file)),
+        "line": function.map(|function| function.first_line),
+        "thread": thread.map(|thread| printable(&names::thread(state, thread)).into_owned()),
+        "own_percent": share(row.window.own_us, window_us),
+        "total_percent": share(row.window.total_us, window_us),
+        "own_seconds": row.all.own_us as f64 / 1e6,
+        "total_seconds": row.all.total_us as f64 / 1e6,
+    })
+}
+
+fn share(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 }
+}

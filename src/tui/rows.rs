@@ -1,0 +1,342 @@
+//! The rows of the views that are tables, worked out from the samples.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::index::{FunctionId, NodeId, ROOT};
+use super::state::{Column, Scope, State, View};
+use super::sums::{Adder, Sum};
+use super::{flame, names};
+use crate::profile::{Flags, ProcessRef, ThreadRef, Total};
+
+/// What a row is about; stays the same when rows move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Key {
+    /// A function, of one thread where threads are apart.
+    Function(Option<ThreadRef>, FunctionId),
+    /// A line: a frame's number.
+    Line(Option<ThreadRef>, u32),
+    /// A thread.
+    Thread(ThreadRef),
+    /// A process.
+    Process(ProcessRef),
+    /// A place in the tree of calls; its root where threads are apart.
+    Node(Option<ThreadRef>, NodeId),
+}
+
+/// Two times: what a function took by itself and with what it called; how long a thread was active and had the GIL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Pair {
+    /// The first, µs.
+    pub own_us: u64,
+    /// The second, µs.
+    pub total_us: u64,
+}
+
+/// A row of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Row {
+    /// What it is about.
+    pub key: Key,
+    /// In the last window.
+    pub window: Pair,
+    /// Since the reset.
+    pub all: Pair,
+    /// How deep it lies in a tree.
+    pub depth: u32,
+    /// Whether what is below it in a tree is shown; `None` where nothing is.
+    pub open: Option<bool>,
+}
+
+impl Row {
+    fn new(key: Key) -> Self {
+        Self { key, window: Pair::default(), all: Pair::default(), depth: 0, open: None }
+    }
+
+    /// The times behind the four columns, µs: the first two are shown as percentages.
+    pub fn columns(&self, scope: Scope) -> [u64; 4] {
+        let (percent, time) = match scope {
+            Scope::Both => (self.window, self.all),
+            Scope::Window => (self.window, self.window),
+            Scope::Reset => (self.all, self.all),
+        };
+        [percent.own_us, percent.total_us, time.own_us, time.total_us]
+    }
+
+    fn is_empty(&self) -> bool {
+        self.window == Pair::default() && self.all == Pair::default()
+    }
+}
+
+/// Sums of each thread, or of all together, in the last window and since the reset.
+type Groups = BTreeMap<Option<ThreadRef>, [Vec<Sum>; 2]>;
+
+impl State {
+    /// Works out what the view shows. Needed after a change of anything that it depends on.
+    pub(super) fn refresh(&mut self) {
+        let mut adder = std::mem::take(&mut self.adder);
+        self.rows = match self.view {
+            View::Functions => self.functions(&mut adder),
+            View::Lines => self.lines(&mut adder),
+            View::Threads => self.threads(),
+            View::Processes => self.processes(),
+            View::Tree => self.tree(&mut adder),
+            View::Flame | View::Output => Vec::new(),
+        };
+        if !matches!(self.view, View::Tree) {
+            self.sort();
+        }
+        self.blocks = if self.view == View::Flame { flame::blocks(self, &mut adder) } else { Vec::new() };
+        self.refresh_detail(&mut adder);
+        self.adder = adder;
+        self.keep_selection_visible();
+    }
+
+    /// The sums over the tree of calls, or over stacks where lines matter.
+    fn groups(&self, adder: &mut Adder, by_line: bool) -> Groups {
+        let shown = self.shown();
+        let mut groups = Groups::new();
+        for (at, totals) in [shown.window, shown.all].into_iter().enumerate() {
+            if !self.per_thread {
+                groups.entry(None).or_default()[at] = self.sums(adder, totals.iter(), by_line);
+                continue;
+            }
+            let mut by_thread: BTreeMap<ThreadRef, Vec<&Total>> = BTreeMap::new();
+            for total in totals {
+                by_thread.entry(total.thread).or_default().push(total);
+            }
+            for (thread, totals) in by_thread {
+                groups.entry(Some(thread)).or_default()[at] = self.sums(adder, totals.into_iter(), by_line);
+            }
+        }
+        groups
+    }
+
+    pub(super) fn sums<'total>(
+        &self,
+        adder: &mut Adder,
+        totals: impl Iterator<Item = &'total Total>,
+        by_line: bool,
+    ) -> Vec<Sum> {
+        let index = &self.index;
+        let wanted = totals.filter(|total| self.wants(total));
+        if by_line {
+            let weights = wanted.map(|total| (total.stack.number(), total.weight_us));
+            adder.add_up(index.stack_count(), |stack| index.stack(stack).parent, weights)
+        } else {
+            let weights = wanted.map(|total| (index.stack(total.stack.number()).node, total.weight_us));
+            adder.add_up(index.node_count(), |node| index.node(node).parent, weights)
+        }
+    }
+
+    fn functions(&self, adder: &mut Adder) -> Vec<Row> {
+        let index = &self.index;
+        let item = |id: u32| (index.node(id).function, index.node(id).outermost);
+        let groups = self.groups(adder, false);
+        let mut rows = flat(&groups, index.function_count(), item, Key::Function);
+        if !self.filter.is_empty() {
+            let mut matches: HashMap<FunctionId, bool> = HashMap::new();
+            rows.retain(|row| match row.key {
+                Key::Function(_, id) => *matches.entry(id).or_insert_with(|| self.is_match(&names::function(self, id))),
+                _ => true,
+            });
+        }
+        rows
+    }
+
+    fn lines(&self, adder: &mut Adder) -> Vec<Row> {
+        let index = &self.index;
+        let item = |id: u32| (index.stack(id).frame, index.stack(id).outermost);
+        let groups = self.groups(adder, true);
+        let mut rows = flat(&groups, self.profile.table_sizes().frames, item, Key::Line);
+        if !self.filter.is_empty() {
+            rows.retain(|row| self.is_match(&names::of(self, row.key)));
+        }
+        rows
+    }
+
+    fn threads(&self) -> Vec<Row> {
+        let mut rows: BTreeMap<ThreadRef, Row> = BTreeMap::new();
+        for now in self.shown().threads {
+            rows.insert(now.thread, Row::new(Key::Thread(now.thread)));
+        }
+        self.add_activity(|total| Some(total.thread), &mut rows);
+        let mut rows: Vec<Row> = rows.into_values().collect();
+        rows.retain(|row| self.filter.is_empty() || self.is_match(&names::of(self, row.key)));
+        rows
+    }
+
+    fn processes(&self) -> Vec<Row> {
+        let mut rows: BTreeMap<ProcessRef, Row> = BTreeMap::new();
+        for (process, _) in self.profile.processes().filter(|(_, process)| process.end_us.is_none()) {
+            rows.insert(process, Row::new(Key::Process(process)));
+        }
+        self.add_activity(|total| Some(self.profile.thread(total.thread).process), &mut rows);
+        let mut rows: Vec<Row> = rows.into_values().collect();
+        rows.retain(|row| self.filter.is_empty() || self.is_match(&names::of(self, row.key)));
+        rows
+    }
+
+    /// Adds the time in which threads were active, and in which they held the GIL, to the rows that are there.
+    fn add_activity<K: Ord>(&self, key: impl Fn(&Total) -> Option<K>, rows: &mut BTreeMap<K, Row>) {
+        let shown = self.shown();
+        for (totals, is_window) in [(shown.window, true), (shown.all, false)] {
+            for total in totals {
+                let Some(row) = key(total).and_then(|key| rows.get_mut(&key)) else { continue };
+                let pair = if is_window { &mut row.window } else { &mut row.all };
+                if total.flags.contains(Flags::ACTIVE) {
+                    pair.own_us = pair.own_us.saturating_add(total.weight_us);
+                }
+                if total.flags.contains(Flags::GIL) {
+                    pair.total_us = pair.total_us.saturating_add(total.weight_us);
+                }
+            }
+        }
+    }
+
+    fn sort(&mut self) {
+        let (column, scope, reversed) = (self.column as usize, self.scope, self.reversed);
+        // What is equal stays in the order of its first sight.
+        self.rows.sort_by(|one, other| {
+            let (one, other) = (one.columns(scope), other.columns(scope));
+            // Equal by what is sorted by: by the others, so that the view is steady.
+            let order = other[column].cmp(&one[column]).then_with(|| other.cmp(&one));
+            if reversed { order.reverse() } else { order }
+        });
+    }
+
+    fn tree(&self, adder: &mut Adder) -> Vec<Row> {
+        let mut rows = Vec::new();
+        for (thread, sums) in self.groups(adder, false) {
+            let mut nodes: HashMap<NodeId, Row> = HashMap::new();
+            for (at, sums) in sums.iter().enumerate() {
+                for sum in sums {
+                    let row = nodes.entry(sum.id).or_insert_with(|| Row::new(Key::Node(thread, sum.id)));
+                    let pair = if at == 0 { &mut row.window } else { &mut row.all };
+                    *pair = Pair { own_us: sum.own_us, total_us: sum.total_us };
+                }
+            }
+            self.keep_matching_nodes(&mut nodes);
+            self.lay_out_tree(thread, &nodes, &mut rows);
+        }
+        rows
+    }
+
+    /// Leaves only what matches the filter and what leads there.
+    fn keep_matching_nodes(&self, nodes: &mut HashMap<NodeId, Row>) {
+        if self.filter.is_empty() {
+            return;
+        }
+        let mut kept = std::collections::HashSet::new();
+        for id in nodes.keys().filter(|id| **id != ROOT) {
+            if self.is_match(&names::function(self, self.index.node(*id).function)) {
+                let mut at = *id;
+                while kept.insert(at) && at != ROOT {
+                    at = self.index.node(at).parent;
+                }
+            }
+        }
+        nodes.retain(|id, _| kept.contains(id));
+    }
+
+    /// Puts the nodes in order below each other, the heaviest first.
+    fn lay_out_tree(&self, thread: Option<ThreadRef>, nodes: &HashMap<NodeId, Row>, rows: &mut Vec<Row>) {
+        let mut children: HashMap<NodeId, Vec<NodeId>> = HashMap::new();
+        for id in nodes.keys().filter(|id| **id != ROOT) {
+            children.entry(self.index.node(*id).parent).or_default().push(*id);
+        }
+        // By %Own and %Total alike the heaviest is the one with the most below it; which time it is of, the column says.
+        let by = match self.column {
+            Column::OwnPercent | Column::TotalPercent => 1,
+            Column::OwnTime | Column::TotalTime => 3,
+        };
+        for list in children.values_mut() {
+            list.sort_by_key(|id| {
+                let columns = nodes.get(id).map(|row| row.columns(self.scope)).unwrap_or_default();
+                (std::cmp::Reverse((columns[by], columns[3])), *id)
+            });
+            if self.reversed {
+                list.reverse();
+            }
+        }
+        // With threads apart their roots are rows; else what is below the root begins.
+        let first_depth = u32::from(thread.is_some());
+        let mut to_do: Vec<NodeId> = vec![ROOT];
+        while let Some(id) = to_do.pop() {
+            let Some(row) = nodes.get(&id) else { continue };
+            let below = children.get(&id).map(Vec::as_slice).unwrap_or_default();
+            let mut open = true;
+            if id != ROOT || thread.is_some() {
+                open = self.is_open(row.key);
+                let depth = if id == ROOT { 0 } else { self.index.node(id).depth - 1 + first_depth };
+                rows.push(Row { depth, open: (!below.is_empty()).then_some(open), ..*row });
+            }
+            if open {
+                to_do.extend(below.iter().rev());
+            }
+        }
+    }
+
+    /// Whether what is below a tree node is shown.
+    pub(super) fn is_open(&self, key: Key) -> bool {
+        self.tree_closed == self.toggled.contains(&key)
+    }
+
+    /// Whether a text passes the filter. Capital letters in the filter must be capital in the text.
+    pub(super) fn is_match(&self, text: &str) -> bool {
+        if self.filter.chars().any(char::is_uppercase) {
+            text.contains(&self.filter)
+        } else {
+            text.to_lowercase().contains(&self.filter)
+        }
+    }
+
+    fn keep_selection_visible(&mut self) {
+        let height = super::layout::body_rows(self.size);
+        let count = self.rows.len();
+        let selected = self.selected_row();
+        let cursor = self.cursor_mut();
+        if let Some(at) = selected {
+            cursor.top = cursor.top.min(at).max((at + 1).saturating_sub(height));
+        }
+        cursor.top = cursor.top.min(count.saturating_sub(height));
+    }
+}
+
+/// Sums joined into one row for each item; an item's total counts where it is outermost.
+fn flat(
+    groups: &Groups,
+    count: usize,
+    item: impl Fn(u32) -> (u32, bool),
+    key: impl Fn(Option<ThreadRef>, u32) -> Key,
+) -> Vec<Row> {
+    let mut rows = Vec::new();
+    let mut places: Vec<Option<usize>> = vec![None; count];
+    for (thread, sums) in groups {
+        let first = rows.len();
+        for (at, sums) in sums.iter().enumerate() {
+            for sum in sums.iter().filter(|sum| sum.id != 0) {
+                let (item, outermost) = item(sum.id);
+                let Some(place) = places.get_mut(item as usize) else { continue };
+                let place = *place.get_or_insert_with(|| {
+                    rows.push(Row::new(key(*thread, item)));
+                    rows.len() - 1
+                });
+                let row: &mut Row = &mut rows[place];
+                let pair = if at == 0 { &mut row.window } else { &mut row.all };
+                pair.own_us = pair.own_us.saturating_add(sum.own_us);
+                if outermost {
+                    pair.total_us = pair.total_us.saturating_add(sum.total_us);
+                }
+            }
+        }
+        for row in &rows[first..] {
+            if let Key::Function(_, item) | Key::Line(_, item) = row.key
+                && let Some(place) = places.get_mut(item as usize)
+            {
+                *place = None;
+            }
+        }
+    }
+    rows.retain(|row: &Row| !row.is_empty());
+    rows
+}

@@ -1,0 +1,143 @@
+//! The header: what is sampled, how well, and what it uses.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+
+use super::theme::Theme;
+use super::{first_of, put, put_right};
+use crate::output::printable;
+use crate::tui::names;
+use crate::tui::state::State;
+
+/// Steps of a sparkline from nothing to all.
+const STEPS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+
+pub(super) fn draw(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
+    let line = |number: u16| Rect { y: area.y + number, height: 1, ..area };
+    let process = state.profile.processes().next().map(|(_, process)| process);
+    let command = process.map(|process| names::text(state, process.command_line).into_owned()).unwrap_or_default();
+    put(buffer, line(0), &command, theme.bold());
+    // When all have ended they are what the last view is of.
+    let all_ended = state.profile.processes().all(|(_, process)| process.end_us.is_some());
+    let living = state.profile.processes().filter(|(_, process)| all_ended || process.end_us.is_none());
+    let pids: Vec<String> = living.map(|(_, process)| process.pid.to_string()).collect();
+    let version = process.map(|process| names::text(state, process.python_version).into_owned()).unwrap_or_default();
+    let facts = &state.facts;
+    let uptime = facts.uptime.map_or("-".to_owned(), duration);
+    let more = if pids.len() > 4 { format!(" and {} more", pids.len() - 4) } else { String::new() };
+    let pids = pids.get(..4).unwrap_or(&pids).join(", ");
+    let left = format!("pid {pids}{more}  Python {version}  up {uptime}");
+    put(buffer, line(1), &left, theme.plain());
+    if let Some(ended) = &state.ended {
+        put_right(buffer, line(1), &format!("  {}", printable(ended)), theme.warning());
+    } else if let Some(trouble) = &facts.trouble {
+        let room = usize::from(area.width).saturating_sub(left.len() + 2);
+        put_right(buffer, line(1), &first_of(&printable(trouble), room), theme.warning());
+    }
+    draw_samples(state, theme, line(2), buffer);
+    let history = &state.history;
+    let bytes = facts.resident_bytes.map(|bytes| bytes as f64);
+    let percent = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.0}%"));
+    let cells: [(&str, String, &VecDeque<f64>, Option<f64>); 7] = [
+        ("GIL", percent(Some(facts.gil)), &history.gil, Some(100.0)),
+        ("active", percent(Some(facts.active)), &history.active, Some(100.0)),
+        ("GC", percent(Some(facts.gc)), &history.gc, Some(100.0)),
+        ("CPU", percent(facts.cpu), &history.cpu, None),
+        ("threads", format!("{}/{}", facts.running, facts.threads), &history.running, None),
+        ("RSS", bytes.map_or("-".to_owned(), memory), &history.resident, None),
+        ("pyspy", facts.own_cpu.map_or("-".to_owned(), |value| format!("{value:.1}%")), &history.own_cpu, Some(100.0)),
+    ];
+    // Four in a line; the cells take the whole width.
+    let width = area.width / 4;
+    for (at, (name, value, values, full)) in cells.into_iter().enumerate() {
+        let (column, row) = (at as u16 % 4, at as u16 / 4);
+        let text = format!("{name} {value} ");
+        // Values below each other begin their sparklines in one column.
+        let text = format!("{text:<14}");
+        let room = usize::from(width).saturating_sub(text.len() + 1);
+        let spans = vec![Span::raw(text), Span::styled(sparkline(values, full, room), theme.spark())];
+        buffer.set_line(area.x + column * width, area.y + 3 + row, &Line::from(spans), width);
+    }
+}
+
+fn draw_samples(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
+    let facts = &state.facts;
+    let counts = state.counts();
+    let mut spans = vec![Span::raw(format!("{} Hz asked, {:.1} held", facts.rate_asked, facts.rate_held))];
+    spans.push(Span::raw(format!("  {} samples", counts.taken)));
+    let mut part = |number: u64, what: &str| {
+        let style = if number > 0 { theme.accent() } else { theme.dim() };
+        spans.push(Span::styled(format!("  {number} {what}"), style));
+    };
+    part(counts.lost, "lost");
+    part(facts.missed, "late");
+    part(counts.unproven, "unproven");
+    spans.push(Span::styled(format!("  stopped {:.2}%", facts.stopped), theme.dim()));
+    buffer.set_line(area.x, area.y, &Line::from(spans), area.width);
+}
+
+/// All values as bars, several averaged into one where there are more than fit; `full` is what a whole bar stands for, or else the highest value does.
+fn sparkline(values: &VecDeque<f64>, full: Option<f64>, width: usize) -> String {
+    if width == 0 {
+        return String::new();
+    }
+    let in_one = values.len().div_ceil(width).max(1);
+    // The newest value ends the last bar, so that a bar once full stays as it is until bars grow wider.
+    let first = values.len() % in_one;
+    let mut bars: Vec<f64> = Vec::with_capacity(width);
+    let average = |from: usize, to: usize| values.range(from..to).sum::<f64>() / (to - from) as f64;
+    if first > 0 {
+        bars.push(average(0, first));
+    }
+    bars.extend((first..values.len()).step_by(in_one).map(|from| average(from, from + in_one)));
+    let highest = full.unwrap_or_else(|| bars.iter().copied().fold(0.0, f64::max));
+    bars.into_iter()
+        .map(|value| {
+            let share = if highest > 0.0 { (value / highest).clamp(0.0, 1.0) } else { 0.0 };
+            // What is not nothing is to be seen.
+            let step = (share * 8.0).round() as usize;
+            STEPS[if value > 0.0 { step.clamp(1, 8) } else { 0 }]
+        })
+        .collect()
+}
+
+/// `1:02:03`, or with days.
+pub(super) fn duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    let time = format!("{hours}:{minutes:02}:{:02}", seconds % 60);
+    if days > 0 { format!("{days}d {time}") } else { time }
+}
+
+/// Bytes with a unit.
+pub(super) fn memory(bytes: f64) -> String {
+    let mebibytes = bytes / f64::from(1 << 20);
+    if mebibytes < 1024.0 { format!("{mebibytes:.0}M") } else { format!("{:.1}G", mebibytes / 1024.0) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sparklines_show_all_values_averaged_where_they_do_not_fit() {
+        let values = VecDeque::from(vec![0.0, 1.0, 50.0, 100.0, 200.0]);
+        assert_eq!(sparkline(&values, Some(100.0), 5), " ▁▄██");
+        assert_eq!(sparkline(&values, None, 10), " ▁▂▄█");
+        assert_eq!(sparkline(&values, Some(100.0), 3), " ▂█");
+        assert_eq!(sparkline(&VecDeque::new(), None, 3), "");
+        assert_eq!(sparkline(&values, None, 0), "");
+    }
+
+    #[test]
+    fn times_and_sizes_have_units() {
+        assert_eq!(duration(Duration::from_secs(3723)), "1:02:03");
+        assert_eq!(duration(Duration::from_secs(90_061)), "1d 1:01:01");
+        assert_eq!(memory(12.0 * 1048576.0), "12M");
+        assert_eq!(memory(2048.0 * 1048576.0), "2.0G");
+    }
+}

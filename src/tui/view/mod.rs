@@ -1,0 +1,195 @@
+//! Puts the state on the screen. Changes nothing.
+
+mod detail;
+mod flame;
+mod header;
+mod overlay;
+mod table;
+mod theme;
+
+use ratatui::Frame;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+use super::layout::{self, SMALLEST};
+use super::state::{Entry, Overlay, State, View};
+pub(super) use table::{place, thread_state};
+use theme::Theme;
+
+/// Draws everything.
+pub fn draw(state: &State, frame: &mut Frame<'_>) {
+    let area = frame.area();
+    let buffer = frame.buffer_mut();
+    let theme = Theme { colour: state.settings.colour };
+    if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
+        draw_too_small(state, area, buffer);
+        return;
+    }
+    let areas = layout::areas((area.width, area.height));
+    header::draw(state, theme, areas.header, buffer);
+    draw_tabs(state, theme, areas.tabs, buffer);
+    match state.view {
+        View::Flame => flame::draw(state, theme, areas.columns, areas.body, buffer),
+        View::Output => overlay::draw_output(state, theme, areas.columns, areas.body, buffer),
+        _ => table::draw(state, theme, areas.columns, areas.body, buffer),
+    }
+    let over = Rect { height: areas.columns.height + areas.body.height, ..areas.columns };
+    match &state.overlay {
+        Overlay::Nothing => {}
+        Overlay::Help(pane) | Overlay::Dump(pane) => overlay::draw_pane(pane, theme, over, buffer),
+        Overlay::Detail(detail) => detail::draw(state, detail, theme, over, buffer),
+    }
+    draw_footer(state, theme, areas.footer, buffer);
+}
+
+fn draw_too_small(state: &State, area: Rect, buffer: &mut Buffer) {
+    let mut lines = vec![
+        format!("{}×{} is too small:", area.width, area.height),
+        format!("pyspy top needs {}×{}.", SMALLEST.0, SMALLEST.1),
+        "Enlarge the terminal,".to_owned(),
+        "or press q to quit.".to_owned(),
+    ];
+    if let Some(ended) = &state.ended {
+        lines.insert(0, ended.clone());
+    }
+    for (line, y) in lines.iter().zip(area.y..area.bottom()) {
+        put(buffer, Rect { y, height: 1, ..area }, line, Style::default());
+    }
+}
+
+fn draw_tabs(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
+    for (view, x, width) in layout::tabs(state) {
+        let style = if view == state.view { theme.selected() } else { theme.plain() };
+        let place = Rect { x: area.x + x, width, ..area }.intersection(area);
+        put(buffer, place, &layout::tab_text(view), style);
+    }
+    let mut right = Vec::new();
+    let mut add = |on: bool, text: String| {
+        if on {
+            right.push(text);
+        }
+    };
+    add(state.frozen.is_some(), "FROZEN".to_owned());
+    add(state.gil_only, "gil".to_owned());
+    add(state.idle, "idle".to_owned());
+    add(state.per_thread, "threads".to_owned());
+    if let Some(thread) = state.only_thread {
+        right.push(format!("thread {}", super::names::thread(state, thread)));
+    }
+    if !state.filter.is_empty() || matches!(state.entry, Entry::Filter(_)) {
+        right.push(format!("/{}", state.filter));
+    }
+    let text = right.join("  ");
+    let left = layout::tabs(state).last().map_or(0, |(_, x, width)| x + width + 1);
+    let room = Rect { x: area.x + left, width: area.width.saturating_sub(left), ..area };
+    put_right(buffer, room, &text, theme.accent());
+}
+
+fn draw_footer(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
+    let typed = |label: &str, text: &str| {
+        Line::from(vec![
+            Span::styled(label.to_owned(), theme.accent()),
+            // The end of a long text is what is being typed.
+            Span::raw(last_of(text, usize::from(area.width).saturating_sub(label.width() + 1))),
+            Span::styled(" ", theme.selected()),
+        ])
+    };
+    let line = match (&state.entry, &state.notice, &state.ended) {
+        (Entry::Filter(_), ..) => typed("filter: ", &state.filter),
+        (Entry::Write(path), ..) => typed("write to (name.svg, .txt, .speedscope.json): ", path),
+        (_, Some(notice), _) => Line::styled(notice.clone(), theme.accent()),
+        (.., Some(ended)) => Line::styled(format!("{ended}: this is the last view; q quits"), theme.warning()),
+        _ => {
+            let keys =
+                "q quit  ? help  Tab view  Enter look closer  1-4 sort  / filter  Space freeze  r reset  w write";
+            Line::styled(keys, theme.dim())
+        }
+    };
+    buffer.set_line(area.x, area.y, &line, area.width);
+}
+
+/// Writes one line of text, cut with `…` where it does not fit.
+fn put(buffer: &mut Buffer, area: Rect, text: &str, style: Style) {
+    if area.is_empty() {
+        return;
+    }
+    buffer.set_stringn(area.x, area.y, first_of(text, usize::from(area.width)), usize::from(area.width), style);
+}
+
+/// Writes one line of text so that it ends at the right edge.
+fn put_right(buffer: &mut Buffer, area: Rect, text: &str, style: Style) {
+    let text = first_of(text, usize::from(area.width));
+    let width = u16::try_from(text.width()).unwrap_or(area.width).min(area.width);
+    let place = Rect { x: area.right() - width, width, ..area };
+    put(buffer, place, &text, style);
+}
+
+/// The beginning of `text` that fits in `width` columns.
+fn first_of(text: &str, width: usize) -> String {
+    // Names can be long; only as much as may fit is measured.
+    if text.len() <= width * 4 && text.width() <= width {
+        return text.to_owned();
+    }
+    let mut used = 0;
+    let mut end = text.len();
+    for (at, character) in text.char_indices() {
+        let next = used + character.width().unwrap_or(0);
+        if next + 1 > width {
+            end = at;
+            break;
+        }
+        used = next;
+    }
+    if end == text.len() {
+        return text.to_owned();
+    }
+    format!("{}…", &text[..end])
+}
+
+/// The end of `text` that fits in `width` columns.
+fn last_of(text: &str, width: usize) -> String {
+    let mut used = 0;
+    let mut start = 0;
+    for (at, character) in text.char_indices().rev() {
+        used += character.width().unwrap_or(0);
+        if used > width {
+            start = at + character.len_utf8();
+            break;
+        }
+    }
+    text[start..].to_owned()
+}
+
+/// Seconds as a column shows them.
+fn seconds(us: u64) -> String {
+    let seconds = us as f64 / 1e6;
+    match seconds {
+        _ if seconds < 1000.0 => format!("{seconds:.2}s"),
+        _ if seconds < 100_000.0 => format!("{seconds:.0}s"),
+        _ => format!("{:.0}h", seconds / 3600.0),
+    }
+}
+
+/// `part` of `whole` in percent; 0 of nothing.
+fn percent(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_cut_by_width_not_by_characters() {
+        assert_eq!(first_of("abcdef", 6), "abcdef");
+        assert_eq!(first_of("abcdef", 4), "abc…");
+        assert_eq!(first_of("日本語テキスト", 6), "日本…");
+        assert_eq!(first_of("日本語", 5), "日本…");
+        assert_eq!(first_of("x", 0), "…");
+        assert_eq!(last_of("日本語", 4), "本語");
+        assert_eq!(last_of("abc", 10), "abc");
+    }
+}

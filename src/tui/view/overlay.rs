@@ -1,0 +1,42 @@
+//! Texts: help, dumps, and what the target has written.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::widgets::{Block, Clear, Widget};
+
+use super::put;
+use super::theme::Theme;
+use crate::output::printable;
+use crate::tui::state::{Pane, State};
+
+/// A text in a frame.
+pub(super) fn draw_pane(pane: &Pane, theme: Theme, area: Rect, buffer: &mut Buffer) {
+    let inner = draw_frame(&pane.title, theme, area, buffer);
+    let lines = pane.lines.iter().skip(pane.top);
+    for (line, y) in lines.zip(inner.y..inner.bottom()) {
+        put(buffer, Rect { y, height: 1, ..inner }, line, theme.plain());
+    }
+}
+
+/// A frame over whatever was there; the room in it.
+pub(super) fn draw_frame(title: &str, theme: Theme, area: Rect, buffer: &mut Buffer) -> Rect {
+    Clear.render(area, buffer);
+    let block = Block::bordered().title(format!(" {title} ")).title_style(theme.bold()).title_bottom(" Esc closes ");
+    let inner = block.inner(area);
+    block.render(area, buffer);
+    inner
+}
+
+/// What the target has written.
+pub(super) fn draw_output(state: &State, theme: Theme, header: Rect, body: Rect, buffer: &mut Buffer) {
+    let count = state.output.len() + 1;
+    let top = state.output_top.unwrap_or_else(|| count.saturating_sub(usize::from(body.height)));
+    let follows = if state.output_top.is_none() { "follows the end" } else { "End follows" };
+    let title = format!("What the program has written: {} lines, from {} on; {follows}", state.output.len(), top + 1);
+    put(buffer, header, &title, theme.bold());
+    let lines = state.output.iter().chain(std::iter::once(&state.output_open)).skip(top);
+    for (line, y) in lines.zip(body.y..body.bottom()) {
+        let line = line.replace('\t', "    ");
+        put(buffer, Rect { y, height: 1, ..body }, &printable(line.trim_end_matches('\r')), theme.plain());
+    }
+}

@@ -1,0 +1,155 @@
+//! The views that are tables: functions, lines, threads, processes, and the call tree.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use super::header::memory;
+use super::theme::Theme;
+use super::{percent, put, put_right, seconds};
+use crate::profile::{Flags, StackId};
+use crate::tui::layout::{NUMBER_STARTS, NUMBERS};
+use crate::tui::names;
+use crate::tui::rows::{Key, Row};
+use crate::tui::state::{Scope, State, View};
+
+/// A tree is indented so far at most, as a part of the room for names; deeper nodes tell their depth.
+const DEEPEST_INDENT: u32 = 3;
+
+pub(super) fn draw(state: &State, theme: Theme, header: Rect, body: Rect, buffer: &mut Buffer) {
+    draw_header(state, theme, header, buffer);
+    let shown = state.shown();
+    let (percent_of, _) = match state.scope {
+        Scope::Both | Scope::Window => (shown.window_us, ()),
+        Scope::Reset => (shown.all_us, ()),
+    };
+    let selected = state.cursor().selected;
+    let rows = state.rows.iter().skip(state.cursor().top);
+    for (row, y) in rows.zip(body.y..body.bottom()) {
+        let line = Rect { y, height: 1, ..body };
+        let numbers = row.columns(state.scope);
+        for (at, us) in numbers.into_iter().enumerate() {
+            let share = percent(us, percent_of);
+            let text = if at < 2 { format!("{share:.2}%") } else { seconds(us) };
+            let style = if at < 2 { theme.share(share) } else { theme.plain() };
+            put_right(buffer, number(line, at), &text, style);
+        }
+        let rest = Rect { x: line.x + NUMBERS + 1, width: line.width.saturating_sub(NUMBERS + 1), ..line };
+        put(buffer, rest, &text(state, row, rest.width), theme.plain());
+        if selected == Some(row.key) {
+            buffer.set_style(line, theme.selected());
+        }
+    }
+    if state.rows.is_empty() {
+        let reason = empty_reason(state);
+        let line = Rect { y: body.y + 1, height: 1, ..body };
+        put(buffer, Rect { x: line.x + 2, width: line.width - 2, ..line }, reason, theme.dim());
+    }
+}
+
+fn number(line: Rect, at: usize) -> Rect {
+    Rect { x: line.x + NUMBER_STARTS[at], width: NUMBER_STARTS[at + 1] - NUMBER_STARTS[at], ..line }
+}
+
+fn draw_header(state: &State, theme: Theme, line: Rect, buffer: &mut Buffer) {
+    let is_activity = matches!(state.view, View::Threads | View::Processes);
+    let names =
+        if is_activity { ["%Active", "%GIL", "Active", "GIL"] } else { ["%Own", "%Total", "OwnTime", "TotalTime"] };
+    for (at, name) in names.into_iter().enumerate() {
+        let sorted = state.column as usize == at;
+        let mark = if !sorted {
+            ""
+        } else if state.reversed {
+            "▲"
+        } else {
+            "▼"
+        };
+        let style = if sorted { theme.accent() } else { theme.bold() };
+        put_right(buffer, number(line, at), &format!("{name}{mark}"), style);
+    }
+    let what = match state.view {
+        View::Functions => "Function (file:first line)",
+        View::Lines => "Function (file:line)",
+        View::Threads => "State     Thread, and what it is at",
+        View::Processes => " CPU%    RSS Threads  Process",
+        _ => "Call tree",
+    };
+    let scope = match state.scope {
+        Scope::Both => "% of the last window, times since reset",
+        Scope::Window => "the last window",
+        Scope::Reset => "all since reset",
+    };
+    let rest = Rect { x: line.x + NUMBERS + 1, width: line.width.saturating_sub(NUMBERS + 1), ..line };
+    put(buffer, rest, what, theme.bold());
+    let room = usize::from(rest.width).saturating_sub(what.len() + 2);
+    if scope.len() <= room {
+        put_right(buffer, rest, scope, theme.dim());
+    }
+}
+
+/// What a row says behind its numbers.
+pub(in crate::tui) fn text(state: &State, row: &Row, width: u16) -> String {
+    match row.key {
+        Key::Function(..) | Key::Line(..) => names::of(state, row.key),
+        Key::Thread(thread) => {
+            let now = state.shown().threads.iter().find(|now| now.thread == thread);
+            let flags = now.map_or(Flags::NONE, |now| now.flags);
+            let at = now.map(|now| place(state, now.stack)).unwrap_or_default();
+            format!("{:<9} {}  {at}", thread_state(flags), names::thread(state, thread))
+        }
+        Key::Process(process) => {
+            let threads = state.shown().threads.iter();
+            let threads = threads.filter(|now| state.profile.thread(now.thread).process == process).count();
+            let depth = state.profile.lineage(process).len().saturating_sub(1);
+            let pid = state.profile.process(process).pid;
+            let usage = state.facts.processes.iter().find(|usage| usage.pid == pid);
+            let cpu = usage.and_then(|usage| usage.cpu).map_or("-".to_owned(), |cpu| format!("{cpu:.0}%"));
+            let bytes = usage.map_or("-".to_owned(), |usage| memory(usage.resident_bytes as f64));
+            let indent = "  ".repeat(depth.min(20));
+            format!("{cpu:>5} {bytes:>6} {threads:>7}  {indent}{}", names::of(state, row.key))
+        }
+        Key::Node(..) => {
+            let widest = u32::from(width) / 2 / DEEPEST_INDENT;
+            let sign = match row.open {
+                Some(true) => "▾ ",
+                Some(false) => "▸ ",
+                None => "  ",
+            };
+            let indent = " ".repeat(row.depth.min(widest) as usize * 2);
+            let depth = if row.depth > widest { format!("[{}] ", row.depth) } else { String::new() };
+            format!("{indent}{sign}{depth}{}", names::of(state, row.key))
+        }
+    }
+}
+
+/// What a thread is doing, in a word.
+pub(in crate::tui) fn thread_state(flags: Flags) -> &'static str {
+    match (flags.contains(Flags::ACTIVE), flags.contains(Flags::GIL), flags.contains(Flags::GC)) {
+        (_, _, true) => "gc",
+        (true, true, _) => "run+gil",
+        (true, false, _) => "run",
+        (false, true, _) => "idle+gil",
+        (false, false, _) => "idle",
+    }
+}
+
+/// The innermost function and line of a stack.
+pub(in crate::tui) fn place(state: &State, stack: StackId) -> String {
+    match state.profile.pop(stack) {
+        Some((_, frame)) => names::of(state, Key::Line(None, frame.number())),
+        None => String::new(),
+    }
+}
+
+fn empty_reason(state: &State) -> &'static str {
+    if state.windows == 0 {
+        "waiting for the first samples"
+    } else if !state.filter.is_empty() {
+        "nothing matches the filter; Esc drops it"
+    } else if state.gil_only {
+        "nothing that holds the GIL; g shows all"
+    } else if !state.idle {
+        "every thread is idle; i shows idle threads too"
+    } else {
+        "no Python code was seen"
+    }
+}
