@@ -105,7 +105,7 @@ fn threads_are_aligned_in_time_and_pauses_are_kept() {
             serde_json::from_slice(&std::fs::read(convert(&recording, "chrometrace", &[])).unwrap()).unwrap();
         let mut begun = None;
         let mut turns: Vec<(f64, f64, String)> = vec![];
-        for event in trace.iter().filter(|event| event["name"].as_str().unwrap().starts_with("burn (")) {
+        for event in trace.iter().filter(|event| event["name"] == "burn") {
             let time = event["ts"].as_f64().unwrap() / 1e6;
             match (event["ph"].as_str().unwrap(), begun.take()) {
                 ("B", None) => begun = Some(time),
