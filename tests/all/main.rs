@@ -4,3 +4,4 @@ mod interpreters;
 mod layout_numbers;
 mod layout_probes;
 mod target;
+mod top;
