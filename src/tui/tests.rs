@@ -265,7 +265,7 @@ fn every_view_is_drawn() {
         &state,
         "
 %Active▼    %GIL    Active       GIL State     Thread, and what it is at
- 100.00%  90.00%     2.00s     1.80s run       4242 \"MainThread\"  light (app.py:…
+ 100.00%  90.00%     2.00s     1.80s run       4242 \"MainThread\"  light (app.py…
    0.00%   0.00%     0.00s     0.00s idle      4243 \"sleepy\"  sleep (app.py:881)",
     );
     press(&mut state, "F4");
@@ -494,7 +494,7 @@ fn the_flame_graph_is_walked_and_zoomed_by_keys_and_mouse() {
     press(&mut state, "Enter");
     assert_eq!(state.blocks[0].width, 100);
     assert!(view(&state).contains("▏medium") && !view(&state).contains("▏heavy"));
-    press(&mut state, "Esc Up");
+    press(&mut state, "Esc Esc");
     assert_eq!(state.zoom, index::ROOT);
     assert!(view(&state).contains("▏heavy"));
     let body = layout::areas(state.size).body.y;

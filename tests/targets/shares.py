@@ -8,26 +8,25 @@ import threading
 import time
 
 
-def heavy(until, clock):
-    while clock() < until:
-        pass
+def heavy(turns):
+    while turns > 0:
+        turns -= 1
 
 
-def medium(until, clock):
-    while clock() < until:
-        pass
+def medium(turns):
+    while turns > 0:
+        turns -= 1
 
 
-def light(until, clock):
-    while clock() < until:
-        pass
+def light(turns):
+    while turns > 0:
+        turns -= 1
 
 
-def work(clock):
-    start = clock()
-    heavy(start + 0.012, clock)
-    medium(start + 0.018, clock)
-    light(start + 0.020, clock)
+def work():
+    heavy(60000)
+    medium(30000)
+    light(10000)
 
 
 def sleeper():
@@ -49,10 +48,9 @@ def main():
     deadline = float(sys.argv[2]) if "for" in sys.argv else float("inf")
     print("ready")
     sys.stdout.flush()
-    clock = getattr(time, "perf_counter", time.time)
-    start = clock()
-    while clock() - start < deadline:
-        work(clock)
+    start = time.time()
+    while time.time() - start < deadline:
+        work()
     sys.stderr.write("last words\n")
     sys.exit(3)
 
