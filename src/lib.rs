@@ -5,7 +5,7 @@
 //! ```text
 //! cli ◀─ command ─▶ output ─▶ profile
 //!           └─────▶ sampler ─▶ python ─▶ binary
-//!                      └─────▶ process ─▶ memory
+//!                      └─────▶ core_file ─▶ process ─▶ memory
 //! ```
 //!
 //! Invariants: `python` makes no system call. Nothing below `command` prints. A failed read loses a frame or a thread, never the
@@ -14,6 +14,7 @@
 pub mod binary;
 pub mod cli;
 pub mod command;
+pub mod core_file;
 pub mod memory;
 pub mod output;
 pub mod process;

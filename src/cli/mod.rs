@@ -34,7 +34,8 @@ Exit status:
   6  its version of CPython is not supported
   7  the output cannot be written
   8  the process exited before it could be read
-  9  the program could not be started";
+  9  the program could not be started
+  10 the core file cannot be read";
 
 /// The faces on the sampler.
 #[derive(Debug, Subcommand)]
@@ -249,14 +250,38 @@ pub struct DiffArgs {
 #[derive(Debug, Args)]
 pub struct DumpArgs {
     /// Process to look at, in decimal or hex
-    #[arg(short, long, value_name = "pid", value_parser = values::pid)]
-    pub pid: i32,
+    #[arg(short, long, value_name = "pid", value_parser = values::pid, required_unless_present = "core", conflicts_with = "core")]
+    pub pid: Option<i32>,
+    /// Core file to look at instead of a process; also one compressed with gzip or zstd
+    #[arg(short, long, value_name = "file")]
+    pub core: Option<PathBuf>,
+    /// With --core, the program that dumped it [default: where it was]
+    #[arg(long, value_name = "file", requires = "core")]
+    pub exe: Option<PathBuf>,
+    /// With --core, the directory that has the files of the machine where it was dumped
+    #[arg(long, value_name = "directory", requires = "core")]
+    pub root: Option<PathBuf>,
     /// Show full Python filenames, instead of only the part from the package on
     #[arg(long)]
     pub full_filenames: bool,
     /// Print JSON
     #[arg(short, long)]
     pub json: bool,
+    /// Show the variables of each frame; more of each value when given two or three times
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub locals: u8,
+    /// Show all processes below this one too
+    #[arg(short, long, conflicts_with = "core")]
+    pub subprocesses: bool,
+    /// Show the oldest frame first, as Python prints stacks
+    #[arg(long)]
+    pub reverse: bool,
+    /// Show source lines under each frame, also when the output is no terminal
+    #[arg(long, conflicts_with = "no_source")]
+    pub source: bool,
+    /// Show no source lines
+    #[arg(long)]
+    pub no_source: bool,
     /// When to stop the process
     #[command(flatten)]
     pub pause: PauseArgs,

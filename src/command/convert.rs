@@ -24,13 +24,14 @@ pub fn convert(arguments: &ConvertArgs) -> anyhow::Result<ExitCode> {
     };
     let output = OutputFile::create(&arguments.output)?;
     let profile = read(&arguments.input)?;
+    let several = profile.processes().any(|(_, one)| profile.processes().any(|(_, other)| one.pid != other.pid));
     let presentation = Presentation {
         columns: true,
         ..presentation(
             (arguments.function, arguments.nolineno),
             arguments.full_filenames,
             arguments.threads,
-            arguments.subprocesses,
+            arguments.subprocesses || several,
         )
     };
     let name = arguments.output.to_string_lossy();

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::core_file::CoreError;
 use crate::process::{ProcessError, SpawnError};
 use crate::python::locate::SUPPORTED;
-use crate::sampler::{AttachError, SampleError};
+use crate::sampler::{AttachError, PostMortemError, SampleError};
 
 /// The exit statuses of `pyspy`, as `--help` lists them. 2, a command line that makes no sense, is clap's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub enum Status {
     Exited = 8,
     /// The program could not be started.
     NotStarted = 9,
+    /// The core file cannot be read.
+    CoreFile = 10,
 }
 
 /// The output cannot be written.
@@ -36,6 +39,19 @@ pub enum Status {
 pub struct OutputError {
     /// Where to.
     pub path: PathBuf,
+    /// Why not.
+    #[source]
+    pub source: std::io::Error,
+}
+
+/// The output of a recording could not be written when there was something to write.
+#[derive(Debug, Error)]
+#[error("cannot write {path:?}{}", match .kept { Some(kept) => format!("; what was recorded is in {kept:?}"), None => "; what was recorded is lost".to_owned() })]
+pub struct UnfinishedError {
+    /// Where to.
+    pub path: PathBuf,
+    /// The recording in which the data are.
+    pub kept: Option<PathBuf>,
     /// Why not.
     #[source]
     pub source: std::io::Error,
@@ -58,7 +74,16 @@ pub fn status(error: &anyhow::Error) -> Status {
         if let Some(SampleError::Exited) = cause.downcast_ref::<SampleError>() {
             return Status::Exited;
         }
-        if cause.is::<OutputError>() {
+        match cause.downcast_ref::<PostMortemError>() {
+            Some(PostMortemError::NotPython { .. }) => return Status::NotPython,
+            Some(error) if error.is_unsupported_version() => return Status::Unsupported,
+            Some(_) => return Status::CoreFile,
+            None => {}
+        }
+        if cause.is::<CoreError>() {
+            return Status::CoreFile;
+        }
+        if cause.is::<OutputError>() || cause.is::<UnfinishedError>() {
             return Status::Output;
         }
         if cause.is::<SpawnError>() {
@@ -98,8 +123,14 @@ pub fn advice(error: &anyhow::Error) -> Vec<String> {
             Some(AttachError::Unusable { .. }) => return vec![format!("pyspy reads {SUPPORTED}, 64-bit")],
             _ => {}
         }
+        if let Some(error) = cause.downcast_ref::<PostMortemError>() {
+            return error.advice();
+        }
         if cause.is::<OutputError>() {
             return text("give another path with --output; nothing was sampled");
+        }
+        if let Some(UnfinishedError { kept: Some(kept), .. }) = cause.downcast_ref() {
+            return vec![format!("`pyspy convert {kept:?} -o OUT` renders what was recorded")];
         }
         if matches!(cause.downcast_ref::<ProcessError>(), Some(ProcessError::NoSuchProcess(_))) {
             return text("it may have ended; inside of a container, give the pid as this side sees it");

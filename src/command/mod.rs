@@ -86,6 +86,15 @@ fn note(text: &str) {
     eprintln!("pyspy: {text}");
 }
 
+/// Whether whoever started us had this signal ignored, as far as that can be told.
+#[cfg(unix)]
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask >> (signal - 1) & 1 == 1
+}
+
 /// What signals ask for. SIGINT, SIGTERM and SIGHUP: to end; a second one of them ends the program at once. SIGUSR1: to write what there is.
 #[derive(Debug, Clone, Default)]
 struct Interrupt {
@@ -100,6 +109,10 @@ impl Interrupt {
         {
             use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
             for signal in [SIGINT, SIGTERM, SIGHUP] {
+                // Under `nohup` the recording outlives its terminal.
+                if signal == SIGHUP && is_ignored(signal) {
+                    continue;
+                }
                 signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&interrupt.end))?;
                 signal_hook::flag::register(signal, Arc::clone(&interrupt.end))?;
             }

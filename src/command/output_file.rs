@@ -1,10 +1,10 @@
 //! The file that a command writes: tried before the work begins, written beside its place and renamed into it.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempPath};
 
 use super::failure::OutputError;
 
@@ -17,8 +17,8 @@ pub(super) struct OutputFile {
 
 #[derive(Debug)]
 enum Target {
-    /// A new file in the same directory, to be renamed.
-    Beside(NamedTempFile),
+    /// A new file in this directory, to be renamed.
+    Beside(PathBuf),
     /// A device, a pipe, or a place where no new file can be made.
     InPlace(File),
     /// Standard output.
@@ -49,12 +49,9 @@ impl OutputFile {
             Some(directory) if !directory.as_os_str().is_empty() => directory,
             _ => Path::new("."),
         };
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".pyspy-").suffix(".part");
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        match builder.tempfile_in(directory) {
-            Ok(file) => Ok(Self { path: real, target: Target::Beside(file) }),
+        // Tried and dropped, so that nothing lies around when we are killed.
+        match new_file(directory) {
+            Ok(_) => Ok(Self { target: Target::Beside(directory.to_owned()), path: real }),
             // The file may be writable where its directory is not.
             Err(error) if real.is_file() => {
                 let file = OpenOptions::new().write(true).open(&real).map_err(|_| failed(error))?;
@@ -64,27 +61,25 @@ impl OutputFile {
         }
     }
 
-    /// Writes the file by `write` and puts it in its place.
-    pub(super) fn finish(self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), OutputError> {
-        let path = self.path;
-        let failed = |source| OutputError { path: path.clone(), source };
-        match self.target {
+    /// Writes the file by `write` and puts it in its place. It may be done again, with more.
+    pub(super) fn finish(&self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), OutputError> {
+        let failed = |source| OutputError { path: self.path.clone(), source };
+        match &self.target {
             Target::Stdout => {
                 let mut writer = BufWriter::new(io::stdout().lock());
                 write(&mut writer).and_then(|()| writer.flush()).map_err(failed)
             }
             Target::InPlace(file) => {
-                if file.metadata().is_ok_and(|metadata| metadata.is_file()) {
-                    file.set_len(0).map_err(failed)?;
-                }
+                empty(file).map_err(failed)?;
                 let mut writer = BufWriter::new(file);
                 write(&mut writer).and_then(|()| writer.flush()).map_err(failed)
             }
-            Target::Beside(mut file) => {
+            Target::Beside(directory) => {
+                let mut file = new_file(directory).map_err(failed)?;
                 let mut writer = BufWriter::new(&mut file);
                 write(&mut writer).and_then(|()| writer.flush()).map_err(failed)?;
                 drop(writer);
-                if let Err(error) = file.persist(&path) {
+                if let Err(error) = file.persist(&self.path) {
                     // What was recorded is worth more than tidiness: it stays under the other name.
                     let source = error.error;
                     let left = error.file.keep().map(|(_, left)| left.display().to_string()).unwrap_or_default();
@@ -94,6 +89,75 @@ impl OutputFile {
             }
         }
     }
+
+    /// A file that grows while it is made. A new one stays beside its place until it is put there.
+    pub(super) fn grow(&self) -> io::Result<Growing> {
+        Ok(match &self.target {
+            Target::Stdout => Growing { writer: Box::new(io::stdout()), place: None },
+            Target::InPlace(file) => {
+                empty(file)?;
+                Growing { writer: Box::new(file.try_clone()?), place: None }
+            }
+            Target::Beside(directory) => {
+                let (file, temporary) = new_file(directory)?.into_parts();
+                let place = Place { temporary, path: self.path.clone() };
+                Growing { writer: Box::new(file), place: Some(place) }
+            }
+        })
+    }
+}
+
+/// A file that grows.
+pub(super) struct Growing {
+    writer: Box<dyn Write>,
+    place: Option<Place>,
+}
+
+/// Where a growing file is, and where it is to be. It is removed if it never gets there.
+pub(super) struct Place {
+    temporary: TempPath,
+    path: PathBuf,
+}
+
+impl Growing {
+    /// Where it must be put once it holds something; `None` if it is there already.
+    pub(super) fn place(&mut self) -> Option<Place> {
+        self.place.take()
+    }
+}
+
+impl Place {
+    /// Puts the file in its place.
+    pub(super) fn take(self) -> io::Result<()> {
+        self.temporary.persist(&self.path).map_err(|error| error.error)
+    }
+}
+
+impl Write for Growing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.writer.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+fn new_file(directory: &Path) -> io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".pyspy-").suffix(".part");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.tempfile_in(directory)
+}
+
+/// Makes a regular file empty; a device or a pipe stays as it is.
+fn empty(mut file: &File) -> io::Result<()> {
+    if file.metadata()?.is_file() {
+        file.set_len(0)?;
+        file.rewind()?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

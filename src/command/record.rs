@@ -1,10 +1,10 @@
 //! `pyspy record`: samples into a file.
 
 mod progress;
+mod sink;
 mod target;
 
-use std::fs::File;
-use std::io::{self, BufWriter};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, ExitStatus};
 use std::time::{Duration, Instant};
@@ -13,14 +13,13 @@ use anyhow::Context;
 use wildmatch::WildMatch;
 
 use self::progress::Bar;
+use self::sink::Sink;
 use self::target::Target;
-use super::failure::OutputError;
-use super::output_file::OutputFile;
+use super::failure::UnfinishedError;
 use super::{Interrupt, note, pausing, presentation};
 use crate::cli::{Limit, Mode, RecordArgs};
-use crate::output::recording::RecordingWriter;
 use crate::output::{Format, Presentation, printable};
-use crate::profile::{Keep, Profile};
+use crate::profile::Profile;
 use crate::sampler::{
     Ending, Filter, Finder, PATIENCE_RUNNING, PATIENCE_STARTED, Pausing, RecordOptions, Recorded, record,
 };
@@ -41,24 +40,25 @@ pub fn run(arguments: &RecordArgs) -> anyhow::Result<ExitCode> {
     let path = arguments.output.clone().unwrap_or_else(|| default_path(arguments, format));
     let mut sink = Sink::open(&path, format, presentation_of(arguments))?;
     let interrupt = Interrupt::install().context("cannot take over signals")?;
-    let mut target = Target::take(arguments)?;
-    let recorded = match record_target(arguments, &mut target, &mut sink, &interrupt) {
+    let mut finder = Finder::new();
+    let mut target = Target::take(arguments, &mut finder)?;
+    let recorded = match record_target(arguments, &mut target, &mut finder, &mut sink, &interrupt) {
         Ok(recorded) => recorded,
         Err(error) => {
             // Nothing was recorded; a program that we started is not left behind.
             target.end(arguments.keep);
-            sink.discard();
             return Err(error);
         }
     };
-    let Recorded { mut profile, ending, notes, .. } = recorded;
-    sink.finish(&mut profile)?;
+    let (Recorded { mut profile, ending, notes, .. }, failure) = recorded;
+    let finished = failure.map_or_else(|| sink.finish(&mut profile), Err);
     let status = target.end(arguments.keep || ending == Ending::Exited);
+    finished?;
     for text in &notes {
         note(text);
     }
     note(&summary(&profile, &ending, &path, &target, status, interrupt.is_set()));
-    if arguments.open {
+    if arguments.open && path.as_os_str() != "-" {
         open_in_viewer(&path);
     }
     Ok(match status {
@@ -82,13 +82,12 @@ fn presentation_of(arguments: &RecordArgs) -> Presentation {
 fn record_target(
     arguments: &RecordArgs,
     target: &mut Target,
+    finder: &mut Finder,
     sink: &mut Sink,
     interrupt: &Interrupt,
-) -> anyhow::Result<Recorded> {
-    let mut finder = Finder::new();
-    let several = arguments.subprocesses || arguments.name.is_some();
-    if !several {
-        target.wait_for_python(&mut finder, &|| interrupt.is_set())?;
+) -> anyhow::Result<(Recorded, Option<UnfinishedError>)> {
+    if !arguments.subprocesses && arguments.name.is_none() {
+        target.wait_for_python(finder, &|| interrupt.is_set())?;
     }
     let options = RecordOptions {
         rate: arguments.rate,
@@ -99,7 +98,7 @@ fn record_target(
         pausing: pausing(arguments.pause, Pausing::Adaptive),
         filter: filter(arguments),
         keep: sink.keep(),
-        patience: match (target.is_started(), several) {
+        patience: match (target.is_started(), arguments.subprocesses) {
             // A server may be long in starting its workers.
             (_, true) => Duration::MAX,
             (true, false) => PATIENCE_STARTED,
@@ -111,36 +110,28 @@ fn record_target(
         columns: arguments.columns,
     };
     let bar = Bar::new(options.duration);
-    let mut written_at = Instant::now();
+    let (mut streamed_at, mut written_at) = (Instant::now(), Instant::now());
     let mut failure = None;
     let every = match arguments.every {
-        Some(Limit::For(every)) => Some(every),
-        _ => None,
+        Some(Limit::For(every)) => every,
+        _ => Duration::MAX,
     };
-    let recorded = record(target.processes(), &mut finder, &options, &mut |progress, profile| {
+    let recorded = record(target.processes(), finder, &options, &mut |progress, profile| {
         bar.show(progress);
         let asked = interrupt.take_write_request();
-        let due = every.is_some_and(|every| written_at.elapsed() >= every);
-        let written = if asked || due {
-            sink.write_so_far(profile)
-        } else if written_at.elapsed() >= STREAM_EVERY {
-            sink.stream(profile)
-        } else {
-            return !interrupt.is_set();
-        };
-        if asked || due || every.is_none() {
+        let mut written = Ok(());
+        if asked || written_at.elapsed() >= every {
             written_at = Instant::now();
+            written = bar.hidden(|| sink.write_so_far(profile));
+        } else if streamed_at.elapsed() >= STREAM_EVERY {
+            streamed_at = Instant::now();
+            written = sink.stream(profile);
         }
-        if let Err(error) = written {
-            failure = Some(error);
-        }
+        failure = written.err();
         failure.is_none() && !interrupt.is_set()
     });
     bar.clear();
-    match failure {
-        Some(error) => Err(error.into()),
-        None => Ok(recorded),
-    }
+    Ok((recorded, failure))
 }
 
 fn filter(arguments: &RecordArgs) -> Filter {
@@ -152,94 +143,6 @@ fn filter(arguments: &RecordArgs) -> Filter {
         threads: globs(&arguments.thread),
         include: globs(&arguments.include),
         exclude: globs(&arguments.exclude),
-    }
-}
-
-/// Where a profile goes.
-struct Sink {
-    path: PathBuf,
-    format: Format,
-    presentation: Presentation,
-    state: SinkState,
-}
-
-enum SinkState {
-    /// A file that is written as a whole.
-    Whole(Option<OutputFile>),
-    /// A recording that grows while it is made.
-    Stream(Option<RecordingWriter<BufWriter<File>>>),
-}
-
-impl Sink {
-    fn open(path: &Path, format: Format, presentation: Presentation) -> Result<Self, OutputError> {
-        let failed = |source| OutputError { path: path.to_owned(), source };
-        let state = if format == Format::Pyspy && path.as_os_str() != "-" {
-            // It stands in its place from the beginning: a kill must leave what there is.
-            let file = File::create(path).map_err(failed)?;
-            SinkState::Stream(Some(RecordingWriter::new(BufWriter::new(file)).map_err(failed)?))
-        } else {
-            SinkState::Whole(Some(OutputFile::create(path)?))
-        };
-        Ok(Self { path: path.to_owned(), format, presentation, state })
-    }
-
-    fn keep(&self) -> Keep {
-        match self.state {
-            SinkState::Stream(_) => Keep { timeline: false, journal: true },
-            SinkState::Whole(_) => Keep { timeline: self.format.needs_timeline(), journal: false },
-        }
-    }
-
-    fn failed(&self, source: io::Error) -> OutputError {
-        OutputError { path: self.path.clone(), source }
-    }
-
-    /// Adds what is new to a recording that grows.
-    fn stream(&mut self, profile: &mut Profile) -> Result<(), OutputError> {
-        let written = match &mut self.state {
-            SinkState::Stream(Some(writer)) => writer.append(profile),
-            _ => Ok(()),
-        };
-        written.map_err(|source| self.failed(source))
-    }
-
-    /// Writes a file with what there is so far.
-    fn write_so_far(&mut self, profile: &mut Profile) -> Result<(), OutputError> {
-        let SinkState::Whole(file) = &mut self.state else { return self.stream(profile) };
-        if let Some(file) = file.take() {
-            let name = self.path.to_string_lossy();
-            file.finish(|writer| self.format.write(profile, &self.presentation, &name, writer))?;
-        }
-        self.state = SinkState::Whole(Some(OutputFile::create(&self.path)?));
-        Ok(())
-    }
-
-    fn finish(mut self, profile: &mut Profile) -> Result<(), OutputError> {
-        match &mut self.state {
-            SinkState::Stream(writer) => {
-                let finished = match writer.take() {
-                    Some(writer) => writer.finish(profile).map(drop),
-                    None => Ok(()),
-                };
-                finished.map_err(|source| self.failed(source))
-            }
-            SinkState::Whole(file) => match file.take() {
-                Some(file) => {
-                    let name = self.path.to_string_lossy();
-                    file.finish(|writer| self.format.write(profile, &self.presentation, &name, writer))
-                }
-                None => Ok(()),
-            },
-        }
-    }
-
-    /// Nothing was recorded: an empty recording is not left behind.
-    fn discard(self) {
-        if let SinkState::Stream(_) = self.state
-            && let Err(error) = std::fs::remove_file(&self.path)
-        {
-            log::debug!("cannot remove {:?}: {error}", self.path);
-        }
     }
 }
 
@@ -265,6 +168,11 @@ fn summary(
         metadata.rate_held,
         metadata.rate_asked,
     );
+    let sampled: HashSet<u32> =
+        profile.totals().iter().map(|total| profile.process(profile.thread(total.thread).process).pid).collect();
+    if sampled.len() > 1 {
+        line.push_str(&format!("; {} processes", sampled.len()));
+    }
     match (ending, target.is_started(), status) {
         (Ending::Lost(reason), _, _) => line.push_str(&format!("; ended because {}", printable(reason))),
         (Ending::Exited, true, Some(status)) => line.push_str(&format!("; the program ended with {status}")),

@@ -1,28 +1,67 @@
-//! What every thread of a process is doing, as text and as JSON (py-spy's schema: a list of threads).
+//! What every thread of a process is doing, as text and as JSON (py-spy's schema: a list of threads, with keys of our own added).
+
+mod fold;
+mod source;
+mod text;
 
 use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::text::printable;
+pub use source::{SourceLine, SourceLines};
+pub use text::{TextOptions, write_text};
 
 /// A process at one moment.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct ProcessDump {
+    /// The process.
+    pub info: ProcessInfo,
+    /// Its threads, interpreter by interpreter, the main one first.
+    pub threads: Vec<ThreadDump>,
+    /// Threads that wait for each other in a ring, by their places in `threads`.
+    pub deadlocks: Vec<Vec<usize>>,
+}
+
+/// What a process is.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ProcessInfo {
     /// Its number.
     pub pid: i32,
     /// Its arguments joined by spaces.
     pub command_line: String,
-    /// The version of its CPython.
+    /// The process that it was found below, when a tree was asked for.
+    pub parent: Option<Box<Parent>>,
+    /// The version of its CPython; empty where there is none.
     pub python_version: String,
     /// The program that it runs.
     pub executable: String,
-    /// Its threads, interpreter by interpreter, the main one first.
-    pub threads: Vec<ThreadDump>,
+    /// How long it had been running, in seconds.
+    pub uptime_seconds: Option<f64>,
+    /// When it was looked at, in milliseconds since 1970 (UTC).
+    pub snapshot_unix_ms: Option<u64>,
+    /// How long it was stopped for, in microseconds.
+    pub stopped_us: Option<u64>,
+    /// The core file that it was read from.
+    pub core: Option<String>,
+    /// The signal that ended it, where it was read from a core file.
+    pub ended_by: Option<String>,
+    /// Why it has no threads here: it runs no Python, or may not be read.
+    pub unreadable: Option<String>,
 }
 
-/// A thread at one moment. The order of the fields and their names are py-spy's.
+/// A process above another.
 #[derive(Debug, Clone, Serialize)]
+pub struct Parent {
+    /// Its number.
+    pub pid: i32,
+    /// Its arguments joined by spaces.
+    pub command_line: String,
+    /// The one above it.
+    pub parent: Option<Box<Parent>>,
+}
+
+/// A thread at one moment. The order of the first fields and their names are py-spy's.
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct ThreadDump {
     /// The process.
     pub pid: i32,
@@ -36,16 +75,52 @@ pub struct ThreadDump {
     pub active: bool,
     /// It holds the GIL.
     pub owns_gil: bool,
+    /// Newest first.
+    pub frames: Vec<FrameDump>,
+    /// It waits for the GIL.
+    pub waits_for_gil: bool,
     /// It runs the garbage collector.
     pub collecting_garbage: bool,
     /// The id of its interpreter; 0 is the main one.
     pub interpreter: i64,
-    /// Newest first.
-    pub frames: Vec<FrameDump>,
+    /// The system call or the kernel's function that it waits in, in words.
+    pub waits_in: Option<String>,
+    /// What of Python's it waits for.
+    pub waits_for: Option<WaitDump>,
+    /// It waits in a ring of threads.
+    pub deadlocked: bool,
+    /// The exception that it has raised and not yet caught, or handles now.
+    pub exception: Option<ExceptionDump>,
+}
+
+/// What a thread waits for.
+#[derive(Debug, Clone, Serialize)]
+pub struct WaitDump {
+    /// What was called: `Queue.get`.
+    pub operation: String,
+    /// Where the lock, queue or thread is in its memory.
+    pub object: u64,
+    /// `threading.get_ident()` of the thread that holds the lock or that must end.
+    pub holder_thread_id: Option<u64>,
+    /// The system's id of that thread.
+    pub holder_os_thread_id: Option<u64>,
+    /// Its name.
+    pub holder_name: Option<String>,
+}
+
+/// An exception that a thread is busy with.
+#[derive(Debug, Clone, Serialize)]
+pub struct ExceptionDump {
+    /// Its type.
+    pub type_name: String,
+    /// Its first argument, where that is text.
+    pub message: Option<String>,
+    /// It was caught, and its `except` or `finally` runs.
+    pub handled: bool,
 }
 
 /// A frame at one moment.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct FrameDump {
     /// The function.
     pub name: String,
@@ -58,54 +133,51 @@ pub struct FrameDump {
     /// The current line; 0 when there is none.
     pub line: u32,
     /// Variables, when asked for.
-    pub locals: Option<Vec<()>>,
+    pub locals: Option<Vec<VariableDump>>,
+    /// The last line of the current expression (3.11+).
+    pub end_line: Option<u32>,
+    /// Where it begins in its first line, in bytes of UTF-8 from 0 (3.11+).
+    pub column: Option<u32>,
+    /// Where it ends in its last line, in the same way.
+    pub end_column: Option<u32>,
+    /// The lines of source around the current one, when asked for and found.
+    #[serde(skip)]
+    pub source: Option<SourceLines>,
 }
 
-/// Writes the dump for a reader.
+/// A variable of a frame.
+#[derive(Debug, Clone, Serialize)]
+pub struct VariableDump {
+    /// Its name.
+    pub name: String,
+    /// Where its value is in the process's memory; 0 for a number that is no object.
+    pub addr: u64,
+    /// It is an argument.
+    pub arg: bool,
+    /// Its value as Python's `repr` shows it.
+    pub repr: Option<String>,
+    /// `argument`, `local`, `cell` or `free`.
+    pub kind: &'static str,
+}
+
+/// Writes dumps for a program: one list of the threads of all processes. A process that could not be read is an entry without frames.
 ///
 /// # Errors
 /// When `writer` fails.
-pub fn write_text(dump: &ProcessDump, full_file_names: bool, writer: &mut dyn Write) -> io::Result<()> {
-    writeln!(writer, "Process {}: {}", dump.pid, printable(&dump.command_line))?;
-    writeln!(writer, "Python v{} ({})", dump.python_version, printable(&dump.executable))?;
-    for thread in &dump.threads {
-        writeln!(writer)?;
-        let mut state = String::from(if thread.active { "active" } else { "idle" });
-        if thread.owns_gil {
-            state.push_str("+gil");
-        }
-        if thread.collecting_garbage {
-            state.push_str("+gc");
-        }
-        if thread.interpreter != 0 {
-            state.push_str(&format!(", interpreter {}", thread.interpreter));
-        }
-        let number = thread.os_thread_id.map_or_else(|| format!("{:#X}", thread.thread_id), |id| id.to_string());
-        write!(writer, "Thread {number} ({state})")?;
-        match &thread.thread_name {
-            Some(name) => writeln!(writer, ": \"{}\"", printable(name))?,
-            None => writeln!(writer)?,
-        }
-        for frame in &thread.frames {
-            let file = match &frame.short_filename {
-                Some(short) if !full_file_names => short,
-                _ => &frame.filename,
-            };
-            write!(writer, "    {} ({}", printable(&frame.name), printable(file))?;
-            match frame.line {
-                0 => writeln!(writer, ")")?,
-                line => writeln!(writer, ":{line})")?,
-            }
-        }
+pub fn write_json(dumps: &[ProcessDump], writer: &mut dyn Write) -> io::Result<()> {
+    #[derive(Serialize)]
+    struct Entry<'dump> {
+        #[serde(flatten)]
+        thread: &'dump ThreadDump,
+        process_info: &'dump ProcessInfo,
     }
-    Ok(())
-}
-
-/// Writes the dump for a program: a list of threads.
-///
-/// # Errors
-/// When `writer` fails.
-pub fn write_json(dump: &ProcessDump, writer: &mut dyn Write) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *writer, &dump.threads)?;
+    let none: Vec<ThreadDump> =
+        dumps.iter().map(|dump| ThreadDump { pid: dump.info.pid, ..ThreadDump::default() }).collect();
+    let entries = dumps.iter().zip(&none).flat_map(|(dump, none)| {
+        let threads = if dump.info.unreadable.is_some() { std::slice::from_ref(none) } else { &dump.threads };
+        threads.iter().map(|thread| Entry { thread, process_info: &dump.info })
+    });
+    let entries: Vec<Entry<'_>> = entries.collect();
+    serde_json::to_writer_pretty(&mut *writer, &entries)?;
     writeln!(writer)
 }

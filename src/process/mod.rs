@@ -17,6 +17,7 @@
 
 mod error;
 mod mapping;
+mod system_call;
 mod thread_state;
 mod usage;
 
@@ -31,17 +32,18 @@ mod portable;
 
 #[cfg(target_os = "linux")]
 pub use linux::{
-    ImageIdentity, LiveMemory, PausedProcess, PausedThread, Process, ReadStatistics, SpawnedProgram, ThreadStates,
-    all_processes, release_pending,
+    Descriptors, ImageIdentity, LiveMemory, PausedProcess, PausedThread, Process, ReadStatistics, SpawnedProgram,
+    ThreadStates, all_processes, open_below, release_pending,
 };
 #[cfg(not(target_os = "linux"))]
 pub use portable::{
-    ImageIdentity, LiveMemory, PausedProcess, PausedThread, Process, ReadStatistics, SpawnedProgram, ThreadStates,
-    all_processes, release_pending,
+    Descriptors, ImageIdentity, LiveMemory, PausedProcess, PausedThread, Process, ReadStatistics, SpawnedProgram,
+    ThreadStates, all_processes, release_pending,
 };
 
 pub use error::{Denial, PauseError, ProcessError, SpawnError};
 pub use mapping::{DeviceNumber, Mapping};
+pub use system_call::{CallNumbers, DescriptorNames, SystemCall};
 pub use thread_state::{ThreadActivity, ThreadReading};
 pub use usage::ProcessUsage;
 

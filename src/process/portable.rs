@@ -9,7 +9,7 @@
 //! `copy_vec` is not used: it frees with another alignment than it took.
 
 use std::cell::Cell;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, PipeReader};
 use std::marker::PhantomData;
@@ -23,7 +23,7 @@ use remoteprocess::ProcessMemory;
 use super::error::{Denial, PauseError, ProcessError, SpawnError};
 use super::mapping::{DeviceNumber, Mapping};
 use super::thread_state::{ThreadActivity, ThreadReading};
-use super::{ChildProcess, ProcessUsage, ThreadId};
+use super::{ChildProcess, DescriptorNames, ProcessUsage, SystemCall, ThreadId};
 use crate::memory::{Memory, ReadError, ReadFailure};
 
 #[cfg(not(target_os = "macos"))]
@@ -111,6 +111,20 @@ pub fn release_pending() -> usize {
 impl std::fmt::Debug for Process {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Process").field("pid", &self.pid).finish_non_exhaustive()
+    }
+}
+
+/// The descriptors of a process, which these systems do not tell.
+#[derive(Debug)]
+pub struct Descriptors;
+
+impl DescriptorNames for Descriptors {
+    fn name(&self, _descriptor: i32) -> Option<String> {
+        None
+    }
+
+    fn watched(&self, _descriptor: i32) -> Vec<i32> {
+        vec![]
     }
 }
 
@@ -226,6 +240,21 @@ impl Process {
         let active = self.thread(thread).ok_or(io::ErrorKind::NotFound)?.active().map_err(io_error)?;
         let activity = if active { ThreadActivity::Running } else { ThreadActivity::Sleeping };
         Ok(ThreadReading { activity, user_ticks: 0, system_ticks: 0 })
+    }
+
+    /// The system call that a thread is in, which these systems do not tell.
+    pub fn system_call(&self, _thread: ThreadId) -> Option<SystemCall> {
+        None
+    }
+
+    /// What a thread sleeps in, which these systems do not tell.
+    pub fn wait_channel(&self, _thread: ThreadId) -> Option<String> {
+        None
+    }
+
+    /// What its descriptors are open on.
+    pub fn descriptors(&self) -> Descriptors {
+        Descriptors
     }
 
     /// Thread states at the rate of sampling.
@@ -521,11 +550,11 @@ impl SpawnedProgram {
     ///
     /// # Errors
     /// When it cannot be run.
-    pub fn start_captured(program: OsString, arguments: &[OsString]) -> Result<(Self, PipeReader), SpawnError> {
-        let failed = |source| SpawnError::from_start(PathBuf::from(&program), source);
+    pub fn start_captured(program: &OsStr, arguments: &[OsString]) -> Result<(Self, PipeReader), SpawnError> {
+        let failed = |source| SpawnError::from_start(PathBuf::from(program), source);
         let (reader, writer) = io::pipe().map_err(failed)?;
         let second = writer.try_clone().map_err(failed)?;
-        let mut command = Command::new(&program);
+        let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null()).stdout(writer).stderr(second);
         let child = command.spawn().map_err(failed)?;
         Ok((Self { child }, reader))

@@ -235,7 +235,8 @@ impl CodeTable {
         self.get(id).lines.location_of(offset)
     }
 
-    fn line_at(&self, id: CodeId, offset: i64) -> u32 {
+    /// The line of the instruction at a byte offset of a known code; 0 is "no line".
+    pub fn line_at(&self, id: CodeId, offset: i64) -> u32 {
         let code = self.get(id);
         match i32::try_from(offset) {
             Ok(offset) if offset >= 0 => code.lines.line_of(offset).unwrap_or(0),

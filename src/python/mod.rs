@@ -3,12 +3,15 @@
 //! Everything here works on a [`crate::memory::Memory`] and a [`layout::Layout`]; it makes no system call and knows no process id, so it runs
 //! from a saved image as well as from a live process. Every loop over target memory has a cap.
 
+pub mod blocked;
 pub mod code;
+pub mod data_stack;
 pub mod layout;
 pub mod line_table;
 pub mod locals;
 pub mod locate;
 pub mod object;
+pub mod raised;
 pub mod repr;
 pub mod runtime;
 pub mod stack;

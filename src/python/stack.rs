@@ -233,6 +233,26 @@ impl Stacks {
         self.threads[index] = thread;
     }
 
+    /// Keeps the first `kept` frames of a thread and walks on from the frame at `address`: for a chain that is broken, but whose next frame was
+    /// found in another way.
+    pub fn walk_on<M: Memory>(
+        &mut self,
+        snapshot: &mut Snapshot<M>,
+        runtime: &Runtime,
+        index: usize,
+        kept: usize,
+        address: u64,
+    ) {
+        let Some(mut thread) = self.threads.get(index).copied() else { return };
+        let end = thread.end_frame.min(thread.first_frame + kept);
+        let first = self.frames.len();
+        self.frames.extend_from_within(thread.first_frame..end);
+        thread.first_frame = first;
+        thread.broken = self.follow_chain(snapshot, &runtime.layout, address).is_err();
+        thread.end_frame = self.frames.len();
+        self.threads[index] = thread;
+    }
+
     fn walk_frames<M: Memory>(&mut self, snapshot: &mut Snapshot<M>, layout: &Layout, thread: &mut ThreadStack) {
         thread.first_frame = self.frames.len();
         thread.broken = self.follow_frames(snapshot, layout, thread.address).is_err();
@@ -255,9 +275,19 @@ impl Stacks {
                 cframe.wrapping_add(u64::from(current_frame))
             }
         };
+        let newest = snapshot.word(entry)?;
+        self.follow_chain(snapshot, layout, newest)
+    }
+
+    fn follow_chain<M: Memory>(
+        &mut self,
+        snapshot: &mut Snapshot<M>,
+        layout: &Layout,
+        newest: u64,
+    ) -> Result<(), ReadError> {
         let frame_layout = &layout.frame;
         let first = self.frames.len();
-        let mut address = snapshot.word(entry)?;
+        let mut address = newest;
         let mut watch = CycleWatch::default();
         while address != 0 {
             if self.frames.len() - first >= MOST_FRAMES || watch.comes_again(address) {

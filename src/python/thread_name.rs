@@ -13,15 +13,24 @@ const THREADS_LIMIT: usize = 1 << 16;
 /// How many characters of a name are taken.
 const NAME_LIMIT: usize = 256;
 
-/// The names of the threads of one interpreter by `PyThreadState.thread_id`; empty where the program has not imported `threading`.
-/// `modules` is the dict `sys.modules`. A name is as the program gave it: escape it before it is shown.
+/// The dict `threading._active` of one interpreter, given its `sys.modules`; `None` where the program has not imported `threading`.
 ///
 /// # Errors
-/// When `sys.modules` or the list of threads cannot be read; a single thread that cannot be read has no name.
-pub fn thread_names(objects: ObjectReader<'_>, modules: u64) -> Result<HashMap<u64, String>, ReadError> {
+/// When `sys.modules` or the module cannot be read.
+pub fn active_threads(objects: ObjectReader<'_>, modules: u64) -> Result<Option<u64>, ReadError> {
+    match objects.find_in_dict(modules, "threading")? {
+        Some(threading) => objects.find_in_dict(objects.module_dict(threading)?, "_active"),
+        None => Ok(None),
+    }
+}
+
+/// The names of threads by `PyThreadState.thread_id`, from the dict that [`active_threads`] found. A name is as the program gave it:
+/// escape it before it is shown.
+///
+/// # Errors
+/// When the dict cannot be read; a single thread that cannot be read has no name.
+pub fn thread_names(objects: ObjectReader<'_>, active: u64) -> Result<HashMap<u64, String>, ReadError> {
     let mut names = HashMap::new();
-    let Some(threading) = objects.find_in_dict(modules, "threading")? else { return Ok(names) };
-    let Some(active) = objects.find_in_dict(objects.module_dict(threading)?, "_active")? else { return Ok(names) };
     for (ident, thread) in objects.dict_items(active)?.take(THREADS_LIMIT) {
         if let Some((ident, name)) = name_of(objects, ident, thread) {
             names.insert(ident, name);
@@ -66,7 +75,8 @@ show('modules', sys.modules, '')
         for interpreter in Interpreter::all() {
             let target = Target::start(&interpreter, program);
             let objects = ObjectReader::new(target.memory(), &target.layout);
-            let found = thread_names(objects, target.shown("modules").address).unwrap();
+            let active = active_threads(objects, target.shown("modules").address).unwrap().unwrap();
+            let found = thread_names(objects, active).unwrap();
             let expected: HashMap<u64, String> = target
                 .all_shown()
                 .iter()
@@ -83,7 +93,7 @@ show('modules', sys.modules, '')
         for interpreter in Interpreter::all() {
             let target = Target::start(&interpreter, "show('modules', {'sys': sys}, '')");
             let objects = ObjectReader::new(target.memory(), &target.layout);
-            assert_eq!(thread_names(objects, target.shown("modules").address), Ok(HashMap::new()));
+            assert_eq!(active_threads(objects, target.shown("modules").address), Ok(None));
         }
     }
 }

@@ -15,6 +15,8 @@ use crate::python::runtime::Runtime;
 pub const PATIENCE_RUNNING: Duration = Duration::from_millis(1500);
 /// How long a program that we started is given: shells, wrappers and environment managers come before Python does.
 pub const PATIENCE_STARTED: Duration = Duration::from_secs(30);
+/// A search that took this long is mentioned.
+const LONG_SEARCH: Duration = Duration::from_millis(100);
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(5);
 /// The longest pause that repeated failure leads to.
@@ -27,7 +29,7 @@ pub enum AttachError {
     #[error(transparent)]
     Process(#[from] ProcessError),
     /// Nothing that the process has mapped is CPython.
-    #[error("process {pid} ({program}) runs no Python that can be read{}", if *.searched_for > Duration::ZERO { format!(": none appeared in {:.1} s", .searched_for.as_secs_f64()) } else { String::new() })]
+    #[error("process {pid} ({program}) runs no Python that can be read{}", if *.searched_for >= LONG_SEARCH { format!(": none appeared in {:.1} s", .searched_for.as_secs_f64()) } else { String::new() })]
     NotPython {
         /// The process.
         pid: i32,
@@ -95,8 +97,17 @@ pub struct Attached {
 /// Finds interpreters, remembering for each file what it tells, so that many processes of one Python cost one look at its symbols.
 #[derive(Debug, Default)]
 pub struct Finder {
-    files: HashMap<FileKey, Option<PythonFile>>,
-    suspects: HashMap<FileKey, Option<PythonFile>>,
+    files: HashMap<FileKey, Option<KnownFile>>,
+    suspects: HashMap<FileKey, Option<KnownFile>>,
+}
+
+/// What a file told, and where in the file's addresses the mapping lies through which it was met.
+#[derive(Debug, Clone)]
+struct KnownFile {
+    python: PythonFile,
+    file_offset: u64,
+    /// How far it would be moved if that mapping were at 0.
+    bias_at_zero: u64,
 }
 
 /// A file as the kernel tells it apart; the size is not known here, and a file that is changed in place under a running program is that program's doom anyway.
@@ -228,9 +239,15 @@ impl Finder {
     ) -> Result<Option<(PythonFile, u64)>, BinaryError> {
         let key = (mapping.device, mapping.inode);
         let known = if last_resort { &mut self.suspects } else { &mut self.files };
-        if let Some(None) = known.get(&key) {
-            return Ok(None);
+        match known.get(&key) {
+            Some(None) => return Ok(None),
+            // Loaders map a file in the same pieces each time, so for another process of it there is nothing to look up.
+            Some(Some(file)) if file.file_offset == mapping.file_offset => {
+                return Ok(Some((file.python.clone(), file.bias_at_zero.wrapping_add(mapping.start))));
+            }
+            _ => {}
         }
+        log::debug!("looking for Python in {:?}", mapping.path);
         let file = MappedFile::open(&process.open_mapping(mapping)?)?;
         let binary = match Binary::parse(&file, Architecture::HOST) {
             Ok(binary) => binary,
@@ -240,11 +257,15 @@ impl Finder {
             }
             Err(error) => return Err(error),
         };
-        let python = known
-            .entry(key)
-            .or_insert_with(|| if last_resort { PythonFile::suspect(&binary) } else { PythonFile::examine(&binary) });
-        let bias = binary.bias(mapping.start, mapping.file_offset);
-        Ok(python.clone().zip(bias))
+        let python = if last_resort { PythonFile::suspect(&binary) } else { PythonFile::examine(&binary) };
+        let Some(python) = python else {
+            known.insert(key, None);
+            return Ok(None);
+        };
+        let file_offset = mapping.file_offset;
+        let Some(bias_at_zero) = binary.bias(0, file_offset) else { return Ok(None) };
+        known.insert(key, Some(KnownFile { python: python.clone(), file_offset, bias_at_zero }));
+        Ok(Some((python, bias_at_zero.wrapping_add(mapping.start))))
     }
 }
 

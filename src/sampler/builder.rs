@@ -58,9 +58,9 @@ impl Builder {
         }
     }
 
-    /// The process in the profile.
-    pub(super) fn process(&self) -> ProcessRef {
-        self.process
+    /// The process is gone, or runs another program from now on.
+    pub(super) fn end(&self, profile: &mut Profile, time_us: u64) {
+        profile.process_mut(self.process).end_us = Some(time_us);
     }
 
     /// The program in the process is a new one (or the first): its code objects have nothing to do with those before.

@@ -70,6 +70,11 @@ impl Member {
         self.not_python = None;
     }
 
+    /// Whether it was looked at and found to run something else than Python.
+    pub(super) fn runs_no_python(&self) -> bool {
+        self.spy.is_none() && self.not_python.is_some()
+    }
+
     /// How long it has been without a reader.
     pub(super) fn searched_for(&self) -> Duration {
         self.seen_at.elapsed()
@@ -103,6 +108,7 @@ impl Member {
                 builder.begin_program(profile, &spy);
                 self.builder = Some(builder);
                 self.spy = Some(spy);
+                self.not_python = None;
                 self.last_tick = Instant::now();
                 self.missing = None;
             }
@@ -110,6 +116,8 @@ impl Member {
                 self.missing = Some(reason(&missing));
                 if matches!(missing, Missing::NotPython | Missing::ThirtyTwoBit) {
                     self.not_python = self.process.image_identity().ok();
+                } else {
+                    self.not_python = None;
                 }
             }
         }
@@ -159,21 +167,32 @@ impl Children {
         self.looked_at = Instant::now();
         let mut new: Vec<Member> = Vec::new();
         for member in members {
-            for child in member.process.descendants() {
-                let process = match Process::observe(child.pid) {
-                    Ok(process) => process,
-                    Err(ProcessError::NoSuchProcess(_) | ProcessError::Exited(_)) => continue,
-                    Err(error) => {
-                        log::debug!("{error}");
-                        continue;
-                    }
-                };
-                if self.known.insert(child.pid, process.start_ticks()) != Some(process.start_ticks()) {
-                    new.push(Member::new(process));
-                }
-            }
+            self.children_of(&member.process, &mut new);
+        }
+        // What is below the new ones, too.
+        let mut next = 0;
+        while let Some(parent) = new.get(next).map(|member| member.process.clone()) {
+            self.children_of(&parent, &mut new);
+            next += 1;
         }
         new
+    }
+
+    fn children_of(&mut self, parent: &Process, new: &mut Vec<Member>) {
+        for child in parent.children() {
+            let process = match Process::observe(child.pid) {
+                Ok(process) => process,
+                Err(ProcessError::NoSuchProcess(_) | ProcessError::Exited(_)) => continue,
+                Err(error) => {
+                    log::debug!("{error}");
+                    continue;
+                }
+            };
+            if self.known.insert(child.pid, process.start_ticks()) != Some(process.start_ticks()) {
+                log::debug!("process {} has come below process {}", child.pid, parent.pid());
+                new.push(Member::new(process));
+            }
+        }
     }
 }
 

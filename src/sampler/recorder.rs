@@ -67,8 +67,12 @@ pub struct Progress {
     pub elapsed: Duration,
     /// Samples in the profile.
     pub samples: u64,
+    /// Ticks on which at least one process was read.
+    pub ticks: u64,
     /// Slots of the clock that went by without a sample.
     pub missed: u64,
+    /// Threads' samples of which nothing could be read.
+    pub lost: u64,
     /// Processes that are being read.
     pub processes: usize,
 }
@@ -162,7 +166,9 @@ impl<'options> Recorder<'options> {
                 let progress = Progress {
                     elapsed: now - start,
                     samples: self.profile.metadata.counts.taken,
+                    ticks: self.ticks,
                     missed: clock.missed(),
+                    lost: self.profile.metadata.counts.lost,
                     processes: self.members.iter().filter(|member| member.spy.is_some()).count(),
                 };
                 if !watch(&progress, &mut self.profile) {
@@ -224,14 +230,18 @@ impl<'options> Recorder<'options> {
                     any = true;
                     member.unreadable_since = None;
                     let now = Instant::now();
-                    let weight = now - member.last_tick;
+                    // Both ends are rounded in the same way, so that one sample begins where the last one ended.
+                    let since_start = |moment: Instant| micros(moment.saturating_duration_since(self.setup.start));
+                    let time_us = since_start(now);
+                    let time = (time_us, time_us.saturating_sub(since_start(member.last_tick)));
                     member.last_tick = now;
-                    let time = (micros(now - self.setup.start), micros(weight));
                     builder.add(&mut self.profile, &self.options.filter, spy, &member.moment, time);
                 }
                 Err(SampleError::Exited) => {}
                 Err(SampleError::Exec) => {
                     builder.name_threads(&mut self.profile, spy, &member.moment);
+                    builder.end(&mut self.profile, micros(self.setup.start.elapsed()));
+                    member.builder = None;
                     member.lose_program();
                 }
                 Err(error @ (SampleError::Unreadable(_) | SampleError::Pause(_))) => {
@@ -250,15 +260,16 @@ impl<'options> Recorder<'options> {
     /// Lets processes come and go, and looks for interpreters where there is none yet.
     pub(super) fn meet(&mut self, finder: &mut Finder) {
         let elapsed_us = micros(self.setup.start.elapsed());
-        let adopt = self.options.adopt && self.members.iter().all(|member| member.spy.is_none());
-        if self.options.subprocesses || adopt {
+        if self.options.subprocesses {
             let arrived = self.children.arrived(&self.members);
             self.members.extend(arrived);
         }
         for member in &mut self.members {
-            if member.spy.is_none() {
-                member.look(finder, &mut self.profile, &self.setup);
-            }
+            member.look(finder, &mut self.profile, &self.setup);
+        }
+        if self.options.adopt && !self.options.subprocesses && self.members.iter().all(Member::runs_no_python) {
+            let arrived = self.children.arrived(&self.members);
+            self.members.extend(arrived);
         }
         let several = self.members.len() > 1;
         let profile = &mut self.profile;
@@ -271,7 +282,7 @@ impl<'options> Recorder<'options> {
                 if let Some(spy) = &member.spy {
                     builder.name_threads(profile, spy, &member.moment);
                 }
-                profile.process_mut(builder.process()).end_us = Some(elapsed_us);
+                builder.end(profile, elapsed_us);
             }
             !(exited && several)
         });

@@ -240,6 +240,18 @@ impl Spy {
     /// # Errors
     /// When the process is gone or could not be stopped.
     pub fn sample_stopped(&mut self, moment: &mut Moment) -> Result<(), SampleError> {
+        self.sample_stopped_and(moment, &mut |_, _| ())
+    }
+
+    /// As [`Spy::sample_stopped`]; while everything is still stopped, `look` is called with what was found.
+    ///
+    /// # Errors
+    /// As [`Spy::sample_stopped`].
+    pub fn sample_stopped_and(
+        &mut self,
+        moment: &mut Moment,
+        look: &mut dyn FnMut(&Self, &Moment),
+    ) -> Result<(), SampleError> {
         moment.threads.clear();
         moment.frames.clear();
         moment.lost = 0;
@@ -251,20 +263,25 @@ impl Spy {
         let started = Instant::now();
         let held = self.process.pause_all()?;
         let begun = self.begin(true);
+        let mut broken = Vec::new();
         if begun.is_ok() {
             self.settle_codes();
+            for index in 0..self.stacks.threads.len() {
+                if self.stacks.threads[index].broken {
+                    broken.push(index);
+                } else {
+                    self.take(index, Assurance::Stopped, moment);
+                }
+            }
+            look(self, moment);
         }
         drop(held);
         moment.stopped_for = started.elapsed();
         moment.stops = 1;
         begun?;
         self.read_names_when_due();
-        for index in 0..self.stacks.threads.len() {
-            if self.stacks.threads[index].broken {
-                self.take_uncertain(index, Pausing::Adaptive, moment);
-            } else {
-                self.take(index, Assurance::Stopped, moment);
-            }
+        for index in broken {
+            self.take_uncertain(index, Pausing::Adaptive, moment);
         }
         Ok(())
     }
@@ -507,6 +524,7 @@ impl Spy {
     }
 
     fn read_states(&mut self) {
+        self.threads.begin_sample();
         self.scratch.running.clear();
         for os_id in self.threads.os_ids() {
             let running = self.states.read(os_id).is_ok_and(|reading| reading.activity.is_running());

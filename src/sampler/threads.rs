@@ -7,12 +7,32 @@ use crate::process::{Process, ThreadId};
 use crate::python::object::ObjectReader;
 use crate::python::runtime::Runtime;
 use crate::python::stack::{InterpreterState, ThreadStack};
-use crate::python::thread_name::thread_names;
+use crate::python::thread_name::{active_threads, thread_names};
 
 /// glibc keeps a thread's kernel id here in its `struct pthread`, on 64-bit machines (nptl/descr.h).
 const GLIBC_THREAD_ID: u64 = 720;
 /// Where else it is looked for: musl's is near the beginning of its structure.
 const SEARCHED: u64 = 1024;
+/// How often the dict of threads is used before it is looked up in `sys.modules` anew, which means to compare some hundred names.
+const SEARCH_ANEW: u32 = 30;
+
+/// The kernel's id of a thread from its C library's `struct pthread`, looked for at `offset` or, where that is not known yet, all over the
+/// beginning of that struct. `known` tells which numbers are threads, and what they are called.
+pub(super) fn id_in_pthread(
+    memory: &impl Memory,
+    pthread: u64,
+    offset: &mut Option<u64>,
+    known: impl Fn(u64) -> Option<ThreadId>,
+) -> Option<ThreadId> {
+    let at = |offset: u64| known(u64::from(memory.read_u32(pthread.wrapping_add(offset)).ok()?));
+    if let Some(offset) = *offset {
+        return at(offset);
+    }
+    let found =
+        std::iter::once(GLIBC_THREAD_ID).chain((0..SEARCHED).step_by(4)).find(|offset| at(*offset).is_some())?;
+    *offset = Some(found);
+    at(found)
+}
 
 /// Kernel thread ids of thread states, and the names of threads, as last known.
 #[derive(Debug, Default)]
@@ -20,7 +40,11 @@ pub(super) struct Threads {
     ids: HashMap<u64, Known>,
     /// Where in what `thread_id` points to the kernel's id is (before 3.11).
     offset: Option<u64>,
+    /// The numbers of all threads, inside and outside; listed once a sample, for with many threads that takes long.
+    pairs: Option<Vec<(ThreadId, ThreadId)>>,
     names: HashMap<(u64, u64), String>,
+    /// `threading._active` of each interpreter, which stays where it is, and how often it was used without a new search.
+    active: HashMap<u64, (u64, u32)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -73,33 +97,51 @@ impl Threads {
         self.ids.retain(|thread_state, _| keep(*thread_state));
     }
 
+    /// What was listed of the process is no longer as of now.
+    pub(super) fn begin_sample(&mut self) {
+        self.pairs = None;
+    }
+
     fn by_pthread(&mut self, process: &Process, memory: &impl Memory, pthread: u64) -> Option<ThreadId> {
-        let pairs = process.thread_id_pairs();
-        let at = |offset: u64| {
-            let inner = u64::from(memory.read_u32(pthread.wrapping_add(offset)).ok()?);
-            pairs.iter().find(|(number, _)| *number == inner).map(|(_, outer)| *outer)
-        };
-        if let Some(offset) = self.offset {
-            return at(offset);
-        }
-        let offset =
-            std::iter::once(GLIBC_THREAD_ID).chain((0..SEARCHED).step_by(4)).find(|offset| at(*offset).is_some())?;
-        self.offset = Some(offset);
-        at(offset)
+        let pairs = self.pairs.get_or_insert_with(|| process.thread_id_pairs());
+        let outer = |inner: u64| pairs.iter().find(|(number, _)| *number == inner).map(|(_, outer)| *outer);
+        id_in_pthread(memory, pthread, &mut self.offset, outer)
     }
 
     /// Reads the names anew. A name that is no longer there stays as it was last known.
     pub(super) fn read_names(&mut self, memory: &impl Memory, runtime: &Runtime, interpreters: &[InterpreterState]) {
         let memory = Cached::new(memory);
         let layout = &runtime.layout;
+        let objects = ObjectReader::new(&memory, layout);
         for interpreter in interpreters {
-            let place = interpreter.address.wrapping_add(u64::from(layout.interpreter.modules));
-            let Ok(modules) = memory.read_u64(place) else { continue };
-            let names = thread_names(ObjectReader::new(&memory, layout), modules).unwrap_or_default();
+            let active = match self.active.get_mut(&interpreter.address) {
+                Some((active, uses)) if *uses < SEARCH_ANEW => {
+                    *uses += 1;
+                    Some(*active)
+                }
+                _ => {
+                    let place = interpreter.address.wrapping_add(u64::from(layout.interpreter.modules));
+                    let modules = memory.read_u64(place).ok();
+                    let found = modules.and_then(|modules| active_threads(objects, modules).ok().flatten());
+                    if let Some(active) = found {
+                        self.active.insert(interpreter.address, (active, 0));
+                    }
+                    found
+                }
+            };
+            let Some(names) = active.and_then(|active| thread_names(objects, active).ok()) else {
+                self.active.remove(&interpreter.address);
+                continue;
+            };
             for (ident, name) in names {
                 self.names.insert((interpreter.address, ident), name);
             }
         }
+    }
+
+    /// The name of a thread of the interpreter state `interpreter`, as `threading` last said it.
+    pub(super) fn known_name(&self, interpreter: u64, thread_id: u64) -> Option<&str> {
+        self.names.get(&(interpreter, thread_id)).map(String::as_str)
     }
 
     /// The name of a thread: what `threading` says, else what must be so: the thread that is the process is the main one.

@@ -6,32 +6,32 @@ use crate::target::{Ran, pyspy};
 
 /// What `pyspy record` brought.
 #[derive(Debug)]
-pub struct Recording {
+pub(crate) struct Recording {
     /// Each stack, oldest frame first as `name (file:line)`, with how many sampling intervals it stands for.
-    pub stacks: Vec<(Vec<String>, u64)>,
+    pub(crate) stacks: Vec<(Vec<String>, u64)>,
     /// The line that sums it up.
-    pub summary: Summary,
+    pub(crate) summary: Summary,
     /// All that was printed on stderr.
-    pub stderr: String,
+    pub(crate) stderr: String,
 }
 
 /// The numbers of the last line of `pyspy record`.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Summary {
-    pub samples: u64,
+pub(crate) struct Summary {
+    pub(crate) samples: u64,
     /// Wall time, in seconds.
-    pub seconds: f64,
-    pub stopped: u64,
-    pub unproven: u64,
-    pub lost: u64,
+    pub(crate) seconds: f64,
+    pub(crate) stopped: u64,
+    pub(crate) unproven: u64,
+    pub(crate) lost: u64,
     /// In Hz.
-    pub rate_held: f64,
+    pub(crate) rate_held: f64,
 }
 
 impl Recording {
     /// Records a process with `args`, in the raw format.
     #[track_caller]
-    pub fn of(pid: u32, args: &[&str]) -> Self {
+    pub(crate) fn of(pid: u32, args: &[&str]) -> Self {
         let pid = pid.to_string();
         let mut all = vec!["record", "--pid", &pid, "-f", "raw", "-o", "-"];
         all.extend(args);
@@ -40,25 +40,31 @@ impl Recording {
 
     /// What a run of `pyspy record -f raw -o -` printed.
     #[track_caller]
-    pub fn from_run(ran: &Ran) -> Self {
+    pub(crate) fn from_run(ran: &Ran) -> Self {
         let stacks = stacks(ran.success());
         let summary = Summary::parse(&ran.stderr).unwrap_or_else(|| panic!("no summary in {}", ran.stderr));
         Self { stacks, summary, stderr: ran.stderr.clone() }
     }
 
+    /// The numbers of the summary in what pyspy printed.
+    #[track_caller]
+    pub fn summary_of(stderr: &str) -> Summary {
+        Summary::parse(stderr).unwrap_or_else(|| panic!("no summary in {stderr}"))
+    }
+
     /// Sampling intervals of all stacks.
-    pub fn total(&self) -> u64 {
+    pub(crate) fn total(&self) -> u64 {
         self.stacks.iter().map(|(_, count)| count).sum()
     }
 
     /// Sampling intervals of the stacks that `is_it` picks by the names in them, oldest first.
-    pub fn count(&self, is_it: impl Fn(&[&str]) -> bool) -> u64 {
+    pub(crate) fn count(&self, is_it: impl Fn(&[&str]) -> bool) -> u64 {
         let picked = self.stacks.iter().filter(|(stack, _)| is_it(&names(stack)));
         picked.map(|(_, count)| count).sum()
     }
 
     /// Sampling intervals by depth.
-    pub fn depths(&self) -> BTreeMap<usize, u64> {
+    pub(crate) fn depths(&self) -> BTreeMap<usize, u64> {
         let mut depths = BTreeMap::new();
         for (stack, count) in &self.stacks {
             *depths.entry(stack.len()).or_default() += count;
@@ -69,7 +75,7 @@ impl Recording {
 
 /// The stacks of a file in the raw format.
 #[track_caller]
-pub fn stacks(raw: &str) -> Vec<(Vec<String>, u64)> {
+pub(crate) fn stacks(raw: &str) -> Vec<(Vec<String>, u64)> {
     let parse = |line: &str| {
         let (stack, count) = line.rsplit_once(' ')?;
         Some((stack.split(';').map(str::to_owned).collect(), count.parse().ok()?))
@@ -78,12 +84,17 @@ pub fn stacks(raw: &str) -> Vec<(Vec<String>, u64)> {
 }
 
 /// The functions of a stack, without their places.
-pub fn names(stack: &[String]) -> Vec<&str> {
+pub(crate) fn names(stack: &[String]) -> Vec<&str> {
     stack.iter().map(|frame| frame.rsplit_once(" (").map_or(frame.as_str(), |(name, _)| name)).collect()
 }
 
 impl Summary {
-    fn parse(stderr: &str) -> Option<Self> {
+    /// The least number of sampling intervals in a recording of this rate: the time was rounded, and the last interval is not over.
+    pub(crate) fn intervals(&self, rate: &str) -> f64 {
+        (self.seconds - 0.05) * rate.parse::<f64>().expect("a rate in Hz") - 1.0
+    }
+
+    pub(crate) fn parse(stderr: &str) -> Option<Self> {
         let line = stderr.lines().rev().find(|line| line.starts_with("pyspy: wrote "))?;
         let line = line.split_once(" with ")?.1;
         let number = |after: &str, before: &str| -> Option<f64> {
@@ -104,7 +115,6 @@ impl Summary {
 #[test]
 fn a_summary_is_read_back() {
     let line = "pyspy: note\npyspy: wrote - with 3335 samples in 4.0 s: 1275 stopped, 7 unproven, 2 lost; 999.5 Hz held of 1000";
-    let expected =
-        Summary { samples: 3335, seconds: 4.0, stopped: 1275, unproven: 7, lost: 2, rate_held: 999.5 };
+    let expected = Summary { samples: 3335, seconds: 4.0, stopped: 1275, unproven: 7, lost: 2, rate_held: 999.5 };
     assert_eq!(Summary::parse(line), Some(expected));
 }

@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,19 @@ use crate::interpreters::Interpreter;
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 /// How long one run of pyspy may take. Only one that hangs takes this long.
 const PYSPY_LIMIT: Duration = Duration::from_secs(120);
+
+/// Held by a test that measures what takes time, so that no other one that does runs beside it.
+pub(crate) fn alone_on_this_machine() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    // A test that failed has nothing to leave behind.
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Prints what a test that passes wants to be seen. (Not `eprintln`: the test runner takes that away.)
+pub(crate) fn note(text: &str) {
+    // One write, so that it stays one line.
+    let _ = std::io::stderr().write_all(format!("note: {text}\n").as_bytes());
+}
 
 /// A running Python program of `tests/targets`. It is killed with its children when this is dropped.
 ///
@@ -32,17 +46,22 @@ impl Target {
     pub(crate) fn start(interpreter: &Interpreter, script: &str, args: &[&str]) -> Self {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/targets").join(script);
         let mut command = Command::new(&interpreter.path);
-        command.arg(&path).args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.arg(&path).args(args);
+        Self::start_command(command, &format!("{script} under {interpreter}"))
+    }
+
+    /// Starts a command that becomes a Python program, called `name` in messages, and waits until it is ready.
+    pub(crate) fn start_command(mut command: Command, name: &str) -> Self {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
         command.env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONIOENCODING", "utf-8");
-        let mut child = in_its_own_group(&mut command)
-            .spawn()
-            .unwrap_or_else(|error| panic!("{interpreter} does not start: {error}"));
+        let mut child =
+            in_its_own_group(&mut command).spawn().unwrap_or_else(|error| panic!("{name} does not start: {error}"));
         let stdout = BufReader::new(child.stdout.take().expect("stdout is a pipe"));
         let (sender, lines) = channel();
         thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
         let mut target = Self { child, lines };
         let first = target.line();
-        assert_eq!(first, "ready", "{script} under {interpreter}");
+        assert_eq!(first, "ready", "{name}");
         target
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::dump::wait_until_all_but_one_wait;
 use crate::interpreters::Interpreter;
 use crate::recording::{Recording, names};
 use crate::target::{Target, alone_on_this_machine, note};
@@ -192,11 +193,12 @@ fn waiting_threads_are_idle_and_busy_ones_active() {
     let _alone = alone_on_this_machine();
     for interpreter in Interpreter::all().iter().filter(|found| matches!(found.feature(), (3, 8 | 13))) {
         let target = Target::start(interpreter, "waiting.py", &[]);
+        wait_until_all_but_one_wait(target.pid());
         for (rate, mode) in [("100", None), ("1000", None), ("100", Some("--blocking")), ("1000", Some("--blocking"))] {
             let mut args = vec!["--rate", rate, "-d", "2", "--threads"];
             args.extend(mode);
             let active = Recording::of(target.pid(), &args);
-            let everything = active.summary.seconds * rate.parse::<f64>().unwrap();
+            let everything = active.summary.intervals(rate);
             let of = |function: &str| active.count(|names| names.contains(&function)) as f64 / everything;
             for function in ["sleeps", "selects"] {
                 assert!(of(function) <= 0.01, "{interpreter} {args:?}: {function} {}", of(function));
@@ -205,7 +207,7 @@ fn waiting_threads_are_idle_and_busy_ones_active() {
             // That the waiting ones are seen at all.
             args.push("--idle");
             let all = Recording::of(target.pid(), &args);
-            let everything = all.summary.seconds * rate.parse::<f64>().unwrap();
+            let everything = all.summary.intervals(rate);
             for function in ["sleeps", "selects"] {
                 let share = all.count(|names| names.contains(&function)) as f64 / everything;
                 assert!(share >= 0.95, "{interpreter} {args:?}: {function} {share}");

@@ -32,14 +32,27 @@ impl Bar {
         } else {
             self.bar.tick();
         }
-        let late = if progress.missed > 0 { format!(", {} ticks missed", progress.missed) } else { String::new() };
+        let rate = progress.ticks as f64 / progress.elapsed.as_secs_f64().max(1e-3);
+        let mut losses = String::new();
+        if progress.missed > 0 {
+            losses.push_str(&format!(", {} ticks missed", progress.missed));
+        }
+        if progress.lost > 0 {
+            losses.push_str(&format!(", {} samples lost", progress.lost));
+        }
         let processes = match progress.processes {
             0 => " of no process yet".to_owned(),
             1 => String::new(),
             several => format!(" of {several} processes"),
         };
         let (seconds, samples) = (progress.elapsed.as_secs(), progress.samples);
-        self.bar.set_message(format!("{seconds} s, {samples} samples{processes}{late}; Ctrl-C to stop"));
+        self.bar
+            .set_message(format!("{seconds} s, {samples} samples{processes}, {rate:.0} Hz{losses}; Ctrl-C to stop"));
+    }
+
+    /// Does something that may print, with the line out of the way.
+    pub(super) fn hidden<T>(&self, action: impl FnOnce() -> T) -> T {
+        self.bar.suspend(action)
     }
 
     pub(super) fn clear(&self) {

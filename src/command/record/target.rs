@@ -22,9 +22,9 @@ pub(super) struct Target {
 
 impl Target {
     /// Opens the processes asked for, or starts the program.
-    pub(super) fn take(arguments: &RecordArgs) -> anyhow::Result<Self> {
+    pub(super) fn take(arguments: &RecordArgs, finder: &mut Finder) -> anyhow::Result<Self> {
         if let Some(glob) = &arguments.name {
-            let mut processes = by_name(glob)?;
+            let mut processes = by_name(glob, finder)?;
             for pid in &arguments.pid {
                 processes.push(Process::open(*pid)?);
             }
@@ -92,27 +92,35 @@ impl Target {
     }
 }
 
-/// All processes that we may read and whose command line matches.
-fn by_name(glob: &str) -> anyhow::Result<Vec<Process>> {
+/// All processes with a Python that we may read and whose command line matches.
+fn by_name(glob: &str, finder: &mut Finder) -> anyhow::Result<Vec<Process>> {
     let pattern = WildMatch::new(glob);
     let own = std::process::id();
-    let mut denied = 0;
+    let (mut denied, mut others) = (0, 0);
     let mut processes = Vec::new();
     for pid in all_processes()? {
         let Ok(process) = Process::observe(pid) else { continue };
         if pid.unsigned_abs() == own || !pattern.matches(&command_line(&process)) {
             continue;
         }
-        match Process::open(pid) {
+        match Process::open(pid).map_err(AttachError::from).and_then(|process| {
+            // Its own patience is for one that is about to start; that the shell around us is none is seen at once.
+            finder.attach(&process, false, Duration::ZERO, &|| false).map(|_| process)
+        }) {
             Ok(process) => processes.push(process),
-            Err(error) => {
+            Err(AttachError::NotReady { .. }) => processes.extend(Process::open(pid)),
+            Err(error @ AttachError::Process(_)) => {
                 log::debug!("{error}");
                 denied += 1;
+            }
+            Err(error) => {
+                log::debug!("{error}");
+                others += 1;
             }
         }
     }
     if processes.is_empty() {
-        bail!("no process that may be read has a command line like {glob:?} ({denied} may not be read)");
+        bail!("no Python process has a command line like {glob:?} ({others} run no Python, {denied} may not be read)");
     }
     if denied > 0 {
         note(&format!("{denied} processes with a command line like {glob:?} may not be read"));

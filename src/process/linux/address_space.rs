@@ -107,17 +107,20 @@ fn without_deleted_mark(path: &Path) -> Option<&Path> {
 pub(super) fn image_identity<M: Memory>(handle: &Handle, memory: &M) -> io::Result<ImageIdentity> {
     let program = fstatat(handle.directory(), program_link(handle)?.as_str(), AtFlags::empty())?;
     let vector = read_file(handle, "auxv", 64 << 10)?;
-    let (entries, _) = vector.as_chunks::<16>();
-    let entries = entries.iter().map(|entry| {
-        let (key, value) = entry.split_at(8);
-        (word(key), word(value))
-    });
-    let random_address =
-        entries.take_while(|(key, _)| *key != 0).find(|(key, _)| *key == AT_RANDOM).map_or(0, |(_, value)| value);
+    let random_address = auxiliary_value(&vector, AT_RANDOM).unwrap_or(0);
     let random = memory.read_array(random_address).map_err(io::Error::other)?;
     Ok(ImageIdentity { program: (program.st_dev, program.st_ino), random_address, random })
 }
 
-fn word(bytes: &[u8]) -> u64 {
-    bytes.try_into().map_or(0, u64::from_ne_bytes)
+/// The value of an entry of an auxiliary vector. A 32-bit program has one of 32-bit numbers; in one of 64-bit numbers no key needs more
+/// than 32 bits.
+fn auxiliary_value(vector: &[u8], key: u64) -> Option<u64> {
+    let (words, _) = vector.as_chunks::<8>();
+    let words: Vec<u64> = words.iter().map(|word| u64::from_ne_bytes(*word)).collect();
+    let (halves, _) = vector.as_chunks::<4>();
+    let halves: Vec<u64> = halves.iter().map(|half| u32::from_ne_bytes(*half).into()).collect();
+    let keys = words.iter().step_by(2).take_while(|key| **key != 0);
+    let numbers = if keys.copied().all(|key| u32::try_from(key).is_ok()) { words } else { halves };
+    let mut entries = numbers.chunks_exact(2).take_while(|entry| entry[0] != 0);
+    entries.find(|entry| entry[0] == key).map(|entry| entry[1])
 }

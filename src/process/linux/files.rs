@@ -69,6 +69,15 @@ pub(super) fn is_file_in_root(handle: &Handle, path: &Path) -> bool {
     point_in_root(handle, path).and_then(|pointer| Ok(fstat(&pointer)?)).is_ok_and(|metadata| is_regular(&metadata))
 }
 
+/// A regular file at `path` as a process with the root directory `root` would find it.
+///
+/// # Errors
+/// When there is none or it may not be read.
+pub fn open_below(root: &Path, path: &Path) -> io::Result<File> {
+    let anchor = open(root, POINT | OFlag::O_DIRECTORY, Mode::empty())?;
+    open_regular(&resolve(anchor.as_fd(), &Path::new("/").join(path), true)?)
+}
+
 fn path_of(mapping: &Mapping) -> io::Result<&Path> {
     mapping.path.as_deref().ok_or_else(|| io::ErrorKind::NotFound.into())
 }

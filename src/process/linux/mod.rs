@@ -2,6 +2,7 @@
 
 mod address_space;
 mod children;
+mod descriptors;
 mod files;
 mod handle;
 mod live_memory;
@@ -14,9 +15,12 @@ mod stat;
 mod thread_ids;
 mod thread_states;
 mod tracee;
+mod waiting;
 
 pub use address_space::ImageIdentity;
 pub use children::all_processes;
+pub use descriptors::Descriptors;
+pub use files::open_below;
 pub use live_memory::{LiveMemory, ReadStatistics};
 pub use pause::{PausedProcess, PausedThread};
 pub use process::Process;

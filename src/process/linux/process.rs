@@ -14,15 +14,16 @@ use nix::sys::stat::fstatat;
 use nix::unistd::{SysconfVar, sysconf};
 
 use super::address_space::{self, ImageIdentity};
+use super::descriptors::Descriptors;
 use super::handle::Handle;
 use super::live_memory::LiveMemory;
 use super::pause::{PausedProcess, PausedThread};
 use super::stat::status_field;
 use super::thread_states::ThreadStates;
-use super::{children, files, permission, thread_ids};
+use super::{children, files, permission, thread_ids, waiting};
 use crate::memory::{Memory, ReadFailure};
 use crate::process::{
-    ChildProcess, Mapping, PauseError, ProcessError, ProcessUsage, ThreadActivity, ThreadId, ThreadReading,
+    ChildProcess, Mapping, PauseError, ProcessError, ProcessUsage, SystemCall, ThreadActivity, ThreadId, ThreadReading,
 };
 
 /// How long a thread is given to stop. It takes some ten microseconds once the thread gets a CPU; a machine that has
@@ -150,6 +151,22 @@ impl Process {
     pub fn thread_state(&self, thread: ThreadId) -> io::Result<ThreadReading> {
         let line = self.handle.thread_stat(thread)?;
         Ok(ThreadReading { activity: line.activity, user_ticks: line.user_ticks, system_ticks: line.system_ticks })
+    }
+
+    /// The system call that a thread is in; `None` when it runs, is in none, or the system does not tell. While we hold the thread, what it
+    /// was in cannot be told: look first, then pause.
+    pub fn system_call(&self, thread: ThreadId) -> Option<SystemCall> {
+        waiting::system_call(&self.handle, thread)
+    }
+
+    /// The kernel's name for what a thread sleeps in, where the kernel shows it.
+    pub fn wait_channel(&self, thread: ThreadId) -> Option<String> {
+        waiting::wait_channel(&self.handle, thread)
+    }
+
+    /// What its descriptors are open on.
+    pub fn descriptors(&self) -> Descriptors {
+        Descriptors::new(Arc::clone(&self.handle))
     }
 
     /// Thread states at the rate of sampling.

@@ -1,0 +1,87 @@
+//! A core file.
+
+use std::path::Path;
+
+use super::describe::Describer;
+use super::inspect::inspect;
+use crate::cli::DumpArgs;
+use crate::core_file::{BinarySources, CoreFile, CoreMemory};
+use crate::output::dump::{ProcessDump, ProcessInfo};
+use crate::process::DescriptorNames;
+use crate::sampler::{MomentThread, PostMortem};
+
+/// What the process of a core file was doing.
+pub(super) fn dump(arguments: &DumpArgs, path: &Path, source: bool) -> anyhow::Result<ProcessDump> {
+    let core = CoreFile::open(path)?;
+    let sources = BinarySources::new(&core, arguments.exe.as_deref(), arguments.root.as_deref());
+    let read = PostMortem::read(&core, &sources)?;
+    warn(&core, &read);
+    let memory = CoreMemory::new(&core, &sources);
+    let call_of = |thread: &MomentThread| {
+        let known = core.threads().iter().find(|known| Some(known.id) == thread.os_id)?;
+        known.system_call
+    };
+    let inspection = inspect(&memory, &read.runtime, &read.codes, &read.moment, &call_of, arguments.locals);
+    let describer = Describer {
+        pid: core.pid(),
+        moment: &read.moment,
+        inspection: &inspection,
+        codes: &read.codes,
+        memory: &memory,
+        descriptors: &NoDescriptors,
+        open: &|path| sources.open_file(path),
+        name_of: &|thread| read.thread_name(&core, thread).map(str::to_owned),
+        call_of: &call_of,
+        channel_of: &|_| None,
+        source,
+    };
+    let threads = describer.threads();
+    let executable = core.executable_mapping().and_then(|mapping| mapping.path.as_deref());
+    let info = ProcessInfo {
+        pid: core.pid(),
+        command_line: core.command_line().join(" "),
+        python_version: read.runtime.layout.version.to_string(),
+        executable: executable.map(|path| path.display().to_string()).unwrap_or_default(),
+        core: Some(path.display().to_string()),
+        ended_by: core.signal().map(signal_name),
+        ..ProcessInfo::default()
+    };
+    Ok(ProcessDump { info, threads, deadlocks: inspection.rings })
+}
+
+/// A core file does not say what descriptors were open on.
+struct NoDescriptors;
+
+impl DescriptorNames for NoDescriptors {
+    fn name(&self, _descriptor: i32) -> Option<String> {
+        None
+    }
+
+    fn watched(&self, _descriptor: i32) -> Vec<i32> {
+        vec![]
+    }
+}
+
+fn signal_name(number: i32) -> String {
+    #[cfg(unix)]
+    if let Ok(signal) = nix::sys::signal::Signal::try_from(number) {
+        return signal.to_string();
+    }
+    format!("signal {number}")
+}
+
+fn warn(core: &CoreFile, read: &PostMortem) {
+    for path in &read.other_builds {
+        log::warn!("{path:?} is not the file that the process had mapped: its build id is another");
+    }
+    if let Some((size, expected)) = core.missing_end() {
+        log::warn!("the core file is cut off: it has {size} bytes of {expected}");
+    }
+    if read.runtime.layout.tentative {
+        let version = read.runtime.layout.version;
+        log::warn!("Python {version} is newer than what this pyspy knows; trusting the interpreter's own offsets");
+    }
+    if read.moment.lost > 0 {
+        log::warn!("{} threads could not be read to their ends", read.moment.lost);
+    }
+}

@@ -1,0 +1,141 @@
+//! A running process.
+
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime};
+
+use super::describe::Describer;
+use super::inspect::{Inspection, inspect};
+use crate::cli::DumpArgs;
+use crate::command::pausing;
+use crate::output::dump::{ProcessDump, ProcessInfo};
+use crate::process::{Process, SystemCall, ThreadId};
+use crate::sampler::{Finder, Moment, MomentThread, Pausing, SampleError, Spy, command_line, why_not_pausable};
+
+/// How often a moment that could not be read is tried again.
+const TRIES: u32 = 20;
+
+/// What a process is doing. `patience` is how long it is given to show its interpreter.
+pub(super) fn dump(
+    arguments: &DumpArgs,
+    finder: &mut Finder,
+    process: &Process,
+    patience: Duration,
+    source: bool,
+) -> anyhow::Result<ProcessDump> {
+    let attached = finder.attach(process, false, patience, &|| false)?;
+    if attached.runtime.layout.tentative {
+        let version = attached.runtime.layout.version;
+        log::warn!("Python {version} is newer than what this pyspy knows; trusting the interpreter's own offsets");
+    }
+    let mut pausing = pausing(arguments.pause, Pausing::Blocking);
+    if pausing != Pausing::Never
+        && let Some(reason) = why_not_pausable(process)
+    {
+        log::warn!("{reason}");
+        pausing = Pausing::Never;
+    }
+    let mut spy = Spy::new(process.clone(), attached);
+    Ok(dump_spy(&mut spy, pausing, arguments.locals, source)?)
+}
+
+/// What the process of `spy` is doing; `locals` says how much of variables is wanted, 0 for nothing.
+///
+/// # Errors
+/// When it is gone or cannot be read.
+pub(in crate::command) fn dump_spy(
+    spy: &mut Spy,
+    pausing: Pausing,
+    locals: u8,
+    source: bool,
+) -> Result<ProcessDump, SampleError> {
+    let taken = take(spy, pausing, locals)?;
+    let process = spy.process();
+    if taken.moment.lost > 0 {
+        log::warn!("{} threads could not be read", taken.moment.lost);
+    }
+    let descriptors = process.descriptors();
+    let memory = process.memory();
+    let describer = Describer {
+        pid: process.pid(),
+        moment: &taken.moment,
+        inspection: &taken.inspection,
+        codes: spy.codes(),
+        memory: &memory,
+        descriptors: &descriptors,
+        open: &|path| process.open_in_root(path),
+        name_of: &|thread| spy.thread_name(thread).map(str::to_owned),
+        call_of: &|thread| taken.call_of(thread),
+        channel_of: &|thread| process.wait_channel(thread.os_id?),
+        source,
+    };
+    let threads = describer.threads();
+    let info = ProcessInfo {
+        python_version: spy.runtime().layout.version.to_string(),
+        uptime_seconds: process.start_time().and_then(|start| taken.time.duration_since(start).ok()).map(seconds),
+        snapshot_unix_ms: taken.time.duration_since(SystemTime::UNIX_EPOCH).ok().map(|since| since.as_millis() as u64),
+        stopped_us: Some(taken.moment.stopped_for.as_micros() as u64),
+        ..info(process)
+    };
+    Ok(ProcessDump { info, threads, deadlocks: taken.inspection.rings })
+}
+
+/// What everyone may see of a process.
+pub(super) fn info(process: &Process) -> ProcessInfo {
+    ProcessInfo {
+        pid: process.pid(),
+        command_line: command_line(process),
+        executable: process.executable().map(|path| path.display().to_string()).unwrap_or_default(),
+        ..ProcessInfo::default()
+    }
+}
+
+/// To a tenth of a second, which is what the system's clock tells.
+fn seconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 10.0).round() / 10.0
+}
+
+/// A moment, and what was looked at in it.
+struct Taken {
+    moment: Moment,
+    inspection: Inspection,
+    calls: HashMap<ThreadId, SystemCall>,
+    time: SystemTime,
+}
+
+impl Taken {
+    fn call_of(&self, thread: &MomentThread) -> Option<SystemCall> {
+        self.calls.get(&thread.os_id?).copied()
+    }
+}
+
+fn take(spy: &mut Spy, pausing: Pausing, locals: u8) -> Result<Taken, SampleError> {
+    let mut tries = 0;
+    loop {
+        let mut moment = Moment::default();
+        let mut inspection = Inspection::default();
+        // A thread that is held shows no system call, so that they are read before.
+        let calls = system_calls(spy.process());
+        let call_of = |thread: &MomentThread| calls.get(&thread.os_id?).copied();
+        let look = |spy: &Spy, moment: &Moment| {
+            inspect(spy.snapshot().memory(), spy.runtime(), spy.codes(), moment, &call_of, locals)
+        };
+        let taken = match pausing {
+            Pausing::Never => spy.sample(Pausing::Never, &mut moment).map(|()| inspection = look(spy, &moment)),
+            _ => spy.sample_stopped_and(&mut moment, &mut |spy, moment| inspection = look(spy, moment)),
+        };
+        let time = SystemTime::now();
+        tries += 1;
+        match taken {
+            Err(SampleError::Unreadable(_)) if tries < TRIES => std::thread::sleep(Duration::from_millis(10)),
+            // Without stops a stack in motion may need some looks.
+            Ok(()) if moment.lost > 0 && tries < TRIES => {}
+            Ok(()) => return Ok(Taken { moment, inspection, calls, time }),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn system_calls(process: &Process) -> HashMap<ThreadId, SystemCall> {
+    let threads = process.threads().unwrap_or_default();
+    threads.into_iter().filter_map(|thread| Some((thread, process.system_call(thread)?))).collect()
+}

@@ -1,0 +1,132 @@
+//! Where a profile goes: a file that is written at the end, or a recording that grows while it is made.
+
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use crate::command::failure::{OutputError, UnfinishedError};
+use crate::command::note;
+use crate::command::output_file::{Growing, OutputFile};
+use crate::output::recording::{self, RecordingWriter};
+use crate::output::{Format, Presentation, printable};
+use crate::profile::{Keep, Profile};
+
+/// Where a profile goes.
+pub(super) struct Sink {
+    path: PathBuf,
+    format: Format,
+    presentation: Presentation,
+    file: OutputFile,
+    /// Of a recording that has begun to grow.
+    stream: Option<Stream>,
+}
+
+struct Stream {
+    writer: RecordingWriter<BufWriter<Growing>>,
+    /// Whether all chunks so far have been written.
+    whole: bool,
+}
+
+impl Sink {
+    /// Makes sure that the profile can be written to `path`. Whatever is there stays as it is until there is something to write.
+    pub(super) fn open(path: &Path, format: Format, presentation: Presentation) -> Result<Self, OutputError> {
+        let file = OutputFile::create(path)?;
+        Ok(Self { path: path.to_owned(), format, presentation, file, stream: None })
+    }
+
+    /// What a profile must keep to be written here.
+    pub(super) fn keep(&self) -> Keep {
+        match self.format {
+            Format::Pyspy => Keep { timeline: false, journal: true },
+            other => Keep { timeline: other.needs_timeline(), journal: false },
+        }
+    }
+
+    /// Adds what is new, if this is a recording that grows.
+    pub(super) fn stream(&mut self, profile: &mut Profile) -> Result<(), UnfinishedError> {
+        if self.format != Format::Pyspy {
+            return Ok(());
+        }
+        self.append(profile).map_err(|source| self.unfinished(source, None))
+    }
+
+    fn append(&mut self, profile: &mut Profile) -> io::Result<()> {
+        let mut growing = None;
+        let stream = match &mut self.stream {
+            Some(stream) => stream,
+            empty => {
+                let mut file = self.file.grow()?;
+                growing = file.place();
+                let writer = RecordingWriter::new(BufWriter::new(file))?;
+                empty.insert(Stream { writer, whole: true })
+            }
+        };
+        let written = stream.writer.append(profile);
+        stream.whole &= written.is_ok();
+        if written.is_err() && growing.is_some() {
+            self.stream = None;
+        }
+        written?;
+        // It takes its place with its first chunk, and grows there: a kill must leave what there is.
+        growing.map_or(Ok(()), |place| place.take())
+    }
+
+    /// Writes a file with what there is so far. Where that fails, the end of the recording may do better.
+    pub(super) fn write_so_far(&mut self, profile: &mut Profile) -> Result<(), UnfinishedError> {
+        if self.format == Format::Pyspy {
+            return self.stream(profile);
+        }
+        if let Err(error) = self.write_whole(profile) {
+            let path = printable(&self.path.display().to_string()).into_owned();
+            note(&format!("cannot write {path} so far: {error}; the recording goes on"));
+        }
+        Ok(())
+    }
+
+    fn write_whole(&self, profile: &Profile) -> io::Result<()> {
+        let name = self.path.to_string_lossy();
+        let written = self.file.finish(|writer| self.format.write(profile, &self.presentation, &name, writer));
+        written.map_err(|error| error.source)
+    }
+
+    /// Writes what there is at the end.
+    pub(super) fn finish(mut self, profile: &mut Profile) -> Result<(), UnfinishedError> {
+        if self.format != Format::Pyspy {
+            return self.write_whole(profile).map_err(|source| {
+                let kept = if source.kind() == io::ErrorKind::BrokenPipe { None } else { self.rescue(profile) };
+                self.unfinished(source, kept)
+            });
+        }
+        let finished = match self.stream.take() {
+            None => {
+                self.stream(profile)?;
+                self.stream.take().map_or(Ok(()), |stream| stream.writer.finish(profile).map(drop))
+            }
+            // Half of a chunk ends it; nothing could be read after that.
+            Some(stream) if !stream.whole => Ok(()),
+            Some(stream) => {
+                let finished = stream.writer.finish(profile).map(drop);
+                return finished.map_err(|source| self.unfinished(source, Some(self.path.clone())));
+            }
+        };
+        finished.map_err(|source| self.unfinished(source, None))
+    }
+
+    /// Keeps a profile that cannot be written where it should go, somewhere else and in as little room as can be.
+    fn rescue(&self, profile: &Profile) -> Option<PathBuf> {
+        let beside = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).map(Path::to_owned);
+        let folders = [Some(std::env::temp_dir()), beside, std::env::current_dir().ok()];
+        folders.into_iter().flatten().find_map(|folder| {
+            let mut file = tempfile::Builder::new().prefix("pyspy-").suffix(".pyspy").tempfile_in(folder).ok()?;
+            let mut writer = BufWriter::new(&mut file);
+            recording::write(profile, &mut writer).and_then(|()| writer.flush()).ok()?;
+            drop(writer);
+            file.keep().ok().map(|(_, path)| path)
+        })
+    }
+
+    fn unfinished(&self, source: io::Error, kept: Option<PathBuf>) -> UnfinishedError {
+        let kept = kept.or_else(|| self.stream.as_ref().map(|_| self.path.clone()));
+        let kept = kept.filter(|kept| kept.as_os_str() != "-");
+        UnfinishedError { path: self.path.clone(), kept, source }
+    }
+}

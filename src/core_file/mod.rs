@@ -1,0 +1,178 @@
+//! A process that is no more, as a core file keeps it: its memory, its mappings, its threads, and what it was.
+//!
+//! Cores of the kernel and of `gcore` are read, whole or compressed (`.gz`, `.zst`; told by their content). Both leave out what can be had
+//! from the binaries, so [`CoreMemory`] takes from there what the core has not.
+//!
+//! The file is not trusted: every count and offset is checked against its length, and the paths in it are opened only as regular files.
+//!
+//! # Limits
+//! 64-bit little-endian ELF of x86-64 and aarch64. No minidumps, no Mach-O cores.
+
+mod binaries;
+mod command_line;
+mod content;
+mod headers;
+mod memory;
+mod notes;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+pub use binaries::{BinarySources, CoreBinary};
+pub use memory::CoreMemory;
+pub use notes::CoreThread;
+
+use crate::process::Mapping;
+use content::Content;
+use headers::Segment;
+use notes::Notes;
+
+/// Why a core file is of no use.
+#[derive(Debug, Error)]
+pub enum CoreError {
+    /// The system would not give us its bytes.
+    #[error("cannot read the core file {path:?}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// It is compressed in a way that we do not read.
+    #[error("the core file {path:?} is compressed with {with}, which pyspy does not read: decompress it first")]
+    Compression {
+        /// The file.
+        path: PathBuf,
+        /// The program that wrote it.
+        with: &'static str,
+    },
+    /// The compressed data are damaged or cut off.
+    #[error("cannot decompress the core file {path:?}: {source}")]
+    Decompression {
+        /// The file.
+        path: PathBuf,
+        /// The decompressor's error.
+        source: io::Error,
+    },
+    /// Something else than a core.
+    #[error("{path:?} is no core file: {what}")]
+    NotACore {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
+    /// A core of a machine that we do not read.
+    #[error("the core file {path:?} is of another kind of machine: {what}")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What kind.
+        what: &'static str,
+    },
+    /// The end is missing, and with it what nothing can be read without.
+    #[error(
+        "the core file {path:?} is cut off: it has {size} bytes of {expected}, and {missing} is in the missing part"
+    )]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// Its length in bytes.
+        size: u64,
+        /// What it should be by its own headers.
+        expected: u64,
+        /// What is missing.
+        missing: &'static str,
+    },
+    /// Its headers contradict themselves, or what every core has is not there.
+    #[error("the core file {path:?} is damaged: {what}")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Where.
+        what: &'static str,
+    },
+}
+
+/// A core file that was opened.
+#[derive(Debug)]
+pub struct CoreFile {
+    path: PathBuf,
+    content: Content,
+    expected_size: u64,
+    segments: Vec<Segment>,
+    notes: Notes,
+    mappings: Vec<Mapping>,
+}
+
+impl CoreFile {
+    /// Opens a core file and reads what it says of its process; a compressed one is decompressed into a temporary file first.
+    ///
+    /// # Errors
+    /// When it is no core file of a machine that we read, or too much of it is missing.
+    pub fn open(path: &Path) -> Result<Self, CoreError> {
+        let content = Content::open(path)?;
+        let headers = headers::read(path, &content)?;
+        let notes = notes::read(path, &content, &headers)?;
+        let mappings = notes.mappings(&headers.segments);
+        let headers::Headers { expected_size, segments, .. } = headers;
+        Ok(Self { path: path.to_owned(), content, expected_size, segments, notes, mappings })
+    }
+
+    /// The path that it was opened by.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The process that it was: its number as it knew itself, or as the debugger saw it.
+    pub fn pid(&self) -> i32 {
+        self.notes.pid
+    }
+
+    /// Its parent.
+    pub fn parent(&self) -> i32 {
+        self.notes.parent
+    }
+
+    /// Its threads. The kernel puts the one that died first, `gcore` the one that was the process's first.
+    pub fn threads(&self) -> &[CoreThread] {
+        &self.notes.threads
+    }
+
+    /// The signal that ended it, `None` where a debugger took the core of a living process.
+    pub fn signal(&self) -> Option<i32> {
+        let signal = self.notes.threads.first().map_or(0, |thread| thread.signal);
+        // What gdb, ptrace and the job control stop with is no death.
+        (signal > 0 && !matches!(signal, libc_signals::STOP | libc_signals::TRAP)).then_some(signal)
+    }
+
+    /// The mapped files, in the order of addresses.
+    pub fn mappings(&self) -> &[Mapping] {
+        &self.mappings
+    }
+
+    /// Its arguments: whole where the core has the stack that the kernel made, else the first 80 bytes of them.
+    pub fn command_line(&self) -> Vec<String> {
+        let own = CoreMemory::of_core_alone(self);
+        command_line::from_stack(&own, &self.segments, &self.notes).unwrap_or_else(|| self.notes.arguments.clone())
+    }
+
+    /// The mapping of the program itself: the one that holds the program headers that the kernel told it of.
+    pub fn executable_mapping(&self) -> Option<&Mapping> {
+        let address = self.notes.auxiliary(notes::AT_PHDR)?;
+        self.mappings.iter().find(|mapping| mapping.contains(address))
+    }
+
+    /// The length in bytes that it has and the one that it should have, when its end is missing.
+    pub fn missing_end(&self) -> Option<(u64, u64)> {
+        (self.content.size() < self.expected_size).then(|| (self.content.size(), self.expected_size))
+    }
+}
+
+/// Numbers of signals, the same on every Linux that we read cores of.
+mod libc_signals {
+    pub(super) const TRAP: i32 = 5;
+    pub(super) const STOP: i32 = 19;
+}

@@ -1,0 +1,243 @@
+//! The dump for a reader.
+
+use std::io::{self, Write};
+
+use console::{Style, measure_text_width};
+
+use super::fold::fold;
+use super::{FrameDump, ProcessDump, SourceLines, ThreadDump, VariableDump};
+use crate::output::text::printable;
+
+/// How the text is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TextOptions {
+    /// Whole paths.
+    pub full_file_names: bool,
+    /// The oldest frame first, as Python prints stacks.
+    pub reverse: bool,
+    /// With colours.
+    pub colour: bool,
+}
+
+struct Styles {
+    thread: Style,
+    name: Style,
+    file: Style,
+    warning: Style,
+    dim: Style,
+}
+
+impl Styles {
+    fn new(colour: bool) -> Self {
+        let style = || Style::new().force_styling(colour);
+        Self {
+            thread: style().bold(),
+            name: style().green(),
+            file: style().cyan(),
+            warning: style().red().bold(),
+            dim: style().dim(),
+        }
+    }
+}
+
+/// Writes the dumps for a reader, one process after the other.
+///
+/// # Errors
+/// When `writer` fails.
+pub fn write_text(dumps: &[ProcessDump], options: TextOptions, writer: &mut dyn Write) -> io::Result<()> {
+    let mut text = Text { options, styles: Styles::new(options.colour), writer };
+    for (index, dump) in dumps.iter().enumerate() {
+        if index > 0 {
+            writeln!(text.writer)?;
+        }
+        text.process(dump)?;
+    }
+    Ok(())
+}
+
+struct Text<'writer> {
+    options: TextOptions,
+    styles: Styles,
+    writer: &'writer mut dyn Write,
+}
+
+impl Text<'_> {
+    fn process(&mut self, dump: &ProcessDump) -> io::Result<()> {
+        let info = &dump.info;
+        let heading = format!("Process {}: {}", info.pid, printable(&info.command_line));
+        writeln!(self.writer, "{}", self.styles.thread.apply_to(heading))?;
+        if let Some(parent) = &info.parent {
+            writeln!(self.writer, "Parent {}: {}", parent.pid, printable(&parent.command_line))?;
+        }
+        if let Some(reason) = &info.unreadable {
+            return writeln!(self.writer, "Not read: {}", printable(reason));
+        }
+        writeln!(self.writer, "Python v{} ({})", info.python_version, printable(&info.executable))?;
+        if let Some(signal) = &info.ended_by {
+            writeln!(self.writer, "Ended by {signal}")?;
+        }
+        for ring in &dump.deadlocks {
+            writeln!(self.writer)?;
+            self.deadlock(dump, ring)?;
+        }
+        for thread in &dump.threads {
+            writeln!(self.writer)?;
+            self.thread(thread)?;
+        }
+        Ok(())
+    }
+
+    fn deadlock(&mut self, dump: &ProcessDump, ring: &[usize]) -> io::Result<()> {
+        let heading = match ring.len() {
+            1 => "Deadlock: a thread waits for itself".to_owned(),
+            count => format!("Deadlock: {count} threads wait for each other"),
+        };
+        writeln!(self.writer, "{}", self.styles.warning.apply_to(heading))?;
+        for thread in ring.iter().filter_map(|index| dump.threads.get(*index)) {
+            let what = wait_text(thread).unwrap_or_default();
+            writeln!(self.writer, "    Thread {} {what}", who(number(thread), thread.thread_name.as_deref()))?;
+        }
+        Ok(())
+    }
+
+    fn thread(&mut self, thread: &ThreadDump) -> io::Result<()> {
+        let heading = format!("Thread {} ({})", number(thread), state(thread));
+        let name = thread.thread_name.as_ref().map(|name| format!(": \"{}\"", printable(name))).unwrap_or_default();
+        writeln!(self.writer, "{}{name}", self.styles.thread.apply_to(heading))?;
+        if let Some(exception) = &thread.exception {
+            let message = exception.message.as_ref().map(|message| format!(": {}", printable(message)));
+            let verb = if exception.handled { "handles" } else { "has raised" };
+            let text = format!("{verb} {}{}", printable(&exception.type_name), message.unwrap_or_default());
+            writeln!(self.writer, "  {}", self.styles.warning.apply_to(text))?;
+        }
+        if let Some(text) = wait_text(thread) {
+            let style = if thread.deadlocked { &self.styles.warning } else { &self.styles.dim };
+            writeln!(self.writer, "  {}", style.apply_to(text))?;
+        }
+        let mut groups = fold(&thread.frames);
+        if self.options.reverse {
+            groups.reverse();
+        }
+        for group in groups {
+            let frames = &thread.frames[group.first..group.first + group.length];
+            let mut frames: Vec<&FrameDump> = frames.iter().collect();
+            if self.options.reverse {
+                frames.reverse();
+            }
+            for frame in &frames {
+                self.frame(frame)?;
+            }
+            if group.times > 1 {
+                let frames = if group.length == 1 { "this frame" } else { &format!("these {} frames", group.length) };
+                let text = format!("… {frames} {} times in all", group.times);
+                writeln!(self.writer, "    {}", self.styles.dim.apply_to(text))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn frame(&mut self, frame: &FrameDump) -> io::Result<()> {
+        let file = match &frame.short_filename {
+            Some(short) if !self.options.full_file_names => short,
+            _ => &frame.filename,
+        };
+        let place = match frame.line {
+            0 => printable(file).into_owned(),
+            line => format!("{}:{line}", printable(file)),
+        };
+        let (name, place) = (self.styles.name.apply_to(printable(&frame.name)), self.styles.file.apply_to(place));
+        writeln!(self.writer, "    {name} ({place})")?;
+        if let Some(source) = &frame.source {
+            self.source(source)?;
+        }
+        if let Some(variables) = &frame.locals {
+            self.variables("Arguments", variables.iter().filter(|variable| variable.arg))?;
+            self.variables("Locals", variables.iter().filter(|variable| !variable.arg))?;
+        }
+        Ok(())
+    }
+
+    fn source(&mut self, source: &SourceLines) -> io::Result<()> {
+        let width = source.lines.last().map_or(0, |line| line.number.to_string().len());
+        for line in &source.lines {
+            let mark = if line.current { '>' } else { ' ' };
+            let text = format!("{mark} {:>width$} | {}", line.number, line.shown());
+            let style = if line.current { &Style::new() } else { &self.styles.dim };
+            writeln!(self.writer, "      {}", style.apply_to(text.trim_end()))?;
+            if let Some(underline) = line.underline() {
+                let text = format!("  {:>width$} | {underline}", "");
+                writeln!(self.writer, "      {}", self.styles.warning.apply_to(text))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn variables<'dump>(
+        &mut self,
+        heading: &str,
+        variables: impl Iterator<Item = &'dump VariableDump>,
+    ) -> io::Result<()> {
+        let variables: Vec<_> = variables.map(|variable| (printable(&variable.name), variable)).collect();
+        if variables.is_empty() {
+            return Ok(());
+        }
+        writeln!(self.writer, "        {heading}:")?;
+        let width = variables.iter().map(|(name, _)| measure_text_width(name)).max().unwrap_or(0).min(24);
+        for (name, variable) in &variables {
+            let value = variable.repr.as_deref().unwrap_or("<unreadable>");
+            let padding = " ".repeat(width.saturating_sub(measure_text_width(name)));
+            writeln!(self.writer, "            {}: {padding}{}", self.styles.name.apply_to(name), printable(value))?;
+        }
+        Ok(())
+    }
+}
+
+fn number(thread: &ThreadDump) -> String {
+    thread.os_thread_id.map_or_else(|| format!("{:#X}", thread.thread_id), |id| id.to_string())
+}
+
+fn who(number: String, name: Option<&str>) -> String {
+    match name {
+        Some(name) => format!("{number} \"{}\"", printable(name)),
+        None => number,
+    }
+}
+
+fn state(thread: &ThreadDump) -> String {
+    let mut state = String::from(if thread.active { "active" } else { "idle" });
+    if thread.owns_gil {
+        state.push_str("+gil");
+    }
+    if thread.collecting_garbage {
+        state.push_str("+gc");
+    }
+    if thread.interpreter != 0 {
+        state.push_str(&format!(", interpreter {}", thread.interpreter));
+    }
+    state
+}
+
+/// What a thread waits for, as a part of a sentence: the object of Python's, or else the system call.
+fn wait_text(thread: &ThreadDump) -> Option<String> {
+    if thread.waits_for_gil {
+        return Some("waits for the GIL".to_owned());
+    }
+    let call = thread.waits_in.as_deref().map(printable);
+    let Some(wait) = &thread.waits_for else { return Some(format!("waits in {}", call?)) };
+    let holder = match (wait.holder_os_thread_id, wait.holder_thread_id) {
+        (Some(id), _) => Some(id.to_string()),
+        (None, id) => id.map(|id| format!("{id:#X}")),
+    };
+    let holder = holder.map(|number| who(number, wait.holder_name.as_deref()));
+    let joins = wait.operation == "Thread.join";
+    let mut text = format!("waits in {}", printable(&wait.operation));
+    match holder {
+        Some(holder) if joins => text.push_str(&format!(" for thread {holder} to end")),
+        Some(holder) => text.push_str(&format!(" ({:#x}), held by thread {holder}", wait.object)),
+        None => text.push_str(&format!(" ({:#x})", wait.object)),
+    }
+    if let Some(call) = call.filter(|call| call != "futex") {
+        text.push_str(&format!(", in {call}"));
+    }
+    Some(text)
+}

@@ -1,0 +1,406 @@
+//! What a thread that waits in a futex waits for in Python: which lock, condition, queue or thread, who holds it, and whether threads wait for
+//! each other in a ring.
+//!
+//! The address of the futex makes it certain: it is the semaphore of a lock (up to 3.12, and `RLock` of 3.13), or a word in the entry of a
+//! parking lot, with the address of the lock's `PyMutex` before it (3.13+, Python/parking_lot.c `struct wait_entry`), or in the GIL.
+//! The object is looked for only in the newest frames, among their variables and on their value stacks.
+//!
+//! Limits: a plain `Lock` has no owner. It is held by whoever is in a `with` block of it, as a value stack shows; one taken by `acquire()` has
+//! no known holder. Semaphores are those of Linux.
+
+use super::layout::Layout;
+use super::object::ObjectReader;
+use super::runtime::Runtime;
+use super::stack::InterpreterState;
+use crate::memory::Memory;
+
+/// The newest frames in which the lock is looked for.
+const FRAMES_SEARCHED: usize = 4;
+/// Frames of one thread in which a `with` block is looked for.
+const FRAMES_OF_HOLDERS: usize = 512;
+/// Words of one frame that are looked at.
+const MOST_WORDS: usize = 2048;
+/// How far from its beginning a GIL goes, in bytes (`struct _gil_runtime_state`), and how far into `_PyRuntime` it ends up to 3.11.
+const GIL_SIZE: u64 = 256;
+const RUNTIME_BEGINNING: u64 = 4096;
+/// Characters of a thread's name.
+const NAME_LIMIT: usize = 256;
+
+/// Methods of the standard library that wait, by file. The oldest frame of such a run is what the program called.
+const WAITING_METHODS: [(&str, &[&str]); 4] = [
+    (
+        "threading.py",
+        &[
+            "wait",
+            "wait_for",
+            "acquire",
+            "__enter__",
+            "join",
+            "_wait",
+            "_enter",
+            "_wait_for_tstate_lock",
+            "_acquire_restore",
+            "start",
+        ],
+    ),
+    ("queue.py", &["get", "put", "join"]),
+    ("Queue.py", &["get", "put", "join"]),
+    ("_base.py", &["result", "exception", "wait"]),
+];
+
+/// A frame as it is needed here.
+#[derive(Debug, Clone, Copy)]
+pub struct FrameView<'text> {
+    /// The frame.
+    pub address: u64,
+    /// Its code object.
+    pub code: u64,
+    /// The function's name.
+    pub name: &'text str,
+    /// Its file.
+    pub filename: &'text str,
+}
+
+/// A thread as it is needed here.
+#[derive(Debug, Clone)]
+pub struct ThreadView<'text> {
+    /// `thread_id`.
+    pub ident: u64,
+    /// Its interpreter.
+    pub interpreter: InterpreterState,
+    /// Newest first.
+    pub frames: Vec<FrameView<'text>>,
+    /// The address of the futex that it waits in, where it does.
+    pub futex: Option<u64>,
+    /// `PyThreadState.gil_requested` (3.15+) is set.
+    pub requests_gil: bool,
+}
+
+/// What a thread waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Blocked {
+    /// The GIL.
+    Gil,
+    /// An object.
+    Object(Wait),
+}
+
+/// A wait for an object of Python.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wait {
+    /// What was called: `Queue.get`, `RLock.acquire`.
+    pub operation: String,
+    /// The object; 0 when it is not known.
+    pub object: u64,
+    /// `thread_id` of the thread that must do something first: who holds the lock, or whose end is waited for.
+    pub holder: Option<u64>,
+    /// The name of the `threading.Thread` whose end is waited for.
+    pub joined: Option<String>,
+}
+
+/// A lock object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Lock {
+    address: u64,
+    recursive: bool,
+}
+
+/// What each of `threads` waits for.
+pub fn blocked(memory: &dyn Memory, runtime: &Runtime, threads: &[ThreadView<'_>]) -> Vec<Option<Blocked>> {
+    let reader = Reader { objects: ObjectReader::new(memory, &runtime.layout), runtime };
+    let found: Vec<(Option<Blocked>, Option<Lock>)> = threads.iter().map(|thread| reader.blocked(thread)).collect();
+    let plain: Vec<(usize, u64)> = found
+        .iter()
+        .enumerate()
+        .filter_map(|(index, (_, lock))| lock.filter(|lock| !lock.recursive).map(|lock| (index, lock.address)))
+        .collect();
+    let mut blocked: Vec<Option<Blocked>> = found.into_iter().map(|(blocked, _)| blocked).collect();
+    for (index, lock) in &plain {
+        let waiters: Vec<usize> = plain.iter().filter(|(_, other)| other == lock).map(|(index, _)| *index).collect();
+        let holder = reader.holder_by_stack(threads, *lock, &waiters);
+        if let Some(Blocked::Object(wait)) = &mut blocked[*index]
+            && wait.holder.is_none()
+            && wait.operation.ends_with("Lock.acquire")
+        {
+            wait.holder = holder;
+        }
+    }
+    blocked
+}
+
+/// Rings of threads each of which waits for the next, by their indices: deadlocks.
+pub fn rings(threads: &[ThreadView<'_>], blocked: &[Option<Blocked>]) -> Vec<Vec<usize>> {
+    let next = |index: usize| match blocked.get(index)? {
+        Some(Blocked::Object(wait)) => {
+            let holder = wait.holder?;
+            let same = |thread: &ThreadView<'_>| {
+                thread.ident == holder && thread.interpreter.address == threads[index].interpreter.address
+            };
+            threads.iter().position(same)
+        }
+        _ => None,
+    };
+    let mut seen = vec![false; threads.len()];
+    let mut rings = Vec::new();
+    for start in 0..threads.len() {
+        let mut path = Vec::new();
+        let mut at = Some(start);
+        while let Some(index) = at {
+            if let Some(place) = path.iter().position(|visited| *visited == index) {
+                rings.push(path.split_off(place));
+                break;
+            }
+            if std::mem::replace(&mut seen[index], true) {
+                break;
+            }
+            path.push(index);
+            at = next(index);
+        }
+    }
+    rings
+}
+
+struct Reader<'target> {
+    objects: ObjectReader<'target>,
+    runtime: &'target Runtime,
+}
+
+impl Reader<'_> {
+    fn layout(&self) -> &Layout {
+        self.objects.layout()
+    }
+
+    fn blocked(&self, thread: &ThreadView<'_>) -> (Option<Blocked>, Option<Lock>) {
+        let Some(futex) = thread.futex else {
+            return (thread.requests_gil.then_some(Blocked::Gil), None);
+        };
+        if thread.requests_gil || self.is_in_gil(&thread.interpreter, futex) {
+            return (Some(Blocked::Gil), None);
+        }
+        let lock = self.parked_lock(futex).or_else(|| self.lock_in_frames(thread, futex));
+        let owner = lock.filter(|lock| lock.recursive).and_then(|lock| self.owner(lock));
+        if let Some(wait) = self.library_wait(thread, owner) {
+            return (Some(Blocked::Object(wait)), lock);
+        }
+        let wait = lock.map(|lock| {
+            let name = if lock.recursive { "RLock.acquire" } else { "Lock.acquire" };
+            Blocked::Object(Wait { operation: name.to_owned(), object: lock.address, holder: owner, joined: None })
+        });
+        (wait, lock)
+    }
+
+    fn is_in_gil(&self, interpreter: &InterpreterState, futex: u64) -> bool {
+        if interpreter.gil != 0 {
+            return (interpreter.gil..interpreter.gil.saturating_add(GIL_SIZE)).contains(&futex);
+        }
+        // Up to 3.11 it is in the runtime, whose other locks are all reached by pointers.
+        let Some(offset) = self.layout().runtime.interpreters_head else { return false };
+        let runtime = self.runtime.interpreters_head.wrapping_sub(u64::from(offset));
+        interpreter.has_gil && (runtime..runtime.saturating_add(RUNTIME_BEGINNING)).contains(&futex)
+    }
+
+    /// The lock whose `PyMutex` the entry of the parking lot around `futex` is for.
+    fn parked_lock(&self, futex: u64) -> Option<Lock> {
+        let mutex = self.objects.memory().read_u64(futex.checked_sub(8)?).ok()?;
+        let lock = self.as_lock(mutex.checked_sub(u64::from(self.layout().object.head_size))?)?;
+        (mutex % 8 == 0).then_some(lock)
+    }
+
+    /// The lock whose semaphore is at `futex`.
+    fn lock_in_frames(&self, thread: &ThreadView<'_>, futex: u64) -> Option<Lock> {
+        let head = self.layout().object.head_size;
+        let is_it = |lock: &Lock| self.objects.pointer(lock.address, head).is_ok_and(|semaphore| semaphore == futex);
+        let frames = thread.frames.iter().take(FRAMES_SEARCHED);
+        frames.flat_map(|frame| self.values(frame)).filter_map(|value| self.lock_of(value)).find(is_it)
+    }
+
+    /// The lock that a value is, or the one whose method it is.
+    fn lock_of(&self, value: u64) -> Option<Lock> {
+        match self.objects.type_name(value).ok()?.as_str() {
+            // `PyCFunctionObject`: {head, m_ml, m_self}.
+            "builtin_function_or_method" => {
+                self.as_lock(self.objects.pointer(value, self.layout().object.head_size + 8).ok()?)
+            }
+            _ => self.as_lock(value),
+        }
+    }
+
+    fn as_lock(&self, address: u64) -> Option<Lock> {
+        if address == 0 || address % 8 != 0 {
+            return None;
+        }
+        match self.objects.type_name(address).ok()?.as_str() {
+            "_thread.lock" | "thread.lock" => Some(Lock { address, recursive: false }),
+            "_thread.RLock" => Some(Lock { address, recursive: true }),
+            _ => None,
+        }
+    }
+
+    /// `rlock_owner` (≤ 3.13), `_PyRecursiveMutex.thread` (3.14+): both one word after the lock itself (Modules/_threadmodule.c).
+    fn owner(&self, lock: Lock) -> Option<u64> {
+        let owner = self.objects.pointer(lock.address, self.layout().object.head_size + 8).ok()?;
+        (owner != 0).then_some(owner)
+    }
+
+    /// What of the standard library is being waited in.
+    fn library_wait(&self, thread: &ThreadView<'_>, owner: Option<u64>) -> Option<Wait> {
+        let called = thread.frames.iter().take_while(|frame| is_waiting_method(frame)).last()?;
+        let object = self.first_argument(called)?;
+        let type_name = self.class_name(object)?;
+        let type_name = type_name.rsplit('.').next().unwrap_or_default();
+        let method = called.name.rsplit('.').next().unwrap_or_default();
+        let method = if method == "__enter__" { "acquire" } else { method };
+        let attribute = |names: [&str; 2]| {
+            names.iter().find_map(|name| self.objects.instance_attribute(object, name).ok().flatten())
+        };
+        let ident = |names| u64::try_from(self.objects.small_int(attribute(names)?).ok()??).ok();
+        let mut wait = Wait { operation: format!("{type_name}.{method}"), object, holder: owner, joined: None };
+        if method == "join" && called.filename.ends_with("threading.py") {
+            wait.operation = "Thread.join".to_owned();
+            wait.holder = ident(["_ident", "_Thread__ident"]);
+            let name = attribute(["_name", "_Thread__name"]);
+            wait.joined = name.and_then(|name| self.objects.text_or_none(name, NAME_LIMIT));
+        } else if wait.holder.is_none() && type_name == "_RLock" {
+            // `RLock` in Python: the one of 2.7.
+            wait.operation = "RLock.acquire".to_owned();
+            wait.holder = ident(["_RLock__owner", "_owner"]);
+        }
+        Some(wait)
+    }
+
+    fn class_name(&self, object: u64) -> Option<String> {
+        let name = self.objects.type_name(object).ok()?;
+        if self.layout().version.major > 2 || name != "instance" {
+            return Some(name);
+        }
+        // An instance of a class without base in 2.7: `PyInstanceObject` {head, in_class}, `PyClassObject` {head, cl_bases, cl_dict, cl_name}.
+        let head = self.layout().object.head_size;
+        let class = self.objects.pointer(object, head).ok()?;
+        self.objects.text_or_none(self.objects.pointer(class, head + 16).ok()?, NAME_LIMIT)
+    }
+
+    fn first_argument(&self, frame: &FrameView<'_>) -> Option<u64> {
+        let layout = self.layout();
+        let value = self.objects.pointer(frame.address, layout.frame.locals).ok()? & !layout.frame.tag_mask;
+        if value == 0 {
+            return None;
+        }
+        // One that an inner function uses is in a cell: `PyCellObject` {head, ob_ref}.
+        match self.objects.type_name(value).ok()?.as_str() {
+            "cell" => self.objects.pointer(value, layout.object.head_size).ok().filter(|value| *value != 0),
+            _ => Some(value),
+        }
+    }
+
+    /// Variables and value stack of a frame, as far as they may be values: what is above the top is as old as it may be.
+    fn values(&self, frame: &FrameView<'_>) -> Vec<u64> {
+        let layout = self.layout();
+        let at = frame.address;
+        let count = match layout.thread.datastack_chunk {
+            // `co_stacksize` stands before `co_firstlineno`, `co_nlocalsplus` after it (cpython/code.h, 3.11 to 3.15).
+            Some(_) => {
+                let int = |offset: Option<u32>| usize::try_from(self.objects.int(frame.code, offset?).ok()?).ok();
+                let first_line = layout.code.first_line;
+                int(first_line.checked_sub(4))
+                    .zip(int(first_line.checked_add(4)))
+                    .map(|(stack, locals)| stack.saturating_add(locals))
+            }
+            // A frame object's size is that of all its values, or larger when it was used before.
+            None => self.objects.size(at).ok().and_then(|size| usize::try_from(size).ok()),
+        };
+        let first = at.wrapping_add(u64::from(layout.frame.locals));
+        let words = self.objects.pointers(first, count.unwrap_or(0).min(MOST_WORDS)).unwrap_or_default();
+        let mask = layout.frame.tag_mask;
+        let looks_like_pointer = |word: &u64| *word > 0x1000 && *word >> 48 == 0 && word % 8 == 0;
+        // The top of the stack is what is newest.
+        words.into_iter().rev().map(|word| word & !mask).filter(looks_like_pointer).collect()
+    }
+
+    /// The only thread that is in a `with` block of a lock; the newest frames of those who wait for it do not count.
+    fn holder_by_stack(&self, threads: &[ThreadView<'_>], lock: u64, waiters: &[usize]) -> Option<u64> {
+        let mut holders = threads.iter().enumerate().filter(|(index, thread)| {
+            let waits = usize::from(waiters.contains(index));
+            let frames = thread.frames.iter().take(FRAMES_OF_HOLDERS);
+            // What waits is below the frames of the library, if any.
+            let own = frames.skip_while(|frame| waits == 1 && is_waiting_method(frame)).skip(waits);
+            own.flat_map(|frame| self.stack_values(frame)).any(|value| self.is_exit_of(value, lock))
+        });
+        let holder = holders.next().map(|(_, thread)| thread.ident);
+        holder.filter(|_| holders.next().is_none())
+    }
+
+    /// The value stack of a frame up to its top, where that is known.
+    fn stack_values(&self, frame: &FrameView<'_>) -> Vec<u64> {
+        let layout = self.layout();
+        let locals = u64::from(layout.frame.locals);
+        let first = frame.address.wrapping_add(locals);
+        let top = if let Some(offset) = layout.frame.stack_pointer {
+            self.objects.pointer(frame.address, offset).ok().filter(|top| *top != 0)
+        } else {
+            let depth = layout.frame.stack_top.and_then(|offset| self.objects.int(frame.address, offset).ok());
+            let depth = depth.and_then(|depth| u64::try_from(depth).ok());
+            depth.map(|depth| first.wrapping_add(8 * depth))
+        };
+        let Some(count) = top.and_then(|top| top.checked_sub(first)).filter(|size| size / 8 <= MOST_WORDS as u64)
+        else {
+            return self.values(frame);
+        };
+        let words = self.objects.pointers(first, (count / 8) as usize).unwrap_or_default();
+        let mask = layout.frame.tag_mask;
+        words.into_iter().rev().map(|word| word & !mask).filter(|word| *word > 0x1000 && word % 8 == 0).collect()
+    }
+
+    /// Whether a value is what a `with` block of `lock` keeps for its end: the lock's bound `__exit__`, or from 3.14 on the lock itself.
+    fn is_exit_of(&self, value: u64, lock: u64) -> bool {
+        let layout = self.layout();
+        if layout.version.feature() >= (3, 14) {
+            return value == lock;
+        }
+        let head = layout.object.head_size;
+        self.objects.type_name(value).is_ok_and(|name| name == "builtin_function_or_method")
+            && self.objects.pointer(value, head + 8) == Ok(lock)
+            // `m_ml`, a `PyMethodDef` that begins with the name.
+            && self.objects.pointer(value, head).and_then(|method| self.objects.pointer(method, 0)).is_ok_and(|name| {
+                self.objects.memory().read_bytes(name, 9, 9).is_ok_and(|bytes| bytes == b"__exit__\0" || bytes.starts_with(b"release\0"))
+            })
+    }
+}
+
+fn is_waiting_method(frame: &FrameView<'_>) -> bool {
+    let file = frame.filename.rsplit(['/', '\\']).next().unwrap_or_default();
+    let method = frame.name.rsplit('.').next().unwrap_or_default();
+    WAITING_METHODS.iter().any(|(name, methods)| *name == file && methods.contains(&method))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn thread(ident: u64) -> ThreadView<'static> {
+        let interpreter = InterpreterState {
+            address: 1,
+            id: 0,
+            collecting: false,
+            code_generation: None,
+            has_gil: true,
+            gil: 0,
+            gil_holder: 0,
+        };
+        ThreadView { ident, interpreter, frames: vec![], futex: None, requests_gil: false }
+    }
+
+    fn waits_for(holder: u64) -> Option<Blocked> {
+        let operation = "RLock.acquire".to_owned();
+        Some(Blocked::Object(Wait { operation, object: 0, holder: Some(holder), joined: None }))
+    }
+
+    #[test]
+    fn rings_are_found_and_what_leads_into_them_is_not_part_of_them() {
+        let threads: Vec<_> = (10..16).map(thread).collect();
+        // 0 → 1 → 2 → 1; 3 → 3; 4 → 0; 5 waits for nobody.
+        let blocked = [waits_for(11), waits_for(12), waits_for(11), waits_for(13), waits_for(10), waits_for(99)];
+        assert_eq!(rings(&threads, &blocked), [vec![1, 2], vec![3]]);
+        assert!(rings(&threads, &[const { None }; 6]).is_empty());
+        assert!(rings(&[], &[]).is_empty());
+    }
+}

@@ -1,0 +1,342 @@
+//! From a core file to what every thread of it was doing: the same walk as over a living process, over the memory that the core keeps.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use super::spy::{Assurance, Moment, MomentFrame, MomentThread};
+use super::threads::{Threads, id_in_pthread};
+use crate::binary::{Architecture, Binary, BinaryError};
+use crate::core_file::{BinarySources, CoreFile, CoreMemory};
+use crate::memory::{ReadError, Snapshot};
+use crate::process::{Mapping, ThreadId};
+use crate::python::code::{CodeTable, Place};
+use crate::python::data_stack::{Below, below};
+use crate::python::locate::{LocateError, PythonFile, SUPPORTED};
+use crate::python::object::ObjectReader;
+use crate::python::runtime::Runtime;
+use crate::python::stack::{RawFrame, Stacks, ThreadStack};
+
+/// Gaps in one stack that are bridged.
+const MOST_GAPS: usize = 4096;
+/// Missing binaries that a message names.
+const NAMED: usize = 3;
+
+/// Why no stacks can be read from a core file.
+#[derive(Debug, Error)]
+pub enum PostMortemError {
+    /// No mapped binary is CPython.
+    #[error("the process of core file {core:?} ran no Python that can be read")]
+    NotPython {
+        /// The core file.
+        core: PathBuf,
+    },
+    /// No binary that could be opened is CPython, and some could not be opened.
+    #[error("no Python was found in core file {core:?}, but {} binaries of its process are not here: {}", .missing.len(), names(.missing))]
+    BinariesMissing {
+        /// The core file.
+        core: PathBuf,
+        /// Where they were.
+        missing: Vec<PathBuf>,
+    },
+    /// A binary has changed since.
+    #[error("the Python in core file {core:?} cannot be read with {binary:?}, which is of another build")]
+    OtherBuild {
+        /// The core file.
+        core: PathBuf,
+        /// The file here.
+        binary: PathBuf,
+    },
+    /// What is needed is in the part of the core file that is missing.
+    #[error("the Python in core file {core:?} cannot be read: the file is cut off, it has {size} bytes of {expected}")]
+    CutOff {
+        /// The core file.
+        core: PathBuf,
+        /// Its length in bytes.
+        size: u64,
+        /// What it should be.
+        expected: u64,
+    },
+    /// There is a CPython that cannot be read.
+    #[error("the Python in core file {core:?} cannot be read")]
+    Unusable {
+        /// The core file.
+        core: PathBuf,
+        /// Why not.
+        #[source]
+        source: LocateError,
+    },
+    /// Its lists of interpreters cannot be read.
+    #[error("the stacks in core file {core:?} cannot be read")]
+    Unreadable {
+        /// The core file.
+        core: PathBuf,
+        /// What failed.
+        #[source]
+        source: ReadError,
+    },
+}
+
+impl PostMortemError {
+    /// Whether the version is what cannot be read.
+    pub fn is_unsupported_version(&self) -> bool {
+        matches!(self, Self::Unusable { source: LocateError::Unsupported(_), .. })
+    }
+
+    /// What the user can do about it, without capital and full stop.
+    pub fn advice(&self) -> Vec<String> {
+        match self {
+            Self::BinariesMissing { .. } | Self::OtherBuild { .. } => vec![
+                "give the executable with --exe, or a directory with the machine's files or just these with --root"
+                    .to_owned(),
+            ],
+            Self::NotPython { .. } | Self::Unusable { .. } => vec![format!("pyspy reads {SUPPORTED}, 64-bit")],
+            Self::CutOff { .. } | Self::Unreadable { .. } => vec![],
+        }
+    }
+}
+
+fn names(paths: &[PathBuf]) -> String {
+    let mut names: Vec<String> = paths.iter().take(NAMED).map(|path| format!("{path:?}")).collect();
+    if paths.len() > NAMED {
+        names.push("…".to_owned());
+    }
+    names.join(", ")
+}
+
+/// What a core file shows.
+#[derive(Debug)]
+pub struct PostMortem {
+    /// Its runtime.
+    pub runtime: Runtime,
+    /// What its threads were doing.
+    pub moment: Moment,
+    /// The code that they ran.
+    pub codes: CodeTable,
+    /// Binaries that are not those of the process, by where they are here.
+    pub other_builds: Vec<PathBuf>,
+    threads: Threads,
+}
+
+impl PostMortem {
+    /// Reads all stacks.
+    ///
+    /// # Errors
+    /// When there is no Python in it, or it cannot be read.
+    pub fn read(core: &CoreFile, sources: &BinarySources) -> Result<Self, PostMortemError> {
+        let (runtime, other_builds) = locate(core, sources)?;
+        let mut snapshot = Snapshot::new(CoreMemory::new(core, sources));
+        let mut stacks = Stacks::default();
+        snapshot.begin(true);
+        let unreadable = |source| match cut_off(core) {
+            Some(error) => error,
+            None => PostMortemError::Unreadable { core: core.path().to_owned(), source },
+        };
+        stacks.walk(&mut snapshot, &runtime).map_err(unreadable)?;
+        bridge_gaps(&mut stacks, &mut snapshot, &runtime);
+        let mut reader = Reader {
+            memory: snapshot.memory(),
+            runtime: &runtime,
+            core,
+            codes: CodeTable::new(),
+            bad: HashSet::new(),
+            moment: Moment::default(),
+            thread_id_offset: None,
+        };
+        reader.codes.begin_sample(None);
+        for thread in &stacks.threads {
+            reader.take(&stacks, thread);
+        }
+        let (codes, moment) = (reader.codes, reader.moment);
+        let mut threads = Threads::new();
+        threads.read_names(snapshot.memory(), &runtime, &stacks.interpreters);
+        Ok(Self { runtime, moment, codes, other_builds, threads })
+    }
+
+    /// The name of a thread: what `threading` says, else what must be so.
+    pub fn thread_name(&self, core: &CoreFile, thread: &MomentThread) -> Option<&str> {
+        if let Some(name) = self.threads.known_name(thread.interpreter.address, thread.stack.thread_id) {
+            return Some(name);
+        }
+        let is_process = thread.os_id == Some(u64::from(core.pid().unsigned_abs()));
+        (is_process && thread.interpreter.id == 0).then_some("MainThread")
+    }
+}
+
+struct Reader<'core, 'memory> {
+    memory: &'memory CoreMemory<'core>,
+    runtime: &'memory Runtime,
+    core: &'core CoreFile,
+    codes: CodeTable,
+    bad: HashSet<u64>,
+    moment: Moment,
+    thread_id_offset: Option<u64>,
+}
+
+impl Reader<'_, '_> {
+    fn take(&mut self, stacks: &Stacks, thread: &ThreadStack) {
+        let first_frame = self.moment.frames.len();
+        let mut broken = thread.broken;
+        for frame in stacks.frames_of(thread) {
+            let layout = &self.runtime.layout;
+            let known = self.codes.evidence(frame.code).next().is_some();
+            if !known && !self.bad.contains(&frame.code) {
+                if let Err(error) = self.codes.load(self.memory, layout, frame.code) {
+                    log::debug!("{error}");
+                    self.bad.insert(frame.code);
+                }
+            }
+            let Some(Place { code, line, offset }) = self.codes.resolve(self.memory, layout, frame) else {
+                broken = true;
+                break;
+            };
+            let (address, code_address) = (frame.address, frame.code);
+            self.moment.frames.push(MomentFrame { address, code_address, code, line, offset });
+        }
+        let end_frame = self.moment.frames.len();
+        // There will be no other look at this process: the newer part of a stack is better than nothing.
+        if broken {
+            self.moment.lost += 1;
+            if first_frame == end_frame {
+                return;
+            }
+        }
+        let interpreter = stacks.interpreters[thread.interpreter];
+        let os_id = self.os_id(thread);
+        let known = self.core.threads().iter().find(|known| Some(known.id) == os_id);
+        let active = known.is_some_and(|known| known.system_call.is_none());
+        self.moment.threads.push(MomentThread {
+            stack: *thread,
+            interpreter,
+            os_id,
+            active,
+            collecting: interpreter.collecting && (thread.holds_gil || interpreter.gil_holder == 0 && active),
+            assurance: Assurance::Stopped,
+            first_frame,
+            end_frame,
+        });
+    }
+
+    fn os_id(&mut self, thread: &ThreadStack) -> Option<ThreadId> {
+        let threads = self.core.threads();
+        let known = |id: u64| threads.iter().any(|thread| thread.id == id).then_some(id);
+        let id = match thread.native_thread_id {
+            Some(native) => known(native),
+            None => id_in_pthread(self.memory, thread.thread_id, &mut self.thread_id_offset, known),
+        };
+        id.or_else(|| (threads.len() == 1).then(|| threads[0].id))
+    }
+}
+
+/// Goes on behind the links that lead into what the core has not.
+fn bridge_gaps(stacks: &mut Stacks, snapshot: &mut Snapshot<CoreMemory<'_>>, runtime: &Runtime) {
+    for index in 0..stacks.threads.len() {
+        let mut begun = 0;
+        for _ in 0..MOST_GAPS {
+            let thread = stacks.threads[index];
+            let objects = ObjectReader::new(snapshot.memory(), &runtime.layout);
+            let frames = stacks.frames_of(&thread);
+            let good = frames.iter().skip(begun).take_while(|frame| objects.is_code(frame.code)).count() + begun;
+            if good == frames.len() && !thread.broken {
+                break;
+            }
+            let place = |frame: &RawFrame| below(snapshot.memory(), &runtime.layout, thread.address, frame.address);
+            // A frame of a generator lies elsewhere; one that called it, directly or not, does not.
+            match frames.iter().take(good).rev().map(place).find(|place| *place != Below::Unknown) {
+                Some(Below::Frame(frame)) => stacks.walk_on(snapshot, runtime, index, good, frame),
+                Some(Below::Nothing) => {
+                    let thread = &mut stacks.threads[index];
+                    thread.end_frame = thread.first_frame + good;
+                    thread.broken = false;
+                    break;
+                }
+                _ => break,
+            }
+            begun = good;
+        }
+    }
+}
+
+fn cut_off(core: &CoreFile) -> Option<PostMortemError> {
+    let (size, expected) = core.missing_end()?;
+    Some(PostMortemError::CutOff { core: core.path().to_owned(), size, expected })
+}
+
+/// The runtime, and which binaries were found to be of another build on the way.
+fn locate(core: &CoreFile, sources: &BinarySources) -> Result<(Runtime, Vec<PathBuf>), PostMortemError> {
+    let memory = CoreMemory::new(core, sources);
+    let mut missing = Vec::new();
+    let mut others = Vec::new();
+    let mut failure = None;
+    for last_resort in [false, true] {
+        for mapping in first_mappings(core) {
+            let Some(binary) = sources.binary(core, mapping) else { continue };
+            let path = mapping.path.clone().unwrap_or_default();
+            let bytes = match &binary.file {
+                Ok(bytes) => bytes,
+                Err(error) => {
+                    log::debug!("{:?}: {error}", binary.path);
+                    if !last_resort {
+                        missing.push(path);
+                    }
+                    continue;
+                }
+            };
+            let parsed = match Binary::parse(bytes, Architecture::HOST) {
+                Ok(parsed) => parsed,
+                Err(BinaryError::UnknownFormat) => continue,
+                Err(error) => {
+                    log::debug!("{:?}: {error}", binary.path);
+                    continue;
+                }
+            };
+            if binary.is_another && !last_resort {
+                others.push(binary.path.clone());
+            }
+            let python = if last_resort { PythonFile::suspect(&parsed) } else { PythonFile::examine(&parsed) };
+            let Some((python, bias)) = python.zip(parsed.bias(mapping.start, mapping.file_offset)) else { continue };
+            match python.locate(&memory, bias) {
+                Ok(runtime) => return Ok((runtime, others)),
+                Err(error) => {
+                    log::debug!("{:?}: {error}", binary.path);
+                    if !last_resort && failure.is_none() {
+                        failure = Some((error, binary.is_another.then(|| binary.path.clone())));
+                    }
+                }
+            }
+        }
+        if failure.is_some() {
+            break;
+        }
+    }
+    let path = core.path().to_owned();
+    if let Some(error) = cut_off(core) {
+        return Err(error);
+    }
+    Err(match failure {
+        Some((_, Some(binary))) => PostMortemError::OtherBuild { core: path, binary },
+        Some((source, None)) => PostMortemError::Unusable { core: path, source },
+        None if missing.is_empty() => PostMortemError::NotPython { core: path },
+        None => PostMortemError::BinariesMissing { core: path, missing },
+    })
+}
+
+/// The lowest mapping of each file that has code in it, what is called Python first.
+fn first_mappings(core: &CoreFile) -> Vec<&Mapping> {
+    let with_code: HashSet<&Path> = core
+        .mappings()
+        .iter()
+        .filter(|mapping| mapping.executable)
+        .filter_map(|mapping| mapping.path.as_deref())
+        .collect();
+    let mut seen = HashSet::new();
+    let has_code = |mapping: &&Mapping| mapping.path.as_deref().is_some_and(|path| with_code.contains(path));
+    let mut first: Vec<&Mapping> =
+        core.mappings().iter().filter(has_code).filter(|mapping| seen.insert(mapping.path.clone())).collect();
+    first.sort_by_key(|mapping| {
+        let name = mapping.path.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy());
+        !name.is_some_and(|name| name.starts_with("libpython") || name.starts_with("python"))
+    });
+    first
+}

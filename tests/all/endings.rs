@@ -1,0 +1,284 @@
+//! However a recording ends, there is a file that opens, or an error that says where the data are.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::recording::Recording;
+use crate::running::{Running, any, read_profile, script, status_kb, wait_for_handlers};
+use crate::target::{Target, alone_on_this_machine, note, pyspy, run};
+
+/// Every format with a name of a file for it.
+const FILES: [(&str, &str); 9] = [
+    ("flamegraph", "a.svg"),
+    ("flamechart", "b.svg"),
+    ("raw", "a.txt"),
+    ("speedscope", "a.json"),
+    ("chrometrace", "b.json"),
+    ("firefox", "c.json"),
+    ("pprof", "a.pb.gz"),
+    ("pstats", "a.pstats"),
+    ("pyspy", "a.pyspy"),
+];
+
+/// The seconds of a function in a file of any format; pictures have shares.
+#[track_caller]
+fn seconds(format: &str, path: &Path, function: &str) -> f64 {
+    let times = if format == "pyspy" {
+        let text = path.with_extension("converted");
+        pyspy(&["convert", path.to_str().unwrap(), "-f", "raw", "-o", text.to_str().unwrap()]).success();
+        read_profile("raw", &text, 100)
+    } else {
+        read_profile(format, path, 100)
+    };
+    times.get(function).and_then(serde_json::Value::as_f64).unwrap_or(0.0)
+}
+
+/// Starts a recording of a running target and waits until it has something.
+fn begin(pid: u32, format: &str, path: &Path, options: &[&str]) -> Running {
+    let pid = pid.to_string();
+    let mut args = vec!["record", "-p", &pid, "-f", format, "-o", path.to_str().unwrap()];
+    args.extend(if options.is_empty() { &["--every", "200ms"] } else { options });
+    let mut running = Running::start(&args);
+    running.wait_until("the first file", || path.exists());
+    running
+}
+
+#[test]
+fn signals_leave_a_file_that_opens() {
+    let target = Target::start(any(), "fib.py", &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let signals = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+    for ((format, name), signal) in FILES.iter().zip(signals.iter().cycle()) {
+        let path = folder.path().join(name);
+        let running = begin(target.pid(), format, &path, &[]);
+        running.signal(*signal);
+        let ran = running.ended();
+        ran.success();
+        assert!(ran.stderr.contains("; interrupted"), "{signal} {format}: {ran:#?}");
+        assert!(seconds(format, &path, "fib") > 0.0, "{signal} {format}: {ran:#?}");
+    }
+}
+
+#[test]
+fn under_nohup_a_hangup_does_not_end_it() {
+    let target = Target::start(any(), "fib.py", &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.txt");
+    let mut command = Command::new("nohup");
+    command.arg(env!("CARGO_BIN_EXE_pyspy")).args([
+        "record",
+        "--every",
+        "200ms",
+        "-p",
+        &target.pid().to_string(),
+        "-o",
+    ]);
+    let mut running = Running::start_command(command.arg(&path));
+    running.wait_until("the first file", || path.exists());
+    running.signal(Signal::SIGHUP);
+    fs::remove_file(&path).unwrap();
+    running.wait_until("another file after the hangup", || path.exists());
+    running.signal(Signal::SIGTERM);
+    running.ended().success();
+}
+
+#[test]
+fn the_end_of_the_target_leaves_a_file_that_opens() {
+    let folder = tempfile::tempdir().unwrap();
+    for (format, name) in FILES {
+        let path = folder.path().join(name);
+        let target = Target::start(any(), "fib.py", &[]);
+        let running = begin(target.pid(), format, &path, &[]);
+        drop(target);
+        let ran = running.ended();
+        ran.success();
+        assert!(ran.stderr.contains("; the process exited"), "{format}: {ran:#?}");
+        assert!(seconds(format, &path, "fib") > 0.0, "{format}: {ran:#?}");
+    }
+}
+
+#[test]
+fn a_kill_leaves_all_but_the_last_second_of_a_recording() {
+    let _alone = alone_on_this_machine();
+    let folder = tempfile::tempdir().unwrap();
+    let mut target = Target::start(any(), "phases.py", &[]);
+    let path = folder.path().join("a.pyspy");
+    let mut running = begin(target.pid(), "pyspy", &path, &["--every", "10m"]);
+    assert_eq!((target.line(), target.line()), ("second".to_owned(), "second".to_owned()));
+    assert!(!running.has_ended());
+    // How long it has recorded is known from its own clock: it began after its process did.
+    let began = fs::metadata(format!("/proc/{}", running.pid())).unwrap().modified().unwrap();
+    running.signal(Signal::SIGKILL);
+    let lived = began.elapsed().unwrap().as_secs_f64();
+    assert!(!running.ended().status.success());
+    let found = seconds("pyspy", &path, "spin");
+    // A second, and what pyspy took to start.
+    assert!(found > lived - 1.6 && found <= lived, "{found} s of {lived} s");
+    target.send("end");
+}
+
+#[test]
+fn a_kill_leaves_what_was_there_in_other_formats() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = Target::start(any(), "fib.py", &[]);
+    for (format, name) in FILES.iter().filter(|(format, _)| *format != "pyspy") {
+        let path = folder.path().join(name);
+        fs::write(&path, "what was there").unwrap();
+        let args = ["record", "-p", &target.pid().to_string(), "-f", format, "-o", path.to_str().unwrap()];
+        let mut running = Running::start(&args);
+        wait_for_handlers(&mut running);
+        running.signal(Signal::SIGKILL);
+        running.ended();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "what was there", "{format}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "{format}: something was left beside it");
+        fs::remove_file(&path).unwrap();
+    }
+}
+
+#[test]
+fn a_recording_that_fails_leaves_the_old_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("old.pyspy");
+    fs::write(&path, "what was there").unwrap();
+    let ran = pyspy(&["record", "-p", "2147483647", "-o", path.to_str().unwrap()]);
+    assert!(!ran.failure().is_empty());
+    assert_eq!(fs::read_to_string(&path).unwrap(), "what was there");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+/// The path in a message, quoted as Rust does.
+#[track_caller]
+fn kept(message: &str) -> String {
+    let after = message.split("what was recorded is in \"").nth(1).unwrap_or_else(|| panic!("{message}"));
+    after.split('"').next().unwrap().to_owned()
+}
+
+#[test]
+fn a_full_device_is_an_error_that_says_where_the_data_are() {
+    let target = Target::start(any(), "fib.py", &[]);
+    let pid = target.pid().to_string();
+    for format in ["flamegraph", "raw", "speedscope", "firefox", "pprof"] {
+        let ran = pyspy(&["record", "-p", &pid, "-d", "0.5", "-f", format, "-o", "/dev/full"]);
+        let message = ran.failure();
+        assert_eq!(ran.status.code(), Some(7), "{message}");
+        assert!(message.contains("No space left"), "{message}");
+        let data = tempfile::TempPath::try_from_path(kept(message)).unwrap();
+        assert!(seconds("pyspy", &data, "fib") > 0.3, "{format}: {message}");
+        fs::remove_file(data.with_extension("converted")).unwrap();
+    }
+}
+
+/// A file system that is full before the recording ends.
+#[test]
+fn a_full_disk_leaves_a_recording_up_to_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=16k", "tmpfs"]).arg(folder.path()).output();
+    if !mount.is_ok_and(|ran| ran.status.success()) {
+        return note("skipped: a full disk: no tmpfs can be mounted here");
+    }
+    let unmount = Unmount(folder.path());
+    let target = Target::start(any(), "churn.py", &[]);
+    let path = folder.path().join("a.pyspy");
+    let pid = target.pid().to_string();
+    let ran = pyspy(&["record", "-p", &pid, "-d", "60", "-r", "1000", "-o", path.to_str().unwrap()]);
+    let message = ran.failure();
+    assert_eq!((ran.status.code(), kept(message)), (Some(7), path.to_str().unwrap().to_owned()), "{message}");
+    let text = tempfile::NamedTempFile::new().unwrap();
+    let args = ["convert", path.to_str().unwrap(), "-f", "raw", "-o", text.path().to_str().unwrap()];
+    assert!(pyspy(&args).stderr.contains("was cut off"), "{message}");
+    assert!(read_profile("raw", text.path(), 1000)["main"].as_f64().unwrap() > 0.5, "{message}");
+
+    // Another format is kept somewhere else.
+    let svg = folder.path().join("a.svg");
+    let ran = pyspy(&["record", "-p", &pid, "-d", "1", "-r", "200", "-o", svg.to_str().unwrap()]);
+    let message = ran.failure();
+    let data = tempfile::TempPath::try_from_path(kept(message)).unwrap();
+    assert!(seconds("pyspy", &data, "main") > 0.5, "{message}");
+    fs::remove_file(data.with_extension("converted")).unwrap();
+    drop(unmount);
+}
+
+struct Unmount<'path>(&'path Path);
+
+impl Drop for Unmount<'_> {
+    fn drop(&mut self) {
+        let ran = Command::new("umount").arg("-l").arg(self.0).output();
+        assert!(ran.is_ok_and(|ran| ran.status.success()), "it stays mounted");
+    }
+}
+
+/// A late sample stands for more: what pyspy missed while it was stopped is not missing.
+#[test]
+fn time_in_which_pyspy_was_stopped_is_not_lost() {
+    let _alone = alone_on_this_machine();
+    let folder = tempfile::tempdir().unwrap();
+    let mut target = Target::start(any(), "phases.py", &[]);
+    let path = folder.path().join("a.txt");
+    let running = begin(target.pid(), "raw", &path, &["-d", "4", "--every", "200ms"]);
+    running.signal(Signal::SIGSTOP);
+    assert_eq!((target.line(), target.line()), ("second".to_owned(), "second".to_owned()));
+    running.signal(Signal::SIGCONT);
+    let ran = running.ended();
+    ran.success();
+    let summary = Recording::summary_of(&ran.stderr);
+    let found = seconds("raw", &path, "main");
+    assert!(summary.rate_held < 90.0, "{summary:?}");
+    assert!((found - summary.seconds).abs() < 0.03 * summary.seconds, "{found} s, {summary:?}");
+}
+
+/// Fifty threads at a rate at which an hour's samples come in minutes: memory is as it was after the first moments.
+#[test]
+fn memory_does_not_grow_with_samples() {
+    let _alone = alone_on_this_machine();
+    let target = Target::start(any(), "many.py", &["49", "0"]);
+    let args = [
+        "record",
+        "-i",
+        "-r",
+        "1000",
+        "-d",
+        "15",
+        "-f",
+        "flamegraph",
+        "-o",
+        "/dev/null",
+        "-p",
+        &target.pid().to_string(),
+    ];
+    let mut running = Running::start(&args);
+    let mut resident = vec![];
+    while !running.has_ended() {
+        resident.extend(status_kb(running.pid(), "VmRSS"));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let ran = running.ended();
+    ran.success();
+    let summary = Recording::summary_of(&ran.stderr);
+    let (third, last) = (resident[resident.len() / 3], resident[resident.len() - 10]);
+    let most = *resident.iter().max().unwrap();
+    note(&format!(
+        "{} samples of 50 threads: {third} kB after a third, {last} kB at the end, {most} kB at most",
+        summary.samples
+    ));
+    assert!(summary.samples > 100_000, "{summary:?}");
+    assert!(most < 100 * 1024, "{most} kB");
+    assert!(last <= third + 1024, "{resident:?}");
+}
+
+#[test]
+fn the_program_is_ended_or_left_as_asked() {
+    let python = any().path.to_str().unwrap();
+    let phases = script("phases.py");
+    let args = ["record", "-d", "1", "-f", "raw", "-o", "/dev/null", "--", python, phases.to_str().unwrap(), "60"];
+    let ran = run(Command::new(env!("CARGO_BIN_EXE_pyspy")).args(args), Duration::from_secs(60)).unwrap();
+    ran.success();
+    assert!(ran.stderr.contains("; the program was ended (signal: 15"), "{ran:#?}");
+    let exit =
+        ["record", "--exit-status", "-f", "raw", "-o", "/dev/null", "--", python, "-c", "import sys; sys.exit(7)"];
+    let ran = pyspy(&exit);
+    assert_eq!(ran.status.code(), Some(7), "{ran:#?}");
+}
