@@ -12,6 +12,7 @@ use ratatui::crossterm::terminal::{
     enable_raw_mode,
 };
 use ratatui::crossterm::{execute, queue};
+use ratatui::layout::{Position, Rect};
 
 use crate::tui::{State, draw};
 
@@ -44,7 +45,7 @@ impl Screen {
         if io::stderr().is_terminal() {
             log::set_max_level(LevelFilter::Off);
         }
-        self.terminal.clear()
+        self.redraw()
     }
 
     /// Gives the terminal back for a while.
@@ -69,7 +70,8 @@ impl Screen {
 
     /// Sees to it that everything is drawn.
     pub(super) fn redraw(&mut self) -> io::Result<()> {
-        self.terminal.clear()
+        // Not `clear`: that asks the terminal where its cursor is, and the answer goes to the thread that reads keys.
+        self.terminal.resize(Rect::from((Position::ORIGIN, self.terminal.size()?)))
     }
 }
 

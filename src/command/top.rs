@@ -139,7 +139,7 @@ impl Target {
             return Ok(Self { processes, program: None, captured });
         }
         let (name, rest) = arguments.program.split_first().context("there is neither a pid nor a program")?;
-        let (program, pipe) = SpawnedProgram::start_captured(name.clone(), rest)?;
+        let (program, pipe) = SpawnedProgram::start_captured(name, rest)?;
         let (sender, shared) = (sender.clone(), Arc::clone(&captured));
         std::thread::Builder::new().name("output".to_owned()).spawn(move || {
             if draws {
@@ -300,18 +300,18 @@ impl Sampling {
         let (stop, in_flight) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let (their_stop, their_flight, their_sender) = (Arc::clone(&stop), Arc::clone(&in_flight), sender.clone());
         let thread = std::thread::Builder::new().name("sampler".to_owned()).spawn(move || {
-            let mut deliver = |window: LiveWindow| {
+            let mut deliver = |window: Box<LiveWindow>| {
                 if their_flight.swap(true, Ordering::AcqRel) {
                     return Err(window);
                 }
-                match their_sender.try_send(Message::Window(Box::new(window))) {
+                match their_sender.try_send(Message::Window(window)) {
                     Ok(()) => Ok(()),
                     Err(
                         TrySendError::Full(Message::Window(window))
                         | TrySendError::Disconnected(Message::Window(window)),
                     ) => {
                         their_flight.store(false, Ordering::Release);
-                        Err(*window)
+                        Err(window)
                     }
                     Err(_) => Ok(()),
                 }
@@ -319,7 +319,7 @@ impl Sampling {
             let (ending, left) = watch(processes, &mut finder, &options, &asked, &their_stop, &mut deliver);
             // Nothing is held up any more by waiting until somebody takes these.
             for window in left {
-                let _ = their_sender.send(Message::Window(Box::new(window)));
+                let _ = their_sender.send(Message::Window(window));
             }
             let _ = their_sender.send(Message::Ended(ending));
         })?;
@@ -366,7 +366,7 @@ fn dump_text(
     full_file_names: bool,
     only: Option<(u64, u64)>,
 ) -> anyhow::Result<String> {
-    let mut dumped = dump::dump_spy(spy, pausing, 0, false)?;
+    let mut dumped = dump::dump_spy(spy, pausing, 1, false)?;
     if let Some((ident, interpreter)) = only {
         let is_it = |thread: &ThreadDump| {
             thread.thread_id == ident && u64::try_from(thread.interpreter).unwrap_or(0) == interpreter

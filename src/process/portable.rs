@@ -9,7 +9,7 @@
 //! `copy_vec` is not used: it frees with another alignment than it took.
 
 use std::cell::Cell;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, PipeReader};
 use std::marker::PhantomData;
@@ -550,11 +550,11 @@ impl SpawnedProgram {
     ///
     /// # Errors
     /// When it cannot be run.
-    pub fn start_captured(program: OsString, arguments: &[OsString]) -> Result<(Self, PipeReader), SpawnError> {
-        let failed = |source| SpawnError::from_start(PathBuf::from(&program), source);
+    pub fn start_captured(program: &OsStr, arguments: &[OsString]) -> Result<(Self, PipeReader), SpawnError> {
+        let failed = |source| SpawnError::from_start(PathBuf::from(program), source);
         let (reader, writer) = io::pipe().map_err(failed)?;
         let second = writer.try_clone().map_err(failed)?;
-        let mut command = Command::new(&program);
+        let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null()).stdout(writer).stderr(second);
         let child = command.spawn().map_err(failed)?;
         Ok((Self { child }, reader))

@@ -91,8 +91,8 @@ pub fn watch(
     options: &LiveOptions,
     requests: &Receiver<LiveRequest>,
     stop: &AtomicBool,
-    deliver: &mut dyn FnMut(LiveWindow) -> Result<(), LiveWindow>,
-) -> (Ending, Vec<LiveWindow>) {
+    deliver: &mut dyn FnMut(Box<LiveWindow>) -> Result<(), Box<LiveWindow>>,
+) -> (Ending, Vec<Box<LiveWindow>>) {
     let record = RecordOptions {
         rate: options.rate,
         duration: None,
@@ -108,10 +108,10 @@ pub fn watch(
     };
     let mut watcher = Watcher::new(Recorder::new(processes, &record), options);
     let ending = watcher.run(finder, requests, stop, deliver);
-    let mut left: Vec<LiveWindow> = watcher.waiting.take().into_iter().collect();
+    let mut left: Vec<Box<LiveWindow>> = watcher.waiting.take().into_iter().collect();
     // The last moments are worth seeing too, if there were any.
     if watcher.sums.ticks > 0 {
-        left.push(watcher.window(Instant::now()));
+        left.push(Box::new(watcher.window(Instant::now())));
     }
     while release_pending() > 0 {
         std::thread::sleep(Duration::from_millis(1));
@@ -130,7 +130,7 @@ struct Watcher<'options> {
     window_start: Instant,
     sums: Sums,
     /// A window that nobody has taken yet.
-    waiting: Option<LiveWindow>,
+    waiting: Option<Box<LiveWindow>>,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -165,7 +165,7 @@ impl<'options> Watcher<'options> {
         finder: &mut Finder,
         requests: &Receiver<LiveRequest>,
         stop: &AtomicBool,
-        deliver: &mut dyn FnMut(LiveWindow) -> Result<(), LiveWindow>,
+        deliver: &mut dyn FnMut(Box<LiveWindow>) -> Result<(), Box<LiveWindow>>,
     ) -> Ending {
         let mut deadline = self.window_start;
         loop {
@@ -209,10 +209,10 @@ impl<'options> Watcher<'options> {
     }
 
     /// Offers the window that waits, or the one that has just ended.
-    fn offer(&mut self, now: Instant, deliver: &mut dyn FnMut(LiveWindow) -> Result<(), LiveWindow>) {
+    fn offer(&mut self, now: Instant, deliver: &mut dyn FnMut(Box<LiveWindow>) -> Result<(), Box<LiveWindow>>) {
         let window = match self.waiting.take() {
             Some(window) => window,
-            None => self.window(now),
+            None => Box::new(self.window(now)),
         };
         self.waiting = deliver(window).err();
     }

@@ -31,17 +31,19 @@ pub(super) fn blocks(state: &State, adder: &mut Adder) -> Vec<Block> {
     let shown = state.shown();
     let totals = if state.scope == Scope::Window { shown.window } else { shown.all };
     let sums = state.sums(adder, totals.iter(), false);
-    let by_id: HashMap<NodeId, Sum> = sums.iter().map(|sum| (sum.id, *sum)).collect();
+    let root = sums.iter().find(|sum| sum.id == state.zoom).or(sums.first());
+    let Some(root) = root else { return Vec::new() };
+    let scale = f64::from(state.size.0) / (root.total_us.max(1)) as f64;
     let mut children: HashMap<NodeId, Vec<Sum>> = HashMap::new();
-    for sum in sums.iter().filter(|sum| sum.id != ROOT) {
+    // What is narrower than half a column is not to be seen, nor is anything below it.
+    let wide = sums.iter().filter(|sum| sum.id != ROOT && sum.total_us as f64 * scale >= 0.5);
+    for sum in wide {
         children.entry(state.index.node(sum.id).parent).or_default().push(*sum);
     }
     for list in children.values_mut() {
         // Always in the same order, so that blocks do not jump about.
         list.sort_by_key(|sum| (state.index.node(sum.id).function, sum.id));
     }
-    let Some(root) = by_id.get(&state.zoom).or_else(|| by_id.get(&ROOT)) else { return Vec::new() };
-    let scale = f64::from(state.size.0) / (root.total_us.max(1)) as f64;
     let mut blocks = Vec::new();
     let mut level: Vec<(Sum, f64)> = vec![(*root, 0.0)];
     for depth in 0..DEEPEST {

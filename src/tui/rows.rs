@@ -8,6 +8,9 @@ use super::sums::{Adder, Sum};
 use super::{flame, names};
 use crate::profile::{Flags, ProcessRef, ThreadRef, Total};
 
+/// A tree of more nodes is shown without the smallest.
+const MANY_NODES: usize = 20_000;
+
 /// What a row is about; stays the same when rows move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Key {
@@ -216,6 +219,7 @@ impl State {
                 }
             }
             self.keep_matching_nodes(&mut nodes);
+            drop_specks(&mut nodes);
             self.lay_out_tree(thread, &nodes, &mut rows);
         }
         rows
@@ -300,6 +304,14 @@ impl State {
         }
         cursor.top = cursor.top.min(count.saturating_sub(height));
     }
+}
+
+/// Leaves out of a tree of very many nodes those that took less than a ten-thousandth of it, which nobody would scroll to.
+fn drop_specks(nodes: &mut HashMap<NodeId, Row>) {
+    let Some(root) = nodes.get(&ROOT).copied().filter(|_| nodes.len() > MANY_NODES) else { return };
+    let (window, all) = (root.window.total_us / 10_000, root.all.total_us / 10_000);
+    // A node that took nothing in the window is no speck for that.
+    nodes.retain(|_, row| row.all.total_us > all || (row.window.total_us > window && window > 0));
 }
 
 /// Sums joined into one row for each item; an item's total counts where it is outermost.

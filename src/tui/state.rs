@@ -17,9 +17,10 @@ const OUTPUT_LINES: usize = 10_000;
 const OUTPUT_LINE: usize = 4000;
 
 /// A view of what was sampled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum View {
     /// Time by function.
+    #[default]
     Functions,
     /// Time by line.
     Lines,
@@ -359,12 +360,6 @@ pub struct State {
     pub blocks: Vec<Block>,
     /// Buffers.
     pub(super) adder: Adder,
-}
-
-impl Default for View {
-    fn default() -> Self {
-        Self::Functions
-    }
 }
 
 impl State {

@@ -22,5 +22,6 @@ mod start_up;
 mod subinterpreters;
 mod system_calls;
 mod target;
+mod top;
 mod trees;
 mod truth;

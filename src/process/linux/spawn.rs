@@ -8,7 +8,7 @@
 //! It takes whatever `waitpid` reports for the exit, also the stop of a thread that we hold at that moment. Here the
 //! exit is looked at first and collected only if it is one.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, PipeReader};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -39,7 +39,7 @@ impl SpawnedProgram {
     /// When it cannot be run; also for what only `exec` finds out.
     pub fn start(program: OsString, arguments: &[OsString]) -> Result<Self, SpawnError> {
         Self::run(Command::new(&program).args(arguments))
-            .map_err(|source| SpawnError::from_start(PathBuf::from(&program), source))
+            .map_err(|source| SpawnError::from_start(PathBuf::from(program), source))
     }
 
     /// Starts `program` as [`Self::start`] does, but apart from our terminal: its standard input is empty and what it writes on standard
@@ -47,11 +47,11 @@ impl SpawnedProgram {
     ///
     /// # Errors
     /// As [`Self::start`], and when no pipe can be made.
-    pub fn start_captured(program: OsString, arguments: &[OsString]) -> Result<(Self, PipeReader), SpawnError> {
-        let failed = |source| SpawnError::from_start(PathBuf::from(&program), source);
+    pub fn start_captured(program: &OsStr, arguments: &[OsString]) -> Result<(Self, PipeReader), SpawnError> {
+        let failed = |source| SpawnError::from_start(PathBuf::from(program), source);
         let (reader, writer) = io::pipe().map_err(failed)?;
         let second = writer.try_clone().map_err(failed)?;
-        let mut command = Command::new(&program);
+        let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null()).stdout(writer).stderr(second);
         let started = Self::run(&mut command).map_err(failed)?;
         // The command holds the pipe's other end; the reader sees its end only when nobody does.

@@ -55,7 +55,7 @@ impl Theme {
     /// A block of the flame graph; `number` chooses among several that differ.
     pub(super) fn block(self, number: u32) -> Style {
         if !self.colour {
-            return if number % 2 == 0 { self.plain() } else { self.bold() };
+            return if number.is_multiple_of(2) { self.plain() } else { self.bold() };
         }
         const WARM: [Color; 5] = [Color::Yellow, Color::LightRed, Color::LightYellow, Color::Red, Color::LightMagenta];
         let colour = WARM[number.wrapping_mul(0x9E37_79B9).rotate_left(7) as usize % WARM.len()];
