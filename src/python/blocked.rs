@@ -226,7 +226,7 @@ impl Reader<'_> {
     }
 
     fn as_lock(&self, address: u64) -> Option<Lock> {
-        if address == 0 || address % 8 != 0 {
+        if address == 0 || !address.is_multiple_of(8) {
             return None;
         }
         match self.objects.type_name(address).ok()?.as_str() {
@@ -311,7 +311,7 @@ impl Reader<'_> {
         let first = at.wrapping_add(u64::from(layout.frame.locals));
         let words = self.objects.pointers(first, count.unwrap_or(0).min(MOST_WORDS)).unwrap_or_default();
         let mask = layout.frame.tag_mask;
-        let looks_like_pointer = |word: &u64| *word > 0x1000 && *word >> 48 == 0 && word % 8 == 0;
+        let looks_like_pointer = |word: &u64| *word > 0x1000 && *word >> 48 == 0 && word.is_multiple_of(8);
         // The top of the stack is what is newest.
         words.into_iter().rev().map(|word| word & !mask).filter(looks_like_pointer).collect()
     }

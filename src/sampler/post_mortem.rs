@@ -181,11 +181,12 @@ impl Reader<'_, '_> {
         for frame in stacks.frames_of(thread) {
             let layout = &self.runtime.layout;
             let known = self.codes.evidence(frame.code).next().is_some();
-            if !known && !self.bad.contains(&frame.code) {
-                if let Err(error) = self.codes.load(self.memory, layout, frame.code) {
-                    log::debug!("{error}");
-                    self.bad.insert(frame.code);
-                }
+            if !known
+                && !self.bad.contains(&frame.code)
+                && let Err(error) = self.codes.load(self.memory, layout, frame.code)
+            {
+                log::debug!("{error}");
+                self.bad.insert(frame.code);
             }
             let Some(Place { code, line, offset }) = self.codes.resolve(self.memory, layout, frame) else {
                 broken = true;

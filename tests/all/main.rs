@@ -1,4 +1,7 @@
 //! Everything that is tested from outside of the crate, in one binary.
+#![expect(unreachable_pub, reason = "modules of a test binary show each other what is theirs to show")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::explicit_write, reason = "what is skipped is said past the capture of output")]
 
 mod core_files;
 mod deep;
