@@ -354,7 +354,7 @@ pub struct State {
     pub output_top: Option<usize>,
     /// The size of the terminal: columns, rows.
     pub size: (u16, u16),
-    /// The rows of the view, as [`State::refresh`] worked them out.
+    /// The rows of the view, as the last refresh worked them out.
     pub rows: Vec<Row>,
     /// The blocks of the flame graph, likewise.
     pub blocks: Vec<Block>,
