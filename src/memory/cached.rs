@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use super::{Memory, ReadError, ReadFailure};
+use super::{Memory, ReadError, ReadFailure, Request};
 
 /// The least page size of the systems that we run on.
 const PAGE: u64 = 4096;
@@ -25,6 +25,21 @@ impl<M: Memory> Cached<M> {
     /// An empty cache.
     pub fn new(memory: M) -> Self {
         Self { memory, pages: RefCell::new(HashMap::new()) }
+    }
+
+    /// Reads all pages that it holds anew, together; those that cannot be read any more are dropped. So what was read once can be read again as it is
+    /// at one moment, in as few system calls as can be.
+    pub fn refresh(&self) {
+        let mut pages = self.pages.borrow_mut();
+        let mut requests: Vec<Request<'_>> =
+            pages.iter_mut().map(|(address, bytes)| Request::new(*address, bytes)).collect();
+        self.memory.read_many(&mut requests);
+        let failed: Vec<u64> =
+            requests.iter().filter(|request| !request.complete).map(|request| request.address).collect();
+        drop(requests);
+        for page in failed {
+            pages.remove(&page);
+        }
     }
 }
 
@@ -66,6 +81,27 @@ impl<M: Memory> Memory for Cached<M> {
 mod tests {
     use super::*;
     use crate::memory::{Image, Recording};
+
+    #[test]
+    fn a_refresh_shows_what_is_there_now() {
+        let image = RefCell::new(Image::new());
+        image.borrow_mut().map(0x1000, vec![1; 0x2000]);
+        struct Shared<'image>(&'image RefCell<Image>);
+        impl Memory for Shared<'_> {
+            fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
+                self.0.borrow().read(address, buffer)
+            }
+        }
+        let cached = Cached::new(Shared(&image));
+        assert_eq!(cached.read_u8(0x1234), Ok(1));
+        image.borrow_mut().patch(0x1234, &[2]);
+        assert_eq!(cached.read_u8(0x1234), Ok(1));
+        cached.refresh();
+        assert_eq!(cached.read_u8(0x1234), Ok(2));
+        *image.borrow_mut() = Image::new();
+        cached.refresh();
+        assert!(cached.read_u8(0x1234).is_err());
+    }
 
     #[test]
     fn a_page_is_read_once() {

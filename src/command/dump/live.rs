@@ -7,6 +7,7 @@ use super::describe::Describer;
 use super::inspect::{Inspection, inspect};
 use crate::cli::DumpArgs;
 use crate::command::pausing;
+use crate::memory::Cached;
 use crate::output::dump::{ProcessDump, ProcessInfo};
 use crate::process::{Process, SystemCall, ThreadId};
 use crate::sampler::{Finder, Moment, MomentThread, Pausing, SampleError, Spy, command_line, why_not_pausable};
@@ -116,13 +117,20 @@ fn take(spy: &mut Spy, pausing: Pausing, locals: u8) -> Result<Taken, SampleErro
         // A thread that is held shows no system call, so that they are read before.
         let calls = system_calls(spy.process());
         let call_of = |thread: &MomentThread| calls.get(&thread.os_id?).copied();
-        let look = |spy: &Spy, moment: &Moment| {
-            inspect(spy.snapshot().memory(), spy.runtime(), spy.codes(), moment, &call_of, locals)
+        let memory = Cached::new(spy.process().memory());
+        let look = |spy: &Spy, moment: &Moment| inspect(&memory, spy.runtime(), spy.codes(), moment, &call_of, locals);
+        let taken = if pausing == Pausing::Never {
+            spy.sample(Pausing::Never, &mut moment)
+        } else {
+            // A rehearsal without a stop tells which pages matter, so that the stop lasts only for reading those; all else is done afterwards.
+            if spy.sample(Pausing::Never, &mut moment).is_ok() {
+                look(spy, &moment);
+            }
+            spy.sample_stopped_and(&mut moment, &mut |_, _| memory.refresh())
         };
-        let taken = match pausing {
-            Pausing::Never => spy.sample(Pausing::Never, &mut moment).map(|()| inspection = look(spy, &moment)),
-            _ => spy.sample_stopped_and(&mut moment, &mut |spy, moment| inspection = look(spy, moment)),
-        };
+        if taken.is_ok() {
+            inspection = look(spy, &moment);
+        }
         let time = SystemTime::now();
         tries += 1;
         match taken {
