@@ -138,6 +138,23 @@ fn json_has_the_keys_of_py_spy() {
     }
 }
 
+/// The text of a dump without what a thread waits for and which exception it has, which stand between its heading and its frames, and with frames that come again written
+/// as often as they come.
+fn unfolded(text: &str) -> String {
+    let mut lines: Vec<&str> = Vec::new();
+    for line in text.lines().filter(|line| !line.starts_with("  ") || line.starts_with("    ")) {
+        let Some(note) = line.strip_prefix("    … ") else {
+            lines.push(line);
+            continue;
+        };
+        let numbers: Vec<usize> = note.split(' ').filter_map(|word| word.parse().ok()).collect();
+        let (count, times) = if let [count, times] = numbers[..] { (count, times) } else { (1, numbers[0]) };
+        let group = lines[lines.len() - count..].to_vec();
+        (1..times).for_each(|_| lines.extend(&group));
+    }
+    lines.join("\n")
+}
+
 #[test]
 fn text_shows_what_json_says() {
     for interpreter in Interpreter::all() {
@@ -152,7 +169,7 @@ fn text_shows_what_json_says() {
         ] {
             wait_until_waiting(target.pid());
             let ran = pyspy(args);
-            let text = ran.success();
+            let text = &unfolded(ran.success());
             assert!(text.starts_with(&format!("Process {pid}: ")), "{interpreter}: {text}");
             let (major, minor, patch) = interpreter.version;
             assert!(text.contains(&format!("\nPython v{major}.{minor}.{patch}")), "{interpreter}: {text}");

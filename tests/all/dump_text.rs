@@ -24,6 +24,7 @@ fn python3() -> impl Iterator<Item = &'static Interpreter> {
 fn source_lines_are_marked_and_recursion_is_folded() {
     for interpreter in python3() {
         let target = Target::start(interpreter, "recursion.py", &[]);
+        crate::dump::wait_until_waiting(target.pid());
         let text = dump(&target, &["--source"]);
         assert!(text.contains("      > 18 |     sys.stdin.readline()\n"), "{interpreter}:\n{text}");
         assert!(text.contains("        17 |     sys.stdout.flush()\n"), "{interpreter}:\n{text}");
@@ -71,6 +72,7 @@ fn colours_follow_the_convention() {
 fn variables_are_one_escaped_line_each() {
     for interpreter in python3() {
         let target = Target::start(interpreter, "recursion.py", &[]);
+        crate::dump::wait_until_waiting(target.pid());
         let text = dump(&target, &["--locals"]);
         assert!(text.contains("        Arguments:\n            label: '底'\n"), "{interpreter}:\n{text}");
         assert!(text.contains("            number:  3.0\n"), "{interpreter}:\n{text}");
@@ -128,6 +130,7 @@ fn a_tree_is_shown_whole_with_what_is_no_python_named() {
             continue;
         }
         let target = Target::start(interpreter, "recursion.py", &["children"]);
+        crate::dump::wait_until_waiting(target.pid());
         let text = dump(&target, &["--subprocesses"]);
         assert_eq!(text.matches("wait (recursion.py:18)").count(), 2, "{text}");
         assert_eq!(text.matches(&format!("\nParent {}: ", target.pid())).count(), 2, "{text}");

@@ -65,7 +65,8 @@ pub(in crate::command) fn dump_spy(
         descriptors: &descriptors,
         open: &|path| process.open_in_root(path),
         name_of: &|thread| spy.thread_name(thread).map(str::to_owned),
-        call_of: &|thread| taken.call_of(thread),
+        // One that was on its way into a call before the stop is in it by now.
+        call_of: &|thread| taken.call_of(thread).or_else(|| process.system_call(thread.os_id?)),
         channel_of: &|thread| process.wait_channel(thread.os_id?),
         source,
     };
