@@ -273,7 +273,7 @@ fn every_view_is_drawn() {
         &state,
         "
 %Active▼    %GIL    Active       GIL  CPU%    RSS Threads  Process
- 100.00%  90.00%     2.00s     1.80s   98%   123M       2  4242 python3 app.py -…",
+ 100.00%  90.00%     2.00s     1.80s   98%   123M       2  4242 python3 app.py …",
     );
     press(&mut state, "F5");
     assert_view(
