@@ -715,7 +715,7 @@ fn a_refresh_of_many_threads_and_functions_is_quick() {
     }
     assert_eq!(state.index.function_count(), 5_000);
     // What a build for debugging takes says little; it is run to see that it works.
-    let limit = Duration::from_millis(if cfg!(debug_assertions) { 5_000 } else { 50 });
+    let limit = Duration::from_millis(if cfg!(debug_assertions) { 1_000 } else { 50 });
     for keys in ["F1", "F2", "F3", "F4", "F5", "F6", "F1 t", "t F1"] {
         press(&mut state, keys);
         let window = fill(&mut source);

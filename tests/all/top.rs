@@ -159,8 +159,8 @@ fn every_view_shows_the_right_thing_first() {
     // A block is as wide as it is to the next one or to the edge.
     let width = |screen: &str, name: &str| {
         let line = screen.lines().find(|line| line.contains(name))?;
-        let after: String = line.split(name).nth(1)?.chars().collect();
-        Some(after.find('▏').unwrap_or(100 - line.chars().count() + after.len()) + name.chars().count())
+        let after = line.split(name).nth(1)?;
+        Some(after.find('▏').unwrap_or(100 - line.chars().count() + after.chars().count()) + name.chars().count())
     };
     terminal
         .wait("the flame graph", |screen| width(screen, "▏heavy") > width(screen, "▏medium").map(|width| width + 10));
