@@ -156,7 +156,14 @@ fn every_view_shows_the_right_thing_first() {
     };
     terminal.wait("the call tree", heavy_above_medium);
     terminal.keys(&["F6"]);
-    terminal.wait("the flame graph", |screen| screen.contains("▏heavy") && screen.contains("▏medium"));
+    // A block is as wide as it is to the next one or to the edge.
+    let width = |screen: &str, name: &str| {
+        let line = screen.lines().find(|line| line.contains(name))?;
+        let after = line.split(name).nth(1)?;
+        Some(after.find('▏').unwrap_or(100 - line.chars().count() + after.chars().count()) + name.chars().count())
+    };
+    terminal
+        .wait("the flame graph", |screen| width(screen, "▏heavy") > width(screen, "▏medium").map(|width| width + 10));
     terminal.keys(&["Down", "Down", "Down", "Down"]);
     terminal.wait("the heaviest block", |screen| screen.contains("heavy (shares.py:") && screen.contains("itself"));
     terminal.keys(&["F1", "j", "Enter"]);
