@@ -14,8 +14,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("python", &["memory", "binary"]),
     ("output", &["profile"]),
     ("tui", &["profile", "output"]),
-    ("sampler", &["memory", "binary", "process", "python", "profile"]),
-    ("command", &["memory", "binary", "process", "python", "profile", "output", "tui", "sampler", "cli"]),
+    ("core_file", &["memory", "binary", "process"]),
+    ("sampler", &["memory", "binary", "process", "core_file", "python", "profile"]),
+    ("command", &["memory", "binary", "process", "core_file", "python", "profile", "output", "tui", "sampler", "cli"]),
 ];
 
 #[test]
