@@ -72,6 +72,15 @@ fn is_fib(stack: &[String]) -> bool {
     matches!(names(stack).as_slice(), ["<module>", "main", calls @ ..] if calls.iter().all(|name| *name == "fib"))
 }
 
+/// Every function is named together with its own file.
+fn is_in_its_file(stack: &[String]) -> bool {
+    stack.iter().zip(&names(stack)).all(|(frame, name)| {
+        let in_name = name.strip_prefix("f_").or_else(|| name.strip_prefix("g_"));
+        let in_file = frame.split_once(" (file_").and_then(|(_, file)| file.split_once(".py"));
+        in_name.is_none() || in_name == in_file.map(|(number, _)| number)
+    })
+}
+
 /// `f_N` calls `g_N`, both are in `file_N.py`, and no others are there.
 fn is_paired(stack: &[String]) -> bool {
     let names = names(stack);
@@ -178,12 +187,15 @@ fn largest_difference(one: &BTreeMap<usize, u64>, other: &BTreeMap<usize, u64>) 
 fn functions_are_never_paired_with_files_of_others() {
     let _alone = alone_on_this_machine();
     for mode in [&["-d", "3"][..], &["-d", "3", "--blocking"]] {
-        let mut tally = Tally::default();
+        let (mut files, mut callers) = (Tally::default(), Tally::default());
         for interpreter in chosen() {
-            tally.add(interpreter, &record(interpreter, "churn.py", mode), is_paired);
+            let recording = record(interpreter, "churn.py", mode);
+            files.add(interpreter, &recording, is_in_its_file);
+            callers.add(interpreter, &recording, is_paired);
         }
-        assert_eq!(tally.impossible, 0, "{mode:?}: {tally:#?}");
-        tally.check(mode.contains(&"--blocking"));
+        assert_eq!(files.impossible, 0, "{mode:?}: {files:#?}");
+        // 3.13 can be stopped between the publication of a frame and its fields, where the frame still has the code of its predecessor.
+        callers.check(false);
     }
 }
 
