@@ -60,7 +60,7 @@ fn signals_leave_a_file_that_opens() {
     let folder = tempfile::tempdir().unwrap();
     let mut signals = vec![Signal::SIGINT, Signal::SIGTERM];
     if hangups_are_ignored() {
-        crate::target::note("skipped: SIGHUP, which whoever started the tests ignores, as nohup does");
+        note("skipped: SIGHUP, which whoever started the tests ignores, as nohup does");
     } else {
         signals.push(Signal::SIGHUP);
     }
