@@ -1,7 +1,8 @@
 //! Moments into a profile: processes, threads, frames and stacks interned, filtered and weighted.
 
-use std::collections::HashMap;
 use std::path::Path;
+
+use foldhash::{HashMap, HashMapExt};
 
 use super::filter::Filter;
 use super::moment::{Assurance, Moment, MomentFrame, MomentThread};
@@ -36,13 +37,8 @@ struct ThreadKey {
 /// A place in a code object: line and column (0 for none).
 type FrameKey = (CodeId, u32, u32);
 
-/// What a thread state's stack was, so that one that stays the same is interned once.
-#[derive(Debug, Default)]
-struct LastStack {
-    frames: Vec<FrameKey>,
-    collecting: bool,
-    stack: StackId,
-}
+/// The frames of a thread state's last stack, oldest first, each with the stack that ends in it.
+type LastStack = Vec<(FrameKey, StackId)>;
 
 impl Builder {
     /// For the samples of `process`, which is put into the profile.
@@ -155,31 +151,26 @@ impl Builder {
         let frames = moment.frames_of(thread);
         let columns = self.columns;
         let key = |frame: &MomentFrame| (frame.code, frame.line, if columns { column(spy, frame) } else { 0 });
-        if let Some(last) = self.last_stacks.get(&thread.stack.address)
-            && last.frames.len() == frames.len()
-            && last.collecting == thread.collecting
-            && last.frames.iter().zip(frames).all(|(last, frame)| *last == key(frame))
-        {
-            return last.stack;
-        }
-        let mut stack = StackId::EMPTY;
-        for frame in frames.iter().rev() {
-            let id = match self.frames.get(&key(frame)) {
+        // From the oldest frame on, what is as in the thread's last sample has its stack already.
+        let mut last = std::mem::take(self.last_stacks.entry(thread.stack.address).or_default());
+        let same = last.iter().zip(frames.iter().rev()).take_while(|((last, _), frame)| *last == key(frame)).count();
+        last.truncate(same);
+        let mut stack = last.last().map_or(StackId::EMPTY, |(_, stack)| *stack);
+        for frame in frames.iter().rev().skip(same) {
+            let key = key(frame);
+            let id = match self.frames.get(&key) {
                 Some(id) => *id,
-                None => self.frame(profile, spy, key(frame)),
+                None => self.frame(profile, spy, key),
             };
             stack = profile.push(stack, id);
+            last.push((key, stack));
         }
+        self.last_stacks.insert(thread.stack.address, last);
         if thread.collecting {
             let name = profile.intern("garbage collection");
             let frame = profile.frame(Frame { kind: FrameKind::Gc, name, ..Frame::default() });
             stack = profile.push(stack, frame);
         }
-        let last = self.last_stacks.entry(thread.stack.address).or_default();
-        last.stack = stack;
-        last.collecting = thread.collecting;
-        last.frames.clear();
-        last.frames.extend(frames.iter().map(key));
         stack
     }
 

@@ -9,6 +9,7 @@ mod members;
 mod moment;
 mod post_mortem;
 mod recorder;
+mod rest;
 mod settle;
 mod short_names;
 mod spy;

@@ -14,6 +14,7 @@ mod spawn;
 mod stat;
 mod thread_ids;
 mod thread_states;
+mod timer;
 mod tracee;
 mod waiting;
 
@@ -26,6 +27,7 @@ pub use pause::{PausedProcess, PausedThread};
 pub use process::Process;
 pub use spawn::SpawnedProgram;
 pub use thread_states::ThreadStates;
+pub use timer::sharpen_sleep;
 pub use tracee::release_pending;
 
 #[cfg(test)]
