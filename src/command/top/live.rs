@@ -134,6 +134,7 @@ impl Live<'_> {
                 update(state, Event::Notice(notice));
             }
             Effect::Suspend => self.suspend(state, screen)?,
+            Effect::BeginAnew => self.sampling.ask(LiveRequest::BeginAnew),
         }
         Ok(Next::GoOn)
     }

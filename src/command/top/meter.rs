@@ -9,7 +9,7 @@ use anyhow::Context;
 use crate::process::{Process, ProcessUsage};
 use crate::profile::Flags;
 use crate::sampler::LiveWindow;
-use crate::tui::state::{Facts, ThreadNow, Usage, Window};
+use crate::tui::window::{Facts, ThreadNow, Usage, Window};
 
 /// Measures what the processes and we ourselves use.
 pub(super) struct Meter {

@@ -12,8 +12,8 @@ use super::sampling::Sampling;
 use super::{Message, settings};
 use crate::cli::TopArgs;
 use crate::output::printable;
-use crate::sampler::Ending;
-use crate::tui::{Event, State, plain, update};
+use crate::sampler::{Ending, LiveRequest};
+use crate::tui::{Effect, Event, State, plain, update};
 
 /// `--once` and `--json`.
 pub(super) fn print(
@@ -28,7 +28,10 @@ pub(super) fn print(
         match message {
             Message::Window(window) => {
                 sampling.in_flight.store(false, Ordering::Release);
-                update(&mut state, Event::Window(Box::new(meter.window(*window))));
+                let effects = update(&mut state, Event::Window(Box::new(meter.window(*window))));
+                if effects.contains(&Effect::BeginAnew) {
+                    sampling.ask(LiveRequest::BeginAnew);
+                }
                 if arguments.json {
                     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
                     plain::write_json(&mut state, now.as_secs_f64(), &mut writer)?;

@@ -15,7 +15,7 @@ pub(super) fn write(state: &State, path: &Path) -> anyhow::Result<()> {
             Format::ALL.iter().map(|format| format!(".{}", format.default_extension())).collect();
         bail!("the name must tell the format: {}", endings.join(", "));
     };
-    let mut profile = state.profile.filtered(|_| false);
+    let mut profile = state.profile.without_samples();
     for total in state.shown().all.iter().filter(|total| state.wants(total)) {
         profile.add_total(*total);
     }
