@@ -29,7 +29,7 @@ pub(super) fn draw(state: &State, theme: Theme, header: Rect, body: Rect, buffer
         let numbers = row.columns(state.scope);
         for (at, us) in numbers.into_iter().enumerate() {
             let share = percent(us, percent_of);
-            let text = if at < 2 { format!("{share:.2}%") } else { seconds(us) };
+            let text = if at < 2 { share_text(share) } else { seconds(us) };
             let style = if at < 2 { theme.share(share) } else { theme.plain() };
             put_right(buffer, number(line, at), &text, style);
         }
@@ -44,6 +44,11 @@ pub(super) fn draw(state: &State, theme: Theme, header: Rect, body: Rect, buffer
         let line = Rect { y: body.y + 1, height: 1, ..body };
         put(buffer, Rect { x: line.x + 2, width: line.width - 2, ..line }, reason, theme.dim());
     }
+}
+
+/// A percentage that leaves a space in its column: many threads together may have thousands.
+fn share_text(percent: f64) -> String {
+    if percent < 1000.0 { format!("{percent:.2}%") } else { format!("{percent:.0}%") }
 }
 
 fn number(line: Rect, at: usize) -> Rect {
