@@ -102,7 +102,7 @@ fn run_target(
     let sampling = Sampling::start(target.processes.clone(), finder, options, sender)?;
     let meter = Meter::new(&target.processes, trouble)?;
     let result = if arguments.once || arguments.json {
-        plain::print(arguments, &sampling, meter, messages)
+        plain::print(arguments, &sampling, meter, messages, target)
     } else {
         Live { sampling: &sampling, target, messages, meter, pausing }.run(arguments, sender)
     };

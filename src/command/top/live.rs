@@ -58,12 +58,15 @@ impl Live<'_> {
             };
             // What waits is drawn once.
             let mut draw_now = first.is_none();
+            let begun = Instant::now();
+            let mut windows = 0;
             for message in first.into_iter().chain(self.messages.try_iter().take(MESSAGES)) {
                 if matches!(message, Message::Output) {
                     output_waits = true;
                     continue;
                 }
                 draw_now = true;
+                windows += u32::from(matches!(message, Message::Window(_)));
                 if self.handle(message, &mut state, &mut screen)? == Next::Quit {
                     return Ok(());
                 }
@@ -75,13 +78,23 @@ impl Live<'_> {
                 }
                 screen.draw(&state)?;
                 drawn = Instant::now();
+                if windows > 0 {
+                    let (sizes, totals) = (state.profile.table_sizes(), state.profile.totals().len());
+                    log::debug!("a window and its drawing took {:?}; {sizes:?}, {totals} totals", begun.elapsed());
+                }
             }
         }
     }
 
     fn handle(&mut self, message: Message, state: &mut State, screen: &mut Screen) -> anyhow::Result<Next> {
         let event = match message {
-            Message::Input(input) => Event::Input(input),
+            Message::Input(input) => {
+                if matches!(input, event::Event::Resize(..)) {
+                    // Whatever size it had in between, what was on it may have been moved or cut.
+                    screen.redraw()?;
+                }
+                Event::Input(input)
+            }
             Message::Window(window) => {
                 self.sampling.in_flight.store(false, Ordering::Release);
                 Event::Window(Box::new(self.meter.window(*window)))

@@ -54,8 +54,18 @@ impl Meter {
             }
         }
         let mut usages = Vec::new();
+        let only = self.processes.len() == 1;
         self.processes.retain(|pid, (process, before)| {
-            let Ok(usage) = process.usage() else { return !process.has_exited() };
+            if process.has_exited() {
+                // What the only one had at last is part of the last view.
+                usages.extend(before.filter(|_| only).map(|usage| Usage {
+                    pid: *pid,
+                    cpu: Some(0.0),
+                    resident_bytes: usage.resident_bytes,
+                }));
+                return only;
+            }
+            let Ok(usage) = process.usage() else { return true };
             let cpu = before.map(|before| share(usage, before));
             *before = Some(usage);
             usages.push(Usage { pid: *pid, cpu, resident_bytes: usage.resident_bytes });

@@ -9,8 +9,10 @@ use anyhow::bail;
 
 use super::meter::Meter;
 use super::sampling::Sampling;
+use super::target::Target;
 use super::{Message, settings};
 use crate::cli::TopArgs;
+use crate::command::note;
 use crate::output::printable;
 use crate::sampler::{Ending, LiveRequest};
 use crate::tui::{Effect, Event, State, plain, update};
@@ -21,6 +23,7 @@ pub(super) fn print(
     sampling: &Sampling,
     mut meter: Meter,
     messages: &Receiver<Message>,
+    target: &mut Target,
 ) -> anyhow::Result<()> {
     let mut state = State::new(settings(arguments, false), (80, 24));
     let mut writer = BufWriter::new(io::stdout().lock());
@@ -45,7 +48,10 @@ pub(super) fn print(
             }
             Message::Ended(Ending::Lost(reason)) => bail!("{}", printable(&reason)),
             Message::Ended(_) if arguments.once && state.windows == 0 => bail!("the process exited before a sample"),
-            Message::Ended(_) => return Ok(()),
+            Message::Ended(ending) => {
+                note(&target.how_it_ended(&ending));
+                return Ok(());
+            }
             #[cfg(unix)]
             Message::Signal(signal) if signal == signal_hook::consts::SIGCONT => {}
             Message::Signal(_) => return Ok(()),

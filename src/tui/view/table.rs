@@ -104,12 +104,11 @@ pub(in crate::tui) fn text(state: &State, row: &Row, width: u16) -> String {
         Key::Process(process) => {
             let threads = state.shown().threads.iter();
             let threads = threads.filter(|now| state.profile.thread(now.thread).process == process).count();
-            let depth = state.profile.lineage(process).len().saturating_sub(1);
             let pid = state.profile.process(process).pid;
             let usage = state.facts.processes.iter().find(|usage| usage.pid == pid);
             let cpu = usage.and_then(|usage| usage.cpu).map_or("-".to_owned(), |cpu| format!("{cpu:.0}%"));
             let bytes = usage.map_or("-".to_owned(), |usage| memory(usage.resident_bytes as f64));
-            let indent = "  ".repeat(depth.min(20));
+            let indent = "  ".repeat(row.depth.min(20) as usize);
             format!("{cpu:>5} {bytes:>6} {threads:>7}  {indent}{}", names::of(state, row.key))
         }
         Key::Node(..) => {
