@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::filter::Filter;
+use super::moment::{Assurance, Moment, MomentFrame, MomentThread};
 use super::short_names::ShortNames;
-use super::spy::{Assurance, Moment, MomentFrame, MomentThread, Spy};
+use super::spy::Spy;
 use crate::process::Process;
 use crate::profile::{
     Flags, Frame, FrameId, FrameKind, Process as ProfileProcess, ProcessRef, Profile, StackId, Thread, ThreadRef,
