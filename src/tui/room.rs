@@ -9,8 +9,9 @@ use super::state::{Overlay, State};
 use super::window::ThreadNow;
 use crate::profile::{self, Needed, Renumbering, StackId, ThreadRef, Total};
 
-/// Stacks (some 100 bytes each, here and in the sampler) and totals (some 60 bytes) that there may be.
-const MOST: profile::Room = profile::Room { stacks: 200_000, totals: 200_000 };
+/// Stacks (some 100 bytes each, here and in the sampler) and totals (some 60 bytes) that there may be. Of totals there are as many as threads
+/// times stacks in time; joined they lose only which thread they were of.
+const MOST: profile::Room = profile::Room { stacks: 200_000, totals: 57_000 };
 /// Frames that there may be, and threads, also those that have ended, and processes.
 const MOST_FRAMES: usize = 100_000;
 const MOST_THREADS: usize = 2000;

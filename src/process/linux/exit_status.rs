@@ -106,7 +106,6 @@ mod tests {
         }
     }
 
-    #[expect(clippy::print_stderr, reason = "a skip is to be seen")]
     fn note_skip(reason: &str) {
         eprintln!("skipped: {reason}");
     }
