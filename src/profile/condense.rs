@@ -77,7 +77,7 @@ impl Renumbering {
 
 impl Profile {
     /// A copy within `room`, as far as what is `needed` allows, without a timeline. The time of each function by itself stays what it was
-    /// unless it went to [`RARE`]; what all took together stays in any case.
+    /// unless it went to a frame named `<rarely seen>`; what all took together stays in any case.
     #[must_use]
     pub fn condensed(&self, room: Room, needed: &Needed<'_>) -> (Profile, Renumbering) {
         let mut copy = Profile { metadata: self.metadata.clone(), ..Profile::default() };
