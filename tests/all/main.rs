@@ -25,6 +25,8 @@ mod start_up;
 mod subinterpreters;
 mod system_calls;
 mod target;
+mod terminal;
 mod top;
+mod top_manners;
 mod trees;
 mod truth;
