@@ -370,9 +370,7 @@ impl<M: Memory> Snapshot<M> {
     /// # Errors
     /// When it cannot be read.
     pub fn word(&mut self, address: u64) -> Result<u64, ReadError> {
-        let place = self.place(address, 8)?;
-        self.depend(place, address, 8);
-        Ok(self.word_at(place))
+        self.value(address, true).map(u64::from_ne_bytes)
     }
 
     /// An 8-byte word that may change without harm to the walk, such as the instruction pointer of the newest frame.
@@ -380,8 +378,7 @@ impl<M: Memory> Snapshot<M> {
     /// # Errors
     /// When it cannot be read.
     pub fn volatile_word(&mut self, address: u64) -> Result<u64, ReadError> {
-        let place = self.place(address, 8)?;
-        Ok(self.word_at(place))
+        self.value(address, false).map(u64::from_ne_bytes)
     }
 
     /// A 4-byte word that the walk depends on.
@@ -389,9 +386,7 @@ impl<M: Memory> Snapshot<M> {
     /// # Errors
     /// When it cannot be read.
     pub fn half(&mut self, address: u64) -> Result<u32, ReadError> {
-        let place = self.place(address, 4)?;
-        self.depend(place, address, 4);
-        Ok(self.half_at(place))
+        self.value(address, true).map(u32::from_ne_bytes)
     }
 
     /// A 4-byte word that may change without harm to the walk.
@@ -399,8 +394,7 @@ impl<M: Memory> Snapshot<M> {
     /// # Errors
     /// When it cannot be read.
     pub fn volatile_half(&mut self, address: u64) -> Result<u32, ReadError> {
-        let place = self.place(address, 4)?;
-        Ok(self.half_at(place))
+        self.value(address, false).map(u32::from_ne_bytes)
     }
 
     /// A byte that may change without harm to the walk.
@@ -408,48 +402,46 @@ impl<M: Memory> Snapshot<M> {
     /// # Errors
     /// When it cannot be read.
     pub fn volatile_byte(&mut self, address: u64) -> Result<u8, ReadError> {
-        let place = self.place(address, 1)?;
-        Ok(slice(&self.now, &self.misses, place, 1)[0])
+        self.value(address, false).map(u8::from_ne_bytes)
     }
 
-    fn word_at(&self, place: Place) -> u64 {
-        let mut bytes = [0; 8];
-        bytes.copy_from_slice(slice(&self.now, &self.misses, place, 8));
-        u64::from_ne_bytes(bytes)
-    }
-
-    fn half_at(&self, place: Place) -> u32 {
-        let mut bytes = [0; 4];
-        bytes.copy_from_slice(slice(&self.now, &self.misses, place, 4));
-        u32::from_ne_bytes(bytes)
-    }
-
-    fn depend(&mut self, place: Place, address: u64, length: u32) {
-        if self.frozen {
-            return;
+    /// A value of `N` bytes, and whether the walk depends on it.
+    #[inline]
+    fn value<const N: usize>(&mut self, address: u64, depends: bool) -> Result<[u8; N], ReadError> {
+        let place = self.place(address, N)?;
+        let value = match place {
+            Place::Learned { offset, .. } => array(&self.now, offset),
+            Place::Missed(offset) => array(&self.misses.bytes, offset),
+        };
+        if depends && !self.frozen {
+            self.depend(place, value);
+            self.dependencies.push(Dependency { address, length: N as u32 });
         }
+        Ok(value)
+    }
+
+    #[inline]
+    fn depend<const N: usize>(&mut self, place: Place, value: [u8; N]) {
         match place {
             Place::Learned { span, offset } => {
                 let span = &self.spans[span];
-                let range = offset..offset + length as usize;
-                let now = &self.now[range.clone()];
                 if !span.twice {
                     self.current.same_again = false;
-                } else if now != &self.again[range.clone()] {
+                } else if value != array(&self.again, offset) {
                     self.current.same_again = false;
                     self.current.torn = true;
                 }
-                self.current.same_before &= span.has_before && now == &self.before[range];
+                self.current.same_before &= span.has_before && value == array(&self.before, offset);
             }
             Place::Missed(_) => {
                 self.current.same_again = false;
                 self.current.same_before = false;
             }
         }
-        self.dependencies.push(Dependency { address, length });
     }
 
     /// Finds the bytes, fetching them when no span covers them, and marks their lines as used.
+    #[inline]
     fn place(&mut self, address: u64, length: usize) -> Result<Place, ReadError> {
         let place = match find(&self.spans, &self.misses, address, length, self.cursor, self.frozen_unit) {
             Some(place) => place,
@@ -575,6 +567,7 @@ fn is_restless(units: &Units, unit: Unit, sample: u32) -> bool {
 }
 
 /// Where the bytes of a value are; with `only`, not in spans of other units than that.
+#[inline]
 fn find(
     spans: &[Span],
     misses: &Misses,
@@ -601,6 +594,14 @@ fn find(
     let index = misses.pieces.partition_point(|(start, _, _)| *start <= address).checked_sub(1)?;
     let (start, stop, offset) = misses.pieces[index];
     (end <= stop).then(|| Place::Missed(offset + usize::try_from(address - start).unwrap_or(0)))
+}
+
+/// The `N` bytes at `offset`, which the caller knows to be there.
+#[inline]
+fn array<const N: usize>(bytes: &[u8], offset: usize) -> [u8; N] {
+    let mut value = [0; N];
+    value.copy_from_slice(&bytes[offset..offset + N]);
+    value
 }
 
 fn slice<'bytes>(now: &'bytes [u8], misses: &'bytes Misses, place: Place, length: usize) -> &'bytes [u8] {

@@ -20,7 +20,7 @@ const WAIT_GRAIN: Duration = Duration::from_micros(1500);
 /// For as long as this an interpreter may be unreadable before it is looked for anew.
 const UNREADABLE: Duration = Duration::from_millis(500);
 /// Between two looks at which processes have come, gone or changed their program, while their samples succeed.
-const MEET_EVERY: Duration = Duration::from_millis(5);
+const MEET_EVERY: Duration = Duration::from_millis(10);
 /// A wait as short as this is spent looking at the clock: a sleep would take longer.
 const SHORTEST_SLEEP: Duration = Duration::from_micros(25);
 /// Between two refreshes of thread names and progress.

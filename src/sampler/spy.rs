@@ -126,13 +126,18 @@ impl Spy {
         self.snapshot.hold(&[]);
         moment.stopped_for += held_for.0;
         self.read_names_when_due();
-        // The states of threads that are new, before one of them is stopped.
+        // Before one of them is stopped: the states of threads that are new, and once more those of threads that ran. One that has gone to
+        // sleep since may have been read asleep, and would count as busy where it waits.
         for index in 0..self.stacks.threads.len() {
             let thread = self.stacks.threads[index];
-            if !thread.rests
-                && let Some(os_id) = self.threads.os_id(&self.process, self.snapshot.memory(), &thread)
-            {
-                self.is_running(os_id);
+            if thread.rests {
+                continue;
+            }
+            let Some(os_id) = self.threads.os_id(&self.process, self.snapshot.memory(), &thread) else { continue };
+            let was_held = held_for.2 || held_for.1.contains(&thread.address);
+            if self.is_running(os_id) && !was_held {
+                let look = self.states.look(os_id).unwrap_or_default();
+                self.looks.insert(os_id, look);
             }
         }
         for index in 0..self.stacks.threads.len() {
