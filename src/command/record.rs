@@ -16,7 +16,7 @@ use self::progress::Bar;
 use self::sink::Sink;
 use self::target::Target;
 use super::failure::UnfinishedError;
-use super::{Interrupt, note, pausing, presentation};
+use super::{Interrupt, native, note, pausing, presentation};
 use crate::cli::{Limit, Mode, RecordArgs};
 use crate::output::{Format, Presentation, printable};
 use crate::profile::Profile;
@@ -108,6 +108,7 @@ fn record_target(
         adopt: target.is_started(),
         merge: arguments.merge,
         columns: arguments.columns,
+        native: native(arguments.pause)?,
     };
     let bar = Bar::new(options.duration);
     let (mut streamed_at, mut written_at) = (Instant::now(), Instant::now());

@@ -267,6 +267,7 @@ fn run_target(
         patience: if arguments.subprocesses { Duration::MAX } else { PATIENCE_STARTED },
         subprocesses: arguments.subprocesses,
         adopt: target.program.is_some(),
+        native: native(arguments.pause)?,
     };
     let sampling = Sampling::start(target.processes.clone(), finder, options, sender)?;
     let meter = Meter::new(&target.processes, trouble)?;

@@ -17,6 +17,7 @@
 
 mod error;
 mod mapping;
+mod registers;
 mod system_call;
 mod thread_state;
 mod usage;
@@ -43,6 +44,7 @@ pub use portable::{
 
 pub use error::{Denial, PauseError, ProcessError, SpawnError};
 pub use mapping::{DeviceNumber, Mapping};
+pub use registers::Registers;
 pub use system_call::{CallNumbers, DescriptorNames, SystemCall};
 pub use thread_state::{ThreadActivity, ThreadReading};
 pub use usage::ProcessUsage;

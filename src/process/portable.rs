@@ -23,7 +23,7 @@ use remoteprocess::ProcessMemory;
 use super::error::{Denial, PauseError, ProcessError, SpawnError};
 use super::mapping::{DeviceNumber, Mapping};
 use super::thread_state::{ThreadActivity, ThreadReading};
-use super::{ChildProcess, DescriptorNames, ProcessUsage, SystemCall, ThreadId};
+use super::{ChildProcess, DescriptorNames, ProcessUsage, Registers, SystemCall, ThreadId};
 use crate::memory::{Memory, ReadError, ReadFailure};
 
 #[cfg(not(target_os = "macos"))]
@@ -499,6 +499,14 @@ impl PausedThread {
     pub fn thread(&self) -> ThreadId {
         self.thread
     }
+
+    /// None: they are not read here.
+    ///
+    /// # Errors
+    /// Always.
+    pub fn registers(&self) -> io::Result<Registers> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 impl PausedProcess {
@@ -510,6 +518,14 @@ impl PausedProcess {
     /// Whether no thread is held.
     pub fn is_empty(&self) -> bool {
         self.threads == 0
+    }
+
+    /// None: they are not read here.
+    ///
+    /// # Errors
+    /// Always.
+    pub fn registers(&self, _thread: ThreadId) -> io::Result<Registers> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     /// None: the systems hold all threads or fail.

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::filter::Filter;
 use super::short_names::ShortNames;
 use super::spy::{Assurance, Moment, MomentFrame, MomentThread, Spy};
+use crate::native::{Function, FunctionId, MixedFrame};
 use crate::process::Process;
 use crate::profile::{
     Flags, Frame, FrameId, FrameKind, Process as ProfileProcess, ProcessRef, Profile, StackId, Thread, ThreadRef,
@@ -20,6 +21,7 @@ pub(super) struct Builder {
     threads: HashMap<ThreadKey, ThreadRef>,
     frames: HashMap<FrameKey, FrameId>,
     last_stacks: HashMap<u64, LastStack>,
+    keys: Vec<FrameKey>,
     wanted: HashMap<StackId, bool>,
     short_names: ShortNames,
 }
@@ -32,14 +34,21 @@ struct ThreadKey {
     interpreter: i64,
 }
 
-/// A place in a code object: line and column (0 for none).
-type FrameKey = (CodeId, u32, u32);
+/// What a frame of the profile is made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum FrameKey {
+    /// A place in a code object: line and column (0 for none).
+    Python(CodeId, u32, u32),
+    /// A native function.
+    Native(FunctionId),
+    /// The garbage collector at work.
+    Gc,
+}
 
 /// What a thread state's stack was, so that one that stays the same is interned once.
 #[derive(Debug, Default)]
 struct LastStack {
     frames: Vec<FrameKey>,
-    collecting: bool,
     stack: StackId,
 }
 
@@ -53,6 +62,7 @@ impl Builder {
             threads: HashMap::new(),
             frames: HashMap::new(),
             last_stacks: HashMap::new(),
+            keys: Vec::new(),
             wanted: HashMap::new(),
             short_names: ShortNames::default(),
         }
@@ -151,50 +161,90 @@ impl Builder {
     }
 
     fn stack(&mut self, profile: &mut Profile, spy: &Spy, moment: &Moment, thread: &MomentThread) -> StackId {
-        let frames = moment.frames_of(thread);
-        let columns = self.columns;
-        let key = |frame: &MomentFrame| (frame.code, frame.line, if columns { column(spy, frame) } else { 0 });
-        if let Some(last) = self.last_stacks.get(&thread.stack.address)
-            && last.frames.len() == frames.len()
-            && last.collecting == thread.collecting
-            && last.frames.iter().zip(frames).all(|(last, frame)| *last == key(frame))
-        {
-            return last.stack;
-        }
-        let mut stack = StackId::EMPTY;
-        for frame in frames.iter().rev() {
-            let id = match self.frames.get(&key(frame)) {
-                Some(id) => *id,
-                None => self.frame(profile, spy, key(frame)),
-            };
-            stack = profile.push(stack, id);
-        }
-        if thread.collecting {
-            let name = profile.intern("garbage collection");
-            let frame = profile.frame(Frame { kind: FrameKind::Gc, name, ..Frame::default() });
-            stack = profile.push(stack, frame);
-        }
-        let last = self.last_stacks.entry(thread.stack.address).or_default();
-        last.stack = stack;
-        last.collecting = thread.collecting;
-        last.frames.clear();
-        last.frames.extend(frames.iter().map(key));
+        let mut keys = std::mem::take(&mut self.keys);
+        self.fill_keys(spy, moment, thread, &mut keys);
+        let stack = match self.last_stacks.get(&thread.stack.address) {
+            Some(last) if last.frames == keys => last.stack,
+            _ => {
+                let mut stack = StackId::EMPTY;
+                for key in keys.iter().rev() {
+                    let id = match self.frames.get(key) {
+                        Some(id) => *id,
+                        None => self.frame(profile, spy, *key),
+                    };
+                    stack = profile.push(stack, id);
+                }
+                let last = self.last_stacks.entry(thread.stack.address).or_default();
+                last.stack = stack;
+                last.frames.clone_from(&keys);
+                stack
+            }
+        };
+        self.keys = keys;
         stack
     }
 
+    /// The frames of a thread, newest first. The garbage collector is above the newest Python frame, which it interrupts.
+    fn fill_keys(&self, spy: &Spy, moment: &Moment, thread: &MomentThread, keys: &mut Vec<FrameKey>) {
+        let python = |frame: &MomentFrame| {
+            let column = if self.columns { column(spy, frame) } else { 0 };
+            FrameKey::Python(frame.code, frame.line, column)
+        };
+        let frames = moment.frames_of(thread);
+        let mut collecting = thread.collecting;
+        keys.clear();
+        match moment.native.of(thread) {
+            None => {
+                keys.extend(collecting.then_some(FrameKey::Gc));
+                keys.extend(frames.iter().map(python));
+            }
+            Some(mixed) => {
+                for frame in mixed {
+                    match frame {
+                        MixedFrame::Native(function) => keys.push(FrameKey::Native(*function)),
+                        MixedFrame::Python(index) => {
+                            keys.extend(std::mem::take(&mut collecting).then_some(FrameKey::Gc));
+                            keys.extend(frames.get(*index).map(python));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
     fn frame(&mut self, profile: &mut Profile, spy: &Spy, key: FrameKey) -> FrameId {
-        let (code, line, column) = key;
-        let known = spy.codes().get(code);
-        let process = spy.process();
-        let short = self.short_names.shorten(&known.filename, |path: &Path| process.is_file_in_root(path));
-        let frame = Frame {
-            name: profile.intern(&known.name),
-            file: profile.intern(&known.filename),
-            short_file: profile.intern(short),
-            line,
-            column,
-            first_line: known.first_line,
-            ..Frame::default()
+        let frame = match key {
+            FrameKey::Python(code, line, column) => {
+                let known = spy.codes().get(code);
+                let process = spy.process();
+                let short =
+                    self.short_names.shorten(&known.filename, |path: &Path| process.is_file_in_root(path));
+                Frame {
+                    name: profile.intern(&known.name),
+                    file: profile.intern(&known.filename),
+                    short_file: profile.intern(short),
+                    line,
+                    column,
+                    first_line: known.first_line,
+                    ..Frame::default()
+                }
+            }
+            FrameKey::Native(function) => {
+                let function = spy.native().map(|native| native.function(function));
+                let text = |of: fn(&Function) -> &str| function.map_or("", of);
+                Frame {
+                    kind: FrameKind::Native,
+                    name: profile.intern(text(|function| &function.name)),
+                    file: profile.intern(text(|function| &function.path)),
+                    short_file: profile.intern(text(|function| &function.module)),
+                    module: profile.intern(text(|function| &function.module)),
+                    ..Frame::default()
+                }
+            }
+            FrameKey::Gc => {
+                let name = profile.intern("garbage collection");
+                Frame { kind: FrameKind::Gc, name, ..Frame::default() }
+            }
         };
         let id = profile.frame(frame);
         self.frames.insert(key, id);

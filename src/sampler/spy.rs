@@ -1,14 +1,16 @@
 //! Reads one process: what every thread of it was doing at one moment, with a proof or with a stop.
 
 use std::collections::HashSet;
+use std::io;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
 use super::attach::Attached;
+use super::native::{Native, NativeMoment};
 use super::threads::Threads;
 use crate::memory::{COMMON, ReadFailure, Snapshot, Unit, Verdict};
-use crate::process::{ImageIdentity, LiveMemory, PauseError, Process, ThreadId, ThreadStates};
+use crate::process::{ImageIdentity, LiveMemory, PauseError, Process, Registers, ThreadId, ThreadStates};
 use crate::python::code::{CodeId, CodeTable, Known, Place};
 use crate::python::runtime::Runtime;
 use crate::python::stack::{InterpreterState, Stacks, ThreadStack};
@@ -89,6 +91,8 @@ pub struct Moment {
     pub stops: u32,
     /// How long anything was held, in all.
     pub stopped_for: Duration,
+    /// Native frames between the Python ones, where they were asked for.
+    pub native: NativeMoment,
 }
 
 impl Moment {
@@ -130,6 +134,7 @@ pub struct Spy {
     known_states: usize,
     trouble: Trouble,
     scratch: Scratch,
+    native: Option<Box<Native>>,
 }
 
 /// Things about pausing worth telling once.
@@ -164,7 +169,18 @@ impl Spy {
             known_states: 0,
             trouble: Trouble::default(),
             scratch: Scratch::default(),
+            native: None,
         }
+    }
+
+    /// From now on native frames are read too, of idle threads if `idle`; a thread is stopped for that.
+    pub fn read_native(&mut self, idle: bool) {
+        self.native = Some(Box::new(Native::new(self.process.clone(), idle)));
+    }
+
+    /// The native functions that were seen, if native frames are read.
+    pub fn native(&self) -> Option<&Native> {
+        self.native.as_deref()
     }
 
     /// The process.
@@ -207,6 +223,7 @@ impl Spy {
         moment.lost = 0;
         moment.stops = 0;
         moment.stopped_for = Duration::ZERO;
+        self.begin_native(moment);
         // A stop changes the state that the system shows, so states are read before anything is stopped.
         if pausing == Pausing::Blocking && self.stacks.threads.is_empty() && self.begin(false).is_ok() {
             self.know_os_ids();
@@ -235,13 +252,14 @@ impl Spy {
             let thread = self.stacks.threads[index];
             let was_held = held_for.1.contains(&thread.address) || held_for.2;
             match thread.verdict {
-                Verdict::Proven if !thread.broken => {
+                Verdict::Proven if !thread.broken && !(pausing != Pausing::Never && self.wants_native(index)) => {
                     let assurance = if was_held { Assurance::Stopped } else { Assurance::Proven };
                     self.take(index, assurance, moment);
                 }
                 _ => self.take_uncertain(index, pausing, moment),
             }
         }
+        self.finish_native(moment);
         Ok(())
     }
 
@@ -265,6 +283,7 @@ impl Spy {
         moment.threads.clear();
         moment.frames.clear();
         moment.lost = 0;
+        self.begin_native(moment);
         // So that the ids of the threads are known whose state is read before the stop.
         if self.begin(false).is_ok() {
             self.know_os_ids();
@@ -281,6 +300,7 @@ impl Spy {
                     broken.push(index);
                 } else {
                     self.take(index, Assurance::Stopped, moment);
+                    self.capture(index, |os_id| held.registers(os_id));
                 }
             }
             look(self, moment);
@@ -293,6 +313,7 @@ impl Spy {
         for index in broken {
             self.take_uncertain(index, Pausing::Adaptive, moment);
         }
+        self.finish_native(moment);
         Ok(())
     }
 
@@ -443,6 +464,9 @@ impl Spy {
             let generation = self.stacks.read_code_generation(self.snapshot.memory(), &self.runtime);
             self.codes.begin_look(generation);
             let complete = !self.stacks.threads[index].broken && self.load_all(index);
+            if complete {
+                self.capture(index, |_| pause.registers());
+            }
             drop(pause);
             moment.stopped_for += started.elapsed();
             self.snapshot.thaw();
@@ -522,6 +546,47 @@ impl Spy {
             first_frame,
             end_frame: moment.frames.len(),
         });
+    }
+
+    /// Whether the native frames of a thread are to be read, for which it must be stopped.
+    fn wants_native(&mut self, index: usize) -> bool {
+        let thread = self.stacks.threads[index];
+        if self.native.is_none() || thread.first_frame == thread.end_frame {
+            return false;
+        }
+        let os_id = self.threads.os_id(&self.process, self.snapshot.memory(), &thread);
+        os_id.is_some_and(|os_id| {
+            let running = self.is_running(os_id);
+            self.native.as_mut().is_some_and(|native| native.wants(running))
+        })
+    }
+
+    fn begin_native(&mut self, moment: &mut Moment) {
+        moment.native.clear();
+        if let Some(native) = &mut self.native {
+            native.begin();
+        }
+    }
+
+    /// Copies the registers and the stack of a thread that is held.
+    fn capture(&mut self, index: usize, registers: impl FnOnce(ThreadId) -> io::Result<Registers>) {
+        let Some(native) = &mut self.native else { return };
+        let thread = self.stacks.threads[index];
+        if thread.first_frame != thread.end_frame
+            && let Some(os_id) = self.threads.os_id(&self.process, self.snapshot.memory(), &thread)
+        {
+            match registers(os_id) {
+                Ok(registers) => native.capture(self.snapshot.memory(), thread.address, registers),
+                Err(error) => log::debug!("thread {os_id}: {error}"),
+            }
+        }
+    }
+
+    /// Makes merged stacks of what was captured, now that nothing is held.
+    fn finish_native(&mut self, moment: &mut Moment) {
+        if let Some(native) = &mut self.native {
+            native.finish(&self.stacks, &moment.threads, &mut moment.native);
+        }
     }
 
     fn is_running(&mut self, os_id: ThreadId) -> bool {

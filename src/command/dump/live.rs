@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use super::describe::Describer;
 use super::inspect::{Inspection, inspect};
 use crate::cli::DumpArgs;
-use crate::command::pausing;
+use crate::command::{native, pausing};
 use crate::memory::Cached;
 use crate::output::dump::{ProcessDump, ProcessInfo};
 use crate::process::{Process, SystemCall, ThreadId};
@@ -36,6 +36,9 @@ pub(super) fn dump(
         pausing = Pausing::Never;
     }
     let mut spy = Spy::new(process.clone(), attached);
+    if native(arguments.pause)? {
+        spy.read_native(true);
+    }
     Ok(dump_spy(&mut spy, pausing, arguments.locals, source)?)
 }
 
@@ -61,6 +64,7 @@ pub(in crate::command) fn dump_spy(
         moment: &taken.moment,
         inspection: &taken.inspection,
         codes: spy.codes(),
+        native: spy.native(),
         memory: &memory,
         descriptors: &descriptors,
         open: &|path| process.open_in_root(path),
