@@ -17,7 +17,7 @@ use ratatui::crossterm::event::{self, Event as Input};
 
 use super::output_file::OutputFile;
 use super::screen::Screen;
-use super::{dump, note, pausing};
+use super::{dump, native, note, pausing};
 use crate::cli::TopArgs;
 use crate::output::dump::{TextOptions, ThreadDump, write_text};
 use crate::output::{Format, Presentation, printable};

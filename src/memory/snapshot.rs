@@ -85,6 +85,8 @@ pub struct Snapshot<M> {
     dependencies: Vec<Dependency>,
     /// Everything is held still: no second look is needed.
     frozen: bool,
+    /// The one unit that is held still and was fetched for that; what was fetched for others is older.
+    frozen_unit: Option<Unit>,
     /// Units that are held still during the whole of this sample.
     held: Vec<Unit>,
     requests: Vec<Request<'static>>,
@@ -158,6 +160,7 @@ impl<M: Memory> Snapshot<M> {
             current: Walk { unit: COMMON, same_again: true, same_before: true, torn: false, first: 0 },
             dependencies: Vec::new(),
             frozen: false,
+            frozen_unit: None,
             held: Vec::new(),
             requests: Vec::new(),
             gap: false,
@@ -181,6 +184,7 @@ impl<M: Memory> Snapshot<M> {
         self.statistics.samples += 1;
         self.sample += 1;
         self.frozen = frozen;
+        self.frozen_unit = None;
         self.dependencies.clear();
         if !self.misses.touched.is_empty() || self.gap || self.sample - self.laid_out_at >= layout::LIFETIME / 2 {
             self.lay_out();
@@ -207,8 +211,10 @@ impl<M: Memory> Snapshot<M> {
     }
 
     /// While `unit` alone is held still: fetches its spans anew and walks of it need no second look until [`Snapshot::thaw`].
+    /// Values of it in spans of others, which share a line with it, are read when they are asked for.
     pub fn begin_frozen_unit(&mut self, unit: Unit) {
         self.frozen = true;
+        self.frozen_unit = Some(unit);
         // A page that an earlier miss brought is older than the stop.
         self.misses.bytes.clear();
         self.misses.pieces.clear();
@@ -238,6 +244,7 @@ impl<M: Memory> Snapshot<M> {
     /// Ends [`Snapshot::begin_frozen_unit`].
     pub fn thaw(&mut self) {
         self.frozen = false;
+        self.frozen_unit = None;
     }
 
     /// Begins the walk of one unit; what is read until [`Snapshot::finish_unit`] is part of it.
@@ -309,7 +316,7 @@ impl<M: Memory> Snapshot<M> {
             };
             let holds = self.dependencies[state.first..state.last].iter().all(|dependency| {
                 let length = dependency.length as usize;
-                let old = find(&self.spans, &self.misses, dependency.address, length, self.cursor)
+                let old = find(&self.spans, &self.misses, dependency.address, length, self.cursor, None)
                     .map(|place| slice(&self.now, &self.misses, place, length));
                 old.is_some() && old == look(dependency.address, length)
             });
@@ -413,7 +420,7 @@ impl<M: Memory> Snapshot<M> {
 
     /// Finds the bytes, fetching them when no span covers them, and marks their lines as used.
     fn place(&mut self, address: u64, length: usize) -> Result<Place, ReadError> {
-        let place = match find(&self.spans, &self.misses, address, length, self.cursor) {
+        let place = match find(&self.spans, &self.misses, address, length, self.cursor, self.frozen_unit) {
             Some(place) => place,
             None => Place::Missed(self.miss(address, length)?),
         };
@@ -533,7 +540,15 @@ fn is_restless(units: &HashMap<Unit, UnitState>, unit: Unit, sample: u32) -> boo
     unit != COMMON && units.get(&unit).is_none_or(|state| sample - state.moved_at < RESTLESS)
 }
 
-fn find(spans: &[Span], misses: &Misses, address: u64, length: usize, cursor: usize) -> Option<Place> {
+/// Where the bytes of a value are; with `only`, not in spans of other units than that.
+fn find(
+    spans: &[Span],
+    misses: &Misses,
+    address: u64,
+    length: usize,
+    cursor: usize,
+    only: Option<Unit>,
+) -> Option<Place> {
     let end = address.checked_add(length as u64)?;
     let inside = |span: &Span| span.start <= address && end <= span.end;
     let index = match spans.get(cursor) {
@@ -543,6 +558,7 @@ fn find(spans: &[Span], misses: &Misses, address: u64, length: usize, cursor: us
     if let Some(span) = spans.get(index)
         && inside(span)
         && span.filled
+        && only.is_none_or(|unit| unit == span.unit)
     {
         let offset = span.offset + usize::try_from(address - span.start).ok()?;
         return Some(Place::Learned { span: index, offset });

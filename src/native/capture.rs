@@ -95,7 +95,10 @@ mod tests {
         let image = stack(0x10000, 40_000);
         let mut capture = Capture::default();
         capture.fill(&image, registers(0x10010), Some(0x10000 + 40_000 * 8));
-        assert_eq!((capture.word(0x10008), capture.word(0x10010), capture.word(0x10000 + 39_999 * 8)), (None, Some(2), Some(39_999)));
+        assert_eq!(
+            (capture.word(0x10008), capture.word(0x10010), capture.word(0x10000 + 39_999 * 8)),
+            (None, Some(2), Some(39_999))
+        );
         assert_eq!(capture.word(0x10000 + 40_000 * 8), None);
         assert!(capture.has_word(0x10010, 0x10100, 20) && !capture.has_word(0x10010, 0x10100, 40));
         assert!(capture.holds(0x10010) && !capture.holds(0x1000f));
@@ -107,7 +110,10 @@ mod tests {
         let image = stack(0x10000, 1024);
         let mut capture = Capture::default();
         capture.fill(&image, registers(0x10ff8), None);
-        assert_eq!((capture.word(0x10ff8), capture.word(0x11ff8), capture.word(0x12000)), (Some(511), Some(1023), None));
+        assert_eq!(
+            (capture.word(0x10ff8), capture.word(0x11ff8), capture.word(0x12000)),
+            (Some(511), Some(1023), None)
+        );
     }
 
     #[test]

@@ -114,9 +114,7 @@ impl FrameInfo {
             .set_got(places.got);
         let mut info = Self { bytes, bases, index: Index::Made(Vec::new()) };
         info.index = match header_table(header) {
-            Some(table) => {
-                Index::Header { table: table.to_vec(), header: places.header, eh_frame: places.eh_frame }
-            }
+            Some(table) => Index::Header { table: table.to_vec(), header: places.header, eh_frame: places.eh_frame },
             None => Index::Made(info.entries()),
         };
         info
@@ -240,7 +238,8 @@ fn row_of(
     is_signal: bool,
     function: u64,
 ) -> Option<Row> {
-    let program = |expression: &UnwindExpression<usize>| Program { offset: expression.offset, length: expression.length };
+    let program =
+        |expression: &UnwindExpression<usize>| Program { offset: expression.offset, length: expression.length };
     let cfa = match row.cfa() {
         CfaRule::RegisterAndOffset { register: Register(register), offset } => Cfa::Register(*register, *offset),
         CfaRule::Expression(expression) => Cfa::Expression(program(expression)),

@@ -111,9 +111,7 @@ impl Merger<'_> {
 
     /// Puts entries as long as their borders are on this native stack and `is_reached`.
     fn put_while(&mut self, is_reached: impl Fn(u64) -> bool, capture: &Capture) {
-        while self.is_by_border(capture)
-            && self.entries[self.next].border.is_some_and(&is_reached)
-        {
+        while self.is_by_border(capture) && self.entries[self.next].border.is_some_and(&is_reached) {
             self.put(1);
         }
     }

@@ -18,9 +18,9 @@ mod merge;
 mod module;
 mod plumbing;
 mod symbols;
-mod unwind;
 #[cfg(test)]
 mod tests;
+mod unwind;
 
 pub use address_space::{Function, FunctionId, Role};
 pub use capture::Capture;

@@ -95,7 +95,16 @@ mod tests {
         ] {
             assert!(is_plumbing(name), "{name}");
         }
-        for name in ["builtin_sorted", "list_sort_impl", "PyObject_GetAttr", "slot_nb_add", "gc_collect_main", "take_gil", "_Py_Dealloc", "time_sleep"] {
+        for name in [
+            "builtin_sorted",
+            "list_sort_impl",
+            "PyObject_GetAttr",
+            "slot_nb_add",
+            "gc_collect_main",
+            "take_gil",
+            "_Py_Dealloc",
+            "time_sleep",
+        ] {
             assert!(!is_plumbing(name), "{name}");
         }
     }

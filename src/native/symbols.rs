@@ -109,7 +109,13 @@ mod tests {
 
     #[test]
     fn an_address_belongs_to_the_function_around_it() {
-        let table = table(&[(100, 10, "a", 0), (120, 0, "asm", 3), (200, 5, "c", 2), (300, 100, "outer", 0), (310, 4, "inner", 2)]);
+        let table = table(&[
+            (100, 10, "a", 0),
+            (120, 0, "asm", 3),
+            (200, 5, "c", 2),
+            (300, 100, "outer", 0),
+            (310, 4, "inner", 2),
+        ]);
         let find = |address| table.find(address).map(|name| std::str::from_utf8(name).unwrap());
         for (address, name) in [
             (99, None),
@@ -132,7 +138,8 @@ mod tests {
 
     #[test]
     fn of_several_names_the_best_is_kept() {
-        let table = table(&[(8, 4, "__memcpy_impl", 2), (8, 4, "__memcpy", 1), (8, 4, "memcpy", 1), (8, 0, "label", 0)]);
+        let table =
+            table(&[(8, 4, "__memcpy_impl", 2), (8, 4, "__memcpy", 1), (8, 4, "memcpy", 1), (8, 0, "label", 0)]);
         assert_eq!(table.find(9), Some(&b"memcpy"[..]));
     }
 

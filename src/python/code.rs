@@ -2,8 +2,9 @@
 //!
 //! A code object may die and another be born at its address, so each entry keeps the bytes that it was read from (its *evidence*:
 //! the fields of the code object and the strings behind them). An entry is used unchecked only for a while after its evidence was
-//! last seen to hold; where the interpreter counts the deaths of code objects (3.14+), as long as that count stands still. Once
-//! an address was seen to have changed its meaning, the program is taken for one that makes and drops code, and every entry is checked in every sample.
+//! last seen to hold, a while that grows with the time for which it is known to have held: what has lasted will last. Where the
+//! interpreter counts the deaths of code objects (3.14+), it is used as long as that count stands still. Once an address was seen
+//! to have changed its meaning, the program is taken for one that makes and drops code, and every entry is checked in every sample.
 
 use std::collections::HashMap;
 
@@ -15,16 +16,18 @@ use super::object::ObjectReader;
 use super::stack::{Position, RawFrame};
 use crate::memory::{Cached, Memory, ReadError, Recording};
 
-/// Samples for which an entry is believed after a check.
+/// Samples for which an entry is believed after a check, at most.
 const TRUST: u32 = 64;
-/// Samples for which every entry is checked each time: after the beginning, to learn what kind of program this is, and after an address was reused.
-const WARY_AT_FIRST: u32 = 64;
-/// The same after an address was reused.
+/// An entry that has held for so many samples is believed for one more after a check.
+const PROBATION: u32 = 8;
+/// Samples for which every entry is checked each time after an address was found reused.
 const WARY_AFTER_REUSE: u32 = 4096;
 /// Longest name and file name that is read, in characters.
 const LONGEST_TEXT: usize = 4096;
 /// Largest line table that is read, in bytes.
 const LARGEST_TABLE: usize = 16 * 1024 * 1024;
+/// More bytes than a code object has before its bytecode.
+const EXTENT: u64 = 512;
 /// Of one read of the evidence, as much is kept, in bytes.
 const EVIDENCE: usize = 512;
 
@@ -104,6 +107,9 @@ pub struct CodeTable {
 struct Entry {
     code: CodeId,
     evidence: Vec<(u64, Vec<u8>)>,
+    /// The sample in which it was read.
+    read: u32,
+    /// The last sample in which its evidence was seen to hold.
     checked: u32,
     checked_in_look: u64,
     generation: Option<u64>,
@@ -111,10 +117,17 @@ struct Entry {
     copies: Vec<u64>,
 }
 
+impl Entry {
+    /// Samples for which it is believed after its last check.
+    fn trust(&self) -> u32 {
+        ((self.checked - self.read) / PROBATION).min(TRUST)
+    }
+}
+
 impl CodeTable {
     /// An empty table.
     pub fn new() -> Self {
-        Self { wary_until: WARY_AT_FIRST, ..Self::default() }
+        Self::default()
     }
 
     /// The code behind an id of this table.
@@ -147,7 +160,7 @@ impl CodeTable {
             Some(entry) => {
                 let fresh = match self.generation {
                     Some(_) => entry.generation == self.generation,
-                    None => self.sample >= self.wary_until && self.sample - entry.checked < TRUST,
+                    None => self.sample >= self.wary_until && self.sample - entry.checked < entry.trust(),
                 };
                 if fresh { Known::Fresh } else { Known::Due }
             }
@@ -200,16 +213,20 @@ impl CodeTable {
                 return Err(CodeError::NotCode(address));
             }
         }
-        let code =
+        let (code, version) =
             read_code(&recording, layout, address).map_err(|source| CodeError::Unreadable { address, source })?;
         self.code_type = Some(type_address);
         let id = self.intern(code);
         let mut evidence = recording.into_reads();
+        if version != 0 {
+            // The same number means the same object, which keeps its strings; what lies outside of it need not be looked at again.
+            evidence.retain(|(place, _)| (address..address.saturating_add(EXTENT)).contains(place));
+        }
         for (_, bytes) in &mut evidence {
             bytes.truncate(EVIDENCE);
         }
-        let (checked, checked_in_look, generation) = (self.sample, self.look, self.generation);
-        let entry = Entry { code: id, evidence, checked, checked_in_look, generation, copies: Vec::new() };
+        let (read, checked_in_look, generation) = (self.sample, self.look, self.generation);
+        let entry = Entry { code: id, evidence, read, checked: read, checked_in_look, generation, copies: Vec::new() };
         self.entries.insert(address, entry);
         Ok(id)
     }
@@ -283,13 +300,14 @@ fn copy_start(memory: &impl Memory, layout: &Layout, code: u64, entry: &mut Entr
     Some(start)
 }
 
-fn read_code(memory: &impl Memory, layout: &Layout, address: u64) -> Result<Code, ReadError> {
+/// The code object, and the number that it shares with no other of its interpreter (3.11+); 0 is none.
+fn read_code(memory: &impl Memory, layout: &Layout, address: u64) -> Result<(Code, u32), ReadError> {
     let offsets = &layout.code;
     let at = |offset: u32| address.wrapping_add(u64::from(offset));
-    if let Some(offset) = offsets.unique_version {
-        // No part of what is returned, but the strongest evidence: no two code objects share it.
-        memory.read_u32(at(offset))?;
-    }
+    let version = match offsets.unique_version {
+        Some(offset) => memory.read_u32(at(offset))?,
+        None => 0,
+    };
     let first_line = memory.read_u32(at(offsets.first_line))?;
     let name = memory.read_u64(at(offsets.qualname.unwrap_or(offsets.name)))?;
     let filename = memory.read_u64(at(offsets.filename))?;
@@ -299,7 +317,8 @@ fn read_code(memory: &impl Memory, layout: &Layout, address: u64) -> Result<Code
     let length = memory.read_u64(table.wrapping_add(u64::from(layout.object.ob_size)))?;
     let table = memory.read_bytes(table.wrapping_add(u64::from(layout.object.bytes_data)), length, LARGEST_TABLE)?;
     let lines = LineTable::decode(offsets.line_table_format, &table, first_line.cast_signed(), None);
-    Ok(Code { name, filename, first_line: u32::try_from(first_line.cast_signed()).unwrap_or(0), lines })
+    let first_line = u32::try_from(first_line.cast_signed()).unwrap_or(0);
+    Ok((Code { name, filename, first_line, lines }, version))
 }
 
 /// A string and its hash: two strings that lived at one address one after the other and are equal in length and hash are equal.

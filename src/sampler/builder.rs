@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::filter::Filter;
+use super::moment::{Assurance, Moment, MomentFrame, MomentThread};
 use super::short_names::ShortNames;
-use super::spy::{Assurance, Moment, MomentFrame, MomentThread, Spy};
+use super::spy::Spy;
 use crate::native::{Function, FunctionId, MixedFrame};
 use crate::process::Process;
 use crate::profile::{
@@ -217,8 +218,7 @@ impl Builder {
             FrameKey::Python(code, line, column) => {
                 let known = spy.codes().get(code);
                 let process = spy.process();
-                let short =
-                    self.short_names.shorten(&known.filename, |path: &Path| process.is_file_in_root(path));
+                let short = self.short_names.shorten(&known.filename, |path: &Path| process.is_file_in_root(path));
                 Frame {
                     name: profile.intern(&known.name),
                     file: profile.intern(&known.filename),

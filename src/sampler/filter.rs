@@ -2,7 +2,8 @@
 
 use wildmatch::WildMatch;
 
-use super::spy::{MomentThread, Spy};
+use super::moment::MomentThread;
+use super::spy::Spy;
 use crate::profile::{Profile, StackId};
 
 /// What counts as a sample. Without any condition: threads that are active.

@@ -10,8 +10,9 @@ use super::attach::Finder;
 use super::clock::Clock;
 use super::filter::Filter;
 use super::members::Member;
+use super::moment::{MomentThread, Pausing};
 use super::recorder::{Ending, RecordOptions, Recorder};
-use super::spy::{MomentThread, Pausing, Spy};
+use super::spy::Spy;
 use crate::process::{Process, release_pending};
 use crate::profile::{Delta, Flags, Keep, Mark, StackId, ThreadRef};
 

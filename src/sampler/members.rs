@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::attach::{Finder, Missing};
 use super::builder::{Builder, enter_process};
-use super::spy::{Moment, Spy};
+use super::moment::Moment;
+use super::spy::Spy;
 use crate::process::{ImageIdentity, Process, ProcessError};
 use crate::profile::Profile;
 use crate::python::locate::LocateError;

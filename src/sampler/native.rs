@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::spy::MomentThread;
+use super::moment::MomentThread;
 use crate::memory::Memory;
 use crate::native::{Capture, Entry, Function, FunctionId, MixedFrame, NativeReader};
 use crate::process::{Process, Registers};

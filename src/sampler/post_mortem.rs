@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::spy::{Assurance, Moment, MomentFrame, MomentThread};
+use super::moment::{Assurance, Moment, MomentFrame, MomentThread};
 use super::threads::{Threads, id_in_pthread};
 use crate::binary::{Architecture, Binary, BinaryError};
 use crate::core_file::{BinarySources, CoreFile, CoreMemory};

@@ -7,7 +7,7 @@ use super::builder::command_line;
 use super::clock::Clock;
 use super::filter::Filter;
 use super::members::{Children, Member, Setup};
-use super::spy::{Pausing, SampleError};
+use super::moment::{Pausing, SampleError};
 use crate::process::{Process, release_pending};
 use crate::profile::{Filters, Keep, Profile};
 

@@ -4,120 +4,21 @@ use std::collections::HashSet;
 use std::io;
 use std::time::{Duration, Instant};
 
-use thiserror::Error;
-
 use super::attach::Attached;
-use super::native::{Native, NativeMoment};
+use super::moment::{Assurance, Moment, MomentFrame, MomentThread, Pausing, SampleError};
+use super::native::Native;
+use super::settle::Settler;
 use super::threads::Threads;
 use crate::memory::{COMMON, ReadFailure, Snapshot, Unit, Verdict};
-use crate::process::{ImageIdentity, LiveMemory, PauseError, Process, Registers, ThreadId, ThreadStates};
-use crate::python::code::{CodeId, CodeTable, Known, Place};
+use crate::process::{ImageIdentity, LiveMemory, Process, Registers, ThreadId, ThreadStates};
+use crate::python::code::{CodeTable, Place};
 use crate::python::runtime::Runtime;
-use crate::python::stack::{InterpreterState, Stacks, ThreadStack};
+use crate::python::stack::Stacks;
 
 /// How often a thread that was stopped in the middle of a call is let go and stopped again.
 const STOPS: u32 = 4;
 /// How often thread names are read.
 const NAMES_EVERY: Duration = Duration::from_secs(1);
-
-/// When the target is stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pausing {
-    /// Only a thread whose stack cannot be proven, for one read.
-    Adaptive,
-    /// The thread that holds the GIL, for every sample; without a GIL all threads.
-    Blocking,
-    /// Never.
-    Never,
-}
-
-/// How a stack was made sure of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Assurance {
-    /// It held at one moment while the thread was running.
-    Proven,
-    /// The thread was stopped.
-    Stopped,
-    /// It may never have been.
-    Unproven,
-}
-
-/// A frame of a thread: a function and the line that it is at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MomentFrame {
-    /// The frame in the target.
-    pub address: u64,
-    /// The code object in the target.
-    pub code_address: u64,
-    /// The function.
-    pub code: CodeId,
-    /// The line; 0 is none.
-    pub line: u32,
-    /// The instruction: bytes from the beginning of the bytecode; negative when it is not known.
-    pub offset: i32,
-}
-
-/// A thread at the moment of a sample.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MomentThread {
-    /// Its raw state.
-    pub stack: ThreadStack,
-    /// Its interpreter.
-    pub interpreter: InterpreterState,
-    /// The kernel's id of it, as we see it.
-    pub os_id: Option<ThreadId>,
-    /// It was on a CPU or waiting for one.
-    pub active: bool,
-    /// It runs the garbage collector.
-    pub collecting: bool,
-    /// How sure its frames are.
-    pub assurance: Assurance,
-    /// Index of its newest frame in [`Moment::frames`].
-    pub first_frame: usize,
-    /// One past the index of its oldest frame.
-    pub end_frame: usize,
-}
-
-/// What every thread was doing; kept and refilled.
-#[derive(Debug, Default)]
-pub struct Moment {
-    /// The threads.
-    pub threads: Vec<MomentThread>,
-    /// Frames of all threads, newest first.
-    pub frames: Vec<MomentFrame>,
-    /// Threads of which no stack could be had.
-    pub lost: u32,
-    /// Stops of threads or of the process.
-    pub stops: u32,
-    /// How long anything was held, in all.
-    pub stopped_for: Duration,
-    /// Native frames between the Python ones, where they were asked for.
-    pub native: NativeMoment,
-}
-
-impl Moment {
-    /// The frames of a thread, newest first.
-    pub fn frames_of(&self, thread: &MomentThread) -> &[MomentFrame] {
-        self.frames.get(thread.first_frame..thread.end_frame).unwrap_or(&[])
-    }
-}
-
-/// Why there is no sample.
-#[derive(Debug, Error)]
-pub enum SampleError {
-    /// The process has exited.
-    #[error("the process has exited")]
-    Exited,
-    /// The process runs another program now.
-    #[error("the process has started another program")]
-    Exec,
-    /// The interpreter is not there (any more): it is being finalised, or the memory is in flux.
-    #[error("the interpreter cannot be read: {0}")]
-    Unreadable(crate::memory::ReadError),
-    /// The process could not be stopped, which was asked for.
-    #[error(transparent)]
-    Pause(#[from] PauseError),
-}
 
 /// A reader of one process.
 #[derive(Debug)]
@@ -133,7 +34,9 @@ pub struct Spy {
     names_read: Option<Instant>,
     known_states: usize,
     trouble: Trouble,
-    scratch: Scratch,
+    settler: Settler,
+    /// Whether the threads were running when this sample began.
+    running: Vec<(ThreadId, bool)>,
     native: Option<Box<Native>>,
 }
 
@@ -142,15 +45,6 @@ pub struct Spy {
 pub struct Trouble {
     /// Why a pause failed, the first time.
     pub pause: Option<String>,
-}
-
-/// Buffers of one sample that are kept.
-#[derive(Debug, Default)]
-struct Scratch {
-    running: Vec<(ThreadId, bool)>,
-    unknown: Vec<u64>,
-    due: Vec<u64>,
-    seen: HashSet<u64>,
 }
 
 impl Spy {
@@ -168,7 +62,8 @@ impl Spy {
             names_read: None,
             known_states: 0,
             trouble: Trouble::default(),
-            scratch: Scratch::default(),
+            settler: Settler::default(),
+            running: Vec::new(),
             native: None,
         }
     }
@@ -178,7 +73,7 @@ impl Spy {
         self.native = Some(Box::new(Native::new(self.process.clone(), idle)));
     }
 
-    /// The native functions that were seen, if native frames are read.
+    /// The reader of native frames, if they are read.
     pub fn native(&self) -> Option<&Native> {
         self.native.as_deref()
     }
@@ -223,7 +118,7 @@ impl Spy {
         moment.lost = 0;
         moment.stops = 0;
         moment.stopped_for = Duration::ZERO;
-        self.begin_native(moment);
+        let pausing = self.begin_native(pausing, moment);
         // A stop changes the state that the system shows, so states are read before anything is stopped.
         if pausing == Pausing::Blocking && self.stacks.threads.is_empty() && self.begin(false).is_ok() {
             self.know_os_ids();
@@ -252,7 +147,7 @@ impl Spy {
             let thread = self.stacks.threads[index];
             let was_held = held_for.1.contains(&thread.address) || held_for.2;
             match thread.verdict {
-                Verdict::Proven if !thread.broken && !(pausing != Pausing::Never && self.wants_native(index)) => {
+                Verdict::Proven if !thread.broken && !self.wants_native(index, pausing) => {
                     let assurance = if was_held { Assurance::Stopped } else { Assurance::Proven };
                     self.take(index, assurance, moment);
                 }
@@ -283,7 +178,7 @@ impl Spy {
         moment.threads.clear();
         moment.frames.clear();
         moment.lost = 0;
-        self.begin_native(moment);
+        self.begin_native(Pausing::Blocking, moment);
         // So that the ids of the threads are known whose state is read before the stop.
         if self.begin(false).is_ok() {
             self.know_os_ids();
@@ -346,83 +241,8 @@ impl Spy {
         }
     }
 
-    /// Makes sure of all code objects in the stacks, and of the stacks that are still open, with one more look at all of them together.
     fn settle_codes(&mut self) {
-        let Scratch { unknown, due, seen, .. } = &mut self.scratch;
-        unknown.clear();
-        due.clear();
-        seen.clear();
-        for thread in self.stacks.threads.iter().filter(|thread| thread.verdict != Verdict::Moved) {
-            for frame in self.stacks.frames.get(thread.first_frame..thread.end_frame).unwrap_or(&[]) {
-                if seen.insert(frame.code) {
-                    match self.codes.knows(frame.code) {
-                        Known::Fresh => {}
-                        Known::Due => due.push(frame.code),
-                        Known::Unknown => unknown.push(frame.code),
-                    }
-                }
-            }
-        }
-        let mut bad = HashSet::new();
-        for address in unknown.iter() {
-            if let Err(error) = self.codes.load(self.snapshot.memory(), &self.runtime.layout, *address) {
-                log::trace!("{error}");
-                bad.insert(*address);
-            }
-        }
-        let frozen = self.snapshot.is_frozen();
-        let new: HashSet<u64> = if frozen { HashSet::new() } else { unknown.iter().copied().collect() };
-        // A stack with code that was read only now is open again: the frame must still have referred to it afterwards.
-        let mut open: Vec<Unit> = Vec::new();
-        for thread in &mut self.stacks.threads {
-            let frames = self.stacks.frames.get(thread.first_frame..thread.end_frame).unwrap_or(&[]);
-            if thread.verdict == Verdict::Moved {
-                continue;
-            }
-            if frames.iter().any(|frame| bad.contains(&frame.code)) {
-                thread.verdict = Verdict::Moved;
-            } else if thread.verdict == Verdict::Open || frames.iter().any(|frame| new.contains(&frame.code)) {
-                thread.verdict = Verdict::Open;
-                open.push(thread.address);
-            }
-        }
-        let checked: Vec<u64> = due.iter().chain(&new).filter(|address| !bad.contains(*address)).copied().collect();
-        if open.is_empty() && checked.is_empty() {
-            return;
-        }
-        let mut evidence = Vec::new();
-        let mut owners = Vec::new();
-        for address in &checked {
-            for piece in self.codes.evidence(*address) {
-                evidence.push(piece);
-                owners.push(*address);
-            }
-        }
-        let (verdicts, held) = self.snapshot.verify(&open, &evidence);
-        let changed: HashSet<u64> =
-            owners.iter().zip(&held).filter(|(_, held)| !**held).map(|(owner, _)| *owner).collect();
-        for address in checked {
-            if !changed.contains(&address) {
-                self.codes.confirm(address);
-            } else if new.contains(&address) {
-                self.codes.discard(address);
-            } else {
-                self.codes.forget(address);
-                if frozen {
-                    // The stacks stand still, so what is there now is what they mean.
-                    let _ = self.codes.load(self.snapshot.memory(), &self.runtime.layout, address);
-                }
-            }
-        }
-        for thread in &mut self.stacks.threads {
-            if let Some(index) = open.iter().position(|unit| *unit == thread.address) {
-                thread.verdict = verdicts[index];
-            }
-            let frames = self.stacks.frames.get(thread.first_frame..thread.end_frame).unwrap_or(&[]);
-            if !frozen && !changed.is_empty() && frames.iter().any(|frame| changed.contains(&frame.code)) {
-                thread.verdict = Verdict::Moved;
-            }
-        }
+        self.settler.settle(&mut self.snapshot, &mut self.codes, &mut self.stacks, &self.runtime.layout);
     }
 
     /// A thread that could not be proven: stopped and read again, or taken for what it is.
@@ -433,7 +253,7 @@ impl Spy {
         }
         self.stacks.threads[index] = thread;
         // What has an end, at least, is a stack that may have been.
-        if thread.broken || !self.load_all(index) {
+        if thread.broken || !self.settle_stopped(index) {
             moment.lost += 1;
             return;
         }
@@ -463,7 +283,7 @@ impl Spy {
             // Code that was confirmed before the stop may have made room for other code since.
             let generation = self.stacks.read_code_generation(self.snapshot.memory(), &self.runtime);
             self.codes.begin_look(generation);
-            let complete = !self.stacks.threads[index].broken && self.load_all(index);
+            let complete = !self.stacks.threads[index].broken && self.settle_stopped(index);
             if complete {
                 self.capture(index, |_| pause.registers());
             }
@@ -478,42 +298,10 @@ impl Spy {
         false
     }
 
-    /// Sees to it that all code of a thread's frames is known; checks what is due. Whether all of it is code.
-    fn load_all(&mut self, index: usize) -> bool {
-        let thread = self.stacks.threads[index];
-        let frames = self.stacks.frames.get(thread.first_frame..thread.end_frame).unwrap_or(&[]);
-        let due: Vec<u64> = {
-            let seen = &mut self.scratch.seen;
-            seen.clear();
-            let new = frames.iter().filter(|frame| seen.insert(frame.code));
-            new.filter(|frame| self.codes.knows(frame.code) == Known::Due).map(|frame| frame.code).collect()
-        };
-        if !due.is_empty() {
-            let mut evidence = Vec::new();
-            let mut owners = Vec::new();
-            for address in &due {
-                for piece in self.codes.evidence(*address) {
-                    evidence.push(piece);
-                    owners.push(*address);
-                }
-            }
-            let (_, held) = self.snapshot.verify(&[], &evidence);
-            for address in due {
-                if owners.iter().zip(&held).any(|(owner, held)| *owner == address && !held) {
-                    self.codes.forget(address);
-                } else {
-                    self.codes.confirm(address);
-                }
-            }
-        }
-        for frame in self.stacks.frames.get(thread.first_frame..thread.end_frame).unwrap_or(&[]) {
-            if self.codes.knows(frame.code) == Known::Unknown
-                && self.codes.load(self.snapshot.memory(), &self.runtime.layout, frame.code).is_err()
-            {
-                return false;
-            }
-        }
-        true
+    /// Sees to it that all code of a thread's frames is known. Whether all of it is code.
+    fn settle_stopped(&mut self, index: usize) -> bool {
+        let frames = self.stacks.frames_of(&self.stacks.threads[index]);
+        self.settler.settle_stopped(&mut self.snapshot, &mut self.codes, frames, &self.runtime.layout)
     }
 
     /// Puts a thread with its frames into the moment.
@@ -548,24 +336,23 @@ impl Spy {
         });
     }
 
-    /// Whether the native frames of a thread are to be read, for which it must be stopped.
-    fn wants_native(&mut self, index: usize) -> bool {
-        let thread = self.stacks.threads[index];
-        if self.native.is_none() || thread.first_frame == thread.end_frame {
-            return false;
-        }
-        let os_id = self.threads.os_id(&self.process, self.snapshot.memory(), &thread);
-        os_id.is_some_and(|os_id| {
-            let running = self.is_running(os_id);
-            self.native.as_mut().is_some_and(|native| native.wants(running))
-        })
+    /// Gets ready for native frames, if they are read: then each thread is stopped for itself, whatever else would be.
+    fn begin_native(&mut self, pausing: Pausing, moment: &mut Moment) -> Pausing {
+        moment.native.clear();
+        let Some(native) = &mut self.native else { return pausing };
+        native.begin();
+        if pausing == Pausing::Blocking { Pausing::Adaptive } else { pausing }
     }
 
-    fn begin_native(&mut self, moment: &mut Moment) {
-        moment.native.clear();
-        if let Some(native) = &mut self.native {
-            native.begin();
+    /// Whether the native frames of a thread are to be read, for which it must be stopped.
+    fn wants_native(&mut self, index: usize, pausing: Pausing) -> bool {
+        let thread = self.stacks.threads[index];
+        if self.native.is_none() || pausing == Pausing::Never || thread.first_frame == thread.end_frame {
+            return false;
         }
+        let Some(os_id) = self.threads.os_id(&self.process, self.snapshot.memory(), &thread) else { return false };
+        let running = self.is_running(os_id);
+        self.native.as_ref().is_some_and(|native| native.wants(running))
     }
 
     /// Copies the registers and the stack of a thread that is held.
@@ -590,20 +377,20 @@ impl Spy {
     }
 
     fn is_running(&mut self, os_id: ThreadId) -> bool {
-        if let Some((_, running)) = self.scratch.running.iter().find(|(known, _)| *known == os_id) {
+        if let Some((_, running)) = self.running.iter().find(|(known, _)| *known == os_id) {
             return *running;
         }
         let running = self.states.read(os_id).is_ok_and(|reading| reading.activity.is_running());
-        self.scratch.running.push((os_id, running));
+        self.running.push((os_id, running));
         running
     }
 
     fn read_states(&mut self) {
         self.threads.begin_sample();
-        self.scratch.running.clear();
+        self.running.clear();
         for os_id in self.threads.os_ids() {
             let running = self.states.read(os_id).is_ok_and(|reading| reading.activity.is_running());
-            self.scratch.running.push((os_id, running));
+            self.running.push((os_id, running));
         }
     }
 

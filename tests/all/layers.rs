@@ -17,7 +17,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("core_file", &["memory", "binary", "process"]),
     ("native", &["memory", "binary", "process"]),
     ("sampler", &["memory", "binary", "process", "core_file", "native", "python", "profile"]),
-    ("command", &["memory", "binary", "process", "core_file", "native", "python", "profile", "output", "tui", "sampler", "cli"]),
+    (
+        "command",
+        &["memory", "binary", "process", "core_file", "native", "python", "profile", "output", "tui", "sampler", "cli"],
+    ),
 ];
 
 #[test]

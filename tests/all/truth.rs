@@ -193,10 +193,8 @@ fn functions_are_never_paired_with_files_of_others() {
             files.add(interpreter, &recording, is_in_its_file);
             callers.add(interpreter, &recording, is_paired);
         }
-        // None should be there. Some were on 3.13 with --blocking, perhaps from a stop between the publication of a frame and its fields;
-        // until that is known, the bound is what still shows a cache that is wrong.
         for tally in [&files, &callers] {
-            assert!(tally.impossible as f64 <= 0.001 * tally.total as f64, "{mode:?}: {tally:#?}");
+            assert_eq!(tally.impossible, 0, "{mode:?}: {tally:#?}");
             assert!(tally.lost as f64 <= LOST * (tally.samples + tally.lost) as f64, "{mode:?}: {tally:#?}");
         }
     }

@@ -7,11 +7,11 @@ use std::path::Path;
 use super::inspect::Inspection;
 use super::source::Sources;
 use crate::memory::Memory;
+use crate::native::MixedFrame;
 use crate::output::dump::{ExceptionDump, FrameDump, ThreadDump, WaitDump};
 use crate::process::{DescriptorNames, SystemCall};
 use crate::python::blocked::Blocked;
 use crate::python::code::CodeTable;
-use crate::native::MixedFrame;
 use crate::sampler::{Moment, MomentFrame, MomentThread, Native, ShortNames};
 
 /// What the threads of a moment are described with.

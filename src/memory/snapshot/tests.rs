@@ -164,3 +164,26 @@ fn a_deep_walk_through_neighbouring_pages_widens_its_reads() {
     }
     assert!(memory.calls.get() < 60, "{} calls for 512 pages", memory.calls.get());
 }
+
+#[test]
+fn a_held_unit_is_read_anew_where_its_line_is_anothers() {
+    let memory = Changing::with(0x10000, vec![0; 0x1000]);
+    let mut snapshot = Snapshot::new(&memory);
+    // The two share a line, and unit 7 was there first.
+    let both = |snapshot: &mut Snapshot<&Changing>| {
+        sample(snapshot, &[0x10000]);
+        snapshot.start_unit(8);
+        let value = snapshot.word(0x10008).unwrap();
+        snapshot.finish_unit();
+        value
+    };
+    both(&mut snapshot);
+    assert_eq!(both(&mut snapshot), 0);
+    memory.write(0x10008, 5);
+    snapshot.begin_frozen_unit(8);
+    snapshot.start_unit(8);
+    assert_eq!(snapshot.word(0x10008).unwrap(), 5);
+    assert_eq!(snapshot.finish_unit(), Verdict::Proven);
+    snapshot.thaw();
+    assert_eq!(both(&mut snapshot), 5);
+}

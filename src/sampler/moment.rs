@@ -1,0 +1,109 @@
+//! What every thread of a process was doing at one moment: the form in which samples leave the reader.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+use super::native::NativeMoment;
+use crate::process::{PauseError, ThreadId};
+use crate::python::code::CodeId;
+use crate::python::stack::{InterpreterState, ThreadStack};
+
+/// When the target is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pausing {
+    /// Only a thread whose stack cannot be proven, for one read.
+    Adaptive,
+    /// The thread that holds the GIL, for every sample; without a GIL all threads.
+    Blocking,
+    /// Never.
+    Never,
+}
+
+/// How a stack was made sure of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Assurance {
+    /// It held at one moment while the thread was running.
+    Proven,
+    /// The thread was stopped.
+    Stopped,
+    /// It may never have been.
+    Unproven,
+}
+
+/// A frame of a thread: a function and the line that it is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MomentFrame {
+    /// The frame in the target.
+    pub address: u64,
+    /// The code object in the target.
+    pub code_address: u64,
+    /// The function.
+    pub code: CodeId,
+    /// The line; 0 is none.
+    pub line: u32,
+    /// The instruction: bytes from the beginning of the bytecode; negative when it is not known.
+    pub offset: i32,
+}
+
+/// A thread at the moment of a sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MomentThread {
+    /// Its raw state.
+    pub stack: ThreadStack,
+    /// Its interpreter.
+    pub interpreter: InterpreterState,
+    /// The kernel's id of it, as we see it.
+    pub os_id: Option<ThreadId>,
+    /// It was on a CPU or waiting for one.
+    pub active: bool,
+    /// It runs the garbage collector.
+    pub collecting: bool,
+    /// How sure its frames are.
+    pub assurance: Assurance,
+    /// Index of its newest frame in [`Moment::frames`].
+    pub first_frame: usize,
+    /// One past the index of its oldest frame.
+    pub end_frame: usize,
+}
+
+/// What every thread was doing; kept and refilled.
+#[derive(Debug, Default)]
+pub struct Moment {
+    /// The threads.
+    pub threads: Vec<MomentThread>,
+    /// Frames of all threads, newest first.
+    pub frames: Vec<MomentFrame>,
+    /// Threads of which no stack could be had.
+    pub lost: u32,
+    /// Stops of threads or of the process.
+    pub stops: u32,
+    /// How long anything was held, in all.
+    pub stopped_for: Duration,
+    /// Native frames between the Python ones, where they were asked for.
+    pub native: NativeMoment,
+}
+
+impl Moment {
+    /// The frames of a thread, newest first.
+    pub fn frames_of(&self, thread: &MomentThread) -> &[MomentFrame] {
+        self.frames.get(thread.first_frame..thread.end_frame).unwrap_or(&[])
+    }
+}
+
+/// Why there is no sample.
+#[derive(Debug, Error)]
+pub enum SampleError {
+    /// The process has exited.
+    #[error("the process has exited")]
+    Exited,
+    /// The process runs another program now.
+    #[error("the process has started another program")]
+    Exec,
+    /// The interpreter is not there (any more): it is being finalised, or the memory is in flux.
+    #[error("the interpreter cannot be read: {0}")]
+    Unreadable(crate::memory::ReadError),
+    /// The process could not be stopped, which was asked for.
+    #[error(transparent)]
+    Pause(#[from] PauseError),
+}
