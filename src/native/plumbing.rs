@@ -71,7 +71,10 @@ const NAMES: &[&str] = &[
 
 /// Whether a function of the interpreter only passes a call on. `name` is without the marks of compilers.
 pub(super) fn is_plumbing(name: &str) -> bool {
-    NAMES.contains(&name) || BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
+    NAMES.contains(&name)
+        || BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
+        // From 3.15 on evaluation makes its calls through these.
+        || (name.starts_with("_Py_") && name.contains("_StackRef"))
 }
 
 #[cfg(test)]
@@ -92,6 +95,7 @@ mod tests {
             "fast_function",
             "gen_send_ex2",
             "_TAIL_CALL_CALL_PY_EXACT_ARGS",
+            "_Py_VectorCall_StackRefSteal",
         ] {
             assert!(is_plumbing(name), "{name}");
         }
