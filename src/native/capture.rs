@@ -60,6 +60,11 @@ impl Capture {
         self.bytes[..self.length].get(offset..)?.first_chunk().map(|bytes| u64::from_ne_bytes(*bytes))
     }
 
+    /// The stack pointer.
+    pub fn stack_pointer(&self) -> u64 {
+        self.registers.get(Machine::STACK_POINTER).unwrap_or(0)
+    }
+
     /// Whether an address lies in what was copied.
     pub(super) fn holds(&self, address: u64) -> bool {
         address.checked_sub(self.start).is_some_and(|offset| offset < self.length as u64)

@@ -62,7 +62,9 @@ impl SymbolTable {
         let name = |function: &Function| &names[function.name as usize..][..usize::from(function.length)];
         let underscores = |function: &Function| name(function).iter().take_while(|byte| **byte == b'_').count();
         functions.sort_unstable_by_key(|function| {
-            (function.address, function.size == 0, function.rank, underscores(function), function.length, function.name)
+            // Whether a name that is linked by is weak says less than whether it is meant for all.
+            let class = (function.size == 0, function.rank.max(1), underscores(function));
+            (function.address, class, function.rank, function.length, function.name)
         });
         functions.dedup_by_key(|function| function.address);
         functions.shrink_to_fit();
@@ -139,7 +141,7 @@ mod tests {
     #[test]
     fn of_several_names_the_best_is_kept() {
         let table =
-            table(&[(8, 4, "__memcpy_impl", 2), (8, 4, "__memcpy", 1), (8, 4, "memcpy", 1), (8, 0, "label", 0)]);
+            table(&[(8, 4, "__memcpy_impl", 2), (8, 4, "__memcpy", 0), (8, 4, "memcpy", 1), (8, 0, "label", 0)]);
         assert_eq!(table.find(9), Some(&b"memcpy"[..]));
     }
 

@@ -45,7 +45,7 @@ pub use portable::{
 pub use error::{Denial, PauseError, ProcessError, SpawnError};
 pub use mapping::{DeviceNumber, Mapping};
 pub use registers::Registers;
-pub use system_call::{CallNumbers, DescriptorNames, SystemCall};
+pub use system_call::{CallNumbers, DescriptorNames, RestingPlace, SystemCall};
 pub use thread_state::{ThreadActivity, ThreadReading};
 pub use usage::ProcessUsage;
 

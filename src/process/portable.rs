@@ -23,7 +23,7 @@ use remoteprocess::ProcessMemory;
 use super::error::{Denial, PauseError, ProcessError, SpawnError};
 use super::mapping::{DeviceNumber, Mapping};
 use super::thread_state::{ThreadActivity, ThreadReading};
-use super::{ChildProcess, DescriptorNames, ProcessUsage, Registers, SystemCall, ThreadId};
+use super::{ChildProcess, DescriptorNames, ProcessUsage, Registers, RestingPlace, SystemCall, ThreadId};
 use crate::memory::{Memory, ReadError, ReadFailure};
 
 #[cfg(not(target_os = "macos"))]
@@ -248,6 +248,11 @@ impl Process {
     }
 
     /// What a thread sleeps in, which these systems do not tell.
+    pub fn resting_place(&self, _thread: ThreadId) -> Option<RestingPlace> {
+        None
+    }
+
+    /// Not known here.
     pub fn wait_channel(&self, _thread: ThreadId) -> Option<String> {
         None
     }

@@ -1,13 +1,13 @@
 //! Native frames in moments: captured while a thread is held, followed and merged with its Python frames after it was let go.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use super::moment::MomentThread;
 use crate::memory::Memory;
 use crate::native::{Capture, Entry, Function, FunctionId, MixedFrame, NativeReader};
-use crate::process::{Process, Registers};
-use crate::python::stack::{Entered, Stacks};
+use crate::process::{Process, Registers, RestingPlace, ThreadId};
+use crate::python::stack::{Entered, RawFrame, Stacks, ThreadStack};
 
 /// The merged stacks of a moment. Empty where native frames were not asked for or could not be had.
 #[derive(Debug, Default)]
@@ -33,17 +33,42 @@ impl NativeMoment {
 /// Reads native frames for a [`Spy`](super::Spy).
 #[derive(Debug)]
 pub struct Native {
+    process: Process,
     reader: NativeReader,
     idle: bool,
     /// By thread state; the first `used` are of this moment.
     captures: Vec<(u64, Capture)>,
     used: usize,
     entries: Vec<Entry>,
+    /// Where threads slept when they were last captured, by thread state.
+    rests: HashMap<u64, Rest>,
+    /// Thread states that still sleep there, as of this moment.
+    resting: HashSet<u64>,
+    /// Where threads sleep, as of this moment, before any of them is stopped.
+    places: HashMap<u64, RestingPlace>,
+}
+
+/// A thread that sleeps, with its stack.
+#[derive(Debug)]
+struct Rest {
+    place: RestingPlace,
+    frames: Vec<RawFrame>,
+    mixed: Vec<MixedFrame>,
 }
 
 impl Native {
     pub(super) fn new(process: Process, idle: bool) -> Self {
-        Self { reader: NativeReader::new(process), idle, captures: Vec::new(), used: 0, entries: Vec::new() }
+        Self {
+            reader: NativeReader::new(process.clone()),
+            process,
+            idle,
+            captures: Vec::new(),
+            used: 0,
+            entries: Vec::new(),
+            rests: HashMap::new(),
+            resting: HashSet::new(),
+            places: HashMap::new(),
+        }
     }
 
     /// A native function.
@@ -51,13 +76,25 @@ impl Native {
         self.reader.function(id)
     }
 
-    /// Whether the stack of a thread is wanted.
-    pub(super) fn wants(&self, running: bool) -> bool {
-        running || self.idle
+    /// Whether a thread must be stopped for its native stack: not when it is not wanted, and not when it sleeps where it slept before.
+    pub(super) fn wants(&mut self, stacks: &Stacks, thread: &ThreadStack, os_id: ThreadId, running: bool) -> bool {
+        if running || !self.idle {
+            return running;
+        }
+        let Some(place) = self.process.resting_place(os_id) else { return true };
+        let frames = stacks.frames_of(thread);
+        if self.rests.get(&thread.address).is_some_and(|rest| rest.place == place && rest.frames == frames) {
+            self.resting.insert(thread.address);
+            return false;
+        }
+        self.places.insert(thread.address, place);
+        true
     }
 
     pub(super) fn begin(&mut self) {
         self.used = 0;
+        self.resting.clear();
+        self.places.clear();
         self.reader.prepare();
     }
 
@@ -76,14 +113,29 @@ impl Native {
 
     pub(super) fn finish(&mut self, stacks: &Stacks, threads: &[MomentThread], moment: &mut NativeMoment) {
         for thread in threads {
-            let captures = &self.captures[..self.used];
-            let Some((_, capture)) = captures.iter().find(|(owner, _)| *owner == thread.stack.address) else {
-                continue;
-            };
-            fill_entries(stacks, thread, &mut self.entries);
+            let address = thread.stack.address;
             let first = moment.frames.len();
-            self.reader.merge(capture, &self.entries, &mut moment.frames);
-            moment.threads.insert(thread.stack.address, first..moment.frames.len());
+            let captures = &self.captures[..self.used];
+            if let Some((_, capture)) = captures.iter().find(|(owner, _)| *owner == address) {
+                fill_entries(stacks, thread, &mut self.entries);
+                self.reader.merge(capture, &self.entries, &mut moment.frames);
+                // It may have moved between the look at where it sleeps and the stop.
+                let place = self.places.get(&address).filter(|place| place.stack_pointer == capture.stack_pointer());
+                if let Some(place) = place {
+                    let (frames, mixed) = (stacks.frames_of(&thread.stack).to_vec(), moment.frames[first..].to_vec());
+                    self.rests.insert(address, Rest { place: *place, frames, mixed });
+                } else {
+                    self.rests.remove(&address);
+                }
+            } else if let Some(rest) = self.rests.get(&address).filter(|_| self.resting.contains(&address)) {
+                moment.frames.extend_from_slice(&rest.mixed);
+            } else {
+                continue;
+            }
+            moment.threads.insert(address, first..moment.frames.len());
+        }
+        if self.rests.len() > threads.len() {
+            self.rests.retain(|address, _| threads.iter().any(|thread| thread.stack.address == *address));
         }
     }
 }

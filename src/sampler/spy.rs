@@ -352,7 +352,8 @@ impl Spy {
         }
         let Some(os_id) = self.threads.os_id(&self.process, self.snapshot.memory(), &thread) else { return false };
         let running = self.is_running(os_id);
-        self.native.as_ref().is_some_and(|native| native.wants(running))
+        let native = self.native.as_mut();
+        native.is_some_and(|native| native.wants(&self.stacks, &thread, os_id, running))
     }
 
     /// Copies the registers and the stack of a thread that is held.
