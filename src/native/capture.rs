@@ -4,8 +4,8 @@ use super::frame_info::Machine;
 use crate::memory::{Memory, Request};
 use crate::process::Registers;
 
-/// The most that is copied of a stack: what a thread has by default.
-const MOST_BYTES: u64 = 8 << 20;
+/// The most that is copied of a stack: some thousand calls through C, which take some kilobytes each.
+const MOST_BYTES: u64 = 32 << 20;
 /// What is copied of a stack that lies in the middle of something larger, such as one that a program made for itself.
 const PART_BYTES: u64 = 1 << 20;
 /// What is tried when it is not known how far the stack goes.

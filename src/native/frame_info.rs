@@ -104,6 +104,13 @@ pub(super) struct Program {
     length: usize,
 }
 
+#[cfg(test)]
+impl Program {
+    pub(super) fn new(offset: usize, length: usize) -> Self {
+        Self { offset, length }
+    }
+}
+
 impl FrameInfo {
     /// Of a file with these two sections; the header may be missing or of a kind that we do not read.
     pub(super) fn new(bytes: Vec<u8>, header: &[u8], places: Bases) -> Self {

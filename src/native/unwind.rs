@@ -150,7 +150,8 @@ impl Unwinder {
         }
     }
 
-    /// Without information: by the chain of frame pointers, or, where code was just called, by the return address itself.
+    /// Without information: by the chain of frame pointers, or else, in the newest frame, by a return address where a call leaves it. At
+    /// worst that passes over one frame.
     fn step_blindly(&mut self, state: &State, capture: &Capture, is_first: bool) -> Step {
         let Some(sp) = state.get(Machine::STACK_POINTER) else { return Step::Lost };
         let mut candidates = Vec::with_capacity(2);
@@ -165,12 +166,11 @@ impl Unwinder {
                 None => capture.word(sp).map(|pc| (pc, sp.wrapping_add(8), None)),
             };
             candidates.extend(by_call);
-            // What has just been called has not made a frame yet.
-            candidates.reverse();
         }
         for (pc, caller_sp, fp) in candidates {
             let pc = pc & Machine::ADDRESS_BITS;
-            if pc != 0 && self.space.site(pc.wrapping_sub(1)).row.is_some() {
+            let site = self.space.site(pc.wrapping_sub(1));
+            if site.is_code && (fp.is_some() || site.row.is_some()) {
                 let mut next = *state;
                 next.pc = pc;
                 next.set(Machine::STACK_POINTER, caller_sp);
