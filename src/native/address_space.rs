@@ -30,6 +30,17 @@ const DEBUG_FILE_LIMIT: u64 = 1 << 30;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FunctionId(u32);
 
+#[cfg(test)]
+impl FunctionId {
+    pub(super) fn new(index: usize) -> Self {
+        Self(u32::try_from(index).unwrap())
+    }
+
+    pub(super) fn index(self) -> u32 {
+        self.0
+    }
+}
+
 /// A native function.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Function {

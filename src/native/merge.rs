@@ -52,6 +52,7 @@ pub(super) fn merge(native: &NativeStack, entries: &[Entry], capture: &Capture, 
         let is_evaluator = frame.role == Role::Evaluator;
         if merger.is_by_border(capture) {
             // A border that lies deeper has no native frame: that of its loop was not found.
+            merger.put_while(|border| border < frame.low, capture);
             let before = merger.next;
             merger.put_while(|border| border < frame.high, capture);
             if merger.next > before || is_evaluator {
@@ -114,5 +115,116 @@ impl Merger<'_> {
         while self.is_by_border(capture) && self.entries[self.next].border.is_some_and(&is_reached) {
             self.put(1);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::Image;
+    use crate::native::frame_info::Machine;
+    use crate::native::unwind::NativeFrame;
+    use crate::process::Registers;
+
+    const STACK: u64 = 0x10000;
+
+    /// A stack of 64 words of which some hold a value.
+    fn capture(words: &[(u64, u64)]) -> Capture {
+        let mut bytes = vec![0; 512];
+        for (address, value) in words {
+            let at = usize::try_from(address - STACK).unwrap();
+            bytes[at..at + 8].copy_from_slice(&value.to_ne_bytes());
+        }
+        let mut image = Image::new();
+        image.map(STACK, bytes);
+        let mut values = [0; 32];
+        values[usize::from(Machine::STACK_POINTER)] = STACK;
+        let mut capture = Capture::default();
+        capture.fill(&image, Registers::new(1, &values), Some(STACK + 512));
+        capture
+    }
+
+    /// Native frames of 16 bytes each: `w` a worker, numbered from 0, `e` an evaluator, `p` plumbing.
+    fn native(kinds: &str, complete: bool) -> NativeStack {
+        let frame = |(index, kind): (usize, char)| {
+            let role = match kind {
+                'e' => Role::Evaluator,
+                'p' => Role::Plumbing,
+                _ => Role::Worker,
+            };
+            let low = STACK + 16 * index as u64;
+            NativeFrame { function: FunctionId::new(index), role, low, high: low + 16, kept: Default::default() }
+        };
+        NativeStack { frames: kinds.chars().enumerate().map(frame).collect(), complete }
+    }
+
+    /// Entries of so many Python frames; the newest of entry number n is at 0x9000 + n.
+    fn entries(frames: &[usize], borders: &[u64]) -> Vec<Entry> {
+        let mut first = 0;
+        let entry = |(number, count): (usize, &usize)| {
+            let begin = first;
+            first += count;
+            let border = borders.get(number).copied();
+            Entry { first: begin, end: first, newest: 0x9000 + number as u64, border }
+        };
+        frames.iter().enumerate().map(entry).collect()
+    }
+
+    /// The merged stack, newest first: `#` and the number of a Python frame, or that of a native one.
+    fn merged(native: &NativeStack, entries: &[Entry], capture: &Capture) -> String {
+        let mut mixed = Vec::new();
+        merge(native, entries, capture, &mut mixed);
+        let text = mixed.iter().map(|frame| match frame {
+            MixedFrame::Python(index) => format!("#{index}"),
+            MixedFrame::Native(function) => function.index().to_string(),
+        });
+        text.collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn loops_become_the_frames_that_they_run() {
+        let frames = entries(&[1, 1, 1], &[]);
+        assert_eq!(merged(&native("wepwepeww", true), &frames, &capture(&[])), "0 #0 3 #1 #2");
+        assert_eq!(merged(&native("wewe", true), &entries(&[2, 3], &[]), &capture(&[])), "0 #0 #1 2 #2 #3 #4");
+    }
+
+    #[test]
+    fn a_loop_without_a_frame_is_left_out() {
+        // The second loop has the newest frame's address on its part of the stack.
+        let on_stack = capture(&[(STACK + 24, 0x9000)]);
+        assert_eq!(merged(&native("eewe", true), &entries(&[1, 1], &[]), &on_stack), "#0 2 #1");
+    }
+
+    #[test]
+    fn a_loop_that_was_not_known_for_one_is_made_up_for() {
+        // The one loop that is known is for the second entry.
+        let on_stack = capture(&[(STACK + 16, 0x9001)]);
+        assert_eq!(merged(&native("wewe", true), &entries(&[1, 1, 1], &[]), &on_stack), "0 #0 #1 2 #2");
+    }
+
+    #[test]
+    fn borders_tell_exactly() {
+        // Frames 1 and 4 hold the borders; neither is known for a loop, and frame 0 is a loop for nothing.
+        let frames = entries(&[2, 1], &[STACK + 24, STACK + 16 * 4]);
+        assert_eq!(merged(&native("ewwpww", true), &frames, &capture(&[])), "#0 #1 2 #2");
+        // A border in a frame that was passed over.
+        let mut passed = native("wewwww", true);
+        passed.frames.remove(1);
+        assert_eq!(merged(&passed, &frames, &capture(&[])), "0 #0 #1 2 3 #2");
+        // Borders on another stack say nothing; names do.
+        let elsewhere = entries(&[2, 1], &[0x500, 0x600]);
+        assert_eq!(merged(&native("wewew", true), &elsewhere, &capture(&[])), "0 #0 #1 2 #2");
+    }
+
+    #[test]
+    fn python_frames_are_there_whatever_the_native_stack_is() {
+        let frames = entries(&[1, 2], &[]);
+        assert_eq!(merged(&native("", false), &frames, &capture(&[])), "#0 #1 #2");
+        assert_eq!(merged(&native("ww", false), &frames, &capture(&[])), "0 1 #0 #1 #2");
+        assert_eq!(merged(&native("wew", false), &frames, &capture(&[])), "0 #0 2 #1 #2");
+        // The whole native stack, and no loop in it.
+        assert_eq!(merged(&native("www", true), &frames, &capture(&[])), "#0 #1 #2");
+        assert_eq!(merged(&native("wew", true), &[], &capture(&[])), "");
+        assert_eq!(merged(&native("eeee", true), &frames, &capture(&[])), "#0 #1 #2");
     }
 }

@@ -14,6 +14,9 @@ const MOST_BYTES: usize = 512 << 20;
 /// What runs Python code, newest name first: each is only a step on the way to the other where both are there.
 const EVALUATORS: [&str; 2] = ["_PyEval_EvalFrameDefault", "PyEval_EvalFrameEx"];
 
+/// Gives the bytes of the debug file of a build, if there is one, to who asks.
+pub(super) type DebugFile<'system> = dyn Fn(&[u8], &mut dyn FnMut(&[u8])) + 'system;
+
 /// A file with code.
 #[derive(Debug)]
 pub(super) struct Module {
@@ -37,7 +40,7 @@ impl Module {
         path: String,
         bytes: &[u8],
         offsets: &[u64],
-        debug_file: &dyn Fn(&[u8], &mut dyn FnMut(&[u8])),
+        debug_file: &DebugFile<'_>,
     ) -> Result<Self, BinaryError> {
         let binary = Binary::parse(bytes, Architecture::HOST)?;
         let mut symbols = SymbolTable::of(&binary);

@@ -113,9 +113,9 @@ impl Unwinder {
                 None => self.step_blindly(&state, capture, is_first),
             };
             let (next, is_signal) = match step {
-                Step::Caller(next, is_signal) => (next, is_signal),
-                Step::End | Step::Lost => {
-                    stack.complete = matches!(step, Step::End);
+                Ok(caller) => caller,
+                Err(stop) => {
+                    stack.complete = stop == Stop::End;
                     if site.is_code {
                         stack.frames.push(frame);
                     }
@@ -139,21 +139,21 @@ impl Unwinder {
         }
     }
 
-    fn step_by_row(&self, id: RowId, state: &State, capture: &Capture) -> Step {
-        let Some((row, module)) = self.space.row(id) else { return Step::Lost };
+    fn step_by_row(&self, id: RowId, state: &State, capture: &Capture) -> Result<Caller, Stop> {
+        let Some((row, module)) = self.space.row(id) else { return Err(Stop::Lost) };
         match (row.rule(row.return_address), module.frames()) {
-            (Some(Rule::Undefined), _) | (_, None) => Step::End,
+            (Some(Rule::Undefined), _) | (_, None) => Err(Stop::End),
             (_, Some(info)) => match step_by_rules(row, info, state, capture) {
-                Some(next) => Step::Caller(next, row.is_signal),
-                None => Step::Lost,
+                Some(next) => Ok((next, row.is_signal)),
+                None => Err(Stop::Lost),
             },
         }
     }
 
     /// Without information: by the chain of frame pointers, or else, in the newest frame, by a return address where a call leaves it. At
     /// worst that passes over one frame.
-    fn step_blindly(&mut self, state: &State, capture: &Capture, is_first: bool) -> Step {
-        let Some(sp) = state.get(Machine::STACK_POINTER) else { return Step::Lost };
+    fn step_blindly(&mut self, state: &State, capture: &Capture, is_first: bool) -> Result<Caller, Stop> {
+        let Some(sp) = state.get(Machine::STACK_POINTER) else { return Err(Stop::Lost) };
         let mut candidates = Vec::with_capacity(2);
         if let Some(fp) = state.get(Machine::FRAME_POINTER).filter(|fp| *fp >= sp)
             && let (Some(caller_fp), Some(pc)) = (capture.word(fp), capture.word(fp.wrapping_add(8)))
@@ -177,20 +177,22 @@ impl Unwinder {
                 if let Some(fp) = fp {
                     next.set(Machine::FRAME_POINTER, fp);
                 }
-                return Step::Caller(next, false);
+                return Ok((next, false));
             }
         }
-        Step::Lost
+        Err(Stop::Lost)
     }
 }
 
-/// What follows a frame.
-enum Step {
-    /// Its caller's registers; whether it was interrupted there by a signal.
-    Caller(State, bool),
+/// A caller's registers, and whether it was interrupted there by a signal.
+type Caller = (State, bool);
+
+/// Why a frame has no caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
     /// It is the oldest.
     End,
-    /// Its caller cannot be found.
+    /// It cannot be found.
     Lost,
 }
 
