@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -36,7 +37,13 @@ fn has_ctypes(interpreter: &Interpreter) -> bool {
 }
 
 fn start(interpreter: &Interpreter, library: &Path, what: &str) -> Target {
-    Target::start(interpreter, "native.py", &[library.to_str().unwrap(), what])
+    let target = Target::start(interpreter, "native.py", &[library.to_str().unwrap(), what]);
+    // It says that it is ready from a function that it has yet to leave.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !dump(target.pid(), &[]).iter().any(|thread| thread["frames"][0]["name"] == "leaf") {
+        assert!(Instant::now() < deadline, "{interpreter} is not where it is to be");
+    }
+    target
 }
 
 /// The frames of a thread that are Python or of the library, oldest first, as `name` and `[name]`.
