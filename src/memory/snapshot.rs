@@ -80,7 +80,7 @@ pub struct Snapshot<M> {
     laid_out_at: u32,
     cursor: usize,
     misses: Misses,
-    units: HashMap<Unit, UnitState>,
+    units: Units,
     current: Walk,
     dependencies: Vec<Dependency>,
     /// Everything is held still: no second look is needed.
@@ -89,11 +89,17 @@ pub struct Snapshot<M> {
     frozen_unit: Option<Unit>,
     /// Units that are held still during the whole of this sample.
     held: Vec<Unit>,
+    /// Units of which nothing will be asked in the next sample, sorted.
+    resting: Vec<Unit>,
+    /// What of `resting` the spans were last marked for; `None` when they are new.
+    left_out: Option<Vec<Unit>>,
     requests: Vec<Request<'static>>,
     /// A span could not be read in this sample: it is to go, for it costs a call each time.
     gap: bool,
     statistics: SnapshotStatistics,
 }
+
+type Units = HashMap<Unit, UnitState, foldhash::fast::RandomState>;
 
 #[derive(Debug, Clone, Copy)]
 struct UnitState {
@@ -156,12 +162,14 @@ impl<M: Memory> Snapshot<M> {
             laid_out_at: 0,
             cursor: 0,
             misses: Misses::default(),
-            units: HashMap::new(),
+            units: Units::default(),
             current: Walk { unit: COMMON, same_again: true, same_before: true, torn: false, first: 0 },
             dependencies: Vec::new(),
             frozen: false,
             frozen_unit: None,
             held: Vec::new(),
+            resting: Vec::new(),
+            left_out: None,
             requests: Vec::new(),
             gap: false,
             statistics: SnapshotStatistics::default(),
@@ -192,9 +200,11 @@ impl<M: Memory> Snapshot<M> {
         self.misses.bytes.clear();
         self.misses.pieces.clear();
         std::mem::swap(&mut self.now, &mut self.before);
+        self.leave_out(frozen);
         for span in &mut self.spans {
             span.has_before = span.filled;
-            span.twice = !frozen && (!span.has_before || is_restless(&self.units, span.unit, self.sample));
+            span.twice =
+                !span.skipped && !frozen && (!span.has_before || is_restless(&self.units, span.unit, self.sample));
         }
         self.fetch();
     }
@@ -203,6 +213,27 @@ impl<M: Memory> Snapshot<M> {
     pub fn hold(&mut self, units: &[Unit]) {
         self.held.clear();
         self.held.extend_from_slice(units);
+    }
+
+    /// Tells of which units nothing will be asked from the next [`Snapshot::begin`] on, until the next call: they are not fetched, unless everything is.
+    pub fn rest(&mut self, units: impl Iterator<Item = Unit>) {
+        self.resting.clear();
+        self.resting.extend(units);
+        self.resting.sort_unstable();
+    }
+
+    /// Marks the spans of units that rest. From one sample to the next they are nearly always the same.
+    fn leave_out(&mut self, frozen: bool) {
+        let nothing = Vec::new();
+        let resting = if frozen { &nothing } else { &self.resting };
+        if self.left_out.as_ref() == Some(resting) {
+            return;
+        }
+        for span in &mut self.spans {
+            span.skipped = resting.binary_search(&span.unit).is_ok();
+        }
+        let left_out = self.left_out.get_or_insert_default();
+        left_out.clone_from(resting);
     }
 
     /// Whether nothing in the target changes during this sample.
@@ -498,7 +529,9 @@ impl<M: Memory> Snapshot<M> {
                 let span = &self.spans[span as usize];
                 let (bytes, tail) = now.split_at_mut(span.length());
                 now = tail;
-                requests.push(Request::new(span.start, bytes));
+                if !span.skipped {
+                    requests.push(Request::new(span.start, bytes));
+                }
             }
             for &span in group {
                 let span = &self.spans[span as usize];
@@ -521,7 +554,8 @@ impl<M: Memory> Snapshot<M> {
             let end =
                 index + self.order[index..].iter().take_while(|span| self.spans[**span as usize].unit == unit).count();
             for &span in &self.order[index..end] {
-                self.spans[span as usize].filled = done.next().unwrap_or(false);
+                let span = &mut self.spans[span as usize];
+                span.filled = !span.skipped && done.next().unwrap_or(false);
             }
             for &span in &self.order[index..end] {
                 let span = &mut self.spans[span as usize];
@@ -531,12 +565,12 @@ impl<M: Memory> Snapshot<M> {
             }
             index = end;
         }
-        self.gap = self.spans.iter().any(|span| !span.filled);
+        self.gap = self.spans.iter().any(|span| !span.filled && !span.skipped);
         self.requests = recycle(requests);
     }
 }
 
-fn is_restless(units: &HashMap<Unit, UnitState>, unit: Unit, sample: u32) -> bool {
+fn is_restless(units: &Units, unit: Unit, sample: u32) -> bool {
     unit != COMMON && units.get(&unit).is_none_or(|state| sample - state.moved_at < RESTLESS)
 }
 

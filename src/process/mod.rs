@@ -34,19 +34,19 @@ mod portable;
 #[cfg(target_os = "linux")]
 pub use linux::{
     Descriptors, ImageIdentity, LiveMemory, PausedProcess, PausedThread, Process, ReadStatistics, SpawnedProgram,
-    ThreadStates, all_processes, open_below, release_pending,
+    ThreadStates, all_processes, open_below, release_pending, sharpen_sleep,
 };
 #[cfg(not(target_os = "linux"))]
 pub use portable::{
     Descriptors, ImageIdentity, LiveMemory, PausedProcess, PausedThread, Process, ReadStatistics, SpawnedProgram,
-    ThreadStates, all_processes, release_pending,
+    ThreadStates, all_processes, release_pending, sharpen_sleep,
 };
 
 pub use error::{Denial, PauseError, ProcessError, SpawnError};
 pub use mapping::{DeviceNumber, Mapping};
 pub use registers::Registers;
 pub use system_call::{CallNumbers, DescriptorNames, RestingPlace, SystemCall};
-pub use thread_state::{ThreadActivity, ThreadReading};
+pub use thread_state::{ThreadActivity, ThreadLook, ThreadReading};
 pub use usage::ProcessUsage;
 
 /// A thread's number as the operating system outside of the target's namespaces has it.

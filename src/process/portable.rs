@@ -22,7 +22,7 @@ use remoteprocess::ProcessMemory;
 
 use super::error::{Denial, PauseError, ProcessError, SpawnError};
 use super::mapping::{DeviceNumber, Mapping};
-use super::thread_state::{ThreadActivity, ThreadReading};
+use super::thread_state::{ThreadActivity, ThreadLook, ThreadReading};
 use super::{ChildProcess, DescriptorNames, ProcessUsage, Registers, RestingPlace, SystemCall, ThreadId};
 use crate::memory::{Memory, ReadError, ReadFailure};
 
@@ -107,6 +107,9 @@ pub fn all_processes() -> io::Result<Vec<i32>> {
 pub fn release_pending() -> usize {
     0
 }
+
+/// Sleeps are as exact as they are here.
+pub fn sharpen_sleep() {}
 
 impl std::fmt::Debug for Process {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -540,13 +543,17 @@ impl PausedProcess {
 }
 
 impl ThreadStates {
-    /// Looks at a thread.
+    /// Looks at a thread. Whether it has moved since the last look is not known here.
     ///
     /// # Errors
     /// When it is gone.
-    pub fn read(&mut self, thread: ThreadId) -> io::Result<ThreadReading> {
-        self.process.thread_state(thread)
+    pub fn look(&mut self, thread: ThreadId) -> io::Result<ThreadLook> {
+        let is_running = self.process.thread_state(thread)?.activity.is_running();
+        Ok(ThreadLook { is_running, is_unmoved: false })
     }
+
+    /// Nothing is kept here.
+    pub fn rouse(&mut self, _thread: ThreadId) {}
 
     /// Nothing is kept here.
     pub fn retain(&mut self, _keep: impl FnMut(ThreadId) -> bool) {}
@@ -728,6 +735,6 @@ mod tests {
         assert!(process.pause_thread(u64::MAX).is_err());
         assert!(!program.end(Duration::from_secs(30)).unwrap().success());
         assert!(process.wait_for_exit(Duration::from_secs(30)));
-        assert!(process.thread_states().read(threads[0]).is_err());
+        assert!(process.thread_states().look(threads[0]).is_err());
     }
 }

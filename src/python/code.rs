@@ -92,7 +92,7 @@ pub enum Known {
 pub struct CodeTable {
     codes: Vec<Code>,
     by_content: HashMap<(String, String, u32), Vec<CodeId>>,
-    entries: HashMap<u64, Entry>,
+    entries: HashMap<u64, Entry, foldhash::fast::RandomState>,
     /// `PyCode_Type`, once one object was seen to be of it.
     code_type: Option<u64>,
     sample: u32,
@@ -113,8 +113,21 @@ struct Entry {
     checked: u32,
     checked_in_look: u64,
     generation: Option<u64>,
+    /// The offset that was asked for last, with its line.
+    last_line: Option<(i64, u32)>,
     /// Where each copy of the bytecode begins (free-threaded), as far as asked for.
     copies: Vec<u64>,
+}
+
+impl Code {
+    /// The line of the instruction at a byte offset; 0 is "no line".
+    fn line_at(&self, offset: i64) -> u32 {
+        match i32::try_from(offset) {
+            Ok(offset) if offset >= 0 => self.lines.line_of(offset).unwrap_or(0),
+            // Before the first instruction, or a pointer that is not in this code: the function itself is certain.
+            _ => self.first_line,
+        }
+    }
 }
 
 impl Entry {
@@ -226,7 +239,16 @@ impl CodeTable {
             bytes.truncate(EVIDENCE);
         }
         let (read, checked_in_look, generation) = (self.sample, self.look, self.generation);
-        let entry = Entry { code: id, evidence, read, checked: read, checked_in_look, generation, copies: Vec::new() };
+        let entry = Entry {
+            code: id,
+            evidence,
+            read,
+            checked: read,
+            checked_in_look,
+            generation,
+            last_line: None,
+            copies: Vec::new(),
+        };
         self.entries.insert(address, entry);
         Ok(id)
     }
@@ -244,7 +266,15 @@ impl CodeTable {
             },
         };
         let code = entry.code;
-        Some(Place { code, line: self.line_at(code, offset), offset: i32::try_from(offset).unwrap_or(-1) })
+        let line = match entry.last_line {
+            Some((known, line)) if known == offset => line,
+            _ => {
+                let line = self.codes[code.0 as usize].line_at(offset);
+                entry.last_line = Some((offset, line));
+                line
+            }
+        };
+        Some(Place { code, line, offset: i32::try_from(offset).unwrap_or(-1) })
     }
 
     /// Line and columns of the instruction at a byte offset, where the version keeps columns (3.11+).
@@ -254,12 +284,7 @@ impl CodeTable {
 
     /// The line of the instruction at a byte offset of a known code; 0 is "no line".
     pub fn line_at(&self, id: CodeId, offset: i64) -> u32 {
-        let code = self.get(id);
-        match i32::try_from(offset) {
-            Ok(offset) if offset >= 0 => code.lines.line_of(offset).unwrap_or(0),
-            // Before the first instruction, or a pointer that is not in this code: the function itself is certain.
-            _ => code.first_line,
-        }
+        self.get(id).line_at(offset)
     }
 
     fn intern(&mut self, code: Code) -> CodeId {

@@ -110,6 +110,8 @@ pub struct ThreadStack {
     pub verdict: Verdict,
     /// The chain ended in something unreadable: older frames are missing.
     pub broken: bool,
+    /// It was left out of the walk, for it has not moved: it has no frames here.
+    pub rests: bool,
 }
 
 /// The raw stacks of one moment; kept and refilled, so that a steady state allocates nothing.
@@ -123,6 +125,16 @@ pub struct Stacks {
     pub frames: Vec<RawFrame>,
     /// The lists of interpreters or threads themselves could not be followed to their end.
     pub incomplete: bool,
+    /// The thread states as the last whole walk found them, interpreter by interpreter.
+    order: Vec<Link>,
+}
+
+/// A thread state in its interpreter's list.
+#[derive(Debug, Clone, Copy)]
+struct Link {
+    interpreter: u64,
+    next: u64,
+    thread: ThreadStack,
 }
 
 impl Stacks {
@@ -136,6 +148,36 @@ impl Stacks {
     /// # Errors
     /// When not even the first interpreter state can be read.
     pub fn walk<M: Memory>(&mut self, snapshot: &mut Snapshot<M>, runtime: &Runtime) -> Result<(), ReadError> {
+        self.walk_interpreters(snapshot, runtime)?;
+        self.order.clear();
+        for index in 0..self.interpreters.len() {
+            let first = self.threads.len();
+            self.walk_threads(snapshot, &runtime.layout, index);
+            // New threads, as new interpreters, are put at the head of the list.
+            self.threads[first..].reverse();
+        }
+        Ok(())
+    }
+
+    /// As [`Stacks::walk`], but goes by the lists of threads as they were at the last whole walk and does not look at the thread states of which `rests` says
+    /// that their threads have not moved since. Whether the lists are still as they were, as far as can be seen; otherwise what was found is of no use.
+    ///
+    /// # Errors
+    /// As [`Stacks::walk`].
+    pub fn walk_known<M: Memory>(
+        &mut self,
+        snapshot: &mut Snapshot<M>,
+        runtime: &Runtime,
+        rests: &dyn Fn(u64) -> bool,
+    ) -> Result<bool, ReadError> {
+        self.walk_interpreters(snapshot, runtime)?;
+        let order = std::mem::take(&mut self.order);
+        let as_known = self.walk_order(snapshot, &runtime.layout, &order, rests);
+        self.order = order;
+        Ok(as_known)
+    }
+
+    fn walk_interpreters<M: Memory>(&mut self, snapshot: &mut Snapshot<M>, runtime: &Runtime) -> Result<(), ReadError> {
         self.interpreters.clear();
         self.threads.clear();
         self.frames.clear();
@@ -171,14 +213,7 @@ impl Stacks {
                 }
             }
         }
-        // New interpreters are put at the head of the list.
         self.interpreters.reverse();
-        for index in 0..self.interpreters.len() {
-            let first = self.threads.len();
-            self.walk_threads(snapshot, layout, index);
-            // As are new threads.
-            self.threads[first..].reverse();
-        }
         Ok(())
     }
 
@@ -197,21 +232,74 @@ impl Stacks {
                 self.incomplete = true;
                 return;
             }
-            snapshot.start_unit(address);
-            let head = read_thread(snapshot, layout, address, &interpreter);
-            let Ok((mut thread, next)) = head else {
+            let Some(next) = self.walk_thread(snapshot, layout, index, address) else {
                 self.incomplete = true;
                 return;
             };
-            thread.interpreter = index;
-            self.walk_frames(snapshot, layout, &mut thread);
-            thread.verdict = snapshot.finish_unit();
-            if thread.broken && !snapshot.is_frozen() {
-                thread.verdict = Verdict::Moved;
+            if let Some(thread) = self.threads.last() {
+                self.order.push(Link { interpreter: interpreter.address, next, thread: *thread });
             }
-            self.threads.push(thread);
             address = next;
         }
+    }
+
+    /// Adds the thread of a thread state of the interpreter at `index`; the next thread state.
+    fn walk_thread<M: Memory>(
+        &mut self,
+        snapshot: &mut Snapshot<M>,
+        layout: &Layout,
+        index: usize,
+        address: u64,
+    ) -> Option<u64> {
+        snapshot.start_unit(address);
+        let (mut thread, next) = read_thread(snapshot, layout, address, &self.interpreters[index]).ok()?;
+        thread.interpreter = index;
+        self.walk_frames(snapshot, layout, &mut thread);
+        thread.verdict = snapshot.finish_unit();
+        if thread.broken && !snapshot.is_frozen() {
+            thread.verdict = Verdict::Moved;
+        }
+        self.threads.push(thread);
+        Some(next)
+    }
+
+    fn walk_order<M: Memory>(
+        &mut self,
+        snapshot: &mut Snapshot<M>,
+        layout: &Layout,
+        order: &[Link],
+        rests: &dyn Fn(u64) -> bool,
+    ) -> bool {
+        let mut links = order.iter().peekable();
+        for index in 0..self.interpreters.len() {
+            let interpreter = self.interpreters[index];
+            let first = self.threads.len();
+            snapshot.start_unit(COMMON);
+            let head = interpreter.address.wrapping_add(u64::from(layout.interpreter.threads_head));
+            let mut address = snapshot.volatile_word(head).unwrap_or(0);
+            while let Some(link) = links.next_if(|link| link.interpreter == interpreter.address) {
+                if link.thread.address != address {
+                    return false;
+                }
+                if rests(address) {
+                    let (first_frame, holds_gil) = (self.frames.len(), interpreter.gil_holder == address);
+                    let (end_frame, verdict) = (first_frame, Verdict::Proven);
+                    let thread = link.thread;
+                    let interpreter = index;
+                    let rested =
+                        ThreadStack { interpreter, holds_gil, first_frame, end_frame, verdict, rests: true, ..thread };
+                    self.threads.push(rested);
+                } else if self.walk_thread(snapshot, layout, index, address) != Some(link.next) {
+                    return false;
+                }
+                address = link.next;
+            }
+            if address != 0 {
+                return false;
+            }
+            self.threads[first..].reverse();
+        }
+        links.next().is_none()
     }
 
     /// How many code objects have died in all interpreters as of the walk, where they are counted (3.14+).
@@ -463,6 +551,7 @@ fn read_thread<M: Memory>(
         end_frame: 0,
         verdict: Verdict::Open,
         broken: false,
+        rests: false,
     };
     Ok((thread, next))
 }

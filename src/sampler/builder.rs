@@ -1,7 +1,8 @@
 //! Moments into a profile: processes, threads, frames and stacks interned, filtered and weighted.
 
-use std::collections::HashMap;
 use std::path::Path;
+
+use foldhash::{HashMap, HashMapExt};
 
 use super::filter::Filter;
 use super::moment::{Assurance, Moment, MomentFrame, MomentThread};
@@ -46,12 +47,8 @@ enum FrameKey {
     Gc,
 }
 
-/// What a thread state's stack was, so that one that stays the same is interned once.
-#[derive(Debug, Default)]
-struct LastStack {
-    frames: Vec<FrameKey>,
-    stack: StackId,
-}
+/// The frames of a thread state's last stack, oldest first, each with the stack that ends in it.
+type LastStack = Vec<(FrameKey, StackId)>;
 
 impl Builder {
     /// For the samples of `process`, which is put into the profile.
@@ -164,23 +161,20 @@ impl Builder {
     fn stack(&mut self, profile: &mut Profile, spy: &Spy, moment: &Moment, thread: &MomentThread) -> StackId {
         let mut keys = std::mem::take(&mut self.keys);
         self.fill_keys(spy, moment, thread, &mut keys);
-        let stack = match self.last_stacks.get(&thread.stack.address) {
-            Some(last) if last.frames == keys => last.stack,
-            _ => {
-                let mut stack = StackId::EMPTY;
-                for key in keys.iter().rev() {
-                    let id = match self.frames.get(key) {
-                        Some(id) => *id,
-                        None => self.frame(profile, spy, *key),
-                    };
-                    stack = profile.push(stack, id);
-                }
-                let last = self.last_stacks.entry(thread.stack.address).or_default();
-                last.stack = stack;
-                last.frames.clone_from(&keys);
-                stack
-            }
-        };
+        // From the oldest frame on, what is as in the thread's last sample has its stack already.
+        let mut last = std::mem::take(self.last_stacks.entry(thread.stack.address).or_default());
+        let same = last.iter().zip(keys.iter().rev()).take_while(|((last, _), key)| last == *key).count();
+        last.truncate(same);
+        let mut stack = last.last().map_or(StackId::EMPTY, |(_, stack)| *stack);
+        for key in keys.iter().rev().skip(same) {
+            let id = match self.frames.get(key) {
+                Some(id) => *id,
+                None => self.frame(profile, spy, *key),
+            };
+            stack = profile.push(stack, id);
+            last.push((*key, stack));
+        }
+        self.last_stacks.insert(thread.stack.address, last);
         self.keys = keys;
         stack
     }

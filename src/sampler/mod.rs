@@ -11,6 +11,7 @@ mod native;
 
 mod post_mortem;
 mod recorder;
+mod rest;
 mod settle;
 mod short_names;
 mod spy;

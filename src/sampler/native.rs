@@ -91,6 +91,15 @@ impl Native {
         true
     }
 
+    /// The same for a thread that was left out of the walk, as it has not moved since it was last read.
+    pub(super) fn wants_rested(&mut self, thread: u64) -> bool {
+        let is_known = self.rests.contains_key(&thread);
+        if is_known {
+            self.resting.insert(thread);
+        }
+        self.idle && !is_known
+    }
+
     pub(super) fn begin(&mut self) {
         self.used = 0;
         self.resting.clear();

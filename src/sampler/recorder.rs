@@ -8,7 +8,7 @@ use super::clock::Clock;
 use super::filter::Filter;
 use super::members::{Children, Member, Setup};
 use super::moment::{Pausing, SampleError};
-use crate::process::{Process, release_pending};
+use crate::process::{Process, release_pending, sharpen_sleep};
 use crate::profile::{Filters, Keep, Profile};
 
 /// Between two looks at whether to stop, at most.
@@ -19,6 +19,10 @@ const LONGEST_SLEEP_WITH_CHILDREN: Duration = Duration::from_millis(10);
 const WAIT_GRAIN: Duration = Duration::from_micros(1500);
 /// For as long as this an interpreter may be unreadable before it is looked for anew.
 const UNREADABLE: Duration = Duration::from_millis(500);
+/// Between two looks at which processes have come, gone or changed their program, while their samples succeed.
+const MEET_EVERY: Duration = Duration::from_millis(5);
+/// A wait as short as this is spent looking at the clock: a sleep would take longer.
+const SHORTEST_SLEEP: Duration = Duration::from_micros(25);
 /// Between two refreshes of thread names and progress.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
@@ -162,6 +166,8 @@ impl<'options> Recorder<'options> {
         let mut clock = Clock::new(self.options.rate, start);
         let mut progress_due = start;
         let mut deadline = start;
+        let mut meet_due = start;
+        sharpen_sleep();
         let ending = loop {
             let now = Instant::now();
             let end = self.options.duration.map(|duration| start + duration);
@@ -183,20 +189,22 @@ impl<'options> Recorder<'options> {
                     break Ending::Interrupted;
                 }
             }
-            if now < deadline {
-                self.wait(end.map_or(deadline, |end| end.min(deadline)).saturating_duration_since(now));
-                self.meet(finder);
-                if let Some(ending) = self.is_over() {
-                    break ending;
-                }
+            let mut settled = if now < deadline {
+                !self.wait(end.map_or(deadline, |end| end.min(deadline)).saturating_duration_since(now))
+            } else {
+                let all_read = self.tick();
+                deadline = clock.next_deadline(Instant::now());
+                all_read
+            };
+            settled &= self.members.iter().all(|member| member.spy.is_some());
+            if settled && now < meet_due {
                 continue;
             }
-            self.tick();
+            meet_due = now + MEET_EVERY;
             self.meet(finder);
             if let Some(ending) = self.is_over() {
                 break ending;
             }
-            deadline = clock.next_deadline(Instant::now());
         };
         while release_pending() > 0 {
             std::thread::sleep(Duration::from_millis(1));
@@ -211,8 +219,15 @@ impl<'options> Recorder<'options> {
         Recorded { profile: self.profile, ending, ticks: self.ticks, notes: self.notes }
     }
 
-    /// Waits for the time, or for the end of the only process.
-    pub(super) fn wait(&self, wait: Duration) {
+    /// Waits for the time, or for the end of the only process; whether that has exited.
+    pub(super) fn wait(&self, wait: Duration) -> bool {
+        if wait < SHORTEST_SLEEP {
+            let end = Instant::now() + wait;
+            while Instant::now() < end {
+                std::hint::spin_loop();
+            }
+            return false;
+        }
         let longest = if self.options.subprocesses || self.members.iter().any(|member| member.spy.is_none()) {
             LONGEST_SLEEP_WITH_CHILDREN
         } else {
@@ -221,15 +236,17 @@ impl<'options> Recorder<'options> {
         let wait = wait.min(longest);
         // Waiting for the exit has the grain of a millisecond; what is left of that is slept.
         match (&self.members[..], wait.checked_sub(WAIT_GRAIN)) {
-            ([only], Some(long)) => {
-                only.process.wait_for_exit(long);
+            ([only], Some(long)) => only.process.wait_for_exit(long),
+            _ => {
+                std::thread::sleep(wait);
+                false
             }
-            _ => std::thread::sleep(wait),
         }
     }
 
-    /// One sample of every process.
-    pub(super) fn tick(&mut self) {
+    /// One sample of every process; whether all could be read.
+    pub(super) fn tick(&mut self) -> bool {
+        let mut all = true;
         let mut any = false;
         for member in &mut self.members {
             let (Some(spy), Some(builder)) = (&mut member.spy, &mut member.builder) else { continue };
@@ -246,14 +263,16 @@ impl<'options> Recorder<'options> {
                     member.last_tick = now;
                     builder.add(&mut self.profile, &self.options.filter, spy, &member.moment, time);
                 }
-                Err(SampleError::Exited) => {}
+                Err(SampleError::Exited) => all = false,
                 Err(SampleError::Exec) => {
+                    all = false;
                     builder.name_threads(&mut self.profile, spy, &member.moment);
                     builder.end(&mut self.profile, micros(self.setup.start.elapsed()));
                     member.builder = None;
                     member.lose_program();
                 }
                 Err(error @ (SampleError::Unreadable(_) | SampleError::Pause(_))) => {
+                    all = false;
                     log::debug!("no sample of process {}: {error}", member.process.pid());
                     let since = *member.unreadable_since.get_or_insert_with(Instant::now);
                     if since.elapsed() > UNREADABLE {
@@ -264,6 +283,7 @@ impl<'options> Recorder<'options> {
         }
         release_pending();
         self.ticks += u64::from(any);
+        all
     }
 
     /// Lets processes come and go, and looks for interpreters where there is none yet.

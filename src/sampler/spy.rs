@@ -1,16 +1,20 @@
 //! Reads one process: what every thread of it was doing at one moment, with a proof or with a stop.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::time::{Duration, Instant};
 
 use super::attach::Attached;
 use super::moment::{Assurance, Moment, MomentFrame, MomentThread, Pausing, SampleError};
 use super::native::Native;
+use super::rest::Rest;
 use super::settle::Settler;
 use super::threads::Threads;
 use crate::memory::{COMMON, ReadFailure, Snapshot, Unit, Verdict};
-use crate::process::{ImageIdentity, LiveMemory, Process, Registers, ThreadId, ThreadStates};
+use crate::process::{
+    ImageIdentity, LiveMemory, PauseError, PausedThread, Process, Registers, ThreadActivity, ThreadId, ThreadLook,
+    ThreadStates,
+};
 use crate::python::code::{CodeTable, Place};
 use crate::python::runtime::Runtime;
 use crate::python::stack::Stacks;
@@ -35,8 +39,9 @@ pub struct Spy {
     known_states: usize,
     trouble: Trouble,
     settler: Settler,
-    /// Whether the threads were running when this sample began.
-    running: Vec<(ThreadId, bool)>,
+    /// The threads as they were seen when this sample began.
+    looks: HashMap<ThreadId, ThreadLook, foldhash::fast::RandomState>,
+    rest: Rest,
     native: Option<Box<Native>>,
 }
 
@@ -63,7 +68,8 @@ impl Spy {
             known_states: 0,
             trouble: Trouble::default(),
             settler: Settler::default(),
-            running: Vec::new(),
+            looks: HashMap::default(),
+            rest: Rest::default(),
             native: None,
         }
     }
@@ -123,7 +129,7 @@ impl Spy {
         if pausing == Pausing::Blocking && self.stacks.threads.is_empty() && self.begin(false).is_ok() {
             self.know_os_ids();
         }
-        self.read_states();
+        self.look_at_threads();
         let holders = if pausing == Pausing::Blocking { self.hold_runners(moment)? } else { Held::default() };
         self.snapshot.hold(&holders.units);
         let begun = self.begin(holders.everything);
@@ -139,7 +145,9 @@ impl Spy {
         // The states of threads that are new, before one of them is stopped.
         for index in 0..self.stacks.threads.len() {
             let thread = self.stacks.threads[index];
-            if let Some(os_id) = self.threads.os_id(&self.process, self.snapshot.memory(), &thread) {
+            if !thread.rests
+                && let Some(os_id) = self.threads.os_id(&self.process, self.snapshot.memory(), &thread)
+            {
                 self.is_running(os_id);
             }
         }
@@ -147,6 +155,12 @@ impl Spy {
             let thread = self.stacks.threads[index];
             let was_held = held_for.1.contains(&thread.address) || held_for.2;
             match thread.verdict {
+                _ if thread.rests => {
+                    if !(self.wants_native(index, pausing) && self.take_stopped(index, moment)) {
+                        self.stacks.threads[index] = thread;
+                        self.take_rested(index, moment);
+                    }
+                }
                 Verdict::Proven if !thread.broken && !self.wants_native(index, pausing) => {
                     let assurance = if was_held { Assurance::Stopped } else { Assurance::Proven };
                     self.take(index, assurance, moment);
@@ -183,7 +197,7 @@ impl Spy {
         if self.begin(false).is_ok() {
             self.know_os_ids();
         }
-        self.read_states();
+        self.look_at_threads();
         let started = Instant::now();
         let held = self.process.pause_all()?;
         let begun = self.begin(true);
@@ -214,6 +228,26 @@ impl Spy {
 
     /// Reads the raw stacks, having made sure that it is still the same program.
     fn begin(&mut self, frozen: bool) -> Result<(), SampleError> {
+        if !frozen && self.rest.may_leave_out() {
+            self.rest.tell(&mut self.snapshot);
+            self.begin_unwalked(false)?;
+            let rest = &self.rest;
+            let walked = self.stacks.walk_known(&mut self.snapshot, &self.runtime, &|thread| rest.rests(thread));
+            if walked.map_err(|error| self.failure(error))? {
+                self.codes.begin_sample(self.stacks.code_generation());
+                return Ok(());
+            }
+        }
+        self.rest.leave_out_nothing();
+        self.rest.tell(&mut self.snapshot);
+        self.begin_unwalked(frozen)?;
+        let walked = self.stacks.walk(&mut self.snapshot, &self.runtime);
+        walked.map_err(|error| self.failure(error))?;
+        self.codes.begin_sample(self.stacks.code_generation());
+        Ok(())
+    }
+
+    fn begin_unwalked(&mut self, frozen: bool) -> Result<(), SampleError> {
         self.snapshot.begin(frozen);
         self.snapshot.start_unit(COMMON);
         let place = self.image.proof_address();
@@ -222,13 +256,7 @@ impl Spy {
         for (target, word) in bytes.chunks_exact_mut(8).zip(words) {
             target.copy_from_slice(&word.map_err(|error| self.failure(error))?.to_ne_bytes());
         }
-        if !self.image.is_proven_by(bytes) {
-            return Err(SampleError::Exec);
-        }
-        let walked = self.stacks.walk(&mut self.snapshot, &self.runtime);
-        walked.map_err(|error| self.failure(error))?;
-        self.codes.begin_sample(self.stacks.code_generation());
-        Ok(())
+        if self.image.is_proven_by(bytes) { Ok(()) } else { Err(SampleError::Exec) }
     }
 
     fn failure(&self, error: crate::memory::ReadError) -> SampleError {
@@ -267,7 +295,7 @@ impl Spy {
         let Some(os_id) = self.threads.os_id(&self.process, self.snapshot.memory(), &thread) else { return false };
         for _ in 0..STOPS {
             let started = Instant::now();
-            let pause = match self.process.pause_thread(os_id) {
+            let pause = match self.pause(os_id) {
                 Ok(pause) => pause,
                 Err(error) => {
                     log::debug!("thread {os_id}: {error}");
@@ -304,6 +332,14 @@ impl Spy {
         self.settler.settle_stopped(&mut self.snapshot, &mut self.codes, frames, &self.runtime.layout)
     }
 
+    /// Holds a thread; one that was running when this sample began is not looked at once more.
+    fn pause(&self, os_id: ThreadId) -> Result<PausedThread, PauseError> {
+        match self.looks.get(&os_id) {
+            Some(look) if look.is_running => self.process.pause_seen_thread(os_id, ThreadActivity::Running),
+            _ => self.process.pause_thread(os_id),
+        }
+    }
+
     /// Puts a thread with its frames into the moment.
     fn take(&mut self, index: usize, assurance: Assurance, moment: &mut Moment) {
         let stack = self.stacks.threads[index];
@@ -334,6 +370,27 @@ impl Spy {
             first_frame,
             end_frame: moment.frames.len(),
         });
+        if assurance != Assurance::Unproven && !active {
+            self.rest.keep(stack.address, &moment.frames[first_frame..]);
+        }
+    }
+
+    /// Puts a thread that was left out of the walk into the moment, as it was last seen.
+    fn take_rested(&mut self, index: usize, moment: &mut Moment) {
+        let stack = self.stacks.threads[index];
+        let first_frame = moment.frames.len();
+        moment.frames.extend_from_slice(self.rest.frames(stack.address));
+        let interpreter = self.stacks.interpreters[stack.interpreter];
+        moment.threads.push(MomentThread {
+            stack,
+            interpreter,
+            os_id: self.threads.last_os_id(stack.address),
+            active: false,
+            collecting: interpreter.collecting && stack.holds_gil,
+            assurance: Assurance::Proven,
+            first_frame,
+            end_frame: moment.frames.len(),
+        });
     }
 
     /// Gets ready for native frames, if they are read: then each thread is stopped for itself, whatever else would be.
@@ -347,7 +404,11 @@ impl Spy {
     /// Whether the native frames of a thread are to be read, for which it must be stopped.
     fn wants_native(&mut self, index: usize, pausing: Pausing) -> bool {
         let thread = self.stacks.threads[index];
-        if self.native.is_none() || pausing == Pausing::Never || thread.first_frame == thread.end_frame {
+        let Some(native) = self.native.as_mut().filter(|_| pausing != Pausing::Never) else { return false };
+        if thread.rests {
+            return !self.rest.frames(thread.address).is_empty() && native.wants_rested(thread.address);
+        }
+        if thread.first_frame == thread.end_frame {
             return false;
         }
         let Some(os_id) = self.threads.os_id(&self.process, self.snapshot.memory(), &thread) else { return false };
@@ -378,20 +439,31 @@ impl Spy {
     }
 
     fn is_running(&mut self, os_id: ThreadId) -> bool {
-        if let Some((_, running)) = self.running.iter().find(|(known, _)| *known == os_id) {
-            return *running;
+        if let Some(look) = self.looks.get(&os_id) {
+            return look.is_running;
         }
-        let running = self.states.read(os_id).is_ok_and(|reading| reading.activity.is_running());
-        self.running.push((os_id, running));
-        running
+        let look = self.states.look(os_id).unwrap_or_default();
+        self.looks.insert(os_id, look);
+        look.is_running
     }
 
-    fn read_states(&mut self) {
+    fn look_at_threads(&mut self) {
         self.threads.begin_sample();
-        self.running.clear();
-        for os_id in self.threads.os_ids() {
-            let running = self.states.read(os_id).is_ok_and(|reading| reading.activity.is_running());
-            self.running.push((os_id, running));
+        self.looks.clear();
+        self.rest.begin_sample();
+        for (thread_state, os_id) in self.threads.known() {
+            match self.states.look(os_id) {
+                Ok(look) => {
+                    self.looks.insert(os_id, look);
+                    if !look.is_unmoved {
+                        self.rest.has_moved(thread_state);
+                    }
+                }
+                Err(_) => {
+                    self.looks.insert(os_id, ThreadLook::default());
+                    self.rest.leave_out_nothing();
+                }
+            }
         }
     }
 
@@ -407,6 +479,9 @@ impl Spy {
         if self.stacks.interpreters.iter().any(|interpreter| !interpreter.has_gil) {
             let all = self.process.pause_all()?;
             moment.stops += 1;
+            for (os_id, _) in self.looks.iter().filter(|(_, look)| !look.is_running) {
+                self.states.rouse(*os_id);
+            }
             return Ok(Held { everything: true, all: Some(all), started: Some(started), ..Held::default() });
         }
         let mut held = Held { started: Some(started), ..Held::default() };
@@ -414,12 +489,15 @@ impl Spy {
             let interpreter = self.stacks.interpreters[index];
             let holder = interpreter.current_holder(self.snapshot.memory(), &self.runtime);
             let Some(os_id) = self.threads.last_os_id(holder) else { continue };
-            match self.process.pause_thread(os_id) {
+            match self.pause(os_id) {
                 Ok(pause) => {
                     moment.stops += 1;
                     // Between the look and the stop it may have let the GIL go; then another thread may run, and must prove itself.
                     held.threads.push(pause);
                     held.units.push(holder);
+                    if self.looks.get(&os_id).is_some_and(|look| !look.is_running) {
+                        self.states.rouse(os_id);
+                    }
                 }
                 Err(error) => {
                     log::debug!("thread {os_id}: {error}");
@@ -444,7 +522,8 @@ impl Spy {
         self.threads.read_names(self.snapshot.memory(), &self.runtime, &self.stacks.interpreters);
         let living: HashSet<u64> = self.stacks.threads.iter().map(|thread| thread.address).collect();
         self.threads.retain(|thread_state| living.contains(&thread_state));
-        let os_ids: HashSet<ThreadId> = self.threads.os_ids().collect();
+        self.rest.retain(|thread_state| living.contains(&thread_state));
+        let os_ids: HashSet<ThreadId> = self.threads.known().map(|(_, os_id)| os_id).collect();
         self.states.retain(|os_id| os_ids.contains(&os_id));
     }
 }
@@ -452,7 +531,7 @@ impl Spy {
 /// What is held during a sample.
 #[derive(Debug, Default)]
 struct Held {
-    threads: Vec<crate::process::PausedThread>,
+    threads: Vec<PausedThread>,
     all: Option<crate::process::PausedProcess>,
     units: Vec<Unit>,
     everything: bool,

@@ -37,7 +37,7 @@ pub(super) fn id_in_pthread(
 /// Kernel thread ids of thread states, and the names of threads, as last known.
 #[derive(Debug, Default)]
 pub(super) struct Threads {
-    ids: HashMap<u64, Known>,
+    ids: HashMap<u64, Known, foldhash::fast::RandomState>,
     /// Where in what `thread_id` points to the kernel's id is (before 3.11).
     offset: Option<u64>,
     /// The numbers of all threads, inside and outside; listed once a sample, for with many threads that takes long.
@@ -87,9 +87,9 @@ impl Threads {
         self.ids.get(&thread_state)?.os_id
     }
 
-    /// The kernel ids that are known, one a thread state.
-    pub(super) fn os_ids(&self) -> impl Iterator<Item = ThreadId> {
-        self.ids.values().filter_map(|known| known.os_id)
+    /// The thread states whose kernel ids are known, with these.
+    pub(super) fn known(&self) -> impl Iterator<Item = (u64, ThreadId)> {
+        self.ids.iter().filter_map(|(thread_state, known)| Some((*thread_state, known.os_id?)))
     }
 
     /// Forgets the thread states for which `keep` says no.

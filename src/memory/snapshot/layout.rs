@@ -26,6 +26,8 @@ pub(super) struct Span {
     pub(super) has_before: bool,
     /// It is fetched a second time in the same call.
     pub(super) twice: bool,
+    /// It was left out of this sample, for its unit rests.
+    pub(super) skipped: bool,
 }
 
 impl Span {
@@ -75,7 +77,7 @@ impl<M: Memory> Snapshot<M> {
     /// Makes the spans anew from the lines that were touched lately; the bytes of lines that stay are kept as the previous sample's.
     pub(super) fn lay_out(&mut self) {
         let mut lines: Vec<(u64, u32, Unit)> = Vec::with_capacity(self.stamps.len() + self.misses.touched.len());
-        for span in self.spans.iter().filter(|span| span.filled) {
+        for span in self.spans.iter().filter(|span| span.filled || span.skipped) {
             let first = span.offset / LINE as usize;
             for (index, stamp) in self.stamps[first..first + span.length() / LINE as usize].iter().enumerate() {
                 if self.sample - stamp < LIFETIME {
@@ -103,6 +105,7 @@ impl<M: Memory> Snapshot<M> {
                     filled: false,
                     has_before: false,
                     twice: false,
+                    skipped: false,
                 }),
             }
         }
@@ -150,6 +153,7 @@ impl<M: Memory> Snapshot<M> {
         self.again.clear();
         self.cursor = 0;
         self.laid_out_at = self.sample;
+        self.left_out = None;
         let sample = self.sample;
         self.units.retain(|_, state| sample - state.proven_at.max(state.moved_at) < LIFETIME);
     }

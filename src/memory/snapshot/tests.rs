@@ -187,3 +187,38 @@ fn a_held_unit_is_read_anew_where_its_line_is_anothers() {
     snapshot.thaw();
     assert_eq!(both(&mut snapshot), 5);
 }
+
+#[test]
+fn a_unit_that_rests_is_not_fetched_and_comes_back() {
+    let memory = Changing::with(0x10000, vec![0; 0x4000]);
+    let mut snapshot = Snapshot::new(&memory);
+    let walk = |snapshot: &mut Snapshot<&Changing>, unit: Unit, address: u64| {
+        snapshot.start_unit(unit);
+        (snapshot.word(address).unwrap(), snapshot.finish_unit())
+    };
+    for _ in 0..2 * RESTLESS {
+        snapshot.begin(false);
+        walk(&mut snapshot, 7, 0x10000);
+        walk(&mut snapshot, 8, 0x12000);
+    }
+    let fetched = |snapshot: &mut Snapshot<&Changing>| {
+        let requests = memory.requests.get();
+        snapshot.begin(false);
+        memory.requests.get() - requests
+    };
+    assert_eq!(fetched(&mut snapshot), 2);
+    walk(&mut snapshot, 7, 0x10000);
+    snapshot.rest([8].into_iter());
+    for _ in 0..10 {
+        assert_eq!(fetched(&mut snapshot), 1);
+        assert_eq!(walk(&mut snapshot, 7, 0x10000), (0, Verdict::Proven));
+    }
+    memory.write(0x12000, 5);
+    snapshot.rest(std::iter::empty());
+    // There is nothing to compare it with: twice.
+    assert_eq!(fetched(&mut snapshot), 3);
+    assert_eq!(walk(&mut snapshot, 7, 0x10000), (0, Verdict::Proven));
+    let calls = memory.calls.get();
+    assert_eq!(walk(&mut snapshot, 8, 0x12000), (5, Verdict::Proven));
+    assert_eq!(memory.calls.get(), calls);
+}

@@ -15,6 +15,7 @@ mod spawn;
 mod stat;
 mod thread_ids;
 mod thread_states;
+mod timer;
 mod tracee;
 mod waiting;
 
@@ -27,6 +28,7 @@ pub use pause::{PausedProcess, PausedThread};
 pub use process::Process;
 pub use spawn::SpawnedProgram;
 pub use thread_states::ThreadStates;
+pub use timer::sharpen_sleep;
 pub use tracee::release_pending;
 
 #[cfg(test)]
