@@ -7,7 +7,7 @@ mod live;
 mod source;
 mod tree;
 
-pub(super) use live::dump_spy;
+pub(super) use live::{dump_spy, lost_threads};
 
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::process::ExitCode;

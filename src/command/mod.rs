@@ -1,7 +1,9 @@
 //! One file a subcommand, each joining the command line, the sampler and the output. The only layer that prints.
 
+mod attach;
 pub mod convert;
 pub mod dump;
+mod ending;
 pub mod failure;
 mod output_file;
 pub mod record;

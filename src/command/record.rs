@@ -15,6 +15,7 @@ use wildmatch::WildMatch;
 use self::progress::Bar;
 use self::sink::Sink;
 use self::target::Target;
+use super::ending::status_text;
 use super::failure::UnfinishedError;
 use super::{Interrupt, native, note, pausing, presentation};
 use crate::cli::{Limit, Mode, RecordArgs};
@@ -176,10 +177,19 @@ fn summary(
     }
     match (ending, target.is_started(), status) {
         (Ending::Lost(reason), _, _) => line.push_str(&format!("; ended because {}", printable(reason))),
-        (Ending::Exited, true, Some(status)) => line.push_str(&format!("; the program ended with {status}")),
-        (_, true, Some(status)) => line.push_str(&format!("; the program was ended ({status})")),
+        (Ending::Exited, true, Some(status)) => {
+            line.push_str(&format!("; the program ended, {}", status_text(status)));
+        }
+        (_, true, Some(status)) => {
+            line.push_str(&format!("; the program was ended, {}", status_text(status)));
+        }
         (_, true, None) => line.push_str("; the program was left running"),
-        (Ending::Exited, false, _) => line.push_str("; the process exited"),
+        (Ending::Exited, false, _) => {
+            line.push_str("; the process exited");
+            if let Some(status) = target.attached_status() {
+                line.push_str(&format!(", {}", status_text(status)));
+            }
+        }
         (_, false, _) => {}
     }
     if interrupted {

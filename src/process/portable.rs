@@ -327,6 +327,11 @@ impl Process {
         self.inner.threads().map_or(true, |threads| threads.is_empty())
     }
 
+    /// Not known here.
+    pub fn exit_status(&self) -> Option<ExitStatus> {
+        None
+    }
+
     /// Waits until it has exited, at most `limit`; whether it has.
     pub fn wait_for_exit(&self, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;

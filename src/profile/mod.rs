@@ -8,7 +8,9 @@
 //! Limits: knows nothing of how samples are made, of CPython, of files or of formats. Everything that the target can make grow
 //! without end has a cap; past it, [`Profile::is_clipped`] says so, and the time that samples stand for stays right.
 
+mod condense;
 mod delta;
+mod follow;
 mod frame;
 mod metadata;
 mod sample;
@@ -18,7 +20,9 @@ mod thread;
 mod timeline;
 pub(crate) mod varint;
 
+pub use condense::{Needed, Renumbering, Room};
 pub use delta::{Delta, Mark};
+pub use follow::Follower;
 pub use frame::{Frame, FrameId, FrameKind};
 pub use metadata::{Filters, Metadata, SampleCounts};
 pub use sample::{Flags, Run, Total};
@@ -128,7 +132,7 @@ impl Profile {
     }
 
     /// Every process, in the order in which they were added.
-    pub fn processes(&self) -> impl Iterator<Item = (ProcessRef, &Process)> {
+    pub fn processes(&self) -> impl ExactSizeIterator<Item = (ProcessRef, &Process)> {
         self.processes.iter().enumerate().map(|(at, process)| (ProcessRef(index(at)), process))
     }
 
@@ -173,7 +177,7 @@ impl Profile {
     }
 
     /// Every thread, in the order in which they were added.
-    pub fn threads(&self) -> impl Iterator<Item = (ThreadRef, &Thread)> {
+    pub fn threads(&self) -> impl ExactSizeIterator<Item = (ThreadRef, &Thread)> {
         self.threads.iter().enumerate().map(|(at, thread)| (ThreadRef(index(at)), thread))
     }
 

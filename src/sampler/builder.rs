@@ -83,6 +83,18 @@ impl Builder {
         entry.python_version = python_version;
     }
 
+    /// Goes on in another profile, where the process is entered as it was in the one `before`.
+    pub(super) fn move_to(&mut self, profile: &mut Profile, before: &Profile) {
+        self.frames.clear();
+        self.last_stacks.clear();
+        self.threads.clear();
+        self.wanted.clear();
+        let process = before.process(self.process).clone();
+        let command_line = profile.intern(before.text(process.command_line));
+        let python_version = profile.intern(before.text(process.python_version));
+        self.process = profile.add_process(ProfileProcess { command_line, python_version, ..process });
+    }
+
     /// Adds the threads of a moment that pass the filter; all stand for the `weight_us` before `time_us` (µs since the start).
     pub(super) fn add(
         &mut self,

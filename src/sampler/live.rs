@@ -42,6 +42,9 @@ pub type Inspection = Box<dyn FnOnce(&mut [&mut Spy]) + Send>;
 pub enum LiveRequest {
     /// Another rate: samples a second.
     Rate(u32),
+    /// To begin the profile anew, once a window was taken: what it has grown by since then comes with the next one, which is
+    /// [fresh](Delta::fresh).
+    BeginAnew,
     /// To do something with the processes between two samples. What stops a process must be done here: only the thread that samples may.
     Inspect(Inspection),
 }
@@ -135,6 +138,8 @@ struct Watcher<'options> {
     sums: Sums,
     /// A window that nobody has taken yet.
     waiting: Option<Box<LiveWindow>>,
+    /// After the next window the profile begins anew.
+    begins_anew: bool,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -161,6 +166,7 @@ impl<'options> Watcher<'options> {
             window_start: start,
             sums: Sums::default(),
             waiting: None,
+            begins_anew: false,
         }
     }
 
@@ -184,6 +190,7 @@ impl<'options> Watcher<'options> {
                         deadline = Instant::now();
                         self.clock = Clock::new(rate, deadline);
                     }
+                    LiveRequest::BeginAnew => self.begins_anew = true,
                     LiveRequest::Inspect(inspect) => {
                         let members = self.recorder.members.iter_mut();
                         let mut spies: Vec<&mut Spy> = members.filter_map(|member| member.spy.as_mut()).collect();
@@ -236,6 +243,10 @@ impl<'options> Watcher<'options> {
         let totals = profile.take_totals();
         let mut delta = profile.delta_since(&mut self.mark);
         delta.totals = totals;
+        if std::mem::take(&mut self.begins_anew) {
+            self.recorder.begin_anew();
+            self.mark = Mark::default();
+        }
         let sums = std::mem::take(&mut self.sums);
         let length = now.saturating_duration_since(self.window_start);
         self.window_start = now;

@@ -317,6 +317,15 @@ impl<'options> Recorder<'options> {
         });
     }
 
+    /// Begins the profile anew, with the processes that are read now and without samples; what it says of itself stays.
+    pub(super) fn begin_anew(&mut self) {
+        let before = std::mem::replace(&mut self.profile, Profile::new(self.options.keep));
+        self.profile.metadata = before.metadata.clone();
+        for builder in self.members.iter_mut().filter_map(|member| member.builder.as_mut()) {
+            builder.move_to(&mut self.profile, &before);
+        }
+    }
+
     /// What has ended the recording, if anything has.
     pub(super) fn is_over(&self) -> Option<Ending> {
         if self.members.iter().all(|member| member.process.has_exited()) {

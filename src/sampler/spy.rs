@@ -424,6 +424,9 @@ impl Spy {
         if thread.first_frame != thread.end_frame
             && let Some(os_id) = self.threads.os_id(&self.process, self.snapshot.memory(), &thread)
         {
+            if self.looks.get(&os_id).is_some_and(|look| !look.is_running) {
+                self.states.rouse(os_id);
+            }
             match registers(os_id) {
                 Ok(registers) => native.capture(self.snapshot.memory(), thread.address, registers),
                 Err(error) => log::debug!("thread {os_id}: {error}"),

@@ -1,6 +1,6 @@
 //! What the views need to know of a profile's stacks, worked out once for each stack: functions, and the tree of calls by function.
 //!
-//! Limits: grows with the profile, whose tables are capped.
+//! Limits: grows with the profile, which is condensed when it is too large.
 
 use std::collections::HashMap;
 
@@ -142,6 +142,16 @@ impl Index {
     /// A function.
     pub fn function(&self, id: FunctionId) -> Option<&Function> {
         self.functions.get(id as usize)
+    }
+
+    /// The number of a function, if it is known.
+    pub fn id_of(&self, function: &Function) -> Option<FunctionId> {
+        self.function_ids.get(function).copied()
+    }
+
+    /// The place of a function below a place in the tree of calls, if it was seen there.
+    pub fn child(&self, caller: NodeId, function: FunctionId) -> Option<NodeId> {
+        self.node_ids.get(&(caller, function)).copied()
     }
 
     /// How many functions there are.

@@ -10,11 +10,13 @@ pub mod keys;
 pub mod layout;
 mod names;
 pub mod plain;
+mod room;
 pub mod rows;
 pub mod state;
 mod sums;
 pub(in crate::tui) mod update;
 mod view;
+pub mod window;
 
 pub use flame::Block;
 pub use state::{Settings, State};

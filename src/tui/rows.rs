@@ -1,6 +1,6 @@
 //! The rows of the views that are tables, worked out from the samples.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::index::{FunctionId, NodeId, ROOT};
 use super::state::{Column, Scope, State, View};
@@ -87,6 +87,9 @@ impl State {
         };
         if !matches!(self.view, View::Tree) {
             self.sort();
+        }
+        if self.view == View::Processes {
+            self.put_below_parents();
         }
         self.blocks = if self.view == View::Flame { flame::blocks(self, &mut adder) } else { Vec::new() };
         self.refresh_detail(&mut adder);
@@ -207,6 +210,33 @@ impl State {
         });
     }
 
+    /// Puts processes below their parents, those with the same parent as they are sorted.
+    fn put_below_parents(&mut self) {
+        let process_of = |row: &Row| match row.key {
+            Key::Process(process) => Some(process),
+            _ => None,
+        };
+        let rows = std::mem::take(&mut self.rows);
+        let known: HashSet<ProcessRef> = rows.iter().filter_map(process_of).collect();
+        let mut below: HashMap<Option<ProcessRef>, Vec<Row>> = HashMap::new();
+        for row in rows {
+            // Below the nearest one that is shown.
+            let line = process_of(&row).map(|process| self.profile.lineage(process)).unwrap_or_default();
+            let parent = line.iter().rev().skip(1).find(|parent| known.contains(parent));
+            below.entry(parent.copied()).or_default().push(row);
+        }
+        let mut to_do: Vec<(Row, u32)> = Vec::new();
+        let mut next = below.remove(&None).unwrap_or_default();
+        let mut depth = 0;
+        loop {
+            to_do.extend(next.into_iter().rev().map(|row| (row, depth)));
+            let Some((row, level)) = to_do.pop() else { return };
+            self.rows.push(Row { depth: level, ..row });
+            depth = level + 1;
+            next = below.remove(&process_of(&row)).unwrap_or_default();
+        }
+    }
+
     fn tree(&self, adder: &mut Adder) -> Vec<Row> {
         let mut rows = Vec::new();
         for (thread, sums) in self.groups(adder, false) {
@@ -230,7 +260,7 @@ impl State {
         if self.filter.is_empty() {
             return;
         }
-        let mut kept = std::collections::HashSet::new();
+        let mut kept = HashSet::new();
         for id in nodes.keys().filter(|id| **id != ROOT) {
             if self.is_match(&names::function(self, self.index.node(*id).function)) {
                 let mut at = *id;

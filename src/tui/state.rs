@@ -1,20 +1,21 @@
 //! What the live view holds: plain data. It changes in [`update`](super::update()) and is drawn by [`draw`](super::draw()).
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::time::Duration;
 
 use super::flame::Block;
 use super::index::{FunctionId, Index, NodeId, ROOT};
+use super::room::Room;
 use super::rows::{Key, Row};
 use super::sums::Adder;
-use crate::profile::{Delta, Flags, Profile, SampleCounts, StackId, TextId, ThreadRef, Total};
+use super::window::{Collected, Facts, History, Shown, ThreadNow, Window};
+use crate::profile::{Flags, Follower, Profile, SampleCounts, TextId, ThreadRef, Total};
 
-/// Values kept for each sparkline.
-const HISTORY: usize = 300;
 /// Lines kept of what the target has written.
 const OUTPUT_LINES: usize = 10_000;
-/// The longest line kept of what the target has written, in characters.
+/// The longest line kept of what the target has written, in bytes.
 const OUTPUT_LINE: usize = 4000;
+/// All lines kept of what the target has written, in bytes.
+const OUTPUT_BYTES: usize = 4 << 20;
 
 /// A view of what was sampled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -114,110 +115,6 @@ pub struct Settings {
     pub has_output: bool,
 }
 
-/// A thread at the end of a window.
-#[derive(Debug, Clone, Copy)]
-pub struct ThreadNow {
-    /// The thread.
-    pub thread: ThreadRef,
-    /// Where it was.
-    pub stack: StackId,
-    /// What it did.
-    pub flags: Flags,
-}
-
-/// Numbers of the header.
-#[derive(Debug, Clone, Default)]
-pub struct Facts {
-    /// How much of the last window some thread held the GIL, in percent.
-    pub gil: f64,
-    /// How much of it some thread was active, in percent.
-    pub active: f64,
-    /// How much of it some thread collected garbage, in percent.
-    pub gc: f64,
-    /// CPU time of the process, in percent of one CPU.
-    pub cpu: Option<f64>,
-    /// Our own CPU time, in percent of one CPU.
-    pub own_cpu: Option<f64>,
-    /// Memory of the process, in bytes.
-    pub resident_bytes: Option<u64>,
-    /// How long it has been running.
-    pub uptime: Option<Duration>,
-    /// The rate that is asked for.
-    pub rate_asked: u32,
-    /// The rate that was held in the last window.
-    pub rate_held: f64,
-    /// Ticks that came too late to be held.
-    pub missed: u64,
-    /// How much of the last window the target was stopped by us, in percent.
-    pub stopped: f64,
-    /// What each process uses.
-    pub processes: Vec<Usage>,
-    /// Active threads.
-    pub running: usize,
-    /// Threads.
-    pub threads: usize,
-    /// Why samples could not be made sure of.
-    pub trouble: Option<String>,
-}
-
-/// What a process uses.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Usage {
-    /// The process.
-    pub pid: u32,
-    /// CPU time in the last window, in percent of one CPU.
-    pub cpu: Option<f64>,
-    /// Memory, in bytes.
-    pub resident_bytes: u64,
-}
-
-/// One window of samples and what was measured with it.
-#[derive(Debug, Clone, Default)]
-pub struct Window {
-    /// What the profile has grown by, with the totals of the window.
-    pub delta: Delta,
-    /// The wall time that the samples stand for, µs.
-    pub wall_us: u64,
-    /// The header's numbers.
-    pub facts: Facts,
-    /// The threads at its end.
-    pub threads: Vec<ThreadNow>,
-}
-
-/// The past of the header's numbers, newest last.
-#[derive(Debug, Clone, Default)]
-pub struct History {
-    /// [`Facts::gil`].
-    pub gil: VecDeque<f64>,
-    /// [`Facts::active`].
-    pub active: VecDeque<f64>,
-    /// [`Facts::gc`].
-    pub gc: VecDeque<f64>,
-    /// [`Facts::cpu`].
-    pub cpu: VecDeque<f64>,
-    /// [`Facts::own_cpu`].
-    pub own_cpu: VecDeque<f64>,
-    /// [`Facts::resident_bytes`].
-    pub resident: VecDeque<f64>,
-    /// [`Facts::running`].
-    pub running: VecDeque<f64>,
-}
-
-/// Samples of the last window and since the reset, held when the view is frozen.
-#[derive(Debug, Clone, Default)]
-pub struct Collected {
-    /// Of the last window.
-    pub window: Vec<Total>,
-    /// The wall time of the window, µs.
-    pub window_us: u64,
-    /// Since the reset; while not frozen they are the profile's.
-    pub all: Vec<Total>,
-    /// The wall time since the reset, µs.
-    pub all_us: u64,
-    /// The threads at the end of the window.
-    pub threads: Vec<ThreadNow>,
-}
-
 /// Where a view stands.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Cursor {
@@ -292,6 +189,10 @@ pub struct State {
     pub settings: Settings,
     /// All tables, and the totals since the reset.
     pub profile: Profile,
+    /// What the numbers in windows are in the profile.
+    pub(super) follower: Follower,
+    /// How much there may be before it is condensed.
+    pub(super) room: Room,
     /// What the views know of the tables.
     pub index: Index,
     /// The last window; `all` is empty.
@@ -348,6 +249,8 @@ pub struct State {
     pub sources: HashMap<TextId, Option<Vec<String>>>,
     /// What the target has written.
     pub output: VecDeque<String>,
+    /// The bytes of these lines.
+    pub(super) output_bytes: usize,
     /// The line of it that is not over.
     pub output_open: String,
     /// The first line of it that is shown; `None` follows the end.
@@ -385,28 +288,25 @@ impl State {
 
     /// Takes in a window.
     pub(super) fn take_window(&mut self, window: Window) {
-        let Window { mut delta, wall_us, facts, threads } = window;
-        self.profile.apply(&delta);
+        let Window { delta, wall_us, facts, threads } = window;
+        if delta.fresh && self.windows > 0 {
+            self.condense();
+        }
+        self.follower.take_in(&mut self.profile, &delta);
         self.index.extend(&self.profile);
         self.windows += 1;
-        let all_us = self.latest.all_us.saturating_add(wall_us);
-        let totals = std::mem::take(&mut delta.totals);
-        self.latest = Collected { window: totals, window_us: wall_us, all: Vec::new(), all_us, threads };
-        let history = &mut self.history;
-        for (values, value) in [
-            (&mut history.gil, Some(facts.gil)),
-            (&mut history.active, Some(facts.active)),
-            (&mut history.gc, Some(facts.gc)),
-            (&mut history.cpu, facts.cpu),
-            (&mut history.own_cpu, facts.own_cpu),
-            (&mut history.resident, facts.resident_bytes.map(|bytes| bytes as f64)),
-            (&mut history.running, Some(facts.running as f64)),
-        ] {
-            values.extend(value);
-            while values.len() > HISTORY {
-                values.pop_front();
-            }
+        let totals = self.follower.totals(&delta.totals);
+        for total in &totals {
+            self.profile.add_total(*total);
         }
+        let here = |now: ThreadNow| {
+            let thread = self.follower.thread_here(now.thread)?;
+            Some(ThreadNow { thread, stack: self.follower.stack(now.stack), ..now })
+        };
+        let threads = threads.into_iter().filter_map(here).collect();
+        let all_us = self.latest.all_us.saturating_add(wall_us);
+        self.latest = Collected { window: totals, window_us: wall_us, all: Vec::new(), all_us, threads };
+        self.history.add(&facts);
         self.facts = facts;
     }
 
@@ -416,14 +316,16 @@ impl State {
             match character {
                 '\n' => {
                     let line = std::mem::take(&mut self.output_open);
+                    self.output_bytes += line.len();
                     self.output.push_back(line);
                 }
                 _ if self.output_open.len() < OUTPUT_LINE => self.output_open.push(character),
                 _ => {}
             }
         }
-        while self.output.len() > OUTPUT_LINES {
-            self.output.pop_front();
+        while self.output.len() > OUTPUT_LINES || self.output_bytes > OUTPUT_BYTES {
+            let Some(line) = self.output.pop_front() else { break };
+            self.output_bytes -= line.len();
             self.output_top = self.output_top.map(|top| top.saturating_sub(1));
         }
     }
@@ -515,19 +417,4 @@ impl State {
         };
         of_row.or(self.only_thread)
     }
-}
-
-/// See [`State::shown`].
-#[derive(Debug, Clone, Copy)]
-pub struct Shown<'state> {
-    /// Of the last window.
-    pub window: &'state [Total],
-    /// The wall time of the window, µs.
-    pub window_us: u64,
-    /// Since the reset.
-    pub all: &'state [Total],
-    /// The wall time since the reset, µs.
-    pub all_us: u64,
-    /// The threads at the end of the window.
-    pub threads: &'state [ThreadNow],
 }

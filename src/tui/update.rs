@@ -8,8 +8,10 @@ use super::flame::{self, Step};
 use super::index::{FunctionId, ROOT};
 use super::keys::{self, Action};
 use super::layout;
+use super::room;
 use super::rows::Key;
-use super::state::{Detail, Entry, Overlay, Pane, Scope, State, View, Window};
+use super::state::{Detail, Entry, Overlay, Pane, Scope, State, View};
+use super::window::Window;
 use crate::profile::{ProcessRef, TextId, ThreadRef};
 
 /// Rates that `+` and `-` go through.
@@ -53,6 +55,8 @@ pub enum Effect {
     Redraw,
     /// Stop ourselves.
     Suspend,
+    /// Have the sampler begin its tables anew: the next window but one, or so, is fresh.
+    BeginAnew,
 }
 
 /// Changes the state by what happened, and says what is to be done.
@@ -61,12 +65,19 @@ pub fn update(state: &mut State, event: Event) -> Vec<Effect> {
     match event {
         Event::Window(window) => {
             state.take_window(*window);
+            if state.is_over_room() {
+                state.room.is_asked = true;
+                effects.push(Effect::BeginAnew);
+            }
             if state.frozen.is_none() {
                 state.refresh();
             }
         }
         Event::Output(text) => state.take_output(&text),
         Event::Source(file, lines) => {
+            if state.sources.len() >= room::MOST_SOURCES {
+                state.sources.clear();
+            }
             state.sources.insert(file, lines);
         }
         Event::Dump(text) => {

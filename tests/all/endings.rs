@@ -288,7 +288,7 @@ fn the_program_is_ended_or_left_as_asked() {
     let args = ["record", "-d", "1", "-f", "raw", "-o", "/dev/null", "--", python, phases.to_str().unwrap(), "60"];
     let ran = run(Command::new(env!("CARGO_BIN_EXE_pyspy")).args(args), Duration::from_secs(60)).unwrap();
     ran.success();
-    assert!(ran.stderr.contains("; the program was ended (signal: 15"), "{ran:#?}");
+    assert!(ran.stderr.contains("; the program was ended, killed by SIGTERM"), "{ran:#?}");
     let exit =
         ["record", "--exit-status", "-f", "raw", "-o", "/dev/null", "--", python, "-c", "import sys; sys.exit(7)"];
     let ran = pyspy(&exit);

@@ -26,6 +26,8 @@ mod start_up;
 mod subinterpreters;
 mod system_calls;
 mod target;
+mod terminal;
 mod top;
+mod top_manners;
 mod trees;
 mod truth;

@@ -99,7 +99,7 @@ fn a_program_keeps_its_standard_streams_and_its_status_can_be_passed_on() {
         let (stdout, stderr) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
         assert_eq!(ended.status.code(), Some(expected), "{stderr}");
         assert_eq!(stdout, "out hello\n");
-        assert!(stderr.contains("err hello\n") && stderr.contains("exit status: 7"), "{stderr}");
+        assert!(stderr.contains("err hello\n") && stderr.contains("the program ended, status 7"), "{stderr}");
         assert!(!stacks(&fs::read_to_string(&output).unwrap()).is_empty(), "{stderr}");
     }
 }

@@ -1,142 +1,38 @@
-//! `pyspy top` in a real terminal: tmux holds it, keys go in, and what is on the screen is waited for.
+//! `pyspy top` in a real terminal: its views, its keys, and what it is for scripts.
 
 use std::fs;
-use std::path::Path;
-use std::process::{Command, Output};
-use std::thread;
-use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::interpreters::Interpreter;
+use crate::running::{any, script};
 use crate::target::{Target, pyspy};
+use crate::terminal::{Terminal, leads, rows};
 
-/// How long something may take to be on the screen. Only what is broken takes this long.
-const LIMIT: Duration = Duration::from_secs(90);
-
-/// A tmux server of our own with one terminal, in which a shell waits for a line.
-struct Terminal {
-    socket: String,
-    directory: tempfile::TempDir,
-}
-
-impl Terminal {
-    /// `None` where there is no tmux.
-    fn open(columns: u16, rows: u16) -> Option<Self> {
-        let directory = tempfile::tempdir().unwrap();
-        let socket = format!("pyspy-test-{}-{}", std::process::id(), directory.path().file_name()?.to_str()?);
-        let terminal = Self { socket, directory };
-        let (columns, rows) = (columns.to_string(), rows.to_string());
-        let shell = ["-f", "/dev/null", "new-session", "-d", "-x", &columns, "-y", &rows, "env PS1='$ ' sh"];
-        let Ok(output) = Command::new("tmux").args(["-L", &terminal.socket]).args(shell).output() else {
-            crate::target::note("skipped: there is no tmux");
-            return None;
-        };
-        assert!(output.status.success(), "{output:?}");
-        terminal.wait("a prompt", |screen| screen.contains('$'));
-        Some(terminal)
-    }
-
-    fn tmux(&self, args: &[&str]) -> Output {
-        Command::new("tmux").args(["-L", &self.socket]).args(args).output().expect("tmux runs")
-    }
-
-    fn keys(&self, keys: &[&str]) {
-        for key in keys {
-            assert!(self.tmux(&["send-keys", "-t", "0", key]).status.success());
-        }
-    }
-
-    fn screen(&self) -> String {
-        String::from_utf8_lossy(&self.tmux(&["capture-pane", "-p", "-t", "0"]).stdout).into_owned()
-    }
-
-    /// Waits until the screen is as it should be; the screen then.
-    #[track_caller]
-    fn wait(&self, what: &str, is_there: impl Fn(&str) -> bool) -> String {
-        let deadline = Instant::now() + LIMIT;
-        loop {
-            let screen = self.screen();
-            if is_there(&screen) {
-                return screen;
-            }
-            assert!(Instant::now() < deadline, "no {what}:\n{screen}");
-            thread::yield_now();
-        }
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.directory.path().join(name).display().to_string()
-    }
-
-    /// Runs `pyspy top`, with the state of the terminal noted before and after, and then its exit status.
-    fn top(&self, args: &str) {
-        let program = env!("CARGO_BIN_EXE_pyspy");
-        let (before, after, status) = (self.path("before"), self.path("after"), self.path("status"));
-        let line = format!(
-            "clear; stty -a > {before}; echo $$ > {}; {program} top --delay 200ms {args}; echo $? > {status}.new; stty -a > {after}; mv {status}.new {status}",
-            self.path("shell")
-        );
-        // The shell's line could be longer than the terminal is wide; a script has no such end.
-        fs::write(self.path("script"), line).unwrap();
-        self.keys(&[&format!(". {}", self.path("script")), "Enter"]);
-    }
-
-    /// Waits for the end of what [`Terminal::top`] has started; its exit status. The terminal must be as it was.
-    #[track_caller]
-    fn ended(&self) -> i32 {
-        let deadline = Instant::now() + LIMIT;
-        while !Path::new(&self.path("status")).exists() {
-            assert!(Instant::now() < deadline, "it does not end:\n{}", self.screen());
-            thread::yield_now();
-        }
-        let read = |name: &str| fs::read_to_string(self.path(name)).unwrap();
-        // All but the first line, which has the size.
-        let modes_of = |name: &str| read(name).lines().skip(1).map(str::to_owned).collect::<Vec<_>>();
-        assert_eq!(modes_of("before"), modes_of("after"), "stty -a");
-        let modes = ["alternate_on", "mouse_any_flag", "cursor_flag"].map(|flag| format!("#{{{flag}}}")).join(" ");
-        let modes = self.tmux(&["display-message", "-p", "-t", "0", &modes]);
-        assert_eq!(String::from_utf8_lossy(&modes.stdout).trim(), "0 0 1", "the usual screen, no mouse, a cursor");
-        let status = read("status").trim().parse().unwrap();
-        fs::remove_file(self.path("status")).unwrap();
-        status
-    }
-
-    /// The process id of the pyspy that runs.
-    fn pyspy_pid(&self) -> i32 {
-        let shell = fs::read_to_string(self.path("shell")).unwrap();
-        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", shell.trim())).unwrap();
-        children.split_whitespace().next().expect("pyspy runs").parse().unwrap()
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        self.tmux(&["kill-server"]);
-    }
-}
-
-fn interpreter() -> &'static Interpreter {
-    let all = Interpreter::all();
-    all.iter().find(|interpreter| interpreter.feature() == (3, 11)).or(all.last()).expect("an interpreter")
-}
-
-/// The lines below the columns' names.
-fn rows(screen: &str) -> Vec<&str> {
-    screen.lines().skip(7).filter(|line| line.contains('%')).collect()
-}
-
-/// Whether the first row that has a share is about `name`.
-fn leads(screen: &str, name: &str) -> bool {
-    rows(screen).first().is_some_and(|row| row.contains(name))
+/// One interpreter of each of the versions that differ most; those that are not there are said to be skipped by the interpreters' own test.
+fn versions() -> impl Iterator<Item = &'static Interpreter> {
+    let features = [(2, 7), (3, 8), (3, 11), (3, 13), (3, 15)];
+    features.into_iter().filter_map(|feature| {
+        Interpreter::all().iter().find(|found| found.feature() == feature && !found.free_threaded)
+    })
 }
 
 #[test]
 fn every_view_shows_the_right_thing_first() {
     let Some(terminal) = Terminal::open(100, 30) else { return };
-    let target = Target::start(interpreter(), "shares.py", &[]);
-    terminal.top(&format!("-p {}", target.pid()));
+    for version in versions() {
+        let target = Target::start(version, "shares.py", &[]);
+        terminal.top(&format!("-p {}", target.pid()));
+        show_every_view(&terminal, &target, version);
+    }
+}
+
+fn show_every_view(terminal: &Terminal, target: &Target, version: &Interpreter) {
     let is_table = |screen: &str| screen.contains("TotalTime Function (file:first line)");
     let screen = terminal.wait("functions", |screen| is_table(screen) && leads(screen, "heavy (shares.py:"));
-    assert!(screen.contains(&format!("pid {}  Python 3.", target.pid())), "{screen}");
+    let (major, minor) = version.feature();
+    assert!(screen.contains(&format!("pid {}  Python {major}.{minor}.", target.pid())), "{screen}");
     assert!(screen.contains("100 Hz asked"), "{screen}");
     terminal.keys(&["2"]);
     terminal
@@ -172,13 +68,94 @@ fn every_view_shows_the_right_thing_first() {
     terminal.keys(&["Escape", "?"]);
     terminal.wait("help", |screen| screen.contains("q, Q, Ctrl-C  quit"));
     terminal.keys(&["x", "q"]);
+    assert_eq!(terminal.ended(), 0, "{version}");
+}
+
+#[test]
+fn processes_below_and_beside_are_shown_as_a_tree() {
+    let Some(terminal) = Terminal::open(200, 30) else { return };
+    let tree = script("tree.py");
+    terminal.top(&format!("-s -- {} {} subprocess 3 600", any().path.display(), tree.display()));
+    terminal.keys(&["F4"]);
+    // Each is two columns further in than its parent, and names its own command line.
+    let indents = |screen: &str| {
+        let place = |depth: u32| {
+            let program = format!("tree.py subprocess {depth} 600");
+            let row = rows(screen).into_iter().find(|row| row.contains(&program))?.to_owned();
+            let name = row.split("  ").last()?.trim_start().to_owned();
+            Some((row.find(&name)?, name.split(' ').next()?.parse::<u32>().ok()?, row))
+        };
+        Some([place(3)?, place(2)?, place(1)?])
+    };
+    let line = |screen: &str, row: &str| screen.lines().position(|line| line == row).unwrap();
+    let is_tree = |screen: &str| {
+        indents(screen).is_some_and(|[first, second, third]| {
+            let lines = [&first, &second, &third].map(|place| line(screen, &place.2));
+            second.0 == first.0 + 2 && third.0 == second.0 + 2 && lines.is_sorted()
+        })
+    };
+    let screen = terminal.wait("three processes", is_tree);
+    let [first, second, third] = indents(&screen).unwrap();
+    for (_, _, row) in [&first, &second, &third] {
+        assert!(row.contains('M'), "memory: {row}");
+    }
+    assert!(screen.contains(&format!("pid {}, {}, {}", first.1, second.1, third.1)), "{screen}");
+    terminal.wait("all are active", |screen| screen.contains("threads 3/3"));
+    // One that ends is not there any more; what it took remains.
+    kill(Pid::from_raw(third.1.cast_signed()), Signal::SIGKILL).unwrap();
+    terminal.wait("two processes", |screen| screen.contains(&format!("pid {}, {}  ", first.1, second.1)));
+    terminal.keys(&["q"]);
+    assert_eq!(terminal.ended(), 0);
+}
+
+#[test]
+fn several_pids_are_one_view_until_the_last_has_ended() {
+    let Some(terminal) = Terminal::open(200, 30) else { return };
+    let one = Target::start(any(), "shares.py", &[]);
+    let mut other = Target::start(any(), "shares.py", &["wait"]);
+    terminal.top(&format!("-p {} -p {}", one.pid(), other.pid()));
+    let both = format!("pid {}, {}  Python", one.pid(), other.pid());
+    terminal.wait("both", |screen| screen.contains(&both) && leads(screen, "heavy"));
+    terminal.keys(&["F4"]);
+    let has_row = |screen: &str, pid: u32| {
+        let row = rows(screen).into_iter().find(|row| row.contains(&format!("  {pid} ")));
+        row.is_some_and(|row| row.contains("shares.py") && !row.trim_start().starts_with("0.00%"))
+    };
+    terminal.wait("both processes", |screen| has_row(screen, one.pid()) && has_row(screen, other.pid()));
+    kill(Pid::from_raw(one.pid().cast_signed()), Signal::SIGKILL).unwrap();
+    terminal.wait("the other", |screen| screen.contains(&format!("pid {}  Python", other.pid())));
+    other.send("3");
+    let ended = format!("targets exited: {} killed by SIGKILL; {} status 3", one.pid(), other.pid());
+    terminal.wait("how both ended", |screen| screen.contains(&ended));
+    terminal.keys(&["q"]);
+    assert_eq!(terminal.ended(), 0);
+}
+
+#[test]
+fn a_dump_is_of_the_selected_thread_with_its_locals() {
+    let Some(terminal) = Terminal::open(120, 40) else { return };
+    let target = Target::start(any(), "shares.py", &[]);
+    terminal.top(&format!("-p {}", target.pid()));
+    terminal.wait("functions", |screen| leads(screen, "heavy"));
+    terminal.keys(&["F3"]);
+    terminal.wait("threads", |screen| leads(screen, "MainThread") && screen.contains("\"sleepy\""));
+    terminal.keys(&["j", "d"]);
+    let main = terminal.wait("the main thread", |screen| screen.contains("Thread ") && screen.contains("turns: "));
+    assert!(main.contains("Arguments:") && main.contains("work (shares.py:"), "{main}");
+    assert!(!main.contains("sleeper (shares.py:"), "{main}");
+    terminal.keys(&["Escape"]);
+    terminal.wait("threads again", |screen| leads(screen, "MainThread"));
+    terminal.keys(&["j", "d"]);
+    let other = terminal.wait("the other thread", |screen| screen.contains("sleeper (shares.py:"));
+    assert!(other.contains("\"sleepy\"") && !other.contains("work (shares.py:"), "{other}");
+    terminal.keys(&["q"]);
     assert_eq!(terminal.ended(), 0);
 }
 
 #[test]
 fn keys_do_what_help_says() {
     let Some(terminal) = Terminal::open(120, 40) else { return };
-    let target = Target::start(interpreter(), "shares.py", &[]);
+    let target = Target::start(any(), "shares.py", &[]);
     terminal.top(&format!("-p {}", target.pid()));
     terminal.wait("functions", |screen| leads(screen, "heavy"));
     terminal.keys(&["Tab"]);
@@ -219,7 +196,12 @@ fn keys_do_what_help_says() {
     terminal.keys(&[&written, "Enter"]);
     terminal.wait("a written file", |screen| screen.contains("wrote "));
     let stacks = fs::read_to_string(&written).unwrap();
-    assert!(stacks.contains(";heavy (shares.py:") && !stacks.contains("sleeper"), "{stacks}");
+    let samples = |name: &str| {
+        let lines = stacks.lines().filter(|line| line.contains(name));
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum::<u64>()
+    };
+    // It sleeps all the time, but for the moment of its start.
+    assert!(samples(";heavy (shares.py:") > 2 * samples("sleeper"), "{stacks}");
     terminal.keys(&["r"]);
     let since_reset = |screen: &str| {
         let time = |row: &str| row.split_whitespace().nth(2)?.strip_suffix('s')?.parse::<f64>().ok();
@@ -231,68 +213,8 @@ fn keys_do_what_help_says() {
 }
 
 #[test]
-fn every_way_out_leaves_a_sane_terminal() {
-    let Some(terminal) = Terminal::open(80, 24) else { return };
-    let mut target = Target::start(interpreter(), "shares.py", &["wait"]);
-    let args = format!("-p {}", target.pid());
-    for (signal, status) in [("TERM", 143), ("HUP", 129), ("INT", 130)] {
-        terminal.top(&args);
-        terminal.wait("functions", |screen| leads(screen, "heavy"));
-        let pid = terminal.pyspy_pid().to_string();
-        assert!(Command::new("kill").args([&format!("-{signal}"), &pid]).status().unwrap().success());
-        assert_eq!(terminal.ended(), status, "{signal}");
-    }
-    terminal.top(&args);
-    terminal.wait("functions", |screen| leads(screen, "heavy"));
-    terminal.keys(&["C-z"]);
-    terminal.wait("the shell", |screen| screen.contains("Stopped") || screen.contains("topped"));
-    terminal.keys(&["fg", "Enter"]);
-    terminal.wait("functions again", |screen| leads(screen, "heavy"));
-    target.send("7");
-    let last = terminal.wait("the target's end", |screen| screen.contains("target exited"));
-    assert!(leads(&last, "heavy"), "the last view stays: {last}");
-    terminal.keys(&["F5"]);
-    terminal.wait("another view of it", |screen| screen.contains("Call tree") && screen.contains("heavy"));
-    terminal.keys(&["q"]);
-    terminal.wait("the shell's prompt", |screen| screen.trim_end().ends_with('$'));
-}
-
-#[test]
-fn sizes_are_followed_down_to_the_note() {
-    let Some(terminal) = Terminal::open(200, 60) else { return };
-    let target = Target::start(interpreter(), "shares.py", &[]);
-    terminal.top(&format!("-p {}", target.pid()));
-    let footer = |screen: &str, rows: usize| screen.lines().nth(rows - 1).is_some_and(|line| line.contains("q quit"));
-    terminal.wait("200×60", |screen| leads(screen, "heavy") && footer(screen, 60));
-    let resize = |columns: &str, rows: &str| {
-        assert!(terminal.tmux(&["resize-window", "-t", "0", "-x", columns, "-y", rows]).status.success());
-    };
-    resize("80", "24");
-    terminal.wait("80×24", |screen| leads(screen, "heavy") && footer(screen, 24));
-    resize("40", "10");
-    terminal.wait("the note", |screen| screen.contains("40×10 is too small") && screen.contains("80×24"));
-    resize("80", "24");
-    terminal.wait("80×24 again", |screen| leads(screen, "heavy") && footer(screen, 24));
-    terminal.keys(&["q"]);
-    assert_eq!(terminal.ended(), 0);
-}
-
-#[test]
-fn a_started_program_writes_into_a_view_and_its_status_is_told() {
-    let Some(terminal) = Terminal::open(100, 30) else { return };
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/targets/shares.py");
-    terminal.top(&format!("-- {} {} for 3", interpreter().path.display(), script.display()));
-    terminal.wait("functions", |screen| leads(screen, "heavy"));
-    terminal.wait("its end", |screen| screen.contains("target exited, status 3"));
-    terminal.keys(&["F7"]);
-    terminal.wait("what it wrote", |screen| screen.contains("ready") && screen.contains("last words"));
-    terminal.keys(&["q"]);
-    assert_eq!(terminal.ended(), 0);
-}
-
-#[test]
 fn without_a_terminal_it_points_to_once() {
-    let target = Target::start(interpreter(), "shares.py", &[]);
+    let target = Target::start(any(), "shares.py", &[]);
     let pid = target.pid().to_string();
     let ran = pyspy(&["top", "-p", &pid]);
     assert!(ran.failure().contains("not a terminal") && ran.stderr.contains("--once"), "{ran:?}");

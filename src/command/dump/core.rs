@@ -5,8 +5,12 @@ use std::path::Path;
 use super::describe::Describer;
 use super::inspect::inspect;
 use crate::cli::DumpArgs;
+use crate::command::attach::note_if_newer;
+use crate::command::ending::signal_name;
+use crate::command::note;
 use crate::core_file::{BinarySources, CoreFile, CoreMemory};
 use crate::output::dump::{ProcessDump, ProcessInfo};
+use crate::output::printable;
 use crate::process::DescriptorNames;
 use crate::sampler::{MomentThread, PostMortem};
 
@@ -63,26 +67,18 @@ impl DescriptorNames for NoDescriptors {
     }
 }
 
-fn signal_name(number: i32) -> String {
-    #[cfg(unix)]
-    if let Ok(signal) = nix::sys::signal::Signal::try_from(number) {
-        return signal.to_string();
-    }
-    format!("signal {number}")
-}
-
 fn warn(core: &CoreFile, read: &PostMortem) {
     for path in &read.other_builds {
-        log::warn!("{path:?} is not the file that the process had mapped: its build id is another");
+        note(&format!(
+            "{} is not the file that the process had mapped: its build id is another",
+            printable(&path.display().to_string())
+        ));
     }
     if let Some((size, expected)) = core.missing_end() {
-        log::warn!("the core file is cut off: it has {size} bytes of {expected}");
+        note(&format!("the core file is cut off: it has {size} bytes of {expected}"));
     }
-    if read.runtime.layout.tentative {
-        let version = read.runtime.layout.version;
-        log::warn!("Python {version} is newer than what this pyspy knows; trusting the interpreter's own offsets");
-    }
+    note_if_newer(&read.runtime.layout);
     if read.moment.lost > 0 {
-        log::warn!("{} threads could not be read to their ends", read.moment.lost);
+        note(&format!("{} threads could not be read to their ends", read.moment.lost));
     }
 }

@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime};
 use super::describe::Describer;
 use super::inspect::{Inspection, inspect};
 use crate::cli::DumpArgs;
-use crate::command::{native, pausing};
+use crate::command::attach::note_if_newer;
+use crate::command::{native, note, pausing};
 use crate::memory::Cached;
 use crate::output::dump::{ProcessDump, ProcessInfo};
 use crate::process::{Process, SystemCall, ThreadId};
@@ -24,25 +25,32 @@ pub(super) fn dump(
     source: bool,
 ) -> anyhow::Result<ProcessDump> {
     let attached = finder.attach(process, false, patience, &|| false)?;
-    if attached.runtime.layout.tentative {
-        let version = attached.runtime.layout.version;
-        log::warn!("Python {version} is newer than what this pyspy knows; trusting the interpreter's own offsets");
-    }
+    note_if_newer(&attached.runtime.layout);
     let mut pausing = pausing(arguments.pause, Pausing::Blocking);
     if pausing != Pausing::Never
         && let Some(reason) = why_not_pausable(process)
     {
-        log::warn!("{reason}");
+        note(&reason);
         pausing = Pausing::Never;
     }
     let mut spy = Spy::new(process.clone(), attached);
     if native(arguments.pause)? {
         spy.read_native(true);
     }
-    Ok(dump_spy(&mut spy, pausing, arguments.locals, source)?)
+    let (dump, lost) = dump_spy(&mut spy, pausing, arguments.locals, source)?;
+    if lost > 0 {
+        note(&lost_threads(lost));
+    }
+    Ok(dump)
 }
 
-/// What the process of `spy` is doing; `locals` says how much of variables is wanted, 0 for nothing.
+/// What is said of threads that are missing from a dump.
+pub(in crate::command) fn lost_threads(lost: u32) -> String {
+    format!("{lost} threads could not be read")
+}
+
+/// What the process of `spy` is doing; `locals` says how much of variables is wanted, 0 for nothing. With it comes how many
+/// threads could not be read.
 ///
 /// # Errors
 /// When it is gone or cannot be read.
@@ -51,12 +59,9 @@ pub(in crate::command) fn dump_spy(
     pausing: Pausing,
     locals: u8,
     source: bool,
-) -> Result<ProcessDump, SampleError> {
+) -> Result<(ProcessDump, u32), SampleError> {
     let taken = take(spy, pausing, locals)?;
     let process = spy.process();
-    if taken.moment.lost > 0 {
-        log::warn!("{} threads could not be read", taken.moment.lost);
-    }
     let descriptors = process.descriptors();
     let memory = process.memory();
     let describer = Describer {
@@ -82,7 +87,7 @@ pub(in crate::command) fn dump_spy(
         stopped_us: Some(taken.moment.stopped_for.as_micros() as u64),
         ..info(process)
     };
-    Ok(ProcessDump { info, threads, deadlocks: taken.inspection.rings })
+    Ok((ProcessDump { info, threads, deadlocks: taken.inspection.rings }, taken.moment.lost))
 }
 
 /// What everyone may see of a process.

@@ -8,8 +8,9 @@ use wildmatch::WildMatch;
 
 use super::note;
 use crate::cli::RecordArgs;
+use crate::command::attach;
 use crate::process::{Process, SpawnedProgram, all_processes};
-use crate::sampler::{AttachError, Finder, PATIENCE_RUNNING, PATIENCE_STARTED, command_line};
+use crate::sampler::{AttachError, Finder, command_line};
 
 /// A program that does not end on SIGTERM is killed after so long.
 const GRACE: Duration = Duration::from_secs(5);
@@ -51,34 +52,17 @@ impl Target {
         self.program.is_some()
     }
 
+    /// How the only process has ended that was running before us, if it has and that can be known.
+    pub(super) fn attached_status(&self) -> Option<ExitStatus> {
+        match &self.processes[..] {
+            [only] if self.program.is_none() => only.exit_status(),
+            _ => None,
+        }
+    }
+
     /// Waits until each process shows its interpreter.
     pub(super) fn wait_for_python(&mut self, finder: &mut Finder, cancelled: &dyn Fn() -> bool) -> anyhow::Result<()> {
-        let started = self.is_started();
-        let patience = if started { PATIENCE_STARTED } else { PATIENCE_RUNNING };
-        for process in &self.processes {
-            match finder.attach(process, started, patience, cancelled) {
-                Ok(attached) if attached.runtime.layout.tentative => {
-                    let version = attached.runtime.layout.version;
-                    note(&format!(
-                        "Python {version} is newer than what this pyspy knows; trusting the interpreter's own offsets"
-                    ));
-                }
-                Ok(_) => {}
-                Err(error) => {
-                    let ended = matches!(error, AttachError::Exited { .. });
-                    let status = match &mut self.program {
-                        Some(program) if ended => program.wait_at_most(GRACE).ok().flatten(),
-                        _ => None,
-                    };
-                    let error = anyhow::Error::new(error);
-                    return Err(match status {
-                        Some(status) => error.context(format!("the program ended too soon ({status})")),
-                        None => error,
-                    });
-                }
-            }
-        }
-        Ok(())
+        attach::wait_for_python(&self.processes, self.program.as_mut(), finder, cancelled, &|| None)
     }
 
     /// Sees a program that we started to its end, or leaves it running with `keep`; its status if it has ended.
@@ -86,7 +70,7 @@ impl Target {
         let program = self.program.as_mut()?;
         let ended = if keep { program.wait_at_most(Duration::from_millis(200)) } else { program.end(GRACE).map(Some) };
         ended.unwrap_or_else(|error| {
-            log::warn!("cannot learn how process {} ended: {error}", program.pid());
+            note(&format!("cannot learn how process {} ended: {error}", program.pid()));
             None
         })
     }

@@ -9,7 +9,9 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::process::ExitStatus;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::dir::Dir;
@@ -18,6 +20,7 @@ use nix::fcntl::{OFlag, open, openat, readlinkat};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 
+use super::exit_status;
 use super::stat::{STAT_LINE_LIMIT, StatLine};
 use crate::process::{ProcessError, ThreadActivity, ThreadId};
 
@@ -35,6 +38,9 @@ pub(super) struct Handle {
     pidfd: Option<OwnedFd>,
     start_ticks: u64,
     is_our_child: OnceLock<bool>,
+    exit_status: OnceLock<ExitStatus>,
+    /// Its status was looked for when its exit was first noticed.
+    exit_was_noticed: AtomicBool,
 }
 
 impl Handle {
@@ -49,7 +55,15 @@ impl Handle {
             Errno::ENOENT | Errno::ESRCH => ProcessError::NoSuchProcess(pid),
             error => ProcessError::System { pid, what: "the directory in /proc", source: error.into() },
         })?;
-        let mut handle = Self { pid, directory, pidfd: None, start_ticks: 0, is_our_child: OnceLock::new() };
+        let mut handle = Self {
+            pid,
+            directory,
+            pidfd: None,
+            start_ticks: 0,
+            is_our_child: OnceLock::new(),
+            exit_status: OnceLock::new(),
+            exit_was_noticed: AtomicBool::new(false),
+        };
         let status = handle.status()?;
         let owner = super::stat::status_field(&status, "Tgid:").and_then(|field| field.parse().ok());
         if let Some(process) = owner.filter(|process| *process != pid) {
@@ -151,8 +165,34 @@ impl Handle {
             .get_or_init(|| self.stat_line().is_ok_and(|line| line.parent == std::process::id().cast_signed()))
     }
 
+    /// The pidfd, where the kernel has such.
+    pub(super) fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        self.pidfd.as_ref().map(AsFd::as_fd)
+    }
+
+    /// How the process has ended, if it has and that can be known.
+    pub(super) fn exit_status(&self) -> Option<ExitStatus> {
+        if self.exit_status.get().is_none()
+            && self.is_over()
+            && let Some(status) = exit_status::of(self)
+        {
+            return Some(*self.exit_status.get_or_init(|| status));
+        }
+        self.exit_status.get().copied()
+    }
+
     /// Whether the process has exited, all threads of it.
     pub(super) fn has_exited(&self) -> bool {
+        let exited = self.is_over();
+        // Its status is best looked for at once: its parent may be about to collect it.
+        if exited && !self.exit_was_noticed.swap(true, Ordering::Relaxed) {
+            self.exit_status();
+        }
+        exited
+    }
+
+    /// As [`Self::has_exited`], with nothing noted.
+    fn is_over(&self) -> bool {
         match &self.pidfd {
             Some(pidfd) => is_readable(pidfd.as_fd(), PollTimeout::ZERO),
             None => match self.stat_line() {
@@ -240,10 +280,22 @@ mod tests {
     use super::*;
     use crate::process::linux::testing::Target;
 
+    impl Handle {
+        /// As on a kernel that has none.
+        pub(in crate::process::linux) fn without_pidfd(self) -> Self {
+            Self { pidfd: None, ..self }
+        }
+
+        /// As [`Handle::has_exited`], with its status not looked for.
+        pub(in crate::process::linux) fn has_exited_quietly(&self) -> bool {
+            self.is_over()
+        }
+    }
+
     #[test]
     fn an_exit_is_noticed_on_kernels_without_pidfds() {
         let mut target = Target::shell("echo ready; read line");
-        let handle = Handle { pidfd: None, ..target.handle() };
+        let handle = target.handle().without_pidfd();
         assert!(!handle.has_exited());
         assert!(!handle.wait_for_exit(Duration::from_millis(1)));
         handle.send_signal(libc::SIGKILL).unwrap();

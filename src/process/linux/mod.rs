@@ -3,6 +3,7 @@
 mod address_space;
 mod children;
 mod descriptors;
+mod exit_status;
 mod files;
 mod handle;
 mod live_memory;

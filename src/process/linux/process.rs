@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -244,6 +245,11 @@ impl Process {
     /// Whether it has exited, all threads of it.
     pub fn has_exited(&self) -> bool {
         self.handle.has_exited()
+    }
+
+    /// How it has ended; `None` while it has not, and when that cannot be known: it is not our child, and its parent has collected it.
+    pub fn exit_status(&self) -> Option<ExitStatus> {
+        self.handle.exit_status()
     }
 
     /// Waits until it has exited, at most `limit`; whether it has.

@@ -44,6 +44,17 @@ impl StatLine {
     }
 }
 
+/// The exit code of a `stat` line (field 52, as `waitpid` has it), shown to those who may trace the process; only of a zombie.
+pub(super) fn exit_code(line: &[u8]) -> Option<i32> {
+    let name_end = line.iter().rposition(|byte| *byte == b')')?;
+    let fields = line.get(name_end + 1..)?;
+    let mut fields = fields.split(|byte| byte.is_ascii_whitespace()).filter(|field| !field.is_empty());
+    if ThreadActivity::from_letter(*fields.next()?.first()?) != ThreadActivity::Zombie {
+        return None;
+    }
+    number(fields.nth(52 - 4)?)
+}
+
 /// The text of one field of a `status` file, without the spaces around it. `name` is with its colon: `TracerPid:`.
 pub(super) fn status_field<'status>(status: &'status [u8], name: &str) -> Option<&'status str> {
     let line = status.split(|byte| *byte == b'\n').find(|line| line.starts_with(name.as_bytes()))?;
@@ -77,6 +88,17 @@ mod tests {
                 resident_pages: 10,
             }
         );
+    }
+
+    #[test]
+    fn the_exit_code_is_that_of_a_zombie() {
+        let line = |state: &str| {
+            let numbers: Vec<String> = (4..=52).map(|field| (field * 256).to_string()).collect();
+            format!("42 (a) Z 1) {state} {}\n", numbers.join(" "))
+        };
+        assert_eq!(exit_code(line("Z").as_bytes()), Some(52 * 256));
+        assert_eq!(exit_code(line("S").as_bytes()), None);
+        assert_eq!(exit_code(format!("42 (name) Z {}", &TAIL[2..]).as_bytes()), None, "an older kernel's line");
     }
 
     #[test]

@@ -102,13 +102,36 @@ fn draw_footer(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
         (Entry::Write(path), ..) => typed("write to (name.svg, .txt, .speedscope.json): ", path),
         (_, Some(notice), _) => Line::styled(notice.clone(), theme.accent()),
         (.., Some(ended)) => Line::styled(format!("{ended}: this is the last view; q quits"), theme.warning()),
-        _ => {
-            let keys =
-                "q quit  ? help  Tab view  Enter look closer  1-4 sort  / filter  Space freeze  r reset  w write";
-            Line::styled(keys, theme.dim())
-        }
+        _ => Line::styled(footer_keys(usize::from(area.width)), theme.dim()),
     };
     buffer.set_line(area.x, area.y, &line, area.width);
+}
+
+/// The keys that the footer names, as many as fit.
+fn footer_keys(width: usize) -> String {
+    const KEYS: [&str; 10] = [
+        "q quit",
+        "? help",
+        "Tab view",
+        "Enter look closer",
+        "/ filter",
+        "1-4 sort",
+        "Space freeze",
+        "w write",
+        "d dump",
+        "r reset",
+    ];
+    let mut line = String::new();
+    for key in KEYS {
+        if line.len() + 2 + key.len() > width {
+            break;
+        }
+        if !line.is_empty() {
+            line.push_str("  ");
+        }
+        line.push_str(key);
+    }
+    line
 }
 
 /// Writes one line of text, cut with `…` where it does not fit.

@@ -29,7 +29,7 @@ pub(super) fn draw(state: &State, theme: Theme, header: Rect, body: Rect, buffer
         let numbers = row.columns(state.scope);
         for (at, us) in numbers.into_iter().enumerate() {
             let share = percent(us, percent_of);
-            let text = if at < 2 { format!("{share:.2}%") } else { seconds(us) };
+            let text = if at < 2 { share_text(share) } else { seconds(us) };
             let style = if at < 2 { theme.share(share) } else { theme.plain() };
             put_right(buffer, number(line, at), &text, style);
         }
@@ -44,6 +44,11 @@ pub(super) fn draw(state: &State, theme: Theme, header: Rect, body: Rect, buffer
         let line = Rect { y: body.y + 1, height: 1, ..body };
         put(buffer, Rect { x: line.x + 2, width: line.width - 2, ..line }, reason, theme.dim());
     }
+}
+
+/// A percentage that leaves a space in its column: many threads together may have thousands.
+fn share_text(percent: f64) -> String {
+    if percent < 1000.0 { format!("{percent:.2}%") } else { format!("{percent:.0}%") }
 }
 
 fn number(line: Rect, at: usize) -> Rect {
@@ -99,12 +104,11 @@ pub(in crate::tui) fn text(state: &State, row: &Row, width: u16) -> String {
         Key::Process(process) => {
             let threads = state.shown().threads.iter();
             let threads = threads.filter(|now| state.profile.thread(now.thread).process == process).count();
-            let depth = state.profile.lineage(process).len().saturating_sub(1);
             let pid = state.profile.process(process).pid;
             let usage = state.facts.processes.iter().find(|usage| usage.pid == pid);
             let cpu = usage.and_then(|usage| usage.cpu).map_or("-".to_owned(), |cpu| format!("{cpu:.0}%"));
             let bytes = usage.map_or("-".to_owned(), |usage| memory(usage.resident_bytes as f64));
-            let indent = "  ".repeat(depth.min(20));
+            let indent = "  ".repeat(row.depth.min(20) as usize);
             format!("{cpu:>5} {bytes:>6} {threads:>7}  {indent}{}", names::of(state, row.key))
         }
         Key::Node(..) => {

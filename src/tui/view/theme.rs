@@ -1,4 +1,5 @@
-//! Styles: of the terminal's own sixteen colours or of none, so that they fit light and dark backgrounds alike.
+//! Styles: of the terminal's own sixteen colours or of none. On the terminal's background only those that stand out from white and from
+//! black (yellow and cyan do not from white, blue does not from black).
 
 use ratatui::style::{Color, Modifier, Style};
 
@@ -29,7 +30,7 @@ impl Theme {
 
     /// What was switched on or is being said.
     pub(super) fn accent(self) -> Style {
-        self.coloured(Color::Cyan, Modifier::BOLD)
+        self.coloured(Color::Magenta, Modifier::BOLD)
     }
 
     /// What must not be missed.
@@ -46,7 +47,7 @@ impl Theme {
     pub(super) fn share(self, percent: f64) -> Style {
         match percent {
             _ if percent >= 20.0 => self.coloured(Color::Red, Modifier::BOLD),
-            _ if percent >= 5.0 => self.coloured(Color::Yellow, Modifier::empty()),
+            _ if percent >= 5.0 => self.coloured(Color::Magenta, Modifier::empty()),
             _ if percent > 0.0 => self.plain(),
             _ => self.dim(),
         }

@@ -1,0 +1,107 @@
+//! What the processes and we ourselves use, for the header.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::time::{Instant, SystemTime};
+
+use anyhow::Context;
+
+use crate::process::{Process, ProcessUsage};
+use crate::profile::Flags;
+use crate::sampler::LiveWindow;
+use crate::tui::window::{Facts, ThreadNow, Usage, Window};
+
+/// Measures what the processes and we ourselves use.
+pub(super) struct Meter {
+    /// By pid, with what it had used at the last look.
+    processes: HashMap<u32, (Process, Option<ProcessUsage>)>,
+    ourselves: Option<Process>,
+    our_usage: Option<ProcessUsage>,
+    measured_at: Instant,
+    first: Process,
+    trouble: Option<String>,
+}
+
+impl Meter {
+    pub(super) fn new(processes: &[Process], trouble: Option<String>) -> anyhow::Result<Self> {
+        let ourselves = i32::try_from(std::process::id()).ok().and_then(|pid| Process::observe(pid).ok());
+        let our_usage = ourselves.as_ref().and_then(|process| process.usage().ok());
+        let known =
+            processes.iter().map(|process| (process.pid().unsigned_abs(), (process.clone(), process.usage().ok())));
+        Ok(Self {
+            processes: known.collect(),
+            ourselves,
+            our_usage,
+            measured_at: Instant::now(),
+            first: processes.first().context("there is no process")?.clone(),
+            trouble,
+        })
+    }
+
+    /// What each process uses, and our own CPU in percent, since the last call.
+    fn measure(&mut self, profile: &[crate::profile::Process]) -> (Vec<Usage>, Option<f64>) {
+        let now = Instant::now();
+        let passed = (now - self.measured_at).as_secs_f64().max(1e-3);
+        self.measured_at = now;
+        let share = |usage: ProcessUsage, before: ProcessUsage| {
+            usage.cpu.saturating_sub(before.cpu).as_secs_f64() * 100.0 / passed
+        };
+        for process in profile.iter().filter(|process| process.end_us.is_none()) {
+            if let Entry::Vacant(vacant) = self.processes.entry(process.pid)
+                && let Ok(opened) = Process::observe(process.pid.cast_signed())
+            {
+                vacant.insert((opened, None));
+            }
+        }
+        let mut usages = Vec::new();
+        let only = self.processes.len() == 1;
+        self.processes.retain(|pid, (process, before)| {
+            if process.has_exited() {
+                // What the only one had at last is part of the last view.
+                usages.extend(before.filter(|_| only).map(|usage| Usage {
+                    pid: *pid,
+                    cpu: Some(0.0),
+                    resident_bytes: usage.resident_bytes,
+                }));
+                return only;
+            }
+            let Ok(usage) = process.usage() else { return true };
+            let cpu = before.map(|before| share(usage, before));
+            *before = Some(usage);
+            usages.push(Usage { pid: *pid, cpu, resident_bytes: usage.resident_bytes });
+            true
+        });
+        let ours = self.ourselves.as_ref().and_then(|process| process.usage().ok());
+        let own_cpu = ours.zip(self.our_usage).map(|(now, before)| share(now, before));
+        self.our_usage = ours;
+        (usages, own_cpu)
+    }
+
+    /// A window as the view takes it.
+    pub(super) fn window(&mut self, window: LiveWindow) -> Window {
+        let (processes, own_cpu) = self.measure(&window.delta.processes);
+        let cpu: f64 = processes.iter().filter_map(|usage| usage.cpu).sum();
+        let resident: u64 = processes.iter().map(|usage| usage.resident_bytes).sum();
+        let share = |part: u64| part as f64 * 100.0 / (window.wall_us.max(1)) as f64;
+        let facts = Facts {
+            gil: share(window.gil_us),
+            active: share(window.active_us),
+            gc: share(window.gc_us),
+            cpu: (!processes.is_empty()).then_some(cpu),
+            own_cpu,
+            resident_bytes: (!processes.is_empty()).then_some(resident),
+            processes,
+            uptime: self.first.start_time().and_then(|start| SystemTime::now().duration_since(start).ok()),
+            rate_asked: window.rate,
+            rate_held: window.ticks as f64 * 1e6 / (window.length_us.max(1)) as f64,
+            missed: window.missed,
+            stopped: share(window.stopped_us),
+            running: window.threads.iter().filter(|thread| thread.flags.contains(Flags::ACTIVE)).count(),
+            threads: window.threads.len(),
+            trouble: window.trouble.or_else(|| self.trouble.clone()),
+        };
+        let threads = window.threads.into_iter();
+        let threads = threads.map(|now| ThreadNow { thread: now.thread, stack: now.stack, flags: now.flags }).collect();
+        Window { delta: window.delta, wall_us: window.wall_us, facts, threads }
+    }
+}

@@ -1,0 +1,62 @@
+//! `--once` and `--json`: windows as text, for scripts.
+
+use std::io::{self, BufWriter, Write};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
+use std::time::SystemTime;
+
+use anyhow::bail;
+
+use super::meter::Meter;
+use super::sampling::Sampling;
+use super::target::Target;
+use super::{Message, settings};
+use crate::cli::TopArgs;
+use crate::command::note;
+use crate::output::printable;
+use crate::sampler::{Ending, LiveRequest};
+use crate::tui::{Effect, Event, State, plain, update};
+
+/// `--once` and `--json`.
+pub(super) fn print(
+    arguments: &TopArgs,
+    sampling: &Sampling,
+    mut meter: Meter,
+    messages: &Receiver<Message>,
+    target: &mut Target,
+) -> anyhow::Result<()> {
+    let mut state = State::new(settings(arguments, false), (80, 24));
+    let mut writer = BufWriter::new(io::stdout().lock());
+    while let Ok(message) = messages.recv() {
+        match message {
+            Message::Window(window) => {
+                sampling.in_flight.store(false, Ordering::Release);
+                let effects = update(&mut state, Event::Window(Box::new(meter.window(*window))));
+                if effects.contains(&Effect::BeginAnew) {
+                    sampling.ask(LiveRequest::BeginAnew);
+                }
+                if arguments.json {
+                    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+                    plain::write_json(&mut state, now.as_secs_f64(), &mut writer)?;
+                } else {
+                    plain::write_text(&mut state, &mut writer)?;
+                }
+                writer.flush()?;
+                if arguments.once {
+                    return Ok(());
+                }
+            }
+            Message::Ended(Ending::Lost(reason)) => bail!("{}", printable(&reason)),
+            Message::Ended(_) if arguments.once && state.windows == 0 => bail!("the process exited before a sample"),
+            Message::Ended(ending) => {
+                note(&target.how_it_ended(&ending));
+                return Ok(());
+            }
+            #[cfg(unix)]
+            Message::Signal(signal) if signal == signal_hook::consts::SIGCONT => {}
+            Message::Signal(_) => return Ok(()),
+            _ => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! The thread that samples and owns the target's readers.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, SyncSender, TrySendError, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::Message;
+use crate::command::dump;
+use crate::output::dump::{TextOptions, ThreadDump, write_text};
+use crate::process::Process;
+use crate::sampler::{Finder, LiveOptions, LiveRequest, LiveWindow, Pausing, Spy, watch};
+
+/// The thread that samples.
+pub(super) struct Sampling {
+    thread: JoinHandle<()>,
+    stop: Arc<AtomicBool>,
+    /// A window was sent and is not taken yet.
+    pub(super) in_flight: Arc<AtomicBool>,
+    requests: Sender<LiveRequest>,
+    answers: SyncSender<Message>,
+}
+
+impl Sampling {
+    pub(super) fn start(
+        processes: Vec<Process>,
+        mut finder: Finder,
+        options: LiveOptions,
+        sender: &SyncSender<Message>,
+    ) -> io::Result<Self> {
+        let (requests, asked) = channel();
+        let (stop, in_flight) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let (their_stop, their_flight, their_sender) = (Arc::clone(&stop), Arc::clone(&in_flight), sender.clone());
+        let thread = std::thread::Builder::new().name("sampler".to_owned()).spawn(move || {
+            let mut deliver = |window: Box<LiveWindow>| {
+                if their_flight.swap(true, Ordering::AcqRel) {
+                    return Err(window);
+                }
+                match their_sender.try_send(Message::Window(window)) {
+                    Ok(()) => Ok(()),
+                    Err(
+                        TrySendError::Full(Message::Window(window))
+                        | TrySendError::Disconnected(Message::Window(window)),
+                    ) => {
+                        their_flight.store(false, Ordering::Release);
+                        Err(window)
+                    }
+                    Err(_) => Ok(()),
+                }
+            };
+            let (ending, left) = watch(processes, &mut finder, &options, &asked, &their_stop, &mut deliver);
+            // Nothing is held up any more by waiting until somebody takes these.
+            for window in left {
+                let _ = their_sender.send(Message::Window(window));
+            }
+            let _ = their_sender.send(Message::Ended(ending));
+        })?;
+        Ok(Self { thread, stop, in_flight, requests, answers: sender.clone() })
+    }
+
+    /// Ends sampling. Its thread is gone when this returns, unless it waits for an interpreter or for us.
+    pub(super) fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        // While it waits to send the last windows nothing is read or held; then it may be left alone.
+        let deadline = Instant::now() + Duration::from_secs(1);
+        while !self.thread.is_finished() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    pub(super) fn ask(&self, request: LiveRequest) {
+        // When sampling is over, there is nobody to ask.
+        let _ = self.requests.send(request);
+    }
+
+    /// Has all threads, or those of one process, or one (by its ident and interpreter), dumped between two samples.
+    pub(super) fn dump(&self, pausing: Pausing, full_file_names: bool, pid: Option<u32>, only: Option<(u64, u64)>) {
+        let answers = self.answers.clone();
+        let pausing = if pausing == Pausing::Never { Pausing::Never } else { Pausing::Blocking };
+        self.ask(LiveRequest::Inspect(Box::new(move |spies| {
+            let wanted = spies.iter_mut().filter(|spy| pid.is_none_or(|pid| pid == spy.process().pid().unsigned_abs()));
+            let texts: Vec<String> = wanted
+                .map(|spy| {
+                    dump_text(spy, pausing, full_file_names, only).unwrap_or_else(|error| format!("{error:#}\n"))
+                })
+                .collect();
+            let text = texts.join("\n");
+            // Sampling does not wait; who cannot take the answer presses the key again.
+            let _ = answers.try_send(Message::Dump(text));
+        })));
+    }
+}
+
+/// What the threads of a process are doing, or one of them (by its ident and interpreter).
+fn dump_text(
+    spy: &mut Spy,
+    pausing: Pausing,
+    full_file_names: bool,
+    only: Option<(u64, u64)>,
+) -> anyhow::Result<String> {
+    let (mut dumped, lost) = dump::dump_spy(spy, pausing, 1, false)?;
+    if let Some((ident, interpreter)) = only {
+        let is_it = |thread: &ThreadDump| {
+            thread.thread_id == ident && u64::try_from(thread.interpreter).unwrap_or(0) == interpreter
+        };
+        dumped.threads.retain(is_it);
+        dumped.deadlocks.clear();
+    }
+    let mut text = Vec::new();
+    write_text(&[dumped], TextOptions { full_file_names, ..TextOptions::default() }, &mut text)?;
+    if lost > 0 && only.is_none() {
+        writeln!(text, "({})", dump::lost_threads(lost))?;
+    }
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}

@@ -1,0 +1,132 @@
+//! What is looked at, and what it writes when we have started it.
+
+use std::io::{self, PipeReader, Read};
+use std::process::ExitStatus;
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::Context;
+
+use super::{Message, lock};
+use crate::cli::TopArgs;
+use crate::command::{attach, ending, note};
+use crate::output::printable;
+use crate::process::{Process, SpawnedProgram};
+use crate::sampler::{Ending, Finder};
+
+/// A program that does not end on SIGTERM is killed after so long.
+const GRACE: Duration = Duration::from_secs(5);
+/// How long the exit status of a started program is waited for once its process is gone.
+const STATUS_WAIT: Duration = Duration::from_secs(2);
+/// What the target has written and nobody has taken yet is kept up to so many bytes.
+const OUTPUT_BYTES: usize = 1 << 20;
+
+/// What the target has written and nobody has taken yet.
+pub(super) type Captured = Arc<Mutex<Vec<u8>>>;
+
+/// What is looked at: processes that were there, or one that we started.
+pub(super) struct Target {
+    pub(super) processes: Vec<Process>,
+    pub(super) program: Option<SpawnedProgram>,
+    pub(super) captured: Captured,
+}
+
+impl Target {
+    pub(super) fn take(arguments: &TopArgs, sender: &SyncSender<Message>, draws: bool) -> anyhow::Result<Self> {
+        let captured = Captured::default();
+        if !arguments.pid.is_empty() {
+            let processes = arguments.pid.iter().map(|pid| Process::open(*pid)).collect::<Result<_, _>>()?;
+            return Ok(Self { processes, program: None, captured });
+        }
+        let (name, rest) = arguments.program.split_first().context("there is neither a pid nor a program")?;
+        let (program, pipe) = SpawnedProgram::start_captured(name, rest)?;
+        let (sender, shared) = (sender.clone(), Arc::clone(&captured));
+        std::thread::Builder::new().name("output".to_owned()).spawn(move || {
+            if draws {
+                capture(pipe, &shared, &sender);
+            } else {
+                // Standard output is for our own.
+                pass_on(pipe);
+            }
+        })?;
+        let process = Process::observe(program.pid())?;
+        Ok(Self { processes: vec![process], program: Some(program), captured })
+    }
+
+    /// Waits until each process shows its interpreter.
+    pub(super) fn wait_for_python(&mut self, finder: &mut Finder, cancelled: &dyn Fn() -> bool) -> anyhow::Result<()> {
+        let last_words = || {
+            let written = take_captured(&self.captured)?;
+            Some(printable(written.lines().rfind(|line| !line.trim().is_empty())?).into_owned())
+        };
+        attach::wait_for_python(&self.processes, self.program.as_mut(), finder, cancelled, &last_words)
+    }
+
+    /// How what is looked at has ended, in words.
+    pub(super) fn how_it_ended(&mut self, ended: &Ending) -> String {
+        if let Ending::Lost(reason) = ended {
+            return format!("nothing to sample any more: {}", printable(reason));
+        }
+        if let Some(program) = &mut self.program {
+            return format!("target exited, {}", words(program.wait_at_most(STATUS_WAIT).ok().flatten()));
+        }
+        match &self.processes[..] {
+            [only] => format!("target exited, {}", words(only.exit_status())),
+            several => {
+                let each = several.iter().map(|process| format!("{} {}", process.pid(), words(process.exit_status())));
+                format!("targets exited: {}", each.collect::<Vec<_>>().join("; "))
+            }
+        }
+    }
+
+    /// Ends a program that we started.
+    pub(super) fn end(&mut self) {
+        if let Some(program) = &mut self.program
+            && let Err(error) = program.end(GRACE)
+        {
+            note(&format!("cannot learn how process {} ended: {error}", program.pid()));
+        }
+    }
+}
+
+fn words(status: Option<ExitStatus>) -> String {
+    status.map_or_else(|| "status unknown".to_owned(), ending::status_text)
+}
+
+fn capture(mut pipe: PipeReader, captured: &Captured, sender: &SyncSender<Message>) {
+    let mut bytes = [0; 16 << 10];
+    while let Ok(length @ 1..) = pipe.read(&mut bytes) {
+        let mut kept = lock(captured);
+        kept.extend_from_slice(bytes.get(..length).unwrap_or_default());
+        let excess = kept.len().saturating_sub(OUTPUT_BYTES);
+        kept.drain(..excess);
+        drop(kept);
+        // When many messages wait, one of them will do.
+        if let Err(TrySendError::Disconnected(_)) = sender.try_send(Message::Output) {
+            // Whoever looked on is gone; the program is not to be held up.
+            pass_on(pipe);
+            return;
+        }
+    }
+}
+
+fn pass_on(mut pipe: PipeReader) {
+    if let Err(error) = io::copy(&mut pipe, &mut io::stderr()) {
+        log::debug!("cannot pass on what the program writes: {error}");
+        let _ = io::copy(&mut pipe, &mut io::sink());
+    }
+}
+
+/// Takes out the text that is complete, up to the last whole character.
+pub(super) fn take_captured(captured: &Captured) -> Option<String> {
+    let mut kept = lock(captured);
+    let cut = match str::from_utf8(&kept) {
+        Ok(_) => kept.len(),
+        // The end of the bytes within a character; anything else is no text and will never be.
+        Err(error) if error.error_len().is_none() => error.valid_up_to(),
+        Err(_) => kept.len(),
+    };
+    let bytes: Vec<u8> = kept.drain(..cut).collect();
+    (!bytes.is_empty()).then(|| String::from_utf8_lossy(&bytes).into_owned())
+}

@@ -1,0 +1,41 @@
+//! `w`: what was collected, as a file of any format of `record`.
+
+use std::path::Path;
+
+use anyhow::bail;
+
+use crate::command::output_file::OutputFile;
+use crate::output::{Format, Presentation};
+use crate::tui::State;
+
+/// Writes what is shown to a file whose name tells the format.
+pub(super) fn write(state: &State, path: &Path) -> anyhow::Result<()> {
+    let Some(format) = Format::from_suffix(&path.to_string_lossy()) else {
+        let endings: Vec<String> =
+            Format::ALL.iter().map(|format| format!(".{}", format.default_extension())).collect();
+        bail!("the name must tell the format: {}", endings.join(", "));
+    };
+    let mut profile = state.profile.without_samples();
+    for total in state.shown().all.iter().filter(|total| state.wants(total)) {
+        profile.add_total(*total);
+    }
+    let first = profile.processes().next().map(|(_, process)| process.clone()).unwrap_or_default();
+    let command = profile.text(first.command_line).to_owned();
+    let metadata = &mut profile.metadata;
+    metadata.command = command;
+    metadata.pid = first.pid;
+    metadata.duration_us = state.shown().all_us;
+    metadata.rate_asked = f64::from(state.facts.rate_asked);
+    metadata.rate_held = state.facts.rate_held;
+    metadata.filters.gil_only = state.gil_only;
+    metadata.filters.idle = state.idle;
+    let presentation = Presentation {
+        full_file_names: state.full_file_names,
+        threads: state.per_thread,
+        processes: profile.processes().count() > 1,
+        ..Presentation::default()
+    };
+    OutputFile::create(path)?
+        .finish(|writer| format.write(&profile, &presentation, &path.to_string_lossy(), writer))?;
+    Ok(())
+}

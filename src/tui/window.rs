@@ -1,0 +1,147 @@
+//! What comes with each window of samples, and what is kept of it.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::profile::{Delta, Flags, StackId, ThreadRef, Total};
+
+/// Values kept for each sparkline.
+const HISTORY: usize = 300;
+
+/// A thread at the end of a window.
+#[derive(Debug, Clone, Copy)]
+pub struct ThreadNow {
+    /// The thread.
+    pub thread: ThreadRef,
+    /// Where it was.
+    pub stack: StackId,
+    /// What it did.
+    pub flags: Flags,
+}
+
+/// Numbers of the header.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    /// How much of the last window some thread held the GIL, in percent.
+    pub gil: f64,
+    /// How much of it some thread was active, in percent.
+    pub active: f64,
+    /// How much of it some thread collected garbage, in percent.
+    pub gc: f64,
+    /// CPU time of the process, in percent of one CPU.
+    pub cpu: Option<f64>,
+    /// Our own CPU time, in percent of one CPU.
+    pub own_cpu: Option<f64>,
+    /// Memory of the process, in bytes.
+    pub resident_bytes: Option<u64>,
+    /// How long it has been running.
+    pub uptime: Option<Duration>,
+    /// The rate that is asked for.
+    pub rate_asked: u32,
+    /// The rate that was held in the last window.
+    pub rate_held: f64,
+    /// Ticks that came too late to be held.
+    pub missed: u64,
+    /// How much of the last window the target was stopped by us, in percent.
+    pub stopped: f64,
+    /// What each process uses.
+    pub processes: Vec<Usage>,
+    /// Active threads.
+    pub running: usize,
+    /// Threads.
+    pub threads: usize,
+    /// Why samples could not be made sure of.
+    pub trouble: Option<String>,
+}
+
+/// What a process uses.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Usage {
+    /// The process.
+    pub pid: u32,
+    /// CPU time in the last window, in percent of one CPU.
+    pub cpu: Option<f64>,
+    /// Memory, in bytes.
+    pub resident_bytes: u64,
+}
+
+/// One window of samples and what was measured with it.
+#[derive(Debug, Clone, Default)]
+pub struct Window {
+    /// What the sampler's profile has grown by, with the totals of the window.
+    pub delta: Delta,
+    /// The wall time that the samples stand for, µs.
+    pub wall_us: u64,
+    /// The header's numbers.
+    pub facts: Facts,
+    /// The threads at its end, in the numbers of the sampler's profile.
+    pub threads: Vec<ThreadNow>,
+}
+
+/// The past of the header's numbers, newest last.
+#[derive(Debug, Clone, Default)]
+pub struct History {
+    /// [`Facts::gil`].
+    pub gil: VecDeque<f64>,
+    /// [`Facts::active`].
+    pub active: VecDeque<f64>,
+    /// [`Facts::gc`].
+    pub gc: VecDeque<f64>,
+    /// [`Facts::cpu`].
+    pub cpu: VecDeque<f64>,
+    /// [`Facts::own_cpu`].
+    pub own_cpu: VecDeque<f64>,
+    /// [`Facts::resident_bytes`].
+    pub resident: VecDeque<f64>,
+    /// [`Facts::running`].
+    pub running: VecDeque<f64>,
+}
+
+impl History {
+    pub(super) fn add(&mut self, facts: &Facts) {
+        for (values, value) in [
+            (&mut self.gil, Some(facts.gil)),
+            (&mut self.active, Some(facts.active)),
+            (&mut self.gc, Some(facts.gc)),
+            (&mut self.cpu, facts.cpu),
+            (&mut self.own_cpu, facts.own_cpu),
+            (&mut self.resident, facts.resident_bytes.map(|bytes| bytes as f64)),
+            (&mut self.running, Some(facts.running as f64)),
+        ] {
+            values.extend(value);
+            while values.len() > HISTORY {
+                values.pop_front();
+            }
+        }
+    }
+}
+
+/// Samples of the last window and since the reset, held when the view is frozen.
+#[derive(Debug, Clone, Default)]
+pub struct Collected {
+    /// Of the last window.
+    pub window: Vec<Total>,
+    /// The wall time of the window, µs.
+    pub window_us: u64,
+    /// Since the reset; while not frozen they are the profile's.
+    pub all: Vec<Total>,
+    /// The wall time since the reset, µs.
+    pub all_us: u64,
+    /// The threads at the end of the window.
+    pub threads: Vec<ThreadNow>,
+}
+
+/// See [`State::shown`](super::State::shown).
+#[derive(Debug, Clone, Copy)]
+pub struct Shown<'state> {
+    /// Of the last window.
+    pub window: &'state [Total],
+    /// The wall time of the window, µs.
+    pub window_us: u64,
+    /// Since the reset.
+    pub all: &'state [Total],
+    /// The wall time since the reset, µs.
+    pub all_us: u64,
+    /// The threads at the end of the window.
+    pub threads: &'state [ThreadNow],
+}
