@@ -5,6 +5,7 @@
 //! ```text
 //! cli ◀─ command ─▶ output ─▶ profile
 //!           └─────▶ sampler ─▶ python ─▶ binary
+//!                      ├─────▶ native ─▶ process, binary
 //!                      └─────▶ core_file ─▶ process ─▶ memory
 //! ```
 //!
@@ -16,6 +17,7 @@ pub mod cli;
 pub mod command;
 pub mod core_file;
 pub mod memory;
+pub mod native;
 pub mod output;
 pub mod process;
 pub mod profile;

@@ -6,13 +6,17 @@ use goblin::elf::dynamic::{DT_GNU_HASH, DT_HASH, DT_NULL, DT_STRTAB, DT_SYMTAB};
 use goblin::elf::header::{EI_CLASS, EI_DATA, ELFCLASS32, ELFDATA2LSB, EM_AARCH64, EM_X86_64, ET_DYN, ET_EXEC, Header};
 use goblin::elf::note::{NT_GNU_BUILD_ID, Note};
 use goblin::elf::program_header::{PF_W, PT_DYNAMIC, PT_LOAD, PT_NOTE};
-use goblin::elf::section_header::{SHN_UNDEF, SHN_XINDEX, SHT_NOBITS, SHT_SYMTAB};
+use goblin::elf::section_header::{SHN_UNDEF, SHN_XINDEX, SHT_DYNSYM, SHT_NOBITS, SHT_SYMTAB};
 use goblin::elf::sym::sym64::{SIZEOF_SYM, Sym};
-use goblin::elf::sym::{STB_LOCAL, STT_FUNC, STT_NOTYPE, STT_OBJECT, st_bind, st_type};
+use goblin::elf::sym::{
+    STB_GLOBAL, STB_LOCAL, STB_WEAK, STT_FUNC, STT_GNU_IFUNC, STT_NOTYPE, STT_OBJECT, st_bind, st_type,
+};
 use goblin::elf::{Elf, ProgramHeader, SectionHeader};
 use scroll::{LE, Pread};
 
-use super::{Architecture, Binary, BinaryError, Format, NamedSection, Section, Segment, Symbol, Symbols};
+use super::{
+    Architecture, Binary, BinaryError, Format, FunctionSymbol, NamedSection, Section, Segment, Symbol, Symbols,
+};
 use super::{SMALLEST_PAGE, clip, file_range, is_text_at, slice, text_at};
 
 /// More program headers than any program has; the field allows 65535.
@@ -26,6 +30,8 @@ const MOST_NOTES: usize = 64;
 const LARGEST_NOTES: u64 = 64 << 10;
 /// The longest section name that is kept whole.
 const LONGEST_NAME: usize = 128;
+/// The longest name of a function that is read; the templates of C++ make longer ones.
+const LONGEST_SYMBOL: usize = 4 << 10;
 /// `e_ident`, which says what the rest looks like.
 const IDENT_SIZE: usize = 16;
 
@@ -51,7 +57,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Binary<'_>, BinaryError> {
     let segments: Vec<_> = loaded.map(|header| segment(bytes, header)).collect();
     let lowest = segments.iter().map(|segment| segment.address).min();
     let load_base = lowest.ok_or(BinaryError::Malformed("no loaded segment"))? & !(SMALLEST_PAGE - 1);
-    let (sections, full) = sections(bytes, &header);
+    let (sections, full, linked) = sections(bytes, &header);
     let mut binary = Binary {
         bytes,
         format: Format::Elf,
@@ -63,7 +69,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Binary<'_>, BinaryError> {
         symbols: Symbols::Elf(ElfSymbols::default()),
     };
     let dynamic = dynamic_table(&binary, &program_headers);
-    binary.symbols = Symbols::Elf(ElfSymbols { dynamic, full });
+    binary.symbols = Symbols::Elf(ElfSymbols { dynamic, full, linked });
     Ok(binary)
 }
 
@@ -93,9 +99,12 @@ fn segment(bytes: &[u8], header: &ProgramHeader) -> Segment {
     }
 }
 
-/// The sections, and the full symbol table if it was not stripped. Neither is needed to run a program, so they can be missing
-/// or wrong without it being an error.
-fn sections<'bytes>(bytes: &'bytes [u8], header: &Header) -> (Vec<NamedSection<'bytes>>, Option<Table<'bytes>>) {
+/// The sections, the full symbol table if it was not stripped, and the loader's as the section headers show it. None of them is
+/// needed to run a program, so they can be missing or wrong without it being an error.
+fn sections<'bytes>(
+    bytes: &'bytes [u8],
+    header: &Header,
+) -> (Vec<NamedSection<'bytes>>, Option<Table<'bytes>>, Option<Table<'bytes>>) {
     let headers = section_headers(bytes, header).unwrap_or_default();
     let content = |index: usize| {
         let header = headers.get(index).filter(|header| header.sh_type != SHT_NOBITS)?;
@@ -106,11 +115,12 @@ fn sections<'bytes>(bytes: &'bytes [u8], header: &Header) -> (Vec<NamedSection<'
         (index, _) => index as usize,
     };
     let names = content(names_index).unwrap_or_default();
-    let full = headers.iter().position(|header| header.sh_type == SHT_SYMTAB);
-    let full = full.and_then(|index| {
+    let table = |kind| {
+        let index = headers.iter().position(|header| header.sh_type == kind)?;
         let strings = content(headers[index].sh_link as usize)?;
         Some(Table { symbols: content(index)?, strings })
-    });
+    };
+    let (full, linked) = (table(SHT_SYMTAB), table(SHT_DYNSYM));
     // The first one is always empty.
     let sections = headers.iter().skip(1).map(|header| NamedSection {
         segment: b"",
@@ -124,7 +134,7 @@ fn sections<'bytes>(bytes: &'bytes [u8], header: &Header) -> (Vec<NamedSection<'
             },
         },
     });
-    (sections.collect(), full)
+    (sections.collect(), full, linked)
 }
 
 fn section_headers(bytes: &[u8], header: &Header) -> Option<Vec<SectionHeader>> {
@@ -178,6 +188,8 @@ fn dynamic_table<'bytes>(binary: &Binary<'bytes>, headers: &[ProgramHeader]) -> 
 pub(super) struct ElfSymbols<'bytes> {
     dynamic: Option<DynamicTable<'bytes>>,
     full: Option<Table<'bytes>>,
+    /// The loader's table with its true size.
+    linked: Option<Table<'bytes>>,
 }
 
 /// `Elf64_Sym` entries and the strings that they name. For the loader's table, whose size is written nowhere, both go on to the end
@@ -202,6 +214,40 @@ enum HashTable<'bytes> {
     Gnu(&'bytes [u8]),
     /// `DT_HASH`, as the System V ABI defines it.
     SystemV(&'bytes [u8]),
+}
+
+impl<'bytes> ElfSymbols<'bytes> {
+    /// Every function that is named, those of the full table first.
+    pub(super) fn functions(&self) -> impl Iterator<Item = FunctionSymbol<'bytes>> + '_ {
+        let tables = self.full.iter().chain(&self.linked);
+        tables.flat_map(|table| {
+            table.symbols.chunks_exact(SIZEOF_SYM).filter_map(|entry| {
+                let symbol = entry.pread_with::<Sym>(0, LE).ok().filter(is_defined_code)?;
+                let name = text_at(table.strings, symbol.st_name as usize, LONGEST_SYMBOL)?;
+                let rank = match (st_type(symbol.st_info), st_bind(symbol.st_info)) {
+                    (STT_NOTYPE, _) => 3,
+                    (_, STB_GLOBAL) => 0,
+                    (_, STB_WEAK) => 1,
+                    _ => 2,
+                };
+                let place = Symbol { address: symbol.st_value, size: symbol.st_size };
+                (!name.is_empty()).then_some(FunctionSymbol { name, place, rank })
+            })
+        })
+    }
+
+    /// Whether static functions are named too.
+    pub(super) fn is_full(&self) -> bool {
+        self.full.is_some()
+    }
+}
+
+/// Whether the symbol is code of this file: a function, or a label of assembly that others may use.
+fn is_defined_code(symbol: &Sym) -> bool {
+    let kind = st_type(symbol.st_info);
+    let is_code = matches!(kind, STT_FUNC | STT_GNU_IFUNC)
+        || (kind == STT_NOTYPE && st_bind(symbol.st_info) == STB_GLOBAL && symbol.st_value != 0);
+    is_code && u32::from(symbol.st_shndx) != SHN_UNDEF
 }
 
 impl ElfSymbols<'_> {

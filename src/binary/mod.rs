@@ -107,6 +107,17 @@ pub struct Symbol {
     pub size: u64,
 }
 
+/// A function that has a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FunctionSymbol<'bytes> {
+    /// As the compiler wrote it, mangled.
+    pub name: &'bytes [u8],
+    /// Where it is; the size may be 0, when it is not known.
+    pub place: Symbol,
+    /// How good a name it is among several of one place, 0 the best: one that is linked by, a weak one, a static one, a mere label.
+    pub rank: u8,
+}
+
 /// Where a section is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Section {
@@ -217,6 +228,22 @@ impl<'bytes> Binary<'bytes> {
             }
         }
         found
+    }
+
+    /// All functions that have names, in the order of the tables; none but in ELF files. One may come twice.
+    pub fn functions(&self) -> Box<dyn Iterator<Item = FunctionSymbol<'bytes>> + '_> {
+        match &self.symbols {
+            Symbols::Elf(symbols) => Box::new(symbols.functions()),
+            Symbols::MachO(_) | Symbols::Pe(_) => Box::new(std::iter::empty()),
+        }
+    }
+
+    /// Whether [`Binary::functions`] has static functions too: the file was not stripped.
+    pub fn names_static_functions(&self) -> bool {
+        match &self.symbols {
+            Symbols::Elf(symbols) => symbols.is_full(),
+            Symbols::MachO(_) | Symbols::Pe(_) => false,
+        }
     }
 
     /// The first section of that name.

@@ -66,6 +66,9 @@ pub struct PauseArgs {
     /// Never stop the process, not even where a stack moves too fast to be read consistently
     #[arg(long)]
     pub nonblocking: bool,
+    /// Show the frames of C, C++ and Rust code between the Python ones; stops each thread that is read for every sample (Linux)
+    #[arg(short, long, conflicts_with = "nonblocking")]
+    pub native: bool,
 }
 
 /// `pyspy record`.
@@ -253,7 +256,7 @@ pub struct DumpArgs {
     #[arg(short, long, value_name = "pid", value_parser = values::pid, required_unless_present = "core", conflicts_with = "core")]
     pub pid: Option<i32>,
     /// Core file to look at instead of a process; also one compressed with gzip or zstd
-    #[arg(short, long, value_name = "file")]
+    #[arg(short, long, value_name = "file", conflicts_with = "native")]
     pub core: Option<PathBuf>,
     /// With --core, the program that dumped it [default: where it was]
     #[arg(long, value_name = "file", requires = "core")]

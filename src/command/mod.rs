@@ -19,6 +19,7 @@ use clap::CommandFactory;
 
 use crate::cli::{Cli, Command, FormatName, PauseArgs};
 use crate::output::{Format, Lines, Presentation};
+use crate::process::Registers;
 use crate::sampler::Pausing;
 
 /// Runs what the command line asks for.
@@ -48,6 +49,17 @@ fn pausing(arguments: PauseArgs, default: Pausing) -> Pausing {
         (_, true) => Pausing::Never,
         _ => default,
     }
+}
+
+/// Whether native frames are wanted.
+///
+/// # Errors
+/// When they are, and this system does not show them.
+fn native(arguments: PauseArgs) -> anyhow::Result<bool> {
+    if arguments.native && !Registers::READABLE {
+        anyhow::bail!("--native works on Linux with x86-64 or aarch64 only");
+    }
+    Ok(arguments.native)
 }
 
 /// How frames are named, from the flags that all commands share: `(function, nolineno)`, and so on.

@@ -17,7 +17,7 @@ use self::sink::Sink;
 use self::target::Target;
 use super::ending::status_text;
 use super::failure::UnfinishedError;
-use super::{Interrupt, note, pausing, presentation};
+use super::{Interrupt, native, note, pausing, presentation};
 use crate::cli::{Limit, Mode, RecordArgs};
 use crate::output::{Format, Presentation, printable};
 use crate::profile::Profile;
@@ -109,6 +109,7 @@ fn record_target(
         adopt: target.is_started(),
         merge: arguments.merge,
         columns: arguments.columns,
+        native: native(arguments.pause)?,
     };
     let bar = Bar::new(options.duration);
     let (mut streamed_at, mut written_at) = (Instant::now(), Instant::now());

@@ -24,7 +24,7 @@ use self::meter::Meter;
 use self::sampling::Sampling;
 use self::signals::Signals;
 use self::target::Target;
-use super::pausing;
+use super::{native, pausing};
 use crate::cli::TopArgs;
 use crate::sampler::{Ending, Finder, LiveOptions, LiveWindow, PATIENCE_STARTED, Pausing, why_not_pausable};
 use crate::tui::Settings;
@@ -98,6 +98,7 @@ fn run_target(
         patience: if arguments.subprocesses { Duration::MAX } else { PATIENCE_STARTED },
         subprocesses: arguments.subprocesses,
         adopt: target.program.is_some(),
+        native: native(arguments.pause)?,
     };
     let sampling = Sampling::start(target.processes.clone(), finder, options, sender)?;
     let meter = Meter::new(&target.processes, trouble)?;

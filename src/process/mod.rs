@@ -17,6 +17,7 @@
 
 mod error;
 mod mapping;
+mod registers;
 mod system_call;
 mod thread_state;
 mod usage;
@@ -43,7 +44,8 @@ pub use portable::{
 
 pub use error::{Denial, PauseError, ProcessError, SpawnError};
 pub use mapping::{DeviceNumber, Mapping};
-pub use system_call::{CallNumbers, DescriptorNames, SystemCall};
+pub use registers::Registers;
+pub use system_call::{CallNumbers, DescriptorNames, RestingPlace, SystemCall};
 pub use thread_state::{ThreadActivity, ThreadLook, ThreadReading};
 pub use usage::ProcessUsage;
 

@@ -23,7 +23,7 @@ use remoteprocess::ProcessMemory;
 use super::error::{Denial, PauseError, ProcessError, SpawnError};
 use super::mapping::{DeviceNumber, Mapping};
 use super::thread_state::{ThreadActivity, ThreadLook, ThreadReading};
-use super::{ChildProcess, DescriptorNames, ProcessUsage, SystemCall, ThreadId};
+use super::{ChildProcess, DescriptorNames, ProcessUsage, Registers, RestingPlace, SystemCall, ThreadId};
 use crate::memory::{Memory, ReadError, ReadFailure};
 
 #[cfg(not(target_os = "macos"))]
@@ -251,6 +251,11 @@ impl Process {
     }
 
     /// What a thread sleeps in, which these systems do not tell.
+    pub fn resting_place(&self, _thread: ThreadId) -> Option<RestingPlace> {
+        None
+    }
+
+    /// Not known here.
     pub fn wait_channel(&self, _thread: ThreadId) -> Option<String> {
         None
     }
@@ -507,6 +512,14 @@ impl PausedThread {
     pub fn thread(&self) -> ThreadId {
         self.thread
     }
+
+    /// None: they are not read here.
+    ///
+    /// # Errors
+    /// Always.
+    pub fn registers(&self) -> io::Result<Registers> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 impl PausedProcess {
@@ -518,6 +531,14 @@ impl PausedProcess {
     /// Whether no thread is held.
     pub fn is_empty(&self) -> bool {
         self.threads == 0
+    }
+
+    /// None: they are not read here.
+    ///
+    /// # Errors
+    /// Always.
+    pub fn registers(&self, _thread: ThreadId) -> io::Result<Registers> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     /// None: the systems hold all threads or fail.

@@ -37,6 +37,19 @@ pub struct SystemCall {
     pub numbers: CallNumbers,
 }
 
+/// Where a thread sleeps. As long as it is the same and the thread does not run, the thread has not moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RestingPlace {
+    /// The system call.
+    pub number: u64,
+    /// Its arguments.
+    pub arguments: [u64; 6],
+    /// The stack pointer.
+    pub stack_pointer: u64,
+    /// The instruction after the call.
+    pub instruction: u64,
+}
+
 /// What of the arguments says what is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {

@@ -58,6 +58,19 @@ pub struct RawFrame {
     pub code: u64,
     /// Where in it.
     pub position: Position,
+    /// Whether C code made it run.
+    pub entry: Entered,
+}
+
+/// How a frame came to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entered {
+    /// The evaluation that runs its caller runs it too (3.11+).
+    Within,
+    /// By an evaluation of its own, which C code entered.
+    FromC,
+    /// As [`Entered::FromC`], and this is the address of the shim frame below it, which lies on the native stack (3.12+).
+    ByShim(u64),
 }
 
 /// Where in its code a frame is.
@@ -393,9 +406,26 @@ impl Stacks {
             if !shim {
                 let newest = self.frames.len() == first;
                 let position = read_position(snapshot, layout, address, newest)?;
-                self.frames.push(RawFrame { address, code, position });
+                let entry = match (frame_layout.is_entry, frame_layout.owner) {
+                    (Some(offset), _) if snapshot.volatile_byte(address.wrapping_add(u64::from(offset)))? == 0 => {
+                        Entered::Within
+                    }
+                    (None, Some(_)) => Entered::Within,
+                    _ => Entered::FromC,
+                };
+                self.frames.push(RawFrame { address, code, position, entry });
+            } else if let Some(above) = self.frames[first..].last_mut()
+                && above.entry == Entered::Within
+            {
+                above.entry = Entered::ByShim(address);
             }
             address = previous;
+        }
+        // Whatever the oldest frame says, nothing in Python called it.
+        if let Some(oldest) = self.frames[first..].last_mut()
+            && oldest.entry == Entered::Within
+        {
+            oldest.entry = Entered::FromC;
         }
         Ok(())
     }

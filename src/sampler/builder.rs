@@ -8,6 +8,7 @@ use super::filter::Filter;
 use super::moment::{Assurance, Moment, MomentFrame, MomentThread};
 use super::short_names::ShortNames;
 use super::spy::Spy;
+use crate::native::{Function, FunctionId, MixedFrame};
 use crate::process::Process;
 use crate::profile::{
     Flags, Frame, FrameId, FrameKind, Process as ProfileProcess, ProcessRef, Profile, StackId, Thread, ThreadRef,
@@ -22,6 +23,7 @@ pub(super) struct Builder {
     threads: HashMap<ThreadKey, ThreadRef>,
     frames: HashMap<FrameKey, FrameId>,
     last_stacks: HashMap<u64, LastStack>,
+    keys: Vec<FrameKey>,
     wanted: HashMap<StackId, bool>,
     short_names: ShortNames,
 }
@@ -34,8 +36,16 @@ struct ThreadKey {
     interpreter: i64,
 }
 
-/// A place in a code object: line and column (0 for none).
-type FrameKey = (CodeId, u32, u32);
+/// What a frame of the profile is made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum FrameKey {
+    /// A place in a code object: line and column (0 for none).
+    Python(CodeId, u32, u32),
+    /// A native function.
+    Native(FunctionId),
+    /// The garbage collector at work.
+    Gc,
+}
 
 /// The frames of a thread state's last stack, oldest first, each with the stack that ends in it.
 type LastStack = Vec<(FrameKey, StackId)>;
@@ -50,6 +60,7 @@ impl Builder {
             threads: HashMap::new(),
             frames: HashMap::new(),
             last_stacks: HashMap::new(),
+            keys: Vec::new(),
             wanted: HashMap::new(),
             short_names: ShortNames::default(),
         }
@@ -160,45 +171,86 @@ impl Builder {
     }
 
     fn stack(&mut self, profile: &mut Profile, spy: &Spy, moment: &Moment, thread: &MomentThread) -> StackId {
-        let frames = moment.frames_of(thread);
-        let columns = self.columns;
-        let key = |frame: &MomentFrame| (frame.code, frame.line, if columns { column(spy, frame) } else { 0 });
+        let mut keys = std::mem::take(&mut self.keys);
+        self.fill_keys(spy, moment, thread, &mut keys);
         // From the oldest frame on, what is as in the thread's last sample has its stack already.
         let mut last = std::mem::take(self.last_stacks.entry(thread.stack.address).or_default());
-        let same = last.iter().zip(frames.iter().rev()).take_while(|((last, _), frame)| *last == key(frame)).count();
+        let same = last.iter().zip(keys.iter().rev()).take_while(|((last, _), key)| last == *key).count();
         last.truncate(same);
         let mut stack = last.last().map_or(StackId::EMPTY, |(_, stack)| *stack);
-        for frame in frames.iter().rev().skip(same) {
-            let key = key(frame);
-            let id = match self.frames.get(&key) {
+        for key in keys.iter().rev().skip(same) {
+            let id = match self.frames.get(key) {
                 Some(id) => *id,
-                None => self.frame(profile, spy, key),
+                None => self.frame(profile, spy, *key),
             };
             stack = profile.push(stack, id);
-            last.push((key, stack));
+            last.push((*key, stack));
         }
         self.last_stacks.insert(thread.stack.address, last);
-        if thread.collecting {
-            let name = profile.intern("garbage collection");
-            let frame = profile.frame(Frame { kind: FrameKind::Gc, name, ..Frame::default() });
-            stack = profile.push(stack, frame);
-        }
+        self.keys = keys;
         stack
     }
 
+    /// The frames of a thread, newest first. The garbage collector is above the newest Python frame, which it interrupts.
+    fn fill_keys(&self, spy: &Spy, moment: &Moment, thread: &MomentThread, keys: &mut Vec<FrameKey>) {
+        let python = |frame: &MomentFrame| {
+            let column = if self.columns { column(spy, frame) } else { 0 };
+            FrameKey::Python(frame.code, frame.line, column)
+        };
+        let frames = moment.frames_of(thread);
+        let mut collecting = thread.collecting;
+        keys.clear();
+        match moment.native.of(thread) {
+            None => {
+                keys.extend(collecting.then_some(FrameKey::Gc));
+                keys.extend(frames.iter().map(python));
+            }
+            Some(mixed) => {
+                for frame in mixed {
+                    match frame {
+                        MixedFrame::Native(function) => keys.push(FrameKey::Native(*function)),
+                        MixedFrame::Python(index) => {
+                            keys.extend(std::mem::take(&mut collecting).then_some(FrameKey::Gc));
+                            keys.extend(frames.get(*index).map(python));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
     fn frame(&mut self, profile: &mut Profile, spy: &Spy, key: FrameKey) -> FrameId {
-        let (code, line, column) = key;
-        let known = spy.codes().get(code);
-        let process = spy.process();
-        let short = self.short_names.shorten(&known.filename, |path: &Path| process.is_file_in_root(path));
-        let frame = Frame {
-            name: profile.intern(&known.name),
-            file: profile.intern(&known.filename),
-            short_file: profile.intern(short),
-            line,
-            column,
-            first_line: known.first_line,
-            ..Frame::default()
+        let frame = match key {
+            FrameKey::Python(code, line, column) => {
+                let known = spy.codes().get(code);
+                let process = spy.process();
+                let short = self.short_names.shorten(&known.filename, |path: &Path| process.is_file_in_root(path));
+                Frame {
+                    name: profile.intern(&known.name),
+                    file: profile.intern(&known.filename),
+                    short_file: profile.intern(short),
+                    line,
+                    column,
+                    first_line: known.first_line,
+                    ..Frame::default()
+                }
+            }
+            FrameKey::Native(function) => {
+                let function = spy.native().map(|native| native.function(function));
+                let text = |of: fn(&Function) -> &str| function.map_or("", of);
+                Frame {
+                    kind: FrameKind::Native,
+                    name: profile.intern(text(|function| &function.name)),
+                    file: profile.intern(text(|function| &function.path)),
+                    short_file: profile.intern(text(|function| &function.module)),
+                    module: profile.intern(text(|function| &function.module)),
+                    ..Frame::default()
+                }
+            }
+            FrameKey::Gc => {
+                let name = profile.intern("garbage collection");
+                Frame { kind: FrameKind::Gc, name, ..Frame::default() }
+            }
         };
         let id = profile.frame(frame);
         self.frames.insert(key, id);

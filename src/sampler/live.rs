@@ -31,6 +31,8 @@ pub struct LiveOptions {
     pub subprocesses: bool,
     /// While the processes given run no Python themselves, sample what is below them.
     pub adopt: bool,
+    /// Read native frames too.
+    pub native: bool,
 }
 
 /// Something to be done with the readers of all processes.
@@ -109,6 +111,7 @@ pub fn watch(
         adopt: options.adopt,
         merge: false,
         columns: false,
+        native: options.native,
     };
     let mut watcher = Watcher::new(Recorder::new(processes, &record), options);
     let ending = watcher.run(finder, requests, stop, deliver);

@@ -103,7 +103,10 @@ impl Member {
         }
         match finder.look(&self.process) {
             Ok(attached) => {
-                let spy = Spy::new(self.process.clone(), attached);
+                let mut spy = Spy::new(self.process.clone(), attached);
+                if setup.native {
+                    spy.read_native(setup.native_idle);
+                }
                 let start_us = u64::try_from(setup.start.elapsed().as_micros()).unwrap_or(u64::MAX);
                 let mut builder = self.builder.take().unwrap_or_else(|| {
                     let process = enter_process(profile, &self.process, setup.merge, start_us);
@@ -144,6 +147,10 @@ pub(super) struct Setup {
     pub(super) start: Instant,
     pub(super) merge: bool,
     pub(super) columns: bool,
+    /// Native frames are read.
+    pub(super) native: bool,
+    /// Those of idle threads, too.
+    pub(super) native_idle: bool,
 }
 
 /// Finds the children of members.

@@ -7,6 +7,8 @@ mod filter;
 mod live;
 mod members;
 mod moment;
+mod native;
+
 mod post_mortem;
 mod recorder;
 mod rest;
@@ -21,6 +23,7 @@ pub use clock::Clock;
 pub use filter::Filter;
 pub use live::{Inspection, LiveOptions, LiveRequest, LiveThread, LiveWindow, watch};
 pub use moment::{Assurance, Moment, MomentFrame, MomentThread, Pausing, SampleError};
+pub use native::{Native, NativeMoment};
 pub use post_mortem::{PostMortem, PostMortemError};
 pub use recorder::{Ending, Progress, RecordOptions, Recorded, Watch, record, why_not_pausable};
 pub use short_names::ShortNames;

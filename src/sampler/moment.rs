@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::native::NativeMoment;
 use crate::process::{PauseError, ThreadId};
 use crate::python::code::CodeId;
 use crate::python::stack::{InterpreterState, ThreadStack};
@@ -79,6 +80,8 @@ pub struct Moment {
     pub stops: u32,
     /// How long anything was held, in all.
     pub stopped_for: Duration,
+    /// Native frames between the Python ones, where they were asked for.
+    pub native: NativeMoment,
 }
 
 impl Moment {

@@ -49,6 +49,8 @@ pub struct RecordOptions {
     pub merge: bool,
     /// Tell columns apart, where the version knows them.
     pub columns: bool,
+    /// Read native frames too.
+    pub native: bool,
 }
 
 /// What ended a recording.
@@ -147,7 +149,13 @@ impl<'options> Recorder<'options> {
             profile,
             children: Children::new(&members),
             members,
-            setup: Setup { start: Instant::now(), merge: options.merge, columns: options.columns },
+            setup: Setup {
+                start: Instant::now(),
+                merge: options.merge,
+                columns: options.columns,
+                native: options.native,
+                native_idle: options.filter.idle,
+            },
             ticks: 0,
             notes,
         }

@@ -1,16 +1,19 @@
 //! Reads one process: what every thread of it was doing at one moment, with a proof or with a stop.
 
 use std::collections::{HashMap, HashSet};
+use std::io;
 use std::time::{Duration, Instant};
 
 use super::attach::Attached;
 use super::moment::{Assurance, Moment, MomentFrame, MomentThread, Pausing, SampleError};
+use super::native::Native;
 use super::rest::Rest;
 use super::settle::Settler;
 use super::threads::Threads;
 use crate::memory::{COMMON, ReadFailure, Snapshot, Unit, Verdict};
 use crate::process::{
-    ImageIdentity, LiveMemory, PauseError, PausedThread, Process, ThreadActivity, ThreadId, ThreadLook, ThreadStates,
+    ImageIdentity, LiveMemory, PauseError, PausedThread, Process, Registers, ThreadActivity, ThreadId, ThreadLook,
+    ThreadStates,
 };
 use crate::python::code::{CodeTable, Place};
 use crate::python::runtime::Runtime;
@@ -39,6 +42,7 @@ pub struct Spy {
     /// The threads as they were seen when this sample began.
     looks: HashMap<ThreadId, ThreadLook, foldhash::fast::RandomState>,
     rest: Rest,
+    native: Option<Box<Native>>,
 }
 
 /// Things about pausing worth telling once.
@@ -66,7 +70,18 @@ impl Spy {
             settler: Settler::default(),
             looks: HashMap::default(),
             rest: Rest::default(),
+            native: None,
         }
+    }
+
+    /// From now on native frames are read too, of idle threads if `idle`; a thread is stopped for that.
+    pub fn read_native(&mut self, idle: bool) {
+        self.native = Some(Box::new(Native::new(self.process.clone(), idle)));
+    }
+
+    /// The reader of native frames, if they are read.
+    pub fn native(&self) -> Option<&Native> {
+        self.native.as_deref()
     }
 
     /// The process.
@@ -109,6 +124,7 @@ impl Spy {
         moment.lost = 0;
         moment.stops = 0;
         moment.stopped_for = Duration::ZERO;
+        let pausing = self.begin_native(pausing, moment);
         // A stop changes the state that the system shows, so states are read before anything is stopped.
         if pausing == Pausing::Blocking && self.stacks.threads.is_empty() && self.begin(false).is_ok() {
             self.know_os_ids();
@@ -144,14 +160,20 @@ impl Spy {
             let thread = self.stacks.threads[index];
             let was_held = held_for.1.contains(&thread.address) || held_for.2;
             match thread.verdict {
-                _ if thread.rests => self.take_rested(index, moment),
-                Verdict::Proven if !thread.broken => {
+                _ if thread.rests => {
+                    if !(self.wants_native(index, pausing) && self.take_stopped(index, moment)) {
+                        self.stacks.threads[index] = thread;
+                        self.take_rested(index, moment);
+                    }
+                }
+                Verdict::Proven if !thread.broken && !self.wants_native(index, pausing) => {
                     let assurance = if was_held { Assurance::Stopped } else { Assurance::Proven };
                     self.take(index, assurance, moment);
                 }
                 _ => self.take_uncertain(index, pausing, moment),
             }
         }
+        self.finish_native(moment);
         Ok(())
     }
 
@@ -175,6 +197,7 @@ impl Spy {
         moment.threads.clear();
         moment.frames.clear();
         moment.lost = 0;
+        self.begin_native(Pausing::Blocking, moment);
         // So that the ids of the threads are known whose state is read before the stop.
         if self.begin(false).is_ok() {
             self.know_os_ids();
@@ -191,6 +214,7 @@ impl Spy {
                     broken.push(index);
                 } else {
                     self.take(index, Assurance::Stopped, moment);
+                    self.capture(index, |os_id| held.registers(os_id));
                 }
             }
             look(self, moment);
@@ -203,6 +227,7 @@ impl Spy {
         for index in broken {
             self.take_uncertain(index, Pausing::Adaptive, moment);
         }
+        self.finish_native(moment);
         Ok(())
     }
 
@@ -292,6 +317,9 @@ impl Spy {
             let generation = self.stacks.read_code_generation(self.snapshot.memory(), &self.runtime);
             self.codes.begin_look(generation);
             let complete = !self.stacks.threads[index].broken && self.settle_stopped(index);
+            if complete {
+                self.capture(index, |_| pause.registers());
+            }
             drop(pause);
             moment.stopped_for += started.elapsed();
             self.snapshot.thaw();
@@ -368,6 +396,54 @@ impl Spy {
             first_frame,
             end_frame: moment.frames.len(),
         });
+    }
+
+    /// Gets ready for native frames, if they are read: then each thread is stopped for itself, whatever else would be.
+    fn begin_native(&mut self, pausing: Pausing, moment: &mut Moment) -> Pausing {
+        moment.native.clear();
+        let Some(native) = &mut self.native else { return pausing };
+        native.begin();
+        if pausing == Pausing::Blocking { Pausing::Adaptive } else { pausing }
+    }
+
+    /// Whether the native frames of a thread are to be read, for which it must be stopped.
+    fn wants_native(&mut self, index: usize, pausing: Pausing) -> bool {
+        let thread = self.stacks.threads[index];
+        let Some(native) = self.native.as_mut().filter(|_| pausing != Pausing::Never) else { return false };
+        if thread.rests {
+            return !self.rest.frames(thread.address).is_empty() && native.wants_rested(thread.address);
+        }
+        if thread.first_frame == thread.end_frame {
+            return false;
+        }
+        let Some(os_id) = self.threads.os_id(&self.process, self.snapshot.memory(), &thread) else { return false };
+        let running = self.is_running(os_id);
+        let native = self.native.as_mut();
+        native.is_some_and(|native| native.wants(&self.stacks, &thread, os_id, running))
+    }
+
+    /// Copies the registers and the stack of a thread that is held.
+    fn capture(&mut self, index: usize, registers: impl FnOnce(ThreadId) -> io::Result<Registers>) {
+        let Some(native) = &mut self.native else { return };
+        let thread = self.stacks.threads[index];
+        if thread.first_frame != thread.end_frame
+            && let Some(os_id) = self.threads.os_id(&self.process, self.snapshot.memory(), &thread)
+        {
+            if self.looks.get(&os_id).is_some_and(|look| !look.is_running) {
+                self.states.rouse(os_id);
+            }
+            match registers(os_id) {
+                Ok(registers) => native.capture(self.snapshot.memory(), thread.address, registers),
+                Err(error) => log::debug!("thread {os_id}: {error}"),
+            }
+        }
+    }
+
+    /// Makes merged stacks of what was captured, now that nothing is held.
+    fn finish_native(&mut self, moment: &mut Moment) {
+        if let Some(native) = &mut self.native {
+            native.finish(&self.stacks, &moment.threads, &mut moment.native);
+        }
     }
 
     fn is_running(&mut self, os_id: ThreadId) -> bool {

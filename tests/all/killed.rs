@@ -29,10 +29,12 @@ fn a_killed_pyspy_leaves_nothing_stopped() {
     let target = Target::start(interpreter, "counter.py", &[&path]);
     let count = || u64::from_ne_bytes(fs::read(&path).unwrap().try_into().unwrap());
     let pid = target.pid().to_string();
-    let commands: [&[&str]; 3] = [
+    let commands: [&[&str]; 5] = [
         &["record", "--blocking", "-r", "1000", "-o", "/dev/null", "-f", "raw", "--pid", &pid],
         &["record", "-r", "1000", "-o", "/dev/null", "-f", "raw", "--pid", &pid],
+        &["record", "--native", "-r", "1000", "-o", "/dev/null", "-f", "raw", "--pid", &pid],
         &["dump", "--pid", &pid],
+        &["dump", "--native", "--pid", &pid],
     ];
     // A fixed sequence of moments, so that a failure can be had again: 0 to 60 ms for a dump, to 120 ms for a recording.
     let mut random: u64 = 0x9E37_79B9_7F4A_7C15;

@@ -15,8 +15,12 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("output", &["profile"]),
     ("tui", &["profile", "output"]),
     ("core_file", &["memory", "binary", "process"]),
-    ("sampler", &["memory", "binary", "process", "core_file", "python", "profile"]),
-    ("command", &["memory", "binary", "process", "core_file", "python", "profile", "output", "tui", "sampler", "cli"]),
+    ("native", &["memory", "binary", "process"]),
+    ("sampler", &["memory", "binary", "process", "core_file", "native", "python", "profile"]),
+    (
+        "command",
+        &["memory", "binary", "process", "core_file", "native", "python", "profile", "output", "tui", "sampler", "cli"],
+    ),
 ];
 
 #[test]

@@ -15,6 +15,7 @@ mod killed;
 mod layers;
 mod layout_numbers;
 mod layout_probes;
+mod native;
 mod options;
 mod peer;
 mod places;

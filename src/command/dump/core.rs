@@ -31,6 +31,7 @@ pub(super) fn dump(arguments: &DumpArgs, path: &Path, source: bool) -> anyhow::R
         moment: &read.moment,
         inspection: &inspection,
         codes: &read.codes,
+        native: None,
         memory: &memory,
         descriptors: &NoDescriptors,
         open: &|path| sources.open_file(path),

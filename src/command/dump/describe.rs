@@ -7,11 +7,12 @@ use std::path::Path;
 use super::inspect::Inspection;
 use super::source::Sources;
 use crate::memory::Memory;
+use crate::native::MixedFrame;
 use crate::output::dump::{ExceptionDump, FrameDump, ThreadDump, WaitDump};
 use crate::process::{DescriptorNames, SystemCall};
 use crate::python::blocked::Blocked;
 use crate::python::code::CodeTable;
-use crate::sampler::{Moment, MomentFrame, MomentThread, ShortNames};
+use crate::sampler::{Moment, MomentFrame, MomentThread, Native, ShortNames};
 
 /// What the threads of a moment are described with.
 pub(super) struct Describer<'look> {
@@ -19,6 +20,8 @@ pub(super) struct Describer<'look> {
     pub(super) moment: &'look Moment,
     pub(super) inspection: &'look Inspection,
     pub(super) codes: &'look CodeTable,
+    /// The native functions of the moment.
+    pub(super) native: Option<&'look Native>,
     pub(super) memory: &'look dyn Memory,
     pub(super) descriptors: &'look dyn DescriptorNames,
     /// Opens a regular file that the process finds at a path.
@@ -55,6 +58,7 @@ impl Describer<'_> {
             dump.source = if self.source { sources.around(&dump) } else { None };
             dump
         });
+        let frames = self.with_native(thread, frames.collect());
         let blocked = self.inspection.blocked.get(index).cloned().flatten();
         let waits_in = if thread.active { None } else { self.waits_in(thread) };
         let raised = self.inspection.raised.get(index).cloned().flatten();
@@ -65,7 +69,7 @@ impl Describer<'_> {
             os_thread_id: thread.os_id,
             active: thread.active,
             owns_gil: thread.stack.holds_gil,
-            frames: frames.collect(),
+            frames,
             waits_for_gil: blocked == Some(Blocked::Gil),
             collecting_garbage: thread.collecting,
             interpreter: thread.interpreter.id,
@@ -78,6 +82,26 @@ impl Describer<'_> {
                 handled: raised.handled,
             }),
         }
+    }
+
+    /// The frames with the native ones between them, where there are any.
+    fn with_native(&self, thread: &MomentThread, frames: Vec<FrameDump>) -> Vec<FrameDump> {
+        let (Some(mixed), Some(native)) = (self.moment.native.of(thread), self.native) else { return frames };
+        let mut frames: Vec<Option<FrameDump>> = frames.into_iter().map(Some).collect();
+        let dump = |frame: &MixedFrame| match frame {
+            MixedFrame::Python(index) => frames.get_mut(*index)?.take(),
+            MixedFrame::Native(id) => {
+                let function = native.function(*id);
+                Some(FrameDump {
+                    name: function.name.clone(),
+                    filename: function.path.clone(),
+                    module: Some(function.path.clone()),
+                    short_filename: Some(function.module.clone()),
+                    ..FrameDump::default()
+                })
+            }
+        };
+        mixed.iter().filter_map(dump).collect()
     }
 
     fn frame(&self, frame: &MomentFrame, short_names: &mut ShortNames) -> FrameDump {

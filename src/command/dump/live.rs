@@ -7,7 +7,7 @@ use super::describe::Describer;
 use super::inspect::{Inspection, inspect};
 use crate::cli::DumpArgs;
 use crate::command::attach::note_if_newer;
-use crate::command::{note, pausing};
+use crate::command::{native, note, pausing};
 use crate::memory::Cached;
 use crate::output::dump::{ProcessDump, ProcessInfo};
 use crate::process::{Process, SystemCall, ThreadId};
@@ -34,6 +34,9 @@ pub(super) fn dump(
         pausing = Pausing::Never;
     }
     let mut spy = Spy::new(process.clone(), attached);
+    if native(arguments.pause)? {
+        spy.read_native(true);
+    }
     let (dump, lost) = dump_spy(&mut spy, pausing, arguments.locals, source)?;
     if lost > 0 {
         note(&lost_threads(lost));
@@ -66,6 +69,7 @@ pub(in crate::command) fn dump_spy(
         moment: &taken.moment,
         inspection: &taken.inspection,
         codes: spy.codes(),
+        native: spy.native(),
         memory: &memory,
         descriptors: &descriptors,
         open: &|path| process.open_in_root(path),

@@ -11,6 +11,7 @@ mod maps;
 mod pause;
 mod permission;
 mod process;
+mod registers;
 mod spawn;
 mod stat;
 mod thread_ids;

@@ -1,11 +1,12 @@
 //! Holding one thread, or all of a process, for the time of a read.
 
 use std::collections::HashSet;
+use std::io;
 use std::time::{Duration, Instant};
 
 use super::handle::Handle;
 use super::tracee::Tracee;
-use crate::process::{PauseError, ThreadActivity, ThreadId};
+use crate::process::{PauseError, Registers, ThreadActivity, ThreadId};
 
 /// How often the threads are listed anew while the whole process is being stopped. A process that starts threads all
 /// the while is still stopped by the second or third time, as each round stops the threads that could start others.
@@ -42,6 +43,14 @@ impl PausedThread {
     /// The thread that is held.
     pub fn thread(&self) -> ThreadId {
         self.tracee.thread()
+    }
+
+    /// Its registers.
+    ///
+    /// # Errors
+    /// When it was killed while held, or the system shows none.
+    pub fn registers(&self) -> io::Result<Registers> {
+        self.tracee.registers()
     }
 }
 
@@ -124,6 +133,15 @@ impl PausedProcess {
     /// Whether no thread is held, as when all of them sit in an uninterruptible wait.
     pub fn is_empty(&self) -> bool {
         self.tracees.is_empty()
+    }
+
+    /// The registers of one of the threads.
+    ///
+    /// # Errors
+    /// When it is not held, was killed while held, or the system shows none.
+    pub fn registers(&self, thread: ThreadId) -> io::Result<Registers> {
+        let tracee = self.tracees.iter().find(|tracee| tracee.thread() == thread);
+        tracee.ok_or(io::ErrorKind::NotFound)?.registers()
     }
 
     /// The threads that could not be held: those in a longer uninterruptible wait, which do not move in the program

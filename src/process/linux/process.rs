@@ -24,7 +24,8 @@ use super::thread_states::ThreadStates;
 use super::{children, files, permission, thread_ids, waiting};
 use crate::memory::{Memory, ReadFailure};
 use crate::process::{
-    ChildProcess, Mapping, PauseError, ProcessError, ProcessUsage, SystemCall, ThreadActivity, ThreadId, ThreadReading,
+    ChildProcess, Mapping, PauseError, ProcessError, ProcessUsage, RestingPlace, SystemCall, ThreadActivity, ThreadId,
+    ThreadReading,
 };
 
 /// How long a thread is given to stop. It takes some ten microseconds once the thread gets a CPU; a machine that has
@@ -158,6 +159,11 @@ impl Process {
     /// was in cannot be told: look first, then pause.
     pub fn system_call(&self, thread: ThreadId) -> Option<SystemCall> {
         waiting::system_call(&self.handle, thread)
+    }
+
+    /// Where a thread sleeps; `None` when it runs or the system does not tell. While we hold the thread it cannot be told.
+    pub fn resting_place(&self, thread: ThreadId) -> Option<RestingPlace> {
+        waiting::resting_place(&self.handle, thread)
     }
 
     /// The kernel's name for what a thread sleeps in, where the kernel shows it.

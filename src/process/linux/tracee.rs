@@ -33,8 +33,9 @@ use nix::sys::ptrace;
 use nix::unistd::Pid;
 
 use super::handle::Handle;
+use super::registers;
 use super::stat::status_field;
-use crate::process::{PauseError, ThreadActivity, ThreadId};
+use crate::process::{PauseError, Registers, ThreadActivity, ThreadId};
 
 /// How often the wait for a stop looks without giving up the CPU: a running thread stops within some ten microseconds.
 const EAGER_LOOKS: u32 = 20;
@@ -178,6 +179,11 @@ impl Tracee {
     /// The thread.
     pub(super) fn thread(&self) -> ThreadId {
         ThreadId::from(self.seizure.thread.unsigned_abs())
+    }
+
+    /// Its registers, once it has stopped.
+    pub(super) fn registers(&self) -> io::Result<Registers> {
+        registers::read(self.seizure.thread)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a thread that does not run waits in: `/proc/PID/task/TID/syscall` and `wchan`.
 
 use super::handle::Handle;
-use crate::process::{CallNumbers, SystemCall, ThreadId};
+use crate::process::{CallNumbers, RestingPlace, SystemCall, ThreadId};
 
 /// The system call that a thread is in; `None` when it runs, is in none, or the system does not tell.
 pub(super) fn system_call(handle: &Handle, thread: ThreadId) -> Option<SystemCall> {
@@ -11,6 +11,23 @@ pub(super) fn system_call(handle: &Handle, thread: ThreadId) -> Option<SystemCal
         return Some(call.resumed(&wait_channel(handle, thread).unwrap_or_default()));
     }
     Some(call)
+}
+
+/// Where a thread sleeps: the system call, its arguments, stack pointer and instruction; `None` when it runs or the system does not tell.
+pub(super) fn resting_place(handle: &Handle, thread: ThreadId) -> Option<RestingPlace> {
+    let text = handle.read_file(&format!("task/{thread}/syscall"), 4096).ok()?;
+    parse_resting_place(std::str::from_utf8(&text).ok()?)
+}
+
+fn parse_resting_place(text: &str) -> Option<RestingPlace> {
+    let mut words = text.split_ascii_whitespace();
+    let number = words.next()?.parse().ok()?;
+    let mut numbers = words.map(|word| u64::from_str_radix(word.strip_prefix("0x")?, 16).ok());
+    let mut arguments = [0; 6];
+    for argument in &mut arguments {
+        *argument = numbers.next()??;
+    }
+    Some(RestingPlace { number, arguments, stack_pointer: numbers.next()??, instruction: numbers.next()?? })
 }
 
 /// The name of the kernel's function that a thread sleeps in (`futex_wait_queue`), where the kernel shows it.
@@ -35,6 +52,16 @@ fn parse(text: &str) -> Option<SystemCall> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_thread_that_sleeps_has_a_place() {
+        let place = parse_resting_place("202 0x7f01 0x189 0x0 0x0 0x0 0xffffffff 0x7ffd 0x7f02\n").unwrap();
+        assert_eq!((place.number, place.stack_pointer, place.instruction), (202, 0x7ffd, 0x7f02));
+        assert_eq!(place.arguments, [0x7f01, 0x189, 0, 0, 0, 0xffff_ffff]);
+        for none in ["running\n", "-1 0x7ffd 0x7f02\n", "", "202 0x7f01 0x189 0x0 0x0 0x0 0xffffffff 0x7ffd\n"] {
+            assert_eq!(parse_resting_place(none), None, "{none:?}");
+        }
+    }
 
     #[test]
     fn only_a_thread_in_a_call_has_one() {
