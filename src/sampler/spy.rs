@@ -10,17 +10,16 @@ use super::native::Native;
 use super::rest::Rest;
 use super::settle::Settler;
 use super::threads::Threads;
-use crate::memory::{COMMON, ReadFailure, Snapshot, Unit, Verdict};
-use crate::process::{
-    ImageIdentity, LiveMemory, PauseError, PausedThread, Process, Registers, ThreadActivity, ThreadId, ThreadLook,
-    ThreadStates,
-};
+use crate::memory::{COMMON, ReadFailure, Snapshot, Verdict};
+use crate::process::{ImageIdentity, LiveMemory, Process, Registers, ThreadId, ThreadLook, ThreadStates};
 use crate::python::code::{CodeTable, Place};
 use crate::python::runtime::Runtime;
 use crate::python::stack::Stacks;
 
-/// How often a thread that was stopped in the middle of a call is let go and stopped again.
-const STOPS: u32 = 4;
+mod holding;
+
+use holding::Held;
+
 /// How often thread names are read.
 const NAMES_EVERY: Duration = Duration::from_secs(1);
 
@@ -278,71 +277,10 @@ impl Spy {
         self.settler.settle(&mut self.snapshot, &mut self.codes, &mut self.stacks, &self.runtime.layout);
     }
 
-    /// A thread that could not be proven: stopped and read again, or taken for what it is.
-    fn take_uncertain(&mut self, index: usize, pausing: Pausing, moment: &mut Moment) {
-        let thread = self.stacks.threads[index];
-        if pausing != Pausing::Never && self.take_stopped(index, moment) {
-            return;
-        }
-        self.stacks.threads[index] = thread;
-        // What has an end, at least, is a stack that may have been.
-        if thread.broken || !self.settle_stopped(index) {
-            moment.lost += 1;
-            return;
-        }
-        self.take(index, Assurance::Unproven, moment);
-    }
-
-    /// Stops one thread, reads its stack again and lets it go.
-    fn take_stopped(&mut self, index: usize, moment: &mut Moment) -> bool {
-        let unit = self.stacks.threads[index].address;
-        let thread = self.stacks.threads[index];
-        let Some(os_id) = self.threads.os_id(&self.process, self.snapshot.memory(), &thread) else { return false };
-        for _ in 0..STOPS {
-            let started = Instant::now();
-            let pause = match self.pause(os_id) {
-                Ok(pause) => pause,
-                Err(error) => {
-                    log::debug!("thread {os_id}: {error}");
-                    if self.trouble.pause.is_none() && !self.process.has_exited() {
-                        self.trouble.pause = Some(error.to_string());
-                    }
-                    return false;
-                }
-            };
-            moment.stops += 1;
-            self.snapshot.begin_frozen_unit(unit);
-            self.stacks.walk_again(&mut self.snapshot, &self.runtime, index);
-            // Code that was confirmed before the stop may have made room for other code since.
-            let generation = self.stacks.read_code_generation(self.snapshot.memory(), &self.runtime);
-            self.codes.begin_look(generation);
-            let complete = !self.stacks.threads[index].broken && self.settle_stopped(index);
-            if complete {
-                self.capture(index, |_| pause.registers());
-            }
-            drop(pause);
-            moment.stopped_for += started.elapsed();
-            self.snapshot.thaw();
-            if complete {
-                self.take(index, Assurance::Stopped, moment);
-                return true;
-            }
-        }
-        false
-    }
-
     /// Sees to it that all code of a thread's frames is known. Whether all of it is code.
     fn settle_stopped(&mut self, index: usize) -> bool {
         let frames = self.stacks.frames_of(&self.stacks.threads[index]);
         self.settler.settle_stopped(&mut self.snapshot, &mut self.codes, frames, &self.runtime.layout)
-    }
-
-    /// Holds a thread; one that was running when this sample began is not looked at once more.
-    fn pause(&self, os_id: ThreadId) -> Result<PausedThread, PauseError> {
-        match self.looks.get(&os_id) {
-            Some(look) if look.is_running => self.process.pause_seen_thread(os_id, ThreadActivity::Running),
-            _ => self.process.pause_thread(os_id),
-        }
     }
 
     /// Puts a thread with its frames into the moment.
@@ -481,43 +419,6 @@ impl Spy {
         }
     }
 
-    /// Holds the threads that hold a GIL, or all where there is none.
-    fn hold_runners(&mut self, moment: &mut Moment) -> Result<Held, SampleError> {
-        let started = Instant::now();
-        if self.stacks.interpreters.iter().any(|interpreter| !interpreter.has_gil) {
-            let all = self.process.pause_all()?;
-            moment.stops += 1;
-            for (os_id, _) in self.looks.iter().filter(|(_, look)| !look.is_running) {
-                self.states.rouse(*os_id);
-            }
-            return Ok(Held { everything: true, all: Some(all), started: Some(started), ..Held::default() });
-        }
-        let mut held = Held { started: Some(started), ..Held::default() };
-        for index in 0..self.stacks.interpreters.len() {
-            let interpreter = self.stacks.interpreters[index];
-            let holder = interpreter.current_holder(self.snapshot.memory(), &self.runtime);
-            let Some(os_id) = self.threads.last_os_id(holder) else { continue };
-            match self.pause(os_id) {
-                Ok(pause) => {
-                    moment.stops += 1;
-                    // Between the look and the stop it may have let the GIL go; then another thread may run, and must prove itself.
-                    held.threads.push(pause);
-                    held.units.push(holder);
-                    if self.looks.get(&os_id).is_some_and(|look| !look.is_running) {
-                        self.states.rouse(os_id);
-                    }
-                }
-                Err(error) => {
-                    log::debug!("thread {os_id}: {error}");
-                    if self.trouble.pause.is_none() && !self.process.has_exited() {
-                        self.trouble.pause = Some(error.to_string());
-                    }
-                }
-            }
-        }
-        Ok(held)
-    }
-
     /// Reads the names of threads, when there are new threads and from time to time.
     fn read_names_when_due(&mut self) {
         let states = self.stacks.threads.len();
@@ -533,29 +434,5 @@ impl Spy {
         self.rest.retain(|thread_state| living.contains(&thread_state));
         let os_ids: HashSet<ThreadId> = self.threads.known().map(|(_, os_id)| os_id).collect();
         self.states.retain(|os_id| os_ids.contains(&os_id));
-    }
-}
-
-/// What is held during a sample.
-#[derive(Debug, Default)]
-struct Held {
-    threads: Vec<PausedThread>,
-    all: Option<crate::process::PausedProcess>,
-    units: Vec<Unit>,
-    everything: bool,
-    started: Option<Instant>,
-}
-
-impl Held {
-    /// Lets everything go; says how long it was held, which units, and whether it was everything.
-    fn release(self) -> (Duration, Vec<Unit>, bool) {
-        let nothing = self.threads.is_empty() && self.all.is_none();
-        drop(self.threads);
-        drop(self.all);
-        let held_for = match self.started {
-            Some(started) if !nothing => started.elapsed(),
-            _ => Duration::ZERO,
-        };
-        (held_for, self.units, self.everything)
     }
 }

@@ -1,0 +1,130 @@
+//! How a snapshot gets its bytes: all spans in one call, those of one unit, or the page of a value that no span covers.
+
+use super::{Memory, PAGE, ReadError, Request, Snapshot, Unit, WIDEST_MISS, recycle};
+
+impl<M: Memory> Snapshot<M> {
+    /// While `unit` alone is held still: fetches its spans anew and walks of it need no second look until [`Snapshot::thaw`].
+    /// Values of it in spans of others, which share a line with it, are read when they are asked for.
+    pub fn begin_frozen_unit(&mut self, unit: Unit) {
+        self.frozen = true;
+        self.frozen_unit = Some(unit);
+        // A page that an earlier miss brought is older than the stop.
+        self.misses.bytes.clear();
+        self.misses.pieces.clear();
+        let mut requests = recycle(std::mem::take(&mut self.requests));
+        let mut rest = self.now.as_mut_slice();
+        for &index in &self.order {
+            let span = &self.spans[index as usize];
+            let (bytes, tail) = rest.split_at_mut(span.length());
+            rest = tail;
+            if span.unit == unit {
+                requests.push(Request::new(span.start, bytes));
+            }
+        }
+        self.statistics.prefetched_bytes += requests.iter().map(|request| request.buffer.len() as u64).sum::<u64>();
+        self.memory.read_many(&mut requests);
+        let mut done = requests.iter().map(|request| request.complete);
+        for &index in &self.order {
+            let span = &mut self.spans[index as usize];
+            if span.unit == unit {
+                span.filled = done.next().unwrap_or(false);
+                span.twice = false;
+            }
+        }
+        self.requests = recycle(requests);
+    }
+
+    /// The one vectored read: units at rest and common values once, then each restless unit twice in a row.
+    pub(super) fn fetch(&mut self) {
+        self.again.resize(self.now.len(), 0);
+        let mut requests = recycle(std::mem::take(&mut self.requests));
+        let (mut now, mut again) = (self.now.as_mut_slice(), self.again.as_mut_slice());
+        let mut index = 0;
+        while index < self.order.len() {
+            let unit = self.spans[self.order[index] as usize].unit;
+            let group = self.order[index..].iter().take_while(|span| self.spans[**span as usize].unit == unit).count();
+            let group = &self.order[index..index + group];
+            for &span in group {
+                let span = &self.spans[span as usize];
+                let (bytes, tail) = now.split_at_mut(span.length());
+                now = tail;
+                if !span.skipped {
+                    requests.push(Request::new(span.start, bytes));
+                }
+            }
+            for &span in group {
+                let span = &self.spans[span as usize];
+                let (bytes, tail) = again.split_at_mut(span.length());
+                again = tail;
+                if span.twice {
+                    requests.push(Request::new(span.start, bytes));
+                }
+            }
+            index += group.len();
+        }
+        if !requests.is_empty() {
+            self.statistics.prefetched_bytes += requests.iter().map(|request| request.buffer.len() as u64).sum::<u64>();
+            self.memory.read_many(&mut requests);
+        }
+        let mut done = requests.iter().map(|request| request.complete);
+        let mut index = 0;
+        while index < self.order.len() {
+            let unit = self.spans[self.order[index] as usize].unit;
+            let end =
+                index + self.order[index..].iter().take_while(|span| self.spans[**span as usize].unit == unit).count();
+            for &span in &self.order[index..end] {
+                let span = &mut self.spans[span as usize];
+                span.filled = !span.skipped && done.next().unwrap_or(false);
+            }
+            for &span in &self.order[index..end] {
+                let span = &mut self.spans[span as usize];
+                if span.twice {
+                    span.twice = done.next().unwrap_or(false);
+                }
+            }
+            index = end;
+        }
+        self.gap = self.spans.iter().any(|span| !span.filled && !span.skipped);
+        self.requests = recycle(requests);
+    }
+
+    /// Fetches the page or pages around a value; the further a run of misses goes on through neighbouring pages, the more at a time.
+    pub(super) fn miss(&mut self, address: u64, length: usize) -> Result<usize, ReadError> {
+        self.statistics.misses += 1;
+        let Some(end) = address.checked_add(length as u64).filter(|end| *end < u64::MAX - WIDEST_MISS) else {
+            return Err(ReadError::implausible(address));
+        };
+        let (mut low, mut high) = (address & !(PAGE - 1), (end + PAGE - 1) & !(PAGE - 1));
+        let neighbour = self.misses.pieces.iter().find(|(start, stop, _)| *start == high || *stop == low).copied();
+        let narrow = (low, high);
+        if let Some((start, stop, _)) = neighbour {
+            let width = (2 * (stop - start)).min(WIDEST_MISS);
+            if start == high {
+                low = high.saturating_sub(width).max(PAGE).min(low);
+            } else {
+                high = high.max(low + width);
+            }
+        }
+        let tries = [(low, high), narrow, (address, end)];
+        let mut failure = ReadError::implausible(address);
+        for (index, (low, high)) in tries.into_iter().enumerate() {
+            if index > 0 && tries[index - 1] == (low, high) {
+                continue;
+            }
+            let offset = self.misses.bytes.len();
+            self.misses.bytes.resize(offset + usize::try_from(high - low).unwrap_or(0), 0);
+            match self.memory.read(low, &mut self.misses.bytes[offset..]) {
+                Ok(()) => {
+                    let position = self.misses.pieces.partition_point(|(start, _, _)| *start < low);
+                    self.misses.pieces.insert(position, (low, high, offset));
+                    return Ok(offset + usize::try_from(address - low).unwrap_or(0));
+                }
+                Err(error) => {
+                    self.misses.bytes.truncate(offset);
+                    failure = error;
+                }
+            }
+        }
+        Err(ReadError::new(address, length, failure.failure))
+    }
+}
