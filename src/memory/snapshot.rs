@@ -8,11 +8,12 @@
 //! A target that runs changes while it is read. Bytes are grouped in *units* (one per thread): a unit's walk is *proven* when every
 //! value that it depended on was seen twice, equal, with some moment between the two views of all of them. The two
 //! views are, whichever there are:
-//! - two copies in the same vectored read, for units that moved lately;
+//! - two copies in the same vectored read, for units that moved lately but are *steady*: those whose copies are mostly equal;
 //! - the previous sample's copy, for units at rest whose previous sample was proven;
 //! - a second look at the very values ([`Snapshot::verify`]), for the rest.
 //!
-//! A value that changed and changed back between two views is not noticed; for stacks this gives a stack that existed just before or after.
+//! A value that changed and changed back between two views is not noticed. Of a single value that gives a stack that existed just before or after; but a
+//! unit that changes in nearly every read, and comes back to the same values, may show equal copies of what never was. Such a unit is never proven.
 //!
 //! Not its job: deciding what to do about a unit that moved, and anything about CPython.
 
@@ -37,6 +38,14 @@ const LINE: u64 = 64;
 const PAGE: u64 = 4096;
 /// Samples for which a unit that moved is read twice in the same call.
 const RESTLESS: u32 = 64;
+/// The steadiness of a unit that never moves.
+const SURE: u32 = 1 << 16;
+/// Walks over which steadiness is taken, roughly.
+const MEMORY: u32 = 32;
+/// Below this steadiness equal copies are taken for chance: what changes in nearly every read changes back in some.
+const STEADY: u32 = SURE / 8 * 3;
+/// In one of so many samples a unit that is not steady is read twice all the same.
+const PROBE_EVERY: u32 = 8;
 /// How far a run of misses in neighbouring pages widens the read, in bytes.
 const WIDEST_MISS: u64 = 64 * 1024;
 
@@ -108,9 +117,26 @@ struct UnitState {
     moved_at: u32,
     /// The last sample in which its walk was proven.
     proven_at: u32,
+    /// Which share of its last walks found nothing changed between two copies, in parts of [`SURE`].
+    steadiness: u32,
     /// Its dependencies of this sample, a range of `dependencies`.
     first: usize,
     last: usize,
+}
+
+impl UnitState {
+    /// Takes note of whether a walk found the two copies of this sample equal.
+    fn note(&mut self, same: bool) {
+        self.steadiness -= self.steadiness / MEMORY;
+        if same {
+            self.steadiness += SURE / MEMORY;
+        }
+    }
+
+    /// Whether two equal copies mean that nothing has changed in between, rather than that it changed and changed back.
+    fn is_steady(&self) -> bool {
+        self.steadiness >= STEADY
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -202,10 +228,14 @@ impl<M: Memory> Snapshot<M> {
         self.misses.pieces.clear();
         std::mem::swap(&mut self.now, &mut self.before);
         self.leave_out(frozen);
+        let is_probe = self.sample.is_multiple_of(PROBE_EVERY);
         for span in &mut self.spans {
             span.has_before = span.filled;
-            span.twice =
-                !span.skipped && !frozen && (!span.has_before || is_restless(&self.units, span.unit, self.sample));
+            let state = self.units.get(&span.unit);
+            // Of a unit whose two copies would prove nothing, the second is fetched only to see whether that has changed.
+            let is_hopeless = !is_probe && state.is_some_and(|state| !state.is_steady());
+            let is_restless = is_restless(&self.units, span.unit, self.sample);
+            span.twice = !frozen && !span.skipped && (!span.has_before || is_restless) && !is_hopeless;
         }
         self.fetch();
     }
@@ -256,8 +286,8 @@ impl<M: Memory> Snapshot<M> {
     /// Ends the walk of the unit and judges it.
     pub fn finish_unit(&mut self) -> Verdict {
         let walk = self.current;
-        let state =
-            self.units.entry(walk.unit).or_insert(UnitState { moved_at: self.sample, proven_at: 0, first: 0, last: 0 });
+        let new = UnitState { moved_at: self.sample, proven_at: 0, steadiness: STEADY, first: 0, last: 0 };
+        let state = self.units.entry(walk.unit).or_insert(new);
         state.first = walk.first;
         state.last = self.dependencies.len();
         let proven_before = state.proven_at + 1 == self.sample;
@@ -265,10 +295,15 @@ impl<M: Memory> Snapshot<M> {
             state.moved_at = self.sample;
         }
         let held = self.frozen || self.held.contains(&walk.unit);
-        let verdict = if held || walk.same_again || (walk.same_before && proven_before) {
+        if !held && (walk.same_again || walk.torn) {
+            state.note(walk.same_again);
+        }
+        let verdict = if held {
             Verdict::Proven
-        } else if walk.torn {
+        } else if walk.torn || !state.is_steady() {
             Verdict::Moved
+        } else if walk.same_again || (walk.same_before && proven_before) {
+            Verdict::Proven
         } else {
             Verdict::Open
         };
