@@ -315,6 +315,11 @@ impl<M: Memory> Snapshot<M> {
         verdict
     }
 
+    /// Whether the last walk found both copies of all that it depended on equal, which proves it only of a steady unit.
+    pub fn was_same_again(&self) -> bool {
+        self.current.same_again
+    }
+
     /// Looks again, in one vectored read, at everything that the walks of `units` in this sample depended on and at `evidence` (ranges with the
     /// bytes that they held). Returns a verdict a unit and, for each piece of evidence, whether it
     /// still holds.

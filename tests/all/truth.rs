@@ -57,12 +57,19 @@ impl Tally {
     }
 }
 
-/// `<module>`, `main`, and the beginning of one chain.
+/// The line of `main` in `chains.py` that calls the first chain; the others follow.
+const FIRST_CALL: usize = 221;
+
+/// `<module>`, `main` at the line that calls a chain, and the beginning of that chain.
 fn is_in_one_chain(stack: &[String]) -> bool {
     let names = names(stack);
     let ["<module>", "main", chain @ ..] = names.as_slice() else { return false };
     let Some(first) = chain.first() else { return true };
     let number = first.trim_start_matches('c').trim_end_matches("_0");
+    let line = number.parse().map_or(0, |number: usize| FIRST_CALL + number);
+    if !stack[1].ends_with(&format!(":{line})")) {
+        return false;
+    }
     let possible = (0..8).map(|step| format!("c{number}_{step}")).chain([format!("p{number}")]);
     chain.len() <= 9 && chain.iter().zip(possible).all(|(name, possible)| *name == possible)
 }

@@ -8,27 +8,41 @@ impl<M: Memory> Snapshot<M> {
     pub fn begin_frozen_unit(&mut self, unit: Unit) {
         self.frozen = true;
         self.frozen_unit = Some(unit);
-        // A page that an earlier miss brought is older than the stop.
+        self.fetch_unit(unit, false);
+    }
+
+    /// Fetches the spans of one unit anew, twice, for another walk of it in this sample.
+    pub fn begin_unit_again(&mut self, unit: Unit) {
+        self.fetch_unit(unit, true);
+    }
+
+    fn fetch_unit(&mut self, unit: Unit, twice: bool) {
+        // A page that an earlier miss brought is older.
         self.misses.bytes.clear();
         self.misses.pieces.clear();
+        self.again.resize(self.now.len(), 0);
         let mut requests = recycle(std::mem::take(&mut self.requests));
-        let mut rest = self.now.as_mut_slice();
-        for &index in &self.order {
-            let span = &self.spans[index as usize];
-            let (bytes, tail) = rest.split_at_mut(span.length());
-            rest = tail;
-            if span.unit == unit {
-                requests.push(Request::new(span.start, bytes));
+        for buffer in [self.now.as_mut_slice(), self.again.as_mut_slice()].into_iter().take(1 + usize::from(twice)) {
+            let mut rest = buffer;
+            for &index in &self.order {
+                let span = &self.spans[index as usize];
+                let (bytes, tail) = rest.split_at_mut(span.length());
+                rest = tail;
+                if span.unit == unit {
+                    requests.push(Request::new(span.start, bytes));
+                }
             }
         }
         self.statistics.prefetched_bytes += requests.iter().map(|request| request.buffer.len() as u64).sum::<u64>();
         self.memory.read_many(&mut requests);
+        let count = requests.len() / (1 + usize::from(twice));
         let mut done = requests.iter().map(|request| request.complete);
+        let mut done_again = requests.iter().skip(count).map(|request| request.complete);
         for &index in &self.order {
             let span = &mut self.spans[index as usize];
             if span.unit == unit {
                 span.filled = done.next().unwrap_or(false);
-                span.twice = false;
+                span.twice = twice && done_again.next().unwrap_or(false);
             }
         }
         self.requests = recycle(requests);

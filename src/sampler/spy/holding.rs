@@ -5,10 +5,14 @@ use std::time::{Duration, Instant};
 use super::Spy;
 use crate::memory::Unit;
 use crate::process::{PauseError, PausedProcess, PausedThread, ThreadActivity, ThreadId};
+use crate::python::code::Known;
+use crate::python::stack::ThreadStack;
 use crate::sampler::moment::{Assurance, Moment, Pausing, SampleError};
 
 /// How often a thread that was stopped in the middle of a call is let go and stopped again.
 const STOPS: u32 = 4;
+/// How often a moving thread that may not be stopped is read again.
+const TRIES: u32 = 8;
 
 /// What is held during a sample.
 #[derive(Debug, Default)]
@@ -79,12 +83,33 @@ impl Spy {
             return;
         }
         self.stacks.threads[index] = thread;
+        let thread = if pausing == Pausing::Never { self.read_again_unstopped(index) } else { thread };
         // What has an end, at least, is a stack that may have been.
         if thread.broken || !self.settle_stopped(index) {
             moment.lost += 1;
             return;
         }
         self.take(index, Assurance::Unproven, moment);
+    }
+
+    /// Reads a moving thread's stack some times more, until two copies of it are equal; otherwise the last that has an end and only functions
+    /// that were seen before.
+    fn read_again_unstopped(&mut self, index: usize) -> ThreadStack {
+        let mut best = self.stacks.threads[index];
+        for _ in 0..TRIES {
+            self.snapshot.begin_unit_again(best.address);
+            self.stacks.walk_again(&mut self.snapshot, &self.runtime, index);
+            let thread = self.stacks.threads[index];
+            let frames = self.stacks.frames_of(&thread);
+            if !thread.broken && frames.iter().all(|frame| self.codes.knows(frame.code) != Known::Unknown) {
+                best = thread;
+                if self.snapshot.was_same_again() {
+                    break;
+                }
+            }
+        }
+        self.stacks.threads[index] = best;
+        best
     }
 
     /// Stops one thread, reads its stack again and lets it go.
