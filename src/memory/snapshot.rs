@@ -435,7 +435,8 @@ impl<M: Memory> Snapshot<M> {
         match place {
             Place::Learned { span, offset } => {
                 let span = &self.spans[span];
-                if !span.twice {
+                if !span.twice || span.unit != self.current.unit {
+                    // The two copies of another unit were both made before those of this one, or both after: no moment lies between all of them.
                     self.current.same_again = false;
                 } else if value != array(&self.again, offset) {
                     self.current.same_again = false;

@@ -235,3 +235,31 @@ fn waiting_threads_are_idle_and_busy_ones_active() {
         }
     }
 }
+
+/// Threads that wait are left out of the reads until they have moved: each move must show, with the line that belongs to it.
+#[test]
+fn threads_that_sleep_by_turns_are_seen_where_they_sleep() {
+    let _alone = alone_on_this_machine();
+    for interpreter in chosen() {
+        for mode in [&[][..], &["--blocking"]] {
+            let mut args = vec!["-d", "2", "--idle"];
+            args.extend(mode);
+            let recording = record(interpreter, "sleepers.py", &args);
+            let of = |function: &str, line: &str| {
+                recording
+                    .stacks
+                    .iter()
+                    .filter(|(stack, _)| names(stack).last() == Some(&function))
+                    .inspect(|(stack, count)| {
+                        let caller = &stack[stack.len() - 2];
+                        assert!(caller.ends_with(line), "{interpreter} {mode:?}: {count} of {function} in {caller}");
+                    })
+                    .map(|(_, count)| count)
+                    .sum::<u64>() as f64
+            };
+            let (here, there) = (of("here", ":17)"), of("there", ":18)"));
+            // Three, and less on a machine so busy that each sleep ends late.
+            assert!((1.2..4.0).contains(&(there / here)), "{interpreter} {mode:?}: {here} here, {there} there");
+        }
+    }
+}

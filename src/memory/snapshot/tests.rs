@@ -222,3 +222,27 @@ fn a_unit_that_rests_is_not_fetched_and_comes_back() {
     assert_eq!(walk(&mut snapshot, 8, 0x12000), (5, Verdict::Proven));
     assert_eq!(memory.calls.get(), calls);
 }
+
+#[test]
+fn two_copies_in_the_span_of_another_unit_prove_nothing_together_with_our_own() {
+    let memory = Changing::with(0x10000, vec![0; 0x4000]);
+    let mut snapshot = Snapshot::new(&memory);
+    // Unit 8 has a value in a line that was unit 7's first.
+    let walk = |snapshot: &mut Snapshot<&Changing>| {
+        snapshot.begin(false);
+        snapshot.start_unit(7);
+        snapshot.word(0x10000).unwrap();
+        snapshot.finish_unit();
+        snapshot.start_unit(8);
+        let values = (snapshot.word(0x10008).unwrap(), snapshot.word(0x12000).unwrap());
+        (values, snapshot.finish_unit())
+    };
+    walk(&mut snapshot);
+    walk(&mut snapshot);
+    // Both copies of the first, then a change of it, then both copies of the second with a value that goes with the change.
+    memory.write(0x10008, 1);
+    memory.write(0x12000, 1);
+    *memory.change.borrow_mut() = Some((2, 0x10008, 2u64.to_ne_bytes().to_vec()));
+    assert_eq!(walk(&mut snapshot), ((1, 1), Verdict::Open));
+    assert_eq!(snapshot.verify(&[8], &[]).0, [Verdict::Moved]);
+}
