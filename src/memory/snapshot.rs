@@ -231,11 +231,14 @@ impl<M: Memory> Snapshot<M> {
         let is_probe = self.sample.is_multiple_of(PROBE_EVERY);
         for span in &mut self.spans {
             span.has_before = span.filled;
-            let state = self.units.get(&span.unit);
+            span.twice = false;
+            if frozen || span.skipped {
+                continue;
+            }
             // Of a unit whose two copies would prove nothing, the second is fetched only to see whether that has changed.
+            let state = self.units.get(&span.unit);
             let is_hopeless = !is_probe && state.is_some_and(|state| !state.is_steady());
-            let is_restless = is_restless(&self.units, span.unit, self.sample);
-            span.twice = !frozen && !span.skipped && (!span.has_before || is_restless) && !is_hopeless;
+            span.twice = !is_hopeless && (!span.has_before || is_restless(span.unit, state, self.sample));
         }
         self.fetch();
     }
@@ -479,8 +482,9 @@ impl<M: Memory> Snapshot<M> {
     }
 }
 
-fn is_restless(units: &Units, unit: Unit, sample: u32) -> bool {
-    unit != COMMON && units.get(&unit).is_none_or(|state| sample - state.moved_at < RESTLESS)
+/// Whether a unit moved lately, or is new.
+fn is_restless(unit: Unit, state: Option<&UnitState>, sample: u32) -> bool {
+    unit != COMMON && state.is_none_or(|state| sample - state.moved_at < RESTLESS)
 }
 
 /// Where the bytes of a value are; with `only`, not in spans of other units than that.

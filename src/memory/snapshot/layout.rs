@@ -113,7 +113,7 @@ impl<M: Memory> Snapshot<M> {
         let (units, sample) = (&self.units, self.sample);
         order.sort_by_key(|index| {
             let span = &spans[*index as usize];
-            (span.unit != COMMON, is_restless(units, span.unit, sample), span.unit, span.start)
+            (span.unit != COMMON, is_restless(span.unit, units.get(&span.unit), sample), span.unit, span.start)
         });
         let mut offset = 0;
         for index in &order {
