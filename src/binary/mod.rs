@@ -20,7 +20,7 @@ mod file;
 mod macho;
 mod pe;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::fmt;
 use std::ops::Range;

@@ -2,6 +2,7 @@
 //! Windows in `target/foreign`. What we find is compared with what goblin's own complete parsers find.
 
 mod damage;
+pub(crate) mod dice;
 #[cfg(target_os = "linux")]
 mod elf;
 mod foreign;

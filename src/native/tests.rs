@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use gimli::UnwindContext;
 
 use super::module::Module;
+use crate::binary::tests::dice::Dice;
 use crate::binary::{Architecture, Binary, SectionName};
 
 /// A library that every process here has.
@@ -66,23 +67,11 @@ fn without_its_index_a_library_tells_the_same() {
     assert!(known > 100, "{known}");
 }
 
-/// A xorshift generator: the same damage in every run.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % limit as u64).unwrap()
-    }
-}
-
 #[test]
 fn damaged_unwind_information_is_answered_soon() {
     let bytes = c_library();
     let (text, address) = section(&bytes, ".text");
-    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+    let mut dice = Dice::new();
     let mut context = UnwindContext::new();
     for name in [".eh_frame", ".eh_frame_hdr"] {
         let (place, _) = section(&bytes, name);
