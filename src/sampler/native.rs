@@ -41,7 +41,7 @@ pub struct Native {
     used: usize,
     entries: Vec<Entry>,
     /// Where threads slept when they were last captured, by thread state.
-    rests: HashMap<u64, Rest>,
+    sleepers: HashMap<u64, Sleeper>,
     /// Thread states that still sleep there, as of this moment.
     resting: HashSet<u64>,
     /// Where threads sleep, as of this moment, before any of them is stopped.
@@ -50,7 +50,7 @@ pub struct Native {
 
 /// A thread that sleeps, with its stack.
 #[derive(Debug)]
-struct Rest {
+struct Sleeper {
     place: RestingPlace,
     frames: Vec<RawFrame>,
     mixed: Vec<MixedFrame>,
@@ -65,7 +65,7 @@ impl Native {
             captures: Vec::new(),
             used: 0,
             entries: Vec::new(),
-            rests: HashMap::new(),
+            sleepers: HashMap::new(),
             resting: HashSet::new(),
             places: HashMap::new(),
         }
@@ -83,7 +83,8 @@ impl Native {
         }
         let Some(place) = self.process.resting_place(os_id) else { return true };
         let frames = stacks.frames_of(thread);
-        if self.rests.get(&thread.address).is_some_and(|rest| rest.place == place && rest.frames == frames) {
+        if self.sleepers.get(&thread.address).is_some_and(|sleeper| sleeper.place == place && sleeper.frames == frames)
+        {
             self.resting.insert(thread.address);
             return false;
         }
@@ -93,7 +94,7 @@ impl Native {
 
     /// The same for a thread that was left out of the walk, as it has not moved since it was last read.
     pub(super) fn wants_rested(&mut self, thread: u64) -> bool {
-        let is_known = self.rests.contains_key(&thread);
+        let is_known = self.sleepers.contains_key(&thread);
         if is_known {
             self.resting.insert(thread);
         }
@@ -132,19 +133,19 @@ impl Native {
                 let place = self.places.get(&address).filter(|place| place.stack_pointer == capture.stack_pointer());
                 if let Some(place) = place {
                     let (frames, mixed) = (stacks.frames_of(&thread.stack).to_vec(), moment.frames[first..].to_vec());
-                    self.rests.insert(address, Rest { place: *place, frames, mixed });
+                    self.sleepers.insert(address, Sleeper { place: *place, frames, mixed });
                 } else {
-                    self.rests.remove(&address);
+                    self.sleepers.remove(&address);
                 }
-            } else if let Some(rest) = self.rests.get(&address).filter(|_| self.resting.contains(&address)) {
-                moment.frames.extend_from_slice(&rest.mixed);
+            } else if let Some(sleeper) = self.sleepers.get(&address).filter(|_| self.resting.contains(&address)) {
+                moment.frames.extend_from_slice(&sleeper.mixed);
             } else {
                 continue;
             }
             moment.threads.insert(address, first..moment.frames.len());
         }
-        if self.rests.len() > threads.len() {
-            self.rests.retain(|address, _| threads.iter().any(|thread| thread.stack.address == *address));
+        if self.sleepers.len() > threads.len() {
+            self.sleepers.retain(|address, _| threads.iter().any(|thread| thread.stack.address == *address));
         }
     }
 }
