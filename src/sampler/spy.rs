@@ -129,17 +129,16 @@ impl Spy {
             self.know_os_ids();
         }
         self.look_at_threads();
-        let holders = if pausing == Pausing::Blocking { self.hold_runners(moment)? } else { Held::default() };
-        self.snapshot.hold(&holders.units);
-        let begun = self.begin(holders.everything);
+        let mut held = if pausing == Pausing::Blocking { self.hold_runners(moment)? } else { Held::default() };
+        self.snapshot.hold(&held.units);
+        let begun = self.begin(held.everything);
         if let Err(error) = begun {
             self.snapshot.hold(&[]);
             return Err(error);
         }
         self.settle_codes();
-        let held_for = holders.release();
+        moment.stopped_for += held.release();
         self.snapshot.hold(&[]);
-        moment.stopped_for += held_for.0;
         self.read_names_when_due();
         // Before one of them is stopped: the states of threads that are new, and once more those of threads that ran. One that has gone to
         // sleep since may have been read asleep, and would count as busy where it waits.
@@ -149,15 +148,14 @@ impl Spy {
                 continue;
             }
             let Some(os_id) = self.threads.os_id(&self.process, self.snapshot.memory(), &thread) else { continue };
-            let was_held = held_for.2 || held_for.1.contains(&thread.address);
-            if self.is_running(os_id) && !was_held {
+            if self.is_running(os_id) && !held.included(thread.address) {
                 let look = self.states.look(os_id).unwrap_or_default();
                 self.looks.insert(os_id, look);
             }
         }
         for index in 0..self.stacks.threads.len() {
             let thread = self.stacks.threads[index];
-            let was_held = held_for.1.contains(&thread.address) || held_for.2;
+            let was_held = held.included(thread.address);
             match thread.verdict {
                 _ if thread.rests => {
                     if !(self.wants_native(index, pausing) && self.take_stopped(index, moment)) {

@@ -25,16 +25,20 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// Lets everything go; says how long it was held, which units, and whether it was everything.
-    pub(super) fn release(self) -> (Duration, Vec<Unit>, bool) {
+    /// Lets everything go; how long it was held.
+    pub(super) fn release(&mut self) -> Duration {
         let nothing = self.threads.is_empty() && self.all.is_none();
-        drop(self.threads);
-        drop(self.all);
-        let held_for = match self.started {
+        self.threads.clear();
+        self.all = None;
+        match self.started {
             Some(started) if !nothing => started.elapsed(),
             _ => Duration::ZERO,
-        };
-        (held_for, self.units, self.everything)
+        }
+    }
+
+    /// Whether the thread of a thread state was held, also after it was let go.
+    pub(super) fn included(&self, thread_state: u64) -> bool {
+        self.everything || self.units.contains(&thread_state)
     }
 }
 
