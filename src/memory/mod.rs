@@ -13,6 +13,8 @@ pub use image::Image;
 pub use recording::Recording;
 pub use snapshot::{COMMON, Snapshot, SnapshotStatistics, Unit, Verdict};
 
+use std::time::Duration;
+
 use thiserror::Error;
 
 /// Why bytes of the target could not be had.
@@ -100,6 +102,11 @@ pub trait Memory {
         }
     }
 
+    /// How long the last [`Memory::read_many`] took, where the memory changes meanwhile and somebody keeps the time.
+    fn last_read_time(&self) -> Option<Duration> {
+        None
+    }
+
     /// Reads `N` bytes.
     ///
     /// # Errors
@@ -165,5 +172,9 @@ impl<M: Memory + ?Sized> Memory for &M {
 
     fn read_many(&self, requests: &mut [Request<'_>]) {
         (**self).read_many(requests);
+    }
+
+    fn last_read_time(&self) -> Option<Duration> {
+        (**self).last_read_time()
     }
 }

@@ -5,19 +5,21 @@
 //! the target at once (a *miss*), a page or more, and is learned.
 //!
 //! # Proof
-//! A target that runs changes while it is read. Bytes are grouped in *units* (one per thread): a unit's walk is *proven* when every
-//! value that it depended on was seen twice, equal, with some moment between the two views of all of them. The two
-//! views are, whichever there are:
-//! - two copies in the same vectored read, for units that moved lately but are *steady*: those whose copies are mostly equal;
+//! A target that runs changes while it is read. Bytes are grouped in *units* (one per thread). A unit's walk has a *head*, which says where its chain
+//! begins, and a *chain*. It is *proven* when every value of the chain was seen twice, equal, and the head in between: then the chain was as it was
+//! read at the moment of the head, whatever the head was before and afterwards. The two views are, whichever there are:
+//! - two copies in the same vectored read, with the head between them, for units that moved lately but are *steady*: those whose copies are mostly equal;
 //! - the previous sample's copy, for units at rest whose previous sample was proven;
 //! - a second look at the very values ([`Snapshot::verify`]), for the rest.
 //!
 //! A value that changed and changed back between two views is not noticed. Of a single value that gives a stack that existed just before or after; but a
-//! unit that changes in nearly every read, and comes back to the same values, may show equal copies of what never was. Such a unit is never proven.
+//! unit that changes in nearly every read, and comes back to the same values, may show equal copies of what never was. Such a unit is never proven;
+//! nor is one that changes now and then by a read that took unusually long.
 //!
 //! Not its job: deciding what to do about a unit that moved, and anything about CPython.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use super::{Memory, ReadError, Request};
 
@@ -38,14 +40,19 @@ const LINE: u64 = 64;
 const PAGE: u64 = 4096;
 /// Samples for which a unit that moved is read twice in the same call.
 const RESTLESS: u32 = 64;
-/// The steadiness of a unit that never moves.
-const SURE: u32 = 1 << 16;
-/// Walks over which steadiness is taken, roughly.
-const MEMORY: u32 = 32;
-/// Below this steadiness equal copies are taken for chance: what changes in nearly every read changes back in some.
-const STEADY: u32 = SURE / 8 * 3;
-/// In one of so many samples a unit that is not steady is read twice all the same.
-const PROBE_EVERY: u32 = 8;
+/// A unit of which at least so many of the last eight reads, or of the last 32, were torn is not believed any more: what changes in nearly every read
+/// changes back in some, and what is seen only when it holds still is seen too often where it does.
+const DISTRUST: (u32, u32) = (4, 8);
+/// It is believed again when at most so many of the last 16 were.
+const TRUST: u32 = 2;
+/// When at most so many of the last 32 were torn, equal copies are believed however far apart they are.
+const SURE: u32 = 1;
+/// A unit that is not believed is read twice all the same in one of so many samples: at first, and when nothing has changed for long.
+const PROBE_EVERY: (u32, u32) = (2, 16);
+/// A read that took this many times the usual time may have been interrupted between two ranges.
+const SLOW: u32 = 2;
+/// Reads over which the usual time is taken, roughly.
+const READS: u32 = 16;
 /// How far a run of misses in neighbouring pages widens the read, in bytes.
 const WIDEST_MISS: u64 = 64 * 1024;
 
@@ -83,6 +90,8 @@ pub struct Snapshot<M> {
     order: Vec<u32>,
     /// For each line of the buffers, the sample that touched it last.
     stamps: Vec<u32>,
+    /// The same of touches by chains.
+    chain_stamps: Vec<u32>,
     now: Vec<u8>,
     again: Vec<u8>,
     before: Vec<u8>,
@@ -106,6 +115,12 @@ pub struct Snapshot<M> {
     requests: Vec<Request<'static>>,
     /// A span could not be read in this sample: it is to go, for it costs a call each time.
     gap: bool,
+    /// A chain went through a line that was taken for part of heads only.
+    reclassed: bool,
+    /// How long the read of a sample takes usually, a moving mean; zero where that is not known.
+    usual_read: Duration,
+    /// The read of this sample took much longer than that.
+    slow_read: bool,
     statistics: SnapshotStatistics,
 }
 
@@ -117,44 +132,96 @@ struct UnitState {
     moved_at: u32,
     /// The last sample in which its walk was proven.
     proven_at: u32,
-    /// Which share of its last walks found nothing changed between two copies, in parts of [`SURE`].
-    steadiness: u32,
+    /// Whether two equal copies mean that nothing has changed in between, rather than that it changed and changed back.
+    is_steady: bool,
+    /// A bit for each of its last walks with two copies, the latest lowest: set where these differed.
+    torn: u32,
+    /// In one of so many samples it is read twice though it is not steady.
+    probe_every: u32,
+    /// In this sample its head was read after all of its chain.
+    head_last: bool,
     /// Its dependencies of this sample, a range of `dependencies`.
     first: usize,
     last: usize,
 }
 
 impl UnitState {
-    /// Takes note of whether a walk found the two copies of this sample equal.
-    fn note(&mut self, same: bool) {
-        self.steadiness -= self.steadiness / MEMORY;
-        if same {
-            self.steadiness += SURE / MEMORY;
+    fn new(sample: u32) -> Self {
+        let probe_every = PROBE_EVERY.0;
+        Self {
+            moved_at: sample,
+            proven_at: 0,
+            is_steady: true,
+            torn: 0,
+            probe_every,
+            head_last: false,
+            first: 0,
+            last: 0,
         }
     }
 
-    /// Whether two equal copies mean that nothing has changed in between, rather than that it changed and changed back.
-    fn is_steady(&self) -> bool {
-        self.steadiness >= STEADY
+    /// Takes note of whether a walk found the two copies of this sample equal.
+    fn note(&mut self, same: bool) {
+        self.torn = self.torn << 1 | u32::from(!same);
+        let torn_of = |last: u32| (self.torn & (u32::MAX >> (32 - last))).count_ones();
+        if self.is_steady {
+            self.is_steady = torn_of(8) < DISTRUST.0 && torn_of(32) < DISTRUST.1;
+            self.probe_every = PROBE_EVERY.0;
+        } else {
+            self.is_steady = torn_of(16) <= TRUST;
+            self.probe_every = if same { PROBE_EVERY.0 } else { (self.probe_every * 2).min(PROBE_EVERY.1) };
+        }
+    }
+
+    /// Whether two equal copies mean that also when they are far apart.
+    fn is_sure(&self) -> bool {
+        self.torn.count_ones() <= SURE
+    }
+
+    /// Whether its two copies are to be compared in this sample.
+    fn is_looked_at(&self, sample: u32) -> bool {
+        self.is_steady || sample.is_multiple_of(self.probe_every)
     }
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Walk {
     unit: Unit,
-    /// All values so far were equal in both copies of this sample.
+    /// It is at its head still.
+    in_head: bool,
+    /// All values of the chain so far were equal in both copies of this sample, and the head lies between these.
     same_again: bool,
     /// All values so far were equal to the previous sample's.
     same_before: bool,
     /// A value differs between two copies of this sample.
     torn: bool,
+    /// The head was read after all values of the chain so far.
+    head_last: bool,
+    /// Something was read for it alone, after the rest.
+    has_missed: bool,
     first: usize,
+}
+
+impl Walk {
+    fn new(unit: Unit, first: usize) -> Self {
+        Self {
+            unit,
+            in_head: true,
+            same_again: true,
+            same_before: true,
+            torn: false,
+            head_last: true,
+            has_missed: false,
+            first,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Dependency {
     address: u64,
     length: u32,
+    is_head: bool,
 }
 
 /// Bytes that were fetched in this sample because no span covered them.
@@ -164,7 +231,15 @@ struct Misses {
     /// (first address, end, offset in `bytes`), sorted by address.
     pieces: Vec<(u64, u64, usize)>,
     /// Lines to learn.
-    touched: Vec<(u64, Unit)>,
+    touched: Vec<Touch>,
+}
+
+/// A line that a walk went through, and whether with its chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Touch {
+    line: u64,
+    unit: Unit,
+    by_chain: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -181,6 +256,7 @@ impl<M: Memory> Snapshot<M> {
             spans: Vec::new(),
             order: Vec::new(),
             stamps: Vec::new(),
+            chain_stamps: Vec::new(),
             now: Vec::new(),
             again: Vec::new(),
             before: Vec::new(),
@@ -190,7 +266,7 @@ impl<M: Memory> Snapshot<M> {
             cursor: 0,
             misses: Misses::default(),
             units: Units::default(),
-            current: Walk { unit: COMMON, same_again: true, same_before: true, torn: false, first: 0 },
+            current: Walk::new(COMMON, 0),
             dependencies: Vec::new(),
             frozen: false,
             frozen_unit: None,
@@ -199,6 +275,9 @@ impl<M: Memory> Snapshot<M> {
             left_out: None,
             requests: Vec::new(),
             gap: false,
+            reclassed: false,
+            usual_read: Duration::ZERO,
+            slow_read: false,
             statistics: SnapshotStatistics::default(),
         }
     }
@@ -221,29 +300,43 @@ impl<M: Memory> Snapshot<M> {
         self.frozen = frozen;
         self.frozen_unit = None;
         self.dependencies.clear();
-        if !self.misses.touched.is_empty() || self.gap || self.sample - self.laid_out_at >= layout::LIFETIME / 2 {
+        let is_old = self.sample - self.laid_out_at >= layout::LIFETIME / 2;
+        if !self.misses.touched.is_empty() || self.gap || self.reclassed || is_old {
             self.lay_out();
         }
         self.misses.bytes.clear();
         self.misses.pieces.clear();
         std::mem::swap(&mut self.now, &mut self.before);
         self.leave_out(frozen);
-        let is_probe = self.sample.is_multiple_of(PROBE_EVERY);
         for span in &mut self.spans {
             span.has_before = span.filled;
             span.twice = false;
-            if frozen || span.skipped {
+            if frozen || span.skipped || span.is_head {
                 continue;
             }
             // Of a unit whose two copies would prove nothing, the second is fetched only to see whether that has changed.
             let state = self.units.get(&span.unit);
-            let is_hopeless = !is_probe && state.is_some_and(|state| !state.is_steady());
-            span.twice = !is_hopeless && (!span.has_before || is_restless(span.unit, state, self.sample));
+            let is_looked_at = state.is_none_or(|state| state.is_looked_at(self.sample));
+            let is_held = self.held.contains(&span.unit);
+            span.twice = is_looked_at && !is_held && (!span.has_before || is_restless(span.unit, state, self.sample));
         }
         self.fetch();
     }
 
-    /// Tells that from now on until the next call these units do not change: their walks prove themselves.
+    /// Whether two copies of the unit would not be compared, or not be believed, in the next sample: it moves so fast that it has to be held.
+    pub fn needs_hold(&self, unit: Unit) -> bool {
+        self.units.get(&unit).is_some_and(|state| !state.is_steady && !state.is_looked_at(self.sample + 1))
+    }
+
+    /// Tells that a unit has not moved for some time, however fast it moved before.
+    pub fn calm(&mut self, unit: Unit) {
+        if let Some(state) = self.units.get_mut(&unit) {
+            (state.is_steady, state.torn) = (true, 0);
+        }
+    }
+
+    /// Tells that these units do not change while the next [`Snapshot::begin`] fetches them, until the next call: their walks prove themselves as
+    /// far as they find everything there.
     pub fn hold(&mut self, units: &[Unit]) {
         self.held.clear();
         self.held.extend_from_slice(units);
@@ -281,18 +374,23 @@ impl<M: Memory> Snapshot<M> {
         self.frozen_unit = None;
     }
 
-    /// Begins the walk of one unit; what is read until [`Snapshot::finish_unit`] is part of it.
+    /// Begins the walk of one unit; what is read until [`Snapshot::finish_unit`] is part of it: first its head.
     pub fn start_unit(&mut self, unit: Unit) {
-        self.current = Walk { unit, same_again: true, same_before: true, torn: false, first: self.dependencies.len() };
+        self.current = Walk::new(unit, self.dependencies.len());
+    }
+
+    /// The walk has got to know where its chain begins: what is read from now on is of the chain.
+    pub fn start_chain(&mut self) {
+        self.current.in_head = false;
     }
 
     /// Ends the walk of the unit and judges it.
     pub fn finish_unit(&mut self) -> Verdict {
         let walk = self.current;
-        let new = UnitState { moved_at: self.sample, proven_at: 0, steadiness: STEADY, first: 0, last: 0 };
-        let state = self.units.entry(walk.unit).or_insert(new);
+        let state = self.units.entry(walk.unit).or_insert_with(|| UnitState::new(self.sample));
         state.first = walk.first;
         state.last = self.dependencies.len();
+        state.head_last = walk.head_last;
         let proven_before = state.proven_at + 1 == self.sample;
         if !walk.same_before && proven_before {
             state.moved_at = self.sample;
@@ -301,10 +399,14 @@ impl<M: Memory> Snapshot<M> {
         if !held && (walk.same_again || walk.torn) {
             state.note(walk.same_again);
         }
-        let verdict = if held {
+        let verdict = if held && !(walk.has_missed && !self.frozen) {
             Verdict::Proven
-        } else if walk.torn || !state.is_steady() {
+        } else if held || walk.torn {
             Verdict::Moved
+        } else if walk.same_again && (!state.is_steady || self.slow_read && !state.is_sure()) {
+            Verdict::Moved
+        } else if !state.is_steady {
+            Verdict::Open
         } else if walk.same_again || (walk.same_before && proven_before) {
             Verdict::Proven
         } else {
@@ -359,6 +461,10 @@ impl<M: Memory> Snapshot<M> {
                 continue;
             };
             let holds = self.dependencies[state.first..state.last].iter().all(|dependency| {
+                // What the head was when it was read last is enough: the chain was so before and is so still.
+                if dependency.is_head && state.head_last {
+                    return true;
+                }
                 let length = dependency.length as usize;
                 let old = find(&self.spans, &self.misses, dependency.address, length, self.cursor, None)
                     .map(|place| slice(&self.now, &self.misses, place, length));
@@ -428,7 +534,7 @@ impl<M: Memory> Snapshot<M> {
         };
         if depends && !self.frozen {
             self.depend(place, value);
-            self.dependencies.push(Dependency { address, length: N as u32 });
+            self.dependencies.push(Dependency { address, length: N as u32, is_head: self.current.in_head });
         }
         Ok(value)
     }
@@ -437,19 +543,26 @@ impl<M: Memory> Snapshot<M> {
     fn depend<const N: usize>(&mut self, place: Place, value: [u8; N]) {
         match place {
             Place::Learned { span, offset } => {
-                let span = &self.spans[span];
-                if !span.twice || span.unit != self.current.unit {
+                let (span, walk) = (&self.spans[span], &mut self.current);
+                if span.unit != walk.unit {
                     // The two copies of another unit were both made before those of this one, or both after: no moment lies between all of them.
-                    self.current.same_again = false;
-                } else if value != array(&self.again, offset) {
-                    self.current.same_again = false;
-                    self.current.torn = true;
+                    walk.same_again = false;
+                    walk.head_last = false;
+                } else if !(walk.in_head && span.is_head) {
+                    walk.head_last &= !walk.in_head && !span.is_head;
+                    walk.same_again &= span.twice;
+                    if span.twice && value != array(&self.again, offset) {
+                        walk.same_again = false;
+                        walk.torn = true;
+                    }
                 }
-                self.current.same_before &= span.has_before && value == array(&self.before, offset);
+                walk.same_before &= span.has_before && value == array(&self.before, offset);
             }
             Place::Missed(_) => {
                 self.current.same_again = false;
                 self.current.same_before = false;
+                self.current.head_last = false;
+                self.current.has_missed = true;
             }
         }
     }
@@ -465,15 +578,24 @@ impl<M: Memory> Snapshot<M> {
             Place::Learned { span, offset } => {
                 self.cursor = span;
                 // Spans and their offsets are whole lines, so a value is in one line or two.
-                self.stamps[offset / LINE as usize] = self.sample;
-                self.stamps[(offset + length - 1) / LINE as usize] = self.sample;
+                let lines = [offset / LINE as usize, (offset + length - 1) / LINE as usize];
+                for line in lines {
+                    self.stamps[line] = self.sample;
+                }
+                if !self.current.in_head {
+                    for line in lines {
+                        self.chain_stamps[line] = self.sample;
+                    }
+                    self.reclassed |= self.spans[span].is_head;
+                }
             }
             Place::Missed(_) => {
-                let unit = self.current.unit;
+                let (unit, by_chain) = (self.current.unit, !self.current.in_head);
                 let (first, last) = (address & !(LINE - 1), (address + length as u64 - 1) & !(LINE - 1));
                 for line in [first, last] {
-                    if self.misses.touched.last() != Some(&(line, unit)) {
-                        self.misses.touched.push((line, unit));
+                    let touch = Touch { line, unit, by_chain };
+                    if self.misses.touched.last() != Some(&touch) {
+                        self.misses.touched.push(touch);
                     }
                 }
             }

@@ -557,6 +557,11 @@ impl ThreadStates {
         Ok(ThreadLook { is_running, is_unmoved: false })
     }
 
+    /// Nothing is kept here, so every thread is to be looked at.
+    pub fn was_running(&self, _thread: ThreadId) -> bool {
+        false
+    }
+
     /// Nothing is kept here.
     pub fn rouse(&mut self, _thread: ThreadId) {}
 

@@ -180,6 +180,12 @@ impl CodeTable {
         }
     }
 
+    /// Whether an entry that is fresh has used up half of its trust: when others are checked anyway, it may as well be.
+    pub fn is_half_due(&self, address: u64) -> bool {
+        self.generation.is_none()
+            && self.entries.get(&address).is_some_and(|entry| 2 * (self.sample - entry.checked) > entry.trust())
+    }
+
     /// The evidence of an entry: ranges of the target and the bytes that they must hold.
     pub fn evidence(&self, address: u64) -> impl Iterator<Item = (u64, &[u8])> {
         let entry = self.entries.get(&address);

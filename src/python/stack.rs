@@ -307,11 +307,18 @@ impl Stacks {
         sum_of_generations(self.interpreters.iter().map(|interpreter| interpreter.code_generation))
     }
 
-    /// The same as of now.
-    pub fn read_code_generation(&self, memory: &impl Memory, runtime: &Runtime) -> Option<u64> {
-        let offset = u64::from(runtime.layout.interpreter.code_object_generation?);
-        let read = |interpreter: &InterpreterState| memory.read_u64(interpreter.address.wrapping_add(offset)).ok();
-        sum_of_generations(self.interpreters.iter().map(read))
+    /// Where the interpreters count them, for another look at them; see [`Stacks::sum_of_generations`].
+    pub fn generation_places(&self, runtime: &Runtime) -> Vec<u64> {
+        let offset = runtime.layout.interpreter.code_object_generation;
+        let places = |offset: u32| {
+            self.interpreters.iter().map(|interpreter| interpreter.address.wrapping_add(u64::from(offset))).collect()
+        };
+        offset.map(places).unwrap_or_default()
+    }
+
+    /// What [`Stacks::code_generation`] is when these are the counts.
+    pub fn sum_of_generations(counts: &[Option<u64>]) -> Option<u64> {
+        sum_of_generations(counts.iter().copied())
     }
 
     /// Walks one thread again, in a snapshot that has been refreshed for it, and puts its new frames in the place of its old ones.
@@ -377,6 +384,7 @@ impl Stacks {
             }
         };
         let newest = snapshot.word(entry)?;
+        snapshot.start_chain();
         self.follow_chain(snapshot, layout, newest)
     }
 

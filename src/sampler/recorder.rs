@@ -15,8 +15,6 @@ use crate::profile::{Filters, Keep, Profile};
 const LONGEST_SLEEP: Duration = Duration::from_millis(50);
 /// The same while children are looked for.
 const LONGEST_SLEEP_WITH_CHILDREN: Duration = Duration::from_millis(10);
-/// Shorter waits are slept through.
-const WAIT_GRAIN: Duration = Duration::from_micros(1500);
 /// For as long as this an interpreter may be unreadable before it is looked for anew.
 const UNREADABLE: Duration = Duration::from_millis(500);
 /// Between two looks at which processes have come, gone or changed their program, while their samples succeed.
@@ -234,9 +232,8 @@ impl<'options> Recorder<'options> {
             LONGEST_SLEEP
         };
         let wait = wait.min(longest);
-        // Waiting for the exit has the grain of a millisecond; what is left of that is slept.
-        match (&self.members[..], wait.checked_sub(WAIT_GRAIN)) {
-            ([only], Some(long)) => only.process.wait_for_exit(long),
+        match &self.members[..] {
+            [only] => only.process.wait_for_exit(wait),
             _ => {
                 std::thread::sleep(wait);
                 false

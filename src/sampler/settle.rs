@@ -28,6 +28,13 @@ impl Settler {
         for thread in stacks.threads.iter().filter(|thread| thread.verdict != Verdict::Moved) {
             self.sort(codes, stacks.frames_of(thread));
         }
+        if !self.due.is_empty() {
+            // So that code of the same age is checked in the same call.
+            for thread in stacks.threads.iter().filter(|thread| thread.verdict != Verdict::Moved) {
+                let codes_of_frames = stacks.frames_of(thread).iter().map(|frame| frame.code);
+                self.due.extend(codes_of_frames.filter(|address| codes.is_half_due(*address)));
+            }
+        }
         self.tidy();
         let unknown = &self.unknown;
         let bad: Vec<u64> = unknown

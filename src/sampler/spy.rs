@@ -128,31 +128,18 @@ impl Spy {
         if pausing == Pausing::Blocking && self.stacks.threads.is_empty() && self.begin(false).is_ok() {
             self.know_os_ids();
         }
-        self.look_at_threads();
-        let mut held = if pausing == Pausing::Blocking { self.hold_runners(moment)? } else { Held::default() };
-        self.snapshot.hold(&held.units);
-        let begun = self.begin(held.everything);
-        if let Err(error) = begun {
-            self.snapshot.hold(&[]);
-            return Err(error);
-        }
-        self.settle_codes();
+        self.look_at_threads(pausing);
+        let mut held = match pausing {
+            Pausing::Blocking => self.hold_runners(moment)?,
+            Pausing::Adaptive => self.hold_movers(moment),
+            Pausing::Never => Held::default(),
+        };
+        let begun = self.begin_held(&mut held, moment);
         moment.stopped_for += held.release();
-        self.snapshot.hold(&[]);
+        begun?;
+        self.settle_codes();
         self.read_names_when_due();
-        // Before one of them is stopped: the states of threads that are new, and once more those of threads that ran. One that has gone to
-        // sleep since may have been read asleep, and would count as busy where it waits.
-        for index in 0..self.stacks.threads.len() {
-            let thread = self.stacks.threads[index];
-            if thread.rests {
-                continue;
-            }
-            let Some(os_id) = self.threads.os_id(&self.process, self.snapshot.memory(), &thread) else { continue };
-            if self.is_running(os_id) && !held.included(thread.address) {
-                let look = self.states.look(os_id).unwrap_or_default();
-                self.looks.insert(os_id, look);
-            }
-        }
+        self.look_at_threads_again(&held);
         for index in 0..self.stacks.threads.len() {
             let thread = self.stacks.threads[index];
             let was_held = held.included(thread.address);
@@ -199,7 +186,7 @@ impl Spy {
         if self.begin(false).is_ok() {
             self.know_os_ids();
         }
-        self.look_at_threads();
+        self.look_at_threads(Pausing::Blocking);
         let started = Instant::now();
         let held = self.process.pause_all()?;
         let begun = self.begin(true);
@@ -228,11 +215,29 @@ impl Spy {
         Ok(())
     }
 
-    /// Reads the raw stacks, having made sure that it is still the same program.
+    /// Reads the raw stacks, having made sure that it is still the same program. Single threads are held only while the bytes are fetched; what is missing
+    /// in those makes their walks unsure.
+    fn begin_held(&mut self, held: &mut Held, moment: &mut Moment) -> Result<(), SampleError> {
+        if held.everything {
+            return self.begin(true);
+        }
+        self.snapshot.hold(&held.units);
+        let begun = self.begin_and(false, || moment.stopped_for += held.release());
+        self.snapshot.hold(&[]);
+        begun
+    }
+
     fn begin(&mut self, frozen: bool) -> Result<(), SampleError> {
+        self.begin_and(frozen, || ())
+    }
+
+    /// Reads the raw stacks; `fetched` is called when the bytes are here that the last samples have touched.
+    fn begin_and(&mut self, frozen: bool, mut fetched: impl FnMut()) -> Result<(), SampleError> {
         if !frozen && self.rest.may_leave_out() {
             self.rest.tell(&mut self.snapshot);
-            self.begin_unwalked(false)?;
+            self.snapshot.begin(false);
+            fetched();
+            self.prove_image()?;
             let rest = &self.rest;
             let walked = self.stacks.walk_known(&mut self.snapshot, &self.runtime, &|thread| rest.rests(thread));
             if walked.map_err(|error| self.failure(error))? {
@@ -242,15 +247,17 @@ impl Spy {
         }
         self.rest.leave_out_nothing();
         self.rest.tell(&mut self.snapshot);
-        self.begin_unwalked(frozen)?;
+        self.snapshot.begin(frozen);
+        fetched();
+        self.prove_image()?;
         let walked = self.stacks.walk(&mut self.snapshot, &self.runtime);
         walked.map_err(|error| self.failure(error))?;
         self.codes.begin_sample(self.stacks.code_generation());
         Ok(())
     }
 
-    fn begin_unwalked(&mut self, frozen: bool) -> Result<(), SampleError> {
-        self.snapshot.begin(frozen);
+    /// Makes sure that it is still the same program that was read.
+    fn prove_image(&mut self) -> Result<(), SampleError> {
         self.snapshot.start_unit(COMMON);
         let place = self.image.proof_address();
         let words = [self.snapshot.volatile_word(place), self.snapshot.volatile_word(place.wrapping_add(8))];
@@ -391,15 +398,27 @@ impl Spy {
         look.is_running
     }
 
-    fn look_at_threads(&mut self) {
+    /// Looks at the known threads before anything is read or stopped. One that ran when it was last looked at, and is not to be stopped now, is looked at
+    /// once only, after it was read.
+    fn look_at_threads(&mut self, pausing: Pausing) {
         self.threads.begin_sample();
         self.looks.clear();
         self.rest.begin_sample();
         for (thread_state, os_id) in self.threads.known() {
+            let may_be_held = match pausing {
+                Pausing::Blocking => true,
+                Pausing::Adaptive => self.snapshot.needs_hold(thread_state),
+                Pausing::Never => false,
+            };
+            if !may_be_held && self.states.was_running(os_id) {
+                continue;
+            }
             match self.states.look(os_id) {
                 Ok(look) => {
                     self.looks.insert(os_id, look);
-                    if !look.is_unmoved {
+                    if look.is_unmoved {
+                        self.snapshot.calm(thread_state);
+                    } else {
                         self.rest.has_moved(thread_state);
                     }
                 }
@@ -407,6 +426,23 @@ impl Spy {
                     self.looks.insert(os_id, ThreadLook::default());
                     self.rest.leave_out_nothing();
                 }
+            }
+        }
+    }
+
+    /// Looks at the threads that were read, before one of them is stopped: at those that were not looked at yet, and once more at those that ran. One that
+    /// has gone to sleep since may have been read asleep, and would count as busy where it waits.
+    fn look_at_threads_again(&mut self, held: &Held) {
+        for index in 0..self.stacks.threads.len() {
+            let thread = self.stacks.threads[index];
+            if thread.rests {
+                continue;
+            }
+            let Some(os_id) = self.threads.os_id(&self.process, self.snapshot.memory(), &thread) else { continue };
+            let is_settled = self.looks.get(&os_id).is_some_and(|look| !look.is_running);
+            if !is_settled && !held.included(thread.address) {
+                let look = self.states.look(os_id).unwrap_or_default();
+                self.looks.insert(os_id, look);
             }
         }
     }

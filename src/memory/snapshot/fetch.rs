@@ -1,22 +1,23 @@
 //! How a snapshot gets its bytes: all spans in one call, those of one unit, or the page of a value that no span covers.
 
-use super::{Memory, PAGE, ReadError, Request, Snapshot, Unit, WIDEST_MISS, recycle};
+use super::{Memory, PAGE, READS, ReadError, Request, SLOW, Snapshot, Unit, WIDEST_MISS, recycle};
 
 impl<M: Memory> Snapshot<M> {
     /// While `unit` alone is held still: fetches its spans anew and walks of it need no second look until [`Snapshot::thaw`].
-    /// Values of it in spans of others, which share a line with it, are read when they are asked for.
-    pub fn begin_frozen_unit(&mut self, unit: Unit) {
+    /// Values of it in spans of others, which share a line with it, are read when they are asked for. The words at `beside` are read in
+    /// the same call; those that could not be read are `None`.
+    pub fn begin_frozen_unit(&mut self, unit: Unit, beside: &[u64]) -> Vec<Option<u64>> {
         self.frozen = true;
         self.frozen_unit = Some(unit);
-        self.fetch_unit(unit, false);
+        self.fetch_unit(unit, false, beside)
     }
 
     /// Fetches the spans of one unit anew, twice, for another walk of it in this sample.
     pub fn begin_unit_again(&mut self, unit: Unit) {
-        self.fetch_unit(unit, true);
+        self.fetch_unit(unit, true, &[]);
     }
 
-    fn fetch_unit(&mut self, unit: Unit, twice: bool) {
+    fn fetch_unit(&mut self, unit: Unit, twice: bool, beside: &[u64]) -> Vec<Option<u64>> {
         // A page that an earlier miss brought is older.
         self.misses.bytes.clear();
         self.misses.pieces.clear();
@@ -24,31 +25,37 @@ impl<M: Memory> Snapshot<M> {
         let mut requests = recycle(std::mem::take(&mut self.requests));
         for buffer in [self.now.as_mut_slice(), self.again.as_mut_slice()].into_iter().take(1 + usize::from(twice)) {
             let mut rest = buffer;
+            let is_first = requests.is_empty();
             for &index in &self.order {
                 let span = &self.spans[index as usize];
                 let (bytes, tail) = rest.split_at_mut(span.length());
                 rest = tail;
-                if span.unit == unit {
+                if span.unit == unit && (is_first || !span.is_head) {
                     requests.push(Request::new(span.start, bytes));
                 }
             }
         }
+        let mut words = vec![[0; 8]; beside.len()];
+        requests.extend(beside.iter().zip(&mut words).map(|(address, word)| Request::new(*address, word)));
         self.statistics.prefetched_bytes += requests.iter().map(|request| request.buffer.len() as u64).sum::<u64>();
         self.memory.read_many(&mut requests);
-        let count = requests.len() / (1 + usize::from(twice));
+        let count = self.spans.iter().filter(|span| span.unit == unit).count();
         let mut done = requests.iter().map(|request| request.complete);
         let mut done_again = requests.iter().skip(count).map(|request| request.complete);
         for &index in &self.order {
             let span = &mut self.spans[index as usize];
             if span.unit == unit {
                 span.filled = done.next().unwrap_or(false);
-                span.twice = twice && done_again.next().unwrap_or(false);
+                span.twice = twice && !span.is_head && done_again.next().unwrap_or(false);
             }
         }
+        let of_words = requests.len() - beside.len();
+        let are_complete: Vec<bool> = requests.iter().skip(of_words).map(|request| request.complete).collect();
         self.requests = recycle(requests);
+        words.iter().zip(are_complete).map(|(word, complete)| complete.then(|| u64::from_ne_bytes(*word))).collect()
     }
 
-    /// The one vectored read: units at rest and common values once, then each restless unit twice in a row.
+    /// The one vectored read: units at rest and common values once, then of each restless unit its chain, its head and its chain again.
     pub(super) fn fetch(&mut self) {
         self.again.resize(self.now.len(), 0);
         let mut requests = recycle(std::mem::take(&mut self.requests));
@@ -80,6 +87,7 @@ impl<M: Memory> Snapshot<M> {
             self.statistics.prefetched_bytes += requests.iter().map(|request| request.buffer.len() as u64).sum::<u64>();
             self.memory.read_many(&mut requests);
         }
+        let has_read = !requests.is_empty();
         let mut done = requests.iter().map(|request| request.complete);
         let mut index = 0;
         while index < self.order.len() {
@@ -100,6 +108,16 @@ impl<M: Memory> Snapshot<M> {
         }
         self.gap = self.spans.iter().any(|span| !span.filled && !span.skipped);
         self.requests = recycle(requests);
+        if has_read {
+            self.time_read();
+        }
+    }
+
+    /// Takes note of how long the read of this sample took.
+    fn time_read(&mut self) {
+        let Some(took) = self.memory.last_read_time() else { return };
+        self.slow_read = !self.usual_read.is_zero() && took > self.usual_read * SLOW;
+        self.usual_read = (self.usual_read * (READS - 1) + took) / READS;
     }
 
     /// Fetches the page or pages around a value; the further a run of misses goes on through neighbouring pages, the more at a time.

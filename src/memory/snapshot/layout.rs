@@ -18,6 +18,8 @@ pub(super) struct Span {
     pub(super) end: u64,
     /// Whose values these are.
     pub(super) unit: Unit,
+    /// Only heads go through it: it is fetched once, after the unit's other spans and before their second copies.
+    pub(super) is_head: bool,
     /// Where its bytes are in the buffers, a multiple of the line size.
     pub(super) offset: usize,
     /// Its bytes could be read in this sample.
@@ -35,6 +37,16 @@ impl Span {
     pub(super) fn length(&self) -> usize {
         usize::try_from(self.end - self.start).unwrap_or(0)
     }
+}
+
+/// A line that some walk went through.
+#[derive(Debug, Clone, Copy)]
+struct Line {
+    start: u64,
+    /// The last sample that touched it, and the last whose chain did.
+    stamp: u32,
+    chain_stamp: u32,
+    unit: Unit,
 }
 
 /// A range with the place of its bytes in one buffer.
@@ -76,31 +88,20 @@ fn can_join(end: u64, start: u64) -> bool {
 impl<M: Memory> Snapshot<M> {
     /// Makes the spans anew from the lines that were touched lately; the bytes of lines that stay are kept as the previous sample's.
     pub(super) fn lay_out(&mut self) {
-        let mut lines: Vec<(u64, u32, Unit)> = Vec::with_capacity(self.stamps.len() + self.misses.touched.len());
-        for span in self.spans.iter().filter(|span| span.filled || span.skipped) {
-            let first = span.offset / LINE as usize;
-            for (index, stamp) in self.stamps[first..first + span.length() / LINE as usize].iter().enumerate() {
-                if self.sample - stamp < LIFETIME {
-                    lines.push((span.start + index as u64 * LINE, *stamp, span.unit));
-                }
-            }
-        }
-        lines.extend(self.misses.touched.drain(..).map(|(line, unit)| (line, self.sample, unit)));
-        lines.sort_unstable_by_key(|(line, stamp, _)| (*line, u32::MAX - stamp));
-        lines.dedup_by_key(|(line, _, _)| *line);
-        if lines.len() as u64 * LINE > MOST {
-            let newest = lines.iter().map(|(_, stamp, _)| *stamp).max().unwrap_or(0);
-            lines.retain(|(_, stamp, _)| *stamp == newest);
-            lines.truncate((MOST / LINE) as usize);
-        }
+        let sample = self.sample;
+        let lines = self.lines();
         let mut spans: Vec<Span> = Vec::new();
-        for (line, _, unit) in &lines {
+        for line in &lines {
+            let is_head = sample - line.chain_stamp >= LIFETIME;
             match spans.last_mut() {
-                Some(span) if span.unit == *unit && can_join(span.end, *line) => span.end = line + LINE,
+                Some(span) if span.unit == line.unit && span.is_head == is_head && can_join(span.end, line.start) => {
+                    span.end = line.start + LINE;
+                }
                 _ => spans.push(Span {
-                    start: *line,
-                    end: line + LINE,
-                    unit: *unit,
+                    start: line.start,
+                    end: line.start + LINE,
+                    unit: line.unit,
+                    is_head,
                     offset: 0,
                     filled: false,
                     has_before: false,
@@ -110,10 +111,11 @@ impl<M: Memory> Snapshot<M> {
             }
         }
         let mut order: Vec<u32> = (0..spans.len() as u32).collect();
-        let (units, sample) = (&self.units, self.sample);
+        let units = &self.units;
         order.sort_by_key(|index| {
             let span = &spans[*index as usize];
-            (span.unit != COMMON, is_restless(span.unit, units.get(&span.unit), sample), span.unit, span.start)
+            let is_restless = is_restless(span.unit, units.get(&span.unit), sample);
+            (span.unit != COMMON, is_restless, span.unit, span.is_head, span.start)
         });
         let mut offset = 0;
         for index in &order {
@@ -123,14 +125,16 @@ impl<M: Memory> Snapshot<M> {
         }
         // Lines between touched ones get the stamp of long ago and stay only as long as both their neighbours do.
         let mut stamps = vec![0; offset / LINE as usize];
+        let mut chain_stamps = stamps.clone();
         let mut bytes = vec![0; offset];
         let mut cursor = 0;
-        for (line, stamp, _) in &lines {
-            while spans[cursor].end <= *line {
+        for line in &lines {
+            while spans[cursor].end <= line.start {
                 cursor += 1;
             }
-            let place = spans[cursor].offset + usize::try_from(line - spans[cursor].start).unwrap_or(0);
-            stamps[place / LINE as usize] = *stamp;
+            let place = spans[cursor].offset + usize::try_from(line.start - spans[cursor].start).unwrap_or(0);
+            stamps[place / LINE as usize] = line.stamp;
+            chain_stamps[place / LINE as usize] = line.chain_stamp;
         }
         for span in &mut spans {
             let old =
@@ -148,13 +152,48 @@ impl<M: Memory> Snapshot<M> {
         self.spans = spans;
         self.order = order;
         self.stamps = stamps;
+        self.chain_stamps = chain_stamps;
         self.now = bytes;
         self.before = vec![0; offset];
         self.again.clear();
         self.cursor = 0;
         self.laid_out_at = self.sample;
         self.left_out = None;
-        let sample = self.sample;
+        self.reclassed = false;
         self.units.retain(|_, state| sample - state.proven_at.max(state.moved_at) < LIFETIME);
+    }
+
+    /// The lines that were touched lately, sorted and each once; of those that were not learned yet the list is emptied.
+    fn lines(&mut self) -> Vec<Line> {
+        let sample = self.sample;
+        let mut lines: Vec<Line> = Vec::with_capacity(self.stamps.len() + self.misses.touched.len());
+        for span in self.spans.iter().filter(|span| span.filled || span.skipped) {
+            let first = span.offset / LINE as usize;
+            for index in 0..span.length() / LINE as usize {
+                let stamp = self.stamps[first + index];
+                if sample - stamp < LIFETIME {
+                    let (start, chain_stamp) = (span.start + index as u64 * LINE, self.chain_stamps[first + index]);
+                    lines.push(Line { start, stamp, chain_stamp, unit: span.unit });
+                }
+            }
+        }
+        lines.extend(self.misses.touched.drain(..).map(|touch| {
+            let chain_stamp = if touch.by_chain { sample } else { 0 };
+            Line { start: touch.line, stamp: sample, chain_stamp, unit: touch.unit }
+        }));
+        lines.sort_by_key(|line| (line.start, u32::MAX - line.stamp));
+        lines.dedup_by(|later, kept| {
+            let same = later.start == kept.start;
+            if same && later.unit == kept.unit {
+                kept.chain_stamp = kept.chain_stamp.max(later.chain_stamp);
+            }
+            same
+        });
+        if lines.len() as u64 * LINE > MOST {
+            let newest = lines.iter().map(|line| line.stamp).max().unwrap_or(0);
+            lines.retain(|line| line.stamp == newest);
+            lines.truncate((MOST / LINE) as usize);
+        }
+        lines
     }
 }

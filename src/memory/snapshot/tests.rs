@@ -56,6 +56,7 @@ impl Memory for Changing {
 fn sample(snapshot: &mut Snapshot<&Changing>, addresses: &[u64]) -> (Vec<u64>, Verdict) {
     snapshot.begin(false);
     snapshot.start_unit(7);
+    snapshot.start_chain();
     let values = addresses.iter().map(|address| snapshot.word(*address).unwrap()).collect();
     (values, snapshot.finish_unit())
 }
@@ -109,6 +110,7 @@ fn volatile_values_may_change() {
         memory.write(0x10008, round);
         snapshot.begin(false);
         snapshot.start_unit(7);
+        snapshot.start_chain();
         assert_eq!(snapshot.word(0x10000), Ok(0));
         assert_eq!(snapshot.volatile_word(0x10008), Ok(round));
         let verdict = snapshot.finish_unit();
@@ -138,6 +140,7 @@ fn an_unmapped_neighbour_does_not_spoil_a_read() {
     let mut snapshot = Snapshot::new(&memory);
     snapshot.begin(false);
     snapshot.start_unit(7);
+    snapshot.start_chain();
     assert_eq!(snapshot.half(0x10020), Ok(0x0101_0101));
     assert!(snapshot.word(0x1005c).is_err());
     assert!(snapshot.word(u64::MAX - 3).is_err());
@@ -159,6 +162,7 @@ fn a_deep_walk_through_neighbouring_pages_widens_its_reads() {
     let mut snapshot = Snapshot::new(&memory);
     snapshot.begin(false);
     snapshot.start_unit(7);
+    snapshot.start_chain();
     for index in (0..0x20_0000 / 64).rev() {
         snapshot.word(0x10000 + index * 64).unwrap();
     }
@@ -173,6 +177,7 @@ fn a_held_unit_is_read_anew_where_its_line_is_anothers() {
     let both = |snapshot: &mut Snapshot<&Changing>| {
         sample(snapshot, &[0x10000]);
         snapshot.start_unit(8);
+        snapshot.start_chain();
         let value = snapshot.word(0x10008).unwrap();
         snapshot.finish_unit();
         value
@@ -180,8 +185,9 @@ fn a_held_unit_is_read_anew_where_its_line_is_anothers() {
     both(&mut snapshot);
     assert_eq!(both(&mut snapshot), 0);
     memory.write(0x10008, 5);
-    snapshot.begin_frozen_unit(8);
+    snapshot.begin_frozen_unit(8, &[]);
     snapshot.start_unit(8);
+    snapshot.start_chain();
     assert_eq!(snapshot.word(0x10008).unwrap(), 5);
     assert_eq!(snapshot.finish_unit(), Verdict::Proven);
     snapshot.thaw();
@@ -194,6 +200,7 @@ fn a_unit_that_rests_is_not_fetched_and_comes_back() {
     let mut snapshot = Snapshot::new(&memory);
     let walk = |snapshot: &mut Snapshot<&Changing>, unit: Unit, address: u64| {
         snapshot.start_unit(unit);
+        snapshot.start_chain();
         (snapshot.word(address).unwrap(), snapshot.finish_unit())
     };
     for _ in 0..2 * RESTLESS {
@@ -231,9 +238,11 @@ fn two_copies_in_the_span_of_another_unit_prove_nothing_together_with_our_own() 
     let walk = |snapshot: &mut Snapshot<&Changing>| {
         snapshot.begin(false);
         snapshot.start_unit(7);
+        snapshot.start_chain();
         snapshot.word(0x10000).unwrap();
         snapshot.finish_unit();
         snapshot.start_unit(8);
+        snapshot.start_chain();
         let values = (snapshot.word(0x10008).unwrap(), snapshot.word(0x12000).unwrap());
         (values, snapshot.finish_unit())
     };
@@ -245,4 +254,79 @@ fn two_copies_in_the_span_of_another_unit_prove_nothing_together_with_our_own() 
     *memory.change.borrow_mut() = Some((2, 0x10008, 2u64.to_ne_bytes().to_vec()));
     assert_eq!(walk(&mut snapshot), ((1, 1), Verdict::Open));
     assert_eq!(snapshot.verify(&[8], &[]).0, [Verdict::Moved]);
+}
+
+/// Reads the head at `head` and the word that it points to.
+fn follow(snapshot: &mut Snapshot<&Changing>, head: u64) -> (u64, u64, Verdict) {
+    snapshot.begin(false);
+    snapshot.start_unit(7);
+    let first = snapshot.word(head).unwrap();
+    snapshot.start_chain();
+    let value = snapshot.word(first).unwrap();
+    (first, value, snapshot.finish_unit())
+}
+
+/// A head at 0x10000 that has pointed to both of two chains, which are fetched together.
+fn head_and_chains() -> Changing {
+    let memory = Changing::with(0x10000, vec![0; 0x4000]);
+    for chain in [0x12000, 0x12040] {
+        memory.write(chain, chain + 1);
+    }
+    memory
+}
+
+#[test]
+fn a_head_that_moves_all_the_time_does_not_spoil_a_chain_that_stands_still() {
+    let memory = head_and_chains();
+    let mut snapshot = Snapshot::new(&memory);
+    for (round, chain) in [0x12000, 0x12040].into_iter().cycle().take(100).enumerate() {
+        memory.write(0x10000, chain);
+        let (calls, requests) = (memory.calls.get(), memory.requests.get());
+        let (first, value, verdict) = follow(&mut snapshot, 0x10000);
+        assert_eq!((first, value), (chain, chain + 1));
+        if round > 2 {
+            assert_eq!(verdict, Verdict::Proven, "round {round}");
+            // The chain, the head, the chain.
+            assert_eq!((memory.calls.get() - calls, memory.requests.get() - requests), (1, 3));
+        }
+    }
+}
+
+#[test]
+fn the_head_is_read_between_the_copies_of_the_chain() {
+    let memory = head_and_chains();
+    let mut snapshot = Snapshot::new(&memory);
+    for chain in [0x12000, 0x12040].into_iter().cycle().take(8) {
+        memory.write(0x10000, chain);
+        follow(&mut snapshot, 0x10000);
+    }
+    // After the first copy of the chain, and before the head is read.
+    memory.write(0x10000, 0x12000);
+    *memory.change.borrow_mut() = Some((1, 0x10000, 0x12040u64.to_ne_bytes().to_vec()));
+    assert_eq!(follow(&mut snapshot, 0x10000), (0x12040, 0x12041, Verdict::Proven));
+    // The chain changes after the head was read.
+    *memory.change.borrow_mut() = Some((2, 0x12040, vec![9; 8]));
+    assert_eq!(follow(&mut snapshot, 0x10000), (0x12040, 0x12041, Verdict::Moved));
+}
+
+#[test]
+fn a_second_look_asks_for_the_chain_only_where_the_head_was_read_last() {
+    let memory = head_and_chains();
+    let mut snapshot = Snapshot::new(&memory);
+    memory.write(0x10000, 0x12040);
+    follow(&mut snapshot, 0x10000);
+    memory.write(0x10000, 0x12000);
+    for _ in 0..2 * RESTLESS {
+        follow(&mut snapshot, 0x10000);
+    }
+    // At rest it is read once; now the head has moved.
+    memory.write(0x10000, 0x12040);
+    assert_eq!(follow(&mut snapshot, 0x10000), (0x12040, 0x12041, Verdict::Open));
+    memory.write(0x10000, 0x12000);
+    assert_eq!(snapshot.verify(&[7], &[]).0, [Verdict::Proven]);
+    // A chain that no span covers is read after the head, which then must be the same afterwards.
+    memory.write(0x10000, 0x13000);
+    assert_eq!(follow(&mut snapshot, 0x10000), (0x13000, 0, Verdict::Open));
+    memory.write(0x10000, 0x12000);
+    assert_eq!(snapshot.verify(&[7], &[]).0, [Verdict::Moved]);
 }

@@ -12,13 +12,14 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat, readlinkat};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll, ppoll};
 use nix::sys::stat::Mode;
+use nix::sys::time::TimeSpec;
 
 use super::exit_status;
 use super::stat::{STAT_LINE_LIMIT, StatLine};
@@ -194,7 +195,7 @@ impl Handle {
     /// As [`Self::has_exited`], with nothing noted.
     fn is_over(&self) -> bool {
         match &self.pidfd {
-            Some(pidfd) => is_readable(pidfd.as_fd(), PollTimeout::ZERO),
+            Some(pidfd) => is_readable(pidfd.as_fd()),
             None => match self.stat_line() {
                 // The first thread may be gone while others run.
                 Ok(line) => line.activity == ThreadActivity::Zombie && line.threads <= 1,
@@ -205,21 +206,33 @@ impl Handle {
 
     /// Waits until the process has exited, at most `limit`; whether it has.
     pub(super) fn wait_for_exit(&self, limit: Duration) -> bool {
-        let deadline = std::time::Instant::now() + limit;
+        let Some(pidfd) = &self.pidfd else { return self.poll_for_exit(limit) };
+        let deadline = Instant::now() + limit;
         loop {
-            let left = deadline.saturating_duration_since(std::time::Instant::now());
-            match &self.pidfd {
-                Some(pidfd) => {
-                    // Rounded up, so that the last round does not spin.
-                    let milliseconds = u16::try_from(left.as_micros().div_ceil(1000)).unwrap_or(u16::MAX);
-                    is_readable(pidfd.as_fd(), PollTimeout::from(milliseconds));
-                }
-                None => std::thread::sleep(left.min(Duration::from_millis(5))),
+            let left = deadline.saturating_duration_since(Instant::now());
+            let mut polled = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+            // Not in whole milliseconds: a sampler's deadline should take one wake-up, not two.
+            match ppoll(&mut polled, Some(TimeSpec::from_duration(left)), None) {
+                Ok(0) => return false,
+                Ok(_) => return self.has_exited(),
+                Err(Errno::EINTR) => {}
+                Err(_) => return self.poll_for_exit(left),
             }
-            let exited = self.has_exited();
-            if exited || left.is_zero() {
-                return exited;
+        }
+    }
+
+    /// As [`Handle::wait_for_exit`], where the kernel tells nobody.
+    fn poll_for_exit(&self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if self.has_exited() {
+                return true;
             }
+            if left.is_zero() {
+                return false;
+            }
+            std::thread::sleep(left.min(Duration::from_millis(5)));
         }
     }
 
@@ -246,9 +259,9 @@ impl Handle {
     }
 }
 
-fn is_readable(fd: BorrowedFd<'_>, timeout: PollTimeout) -> bool {
+fn is_readable(fd: BorrowedFd<'_>) -> bool {
     let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
-    matches!(poll(&mut fds, timeout), Ok(count) if count > 0)
+    matches!(poll(&mut fds, PollTimeout::ZERO), Ok(count) if count > 0)
 }
 
 #[expect(unsafe_code, reason = "pidfd_open has no safe wrapper in nix")]

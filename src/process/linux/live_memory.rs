@@ -15,6 +15,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::address_space::living_thread;
 use super::handle::Handle;
@@ -48,6 +49,7 @@ pub struct LiveMemory {
     way: RefCell<Way>,
     ranges: RefCell<Ranges>,
     statistics: Cell<ReadStatistics>,
+    last_read_time: Cell<Option<Duration>>,
 }
 
 /// By which way the bytes come.
@@ -83,7 +85,7 @@ impl Clone for LiveMemory {
 impl LiveMemory {
     pub(super) fn new(handle: Arc<Handle>) -> Self {
         let way = RefCell::new(Way::Call(handle.pid()));
-        Self { handle, way, ranges: RefCell::default(), statistics: Cell::default() }
+        Self { handle, way, ranges: RefCell::default(), statistics: Cell::default(), last_read_time: Cell::default() }
     }
 
     /// What has been read through this handle so far.
@@ -198,6 +200,18 @@ impl Memory for LiveMemory {
     }
 
     fn read_many(&self, requests: &mut [Request<'_>]) {
+        let begun = Instant::now();
+        self.read_in_batches(requests);
+        self.last_read_time.set(Some(begun.elapsed()));
+    }
+
+    fn last_read_time(&self) -> Option<Duration> {
+        self.last_read_time.get()
+    }
+}
+
+impl LiveMemory {
+    fn read_in_batches(&self, requests: &mut [Request<'_>]) {
         self.count_asked(requests.len());
         for request in requests.iter_mut() {
             request.complete = false;
@@ -226,9 +240,7 @@ impl Memory for LiveMemory {
             }
         }
     }
-}
 
-impl LiveMemory {
     /// Marks what a call has brought; returns how many requests it has settled, the one that failed included.
     fn settle(&self, batch: &mut [Request<'_>], bytes: usize) -> usize {
         let mut left = bytes;

@@ -100,6 +100,11 @@ impl ThreadStates {
         Ok(look)
     }
 
+    /// Whether a thread was running when it was last looked at.
+    pub fn was_running(&self, thread: ThreadId) -> bool {
+        self.threads.get(&thread).is_some_and(|watched| watched.last == Last::Running)
+    }
+
     /// Tells that a thread is held that waited when it was last looked at.
     pub fn rouse(&mut self, thread: ThreadId) {
         if let Some(watched) = self.threads.get_mut(&thread) {

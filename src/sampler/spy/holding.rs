@@ -6,7 +6,7 @@ use super::Spy;
 use crate::memory::Unit;
 use crate::process::{PauseError, PausedProcess, PausedThread, ThreadActivity, ThreadId};
 use crate::python::code::Known;
-use crate::python::stack::ThreadStack;
+use crate::python::stack::{Stacks, ThreadStack};
 use crate::sampler::moment::{Assurance, Moment, Pausing, SampleError};
 
 /// How often a thread that was stopped in the middle of a call is let go and stopped again.
@@ -58,26 +58,47 @@ impl Spy {
         for index in 0..self.stacks.interpreters.len() {
             let interpreter = self.stacks.interpreters[index];
             let holder = interpreter.current_holder(self.snapshot.memory(), &self.runtime);
-            let Some(os_id) = self.threads.last_os_id(holder) else { continue };
-            match self.pause(os_id) {
-                Ok(pause) => {
-                    moment.stops += 1;
-                    // Between the look and the stop it may have let the GIL go; then another thread may run, and must prove itself.
-                    held.threads.push(pause);
-                    held.units.push(holder);
-                    if self.looks.get(&os_id).is_some_and(|look| !look.is_running) {
-                        self.states.rouse(os_id);
-                    }
-                }
-                Err(error) => {
-                    log::debug!("thread {os_id}: {error}");
-                    if self.trouble.pause.is_none() && !self.process.has_exited() {
-                        self.trouble.pause = Some(error.to_string());
-                    }
-                }
-            }
+            // Between the look and the stop it may let the GIL go; then another thread may run, and must prove itself.
+            self.hold(holder, &mut held, moment);
         }
         Ok(held)
+    }
+
+    /// Holds the running threads that move so fast that there is no use in reading them before they are stopped.
+    pub(super) fn hold_movers(&mut self, moment: &mut Moment) -> Held {
+        let mut held = Held { started: Some(Instant::now()), ..Held::default() };
+        for index in 0..self.stacks.threads.len() {
+            let thread_state = self.stacks.threads[index].address;
+            let os_id = self.threads.last_os_id(thread_state);
+            let runs = os_id.and_then(|os_id| self.looks.get(&os_id)).is_some_and(|look| look.is_running);
+            if runs && self.snapshot.needs_hold(thread_state) {
+                self.hold(thread_state, &mut held, moment);
+            }
+        }
+        held
+    }
+
+    /// Holds the thread of a thread state, if it can be.
+    fn hold(&mut self, thread_state: u64, held: &mut Held, moment: &mut Moment) {
+        let Some(os_id) = self.threads.last_os_id(thread_state) else { return };
+        match self.pause(os_id) {
+            Ok(pause) => {
+                moment.stops += 1;
+                held.threads.push(pause);
+                held.units.push(thread_state);
+                if self.looks.get(&os_id).is_some_and(|look| !look.is_running) {
+                    self.states.rouse(os_id);
+                }
+            }
+            Err(error) => self.note_unpaused(os_id, &error),
+        }
+    }
+
+    fn note_unpaused(&mut self, os_id: ThreadId, error: &PauseError) {
+        log::debug!("thread {os_id}: {error}");
+        if self.trouble.pause.is_none() && !self.process.has_exited() {
+            self.trouble.pause = Some(error.to_string());
+        }
     }
 
     /// A thread that could not be proven: stopped and read again, or taken for what it is.
@@ -126,19 +147,15 @@ impl Spy {
             let pause = match self.pause(os_id) {
                 Ok(pause) => pause,
                 Err(error) => {
-                    log::debug!("thread {os_id}: {error}");
-                    if self.trouble.pause.is_none() && !self.process.has_exited() {
-                        self.trouble.pause = Some(error.to_string());
-                    }
+                    self.note_unpaused(os_id, &error);
                     return false;
                 }
             };
             moment.stops += 1;
-            self.snapshot.begin_frozen_unit(unit);
-            self.stacks.walk_again(&mut self.snapshot, &self.runtime, index);
             // Code that was confirmed before the stop may have made room for other code since.
-            let generation = self.stacks.read_code_generation(self.snapshot.memory(), &self.runtime);
-            self.codes.begin_look(generation);
+            let counts = self.snapshot.begin_frozen_unit(unit, &self.stacks.generation_places(&self.runtime));
+            self.codes.begin_look(Stacks::sum_of_generations(&counts));
+            self.stacks.walk_again(&mut self.snapshot, &self.runtime, index);
             let complete = !self.stacks.threads[index].broken && self.settle_stopped(index);
             if complete {
                 self.capture(index, |_| pause.registers());
