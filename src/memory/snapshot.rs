@@ -138,8 +138,6 @@ struct UnitState {
     torn: u32,
     /// In one of so many samples it is read twice though it is not steady.
     probe_every: u32,
-    /// In this sample its head was read after all of its chain.
-    head_last: bool,
     /// Its dependencies of this sample, a range of `dependencies`.
     first: usize,
     last: usize,
@@ -148,16 +146,7 @@ struct UnitState {
 impl UnitState {
     fn new(sample: u32) -> Self {
         let probe_every = PROBE_EVERY.0;
-        Self {
-            moved_at: sample,
-            proven_at: 0,
-            is_steady: true,
-            torn: 0,
-            probe_every,
-            head_last: false,
-            first: 0,
-            last: 0,
-        }
+        Self { moved_at: sample, proven_at: 0, is_steady: true, torn: 0, probe_every, first: 0, last: 0 }
     }
 
     /// Takes note of whether a walk found the two copies of this sample equal.
@@ -195,8 +184,6 @@ struct Walk {
     same_before: bool,
     /// A value differs between two copies of this sample.
     torn: bool,
-    /// The head was read after all values of the chain so far.
-    head_last: bool,
     /// Something was read for it alone, after the rest.
     has_missed: bool,
     first: usize,
@@ -204,16 +191,7 @@ struct Walk {
 
 impl Walk {
     fn new(unit: Unit, first: usize) -> Self {
-        Self {
-            unit,
-            in_head: true,
-            same_again: true,
-            same_before: true,
-            torn: false,
-            head_last: true,
-            has_missed: false,
-            first,
-        }
+        Self { unit, in_head: true, same_again: true, same_before: true, torn: false, has_missed: false, first }
     }
 }
 
@@ -221,7 +199,6 @@ impl Walk {
 struct Dependency {
     address: u64,
     length: u32,
-    is_head: bool,
 }
 
 /// Bytes that were fetched in this sample because no span covered them.
@@ -328,6 +305,11 @@ impl<M: Memory> Snapshot<M> {
         self.units.get(&unit).is_some_and(|state| !state.is_steady && !state.is_looked_at(self.sample + 1))
     }
 
+    /// Whether a unit moves so fast that equal copies of it are not believed.
+    pub fn is_unsteady(&self, unit: Unit) -> bool {
+        self.units.get(&unit).is_some_and(|state| !state.is_steady)
+    }
+
     /// Tells that a unit has not moved for some time, however fast it moved before.
     pub fn calm(&mut self, unit: Unit) {
         if let Some(state) = self.units.get_mut(&unit) {
@@ -390,7 +372,6 @@ impl<M: Memory> Snapshot<M> {
         let state = self.units.entry(walk.unit).or_insert_with(|| UnitState::new(self.sample));
         state.first = walk.first;
         state.last = self.dependencies.len();
-        state.head_last = walk.head_last;
         let proven_before = state.proven_at + 1 == self.sample;
         if !walk.same_before && proven_before {
             state.moved_at = self.sample;
@@ -399,11 +380,12 @@ impl<M: Memory> Snapshot<M> {
         if !held && (walk.same_again || walk.torn) {
             state.note(walk.same_again);
         }
-        let verdict = if held && !(walk.has_missed && !self.frozen) {
+        // What a held unit was not fetched with was read when it ran again.
+        let is_beyond_doubt = held && (self.frozen || !walk.has_missed);
+        let is_chance = walk.same_again && (!state.is_steady || self.slow_read && !state.is_sure());
+        let verdict = if is_beyond_doubt {
             Verdict::Proven
-        } else if held || walk.torn {
-            Verdict::Moved
-        } else if walk.same_again && (!state.is_steady || self.slow_read && !state.is_sure()) {
+        } else if held || walk.torn || is_chance {
             Verdict::Moved
         } else if !state.is_steady {
             Verdict::Open
@@ -461,10 +443,6 @@ impl<M: Memory> Snapshot<M> {
                 continue;
             };
             let holds = self.dependencies[state.first..state.last].iter().all(|dependency| {
-                // What the head was when it was read last is enough: the chain was so before and is so still.
-                if dependency.is_head && state.head_last {
-                    return true;
-                }
                 let length = dependency.length as usize;
                 let old = find(&self.spans, &self.misses, dependency.address, length, self.cursor, None)
                     .map(|place| slice(&self.now, &self.misses, place, length));
@@ -534,7 +512,7 @@ impl<M: Memory> Snapshot<M> {
         };
         if depends && !self.frozen {
             self.depend(place, value);
-            self.dependencies.push(Dependency { address, length: N as u32, is_head: self.current.in_head });
+            self.dependencies.push(Dependency { address, length: N as u32 });
         }
         Ok(value)
     }
@@ -547,9 +525,7 @@ impl<M: Memory> Snapshot<M> {
                 if span.unit != walk.unit {
                     // The two copies of another unit were both made before those of this one, or both after: no moment lies between all of them.
                     walk.same_again = false;
-                    walk.head_last = false;
                 } else if !(walk.in_head && span.is_head) {
-                    walk.head_last &= !walk.in_head && !span.is_head;
                     walk.same_again &= span.twice;
                     if span.twice && value != array(&self.again, offset) {
                         walk.same_again = false;
@@ -561,7 +537,6 @@ impl<M: Memory> Snapshot<M> {
             Place::Missed(_) => {
                 self.current.same_again = false;
                 self.current.same_before = false;
-                self.current.head_last = false;
                 self.current.has_missed = true;
             }
         }

@@ -322,6 +322,11 @@ impl Process {
         Ok(PausedProcess { threads, _lock: lock, not_send: PhantomData })
     }
 
+    /// Not known here.
+    pub fn shareable_cpu(&self, _thread: ThreadId) -> Option<usize> {
+        None
+    }
+
     /// Whether it has exited.
     pub fn has_exited(&self) -> bool {
         self.inner.threads().map_or(true, |threads| threads.is_empty())
@@ -545,6 +550,28 @@ impl PausedProcess {
     pub fn not_held(&self) -> &[ThreadId] {
         &[]
     }
+}
+
+/// The CPUs of the calling thread; not known here.
+#[derive(Debug)]
+pub struct OwnCpus;
+
+impl OwnCpus {
+    /// Not known here.
+    ///
+    /// # Errors
+    /// Always.
+    pub fn of_this_thread() -> io::Result<Self> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Never.
+    pub fn stay_on(&mut self, _cpu: usize) -> bool {
+        false
+    }
+
+    /// It never was anything else.
+    pub fn go_free(&mut self) {}
 }
 
 impl ThreadStates {

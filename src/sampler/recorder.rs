@@ -21,6 +21,8 @@ const UNREADABLE: Duration = Duration::from_millis(500);
 const MEET_EVERY: Duration = Duration::from_millis(10);
 /// A wait as short as this is spent looking at the clock: a sleep would take longer.
 const SHORTEST_SLEEP: Duration = Duration::from_micros(25);
+/// Up to this rate, in Hz, we may run on the CPU of the target: beyond it too little would be left for that.
+const HIGHEST_SHARED_RATE: u32 = 10_000;
 /// Between two refreshes of thread names and progress.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
@@ -245,9 +247,12 @@ impl<'options> Recorder<'options> {
     pub(super) fn tick(&mut self) -> bool {
         let mut all = true;
         let mut any = false;
+        let is_alone = self.members.len() == 1;
+        let may_sit = is_alone && self.options.pausing != Pausing::Blocking && self.options.rate <= HIGHEST_SHARED_RATE;
         for member in &mut self.members {
             let (Some(spy), Some(builder)) = (&mut member.spy, &mut member.builder) else { continue };
             let pausing = if member.is_held { Pausing::Never } else { self.options.pausing };
+            spy.may_sit_beside(may_sit);
             match spy.sample(pausing, &mut member.moment) {
                 Ok(()) => {
                     any = true;

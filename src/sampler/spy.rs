@@ -16,8 +16,10 @@ use crate::python::code::{CodeTable, Place};
 use crate::python::runtime::Runtime;
 use crate::python::stack::Stacks;
 
+mod beside;
 mod holding;
 
+use beside::Beside;
 use holding::Held;
 
 /// How often thread names are read.
@@ -41,6 +43,7 @@ pub struct Spy {
     /// The threads as they were seen when this sample began.
     looks: HashMap<ThreadId, ThreadLook, foldhash::fast::RandomState>,
     rest: Rest,
+    beside: Beside,
     native: Option<Box<Native>>,
 }
 
@@ -69,6 +72,7 @@ impl Spy {
             settler: Settler::default(),
             looks: HashMap::default(),
             rest: Rest::default(),
+            beside: Beside::default(),
             native: None,
         }
     }
@@ -134,12 +138,10 @@ impl Spy {
             Pausing::Adaptive => self.hold_movers(moment),
             Pausing::Never => Held::default(),
         };
-        let begun = self.begin_held(&mut held, moment);
-        moment.stopped_for += held.release();
-        begun?;
-        self.settle_codes();
+        self.begin_held(&mut held, moment)?;
         self.read_names_when_due();
         self.look_at_threads_again(&held);
+        self.note_running();
         for index in 0..self.stacks.threads.len() {
             let thread = self.stacks.threads[index];
             let was_held = held.included(thread.address);
@@ -158,6 +160,7 @@ impl Spy {
             }
         }
         self.finish_native(moment);
+        self.choose_place();
         Ok(())
     }
 
@@ -215,16 +218,23 @@ impl Spy {
         Ok(())
     }
 
-    /// Reads the raw stacks, having made sure that it is still the same program. Single threads are held only while the bytes are fetched; what is missing
+    /// Reads the raw stacks and makes sure of their code, then lets go what is held. Single threads are held only while the bytes are fetched; what is missing
     /// in those makes their walks unsure.
     fn begin_held(&mut self, held: &mut Held, moment: &mut Moment) -> Result<(), SampleError> {
         if held.everything {
-            return self.begin(true);
+            let begun = self.begin(true);
+            if begun.is_ok() {
+                self.settle_codes();
+            }
+            moment.stopped_for += held.release();
+            return begun;
         }
         self.snapshot.hold(&held.units);
         let begun = self.begin_and(false, || moment.stopped_for += held.release());
         self.snapshot.hold(&[]);
-        begun
+        begun?;
+        self.settle_codes();
+        Ok(())
     }
 
     fn begin(&mut self, frozen: bool) -> Result<(), SampleError> {

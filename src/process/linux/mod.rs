@@ -2,6 +2,7 @@
 
 mod address_space;
 mod children;
+mod cpu;
 mod descriptors;
 mod exit_status;
 mod files;
@@ -22,6 +23,7 @@ mod waiting;
 
 pub use address_space::ImageIdentity;
 pub use children::all_processes;
+pub use cpu::OwnCpus;
 pub use descriptors::Descriptors;
 pub use files::open_below;
 pub use live_memory::{LiveMemory, ReadStatistics};

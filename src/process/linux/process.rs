@@ -15,6 +15,7 @@ use nix::sys::stat::fstatat;
 use nix::unistd::{SysconfVar, sysconf};
 
 use super::address_space::{self, ImageIdentity};
+use super::cpu::shareable_cpu;
 use super::descriptors::Descriptors;
 use super::handle::Handle;
 use super::live_memory::LiveMemory;
@@ -240,6 +241,11 @@ impl Process {
     /// When no thread is left, or one is traced by another or may not be traced; then none is held.
     pub fn pause_all(&self) -> Result<PausedProcess, PauseError> {
         PausedProcess::new(&self.handle, PAUSE_LIMIT)
+    }
+
+    /// The CPU that a thread is on or was on last, if the calling thread would get it from that thread whenever it wakes there.
+    pub fn shareable_cpu(&self, thread: ThreadId) -> Option<usize> {
+        shareable_cpu(&self.handle, thread)
     }
 
     /// Whether it has exited, all threads of it.

@@ -55,6 +55,30 @@ pub(super) fn exit_code(line: &[u8]) -> Option<i32> {
     number(fields.nth(52 - 4)?)
 }
 
+/// How the scheduler treats a thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Scheduling {
+    /// From -20, which is the best, to 19.
+    pub(super) nice: i32,
+    /// The CPU that it is on or was on last.
+    pub(super) cpu: usize,
+    /// `SCHED_OTHER` and its kin (sched(7)).
+    pub(super) policy: i32,
+}
+
+impl Scheduling {
+    /// Takes a `stat` line apart; `None` for what is no such line.
+    pub(super) fn parse(line: &[u8]) -> Option<Self> {
+        let name_end = line.iter().rposition(|byte| *byte == b')')?;
+        let fields = line.get(name_end + 1..)?;
+        let mut fields = fields.split(|byte| byte.is_ascii_whitespace()).filter(|field| !field.is_empty());
+        let nice = number(fields.nth(19 - 3)?)?;
+        let cpu = number(fields.nth(39 - 20)?)?;
+        let policy = number(fields.nth(41 - 40)?)?;
+        Some(Self { nice, cpu, policy })
+    }
+}
+
 /// The text of one field of a `status` file, without the spaces around it. `name` is with its colon: `TracerPid:`.
 pub(super) fn status_field<'status>(status: &'status [u8], name: &str) -> Option<&'status str> {
     let line = status.split(|byte| *byte == b'\n').find(|line| line.starts_with(name.as_bytes()))?;
@@ -99,6 +123,14 @@ mod tests {
         assert_eq!(exit_code(line("Z").as_bytes()), Some(52 * 256));
         assert_eq!(exit_code(line("S").as_bytes()), None);
         assert_eq!(exit_code(format!("42 (name) Z {}", &TAIL[2..]).as_bytes()), None, "an older kernel's line");
+    }
+
+    #[test]
+    fn the_scheduling_is_taken_from_behind_the_name() {
+        let numbers: Vec<String> = (4..=52).map(|field| field.to_string()).collect();
+        let line = format!("42 (a) R 1 2) R {}\n", numbers.join(" "));
+        assert_eq!(Scheduling::parse(line.as_bytes()), Some(Scheduling { nice: 19, cpu: 39, policy: 41 }));
+        assert_eq!(Scheduling::parse(format!("42 (name) {TAIL}").as_bytes()), None);
     }
 
     #[test]

@@ -1,0 +1,129 @@
+//! On which CPU a thread runs, and running on the same one.
+//!
+//! Two threads on one CPU do not run at the same time: while the one reads, the other stands still, without having been stopped by anybody but the
+//! scheduler. A sampler wakes at its deadline, takes the CPU from the thread that computes there, reads and sleeps again.
+//!
+//! # Limits
+//! Nothing keeps the other thread there: the scheduler may move it at any time, even during a read. What is read is not proven by this, only
+//! likely to be provable.
+
+use std::io;
+use std::marker::PhantomData;
+
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
+
+use super::handle::Handle;
+use super::stat::{STAT_LINE_LIMIT, Scheduling};
+use crate::process::ThreadId;
+
+/// Us: the calling thread.
+const SELF: Pid = Pid::from_raw(0);
+
+/// The CPUs of the calling thread, which runs where it ran before once this is dropped.
+#[derive(Debug)]
+pub struct OwnCpus {
+    allowed: CpuSet,
+    chosen: Option<usize>,
+    /// Affinity is a thread's own.
+    not_send: PhantomData<*const ()>,
+}
+
+impl OwnCpus {
+    /// The CPUs that the calling thread may use now.
+    ///
+    /// # Errors
+    /// Where the system does not tell, as with more than 1024 CPUs.
+    pub fn of_this_thread() -> io::Result<Self> {
+        Ok(Self { allowed: sched_getaffinity(SELF)?, chosen: None, not_send: PhantomData })
+    }
+
+    /// Runs only on `cpu` from now on. Whether that may be.
+    pub fn stay_on(&mut self, cpu: usize) -> bool {
+        if self.chosen == Some(cpu) {
+            return true;
+        }
+        let mut set = CpuSet::new();
+        let is_allowed = self.allowed.is_set(cpu).unwrap_or(false) && set.set(cpu).is_ok();
+        let is_there = is_allowed && sched_setaffinity(SELF, &set).is_ok();
+        if is_there {
+            self.chosen = Some(cpu);
+        }
+        is_there
+    }
+
+    /// Runs wherever it may.
+    pub fn go_free(&mut self) {
+        if self.chosen.take().is_some()
+            && let Err(error) = sched_setaffinity(SELF, &self.allowed)
+        {
+            log::debug!("this thread stays on one CPU: {error}");
+        }
+    }
+}
+
+impl Drop for OwnCpus {
+    fn drop(&mut self) {
+        self.go_free();
+    }
+}
+
+/// The CPU of a thread, if the calling thread would get it from that thread whenever it wakes there. Not so of one that has a better place with the
+/// scheduler: we would wait for it, for ever perhaps.
+pub(super) fn shareable_cpu(handle: &Handle, thread: ThreadId) -> Option<usize> {
+    let line = handle.read_file(&format!("task/{thread}/stat"), STAT_LINE_LIMIT as u64).ok()?;
+    let its = Scheduling::parse(&line)?;
+    let is_usual = matches!(its.policy, libc::SCHED_OTHER | libc::SCHED_BATCH | libc::SCHED_IDLE);
+    (is_usual && its.nice >= own_nice()).then_some(its.cpu)
+}
+
+#[expect(unsafe_code, reason = "getpriority has no safe wrapper in nix")]
+fn own_nice() -> i32 {
+    // SAFETY: the call takes two numbers and touches no memory of ours.
+    unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sched::sched_getcpu;
+
+    use super::*;
+    use crate::process::linux::testing::Target;
+
+    #[test]
+    fn we_go_where_a_thread_is_and_come_back() {
+        let target = Target::python("ready()\nwhile True: pass");
+        let process = target.process();
+        let thread = ThreadId::from(target.pid().unsigned_abs());
+        let before = sched_getaffinity(SELF).unwrap();
+        let mut own = OwnCpus::of_this_thread().unwrap();
+        let cpu = process.shareable_cpu(thread).unwrap();
+        assert!(own.stay_on(cpu));
+        assert_eq!(sched_getcpu().unwrap(), cpu);
+        assert!(!own.stay_on(5000), "no such CPU");
+        drop(own);
+        assert_eq!(sched_getaffinity(SELF).unwrap(), before);
+    }
+
+    #[test]
+    fn a_thread_with_a_better_place_is_left_alone() {
+        let target = Target::python("ready()\nwhile True: pass");
+        let process = target.process();
+        let thread = ThreadId::from(target.pid().unsigned_abs());
+        assert!(process.shareable_cpu(thread).is_some());
+        // Everybody has a better place than one that is as nice as can be; the niceness is that of one thread, and goes with it.
+        std::thread::scope(|scope| {
+            let refused = scope.spawn(|| {
+                nice_to(19);
+                process.shareable_cpu(thread)
+            });
+            assert_eq!(refused.join().unwrap(), None);
+        });
+    }
+
+    #[expect(unsafe_code, reason = "setpriority has no safe wrapper in nix")]
+    fn nice_to(nice: i32) {
+        // SAFETY: the call takes three numbers and touches no memory of ours.
+        assert_eq!(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) }, 0);
+    }
+}
