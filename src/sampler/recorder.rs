@@ -17,8 +17,10 @@ const LONGEST_SLEEP: Duration = Duration::from_millis(50);
 const LONGEST_SLEEP_WITH_CHILDREN: Duration = Duration::from_millis(10);
 /// For as long as this an interpreter may be unreadable before it is looked for anew.
 const UNREADABLE: Duration = Duration::from_millis(500);
-/// Between two looks at which processes have come, gone or changed their program, while their samples succeed.
-const MEET_EVERY: Duration = Duration::from_millis(10);
+/// Between two looks at which processes have come, gone or changed their program, while their samples succeed: with children, and without.
+const MEET_EVERY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(100));
+/// Between two looks at whether processes may be stopped for a read.
+const LOOK_FOR_TRACERS_EVERY: Duration = Duration::from_secs(1);
 /// A wait as short as this is spent looking at the clock: a sleep would take longer.
 const SHORTEST_SLEEP: Duration = Duration::from_micros(25);
 /// Up to this rate, in Hz, we may run on the CPU of the target: beyond it too little would be left for that.
@@ -117,6 +119,7 @@ pub(super) struct Recorder<'options> {
     children: Children,
     setup: Setup,
     pub(super) ticks: u64,
+    tracers_due: Option<Instant>,
     notes: Vec<String>,
 }
 
@@ -157,6 +160,7 @@ impl<'options> Recorder<'options> {
                 native_idle: options.filter.idle,
             },
             ticks: 0,
+            tracers_due: None,
             notes,
         }
     }
@@ -167,6 +171,7 @@ impl<'options> Recorder<'options> {
         let mut progress_due = start;
         let mut deadline = start;
         let mut meet_due = start;
+        let meet_every = if self.options.subprocesses { MEET_EVERY.0 } else { MEET_EVERY.1 };
         sharpen_sleep();
         let ending = loop {
             let now = Instant::now();
@@ -200,7 +205,7 @@ impl<'options> Recorder<'options> {
             if settled && now < meet_due {
                 continue;
             }
-            meet_due = now + MEET_EVERY;
+            meet_due = now + meet_every;
             self.meet(finder);
             if let Some(ending) = self.is_over() {
                 break ending;
@@ -343,8 +348,11 @@ impl<'options> Recorder<'options> {
 
     /// Brings what the profile says of itself up to date.
     pub(super) fn describe(&mut self) {
-        for member in &mut self.members {
-            member.is_held = self.options.pausing != Pausing::Never && why_not_pausable(&member.process).is_some();
+        if self.options.pausing != Pausing::Never && self.tracers_due.is_none_or(|due| Instant::now() >= due) {
+            self.tracers_due = Some(Instant::now() + LOOK_FOR_TRACERS_EVERY);
+            for member in &mut self.members {
+                member.is_held = why_not_pausable(&member.process).is_some();
+            }
         }
         for member in &self.members {
             if let (Some(spy), Some(builder)) = (&member.spy, &member.builder) {

@@ -40,11 +40,9 @@ use crate::process::{PauseError, Registers, ThreadActivity, ThreadId};
 /// How often the wait for a stop looks without giving up the CPU: a running thread stops within some ten microseconds.
 const EAGER_LOOKS: u32 = 20;
 
-/// How often it looks while it lets others run on its CPU.
-const POLITE_LOOKS: u32 = 200;
-
-/// How long it sleeps between looks after that.
-const SLEEP_BETWEEN_LOOKS: Duration = Duration::from_micros(200);
+/// How long it sleeps between looks after that, at first and at most. The thread may be waiting for our CPU: to yield that could give it to a third for
+/// some milliseconds, after which the thread stands still until we get it back.
+const SLEEP_BETWEEN_LOOKS: (Duration, Duration) = (Duration::from_micros(20), Duration::from_micros(200));
 
 /// How long a thread in an uninterruptible wait is waited for: most waits for a disk are over by then. Any other thread
 /// stops as soon as it gets a CPU.
@@ -142,6 +140,7 @@ impl Tracee {
         let thread = self.thread();
         let start = Instant::now();
         let mut looks = 0;
+        let mut sleep = SLEEP_BETWEEN_LOOKS.0;
         loop {
             match self.seizure.look() {
                 Ok(Look::Stopped(signal)) => {
@@ -158,8 +157,9 @@ impl Tracee {
                 std::hint::spin_loop();
                 continue;
             }
-            if looks < POLITE_LOOKS {
-                std::thread::yield_now();
+            std::thread::sleep(sleep);
+            if sleep < SLEEP_BETWEEN_LOOKS.1 {
+                sleep *= 2;
                 continue;
             }
             match handle.thread_stat(thread).map(|line| line.activity) {
@@ -172,7 +172,6 @@ impl Tracee {
             if Instant::now() >= deadline {
                 return Err(PauseError::TimedOut(thread));
             }
-            std::thread::sleep(SLEEP_BETWEEN_LOOKS);
         }
     }
 
