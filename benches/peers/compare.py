@@ -73,7 +73,7 @@ class Session:
             self.tools = [tool for tool in self.tools if tool.name in options.tools]
         for line in missing:
             self.log(f"not measured: {line}")
-        self.results = {"tables": [], "dump": None, "curves": [], "about": self.about(missing)}
+        self.results = {"tables": [], "dump": None, "hour": None, "wake": None, "curves": [], "about": self.about(missing)}
 
     def log(self, text):
         print(text, file=sys.stderr, flush=True)
@@ -138,34 +138,50 @@ def dumps(session, rounds):
 
 def everything(session):
     brief = session.options.brief
-    pairs = itertools.product(session.options.versions, session.options.programs)
-    if brief:
-        pairs = [("3.8", "ordinary"), ("3.11", "ordinary"), ("3.11", "fib"), ("3.11", "chains"), ("3.13", "ordinary"), ("3.15", "ordinary"), ("3.15", "fib")]
-    for version, busy in pairs:
+    every = session.tools
+    only = lambda *names: [tool for tool in every if tool.name in names]
+    versions = ["3.11", "3.15"] if brief else session.options.versions
+    for version, busy in itertools.product(versions, session.options.programs):
         session.table(version, busy, 20, 0, 1000, "default")
-    for mode, busy in itertools.product(["blocking"] if brief else ["blocking", "nonblocking"], ["ordinary", "fib"]):
-        session.table("3.11", busy, 20, 0, 1000, mode)
-    for rate, busy in [(100, "ordinary"), (100, "fib"), (10000, "ordinary"), (50000, "ordinary"), (100000, "ordinary")]:
-        if not brief or rate in (100, 50000):
-            session.table("3.11", busy, 20, 0, rate, "default", calls=False)
-    session.table("3.15", "ordinary", 20, 0, 50000, "default", calls=False)
+    for busy, mode in itertools.product(["chains", "fib"], ["default", "blocking", "nonblocking"]):
+        session.tools = only("pyspy", "py-spy")
+        session.table("3.11", busy, 20, 0, 1000, mode, calls=False)
+    session.table("3.11", "ordinary", 20, 0, 1000, "blocking")
+    session.tools = every
+    for busy in ["ordinary", "fib"]:
+        session.table("3.11", busy, 20, 0, 100, "default")
+    session.tools = [tool for tool in every if tool.name != "py-spy"]
+    for version, rate in [("3.11", 10000), ("3.11", 50000), ("3.15", 50000), ("3.11", 100000)]:
+        if not brief or rate == 50000:
+            session.table(version, "ordinary", 20, 0, rate, "default", calls=False)
+            session.table(version, "still", 20, 0, rate, "default", calls=False)
+    session.tools = every
     for version, waiting in itertools.product(["3.11"] if brief else ["3.11", "3.15"], [16, 200]):
         session.table(version, "ordinary", 20, waiting, 100, "default")
+    session.tools = only("pyspy", "profiling.sampling")
     session.table("3.15", "ordinary", 20, 16, 1000, "default", idle=True)
-    dumps(session, 10)
+    session.tools = only("pyspy", "py-spy")
+    dumps(session, 20)
+    session.results["wake"] = [(rate, measure.wake(rate, 4)) for rate in (100, 1000)]
+    print(report.wake(session.results["wake"]), flush=True)
 
     def cost(depth=20, waiting=0):
-        found = session.table("3.11", "ordinary", depth, waiting, 100, "default", calls=False)
+        # At a depth of 1000 py-spy takes ten times as long as it was asked to.
+        short = {"seconds": 1, "rounds": 1} if depth > 200 else {}
+        found = session.table("3.11", "ordinary", depth, waiting, 1000, "default", calls=False, **short)
         return {name: row["cpu_us"] for name, row in found.items()}
 
-    session.curve("CPU a sample against depth (Python 3.11)", "µs", [5, 60, 1000] if brief else [5, 20, 60, 200, 1000], lambda depth: cost(depth=depth))
-    if not brief:
-        session.curve("CPU a sample against waiting threads (Python 3.11)", "µs", [0, 4, 16, 64, 200], lambda waiting: cost(waiting=waiting))
-    pyspy = [tool for tool in session.tools if tool.name == "pyspy"]
+    session.curve("CPU a sample against depth (Python 3.11, 1000 Hz)", "µs", [5, 20, 60, 200, 1000], lambda depth: cost(depth=depth))
+    session.tools = only("pyspy")
+    waiting = [0, 16, 200] if brief else [0, 4, 16, 64, 200]
+    session.curve("CPU a sample against waiting threads (Python 3.11, 1000 Hz)", "µs", waiting, lambda waiting: cost(waiting=waiting))
     interpreter = session.interpreters.get("3.11")
-    if pyspy and interpreter:
-        share = lambda count: {"pyspy": 100 * measure.many(pyspy[0], interpreter, count, 7, 100, 5, session.folder)}
-        session.curve("Processes of 8 threads at 100 Hz, start-up included (Python 3.11)", "% of a core", [16, 64] if brief else [1, 4, 16, 64], share)
+    if session.tools and interpreter:
+        pyspy = session.tools[0]
+        share = lambda count: {"pyspy": 100 * measure.many(pyspy, interpreter, count, 7, 100, 5, session.folder)}
+        session.curve("One pyspy for many processes of 8 threads at 100 Hz (Python 3.11)", "% of a core", [1, 4, 16, 64], share)
+        session.results["hour"] = measure.hour(pyspy, interpreter, session.folder)
+        print(report.hour(session.results["hour"]), flush=True)
 
 
 def chosen(session):

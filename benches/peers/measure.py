@@ -70,7 +70,7 @@ class Target:
         names = [name for name, _ in stack]
         if names[:1] == ["_bootstrap"]:
             return names.count("nest") == 4 and "wait" in names
-        body = {"ordinary": "ordinary", "fib": "fibs", "chains": "chains", "idle": "idle"}[self.busy]
+        body = {"ordinary": "ordinary", "fib": "fibs", "chains": "chains", "still": "still", "idle": "idle"}[self.busy]
         base = ["<module>", "main"] + ["descend"] * (self.depth + 1) + [body]
         if names[: len(base)] != base[: len(names)]:
             return False
@@ -245,24 +245,52 @@ def dump(tools, interpreter, folder, rounds):
 
 
 def many(tool, interpreter, processes, waiting, rate, seconds, folder):
-    """CPU of sampling many processes at once, each by a sampler of its own: share of one core."""
-    targets = [Target(interpreter, "idle", 5, waiting, folder) for _ in range(processes)]
+    """CPU of one sampler of many processes, without its start-up: share of one core. They are the children of one that waits for them."""
+    with tempfile.NamedTemporaryFile(dir=folder) as counter:
+        counter.write(bytes(8))
+        counter.flush()
+        command = [interpreter.path, TARGET, "idle", "5", str(waiting), counter.name]
+        program = "import subprocess,sys;children=[subprocess.Popen(sys.argv[2:]) for _ in range(int(sys.argv[1]))];[child.wait() for child in children]"
+        parent = subprocess.Popen([interpreter.path, "-c", program, str(processes), *command], stdout=subprocess.PIPE, preexec_fn=start_group)
+        try:
+            for _ in range(processes):
+                parent.stdout.readline()
+            output = os.path.join(folder, "many.out")
+            cpu = []
+            for length in (1, 1 + seconds):
+                usage = run([*tool.command(parent.pid, length, rate, "default", output, True), "--subprocesses"])
+                cpu.append(usage.cpu)
+            return (cpu[1] - cpu[0]) / seconds
+        finally:
+            os.killpg(parent.pid, signal.SIGKILL)
+            parent.wait()
+            parent.stdout.close()
+
+
+def start_group():
+    os.setpgid(0, 0)
+    die_with_parent()
+
+
+def wake(rate, seconds):
+    """CPU (µs) of waking up once, of a program that does nothing but sleep: what no sampler can go below."""
+    program = "import sys,time\nrate, end = int(sys.argv[1]), time.monotonic() + float(sys.argv[2])\nwhile time.monotonic() < end: time.sleep(1 / rate)"
+    usages = [run([sys.executable, "-c", program, str(rate), str(length)]) for length in (1, 1 + seconds)]
+    return (usages[1].cpu - usages[0].cpu) * 1e6 / (rate * seconds)
+
+
+def hour(tool, interpreter, folder):
+    """Memory (KiB) after the first quarter and after all of the samples of an hour at 100 Hz, and how many they were."""
+    target = Target(interpreter, "ordinary", 20, 16, folder)
     try:
-        cell = Cell(interpreter, "idle", 5, waiting, rate, "default")
-        children = []
-        cpu_before = os.times()
-        for index, target in enumerate(targets):
-            output = os.path.join(folder, f"many.{index}")
-            command = tool.command(target.pid, seconds, cell.rate, cell.mode, output, True)
-            children.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
-        for child in children:
-            child.wait()
-        cpu = os.times()
-        used = cpu.children_user + cpu.children_system - cpu_before.children_user - cpu_before.children_system
-        return used / seconds
+        output = os.path.join(folder, "hour.out")
+        found = []
+        for seconds in (9, 36):
+            usage = run(tool.command(target.pid, seconds, 10000, "default", output, False))
+            found.append((tool.read(output, usage.message).samples, usage.memory))
+        return found
     finally:
-        for target in targets:
-            target.end()
+        target.end()
 
 
 def find_interpreters(roots):

@@ -6,6 +6,7 @@ BUSY is what the first thread does below DEPTH calls of `descend`:
     ordinary    small functions, strings and dictionaries: some microseconds a call
     fib         fib(18) again and again, whose stack moves every few ten nanoseconds
     chains      one of four chains of three calls after the other; a stack that mixes two of them never existed
+    still       a loop without a call, but for the count
     idle        nothing: it waits
 WAITING threads wait below five calls. The work done is counted in the first 8 bytes of the file COUNTER. Prints its process
 id when all of it stands. Runs on Python 2.7 and later, until it is killed.
@@ -56,6 +57,13 @@ def ordinary(counter):
     text = ";".join("key%d=%d" % (index, index * 7919 % 100) for index in range(60))
     while True:
         order(parse(text))
+        counter.add()
+
+
+def still(counter):
+    while True:
+        for _ in range(10000):
+            pass
         counter.add()
 
 
@@ -151,7 +159,7 @@ def main():
         thread = threading.Thread(target=nest, args=(3, event))
         thread.daemon = True
         thread.start()
-    body = {"ordinary": ordinary, "fib": fibs, "chains": chains, "idle": idle}[busy]
+    body = {"ordinary": ordinary, "fib": fibs, "chains": chains, "still": still, "idle": idle}[busy]
     sys.stdout.write("%d\n" % os.getpid())
     sys.stdout.flush()
     descend(depth, body, counter)

@@ -15,6 +15,8 @@ use crate::profile::{Filters, Keep, Profile};
 const LONGEST_SLEEP: Duration = Duration::from_millis(50);
 /// The same while children are looked for.
 const LONGEST_SLEEP_WITH_CHILDREN: Duration = Duration::from_millis(10);
+/// In a wait as long as this the end of the process is waited for too; in a shorter one the next sample notices it soon enough, and a plain sleep is cheaper.
+const WORTH_WATCHING: Duration = Duration::from_millis(20);
 /// For as long as this an interpreter may be unreadable before it is looked for anew.
 const UNREADABLE: Duration = Duration::from_millis(500);
 /// Between two looks at which processes have come, gone or changed their program, while their samples succeed: with children, and without.
@@ -240,7 +242,7 @@ impl<'options> Recorder<'options> {
         };
         let wait = wait.min(longest);
         match &self.members[..] {
-            [only] => only.process.wait_for_exit(wait),
+            [only] if wait >= WORTH_WATCHING => only.process.wait_for_exit(wait),
             _ => {
                 std::thread::sleep(wait);
                 false
