@@ -10,6 +10,9 @@ pub struct Clock {
     slot_start: Instant,
     random: u64,
     missed: u64,
+    deadline: Instant,
+    /// A bit for each of the last ticks, the latest lowest: set where it came late.
+    late: u64,
 }
 
 impl Clock {
@@ -21,6 +24,8 @@ impl Clock {
             slot_start: start,
             random: u64::from(seed) << 32 | 0x9E37_79B9,
             missed: 0,
+            deadline: start,
+            late: 0,
         }
     }
 
@@ -34,6 +39,17 @@ impl Clock {
         self.missed
     }
 
+    /// Whether at least a quarter of the last 64 ticks came late by half a period or more: we do not get a CPU when we need one.
+    pub fn is_often_late(&self) -> bool {
+        self.late.count_ones() >= 16
+    }
+
+    /// The tick of the last deadline begins now.
+    pub fn begin_tick(&mut self, now: Instant) {
+        let is_late = now.saturating_duration_since(self.deadline) > self.period / 2;
+        self.late = self.late << 1 | u64::from(is_late);
+    }
+
     /// The next deadline, given what time it is.
     pub fn next_deadline(&mut self, now: Instant) -> Instant {
         self.slot_start += self.period;
@@ -43,7 +59,8 @@ impl Clock {
             self.missed += u64::from(slots);
             self.slot_start += self.period.checked_mul(slots).unwrap_or(late);
         }
-        self.slot_start + self.period.mul_f64(self.next_random())
+        self.deadline = self.slot_start + self.period.mul_f64(self.next_random());
+        self.deadline
     }
 
     /// A number in 0..1 (xorshift64*: jitter needs no better).
@@ -76,6 +93,19 @@ mod tests {
         assert_eq!(clock.missed(), 0);
         let same = gaps.windows(2).filter(|pair| pair[0] == pair[1]).count();
         assert!(same < 10, "{same} equal gaps");
+    }
+
+    #[test]
+    fn it_is_known_whether_ticks_come_late() {
+        let mut now = Instant::now();
+        let mut clock = Clock::new(100, now);
+        for late in [0, 6, 0, 6] {
+            for _ in 0..64 {
+                now = clock.next_deadline(now) + Duration::from_millis(late);
+                clock.begin_tick(now);
+            }
+            assert_eq!(clock.is_often_late(), late > 5);
+        }
     }
 
     #[test]

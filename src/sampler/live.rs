@@ -207,7 +207,10 @@ impl<'options> Watcher<'options> {
                     None => deadline.min(self.window_start + self.options.every),
                     Some(_) => deadline,
                 };
-                self.recorder.wait(until.saturating_duration_since(now));
+                let has_exited = self.recorder.wait(until.saturating_duration_since(now));
+                if !has_exited && self.recorder.members.iter().all(|member| member.spy.is_some()) {
+                    continue;
+                }
             } else {
                 self.tick();
                 deadline = self.clock.next_deadline(Instant::now());
@@ -269,7 +272,7 @@ impl<'options> Watcher<'options> {
     /// One sample of everything.
     fn tick(&mut self) {
         let before = self.recorder.ticks;
-        self.recorder.tick();
+        self.recorder.tick(&mut self.clock);
         let now = Instant::now();
         let weight_us = micros(now - self.last_tick);
         self.last_tick = now;

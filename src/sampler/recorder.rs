@@ -25,8 +25,8 @@ const MEET_EVERY: (Duration, Duration) = (Duration::from_millis(10), Duration::f
 const LOOK_FOR_TRACERS_EVERY: Duration = Duration::from_secs(1);
 /// A wait as short as this is spent looking at the clock: a sleep would take longer.
 const SHORTEST_SLEEP: Duration = Duration::from_micros(25);
-/// Up to this rate, in Hz, we may run on the CPU of the target: beyond it too little would be left for that.
-const HIGHEST_SHARED_RATE: u32 = 10_000;
+/// With samples this far apart we may run on the CPU of the target: less would leave too little of it.
+const SHORTEST_SHARED_PERIOD: Duration = Duration::from_micros(100);
 /// Between two refreshes of thread names and progress.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
@@ -199,7 +199,7 @@ impl<'options> Recorder<'options> {
             let mut settled = if now < deadline {
                 !self.wait(end.map_or(deadline, |end| end.min(deadline)).saturating_duration_since(now))
             } else {
-                let all_read = self.tick();
+                let all_read = self.tick(&mut clock);
                 deadline = clock.next_deadline(Instant::now());
                 all_read
             };
@@ -250,12 +250,14 @@ impl<'options> Recorder<'options> {
         }
     }
 
-    /// One sample of every process; whether all could be read.
-    pub(super) fn tick(&mut self) -> bool {
+    /// One sample of every process, for the last deadline of `clock`; whether all could be read.
+    pub(super) fn tick(&mut self, clock: &mut Clock) -> bool {
+        clock.begin_tick(Instant::now());
         let mut all = true;
         let mut any = false;
         let is_alone = self.members.len() == 1;
-        let may_sit = is_alone && self.options.pausing != Pausing::Blocking && self.options.rate <= HIGHEST_SHARED_RATE;
+        let has_time = clock.period() >= SHORTEST_SHARED_PERIOD && !clock.is_often_late();
+        let may_sit = is_alone && has_time && self.options.pausing != Pausing::Blocking;
         for member in &mut self.members {
             let (Some(spy), Some(builder)) = (&mut member.spy, &mut member.builder) else { continue };
             let pausing = if member.is_held { Pausing::Never } else { self.options.pausing };
