@@ -4,6 +4,7 @@
 //! asked for by [`Effect`].
 
 mod detail;
+mod fit;
 mod flame;
 pub mod index;
 pub mod keys;

@@ -474,6 +474,40 @@ fn a_function_is_shown_with_callers_callees_and_source() {
 }
 
 #[test]
+fn long_paths_do_not_push_what_tells_most_off_the_screen() {
+    let folder = "/srv/".to_owned() + &"a_long_way_down/".repeat(20);
+    let mut source = Source::new();
+    let command_line = source.profile.intern(&format!("{folder}bin/python3.11 -X dev {folder}serve.py --workers 3"));
+    let process = Process { pid: 4242, command_line, ..Process::default() };
+    source.process = source.profile.add_process(process);
+    let thread = source.thread("MainThread");
+    let frame = Frame {
+        name: source.profile.intern("handle"),
+        file: source.profile.intern(&format!("{folder}shop/views.py")),
+        line: 13,
+        first_line: 12,
+        ..Frame::default()
+    };
+    let frame = source.profile.frame(frame);
+    let stack = source.profile.push(StackId::EMPTY, frame);
+    source.profile.add_total(Total { thread, stack, flags: ACTIVE_GIL, samples: 100, weight_us: 1_000_000 });
+    let mut state = State::new(Settings::default(), (80, 24));
+    let window = source.window(1_000_000);
+    update(&mut state, window);
+    for (keys, expected) in [
+        ("F1", "handle (…/a_long_way_down/shop/views.py:12)"),
+        ("F2", "handle (…/a_long_way_down/shop/views.py:13)"),
+        ("F3", "4242 \"MainThread\"  handle (…"),
+        ("F4", "4242 …/serve.py"),
+        ("F5", "handle (…/shop/views.py:12)"),
+    ] {
+        press(&mut state, keys);
+        assert!(view(&state).contains(expected), "{}", view(&state));
+    }
+    assert_eq!(screen(&state)[0], "…/python3.11 -X dev …/serve.py --workers 3");
+}
+
+#[test]
 fn recursion_counts_once() {
     let mut source = Source::new();
     let thread = source.thread("MainThread");

@@ -8,8 +8,9 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
 use super::theme::Theme;
-use super::{first_of, put, put_right};
+use super::{put, put_right};
 use crate::output::printable;
+use crate::tui::fit::{self, first_of};
 use crate::tui::names;
 use crate::tui::state::State;
 
@@ -20,7 +21,7 @@ pub(super) fn draw(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer)
     let line = |number: u16| Rect { y: area.y + number, height: 1, ..area };
     let process = state.profile.processes().next().map(|(_, process)| process);
     let command = process.map(|process| names::text(state, process.command_line).into_owned()).unwrap_or_default();
-    put(buffer, line(0), &command, theme.bold());
+    put(buffer, line(0), &fit::command_line(&command, usize::from(area.width)), theme.bold());
     // When all have ended they are what the last view is of.
     let all_ended = state.profile.processes().all(|(_, process)| process.end_us.is_some());
     let living = state.profile.processes().filter(|(_, process)| all_ended || process.end_us.is_none());

@@ -12,8 +12,9 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthStr;
 
+use super::fit::{first_of, last_of};
 use super::layout::{self, SMALLEST};
 use super::state::{Entry, Overlay, State, View};
 pub(super) use table::{place, thread_state};
@@ -150,42 +151,6 @@ fn put_right(buffer: &mut Buffer, area: Rect, text: &str, style: Style) {
     put(buffer, place, &text, style);
 }
 
-/// The beginning of `text` that fits in `width` columns.
-fn first_of(text: &str, width: usize) -> String {
-    // Names can be long; only as much as may fit is measured.
-    if text.len() <= width * 4 && text.width() <= width {
-        return text.to_owned();
-    }
-    let mut used = 0;
-    let mut end = text.len();
-    for (at, character) in text.char_indices() {
-        let next = used + character.width().unwrap_or(0);
-        if next + 1 > width {
-            end = at;
-            break;
-        }
-        used = next;
-    }
-    if end == text.len() {
-        return text.to_owned();
-    }
-    format!("{}…", &text[..end])
-}
-
-/// The end of `text` that fits in `width` columns.
-fn last_of(text: &str, width: usize) -> String {
-    let mut used = 0;
-    let mut start = 0;
-    for (at, character) in text.char_indices().rev() {
-        used += character.width().unwrap_or(0);
-        if used > width {
-            start = at + character.len_utf8();
-            break;
-        }
-    }
-    text[start..].to_owned()
-}
-
 /// Seconds as a column shows them.
 fn seconds(us: u64) -> String {
     let seconds = us as f64 / 1e6;
@@ -199,20 +164,4 @@ fn seconds(us: u64) -> String {
 /// `part` of `whole` in percent; 0 of nothing.
 fn percent(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn texts_are_cut_by_width_not_by_characters() {
-        assert_eq!(first_of("abcdef", 6), "abcdef");
-        assert_eq!(first_of("abcdef", 4), "abc…");
-        assert_eq!(first_of("日本語テキスト", 6), "日本…");
-        assert_eq!(first_of("日本語", 5), "日本…");
-        assert_eq!(first_of("x", 0), "…");
-        assert_eq!(last_of("日本語", 4), "本語");
-        assert_eq!(last_of("abc", 10), "abc");
-    }
 }
