@@ -304,6 +304,9 @@ impl State {
             Some(ThreadNow { thread, stack: self.follower.stack(now.stack), ..now })
         };
         let threads = threads.into_iter().filter_map(here).collect();
+        // No thread is seen for longer than a window lasts, but the clock of its samples and that of the window do not stop at quite
+        // the same moment.
+        let wall_us = longest_of_a_thread(&totals).clamp(wall_us, wall_us.saturating_add(wall_us / 100));
         let all_us = self.latest.all_us.saturating_add(wall_us);
         self.latest = Collected { window: totals, window_us: wall_us, all: Vec::new(), all_us, threads };
         self.history.add(&facts);
@@ -417,4 +420,13 @@ impl State {
         };
         of_row.or(self.only_thread)
     }
+}
+
+/// The time of the thread that was seen the longest, µs.
+fn longest_of_a_thread(totals: &[Total]) -> u64 {
+    let mut of_threads: HashMap<ThreadRef, u64> = HashMap::new();
+    for total in totals {
+        *of_threads.entry(total.thread).or_default() += total.weight_us;
+    }
+    of_threads.into_values().max().unwrap_or(0)
 }

@@ -90,7 +90,7 @@ fn the_filter_works_as_it_is_typed_and_can_be_dropped() {
 fn reset_forgets_and_freeze_holds() {
     let (mut state, mut source) = usual((100, 30));
     press(&mut state, "Space");
-    assert!(screen(&state)[5].ends_with("FROZEN"));
+    assert!(screen(&state)[0].ends_with("FROZEN"));
     let before = view(&state);
     let window = usual_window(&mut source);
     update(&mut state, window);

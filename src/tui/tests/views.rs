@@ -8,9 +8,9 @@ fn the_whole_screen_of_80_by_24() {
     let expected = "
 python3 app.py --serve
 pid 4242  Python 3.11.7  up 1:02:03
-100 Hz asked, 99.5 held  400 samples  0 lost  2 late  0 unproven  stopped 0.01%
+100 Hz asked, 99.5 held  400 samples  0 lost  2 late  0 unproven
 GIL 100%      ██    active 100%   ██    GC 3%         ▁▁    CPU 98%       ██
-threads 1/2   ██    RSS 123M      ██    pyspy 0.7%    ▁▁
+threads 1/2   ██    RSS 123M      ██    pyspy 0.7%    ▁▁    stopped 0.01%
  F1 Functions  F2 Lines  F3 Threads  F4 Processes  F5 Tree  F6 Flame
    %Own▼  %Total   OwnTime TotalTime Function (file:first line)
   60.00%  60.00%     1.20s     1.20s heavy (app.py:20)
@@ -141,6 +141,29 @@ fn a_function_is_shown_with_callers_callees_and_source() {
     update(&mut state, Event::Source(file, None));
     assert!(view(&state).contains("the source cannot be read here"));
     assert!(view(&state).contains(" 20.00%  30.00%    121"), "the lines' numbers are there all the same");
+}
+
+#[test]
+fn what_is_switched_on_is_told_beside_every_tab_at_80_columns() {
+    let (mut state, _) = usual((80, 24));
+    state.settings.has_output = true;
+    press(&mut state, "F3 j Enter g i t / m e d Enter Space");
+    let seen = screen(&state);
+    assert_eq!(seen[0], "python3 app.py --serve     FROZEN  gil  idle  threads  /med  thread 4242 \"MainT…");
+    assert!(seen[5].ends_with(" F6 Flame  F7 Output"), "{seen:?}");
+    press(&mut state, "g i t Esc / \u{1b} Enter");
+    assert!(screen(&state)[0].ends_with("  /\\u{1b}  thread 4242 \"MainThread\""), "{:?}", screen(&state)[0]);
+}
+
+#[test]
+fn no_thread_has_more_than_the_whole_window() {
+    let mut source = Source::new();
+    let thread = source.thread("MainThread");
+    source.add(thread, &["main"], ACTIVE_GIL, 1_000_000);
+    let mut state = State::new(Settings::default(), (80, 24));
+    let window = source.window(999_500);
+    update(&mut state, window);
+    assert!(view(&state).contains(" 100.00% 100.00%     1.00s     1.00s main"), "{}", view(&state));
 }
 
 #[test]

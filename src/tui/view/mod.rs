@@ -67,26 +67,6 @@ fn draw_tabs(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
         let place = Rect { x: area.x + x, width, ..area }.intersection(area);
         put(buffer, place, &layout::tab_text(view), style);
     }
-    let mut right = Vec::new();
-    let mut add = |on: bool, text: String| {
-        if on {
-            right.push(text);
-        }
-    };
-    add(state.frozen.is_some(), "FROZEN".to_owned());
-    add(state.gil_only, "gil".to_owned());
-    add(state.idle, "idle".to_owned());
-    add(state.per_thread, "threads".to_owned());
-    if let Some(thread) = state.only_thread {
-        right.push(format!("thread {}", super::names::thread(state, thread)));
-    }
-    if !state.filter.is_empty() || matches!(state.entry, Entry::Filter(_)) {
-        right.push(format!("/{}", state.filter));
-    }
-    let text = right.join("  ");
-    let left = layout::tabs(state).last().map_or(0, |(_, x, width)| x + width + 1);
-    let room = Rect { x: area.x + left, width: area.width.saturating_sub(left), ..area };
-    put_right(buffer, room, &text, theme.accent());
 }
 
 fn draw_footer(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
@@ -101,8 +81,13 @@ fn draw_footer(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
     let line = match (&state.entry, &state.notice, &state.ended) {
         (Entry::Filter(_), ..) => typed("filter: ", &state.filter),
         (Entry::Write(path), ..) => typed("write to (name.svg, .txt, .speedscope.json): ", path),
-        (_, Some(notice), _) => Line::styled(notice.clone(), theme.accent()),
-        (.., Some(ended)) => Line::styled(format!("{ended}: this is the last view; q quits"), theme.warning()),
+        (_, Some(notice), _) => Line::styled(first_of(notice, usize::from(area.width)), theme.accent()),
+        (.., Some(ended)) => {
+            // How several have ended may be more than fits.
+            let keys = ": this is the last view; q quits";
+            let room = usize::from(area.width).saturating_sub(keys.len());
+            Line::styled(first_of(ended, room) + keys, theme.warning())
+        }
         _ => Line::styled(footer_keys(usize::from(area.width)), theme.dim()),
     };
     buffer.set_line(area.x, area.y, &line, area.width);
