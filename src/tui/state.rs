@@ -241,6 +241,8 @@ pub struct State {
     pub overlay: Overlay,
     /// What is being typed.
     pub entry: Entry,
+    /// The file that was written to, or could not be: what is asked for next may differ little.
+    pub path: String,
     /// A message, until the next key.
     pub notice: Option<String>,
     /// How the target has ended.

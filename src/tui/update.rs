@@ -125,7 +125,8 @@ fn key_in_entry(state: &mut State, code: KeyCode, effects: &mut Vec<Effect>) {
             if let Entry::Write(path) = std::mem::take(&mut state.entry)
                 && !path.trim().is_empty()
             {
-                effects.push(Effect::Write(path.trim().to_owned()));
+                path.trim().clone_into(&mut state.path);
+                effects.push(Effect::Write(state.path.clone()));
             }
         }
         KeyCode::Esc => {
@@ -232,7 +233,8 @@ fn act(state: &mut State, action: Action, effects: &mut Vec<Effect>) {
         }
         Action::Write => {
             let pid = state.profile.processes().next().map_or(0, |(_, process)| process.pid);
-            state.entry = Entry::Write(format!("pyspy-{pid}.svg"));
+            let path = if state.path.is_empty() { format!("pyspy-{pid}.svg") } else { state.path.clone() };
+            state.entry = Entry::Write(path);
         }
         Action::Filter => {
             state.entry = Entry::Filter(std::mem::take(&mut state.filter));

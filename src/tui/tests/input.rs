@@ -204,6 +204,10 @@ fn effects_are_asked_for() {
         press(&mut state, "Backspace Backspace Backspace txt Enter"),
         [Effect::Write("pyspy-4242.txt".to_owned())]
     );
+    assert_eq!(
+        press(&mut state, "w Backspace Backspace Backspace pb Enter"),
+        [Effect::Write("pyspy-4242.pb".to_owned())]
+    );
     assert_eq!(press(&mut state, "w Esc"), []);
     assert_eq!(press(&mut state, "^l ^z"), [Effect::Redraw, Effect::Suspend]);
     update(&mut state, Event::Notice("wrote x".to_owned()));
