@@ -49,6 +49,36 @@ pub(super) fn last_of(text: &str, width: usize) -> String {
     text[start..].to_owned()
 }
 
+/// `text` from a column on. Of a wide character that begins before it a space is left.
+pub(super) fn from_column(text: &str, column: usize) -> Cow<'_, str> {
+    let mut used = 0;
+    for (at, character) in text.char_indices() {
+        if used == column {
+            return Cow::Borrowed(&text[at..]);
+        }
+        if used > column {
+            return Cow::Owned(format!("{}{}", " ".repeat(used - column), &text[at..]));
+        }
+        used += character.width().unwrap_or(0);
+    }
+    Cow::Borrowed("")
+}
+
+/// A text in lines of so many columns, broken between words.
+pub(super) fn lines(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.width() + 1 + word.width() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
 /// A path with as many of its last parts as fit in `width` columns, at least the last one.
 pub(super) fn path(text: &str, width: usize) -> Cow<'_, str> {
     if fits(text, width) {
@@ -174,6 +204,22 @@ mod tests {
         assert_eq!(first_of("x", 0), "…");
         assert_eq!(last_of("日本語", 4), "本語");
         assert_eq!(last_of("abc", 10), "abc");
+    }
+
+    #[test]
+    fn texts_are_moved_sideways_by_columns() {
+        assert_eq!(from_column("abc", 0), "abc");
+        assert_eq!(from_column("abc", 2), "c");
+        assert_eq!(from_column("abc", 3), "");
+        assert_eq!(from_column("日本語", 2), "本語");
+        assert_eq!(from_column("日本語", 3), " 語");
+    }
+
+    #[test]
+    fn lines_are_broken_between_words() {
+        assert_eq!(lines("one two three", 7), ["one two", "three"]);
+        assert_eq!(lines("one two three", 2), ["one", "two", "three"]);
+        assert_eq!(lines("", 2), [""]);
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod names;
 pub mod plain;
 mod room;
 pub mod rows;
+mod sideways;
 pub mod state;
 mod sums;
 pub(in crate::tui) mod update;

@@ -133,6 +133,8 @@ pub struct Pane {
     pub lines: Vec<String>,
     /// The first line that is shown.
     pub top: usize,
+    /// The first column that is shown.
+    pub left: usize,
 }
 
 /// A function looked at closely.
@@ -154,6 +156,8 @@ pub struct Detail {
     pub lines: HashMap<u32, (u64, u64)>,
     /// The first line of source that is shown, from 0; `None` until somebody scrolls.
     pub top: Option<usize>,
+    /// The first column of source that is shown.
+    pub left: usize,
 }
 
 /// What lies over the view.
@@ -257,6 +261,8 @@ pub struct State {
     pub output_open: String,
     /// The first line of it that is shown; `None` follows the end.
     pub output_top: Option<usize>,
+    /// The first column of it that is shown.
+    pub output_left: usize,
     /// The size of the terminal: columns, rows.
     pub size: (u16, u16),
     /// The rows of the view, as the last refresh worked them out.

@@ -10,6 +10,7 @@ use super::keys::{self, Action};
 use super::layout;
 use super::room;
 use super::rows::Key;
+use super::sideways;
 use super::state::{Detail, Entry, Overlay, Pane, Scope, State, View};
 use super::window::Window;
 use crate::profile::{ProcessRef, TextId, ThreadRef};
@@ -82,7 +83,8 @@ pub fn update(state: &mut State, event: Event) -> Vec<Effect> {
         }
         Event::Dump(text) => {
             let lines = text.lines().map(str::to_owned).collect();
-            state.overlay = Overlay::Dump(Pane { title: "what threads are doing".to_owned(), lines, top: 0 });
+            state.overlay =
+                Overlay::Dump(Pane { title: "what threads are doing".to_owned(), lines, ..Pane::default() });
         }
         Event::Notice(text) => state.notice = Some(text),
         Event::Ended(how) => state.ended = Some(how),
@@ -161,7 +163,7 @@ fn act(state: &mut State, action: Action, effects: &mut Vec<Effect>) {
         Action::Help => {
             state.overlay = match state.overlay {
                 Overlay::Help(_) => Overlay::Nothing,
-                _ => Overlay::Help(Pane { title: "keys".to_owned(), lines: keys::help(), top: 0 }),
+                _ => Overlay::Help(Pane { title: "keys".to_owned(), lines: keys::help(), ..Pane::default() }),
             };
         }
         Action::Show(view) => show(state, view),
@@ -348,9 +350,9 @@ pub(super) fn detail_top(state: &State) -> usize {
     usize::try_from(top).unwrap_or(0)
 }
 
-/// Left and right: in the tree close and open, in the flame graph to the neighbours.
+/// Left and right: in texts sideways, in the tree close and open, in the flame graph to the neighbours.
 fn turn(state: &mut State, right: bool) {
-    if !matches!(state.overlay, Overlay::Nothing) {
+    if sideways::move_text(state, right) {
         return;
     }
     match state.view {

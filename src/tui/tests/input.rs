@@ -188,6 +188,29 @@ fn rows_are_walked_by_keys_and_mouse() {
 }
 
 #[test]
+fn long_lines_of_texts_are_read_sideways() {
+    let (mut state, _) = usual((80, 24));
+    let long = format!("{}|{}|end", "a".repeat(70), "b".repeat(40));
+    update(&mut state, Event::Dump(format!("Thread 1\n{long}\n")));
+    assert!(view(&state).contains("a|bbbbbb…│"), "{}", view(&state));
+    press(&mut state, "Right Right Right Right Right Right");
+    assert!(view(&state).contains("b|end"), "{}", view(&state));
+    press(&mut state, "Left");
+    assert!(view(&state).contains("a|bbbb"), "{}", view(&state));
+    press(&mut state, "Esc");
+    state.settings.has_output = true;
+    update(&mut state, Event::Output(long.clone()));
+    press(&mut state, "F7 Right Right Right");
+    assert!(view(&state).ends_with("b|end"), "{}", view(&state));
+    press(&mut state, "F1 j Enter");
+    let Overlay::Detail(detail) = &state.overlay else { panic!() };
+    let file = state.index.function(detail.function).unwrap().file;
+    update(&mut state, Event::Source(file, Some(vec![long; 30])));
+    press(&mut state, "Right Right Right Right");
+    assert!(view(&state).contains("b|end"), "{}", view(&state));
+}
+
+#[test]
 fn effects_are_asked_for() {
     let (mut state, _) = usual((100, 30));
     assert_eq!(press(&mut state, "q"), [Effect::Quit]);
@@ -227,8 +250,9 @@ fn help_lists_the_table_and_scrolls() {
         seen.push_str(&view(&state));
     }
     for binding in keys::BINDINGS {
-        let help = binding.help.split(';').next().unwrap();
-        assert!(seen.contains(help), "{help}");
+        for line in fit::lines(binding.help, 54) {
+            assert!(seen.contains(&line), "{line}");
+        }
     }
     press(&mut state, "x");
     assert!(matches!(state.overlay, Overlay::Nothing));

@@ -7,6 +7,7 @@ use super::overlay::draw_frame;
 use super::theme::Theme;
 use super::{percent, put, seconds};
 use crate::output::printable;
+use crate::tui::fit::from_column;
 use crate::tui::names;
 use crate::tui::state::{Detail, State};
 use crate::tui::update::{detail_source, detail_top};
@@ -73,7 +74,8 @@ fn draw_source(state: &State, detail: &Detail, theme: Theme, area: Rect, buffer:
         let row = Rect { y, height: 1, ..body };
         let style = if detail.lines.contains_key(&line) { theme.share(heat(line)) } else { theme.plain() };
         put(buffer, Rect { width: 15, ..row }, &numbers(line), style);
-        let text = format!("{line:>5}  {}", printable(&text.replace('\t', "    ")));
+        let text = text.replace('\t', "    ");
+        let text = format!("{line:>5}  {}", from_column(&printable(&text), detail.left));
         put(buffer, Rect { x: row.x + 17, width: row.width.saturating_sub(17), ..row }, &text, theme.plain());
     }
 }
