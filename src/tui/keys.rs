@@ -164,6 +164,17 @@ pub const MOUSE: &[(&str, &str)] = &[
     ("wheel", "up and down"),
 ];
 
+/// The keys that were pressed. A terminal tells Esc and a key soon after it as that key with Alt, with which nothing here is called.
+pub fn pressed(event: &KeyEvent) -> impl Iterator<Item = KeyEvent> + use<> {
+    let codes = matches!(event.code, KeyCode::Char(_) | KeyCode::Enter | KeyCode::Tab | KeyCode::Backspace);
+    let is_after_escape = codes && event.modifiers.contains(KeyModifiers::ALT);
+    let mut key = *event;
+    if is_after_escape {
+        key.modifiers.remove(KeyModifiers::ALT);
+    }
+    is_after_escape.then(|| KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE)).into_iter().chain([key])
+}
+
 /// What a key does, if anything.
 pub fn action(event: &KeyEvent) -> Option<Action> {
     let key = key(event)?;

@@ -92,7 +92,11 @@ pub fn update(state: &mut State, event: Event) -> Vec<Effect> {
             state.size = (columns, rows);
             state.refresh();
         }
-        Event::Input(Input::Key(key)) if key.kind != KeyEventKind::Release => press(state, &key, &mut effects),
+        Event::Input(Input::Key(key)) if key.kind != KeyEventKind::Release => {
+            for key in keys::pressed(&key) {
+                press(state, &key, &mut effects);
+            }
+        }
         Event::Input(Input::Mouse(mouse)) => point(state, &mouse, &mut effects),
         Event::Input(Input::Paste(text)) if state.entry != Entry::Nothing => {
             for character in text.chars().filter(|character| !character.is_control()) {

@@ -64,7 +64,9 @@ fn show_every_view(terminal: &Terminal, target: &Target, version: &Interpreter) 
     terminal.keys(&["F1", "j", "Enter"]);
     let has_source = |screen: &str| screen.contains("Called by") && screen.contains("while turns > 0:");
     terminal.wait("callers and source", |screen| has_source(screen) && screen.contains("work (shares.py:"));
-    terminal.keys(&["Escape", "?"]);
+    terminal.keys(&["Escape"]);
+    terminal.wait("functions again", |screen| !screen.contains("Called by"));
+    terminal.keys(&["?"]);
     terminal.wait("help", |screen| screen.contains("q, Q, Ctrl-C  quit"));
     terminal.keys(&["x", "q"]);
     assert_eq!(terminal.ended(), 0, "{version}");

@@ -43,7 +43,9 @@ fn keys_do_what_help_says() {
     terminal.wait("a dump", |screen| {
         screen.contains("Thread") && screen.contains("work (shares.py:") && screen.contains("sleeper")
     });
-    terminal.keys(&["Escape", "w"]);
+    terminal.keys(&["Escape"]);
+    terminal.wait("no dump", |screen| !screen.contains("what threads are doing"));
+    terminal.keys(&["w"]);
     terminal.wait("a name to write to", |screen| screen.contains(&format!("pyspy-{}.svg", target.pid())));
     terminal.keys(&["BSpace"; 40]);
     let written = terminal.path("written.txt");

@@ -87,6 +87,15 @@ fn the_filter_works_as_it_is_typed_and_can_be_dropped() {
 }
 
 #[test]
+fn a_key_soon_after_escape_is_not_lost() {
+    let (mut state, _) = usual((100, 30));
+    press(&mut state, "/ med");
+    let event = KeyEvent::new(KeyCode::Char('2'), KeyModifiers::ALT);
+    update(&mut state, Event::Input(Input::Key(event)));
+    assert_eq!((state.filter.as_str(), &state.entry, state.column), ("", &Entry::Nothing, Column::TotalPercent));
+}
+
+#[test]
 fn reset_forgets_and_freeze_holds() {
     let (mut state, mut source) = usual((100, 30));
     press(&mut state, "Space");
