@@ -71,39 +71,46 @@ impl Format {
         Self::ALL.into_iter().find(|format| format.name() == name)
     }
 
+    /// Ends of file names; longer ones stand before those that they end in. The first of each format is what it is called by.
+    const SUFFIXES: [(&'static str, Self); 22] = [
+        (".flamechart.svg", Self::Flamechart),
+        (".chart.svg", Self::Flamechart),
+        (".svg", Self::Flamegraph),
+        (".trace.json", Self::Chrometrace),
+        (".chrometrace.json", Self::Chrometrace),
+        (".chrometrace", Self::Chrometrace),
+        (".firefox.json", Self::Firefox),
+        (".speedscope", Self::Speedscope),
+        (".json.gz", Self::Firefox),
+        (".json", Self::Speedscope),
+        (".txt", Self::Raw),
+        (".raw", Self::Raw),
+        (".folded", Self::Raw),
+        (".collapsed", Self::Raw),
+        (".pb", Self::Pprof),
+        (".pb.gz", Self::Pprof),
+        (".pprof", Self::Pprof),
+        (".pstats", Self::Pstats),
+        (".prof", Self::Pstats),
+        (".callgrind", Self::Callgrind),
+        (".callgrind.out", Self::Callgrind),
+        (".pyspy", Self::Pyspy),
+    ];
+
     /// The format that a file name asks for by its end.
     pub fn from_suffix(file_name: &str) -> Option<Self> {
-        // Longer ends stand before the ends that they end in.
-        const SUFFIXES: [(&str, Format); 22] = [
-            (".flamechart.svg", Format::Flamechart),
-            (".chart.svg", Format::Flamechart),
-            (".svg", Format::Flamegraph),
-            (".trace.json", Format::Chrometrace),
-            (".chrometrace.json", Format::Chrometrace),
-            (".chrometrace", Format::Chrometrace),
-            (".firefox.json", Format::Firefox),
-            (".speedscope", Format::Speedscope),
-            (".json.gz", Format::Firefox),
-            (".json", Format::Speedscope),
-            (".txt", Format::Raw),
-            (".raw", Format::Raw),
-            (".folded", Format::Raw),
-            (".collapsed", Format::Raw),
-            (".pb", Format::Pprof),
-            (".pb.gz", Format::Pprof),
-            (".pprof", Format::Pprof),
-            (".pstats", Format::Pstats),
-            (".prof", Format::Pstats),
-            (".callgrind", Format::Callgrind),
-            (".callgrind.out", Format::Callgrind),
-            (".pyspy", Format::Pyspy),
-        ];
         let name = file_name.rsplit(['/', '\\']).next()?.to_ascii_lowercase();
         if name.starts_with("callgrind.out") || name.starts_with("cachegrind.out") {
             return Some(Self::Callgrind);
         }
-        let by_end = |name: &str| SUFFIXES.iter().find(|(suffix, _)| name.ends_with(suffix)).map(|(_, format)| *format);
+        let by_end =
+            |name: &str| Self::SUFFIXES.iter().find(|(suffix, _)| name.ends_with(suffix)).map(|(_, format)| *format);
         by_end(&name).or_else(|| by_end(name.strip_suffix(".gz")?))
+    }
+
+    /// The end of a file name that asks for this format and no other, with the dot.
+    pub fn suffix(self) -> &'static str {
+        Self::SUFFIXES.iter().find(|(_, format)| *format == self).map_or("", |(suffix, _)| suffix)
     }
 
     /// The end of a file name for this format, without the dot.
@@ -207,6 +214,7 @@ mod tests {
             let by_extension = Format::from_suffix(&format!("a.{}", format.default_extension()));
             let is_shared = matches!(format, Format::Flamechart | Format::Chrometrace);
             assert!(by_extension == Some(format) || is_shared, "{format:?} gives {by_extension:?}");
+            assert_eq!(Format::from_suffix(&format!("a{}", format.suffix())), Some(format));
         }
     }
 

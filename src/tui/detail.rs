@@ -21,7 +21,7 @@ impl State {
             Scope::Window => (shown.window, shown.window_us),
             Scope::Both | Scope::Reset => (shown.all, shown.all_us),
         };
-        let mut detail = Detail { function, wall_us, top: before.top, ..Detail::default() };
+        let mut detail = Detail { function, wall_us, top: before.top, left: before.left, ..Detail::default() };
         let mut callers: HashMap<Option<FunctionId>, u64> = HashMap::new();
         let mut callees: HashMap<FunctionId, u64> = HashMap::new();
         for sum in self.sums(adder, totals.iter(), false).into_iter().filter(|sum| sum.id != ROOT) {

@@ -2,6 +2,7 @@
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
+use super::fit;
 use super::state::{Column, View};
 
 /// What a key does.
@@ -117,8 +118,8 @@ pub const BINDINGS: &[Binding] = &[
     binding(&[Code(KeyCode::PageDown), Ctrl('f')], Action::Page(1), "a page down"),
     binding(&[Code(KeyCode::Home)], Action::First, "to the first row"),
     binding(&[Code(KeyCode::End), Char('G')], Action::Last, "to the last row"),
-    binding(&[Code(KeyCode::Left)], Action::Left, "close a tree node; in the flame graph to the left"),
-    binding(&[Code(KeyCode::Right)], Action::Right, "open a tree node; in the flame graph to the right"),
+    binding(&[Code(KeyCode::Left)], Action::Left, "close a tree node; in the flame graph and in texts to the left"),
+    binding(&[Code(KeyCode::Right)], Action::Right, "open a tree node; in the flame graph and in texts to the right"),
     binding(&[Char('['), Char(']')], Action::CloseAll(true), "close [ or open ] the whole tree"),
     binding(
         &[Code(KeyCode::Enter)],
@@ -163,6 +164,17 @@ pub const MOUSE: &[(&str, &str)] = &[
     ("wheel", "up and down"),
 ];
 
+/// The keys that were pressed. A terminal tells Esc and a key soon after it as that key with Alt, with which nothing here is called.
+pub fn pressed(event: &KeyEvent) -> impl Iterator<Item = KeyEvent> + use<> {
+    let codes = matches!(event.code, KeyCode::Char(_) | KeyCode::Enter | KeyCode::Tab | KeyCode::Backspace);
+    let is_after_escape = codes && event.modifiers.contains(KeyModifiers::ALT);
+    let mut key = *event;
+    if is_after_escape {
+        key.modifiers.remove(KeyModifiers::ALT);
+    }
+    is_after_escape.then(|| KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE)).into_iter().chain([key])
+}
+
 /// What a key does, if anything.
 pub fn action(event: &KeyEvent) -> Option<Action> {
     let key = key(event)?;
@@ -201,17 +213,23 @@ impl Key {
     }
 }
 
+/// The columns of the names of keys on the help screen, and of what is said of them: together they fit in the smallest terminal's frame.
+const HELP_COLUMNS: (usize, usize) = (22, 54);
+
 /// The lines of the help screen.
 pub fn help() -> Vec<String> {
-    let line = |keys: &str, help: &str| format!("{keys:>22}  {help}");
-    let mut lines: Vec<String> = BINDINGS
-        .iter()
-        .map(|binding| {
-            let keys: Vec<String> = binding.keys.iter().map(|key| key.name()).collect();
-            line(&keys.join(", "), binding.help)
-        })
-        .collect();
-    lines.extend(MOUSE.iter().map(|(what, help)| line(what, help)));
+    let of_keys = BINDINGS.iter().map(|binding| {
+        let keys: Vec<String> = binding.keys.iter().map(|key| key.name()).collect();
+        (keys.join(", "), binding.help)
+    });
+    let of_mouse = MOUSE.iter().map(|(what, help)| ((*what).to_owned(), *help));
+    let mut lines = Vec::new();
+    for (mut keys, help) in of_keys.chain(of_mouse) {
+        for help in fit::lines(help, HELP_COLUMNS.1) {
+            lines.push(format!("{keys:>0$}  {help}", HELP_COLUMNS.0));
+            keys.clear();
+        }
+    }
     lines
 }
 
@@ -245,6 +263,7 @@ mod tests {
 
     #[test]
     fn help_names_every_key() {
+        assert!(help().iter().all(|line| line.chars().count() <= 78), "{:?}", help());
         let help = help().join("\n");
         for name in ["q, Q, Ctrl-C", "Shift-Tab", "F6", "PgDn", "Space", "Esc, Backspace, x, X", "wheel"] {
             assert!(help.contains(name), "{name} in {help}");

@@ -4,6 +4,7 @@
 //! asked for by [`Effect`].
 
 mod detail;
+mod fit;
 mod flame;
 pub mod index;
 pub mod keys;
@@ -12,6 +13,7 @@ mod names;
 pub mod plain;
 mod room;
 pub mod rows;
+mod sideways;
 pub mod state;
 mod sums;
 pub(in crate::tui) mod update;

@@ -2,16 +2,27 @@
 
 use std::borrow::Cow;
 
+use unicode_width::UnicodeWidthStr;
+
+use super::fit;
 use super::index::{FunctionId, ROOT};
 use super::rows::Key;
 use super::state::State;
 use crate::output::printable;
 use crate::profile::{TextId, ThreadRef};
 
+/// A width in which everything fits.
+const WHOLE: usize = usize::MAX;
+
 /// `name (file:first line)`.
 pub(super) fn function(state: &State, id: FunctionId) -> String {
+    function_within(state, id, WHOLE)
+}
+
+/// The same in so many columns.
+pub(super) fn function_within(state: &State, id: FunctionId, width: usize) -> String {
     let Some(function) = state.index.function(id) else { return String::new() };
-    place(state, function.name, function.file, function.short_file, function.first_line)
+    place(state, function.name, function.file, function.short_file, function.first_line, width)
 }
 
 /// A function's name alone.
@@ -24,20 +35,30 @@ pub(super) fn short_function(state: &State, id: FunctionId) -> Cow<'_, str> {
 
 /// What a row is about.
 pub(super) fn of(state: &State, key: Key) -> String {
+    of_within(state, key, WHOLE)
+}
+
+/// The same in so many columns, so that what tells most stays to be seen.
+pub(super) fn of_within(state: &State, key: Key, width: usize) -> String {
     match key {
-        Key::Function(of_thread, id) => with_thread(state, of_thread, function(state, id)),
+        Key::Function(of_thread, id) => {
+            let (prefix, room) = thread_before(state, of_thread, width);
+            prefix + &function_within(state, id, room)
+        }
         Key::Line(of_thread, frame) => {
             let Some(frame) = state.profile.frames_from(frame as usize).next() else { return String::new() };
-            let name = place(state, frame.name, frame.file, frame.short_file, frame.line);
-            with_thread(state, of_thread, name)
+            let (prefix, room) = thread_before(state, of_thread, width);
+            prefix + &place(state, frame.name, frame.file, frame.short_file, frame.line, room)
         }
         Key::Thread(id) => thread(state, id),
         Key::Process(id) => {
             let process = state.profile.process(id);
-            format!("{} {}", process.pid, printable(state.profile.text(process.command_line)))
+            let pid = format!("{} ", process.pid);
+            let command = fit::command_line(&text(state, process.command_line), width.saturating_sub(pid.len()));
+            pid + &command
         }
         Key::Node(Some(id), ROOT) => thread(state, id),
-        Key::Node(_, node) => function(state, state.index.node(node).function),
+        Key::Node(_, node) => function_within(state, state.index.node(node).function, width),
     }
 }
 
@@ -63,20 +84,16 @@ pub(super) fn text(state: &State, id: TextId) -> Cow<'_, str> {
     printable(state.profile.text(id))
 }
 
-fn with_thread(state: &State, id: Option<ThreadRef>, name: String) -> String {
-    match id {
-        Some(id) => format!("[{}] {name}", thread(state, id)),
-        None => name,
-    }
+/// What stands before a row's name where threads are apart, and the columns left for the name.
+fn thread_before(state: &State, id: Option<ThreadRef>, width: usize) -> (String, usize) {
+    let prefix = id.map(|id| format!("[{}] ", thread(state, id))).unwrap_or_default();
+    let room = width.saturating_sub(prefix.width());
+    (prefix, room)
 }
 
-fn place(state: &State, name: TextId, file: TextId, short_file: TextId, line: u32) -> String {
+fn place(state: &State, name: TextId, file: TextId, short_file: TextId, line: u32, width: usize) -> String {
     let short = short_file != TextId::EMPTY && !state.full_file_names;
     let file = text(state, if short { short_file } else { file });
     let name = if name == TextId::EMPTY { Cow::Borrowed("<unknown>") } else { text(state, name) };
-    match (file.is_empty(), line) {
-        (true, _) => name.into_owned(),
-        (false, 0) => format!("{name} ({file})"),
-        (false, line) => format!("{name} ({file}:{line})"),
-    }
+    fit::place(&name, &file, line, width)
 }

@@ -88,7 +88,7 @@ pub fn write_json(state: &mut State, time_unix: f64, writer: &mut dyn Write) -> 
                 "state": thread_state(now.flags),
                 "active": now.flags.contains(Flags::ACTIVE),
                 "owns_gil": now.flags.contains(Flags::GIL),
-                "at": place(state, now.stack),
+                "at": place(state, now.stack, usize::MAX),
             })
         })
         .collect();

@@ -133,6 +133,8 @@ pub struct Pane {
     pub lines: Vec<String>,
     /// The first line that is shown.
     pub top: usize,
+    /// The first column that is shown.
+    pub left: usize,
 }
 
 /// A function looked at closely.
@@ -154,6 +156,8 @@ pub struct Detail {
     pub lines: HashMap<u32, (u64, u64)>,
     /// The first line of source that is shown, from 0; `None` until somebody scrolls.
     pub top: Option<usize>,
+    /// The first column of source that is shown.
+    pub left: usize,
 }
 
 /// What lies over the view.
@@ -241,6 +245,8 @@ pub struct State {
     pub overlay: Overlay,
     /// What is being typed.
     pub entry: Entry,
+    /// The file that was written to, or could not be: what is asked for next may differ little.
+    pub path: String,
     /// A message, until the next key.
     pub notice: Option<String>,
     /// How the target has ended.
@@ -255,6 +261,8 @@ pub struct State {
     pub output_open: String,
     /// The first line of it that is shown; `None` follows the end.
     pub output_top: Option<usize>,
+    /// The first column of it that is shown.
+    pub output_left: usize,
     /// The size of the terminal: columns, rows.
     pub size: (u16, u16),
     /// The rows of the view, as the last refresh worked them out.
@@ -304,6 +312,9 @@ impl State {
             Some(ThreadNow { thread, stack: self.follower.stack(now.stack), ..now })
         };
         let threads = threads.into_iter().filter_map(here).collect();
+        // No thread is seen for longer than a window lasts, but the clock of its samples and that of the window do not stop at quite
+        // the same moment.
+        let wall_us = longest_of_a_thread(&totals).clamp(wall_us, wall_us.saturating_add(wall_us / 100));
         let all_us = self.latest.all_us.saturating_add(wall_us);
         self.latest = Collected { window: totals, window_us: wall_us, all: Vec::new(), all_us, threads };
         self.history.add(&facts);
@@ -417,4 +428,13 @@ impl State {
         };
         of_row.or(self.only_thread)
     }
+}
+
+/// The time of the thread that was seen the longest, µs.
+fn longest_of_a_thread(totals: &[Total]) -> u64 {
+    let mut of_threads: HashMap<ThreadRef, u64> = HashMap::new();
+    for total in totals {
+        *of_threads.entry(total.thread).or_default() += total.weight_us;
+    }
+    of_threads.into_values().max().unwrap_or(0)
 }

@@ -10,6 +10,7 @@ use super::keys::{self, Action};
 use super::layout;
 use super::room;
 use super::rows::Key;
+use super::sideways;
 use super::state::{Detail, Entry, Overlay, Pane, Scope, State, View};
 use super::window::Window;
 use crate::profile::{ProcessRef, TextId, ThreadRef};
@@ -82,7 +83,8 @@ pub fn update(state: &mut State, event: Event) -> Vec<Effect> {
         }
         Event::Dump(text) => {
             let lines = text.lines().map(str::to_owned).collect();
-            state.overlay = Overlay::Dump(Pane { title: "what threads are doing".to_owned(), lines, top: 0 });
+            state.overlay =
+                Overlay::Dump(Pane { title: "what threads are doing".to_owned(), lines, ..Pane::default() });
         }
         Event::Notice(text) => state.notice = Some(text),
         Event::Ended(how) => state.ended = Some(how),
@@ -90,7 +92,11 @@ pub fn update(state: &mut State, event: Event) -> Vec<Effect> {
             state.size = (columns, rows);
             state.refresh();
         }
-        Event::Input(Input::Key(key)) if key.kind != KeyEventKind::Release => press(state, &key, &mut effects),
+        Event::Input(Input::Key(key)) if key.kind != KeyEventKind::Release => {
+            for key in keys::pressed(&key) {
+                press(state, &key, &mut effects);
+            }
+        }
         Event::Input(Input::Mouse(mouse)) => point(state, &mouse, &mut effects),
         Event::Input(Input::Paste(text)) if state.entry != Entry::Nothing => {
             for character in text.chars().filter(|character| !character.is_control()) {
@@ -125,7 +131,8 @@ fn key_in_entry(state: &mut State, code: KeyCode, effects: &mut Vec<Effect>) {
             if let Entry::Write(path) = std::mem::take(&mut state.entry)
                 && !path.trim().is_empty()
             {
-                effects.push(Effect::Write(path.trim().to_owned()));
+                path.trim().clone_into(&mut state.path);
+                effects.push(Effect::Write(state.path.clone()));
             }
         }
         KeyCode::Esc => {
@@ -160,7 +167,7 @@ fn act(state: &mut State, action: Action, effects: &mut Vec<Effect>) {
         Action::Help => {
             state.overlay = match state.overlay {
                 Overlay::Help(_) => Overlay::Nothing,
-                _ => Overlay::Help(Pane { title: "keys".to_owned(), lines: keys::help(), top: 0 }),
+                _ => Overlay::Help(Pane { title: "keys".to_owned(), lines: keys::help(), ..Pane::default() }),
             };
         }
         Action::Show(view) => show(state, view),
@@ -232,7 +239,8 @@ fn act(state: &mut State, action: Action, effects: &mut Vec<Effect>) {
         }
         Action::Write => {
             let pid = state.profile.processes().next().map_or(0, |(_, process)| process.pid);
-            state.entry = Entry::Write(format!("pyspy-{pid}.svg"));
+            let path = if state.path.is_empty() { format!("pyspy-{pid}.svg") } else { state.path.clone() };
+            state.entry = Entry::Write(path);
         }
         Action::Filter => {
             state.entry = Entry::Filter(std::mem::take(&mut state.filter));
@@ -346,9 +354,9 @@ pub(super) fn detail_top(state: &State) -> usize {
     usize::try_from(top).unwrap_or(0)
 }
 
-/// Left and right: in the tree close and open, in the flame graph to the neighbours.
+/// Left and right: in texts sideways, in the tree close and open, in the flame graph to the neighbours.
 fn turn(state: &mut State, right: bool) {
-    if !matches!(state.overlay, Overlay::Nothing) {
+    if sideways::move_text(state, right) {
         return;
     }
     match state.view {

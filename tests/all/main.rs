@@ -28,6 +28,7 @@ mod system_calls;
 mod target;
 mod terminal;
 mod top;
+mod top_keys;
 mod top_manners;
 mod trees;
 mod truth;

@@ -140,11 +140,8 @@ impl Live<'_> {
                 }
             }
             Effect::Write(path) => {
-                let notice = match write::write(state, Path::new(&path)) {
-                    Ok(()) => format!("wrote {}", printable(&path)),
-                    Err(error) => printable(&format!("{error:#}")).into_owned(),
-                };
-                update(state, Event::Notice(notice));
+                let notice = write::write(state, Path::new(&path)).unwrap_or_else(|error| format!("{error:#}"));
+                update(state, Event::Notice(printable(&notice).into_owned()));
             }
             Effect::Suspend => self.suspend(state, screen)?,
             Effect::BeginAnew => self.sampling.ask(LiveRequest::BeginAnew),

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 
@@ -15,8 +15,7 @@ use crate::tui::window::{Facts, ThreadNow, Usage, Window};
 pub(super) struct Meter {
     /// By pid, with what it had used at the last look.
     processes: HashMap<u32, (Process, Option<ProcessUsage>)>,
-    ourselves: Option<Process>,
-    our_usage: Option<ProcessUsage>,
+    our_cpu: Option<Duration>,
     measured_at: Instant,
     first: Process,
     trouble: Option<String>,
@@ -24,14 +23,11 @@ pub(super) struct Meter {
 
 impl Meter {
     pub(super) fn new(processes: &[Process], trouble: Option<String>) -> anyhow::Result<Self> {
-        let ourselves = i32::try_from(std::process::id()).ok().and_then(|pid| Process::observe(pid).ok());
-        let our_usage = ourselves.as_ref().and_then(|process| process.usage().ok());
         let known =
             processes.iter().map(|process| (process.pid().unsigned_abs(), (process.clone(), process.usage().ok())));
         Ok(Self {
             processes: known.collect(),
-            ourselves,
-            our_usage,
+            our_cpu: our_cpu(),
             measured_at: Instant::now(),
             first: processes.first().context("there is no process")?.clone(),
             trouble,
@@ -43,9 +39,7 @@ impl Meter {
         let now = Instant::now();
         let passed = (now - self.measured_at).as_secs_f64().max(1e-3);
         self.measured_at = now;
-        let share = |usage: ProcessUsage, before: ProcessUsage| {
-            usage.cpu.saturating_sub(before.cpu).as_secs_f64() * 100.0 / passed
-        };
+        let share = |cpu: Duration, before: Duration| cpu.saturating_sub(before).as_secs_f64() * 100.0 / passed;
         for process in profile.iter().filter(|process| process.end_us.is_none()) {
             if let Entry::Vacant(vacant) = self.processes.entry(process.pid)
                 && let Ok(opened) = Process::observe(process.pid.cast_signed())
@@ -66,14 +60,14 @@ impl Meter {
                 return only;
             }
             let Ok(usage) = process.usage() else { return true };
-            let cpu = before.map(|before| share(usage, before));
+            let cpu = before.map(|before| share(usage.cpu, before.cpu));
             *before = Some(usage);
             usages.push(Usage { pid: *pid, cpu, resident_bytes: usage.resident_bytes });
             true
         });
-        let ours = self.ourselves.as_ref().and_then(|process| process.usage().ok());
-        let own_cpu = ours.zip(self.our_usage).map(|(now, before)| share(now, before));
-        self.our_usage = ours;
+        let ours = our_cpu();
+        let own_cpu = ours.zip(self.our_cpu).map(|(now, before)| share(now, before));
+        self.our_cpu = ours;
         (usages, own_cpu)
     }
 
@@ -104,4 +98,21 @@ impl Meter {
         let threads = threads.map(|now| ThreadNow { thread: now.thread, stack: now.stack, flags: now.flags }).collect();
         Window { delta: window.delta, wall_us: window.wall_us, facts, threads }
     }
+}
+
+/// The CPU time that we have used. Not as others' is measured: the system tells that in hundredths of a second, of which we use less than
+/// one between two looks.
+#[cfg(unix)]
+fn our_cpu() -> Option<Duration> {
+    use nix::sys::resource::{UsageWho, getrusage};
+    use nix::sys::time::TimeValLike;
+    let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
+    let micros = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
+    Some(Duration::from_micros(u64::try_from(micros).ok()?))
+}
+
+#[cfg(not(unix))]
+fn our_cpu() -> Option<Duration> {
+    let ourselves = Process::observe(i32::try_from(std::process::id()).ok()?).ok()?;
+    Some(ourselves.usage().ok()?.cpu)
 }

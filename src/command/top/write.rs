@@ -8,12 +8,10 @@ use crate::command::output_file::OutputFile;
 use crate::output::{Format, Presentation};
 use crate::tui::State;
 
-/// Writes what is shown to a file whose name tells the format.
-pub(super) fn write(state: &State, path: &Path) -> anyhow::Result<()> {
+/// Writes what is shown to a file whose name tells the format; what there is to say of it.
+pub(super) fn write(state: &State, path: &Path) -> anyhow::Result<String> {
     let Some(format) = Format::from_suffix(&path.to_string_lossy()) else {
-        let endings: Vec<String> =
-            Format::ALL.iter().map(|format| format!(".{}", format.default_extension())).collect();
-        bail!("the name must tell the format: {}", endings.join(", "));
+        bail!("which format? {}", Format::ALL.map(Format::suffix).join(" "));
     };
     let mut profile = state.profile.without_samples();
     for total in state.shown().all.iter().filter(|total| state.wants(total)) {
@@ -37,5 +35,11 @@ pub(super) fn write(state: &State, path: &Path) -> anyhow::Result<()> {
     };
     OutputFile::create(path)?
         .finish(|writer| format.write(&profile, &presentation, &path.to_string_lossy(), writer))?;
-    Ok(())
+    // What is kept are sums; where a format has an order in time, it is one that never was.
+    let note = match format {
+        Format::Pyspy => "",
+        _ if format.needs_timeline() => "; what was when is not kept by top",
+        _ => "",
+    };
+    Ok(format!("wrote {}{note}", path.display()))
 }

@@ -7,19 +7,22 @@ use super::overlay::draw_frame;
 use super::theme::Theme;
 use super::{percent, put, seconds};
 use crate::output::printable;
+use crate::tui::fit::from_column;
 use crate::tui::names;
 use crate::tui::state::{Detail, State};
 use crate::tui::update::{detail_source, detail_top};
 
 pub(super) fn draw(state: &State, detail: &Detail, theme: Theme, area: Rect, buffer: &mut Buffer) {
-    let title = format!(
-        "{}: own {:.1}% {}, total {:.1}% {}",
-        names::function(state, detail.function),
+    let shares = format!(
+        ": own {:.1}% {}, total {:.1}% {}",
         percent(detail.own_us, detail.wall_us),
         seconds(detail.own_us),
         percent(detail.total_us, detail.wall_us),
         seconds(detail.total_us),
     );
+    // The frame's corners, and the spaces around a title.
+    let room = usize::from(area.width).saturating_sub(shares.len() + 4);
+    let title = names::function_within(state, detail.function, room) + &shares;
     let inner = draw_frame(&title, theme, area, buffer);
     let calls = (inner.height / 3).clamp(3, 10);
     let half = inner.width / 2;
@@ -33,7 +36,9 @@ pub(super) fn draw(state: &State, detail: &Detail, theme: Theme, area: Rect, buf
             put(buffer, Rect { y, height: 1, width: area.width.saturating_sub(1), ..area }, &text, theme.plain());
         }
     };
-    let name = |id| names::function(state, id);
+    // What stands before a name, and a column between the two lists.
+    let room = usize::from(half).saturating_sub(10);
+    let name = |id| names::function_within(state, id, room);
     let entries = detail.callers.iter().map(|(id, us)| (id.map_or("(called by no Python code)".to_owned(), name), *us));
     list(callers, "Called by", entries.collect(), buffer);
     let entries = detail.callees.iter().map(|(id, us)| (name(*id), *us));
@@ -69,7 +74,8 @@ fn draw_source(state: &State, detail: &Detail, theme: Theme, area: Rect, buffer:
         let row = Rect { y, height: 1, ..body };
         let style = if detail.lines.contains_key(&line) { theme.share(heat(line)) } else { theme.plain() };
         put(buffer, Rect { width: 15, ..row }, &numbers(line), style);
-        let text = format!("{line:>5}  {}", printable(&text.replace('\t', "    ")));
+        let text = text.replace('\t', "    ");
+        let text = format!("{line:>5}  {}", from_column(&printable(&text), detail.left));
         put(buffer, Rect { x: row.x + 17, width: row.width.saturating_sub(17), ..row }, &text, theme.plain());
     }
 }

@@ -6,12 +6,14 @@ use std::time::Duration;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
+use unicode_width::UnicodeWidthStr;
 
 use super::theme::Theme;
-use super::{first_of, put, put_right};
+use super::{put, put_right};
 use crate::output::printable;
+use crate::tui::fit::{self, first_of};
 use crate::tui::names;
-use crate::tui::state::State;
+use crate::tui::state::{Entry, State};
 
 /// Steps of a sparkline from nothing to all.
 const STEPS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
@@ -20,7 +22,11 @@ pub(super) fn draw(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer)
     let line = |number: u16| Rect { y: area.y + number, height: 1, ..area };
     let process = state.profile.processes().next().map(|(_, process)| process);
     let command = process.map(|process| names::text(state, process.command_line).into_owned()).unwrap_or_default();
-    put(buffer, line(0), &command, theme.bold());
+    // What is switched on, at the right edge; a command line can be told in a third.
+    let switches = first_of(&switches(state), usize::from(area.width) * 2 / 3);
+    let room = usize::from(area.width).saturating_sub(if switches.is_empty() { 0 } else { switches.width() + 2 });
+    put(buffer, line(0), &fit::command_line(&command, room), theme.bold());
+    put_right(buffer, line(0), &switches, theme.accent());
     // When all have ended they are what the last view is of.
     let all_ended = state.profile.processes().all(|(_, process)| process.end_us.is_some());
     let living = state.profile.processes().filter(|(_, process)| all_ended || process.end_us.is_none());
@@ -42,7 +48,8 @@ pub(super) fn draw(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer)
     let history = &state.history;
     let bytes = facts.resident_bytes.map(|bytes| bytes as f64);
     let percent = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.0}%"));
-    let cells: [(&str, String, &VecDeque<f64>, Option<f64>); 7] = [
+    let none = VecDeque::new();
+    let cells: [(&str, String, &VecDeque<f64>, Option<f64>); 8] = [
         ("GIL", percent(Some(facts.gil)), &history.gil, Some(100.0)),
         ("active", percent(Some(facts.active)), &history.active, Some(100.0)),
         ("GC", percent(Some(facts.gc)), &history.gc, Some(100.0)),
@@ -50,6 +57,7 @@ pub(super) fn draw(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer)
         ("threads", format!("{}/{}", facts.running, facts.threads), &history.running, None),
         ("RSS", bytes.map_or("-".to_owned(), memory), &history.resident, None),
         ("pyspy", facts.own_cpu.map_or("-".to_owned(), |value| format!("{value:.1}%")), &history.own_cpu, Some(100.0)),
+        ("stopped", format!("{:.2}%", facts.stopped), &none, None),
     ];
     // Four in a line; the cells take the whole width.
     let width = area.width / 4;
@@ -64,6 +72,27 @@ pub(super) fn draw(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer)
     }
 }
 
+/// What is not as it is at first.
+fn switches(state: &State) -> String {
+    let mut on = Vec::new();
+    let mut add = |is_on: bool, text: &str| {
+        if is_on {
+            on.push(text.to_owned());
+        }
+    };
+    add(state.frozen.is_some(), "FROZEN");
+    add(state.gil_only, "gil");
+    add(state.idle, "idle");
+    add(state.per_thread, "threads");
+    if !state.filter.is_empty() || matches!(state.entry, Entry::Filter(_)) {
+        on.push(format!("/{}", printable(&state.filter)));
+    }
+    if let Some(thread) = state.only_thread {
+        on.push(format!("thread {}", names::thread(state, thread)));
+    }
+    on.join("  ")
+}
+
 fn draw_samples(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
     let facts = &state.facts;
     let counts = state.counts();
@@ -76,7 +105,6 @@ fn draw_samples(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
     part(counts.lost, "lost");
     part(facts.missed, "late");
     part(counts.unproven, "unproven");
-    spans.push(Span::styled(format!("  stopped {:.2}%", facts.stopped), theme.dim()));
     buffer.set_line(area.x, area.y, &Line::from(spans), area.width);
 }
 

@@ -12,8 +12,9 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthStr;
 
+use super::fit::{first_of, last_of};
 use super::layout::{self, SMALLEST};
 use super::state::{Entry, Overlay, State, View};
 pub(super) use table::{place, thread_state};
@@ -66,26 +67,6 @@ fn draw_tabs(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
         let place = Rect { x: area.x + x, width, ..area }.intersection(area);
         put(buffer, place, &layout::tab_text(view), style);
     }
-    let mut right = Vec::new();
-    let mut add = |on: bool, text: String| {
-        if on {
-            right.push(text);
-        }
-    };
-    add(state.frozen.is_some(), "FROZEN".to_owned());
-    add(state.gil_only, "gil".to_owned());
-    add(state.idle, "idle".to_owned());
-    add(state.per_thread, "threads".to_owned());
-    if let Some(thread) = state.only_thread {
-        right.push(format!("thread {}", super::names::thread(state, thread)));
-    }
-    if !state.filter.is_empty() || matches!(state.entry, Entry::Filter(_)) {
-        right.push(format!("/{}", state.filter));
-    }
-    let text = right.join("  ");
-    let left = layout::tabs(state).last().map_or(0, |(_, x, width)| x + width + 1);
-    let room = Rect { x: area.x + left, width: area.width.saturating_sub(left), ..area };
-    put_right(buffer, room, &text, theme.accent());
 }
 
 fn draw_footer(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
@@ -100,8 +81,13 @@ fn draw_footer(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
     let line = match (&state.entry, &state.notice, &state.ended) {
         (Entry::Filter(_), ..) => typed("filter: ", &state.filter),
         (Entry::Write(path), ..) => typed("write to (name.svg, .txt, .speedscope.json): ", path),
-        (_, Some(notice), _) => Line::styled(notice.clone(), theme.accent()),
-        (.., Some(ended)) => Line::styled(format!("{ended}: this is the last view; q quits"), theme.warning()),
+        (_, Some(notice), _) => Line::styled(first_of(notice, usize::from(area.width)), theme.accent()),
+        (.., Some(ended)) => {
+            // How several have ended may be more than fits.
+            let keys = ": this is the last view; q quits";
+            let room = usize::from(area.width).saturating_sub(keys.len());
+            Line::styled(first_of(ended, room) + keys, theme.warning())
+        }
         _ => Line::styled(footer_keys(usize::from(area.width)), theme.dim()),
     };
     buffer.set_line(area.x, area.y, &line, area.width);
@@ -150,42 +136,6 @@ fn put_right(buffer: &mut Buffer, area: Rect, text: &str, style: Style) {
     put(buffer, place, &text, style);
 }
 
-/// The beginning of `text` that fits in `width` columns.
-fn first_of(text: &str, width: usize) -> String {
-    // Names can be long; only as much as may fit is measured.
-    if text.len() <= width * 4 && text.width() <= width {
-        return text.to_owned();
-    }
-    let mut used = 0;
-    let mut end = text.len();
-    for (at, character) in text.char_indices() {
-        let next = used + character.width().unwrap_or(0);
-        if next + 1 > width {
-            end = at;
-            break;
-        }
-        used = next;
-    }
-    if end == text.len() {
-        return text.to_owned();
-    }
-    format!("{}…", &text[..end])
-}
-
-/// The end of `text` that fits in `width` columns.
-fn last_of(text: &str, width: usize) -> String {
-    let mut used = 0;
-    let mut start = 0;
-    for (at, character) in text.char_indices().rev() {
-        used += character.width().unwrap_or(0);
-        if used > width {
-            start = at + character.len_utf8();
-            break;
-        }
-    }
-    text[start..].to_owned()
-}
-
 /// Seconds as a column shows them.
 fn seconds(us: u64) -> String {
     let seconds = us as f64 / 1e6;
@@ -199,20 +149,4 @@ fn seconds(us: u64) -> String {
 /// `part` of `whole` in percent; 0 of nothing.
 fn percent(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn texts_are_cut_by_width_not_by_characters() {
-        assert_eq!(first_of("abcdef", 6), "abcdef");
-        assert_eq!(first_of("abcdef", 4), "abc…");
-        assert_eq!(first_of("日本語テキスト", 6), "日本…");
-        assert_eq!(first_of("日本語", 5), "日本…");
-        assert_eq!(first_of("x", 0), "…");
-        assert_eq!(last_of("日本語", 4), "本語");
-        assert_eq!(last_of("abc", 10), "abc");
-    }
 }

@@ -7,6 +7,7 @@ use ratatui::widgets::{Block, Clear, Widget};
 use super::put;
 use super::theme::Theme;
 use crate::output::printable;
+use crate::tui::fit::from_column;
 use crate::tui::state::{Pane, State};
 
 /// A text in a frame.
@@ -14,7 +15,7 @@ pub(super) fn draw_pane(pane: &Pane, theme: Theme, area: Rect, buffer: &mut Buff
     let inner = draw_frame(&pane.title, theme, area, buffer);
     let lines = pane.lines.iter().skip(pane.top);
     for (line, y) in lines.zip(inner.y..inner.bottom()) {
-        put(buffer, Rect { y, height: 1, ..inner }, line, theme.plain());
+        put(buffer, Rect { y, height: 1, ..inner }, &from_column(line, pane.left), theme.plain());
     }
 }
 
@@ -37,6 +38,7 @@ pub(super) fn draw_output(state: &State, theme: Theme, header: Rect, body: Rect,
     let lines = state.output.iter().chain(std::iter::once(&state.output_open)).skip(top);
     for (line, y) in lines.zip(body.y..body.bottom()) {
         let line = line.replace('\t', "    ");
-        put(buffer, Rect { y, height: 1, ..body }, &printable(line.trim_end_matches('\r')), theme.plain());
+        let line = printable(line.trim_end_matches('\r'));
+        put(buffer, Rect { y, height: 1, ..body }, &from_column(&line, state.output_left), theme.plain());
     }
 }

@@ -2,6 +2,7 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use unicode_width::UnicodeWidthStr;
 
 use super::header::memory;
 use super::theme::Theme;
@@ -93,13 +94,15 @@ fn draw_header(state: &State, theme: Theme, line: Rect, buffer: &mut Buffer) {
 
 /// What a row says behind its numbers.
 pub(in crate::tui) fn text(state: &State, row: &Row, width: u16) -> String {
+    let room = |before: &str| usize::from(width).saturating_sub(before.width());
     match row.key {
-        Key::Function(..) | Key::Line(..) => names::of(state, row.key),
+        Key::Function(..) | Key::Line(..) => names::of_within(state, row.key, room("")),
         Key::Thread(thread) => {
             let now = state.shown().threads.iter().find(|now| now.thread == thread);
             let flags = now.map_or(Flags::NONE, |now| now.flags);
-            let at = now.map(|now| place(state, now.stack)).unwrap_or_default();
-            format!("{:<9} {}  {at}", thread_state(flags), names::thread(state, thread))
+            let before = format!("{:<9} {}  ", thread_state(flags), names::thread(state, thread));
+            let at = now.map(|now| place(state, now.stack, room(&before))).unwrap_or_default();
+            before + &at
         }
         Key::Process(process) => {
             let threads = state.shown().threads.iter();
@@ -109,7 +112,9 @@ pub(in crate::tui) fn text(state: &State, row: &Row, width: u16) -> String {
             let cpu = usage.and_then(|usage| usage.cpu).map_or("-".to_owned(), |cpu| format!("{cpu:.0}%"));
             let bytes = usage.map_or("-".to_owned(), |usage| memory(usage.resident_bytes as f64));
             let indent = "  ".repeat(row.depth.min(20) as usize);
-            format!("{cpu:>5} {bytes:>6} {threads:>7}  {indent}{}", names::of(state, row.key))
+            let before = format!("{cpu:>5} {bytes:>6} {threads:>7}  {indent}");
+            let name = names::of_within(state, row.key, room(&before));
+            before + &name
         }
         Key::Node(..) => {
             let widest = u32::from(width) / 2 / DEEPEST_INDENT;
@@ -120,7 +125,9 @@ pub(in crate::tui) fn text(state: &State, row: &Row, width: u16) -> String {
             };
             let indent = " ".repeat(row.depth.min(widest) as usize * 2);
             let depth = if row.depth > widest { format!("[{}] ", row.depth) } else { String::new() };
-            format!("{indent}{sign}{depth}{}", names::of(state, row.key))
+            let before = format!("{indent}{sign}{depth}");
+            let name = names::of_within(state, row.key, room(&before));
+            before + &name
         }
     }
 }
@@ -136,10 +143,10 @@ pub(in crate::tui) fn thread_state(flags: Flags) -> &'static str {
     }
 }
 
-/// The innermost function and line of a stack.
-pub(in crate::tui) fn place(state: &State, stack: StackId) -> String {
+/// The innermost function and line of a stack, in so many columns.
+pub(in crate::tui) fn place(state: &State, stack: StackId, width: usize) -> String {
     match state.profile.pop(stack) {
-        Some((_, frame)) => names::of(state, Key::Line(None, frame.number())),
+        Some((_, frame)) => names::of_within(state, Key::Line(None, frame.number()), width),
         None => String::new(),
     }
 }

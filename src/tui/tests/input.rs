@@ -1,0 +1,268 @@
+//! What keys and the mouse do.
+
+use super::*;
+
+#[test]
+fn sorting_and_scope_choose_columns() {
+    let (mut state, mut source) = usual((100, 30));
+    let first = |state: &State| names::of(state, state.rows[0].key);
+    for (keys, column, expected) in [
+        ("2", Column::TotalPercent, "main (app.py:620)"),
+        ("3", Column::OwnTime, "heavy (app.py:20)"),
+        ("4", Column::TotalTime, "main (app.py:620)"),
+        ("1", Column::OwnPercent, "heavy (app.py:20)"),
+        ("s", Column::TotalPercent, "main (app.py:620)"),
+        ("s s s", Column::OwnPercent, "heavy (app.py:20)"),
+        ("S", Column::OwnPercent, "main (app.py:620)"),
+        ("S", Column::OwnPercent, "heavy (app.py:20)"),
+    ] {
+        press(&mut state, keys);
+        assert_eq!((state.column, first(&state).as_str()), (column, expected), "{keys}");
+    }
+    // A window in which something else is the heaviest.
+    let main = source.threads[0];
+    source.add(main, &["main", "sudden"], ACTIVE_GIL, 1_000_000);
+    let window = source.window(1_000_000);
+    update(&mut state, window);
+    assert!(first(&state).starts_with("sudden"));
+    press(&mut state, "3");
+    assert!(first(&state).starts_with("heavy"), "1.2 s since reset are more than 1 s");
+    press(&mut state, "a");
+    assert_eq!(state.scope, Scope::Window);
+    assert!(first(&state).starts_with("sudden"));
+    press(&mut state, "a");
+    assert_eq!(state.scope, Scope::Reset);
+    assert!(first(&state).starts_with("heavy"));
+    assert!(view(&state).contains("  40.00%  40.00%     1.20s     1.20s heavy"), "{}", view(&state));
+    press(&mut state, "a");
+    assert_eq!(state.scope, Scope::Both);
+}
+
+#[test]
+fn idle_gil_and_threads_change_what_counts() {
+    let (mut state, _) = usual((100, 30));
+    let names = |state: &State| state.rows.iter().map(|row| names::of(state, row.key)).collect::<Vec<_>>();
+    assert!(!names(&state).iter().any(|name| name.starts_with("sleep")));
+    press(&mut state, "i");
+    assert!(names(&state)[0].starts_with("sleep"));
+    press(&mut state, "g");
+    assert!(!names(&state).iter().any(|name| name.starts_with("sleep") || name.starts_with("light")));
+    press(&mut state, "g t");
+    assert!(names(&state)[0].starts_with("[4243 \"sleepy\"] sleep"), "{:?}", names(&state));
+    assert!(names(&state)[1].starts_with("[4242 \"MainThread\"] heavy"));
+    press(&mut state, "F5");
+    assert_eq!(names(&state)[0], "4242 \"MainThread\"");
+    press(&mut state, "t i f F1");
+    assert_eq!(names(&state)[0], "heavy (/srv/site/app.py:20)");
+}
+
+#[test]
+fn a_thread_can_be_looked_at_alone() {
+    let (mut state, _) = usual((100, 30));
+    press(&mut state, "F3 j j Enter i");
+    assert_eq!((state.view, state.only_thread), (View::Functions, Some(state.shown().threads[1].thread)));
+    assert_eq!(state.rows.len(), 2);
+    press(&mut state, "Esc");
+    assert_eq!(state.only_thread, None);
+}
+
+#[test]
+fn the_filter_works_as_it_is_typed_and_can_be_dropped() {
+    let (mut state, _) = usual((100, 30));
+    press(&mut state, "/ MED");
+    assert_eq!(state.rows.len(), 0, "capital letters are meant");
+    assert!(view(&state).contains("nothing matches the filter"));
+    press(&mut state, "Backspace Backspace Backspace me");
+    assert!(screen(&state).last().unwrap().starts_with("filter: me"));
+    assert_eq!(state.rows.len(), 1);
+    // Keys that do something elsewhere are letters here.
+    press(&mut state, "d Enter");
+    assert_eq!((state.filter.as_str(), &state.entry), ("med", &Entry::Nothing));
+    press(&mut state, "F5");
+    assert_eq!(state.rows.len(), 2, "what leads there stays: {}", view(&state));
+    press(&mut state, "/ iumx Esc");
+    assert_eq!(state.filter, "med", "as it was before");
+    press(&mut state, "Esc");
+    assert_eq!(state.filter, "");
+}
+
+#[test]
+fn a_key_soon_after_escape_is_not_lost() {
+    let (mut state, _) = usual((100, 30));
+    press(&mut state, "/ med");
+    let event = KeyEvent::new(KeyCode::Char('2'), KeyModifiers::ALT);
+    update(&mut state, Event::Input(Input::Key(event)));
+    assert_eq!((state.filter.as_str(), &state.entry, state.column), ("", &Entry::Nothing, Column::TotalPercent));
+}
+
+#[test]
+fn reset_forgets_and_freeze_holds() {
+    let (mut state, mut source) = usual((100, 30));
+    press(&mut state, "Space");
+    assert!(screen(&state)[0].ends_with("FROZEN"));
+    let before = view(&state);
+    let window = usual_window(&mut source);
+    update(&mut state, window);
+    assert_eq!(view(&state), before);
+    press(&mut state, "2 1");
+    assert_eq!(view(&state), before, "sorting shows what was held");
+    press(&mut state, "Space");
+    assert!(view(&state).contains("1.80s     1.80s heavy"), "{}", view(&state));
+    press(&mut state, "r");
+    assert!(view(&state).contains("every thread is idle"), "{}", view(&state));
+    let window = usual_window(&mut source);
+    update(&mut state, window);
+    assert!(view(&state).contains("0.60s     0.60s heavy"), "{}", view(&state));
+    assert!(screen(&state)[2].contains("  200 samples"), "{:?}", screen(&state));
+}
+
+#[test]
+fn tree_nodes_close_and_open() {
+    let (mut state, _) = usual((100, 30));
+    press(&mut state, "F5 j Left");
+    assert!(view(&state).contains("▸ main") && state.rows.len() == 1, "{}", view(&state));
+    press(&mut state, "Right Down Down Down Left");
+    assert!(matches!(state.cursor().selected, Some(Key::Node(..))));
+    assert!(names::of(&state, state.cursor().selected.unwrap()).starts_with("medium"), "a leaf's caller is selected");
+    press(&mut state, "[");
+    assert_eq!(state.rows.len(), 1);
+    press(&mut state, "]");
+    assert_eq!(state.rows.len(), 5);
+}
+
+#[test]
+fn the_flame_graph_is_walked_and_zoomed_by_keys_and_mouse() {
+    let (mut state, _) = usual((100, 30));
+    press(&mut state, "F6 Down Down Down");
+    assert!(view(&state).starts_with("heavy (app.py:20)  60.0%"), "{}", view(&state));
+    press(&mut state, "Right");
+    assert!(view(&state).starts_with("medium (app.py:120)  30.0%"));
+    press(&mut state, "Enter");
+    assert_eq!(state.blocks[0].width, 100);
+    assert!(view(&state).contains("▏medium") && !view(&state).contains("▏heavy"));
+    press(&mut state, "Esc Esc");
+    assert_eq!(state.zoom, index::ROOT);
+    assert!(view(&state).contains("▏heavy"));
+    let body = layout::areas(state.size).body.y;
+    let click = MouseEventKind::Down(MouseButton::Left);
+    mouse(&mut state, click, 95, body + 2);
+    assert!(view(&state).starts_with("light"), "{}", view(&state));
+    mouse(&mut state, click, 95, body + 2);
+    assert_eq!(state.blocks[0].width, 100);
+}
+
+#[test]
+fn rows_are_walked_by_keys_and_mouse() {
+    let mut source = Source::new();
+    let thread = source.thread("MainThread");
+    let names: Vec<String> = (0..100).map(|number| format!("function_{number:03}")).collect();
+    for (at, name) in names.iter().enumerate() {
+        source.add(thread, &[name], ACTIVE_GIL, 1_000_000 - at as u64 * 1000);
+    }
+    let mut state = State::new(Settings::default(), (80, 24));
+    let window = source.window(100_000_000);
+    update(&mut state, window);
+    let selected = |state: &State| state.selected_row();
+    assert_eq!(selected(&state), None);
+    press(&mut state, "j");
+    assert_eq!(selected(&state), Some(0));
+    press(&mut state, "Down j k Up Up Up");
+    assert_eq!(selected(&state), Some(0));
+    press(&mut state, "PgDn PgDn");
+    assert_eq!(selected(&state), Some(30));
+    assert!(view(&state).contains("function_030") && !view(&state).contains("function_000"));
+    press(&mut state, "End");
+    assert_eq!(selected(&state), Some(99));
+    press(&mut state, "PgUp");
+    assert_eq!(selected(&state), Some(84));
+    press(&mut state, "Home");
+    assert_eq!(selected(&state), Some(0));
+    mouse(&mut state, MouseEventKind::ScrollDown, 0, 0);
+    assert_eq!(selected(&state), Some(3));
+    let areas = layout::areas(state.size);
+    let click = MouseEventKind::Down(MouseButton::Left);
+    mouse(&mut state, click, 40, areas.body.y + 5);
+    assert_eq!(selected(&state), Some(5));
+    mouse(&mut state, click, 40, areas.body.y + 5);
+    assert!(matches!(state.overlay, Overlay::Detail(_)), "a second click looks closer");
+    press(&mut state, "Esc");
+    mouse(&mut state, click, 30, areas.columns.y);
+    assert_eq!(state.column, Column::TotalTime);
+    let tab = layout::tabs(&state)[2];
+    mouse(&mut state, click, tab.1 + 1, areas.tabs.y);
+    assert_eq!(state.view, View::Threads);
+    // The selected function stays selected where it moves.
+    press(&mut state, "F1 S");
+    assert_eq!(selected(&state), Some(94));
+}
+
+#[test]
+fn long_lines_of_texts_are_read_sideways() {
+    let (mut state, _) = usual((80, 24));
+    let long = format!("{}|{}|end", "a".repeat(70), "b".repeat(40));
+    update(&mut state, Event::Dump(format!("Thread 1\n{long}\n")));
+    assert!(view(&state).contains("a|bbbbbb…│"), "{}", view(&state));
+    press(&mut state, "Right Right Right Right Right Right");
+    assert!(view(&state).contains("b|end"), "{}", view(&state));
+    press(&mut state, "Left");
+    assert!(view(&state).contains("a|bbbb"), "{}", view(&state));
+    press(&mut state, "Esc");
+    state.settings.has_output = true;
+    update(&mut state, Event::Output(long.clone()));
+    press(&mut state, "F7 Right Right Right");
+    assert!(view(&state).ends_with("b|end"), "{}", view(&state));
+    press(&mut state, "F1 j Enter");
+    let Overlay::Detail(detail) = &state.overlay else { panic!() };
+    let file = state.index.function(detail.function).unwrap().file;
+    update(&mut state, Event::Source(file, Some(vec![long; 30])));
+    press(&mut state, "Right Right Right Right");
+    assert!(view(&state).contains("b|end"), "{}", view(&state));
+}
+
+#[test]
+fn effects_are_asked_for() {
+    let (mut state, _) = usual((100, 30));
+    assert_eq!(press(&mut state, "q"), [Effect::Quit]);
+    assert_eq!(press(&mut state, "^c"), [Effect::Quit]);
+    assert_eq!(press(&mut state, "+ - -"), [Effect::Rate(200), Effect::Rate(100), Effect::Rate(50)]);
+    assert_eq!(press(&mut state, "d"), [Effect::Dump(None, None)]);
+    let thread = state.shown().threads[0].thread;
+    let process = state.profile.thread(thread).process;
+    assert_eq!(press(&mut state, "F3 j d"), [Effect::Dump(Some(process), Some(thread))]);
+    assert_eq!(press(&mut state, "F4 j d"), [Effect::Dump(Some(process), None)]);
+    assert_eq!(press(&mut state, "w"), []);
+    assert!(screen(&state).last().unwrap().contains("pyspy-4242.svg"));
+    assert_eq!(
+        press(&mut state, "Backspace Backspace Backspace txt Enter"),
+        [Effect::Write("pyspy-4242.txt".to_owned())]
+    );
+    assert_eq!(
+        press(&mut state, "w Backspace Backspace Backspace pb Enter"),
+        [Effect::Write("pyspy-4242.pb".to_owned())]
+    );
+    assert_eq!(press(&mut state, "w Esc"), []);
+    assert_eq!(press(&mut state, "^l ^z"), [Effect::Redraw, Effect::Suspend]);
+    update(&mut state, Event::Notice("wrote x".to_owned()));
+    assert_eq!(screen(&state).last().unwrap(), "wrote x");
+    update(&mut state, Event::Dump("Thread 1\n    f (a.py:1)\n".to_owned()));
+    assert!(view(&state).contains("    f (a.py:1)"));
+}
+
+#[test]
+fn help_lists_the_table_and_scrolls() {
+    let (mut state, _) = usual((100, 24));
+    press(&mut state, "?");
+    assert!(view(&state).contains("q, Q, Ctrl-C  quit"), "{}", view(&state));
+    let mut seen = view(&state);
+    for _ in 0..50 {
+        press(&mut state, "j");
+        seen.push_str(&view(&state));
+    }
+    for binding in keys::BINDINGS {
+        for line in fit::lines(binding.help, 54) {
+            assert!(seen.contains(&line), "{line}");
+        }
+    }
+    press(&mut state, "x");
+    assert!(matches!(state.overlay, Overlay::Nothing));
+}
