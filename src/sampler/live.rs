@@ -207,7 +207,7 @@ impl<'options> Watcher<'options> {
                     None => deadline.min(self.window_start + self.options.every),
                     Some(_) => deadline,
                 };
-                let has_exited = self.recorder.wait(until.saturating_duration_since(now));
+                let has_exited = self.recorder.wait(until.saturating_duration_since(now), &self.clock);
                 if !has_exited && self.recorder.members.iter().all(|member| member.spy.is_some()) {
                     continue;
                 }

@@ -23,8 +23,8 @@ const UNREADABLE: Duration = Duration::from_millis(500);
 const MEET_EVERY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(100));
 /// Between two looks at whether processes may be stopped for a read.
 const LOOK_FOR_TRACERS_EVERY: Duration = Duration::from_secs(1);
-/// A wait as short as this is spent looking at the clock: a sleep would take longer.
-const SHORTEST_SLEEP: Duration = Duration::from_micros(25);
+/// A wait as short as this is spent looking at the clock: a sleep would take longer. At high rates one that takes somewhat longer costs samples.
+const SHORTEST_SLEEP: (Duration, Duration) = (Duration::from_micros(10), Duration::from_micros(100));
 /// With samples this far apart we may run on the CPU of the target: less would leave too little of it.
 const SHORTEST_SHARED_PERIOD: Duration = Duration::from_micros(100);
 /// Between two refreshes of thread names and progress.
@@ -197,7 +197,7 @@ impl<'options> Recorder<'options> {
                 }
             }
             let mut settled = if now < deadline {
-                !self.wait(end.map_or(deadline, |end| end.min(deadline)).saturating_duration_since(now))
+                !self.wait(end.map_or(deadline, |end| end.min(deadline)).saturating_duration_since(now), &clock)
             } else {
                 let all_read = self.tick(&mut clock);
                 deadline = clock.next_deadline(Instant::now());
@@ -227,8 +227,9 @@ impl<'options> Recorder<'options> {
     }
 
     /// Waits for the time, or for the end of the only process; whether that has exited.
-    pub(super) fn wait(&self, wait: Duration) -> bool {
-        if wait < SHORTEST_SLEEP {
+    pub(super) fn wait(&self, wait: Duration, clock: &Clock) -> bool {
+        let is_shared = clock.period() >= SHORTEST_SHARED_PERIOD;
+        if wait < if is_shared { SHORTEST_SLEEP.0 } else { SHORTEST_SLEEP.1 } {
             let end = Instant::now() + wait;
             while Instant::now() < end {
                 std::hint::spin_loop();

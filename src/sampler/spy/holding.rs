@@ -11,6 +11,8 @@ use crate::sampler::moment::{Assurance, Moment, Pausing, SampleError};
 
 /// How often a thread that was stopped in the middle of a call is let go and stopped again.
 const STOPS: u32 = 4;
+/// How long it then runs in between.
+const BETWEEN_STOPS: Duration = Duration::from_micros(20);
 /// How often a moving thread that may not be stopped is read again.
 const TRIES: u32 = 8;
 
@@ -142,7 +144,11 @@ impl Spy {
         let unit = self.stacks.threads[index].address;
         let thread = self.stacks.threads[index];
         let Some(os_id) = self.threads.os_id(&self.process, self.snapshot.memory(), &thread) else { return false };
-        for _ in 0..STOPS {
+        for stop in 0..STOPS {
+            if stop > 0 {
+                // Stopped again at once it would stand where it stood.
+                std::thread::sleep(BETWEEN_STOPS);
+            }
             let started = Instant::now();
             let pause = match self.pause(os_id) {
                 Ok(pause) => pause,
