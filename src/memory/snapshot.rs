@@ -537,7 +537,6 @@ impl<M: Memory> Snapshot<M> {
             Place::Missed(_) => {
                 self.current.same_again = false;
                 self.current.same_before = false;
-                self.current.has_missed = true;
             }
         }
     }
@@ -565,6 +564,7 @@ impl<M: Memory> Snapshot<M> {
                 }
             }
             Place::Missed(_) => {
+                self.current.has_missed = true;
                 let (unit, by_chain) = (self.current.unit, !self.current.in_head);
                 let (first, last) = (address & !(LINE - 1), (address + length as u64 - 1) & !(LINE - 1));
                 for line in [first, last] {
