@@ -140,8 +140,10 @@ def everything(session):
     brief = session.options.brief
     every = session.tools
     only = lambda *names: [tool for tool in every if tool.name in names]
-    versions = ["3.11", "3.15"] if brief else session.options.versions
-    for version, busy in itertools.product(versions, session.options.programs):
+    pairs = list(itertools.product(session.options.versions, session.options.programs))
+    if brief:
+        pairs = [(version, busy) for version, busy in pairs if version in ("3.11", "3.15") or busy == "ordinary"]
+    for version, busy in pairs:
         session.table(version, busy, 20, 0, 1000, "default")
     for busy, mode in itertools.product(["chains", "fib"], ["default", "blocking", "nonblocking"]):
         session.tools = only("pyspy", "py-spy")
