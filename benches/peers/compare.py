@@ -73,7 +73,7 @@ class Session:
             self.tools = [tool for tool in self.tools if tool.name in options.tools]
         for line in missing:
             self.log(f"not measured: {line}")
-        self.results = {"tables": [], "dump": None, "hour": None, "wake": None, "curves": [], "about": self.about(missing)}
+        self.results = {"tables": [], "dump": None, "hour": None, "wake": None, "slowdown": None, "curves": [], "about": self.about(missing)}
 
     def log(self, text):
         print(text, file=sys.stderr, flush=True)
@@ -136,6 +136,16 @@ def dumps(session, rounds):
         print(report.dump(session.results["dump"]), flush=True)
 
 
+def slowdowns(session, rounds):
+    interpreter = session.interpreters.get("3.11")
+    entries = []
+    for busy, rate in [("still", 1000), ("ordinary", 1000), ("fib", 1000), ("chains", 1000), ("ordinary", 100), ("fib", 100)]:
+        if interpreter:
+            entries.append((f"{busy}, {rate} Hz", measure.slowdown(session.tools, interpreter, busy, rate, rounds, session.folder)))
+    session.results["slowdown"] = entries
+    print(report.slowdown(entries), flush=True)
+
+
 def everything(session):
     brief = session.options.brief
     every = session.tools
@@ -145,10 +155,9 @@ def everything(session):
         pairs = [(version, busy) for version, busy in pairs if version in ("3.11", "3.15") or busy == "ordinary"]
     for version, busy in pairs:
         session.table(version, busy, 20, 0, 1000, "default")
-    for busy, mode in itertools.product(["chains", "fib"], ["default", "blocking", "nonblocking"]):
-        session.tools = only("pyspy", "py-spy")
-        session.table("3.11", busy, 20, 0, 1000, mode, calls=False)
-    session.table("3.11", "ordinary", 20, 0, 1000, "blocking")
+    session.tools = only("pyspy", "py-spy")
+    slowdowns(session, 5)
+    session.table("3.11", "chains", 20, 0, 1000, "nonblocking", calls=False)
     session.tools = every
     for busy in ["ordinary", "fib"]:
         session.table("3.11", busy, 20, 0, 100, "default")
@@ -173,7 +182,7 @@ def everything(session):
         found = session.table("3.11", "ordinary", depth, waiting, 1000, "default", calls=False, **short)
         return {name: row["cpu_us"] for name, row in found.items()}
 
-    session.curve("CPU a sample against depth (Python 3.11, 1000 Hz)", "µs", [5, 20, 60, 200, 1000], lambda depth: cost(depth=depth))
+    session.curve("CPU a sample against depth (Python 3.11, 1000 Hz)", "µs", [5, 60, 1000] if brief else [5, 20, 60, 200, 1000], lambda depth: cost(depth=depth))
     session.tools = only("pyspy")
     waiting = [0, 16, 200] if brief else [0, 4, 16, 64, 200]
     session.curve("CPU a sample against waiting threads (Python 3.11, 1000 Hz)", "µs", waiting, lambda waiting: cost(waiting=waiting))

@@ -185,6 +185,9 @@ class Bench:
         if not long:
             return None
         (before, first), (after, last) = short, long
+        if last.samples < 0.01 * cell.rate * self.seconds:
+            self.log(f"    {tool.name}: {last.samples} samples only; it does not work with this target")
+            return None
         samples = max(1, last.samples - first.samples)
         threads = 1 + cell.waiting if waiting_too or tool.takes_waiting else 1
         cpu = max(0.0, after.cpu - before.cpu) * 1e6
@@ -270,6 +273,40 @@ def many(tool, interpreter, processes, waiting, rate, seconds, folder):
 def start_group():
     os.setpgid(0, 0)
     die_with_parent()
+
+
+def slowdown(tools, interpreter, busy, rate, rounds, folder):
+    """How much slower the target is and what CPU a sample takes (µs): medians of many short intervals, each between two undisturbed ones, for
+    every mode of every tool, in turns; a dictionary from (tool, mode)."""
+    target = Target(interpreter, busy, 20, 0, folder)
+    output = os.path.join(folder, "slowdown.out")
+    found = {}
+    try:
+        for _ in range(rounds):
+            for tool, mode in ((tool, mode) for tool in tools for mode in tool.modes if mode == "default" or tool.modes[mode]):
+                quiet = target.speed(0.6)
+                command = tool.command(target.pid, 60, rate, mode, output, False)
+                child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=die_with_parent)
+                time.sleep(0.6)
+                before, begun = time_on_cpu(child.pid), time.monotonic()
+                speed = target.speed(1.2)
+                cpu = (time_on_cpu(child.pid) - before) / (time.monotonic() - begun)
+                child.send_signal(signal.SIGINT)
+                child.wait()
+                quiet = (quiet + target.speed(0.6)) / 2
+                found.setdefault((tool.name, mode), []).append((1 - speed / quiet, cpu / 1e3 / rate))
+    finally:
+        target.end()
+    return {key: tuple(map(statistics.median, zip(*values))) for key, values in found.items()}
+
+
+def time_on_cpu(pid):
+    """Of all threads of a process so far, ns."""
+    total = 0
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{thread}/schedstat", encoding="utf-8") as file:
+            total += int(file.read().split()[0])
+    return total
 
 
 def wake(rate, seconds):

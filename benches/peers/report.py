@@ -48,6 +48,17 @@ def dump(rows):
     return "\n".join(lines) + "\n"
 
 
+def slowdown(entries):
+    """Slowdowns of programs in all modes of all tools, as a Markdown table."""
+    columns = list(dict.fromkeys(key for _, found in entries for key in found))
+    lines = ["### Slowdown of the target, and CPU a sample asked for (Python 3.11, depth 20)", ""]
+    lines += ["| | " + " | ".join(f"{tool}, {mode}" for tool, mode in columns) + " |", "|---|" + "---:|" * len(columns)]
+    for title, found in entries:
+        cells = (f"{100 * found[key][0]:+.1f} %, {found[key][1]:.0f} µs" if key in found else "" for key in columns)
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def wake(found):
     """The cost of sleeping at some rates, in a sentence."""
     costs = ", ".join(f"{cost:.1f} µs at {rate} Hz" for rate, cost in found)
@@ -112,6 +123,8 @@ def write_document(folder, results):
         text += [f"![{curve['title']}](benchmarks/{name})", "", curve_text(curve["title"], curve["unit"], curve["lines"])]
     if results["dump"]:
         text.append(dump(results["dump"]))
+    if results["slowdown"]:
+        text.append(slowdown(results["slowdown"]))
     if results["wake"]:
         text.append(wake(results["wake"]))
     if results["hour"]:

@@ -118,7 +118,8 @@ pub fn watch(
     let mut left: Vec<Box<LiveWindow>> = watcher.waiting.take().into_iter().collect();
     // The last moments are worth seeing too, if there were any.
     if watcher.sums.ticks > 0 {
-        left.push(Box::new(watcher.window(Instant::now())));
+        // It ends with the last sample: what comes after the end of the target is no time in which samples were missed.
+        left.push(Box::new(watcher.window(watcher.last_tick)));
     }
     while release_pending() > 0 {
         std::thread::sleep(Duration::from_millis(1));

@@ -101,7 +101,7 @@ fn processes_below_and_beside_are_shown_as_a_tree() {
         assert!(row.contains('M'), "memory: {row}");
     }
     assert!(screen.contains(&format!("pid {}, {}, {}", first.1, second.1, third.1)), "{screen}");
-    terminal.wait("all are active", |screen| screen.contains("threads 3/3"));
+    terminal.wait("all are active", |screen| screen.contains("run/idle 3/0"));
     // One that ends is not there any more; what it took remains.
     kill(Pid::from_raw(third.1.cast_signed()), Signal::SIGKILL).unwrap();
     terminal.wait("two processes", |screen| screen.contains(&format!("pid {}, {}  ", first.1, second.1)));

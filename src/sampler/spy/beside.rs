@@ -10,9 +10,9 @@ use crate::memory::{Memory, Snapshot, Unit, Verdict};
 use crate::process::{OwnCpus, ThreadId};
 
 /// For so many samples we sit beside a thread, at first and at most, before we look whether it moves so fast still.
-const STAY: (u32, u32) = (512, 8192);
+const STAY: (u64, u64) = (512, 8192);
 /// For so many samples it is not tried again after it has not helped.
-const GIVE_UP: u32 = 1024;
+const GIVE_UP: u64 = 1024;
 
 /// Beside whom we sit.
 #[derive(Debug, Default)]
@@ -22,10 +22,10 @@ pub(super) struct Beside {
     with: Option<Neighbour>,
     /// Those beside whom it helped to sit: they move too fast whenever they run.
     fast: HashSet<Unit>,
-    sample: u32,
-    stay: u32,
+    sample: u64,
+    stay: u64,
     /// Until when we stay where we are, with a neighbour or without.
-    until: u32,
+    until: u64,
     /// The threads that ran in this sample.
     running: Vec<Neighbour>,
 }
@@ -77,7 +77,7 @@ impl Beside {
         };
         let Some(next) = self.running.iter().find(is_fast).copied() else { return };
         snapshot.calm(next.unit);
-        let was_calm_for_long = self.sample - self.until > STAY.0;
+        let was_calm_for_long = self.sample.saturating_sub(self.until) > STAY.0;
         self.stay = if was_calm_for_long { STAY.0 } else { (self.stay * 2).clamp(STAY.0, STAY.1) };
         self.fast.insert(next.unit);
         self.until = self.sample + self.stay;

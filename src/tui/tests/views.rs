@@ -10,7 +10,7 @@ python3 app.py --serve
 pid 4242  Python 3.11.7  up 1:02:03
 100 Hz asked, 99.5 held  400 samples  0 lost  2 late  0 unproven
 GIL 100%      ██    active 100%   ██    GC 3%         ▁▁    CPU 98%       ██
-threads 1/2   ██    RSS 123M      ██    pyspy 0.7%    ▁▁    stopped 0.01%
+run/idle 1/1  ██    RSS 123M      ██    pyspy 0.7%    ▁▁    stopped 0.01%
  F1 Functions  F2 Lines  F3 Threads  F4 Processes  F5 Tree  F6 Flame
    %Own▼  %Total   OwnTime TotalTime Function (file:first line)
   60.00%  60.00%     1.20s     1.20s heavy (app.py:20)
