@@ -277,7 +277,7 @@ def start_group():
 
 def slowdown(tools, interpreter, busy, rate, rounds, folder):
     """How much slower the target is and what CPU a sample takes (µs): medians of many short intervals, each between two undisturbed ones, for
-    every mode of every tool, in turns; a dictionary from (tool, mode)."""
+    every mode of every tool, in turns; a dictionary from "tool, mode"."""
     target = Target(interpreter, busy, 20, 0, folder)
     output = os.path.join(folder, "slowdown.out")
     found = {}
@@ -294,7 +294,7 @@ def slowdown(tools, interpreter, busy, rate, rounds, folder):
                 child.send_signal(signal.SIGINT)
                 child.wait()
                 quiet = (quiet + target.speed(0.6)) / 2
-                found.setdefault((tool.name, mode), []).append((1 - speed / quiet, cpu / 1e3 / rate))
+                found.setdefault(f"{tool.name}, {mode}", []).append((1 - speed / quiet, cpu / 1e3 / rate))
     finally:
         target.end()
     return {key: tuple(map(statistics.median, zip(*values))) for key, values in found.items()}

@@ -52,7 +52,7 @@ def slowdown(entries):
     """Slowdowns of programs in all modes of all tools, as a Markdown table."""
     columns = list(dict.fromkeys(key for _, found in entries for key in found))
     lines = ["### Slowdown of the target, and CPU a sample asked for (Python 3.11, depth 20)", ""]
-    lines += ["| | " + " | ".join(f"{tool}, {mode}" for tool, mode in columns) + " |", "|---|" + "---:|" * len(columns)]
+    lines += ["| | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
     for title, found in entries:
         cells = (f"{100 * found[key][0]:+.1f} %, {found[key][1]:.0f} µs" if key in found else "" for key in columns)
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
