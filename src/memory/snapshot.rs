@@ -25,8 +25,11 @@ use super::{Memory, ReadError, Request};
 
 mod fetch;
 mod layout;
+mod steadiness;
+mod verify;
 
 use layout::Span;
+use steadiness::UnitState;
 
 /// Whose bytes a value is part of: any number that the caller keeps for one thing that changes as a whole, such as a thread.
 pub type Unit = u64;
@@ -40,15 +43,6 @@ const LINE: u64 = 64;
 const PAGE: u64 = 4096;
 /// Samples for which a unit that moved is read twice in the same call.
 const RESTLESS: u32 = 64;
-/// A unit of which at least so many of the last eight reads, or of the last 32, were torn is not believed any more: what changes in nearly every read
-/// changes back in some, and what is seen only when it holds still is seen too often where it does.
-const DISTRUST: (u32, u32) = (4, 8);
-/// It is believed again when at most so many of the last 16 were.
-const TRUST: u32 = 2;
-/// When at most so many of the last 32 were torn, equal copies are believed however far apart they are.
-const SURE: u32 = 1;
-/// A unit that is not believed is read twice all the same in one of so many samples: at first, and when nothing has changed for long.
-const PROBE_EVERY: (u32, u32) = (2, 16);
 /// A read that took this many times the usual time may have been interrupted between two ranges.
 const SLOW: u32 = 2;
 /// Reads over which the usual time is taken, roughly.
@@ -125,53 +119,6 @@ pub struct Snapshot<M> {
 }
 
 type Units = HashMap<Unit, UnitState, foldhash::fast::RandomState>;
-
-#[derive(Debug, Clone, Copy)]
-struct UnitState {
-    /// The last sample in which a value of it was seen to have changed.
-    moved_at: u32,
-    /// The last sample in which its walk was proven.
-    proven_at: u32,
-    /// Whether two equal copies mean that nothing has changed in between, rather than that it changed and changed back.
-    is_steady: bool,
-    /// A bit for each of its last walks with two copies, the latest lowest: set where these differed.
-    torn: u32,
-    /// In one of so many samples it is read twice though it is not steady.
-    probe_every: u32,
-    /// Its dependencies of this sample, a range of `dependencies`.
-    first: usize,
-    last: usize,
-}
-
-impl UnitState {
-    fn new(sample: u32) -> Self {
-        let probe_every = PROBE_EVERY.0;
-        Self { moved_at: sample, proven_at: 0, is_steady: true, torn: 0, probe_every, first: 0, last: 0 }
-    }
-
-    /// Takes note of whether a walk found the two copies of this sample equal.
-    fn note(&mut self, same: bool) {
-        self.torn = self.torn << 1 | u32::from(!same);
-        let torn_of = |last: u32| (self.torn & (u32::MAX >> (32 - last))).count_ones();
-        if self.is_steady {
-            self.is_steady = torn_of(8) < DISTRUST.0 && torn_of(32) < DISTRUST.1;
-            self.probe_every = PROBE_EVERY.0;
-        } else {
-            self.is_steady = torn_of(16) <= TRUST;
-            self.probe_every = if same { PROBE_EVERY.0 } else { (self.probe_every * 2).min(PROBE_EVERY.1) };
-        }
-    }
-
-    /// Whether two equal copies mean that also when they are far apart.
-    fn is_sure(&self) -> bool {
-        self.torn.count_ones() <= SURE
-    }
-
-    /// Whether its two copies are to be compared in this sample.
-    fn is_looked_at(&self, sample: u32) -> bool {
-        self.is_steady || sample.is_multiple_of(self.probe_every)
-    }
-}
 
 #[derive(Debug, Clone, Copy)]
 struct Walk {
@@ -313,7 +260,7 @@ impl<M: Memory> Snapshot<M> {
     /// Tells that a unit has not moved for some time, however fast it moved before.
     pub fn calm(&mut self, unit: Unit) {
         if let Some(state) = self.units.get_mut(&unit) {
-            (state.is_steady, state.torn) = (true, 0);
+            state.calm();
         }
     }
 
@@ -405,61 +352,6 @@ impl<M: Memory> Snapshot<M> {
     /// Whether the last walk found both copies of all that it depended on equal, which proves it only of a steady unit.
     pub fn was_same_again(&self) -> bool {
         self.current.same_again
-    }
-
-    /// Looks again, in one vectored read, at everything that the walks of `units` in this sample depended on and at `evidence` (ranges with the
-    /// bytes that they held). Returns a verdict a unit and, for each piece of evidence, whether it
-    /// still holds.
-    pub fn verify(&mut self, units: &[Unit], evidence: &[(u64, &[u8])]) -> (Vec<Verdict>, Vec<bool>) {
-        self.statistics.verifications += 1;
-        let mut ranges: Vec<(u64, u64)> = units
-            .iter()
-            .filter_map(|unit| self.units.get(unit))
-            .flat_map(|state| &self.dependencies[state.first..state.last])
-            .map(|dependency| (dependency.address, dependency.address + u64::from(dependency.length)))
-            .collect();
-        ranges.extend(evidence.iter().map(|(address, bytes)| (*address, address + bytes.len() as u64)));
-        let pieces = layout::coalesce_ranges(ranges);
-        let mut bytes = vec![0; pieces.last().map_or(0, |piece| piece.offset + piece.length())];
-        let mut rest = bytes.as_mut_slice();
-        let mut requests = recycle(std::mem::take(&mut self.requests));
-        for piece in &pieces {
-            let (buffer, tail) = rest.split_at_mut(piece.length());
-            rest = tail;
-            requests.push(Request::new(piece.start, buffer));
-        }
-        self.memory.read_many(&mut requests);
-        let complete: Vec<bool> = requests.iter().map(|request| request.complete).collect();
-        self.requests = recycle(requests);
-        let look = |address: u64, length: usize| {
-            let index = pieces.partition_point(|piece| piece.start <= address).checked_sub(1)?;
-            let offset = pieces[index].offset + usize::try_from(address - pieces[index].start).ok()?;
-            complete[index].then(|| bytes.get(offset..offset + length)).flatten()
-        };
-        let mut verdicts = Vec::with_capacity(units.len());
-        for unit in units {
-            let Some(state) = self.units.get(unit).copied() else {
-                verdicts.push(Verdict::Moved);
-                continue;
-            };
-            let holds = self.dependencies[state.first..state.last].iter().all(|dependency| {
-                let length = dependency.length as usize;
-                let old = find(&self.spans, &self.misses, dependency.address, length, self.cursor, None)
-                    .map(|place| slice(&self.now, &self.misses, place, length));
-                old.is_some() && old == look(dependency.address, length)
-            });
-            let sample = self.sample;
-            if let Some(state) = self.units.get_mut(unit) {
-                if holds {
-                    state.proven_at = sample;
-                } else {
-                    state.moved_at = sample;
-                }
-            }
-            verdicts.push(if holds { Verdict::Proven } else { Verdict::Moved });
-        }
-        let held = evidence.iter().map(|(address, old)| look(*address, old.len()) == Some(*old)).collect();
-        (verdicts, held)
     }
 
     /// An 8-byte word that the walk depends on.
@@ -620,13 +512,6 @@ fn array<const N: usize>(bytes: &[u8], offset: usize) -> [u8; N] {
     let mut value = [0; N];
     value.copy_from_slice(&bytes[offset..offset + N]);
     value
-}
-
-fn slice<'bytes>(now: &'bytes [u8], misses: &'bytes Misses, place: Place, length: usize) -> &'bytes [u8] {
-    match place {
-        Place::Learned { offset, .. } => &now[offset..offset + length],
-        Place::Missed(offset) => &misses.bytes[offset..offset + length],
-    }
 }
 
 /// The same allocation, empty, for requests of another lifetime.

@@ -8,10 +8,10 @@
 //! Limits: a plain `Lock` has no owner. It is held by whoever is in a `with` block of it, as a value stack shows; one taken by `acquire()` has
 //! no known holder. Semaphores are those of Linux.
 
+use super::interpreter::InterpreterState;
 use super::layout::Layout;
 use super::object::ObjectReader;
 use super::runtime::Runtime;
-use super::stack::InterpreterState;
 use crate::memory::Memory;
 
 /// The newest frames in which the lock is looked for.

@@ -5,7 +5,9 @@
 
 pub mod blocked;
 pub mod code;
+mod cycle;
 pub mod data_stack;
+pub mod interpreter;
 pub mod layout;
 pub mod line_table;
 pub mod locals;

@@ -3,7 +3,9 @@
 //! A frame is given as addresses and numbers only; [`super::code`] turns them into names and lines. Every chain has a cap and is
 //! watched for cycles, for the target may be torn or hostile.
 
-use super::layout::{FrameEntry, Gil, InstructionPosition, Layout};
+use super::cycle::CycleWatch;
+use super::interpreter::{InterpreterState, read_interpreter};
+use super::layout::{FrameEntry, InstructionPosition, Layout};
 use super::runtime::Runtime;
 use crate::memory::{COMMON, Memory, ReadError, ReadFailure, Snapshot, Verdict};
 
@@ -13,41 +15,6 @@ const MOST_FRAMES: usize = 1 << 20;
 const MOST_THREADS: usize = 1 << 16;
 /// More interpreters than a process can hold.
 const MOST_INTERPRETERS: usize = 1 << 12;
-
-/// One interpreter of the target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct InterpreterState {
-    /// Its `PyInterpreterState`.
-    pub address: u64,
-    /// Its id: 0 for the main one.
-    pub id: i64,
-    /// Its garbage collector runs.
-    pub collecting: bool,
-    /// `_code_object_generation` (3.14+): equal numbers mean that no code object died in between.
-    pub code_generation: Option<u64>,
-    /// Whether it has a GIL now: a free-threaded build can do without.
-    pub has_gil: bool,
-    /// The struct of its GIL (3.12+); 0 where it is not reached by a pointer.
-    pub gil: u64,
-    /// The thread state that holds its GIL; 0 when none does.
-    pub gil_holder: u64,
-}
-
-impl InterpreterState {
-    /// The thread state that holds its GIL right now, by a fresh look; 0 when none does.
-    pub fn current_holder(&self, memory: &impl Memory, runtime: &Runtime) -> u64 {
-        let layout = &runtime.layout;
-        let places = match (runtime.current_thread, gil_places(layout, self.gil, self.address)) {
-            (Some(address), _) => return memory.read_u64(address).unwrap_or(0),
-            (None, Some(places)) => places,
-            (None, None) => return 0,
-        };
-        match (memory.read_u32(places.0), memory.read_u64(places.1)) {
-            (Ok(1), Ok(holder)) => holder,
-            _ => 0,
-        }
-    }
-}
 
 /// One frame, newest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -470,67 +437,6 @@ fn sum_of_generations(generations: impl Iterator<Item = Option<u64>>) -> Option<
     generations.reduce(|sum, next| Some(sum?.wrapping_add(next?))).flatten()
 }
 
-fn read_interpreter<M: Memory>(
-    snapshot: &mut Snapshot<M>,
-    layout: &Layout,
-    address: u64,
-    runtime_holder: u64,
-    runtime_collecting: bool,
-) -> Result<(InterpreterState, u64), ReadError> {
-    let offsets = &layout.interpreter;
-    let at = |offset: u32| address.wrapping_add(u64::from(offset));
-    let next = snapshot.volatile_word(at(offsets.next))?;
-    let id = match offsets.id {
-        Some(offset) => snapshot.volatile_word(at(offset))?.cast_signed(),
-        None => 0,
-    };
-    let collecting = match offsets.gc_collecting {
-        Some(offset) => snapshot.volatile_half(at(offset))? != 0,
-        None => runtime_collecting,
-    };
-    let code_generation = match offsets.code_object_generation {
-        Some(offset) => Some(snapshot.volatile_word(at(offset))?),
-        None => None,
-    };
-    let gil = match offsets.gil {
-        Some(offset) => snapshot.volatile_word(at(offset))?,
-        None => 0,
-    };
-    let gil_holder = match (layout.gil, gil_places(layout, gil, address)) {
-        (Gil::CurrentThreadSymbol | Gil::RuntimeCurrentThread, _) => runtime_holder,
-        (_, Some((locked, last_holder))) => read_holder(snapshot, locked, last_holder),
-        (_, None) => 0,
-    };
-    let has_gil = match layout.gil {
-        Gil::InInterpreter { enabled: Some(enabled), .. } => snapshot.volatile_half(at(enabled))? != 0,
-        _ => true,
-    };
-    let gil_holder = if has_gil { gil_holder } else { 0 };
-    Ok((InterpreterState { address, id, collecting, code_generation, has_gil, gil, gil_holder }, next))
-}
-
-/// Where the `locked` and the `last_holder` of a GIL are, given its struct and its interpreter.
-fn gil_places(layout: &Layout, gil: u64, interpreter: u64) -> Option<(u64, u64)> {
-    let at = |base: u64, offset: u32| base.wrapping_add(u64::from(offset));
-    match layout.gil {
-        Gil::PerInterpreter { locked, last_holder } if gil != 0 => Some((at(gil, locked), at(gil, last_holder))),
-        Gil::InInterpreter { locked, last_holder, base, .. } => {
-            // The offsets are those of the main interpreter's GIL inside of its interpreter state; another GIL is a struct like it.
-            let origin = if gil == 0 { interpreter } else { gil.wrapping_sub(u64::from(base)) };
-            Some((at(origin, locked), at(origin, last_holder)))
-        }
-        _ => None,
-    }
-}
-
-/// The last holder of a GIL, if it is locked; a GIL that cannot be read has none.
-fn read_holder<M: Memory>(snapshot: &mut Snapshot<M>, locked: u64, last_holder: u64) -> u64 {
-    match (snapshot.volatile_half(locked), snapshot.volatile_word(last_holder)) {
-        (Ok(1), Ok(holder)) => holder,
-        _ => 0,
-    }
-}
-
 fn read_thread<M: Memory>(
     snapshot: &mut Snapshot<M>,
     layout: &Layout,
@@ -562,52 +468,4 @@ fn read_thread<M: Memory>(
         rests: false,
     };
     Ok((thread, next))
-}
-
-/// Notices a chain that comes back to itself, in constant space (Brent's algorithm).
-#[derive(Debug, Default)]
-struct CycleWatch {
-    marked: u64,
-    steps: u64,
-    limit: u64,
-}
-
-impl CycleWatch {
-    fn comes_again(&mut self, address: u64) -> bool {
-        if address == self.marked {
-            return true;
-        }
-        self.steps += 1;
-        if self.steps >= self.limit {
-            self.marked = address;
-            self.limit = (self.limit * 2).max(8);
-            self.steps = 0;
-        }
-        false
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cycle_is_noticed_wherever_it_begins() {
-        for (tail, length) in [(0, 1), (0, 2), (5, 3), (100, 7), (1, 1000)] {
-            let mut watch = CycleWatch::default();
-            let mut address = 1;
-            let mut steps = 0;
-            while !watch.comes_again(address) {
-                address = if address == tail + length { tail + 1 } else { address + 1 };
-                steps += 1;
-                assert!(steps < 10_000, "tail {tail}, length {length}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_long_chain_is_no_cycle() {
-        let mut watch = CycleWatch::default();
-        assert!((1..100_000).all(|address| !watch.comes_again(address)));
-    }
 }

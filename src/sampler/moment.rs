@@ -7,7 +7,8 @@ use thiserror::Error;
 use super::native::NativeMoment;
 use crate::process::{PauseError, ThreadId};
 use crate::python::code::CodeId;
-use crate::python::stack::{InterpreterState, ThreadStack};
+use crate::python::interpreter::InterpreterState;
+use crate::python::stack::ThreadStack;
 
 /// When the target is stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 
 use crate::memory::{Cached, Memory};
 use crate::process::{Process, ThreadId};
+use crate::python::interpreter::InterpreterState;
 use crate::python::object::ObjectReader;
 use crate::python::runtime::Runtime;
-use crate::python::stack::{InterpreterState, ThreadStack};
+use crate::python::stack::ThreadStack;
 use crate::python::thread_name::{active_threads, thread_names};
 
 /// glibc keeps a thread's kernel id here in its `struct pthread`, on 64-bit machines (nptl/descr.h).

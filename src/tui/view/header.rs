@@ -54,7 +54,12 @@ pub(super) fn draw(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer)
         ("active", percent(Some(facts.active)), &history.active, Some(100.0)),
         ("GC", percent(Some(facts.gc)), &history.gc, Some(100.0)),
         ("CPU", percent(facts.cpu), &history.cpu, None),
-        ("run/idle", format!("{}/{}", facts.running, facts.threads.saturating_sub(facts.running)), &history.running, None),
+        (
+            "run/idle",
+            format!("{}/{}", facts.running, facts.threads.saturating_sub(facts.running)),
+            &history.running,
+            None,
+        ),
         ("RSS", bytes.map_or("-".to_owned(), memory), &history.resident, None),
         ("pyspy", facts.own_cpu.map_or("-".to_owned(), |value| format!("{value:.1}%")), &history.own_cpu, Some(100.0)),
         ("stopped", format!("{:.2}%", facts.stopped), &none, None),

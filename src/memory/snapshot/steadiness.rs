@@ -1,0 +1,64 @@
+//! What is kept of a unit from sample to sample, above all whether it moves so fast that equal copies of it mean nothing.
+
+/// A unit of which at least so many of the last eight reads, or of the last 32, were torn is not believed any more: what changes in nearly every read
+/// changes back in some, and what is seen only when it holds still is seen too often where it does.
+const DISTRUST: (u32, u32) = (4, 8);
+/// It is believed again when at most so many of the last 16 were.
+const TRUST: u32 = 2;
+/// When at most so many of the last 32 were torn, equal copies are believed however far apart they are.
+const SURE: u32 = 1;
+/// A unit that is not believed is read twice all the same in one of so many samples: at first, and when nothing has changed for long.
+const PROBE_EVERY: (u32, u32) = (2, 16);
+
+/// A unit in its last samples.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct UnitState {
+    /// The last sample in which a value of it was seen to have changed.
+    pub(super) moved_at: u32,
+    /// The last sample in which its walk was proven.
+    pub(super) proven_at: u32,
+    /// Whether two equal copies mean that nothing has changed in between, rather than that it changed and changed back.
+    pub(super) is_steady: bool,
+    /// A bit for each of its last walks with two copies, the latest lowest: set where these differed.
+    torn: u32,
+    /// In one of so many samples it is read twice though it is not steady.
+    probe_every: u32,
+    /// Its dependencies of this sample, a range of `dependencies`.
+    pub(super) first: usize,
+    pub(super) last: usize,
+}
+
+impl UnitState {
+    pub(super) fn new(sample: u32) -> Self {
+        let probe_every = PROBE_EVERY.0;
+        Self { moved_at: sample, proven_at: 0, is_steady: true, torn: 0, probe_every, first: 0, last: 0 }
+    }
+
+    /// It has not moved for some time, however fast it moved before.
+    pub(super) fn calm(&mut self) {
+        (self.is_steady, self.torn) = (true, 0);
+    }
+
+    /// Takes note of whether a walk found the two copies of this sample equal.
+    pub(super) fn note(&mut self, same: bool) {
+        self.torn = self.torn << 1 | u32::from(!same);
+        let torn_of = |last: u32| (self.torn & (u32::MAX >> (32 - last))).count_ones();
+        if self.is_steady {
+            self.is_steady = torn_of(8) < DISTRUST.0 && torn_of(32) < DISTRUST.1;
+            self.probe_every = PROBE_EVERY.0;
+        } else {
+            self.is_steady = torn_of(16) <= TRUST;
+            self.probe_every = if same { PROBE_EVERY.0 } else { (self.probe_every * 2).min(PROBE_EVERY.1) };
+        }
+    }
+
+    /// Whether two equal copies mean that also when they are far apart.
+    pub(super) fn is_sure(&self) -> bool {
+        self.torn.count_ones() <= SURE
+    }
+
+    /// Whether its two copies are to be compared in this sample.
+    pub(super) fn is_looked_at(&self, sample: u32) -> bool {
+        self.is_steady || sample.is_multiple_of(self.probe_every)
+    }
+}
