@@ -264,6 +264,13 @@ impl<M: Memory> Snapshot<M> {
         }
     }
 
+    /// Tells that it is known in another way whether a unit moved while it was read: equal copies are believed at once.
+    pub fn trust(&mut self, unit: Unit) {
+        if let Some(state) = self.units.get_mut(&unit) {
+            state.trust();
+        }
+    }
+
     /// Tells that these units do not change while the next [`Snapshot::begin`] fetches them, until the next call: their walks prove themselves as
     /// far as they find everything there.
     pub fn hold(&mut self, units: &[Unit]) {

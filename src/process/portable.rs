@@ -570,6 +570,11 @@ impl OwnCpus {
         false
     }
 
+    /// None.
+    pub fn chosen(&self) -> Option<usize> {
+        None
+    }
+
     /// It never was anything else.
     pub fn go_free(&mut self) {}
 }
@@ -582,6 +587,11 @@ impl ThreadStates {
     pub fn look(&mut self, thread: ThreadId) -> io::Result<ThreadLook> {
         let is_running = self.process.thread_state(thread)?.activity.is_running();
         Ok(ThreadLook { is_running, is_unmoved: false })
+    }
+
+    /// Not known here.
+    pub fn cpu(&mut self, _thread: ThreadId) -> Option<usize> {
+        None
     }
 
     /// Nothing is kept here, so every thread is to be looked at.

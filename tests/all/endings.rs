@@ -188,7 +188,7 @@ fn a_full_device_is_an_error_that_says_where_the_data_are() {
 #[test]
 fn a_full_disk_leaves_a_recording_up_to_there() {
     let folder = tempfile::tempdir().unwrap();
-    let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=16k", "tmpfs"]).arg(folder.path()).output();
+    let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(folder.path()).output();
     if !mount.is_ok_and(|ran| ran.status.success()) {
         return note("skipped: a full disk: no tmpfs can be mounted here");
     }

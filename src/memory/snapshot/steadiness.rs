@@ -3,6 +3,8 @@
 /// A unit of which at least so many of the last eight reads, or of the last 32, were torn is not believed any more: what changes in nearly every read
 /// changes back in some, and what is seen only when it holds still is seen too often where it does.
 const DISTRUST: (u32, u32) = (4, 8);
+/// One that is new, or has been calm, is on trial for so many reads: the first torn one is enough.
+const TRIAL: u32 = 32;
 /// It is believed again when at most so many of the last 16 were.
 const TRUST: u32 = 2;
 /// When at most so many of the last 32 were torn, equal copies are believed however far apart they are.
@@ -21,6 +23,8 @@ pub(super) struct UnitState {
     pub(super) is_steady: bool,
     /// A bit for each of its last walks with two copies, the latest lowest: set where these differed.
     torn: u32,
+    /// For so many reads more it is on trial.
+    trial: u32,
     /// In one of so many samples it is read twice though it is not steady.
     probe_every: u32,
     /// Its dependencies of this sample, a range of `dependencies`.
@@ -31,12 +35,17 @@ pub(super) struct UnitState {
 impl UnitState {
     pub(super) fn new(sample: u32) -> Self {
         let probe_every = PROBE_EVERY.0;
-        Self { moved_at: sample, proven_at: 0, is_steady: true, torn: 0, probe_every, first: 0, last: 0 }
+        Self { moved_at: sample, proven_at: 0, is_steady: true, torn: 0, trial: TRIAL, probe_every, first: 0, last: 0 }
     }
 
     /// It has not moved for some time, however fast it moved before.
     pub(super) fn calm(&mut self) {
-        (self.is_steady, self.torn) = (true, 0);
+        (self.is_steady, self.torn, self.trial) = (true, 0, TRIAL);
+    }
+
+    /// Something else than equal copies makes sure of it from now on, though these are still asked for.
+    pub(super) fn trust(&mut self) {
+        (self.is_steady, self.torn, self.trial) = (true, 0, 0);
     }
 
     /// Takes note of whether a walk found the two copies of this sample equal.
@@ -44,7 +53,9 @@ impl UnitState {
         self.torn = self.torn << 1 | u32::from(!same);
         let torn_of = |last: u32| (self.torn & (u32::MAX >> (32 - last))).count_ones();
         if self.is_steady {
-            self.is_steady = torn_of(8) < DISTRUST.0 && torn_of(32) < DISTRUST.1;
+            let has_failed = self.trial > 0 && !same;
+            self.is_steady = !has_failed && torn_of(8) < DISTRUST.0 && torn_of(32) < DISTRUST.1;
+            self.trial = self.trial.saturating_sub(1);
             self.probe_every = PROBE_EVERY.0;
         } else {
             self.is_steady = torn_of(16) <= TRUST;

@@ -52,6 +52,11 @@ impl OwnCpus {
         is_there
     }
 
+    /// The CPU that [`OwnCpus::stay_on`] has chosen, if it still holds.
+    pub fn chosen(&self) -> Option<usize> {
+        self.chosen
+    }
+
     /// Runs wherever it may.
     pub fn go_free(&mut self) {
         if self.chosen.take().is_some()

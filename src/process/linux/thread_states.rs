@@ -14,13 +14,13 @@ use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::handle::Handle;
-use super::stat::{STAT_LINE_LIMIT, StatLine};
+use super::stat::{STAT_LINE_LIMIT, Scheduling, StatLine};
 use crate::process::{ThreadId, ThreadLook};
 
 /// How many threads' files are kept open at most; threads beyond that are opened for each look.
 const THREAD_LIMIT: usize = 8192;
 /// Files a thread.
-const FILES: usize = 2;
+const FILES: usize = 3;
 /// How many descriptors are left to everything else.
 const SPARE_DESCRIPTORS: u64 = 128;
 /// A thread that waited when we held it counts as running only after so much time on a CPU, in ns: to go back to its wait takes some 20 µs.
@@ -42,6 +42,8 @@ pub struct ThreadStates {
 struct Watched {
     state: StateFile,
     schedule: Option<File>,
+    /// Its `stat`, opened when its CPU is asked for.
+    stat: Option<File>,
     last: Last,
     /// Its time on a CPU (ns) when we held it while it waited. To go back to its wait it has to run for a moment, which is our doing.
     roused_at: Option<u64>,
@@ -105,6 +107,17 @@ impl ThreadStates {
         self.threads.get(&thread).is_some_and(|watched| watched.last == Last::Running)
     }
 
+    /// The CPU on which a thread is or was last; `None` where that cannot be told or it was never looked at.
+    pub fn cpu(&mut self, thread: ThreadId) -> Option<usize> {
+        let watched = self.threads.get_mut(&thread)?;
+        if watched.stat.is_none() {
+            watched.stat = self.handle.open_file(&format!("task/{thread}/stat")).ok();
+        }
+        let mut line = [0; STAT_LINE_LIMIT];
+        let length = watched.stat.as_ref()?.read_at(&mut line, 0).ok()?;
+        Some(Scheduling::parse(line.get(..length)?)?.cpu)
+    }
+
     /// Tells that a thread is held that waited when it was last looked at.
     pub fn rouse(&mut self, thread: ThreadId) {
         if let Some(watched) = self.threads.get_mut(&thread) {
@@ -133,7 +146,7 @@ impl Watched {
             Some(file) => StateFile::SystemCall(file),
             None => StateFile::Stat(open("stat")?),
         };
-        Ok(Self { state, schedule: open("schedstat").ok(), last: Last::Running, roused_at: None })
+        Ok(Self { state, schedule: open("schedstat").ok(), stat: None, last: Last::Running, roused_at: None })
     }
 
     fn look(&mut self) -> io::Result<ThreadLook> {
@@ -322,6 +335,7 @@ for line in sys.stdin:
         let watch = |thread: ThreadId| Watched {
             state: StateFile::Stat(handle.open_file(&format!("task/{thread}/stat")).unwrap()),
             schedule: None,
+            stat: None,
             last: Last::Running,
             roused_at: None,
         };
@@ -374,6 +388,6 @@ time.sleep(600)",
 
     #[test]
     fn the_number_of_files_leaves_room_for_others() {
-        assert_eq!((room(0), room(128), room(1024), room(u64::MAX)), (0, 0, 448, THREAD_LIMIT));
+        assert_eq!((room(0), room(128), room(1024), room(u64::MAX)), (0, 0, 298, THREAD_LIMIT));
     }
 }

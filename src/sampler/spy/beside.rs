@@ -1,11 +1,14 @@
 //! Sitting beside a thread: on its CPU, so that it stands still while we read and need not be stopped.
 //!
 //! A thread that moves too fast to be read from another CPU would have to be stopped for every sample. Where we run on its CPU we take that from it
-//! for the time of the sample anyway, and its stack proves itself. It costs the thread less than a stop, and ourselves half of it.
+//! for the time of the sample anyway, and its stack proves itself. It costs the thread no more than a stop, and ourselves half of it.
+//!
+//! Copies of such a thread that are equal by chance would show what never was, so each time it is looked whether it really was on our CPU; otherwise it is
+//! stopped for this sample.
 
 use std::collections::HashSet;
 
-use super::Spy;
+use super::{Held, Spy};
 use crate::memory::{Memory, Snapshot, Unit, Verdict};
 use crate::process::{OwnCpus, ThreadId};
 
@@ -76,7 +79,7 @@ impl Beside {
             snapshot.is_unsteady(thread.unit) || thread.has_moved && self.fast.contains(&thread.unit)
         };
         let Some(next) = self.running.iter().find(is_fast).copied() else { return };
-        snapshot.calm(next.unit);
+        snapshot.trust(next.unit);
         let was_calm_for_long = self.sample.saturating_sub(self.until) > STAY.0;
         self.stay = if was_calm_for_long { STAY.0 } else { (self.stay * 2).clamp(STAY.0, STAY.1) };
         self.fast.insert(next.unit);
@@ -109,6 +112,25 @@ impl Spy {
     /// when samples follow each other without a rest.
     pub fn may_sit_beside(&mut self, may_sit: bool) {
         self.beside.may_sit = may_sit;
+    }
+
+    /// Takes back the proof of threads that move fast and were not on our CPU.
+    pub(super) fn doubt_neighbours(&mut self, held: &Held) {
+        if self.beside.fast.is_empty() {
+            return;
+        }
+        let here = self.beside.own.as_ref().and_then(OwnCpus::chosen);
+        for thread in self.stacks.threads.iter_mut().filter(|thread| !thread.rests) {
+            let is_sure = held.included(thread.address) || !self.beside.fast.contains(&thread.address);
+            if is_sure || thread.verdict != Verdict::Proven {
+                continue;
+            }
+            let Some(os_id) = self.threads.last_os_id(thread.address) else { continue };
+            let runs = self.looks.get(&os_id).is_none_or(|look| look.is_running);
+            if runs && (here.is_none() || self.states.cpu(os_id) != here) {
+                thread.verdict = Verdict::Moved;
+            }
+        }
     }
 
     /// Takes note of which threads run, and which of them have moved while they were read.
