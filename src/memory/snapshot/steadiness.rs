@@ -57,9 +57,16 @@ impl UnitState {
             self.is_steady = !has_failed && torn_of(8) < DISTRUST.0 && torn_of(32) < DISTRUST.1;
             self.trial = self.trial.saturating_sub(1);
             self.probe_every = PROBE_EVERY.0;
+            if has_failed {
+                // What it has not shown yet does not speak for it.
+                self.torn = u32::MAX;
+            }
         } else {
             self.is_steady = torn_of(16) <= TRUST;
             self.probe_every = if same { PROBE_EVERY.0 } else { (self.probe_every * 2).min(PROBE_EVERY.1) };
+            if self.is_steady {
+                self.torn &= u32::from(u16::MAX);
+            }
         }
     }
 
