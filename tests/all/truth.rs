@@ -208,7 +208,8 @@ fn what_moves_fast_is_seldom_stopped() {
     for interpreter in chosen().filter(|interpreter| !interpreter.free_threaded) {
         for script in ["chains.py", "fib.py", "small_calls.py"] {
             let summary = record(interpreter, script, &["-d", "2"]).summary;
-            assert!(4 * summary.stopped <= summary.samples, "{interpreter}, {script}: {summary:?}");
+            // On a busy machine the thread is moved to another CPU now and then; without our going there it is stopped every time.
+            assert!(2 * summary.stopped <= summary.samples, "{interpreter}, {script}: {summary:?}");
         }
     }
 }
