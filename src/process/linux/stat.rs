@@ -28,9 +28,7 @@ pub(super) struct StatLine {
 impl StatLine {
     /// Takes a line apart; allocates nothing. `None` for what is no such line.
     pub(super) fn parse(line: &[u8]) -> Option<Self> {
-        let name_end = line.iter().rposition(|byte| *byte == b')')?;
-        let fields = line.get(name_end + 1..)?;
-        let mut fields = fields.split(|byte| byte.is_ascii_whitespace()).filter(|field| !field.is_empty());
+        let mut fields = fields(line)?;
         // The numbers are those of proc(5), where the state is field 3.
         let activity = ThreadActivity::from_letter(*fields.next()?.first()?);
         let parent = number(fields.next()?)?;
@@ -46,9 +44,7 @@ impl StatLine {
 
 /// The exit code of a `stat` line (field 52, as `waitpid` has it), shown to those who may trace the process; only of a zombie.
 pub(super) fn exit_code(line: &[u8]) -> Option<i32> {
-    let name_end = line.iter().rposition(|byte| *byte == b')')?;
-    let fields = line.get(name_end + 1..)?;
-    let mut fields = fields.split(|byte| byte.is_ascii_whitespace()).filter(|field| !field.is_empty());
+    let mut fields = fields(line)?;
     if ThreadActivity::from_letter(*fields.next()?.first()?) != ThreadActivity::Zombie {
         return None;
     }
@@ -69,14 +65,19 @@ pub(super) struct Scheduling {
 impl Scheduling {
     /// Takes a `stat` line apart; `None` for what is no such line.
     pub(super) fn parse(line: &[u8]) -> Option<Self> {
-        let name_end = line.iter().rposition(|byte| *byte == b')')?;
-        let fields = line.get(name_end + 1..)?;
-        let mut fields = fields.split(|byte| byte.is_ascii_whitespace()).filter(|field| !field.is_empty());
+        let mut fields = fields(line)?;
         let nice = number(fields.nth(19 - 3)?)?;
         let cpu = number(fields.nth(39 - 20)?)?;
         let policy = number(fields.nth(41 - 40)?)?;
         Some(Self { nice, cpu, policy })
     }
+}
+
+/// The fields of a `stat` line from the state on, which is field 3 of proc(5).
+fn fields(line: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
+    let name_end = line.iter().rposition(|byte| *byte == b')')?;
+    let fields = line.get(name_end + 1..)?;
+    Some(fields.split(|byte| byte.is_ascii_whitespace()).filter(|field| !field.is_empty()))
 }
 
 /// The text of one field of a `status` file, without the spaces around it. `name` is with its colon: `TracerPid:`.

@@ -1,7 +1,7 @@
 //! Sitting beside a thread: on its CPU, so that it stands still while we read and need not be stopped.
 //!
 //! A thread that moves too fast to be read from another CPU would have to be stopped for every sample. Where we run on its CPU we take that from it
-//! for the time of the sample anyway, and its stack proves itself. It costs the thread no more than a stop, and ourselves half of it.
+//! for the time of the sample anyway, and its stack proves itself. It costs the thread about as much as a stop, and ourselves half of that.
 //!
 //! Copies of such a thread that are equal by chance would show what never was, so each time it is looked whether it really was on our CPU; otherwise it is
 //! stopped for this sample.
