@@ -264,6 +264,25 @@ impl<M: Memory> Snapshot<M> {
         }
     }
 
+    /// Tells that it is to be found out again whether a unit moves fast, without trusting it meanwhile.
+    pub fn judge_anew(&mut self, unit: Unit) {
+        if let Some(state) = self.units.get_mut(&unit) {
+            state.judge_anew();
+        }
+    }
+
+    /// Whether a unit has not been seen running for long enough to believe that it does not move fast.
+    pub fn is_on_probation(&self, unit: Unit) -> bool {
+        self.units.get(&unit).is_some_and(UnitState::is_on_probation)
+    }
+
+    /// Tells that a unit whose walk was proven by equal copies ran in this sample while it was read.
+    pub fn has_passed(&mut self, unit: Unit) {
+        if let Some(state) = self.units.get_mut(&unit) {
+            state.has_passed();
+        }
+    }
+
     /// Tells that it is known in another way whether a unit moved while it was read: equal copies are believed at once.
     pub fn trust(&mut self, unit: Unit) {
         if let Some(state) = self.units.get_mut(&unit) {

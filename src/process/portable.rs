@@ -565,6 +565,11 @@ impl OwnCpus {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    /// Not known here.
+    pub fn current() -> Option<usize> {
+        None
+    }
+
     /// Never.
     pub fn stay_on(&mut self, _cpu: usize) -> bool {
         false

@@ -141,7 +141,7 @@ impl Spy {
         self.begin_held(&mut held, moment)?;
         self.read_names_when_due();
         self.look_at_threads_again(&held);
-        self.doubt_neighbours(&held);
+        self.doubt_runners(&held);
         self.note_running();
         for index in 0..self.stacks.threads.len() {
             let thread = self.stacks.threads[index];

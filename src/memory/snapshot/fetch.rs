@@ -55,7 +55,8 @@ impl<M: Memory> Snapshot<M> {
         words.iter().zip(are_complete).map(|(word, complete)| complete.then(|| u64::from_ne_bytes(*word))).collect()
     }
 
-    /// The one vectored read: units at rest and common values once, then of each restless unit its chain, its head and its chain again.
+    /// The one vectored read: units at rest and common values once, then of each restless unit its chain, its head and its chain again. The second copy
+    /// begins in another place each time: at equal distances, the copies of a loop of that length would be equal always.
     pub(super) fn fetch(&mut self) {
         self.again.resize(self.now.len(), 0);
         let mut requests = recycle(std::mem::take(&mut self.requests));
@@ -73,12 +74,19 @@ impl<M: Memory> Snapshot<M> {
                     requests.push(Request::new(span.start, bytes));
                 }
             }
-            for &span in group {
-                let span = &self.spans[span as usize];
-                let (bytes, tail) = again.split_at_mut(span.length());
-                again = tail;
-                if span.twice {
-                    requests.push(Request::new(span.start, bytes));
+            let (first, second) = group.split_at(turn(self.sample, group.len()));
+            let length = |group: &[u32]| group.iter().map(|span| self.spans[*span as usize].length()).sum();
+            let (bytes_of_first, tail) = again.split_at_mut(length(first));
+            let (bytes_of_second, tail) = tail.split_at_mut(length(second));
+            again = tail;
+            for (group, mut rest) in [(second, bytes_of_second), (first, bytes_of_first)] {
+                for &span in group {
+                    let span = &self.spans[span as usize];
+                    let (bytes, tail) = rest.split_at_mut(span.length());
+                    rest = tail;
+                    if span.twice {
+                        requests.push(Request::new(span.start, bytes));
+                    }
                 }
             }
             index += group.len();
@@ -98,7 +106,8 @@ impl<M: Memory> Snapshot<M> {
                 let span = &mut self.spans[span as usize];
                 span.filled = !span.skipped && done.next().unwrap_or(false);
             }
-            for &span in &self.order[index..end] {
+            let (first, second) = self.order[index..end].split_at(turn(self.sample, end - index));
+            for &span in second.iter().chain(first) {
                 let span = &mut self.spans[span as usize];
                 if span.twice {
                     span.twice = done.next().unwrap_or(false);
@@ -159,4 +168,11 @@ impl<M: Memory> Snapshot<M> {
         }
         Err(ReadError::new(address, length, failure.failure))
     }
+}
+
+/// With which of `count` ranges the second copy begins in a sample: by turns with all of them, in no order that a loop could follow.
+fn turn(sample: u32, count: usize) -> usize {
+    // Knuth's multiplicative hash.
+    let hash = sample.wrapping_mul(0x9E37_79B1) >> 16;
+    hash as usize % count
 }

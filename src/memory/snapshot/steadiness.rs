@@ -5,6 +5,9 @@
 const DISTRUST: (u32, u32) = (4, 8);
 /// One that is new, or has been calm, is on trial for so many reads: the first torn one is enough.
 const TRIAL: u32 = 32;
+/// One that is new, or moved too fast until lately, has to show for so many samples in which it ran while it was read that it does not: until then, equal copies of it are
+/// not believed. Where the time between two copies is that of a round of a loop, they are equal again and again.
+const PROBATION: u32 = 32;
 /// It is believed again when at most so many of the last 16 were.
 const TRUST: u32 = 2;
 /// When at most so many of the last 32 were torn, equal copies are believed however far apart they are.
@@ -25,6 +28,8 @@ pub(super) struct UnitState {
     torn: u32,
     /// For so many reads more it is on trial.
     trial: u32,
+    /// For so many samples more in which it runs while it is read it is not believed.
+    probation: u32,
     /// In one of so many samples it is read twice though it is not steady.
     probe_every: u32,
     /// Its dependencies of this sample, a range of `dependencies`.
@@ -34,18 +39,45 @@ pub(super) struct UnitState {
 
 impl UnitState {
     pub(super) fn new(sample: u32) -> Self {
-        let probe_every = PROBE_EVERY.0;
-        Self { moved_at: sample, proven_at: 0, is_steady: true, torn: 0, trial: TRIAL, probe_every, first: 0, last: 0 }
+        Self {
+            moved_at: sample,
+            proven_at: 0,
+            is_steady: true,
+            torn: 0,
+            trial: TRIAL,
+            probation: PROBATION,
+            probe_every: PROBE_EVERY.0,
+            first: 0,
+            last: 0,
+        }
     }
 
     /// It has not moved for some time, however fast it moved before.
     pub(super) fn calm(&mut self) {
+        if !self.is_steady {
+            self.probation = PROBATION;
+        }
         (self.is_steady, self.torn, self.trial) = (true, 0, TRIAL);
+    }
+
+    /// What was known of it holds no longer.
+    pub(super) fn judge_anew(&mut self) {
+        (self.is_steady, self.torn, self.trial, self.probation) = (true, 0, TRIAL, PROBATION);
     }
 
     /// Something else than equal copies makes sure of it from now on, though these are still asked for.
     pub(super) fn trust(&mut self) {
-        (self.is_steady, self.torn, self.trial) = (true, 0, 0);
+        (self.is_steady, self.torn, self.trial, self.probation) = (true, 0, 0, 0);
+    }
+
+    /// Whether it is not to be believed yet where it runs.
+    pub(super) fn is_on_probation(&self) -> bool {
+        self.probation > 0
+    }
+
+    /// Its copies were equal in a sample in which it ran.
+    pub(super) fn has_passed(&mut self) {
+        self.probation = self.probation.saturating_sub(1);
     }
 
     /// Takes note of whether a walk found the two copies of this sample equal.

@@ -9,8 +9,8 @@ struct Changing {
     image: RefCell<Image>,
     calls: Cell<u32>,
     requests: Cell<u32>,
-    /// After this many more requests, write these bytes.
-    change: RefCell<Option<(u32, u64, Vec<u8>)>>,
+    /// After so many more requests, writes these bytes.
+    changes: RefCell<Vec<(u32, u64, Vec<u8>)>>,
 }
 
 impl Changing {
@@ -26,15 +26,14 @@ impl Changing {
 
     fn serve(&self, address: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
         self.requests.set(self.requests.get() + 1);
-        let mut change = self.change.borrow_mut();
-        if let Some((left, place, bytes)) = change.as_mut() {
+        self.changes.borrow_mut().retain_mut(|(left, place, bytes)| {
             if *left == 0 {
                 self.image.borrow_mut().patch(*place, bytes);
-                *change = None;
-            } else {
-                *left -= 1;
+                return false;
             }
-        }
+            *left -= 1;
+            true
+        });
         self.image.borrow().read(address, buffer)
     }
 }
@@ -80,7 +79,7 @@ fn a_change_between_the_two_copies_is_seen() {
     let memory = Changing::with(0x10000, vec![0; 0x1000]);
     let mut snapshot = Snapshot::new(&memory);
     sample(&mut snapshot, &[0x10000]);
-    *memory.change.borrow_mut() = Some((1, 0x10000, vec![1; 8]));
+    *memory.changes.borrow_mut() = vec![(1, 0x10000, vec![1; 8])];
     let (values, verdict) = sample(&mut snapshot, &[0x10000]);
     assert_eq!((values[0], verdict), (0, Verdict::Moved));
 }
@@ -251,7 +250,7 @@ fn two_copies_in_the_span_of_another_unit_prove_nothing_together_with_our_own() 
     // Both copies of the first, then a change of it, then both copies of the second with a value that goes with the change.
     memory.write(0x10008, 1);
     memory.write(0x12000, 1);
-    *memory.change.borrow_mut() = Some((2, 0x10008, 2u64.to_ne_bytes().to_vec()));
+    *memory.changes.borrow_mut() = vec![(2, 0x10008, 2u64.to_ne_bytes().to_vec())];
     assert_eq!(walk(&mut snapshot), ((1, 1), Verdict::Open));
     assert_eq!(snapshot.verify(&[8], &[]).0, [Verdict::Moved]);
 }
@@ -302,10 +301,10 @@ fn the_head_is_read_between_the_copies_of_the_chain() {
     }
     // After the first copy of the chain, and before the head is read.
     memory.write(0x10000, 0x12000);
-    *memory.change.borrow_mut() = Some((1, 0x10000, 0x12040u64.to_ne_bytes().to_vec()));
+    *memory.changes.borrow_mut() = vec![(1, 0x10000, 0x12040u64.to_ne_bytes().to_vec())];
     assert_eq!(follow(&mut snapshot, 0x10000), (0x12040, 0x12041, Verdict::Proven));
     // The chain changes after the head was read.
-    *memory.change.borrow_mut() = Some((2, 0x12040, vec![9; 8]));
+    *memory.changes.borrow_mut() = vec![(2, 0x12040, vec![9; 8])];
     assert_eq!(follow(&mut snapshot, 0x10000), (0x12040, 0x12041, Verdict::Moved));
 }
 
@@ -335,11 +334,11 @@ fn a_unit_that_moves_all_the_time_is_not_believed_and_asks_to_be_held() {
     let mut round = 0;
     while !snapshot.is_unsteady(7) {
         round += 1;
-        *memory.change.borrow_mut() = Some((1, 0x12000, vec![round; 8]));
+        *memory.changes.borrow_mut() = vec![(1, 0x12000, vec![round; 8])];
         assert_eq!(follow(&mut snapshot, 0x10000).2, Verdict::Moved);
     }
     assert_eq!(round, 1, "one that is new is on trial");
-    memory.change.take();
+    memory.changes.take();
     let mut held = 0;
     while snapshot.is_unsteady(7) {
         if snapshot.needs_hold(7) {
@@ -369,4 +368,58 @@ fn a_held_unit_is_proven_only_as_far_as_it_was_fetched() {
     // A chain that no span covers is read when the hold is over.
     memory.write(0x10000, 0x13000);
     assert_eq!(follow(&mut snapshot, 0x10000).2, Verdict::Moved);
+}
+
+#[test]
+fn a_loop_as_long_as_the_way_from_copy_to_copy_is_found_out() {
+    let memory = Changing::with(0x10000, vec![0; 0x20000]);
+    let mut snapshot = Snapshot::new(&memory);
+    let chain: Vec<u64> = (0..8).map(|place| 0x12000 + place * 0x1000).collect();
+    let mut rounds = 0;
+    while !snapshot.is_unsteady(7) {
+        rounds += 1;
+        assert!(rounds < 100, "its copies were equal each time");
+        if rounds > 2 {
+            // One of the values changes after its first copy, and back when as many ranges have been read as there are.
+            let change = |after, value: u64| (after, chain[2], value.to_ne_bytes().to_vec());
+            *memory.changes.borrow_mut() = vec![change(4, 1), change(10, 0)];
+        }
+        sample(&mut snapshot, &chain);
+        memory.changes.take();
+        memory.write(chain[2], 0);
+    }
+}
+
+#[test]
+fn a_unit_is_on_probation_when_it_is_new_or_was_fast() {
+    let memory = head_and_chains();
+    let mut snapshot = Snapshot::new(&memory);
+    memory.write(0x10000, 0x12000);
+    follow(&mut snapshot, 0x10000);
+    let passed = |snapshot: &mut Snapshot<&Changing>| {
+        let mut passed = 0;
+        while snapshot.is_on_probation(7) {
+            snapshot.has_passed(7);
+            passed += 1;
+        }
+        passed
+    };
+    let long = passed(&mut snapshot);
+    assert!(long > 8, "{long}");
+    // It has slept, as it was.
+    snapshot.calm(7);
+    assert_eq!(passed(&mut snapshot), 0);
+    // It was too fast, and has slept since.
+    while !snapshot.is_unsteady(7) {
+        let value = memory.calls.get() as u8;
+        *memory.changes.borrow_mut() = vec![(1, 0x12000, vec![value; 8])];
+        follow(&mut snapshot, 0x10000);
+    }
+    snapshot.calm(7);
+    assert_eq!(passed(&mut snapshot), long);
+    snapshot.judge_anew(7);
+    snapshot.trust(7);
+    assert_eq!(passed(&mut snapshot), 0);
+    snapshot.judge_anew(7);
+    assert_eq!(passed(&mut snapshot), long);
 }

@@ -10,7 +10,7 @@
 use std::io;
 use std::marker::PhantomData;
 
-use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::sched::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 use nix::unistd::Pid;
 
 use super::handle::Handle;
@@ -36,6 +36,11 @@ impl OwnCpus {
     /// Where the system does not tell, as with more than 1024 CPUs.
     pub fn of_this_thread() -> io::Result<Self> {
         Ok(Self { allowed: sched_getaffinity(SELF)?, chosen: None, not_send: PhantomData })
+    }
+
+    /// The CPU on which the calling thread is at this moment, where the system tells.
+    pub fn current() -> Option<usize> {
+        sched_getcpu().ok()
     }
 
     /// Runs only on `cpu` from now on. Whether that may be.
@@ -90,8 +95,6 @@ fn own_nice() -> i32 {
 
 #[cfg(test)]
 mod tests {
-    use nix::sched::sched_getcpu;
-
     use super::*;
     use crate::process::linux::testing::Target;
 
@@ -104,7 +107,7 @@ mod tests {
         let mut own = OwnCpus::of_this_thread().unwrap();
         let cpu = process.shareable_cpu(thread).unwrap();
         assert!(own.stay_on(cpu));
-        assert_eq!(sched_getcpu().unwrap(), cpu);
+        assert_eq!(OwnCpus::current(), Some(cpu));
         assert!(!own.stay_on(5000), "no such CPU");
         drop(own);
         assert_eq!(sched_getaffinity(SELF).unwrap(), before);

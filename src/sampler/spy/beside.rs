@@ -59,8 +59,8 @@ impl Beside {
                 return;
             }
             if is_over {
-                // It is judged anew from another CPU.
-                snapshot.calm(with.unit);
+                // From another CPU.
+                snapshot.judge_anew(with.unit);
                 self.fast.remove(&with.unit);
                 self.until = self.sample;
                 self.leave();
@@ -114,20 +114,27 @@ impl Spy {
         self.beside.may_sit = may_sit;
     }
 
-    /// Takes back the proof of threads that move fast and were not on our CPU.
-    pub(super) fn doubt_neighbours(&mut self, held: &Held) {
-        if self.beside.fast.is_empty() {
-            return;
-        }
+    /// Takes back the proof of running threads that move fast and were not on our CPU, and of those that have not shown yet how fast they move.
+    pub(super) fn doubt_runners(&mut self, held: &Held) {
         let here = self.beside.own.as_ref().and_then(OwnCpus::chosen);
         for thread in self.stacks.threads.iter_mut().filter(|thread| !thread.rests) {
-            let is_sure = held.included(thread.address) || !self.beside.fast.contains(&thread.address);
-            if is_sure || thread.verdict != Verdict::Proven {
+            if thread.verdict != Verdict::Proven || held.included(thread.address) {
                 continue;
             }
-            let Some(os_id) = self.threads.last_os_id(thread.address) else { continue };
-            let runs = self.looks.get(&os_id).is_none_or(|look| look.is_running);
-            if runs && (here.is_none() || self.states.cpu(os_id) != here) {
+            let os_id = self.threads.last_os_id(thread.address);
+            let runs = os_id.and_then(|os_id| self.looks.get(&os_id)).is_none_or(|look| look.is_running);
+            if !runs {
+                continue;
+            }
+            let is_fast = self.beside.fast.contains(&thread.address);
+            if !is_fast && !self.snapshot.is_on_probation(thread.address) {
+                continue;
+            }
+            // Where it stood still because we were in its place, nothing was found out about it, but what was read is true.
+            let here = if is_fast { here } else { OwnCpus::current() };
+            let is_beside = here.is_some() && os_id.and_then(|os_id| self.states.cpu(os_id)) == here;
+            if !is_beside {
+                self.snapshot.has_passed(thread.address);
                 thread.verdict = Verdict::Moved;
             }
         }
