@@ -1,6 +1,7 @@
 //! `pyspy dump` against what each Python says of itself.
 
 use std::fs;
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -39,37 +40,59 @@ pub(crate) fn thread_in<'a>(threads: &'a [Value], function: &str) -> &'a Value {
     thread
 }
 
-/// What the kernel says of each thread of a process: its state, and the system call that it waits in.
-fn kernel_states(pid: u32) -> Vec<(char, Option<i64>)> {
-    let state = |stat: String| stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
-    let call = |text: String| text.split_whitespace().next().and_then(|number| number.parse().ok());
+/// What the kernel says of a thread.
+#[derive(Debug)]
+struct KernelState {
+    letter: char,
+    /// The system call that it waits in; none while it runs.
+    call: Option<i64>,
+    /// The nanoseconds that it has run.
+    ran: u64,
+}
+
+impl KernelState {
+    /// Whether it waits, and for something else than a lock.
+    fn waits(&self) -> bool {
+        self.letter == 'S' && self.call.is_some_and(|call| call != libc::SYS_futex)
+    }
+}
+
+fn kernel_states(pid: u32) -> Vec<KernelState> {
+    let first_word = |text: String| text.split_whitespace().next().map(str::to_owned);
+    let read = |path: &Path, name: &str| fs::read_to_string(path.join(name)).ok();
+    let state = |path: &Path| {
+        let letter = read(path, "stat")?.rsplit_once(')')?.1.trim_start().chars().next()?;
+        let call = read(path, "syscall").and_then(first_word).and_then(|number| number.parse().ok());
+        let ran = read(path, "schedstat").and_then(first_word)?.parse().ok()?;
+        Some(KernelState { letter, call, ran })
+    };
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the target runs").flatten();
-    let states: Vec<_> = tasks
-        .filter_map(|task| {
-            let state = fs::read_to_string(task.path().join("stat")).ok().and_then(state)?;
-            Some((state, fs::read_to_string(task.path().join("syscall")).ok().and_then(call)))
-        })
-        .collect();
-    assert!(states.iter().all(|(state, _)| *state != 'Z'), "the target has ended: {states:?}");
+    let states: Vec<_> = tasks.filter_map(|task| state(&task.path())).collect();
+    assert!(states.iter().all(|state| state.letter != 'Z'), "the target has ended: {states:?}");
     states
 }
 
 /// Waits until all threads of a process wait in the kernel.
 #[track_caller]
 pub(crate) fn wait_until_waiting(pid: u32) {
-    while kernel_states(pid).iter().any(|(state, _)| *state != 'S') {
+    while kernel_states(pid).iter().any(|state| state.letter != 'S') {
         std::thread::yield_now();
     }
 }
 
-/// Waits until all threads of `waiting.py` but the one that computes wait for what they are to wait for, and not for the GIL.
+/// Waits until all threads of `waiting.py` but the one that computes wait for what they are to wait for, and not for the GIL, and that one has gone on with
+/// it: on a busy machine, it may have been given the GIL and not taken it yet.
 #[track_caller]
 pub(crate) fn wait_until_all_but_one_wait(pid: u32) {
-    let waits = |state: &&(char, Option<i64>)| state.0 == 'S' && state.1 != Some(libc::SYS_futex);
+    let mut ran_before = None;
     loop {
         let states = kernel_states(pid);
-        if states.iter().filter(waits).count() + 1 == states.len() {
-            return;
+        let others: Vec<u64> = states.iter().filter(|state| !state.waits()).map(|state| state.ran).collect();
+        match (others.as_slice(), ran_before) {
+            ([ran], Some(before)) if *ran > before => return,
+            ([ran], None) => ran_before = Some(*ran),
+            ([_], Some(_)) => {}
+            _ => ran_before = None,
         }
         std::thread::yield_now();
     }
