@@ -19,6 +19,9 @@ use crate::process::{Mapping, ThreadActivity};
 /// More than the maps of a process with the kernel's usual limit of 65530 mappings and long paths.
 const MAPS_LIMIT: u64 = 256 << 20;
 
+/// Bytes that hold some dozens of mappings.
+const FIRST_MAPS: u64 = 4096;
+
 /// The entry of the auxiliary vector that holds the address of 16 random bytes (kernel: `include/uapi/linux/auxvec.h`).
 const AT_RANDOM: u64 = 25;
 
@@ -71,6 +74,11 @@ pub(super) fn read_file(handle: &Handle, name: &str, limit: u64) -> io::Result<V
         result => return result,
     }
     handle.read_file(&format!("task/{}/{name}", living_thread(handle)?), limit)
+}
+
+/// The first mappings of the process, for their addresses: the last may lack the end of its name.
+pub(super) fn first_mappings(handle: &Handle) -> io::Result<Vec<Mapping>> {
+    Ok(maps::parse(&read_file(handle, "maps", FIRST_MAPS)?))
 }
 
 /// The mappings of the process.

@@ -28,6 +28,9 @@ use crate::process::{ProcessError, ThreadActivity, ThreadId};
 /// More entries than a directory of `/proc` can have: the kernel's limit on process numbers.
 const ENTRY_LIMIT: usize = 4 << 20;
 
+/// Room for most files of `/proc`, in bytes. To begin with less costs a call for each doubling, as these files do not tell their size.
+const USUAL_SIZE: u64 = 16 << 10;
+
 /// Files of `/proc` are never waited for.
 const READ: OFlag = OFlag::O_RDONLY.union(OFlag::O_CLOEXEC).union(OFlag::O_NONBLOCK);
 
@@ -39,6 +42,8 @@ pub(super) struct Handle {
     pidfd: Option<OwnedFd>,
     start_ticks: u64,
     is_our_child: OnceLock<bool>,
+    /// Whether its threads go by the same numbers inside its pid namespace and outside.
+    pub(super) has_our_numbers: OnceLock<bool>,
     exit_status: OnceLock<ExitStatus>,
     /// Its status was looked for when its exit was first noticed.
     exit_was_noticed: AtomicBool,
@@ -62,6 +67,7 @@ impl Handle {
             pidfd: None,
             start_ticks: 0,
             is_our_child: OnceLock::new(),
+            has_our_numbers: OnceLock::new(),
             exit_status: OnceLock::new(),
             exit_was_noticed: AtomicBool::new(false),
         };
@@ -98,7 +104,7 @@ impl Handle {
 
     /// The bytes of a file below the directory in `/proc`, at most `limit`.
     pub(super) fn read_file(&self, name: &str, limit: u64) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(usize::try_from(limit.min(USUAL_SIZE)).unwrap_or(0));
         self.open_file(name)?.take(limit).read_to_end(&mut bytes)?;
         Ok(bytes)
     }

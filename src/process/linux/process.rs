@@ -39,6 +39,8 @@ const COMMAND_LINE_LIMIT: u64 = 1 << 20;
 
 /// How many mappings the probe for permission tries; some cannot be read by anyone.
 const PROBES: usize = 16;
+/// How often the mappings are listed anew for that when the process executes one program after another.
+const PROGRAMS: usize = 8;
 
 /// Another process. Stays that process, whoever gets its number after it.
 ///
@@ -74,20 +76,28 @@ impl Process {
         if self.handle.stat_line()?.activity == ThreadActivity::Zombie && self.has_exited() {
             return Err(ProcessError::Exited(pid));
         }
-        let mappings = self.maps()?;
         let memory = self.memory();
-        let readable = mappings.iter().filter(|mapping| mapping.readable && mapping.label.as_deref() != Some("[vvar]"));
+        let mut mappings = self.listed(address_space::first_mappings)?;
         let mut result = Err(ProcessError::NoMemory(pid));
-        for mapping in readable.take(PROBES) {
-            match memory.read_u8(mapping.start) {
-                Ok(_) => return Ok(()),
-                Err(error) if error.failure == ReadFailure::Denied => return Err(permission::denied(&self.handle)),
-                Err(error) if error.failure == ReadFailure::Gone => return Err(ProcessError::Exited(pid)),
-                Err(error) => {
-                    let source = io::Error::other(error);
-                    result = Err(ProcessError::System { pid, what: "memory", source });
+        for _ in 0..PROGRAMS {
+            let is_readable = |mapping: &&Mapping| mapping.readable && mapping.label.as_deref() != Some("[vvar]");
+            for mapping in mappings.iter().filter(is_readable).take(PROBES) {
+                match memory.read_u8(mapping.start) {
+                    Ok(_) => return Ok(()),
+                    Err(error) if error.failure == ReadFailure::Denied => return Err(permission::denied(&self.handle)),
+                    Err(error) if error.failure == ReadFailure::Gone => return Err(ProcessError::Exited(pid)),
+                    Err(error) => {
+                        let source = io::Error::other(error);
+                        result = Err(ProcessError::System { pid, what: "memory", source });
+                    }
                 }
             }
+            // It may have begun to execute another program since its mappings were listed.
+            let now = self.listed(address_space::first_mappings)?;
+            if now.first().map(|mapping| mapping.start) == mappings.first().map(|mapping| mapping.start) {
+                break;
+            }
+            mappings = now;
         }
         result
     }
@@ -107,7 +117,11 @@ impl Process {
     /// # Errors
     /// When it has exited, has no memory of its own, or may not be read.
     pub fn maps(&self) -> Result<Vec<Mapping>, ProcessError> {
-        let mappings = address_space::mappings(&self.handle).map_err(|error| self.handle.error("the maps", error))?;
+        self.listed(address_space::mappings)
+    }
+
+    fn listed(&self, list: impl Fn(&Handle) -> io::Result<Vec<Mapping>>) -> Result<Vec<Mapping>, ProcessError> {
+        let mappings = list(&self.handle).map_err(|error| self.handle.error("the maps", error))?;
         if mappings.is_empty() {
             let pid = self.pid();
             return Err(if self.has_exited() { ProcessError::Exited(pid) } else { ProcessError::NoMemory(pid) });
@@ -193,7 +207,10 @@ impl Process {
 
     /// The number outside of a thread that goes by `inner` in the target's own pid namespace.
     pub fn outer_thread_id(&self, inner: ThreadId) -> Option<ThreadId> {
-        if self.namespace_pid() == Some(self.pid().unsigned_abs().into()) && self.is_in_our_pid_namespace() {
+        // A process stays in the pid namespace that it was made in (pid_namespaces(7)).
+        let has_our_numbers =
+            || self.namespace_pid() == Some(self.pid().unsigned_abs().into()) && self.is_in_our_pid_namespace();
+        if *self.handle.has_our_numbers.get_or_init(has_our_numbers) {
             return self.handle.thread_stat(inner).ok().map(|_| inner);
         }
         self.thread_id_pairs().into_iter().find(|(number, _)| *number == inner).map(|(_, outer)| outer)
@@ -419,6 +436,17 @@ mod tests {
         let thread = i32::try_from(threads[1]).unwrap();
         let error = Process::open(thread).unwrap_err();
         assert!(matches!(error, ProcessError::IsThread { process, .. } if process == target.pid()), "{error:?}");
+    }
+
+    #[test]
+    fn a_process_that_executes_one_program_after_another_is_taken_hold_of() {
+        let folder = tempfile::tempdir().unwrap();
+        let script = folder.path().join("again");
+        fs::write(&script, "exec sh \"$0\"\n").unwrap();
+        let target = Target::shell(&format!("echo ready; exec sh {}", script.display()));
+        for _ in 0..300 {
+            Process::open(target.pid()).unwrap();
+        }
     }
 
     #[test]
