@@ -16,31 +16,41 @@ const LARGEST_TABLE: u64 = 64 << 20;
 /// The states of a listening TCP socket and of a UDP socket that is connected to nothing (include/net/tcp_states.h).
 const LISTEN: &str = "0A";
 
-/// The descriptors of one process. Its sockets are listed when the first one is asked for.
+/// The tables below `/proc/PID/net`, the cheapest first: for those of TCP the kernel walks through all its buckets, which takes milliseconds.
+const TABLES: [(&str, Parse); 5] = [
+    ("unix", unix_socket),
+    ("udp", |line| internet_socket("udp", line)),
+    ("udp6", |line| internet_socket("udp", line)),
+    ("tcp", |line| internet_socket("tcp", line)),
+    ("tcp6", |line| internet_socket("tcp", line)),
+];
+
+/// From a line to the number of a socket and what it is.
+type Parse = fn(&str) -> Option<(u64, String)>;
+
+/// The descriptors of one process. Sockets are listed when they are asked for, table by table until the one is found.
 #[derive(Debug)]
 pub struct Descriptors {
     handle: Arc<Handle>,
-    sockets: OnceLock<HashMap<u64, String>>,
+    sockets: [OnceLock<HashMap<u64, String>>; TABLES.len()],
 }
 
 impl Descriptors {
     pub(super) fn new(handle: Arc<Handle>) -> Self {
-        Self { handle, sockets: OnceLock::new() }
+        Self { handle, sockets: Default::default() }
     }
 
-    fn sockets(&self) -> &HashMap<u64, String> {
-        self.sockets.get_or_init(|| {
-            let mut sockets = HashMap::new();
-            let mut add = |table: &str, parse: &dyn Fn(&str) -> Option<(u64, String)>| {
+    /// What the socket with the number `inode` is.
+    fn socket(&self, inode: u64) -> Option<&str> {
+        let mut tables = TABLES.iter().zip(&self.sockets);
+        let found = tables.find_map(|((table, parse), sockets)| {
+            let sockets = sockets.get_or_init(|| {
                 let text = self.handle.read_file(&format!("net/{table}"), LARGEST_TABLE).unwrap_or_default();
-                sockets.extend(String::from_utf8_lossy(&text).lines().skip(1).filter_map(parse));
-            };
-            for (table, protocol) in [("tcp", "tcp"), ("tcp6", "tcp"), ("udp", "udp"), ("udp6", "udp")] {
-                add(table, &|line| internet_socket(protocol, line));
-            }
-            add("unix", &unix_socket);
-            sockets
-        })
+                String::from_utf8_lossy(&text).lines().skip(1).filter_map(parse).collect()
+            });
+            sockets.get(&inode)
+        });
+        found.map(String::as_str)
     }
 }
 
@@ -50,8 +60,8 @@ impl DescriptorNames for Descriptors {
         let target = String::from_utf8_lossy(target.as_os_str().as_bytes()).into_owned();
         let inode = target.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']'));
         if let Some(inode) = inode {
-            let known = inode.parse().ok().and_then(|inode: u64| self.sockets().get(&inode).cloned());
-            return Some(known.unwrap_or_else(|| "socket".to_owned()));
+            let known = inode.parse().ok().and_then(|inode| self.socket(inode));
+            return Some(known.unwrap_or("socket").to_owned());
         }
         if target.starts_with("pipe:[") {
             return Some("pipe".to_owned());
