@@ -43,7 +43,42 @@ impl<M: Memory> Cached<M> {
     }
 }
 
+impl<M: Memory> Cached<M> {
+    /// Fetches those of the pages that are not here yet, together.
+    fn fetch(&self, wanted: impl Iterator<Item = u64>) {
+        let mut pages = self.pages.borrow_mut();
+        let mut missing: Vec<u64> = wanted.filter(|page| !pages.contains_key(page)).collect();
+        missing.sort_unstable();
+        missing.dedup();
+        if pages.len() + missing.len() > MOST_PAGES {
+            pages.clear();
+            return;
+        }
+        let mut bytes: Vec<_> = missing.iter().map(|_| vec![0; PAGE as usize].into_boxed_slice()).collect();
+        let mut requests: Vec<Request<'_>> =
+            missing.iter().zip(&mut bytes).map(|(page, bytes)| Request::new(*page, bytes)).collect();
+        self.memory.read_many(&mut requests);
+        let are_complete: Vec<bool> = requests.iter().map(|request| request.complete).collect();
+        for ((page, bytes), complete) in missing.into_iter().zip(bytes).zip(are_complete) {
+            if complete {
+                pages.insert(page, bytes);
+            }
+        }
+    }
+}
+
 impl<M: Memory> Memory for Cached<M> {
+    fn read_many(&self, requests: &mut [Request<'_>]) {
+        let first_and_last = requests.iter().filter(|request| request.buffer.len() <= LONGEST).flat_map(|request| {
+            let last = request.address.saturating_add(request.buffer.len().max(1) as u64 - 1);
+            [request.address, last].map(|address| address & !(PAGE - 1))
+        });
+        self.fetch(first_and_last.filter(|page| *page <= u64::MAX - PAGE));
+        for request in requests {
+            request.complete = self.read(request.address, request.buffer).is_ok();
+        }
+    }
+
     fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
         let length = buffer.len();
         let failed = |failure| ReadError::new(address, length, failure);
@@ -79,6 +114,8 @@ impl<M: Memory> Memory for Cached<M> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
     use crate::memory::{Image, Recording};
 
@@ -115,5 +152,42 @@ mod tests {
         assert!(cached.read_u64(0x3ffc).is_err());
         assert!(cached.read_u64(u64::MAX - 4).is_err());
         assert_eq!(recording.into_reads().len(), 3);
+    }
+
+    #[test]
+    fn pages_that_are_wanted_together_are_read_together() {
+        let mut image = Image::new();
+        image.map(0x1000, (0..0x3000u32).map(|index| (index % 251) as u8).collect());
+        let counting = Counting { image, calls: Cell::new(0) };
+        let cached = Cached::new(&counting);
+        let mut buffers = [[0; 16]; 4];
+        // One across two pages, one that is not there.
+        let addresses = [0x1ff8, 0x3000, 0x3010, 0x9000];
+        let mut requests: Vec<_> =
+            addresses.iter().zip(&mut buffers).map(|(address, buffer)| Request::new(*address, buffer)).collect();
+        cached.read_many(&mut requests);
+        assert_eq!(requests.iter().map(|request| request.complete).collect::<Vec<_>>(), [true, true, true, false]);
+        for (address, buffer) in addresses.iter().zip(&buffers).take(3) {
+            assert_eq!(counting.image.read_array(*address), Ok(*buffer));
+        }
+        // All pages at once, and once more the one that is not there.
+        assert_eq!(counting.calls.get(), 2);
+    }
+
+    struct Counting {
+        image: Image,
+        calls: Cell<u32>,
+    }
+
+    impl Memory for Counting {
+        fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
+            self.calls.set(self.calls.get() + 1);
+            self.image.read(address, buffer)
+        }
+
+        fn read_many(&self, requests: &mut [Request<'_>]) {
+            self.calls.set(self.calls.get() + 1);
+            self.image.read_many(requests);
+        }
     }
 }
