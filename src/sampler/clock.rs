@@ -11,6 +11,8 @@ pub struct Clock {
     random: u64,
     missed: u64,
     deadline: Instant,
+    /// There is no tick before this.
+    rests_until: Instant,
     /// A bit for each of the last ticks, the latest lowest: set where it came late.
     late: u64,
 }
@@ -25,6 +27,7 @@ impl Clock {
             random: u64::from(seed) << 32 | 0x9E37_79B9,
             missed: 0,
             deadline: start,
+            rests_until: start,
             late: 0,
         }
     }
@@ -50,8 +53,14 @@ impl Clock {
         self.late = self.late << 1 | u64::from(is_late);
     }
 
+    /// For so long after `now` there is no tick; what that skips counts as missed.
+    pub fn rest(&mut self, now: Instant, time: Duration) {
+        self.rests_until = now + time;
+    }
+
     /// The next deadline, given what time it is.
     pub fn next_deadline(&mut self, now: Instant) -> Instant {
+        let now = now.max(self.rests_until);
         self.slot_start += self.period;
         if let Some(late) = now.checked_duration_since(self.slot_start + self.period) {
             let slots = late.as_nanos() / self.period.as_nanos().max(1) + 1;
@@ -59,7 +68,7 @@ impl Clock {
             self.missed += u64::from(slots);
             self.slot_start += self.period.checked_mul(slots).unwrap_or(late);
         }
-        self.deadline = self.slot_start + self.period.mul_f64(self.next_random());
+        self.deadline = (self.slot_start + self.period.mul_f64(self.next_random())).max(self.rests_until);
         self.deadline
     }
 
@@ -106,6 +115,28 @@ mod tests {
             }
             assert_eq!(clock.is_often_late(), late > 5);
         }
+    }
+
+    #[test]
+    fn a_rest_is_kept_and_what_it_skips_is_missed() {
+        let start = Instant::now();
+        let mut clock = Clock::new(50_000, start);
+        let mut now = start;
+        for _ in 0..1000 {
+            clock.rest(now, Duration::from_micros(60));
+            let next = clock.next_deadline(now);
+            assert!(
+                next >= now + Duration::from_micros(60) && next < now + Duration::from_micros(101),
+                "{:?}",
+                next - now
+            );
+            now = next;
+        }
+        let slots = ((now - start).as_secs_f64() * 50_000.0).round() as u64;
+        assert!((slots - 2..=slots + 2).contains(&(clock.missed() + 1000)), "{slots}, {}", clock.missed());
+        // None is asked for.
+        let next = clock.next_deadline(now);
+        assert!(next < now + Duration::from_micros(41));
     }
 
     #[test]

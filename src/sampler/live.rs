@@ -178,6 +178,8 @@ impl<'options> Watcher<'options> {
         stop: &AtomicBool,
         deliver: &mut dyn FnMut(Box<LiveWindow>) -> Result<(), Box<LiveWindow>>,
     ) -> Ending {
+        // So that the first tick finds something to read.
+        self.recorder.meet(finder);
         let mut deadline = self.window_start;
         loop {
             if stop.load(Ordering::Relaxed) {
