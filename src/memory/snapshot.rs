@@ -257,6 +257,12 @@ impl<M: Memory> Snapshot<M> {
         self.units.get(&unit).is_some_and(|state| !state.is_steady)
     }
 
+    /// Whether a unit is one of which equal copies are believed, and nothing has shown in this sample that it moves fast.
+    pub fn is_worth_another_read(&self, unit: Unit) -> bool {
+        let state = self.units.get(&unit);
+        state.is_some_and(|state| state.is_steady && !state.is_on_probation() && state.torn_at != self.sample)
+    }
+
     /// Tells that a unit has not moved for some time, however fast it moved before.
     pub fn calm(&mut self, unit: Unit) {
         if let Some(state) = self.units.get_mut(&unit) {
@@ -352,6 +358,9 @@ impl<M: Memory> Snapshot<M> {
         let held = self.frozen || self.held.contains(&walk.unit);
         if !held && (walk.same_again || walk.torn) {
             state.note(walk.same_again);
+        }
+        if walk.torn {
+            state.torn_at = self.sample;
         }
         // What a held unit was not fetched with was read when it ran again.
         let is_beyond_doubt = held && (self.frozen || !walk.has_missed);

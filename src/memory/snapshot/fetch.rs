@@ -12,9 +12,9 @@ impl<M: Memory> Snapshot<M> {
         self.fetch_unit(unit, false, beside)
     }
 
-    /// Fetches the spans of one unit anew, twice, for another walk of it in this sample.
-    pub fn begin_unit_again(&mut self, unit: Unit) {
-        self.fetch_unit(unit, true, &[]);
+    /// Fetches the spans of one unit anew, twice, for another walk of it in this sample. The words at `beside` are read after that in the same call.
+    pub fn begin_unit_again(&mut self, unit: Unit, beside: &[u64]) -> Vec<Option<u64>> {
+        self.fetch_unit(unit, true, beside)
     }
 
     fn fetch_unit(&mut self, unit: Unit, twice: bool, beside: &[u64]) -> Vec<Option<u64>> {

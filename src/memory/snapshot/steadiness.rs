@@ -22,6 +22,8 @@ pub(super) struct UnitState {
     pub(super) moved_at: u32,
     /// The last sample in which its walk was proven.
     pub(super) proven_at: u32,
+    /// The last sample in which its two copies differed.
+    pub(super) torn_at: u32,
     /// Whether two equal copies mean that nothing has changed in between, rather than that it changed and changed back.
     pub(super) is_steady: bool,
     /// A bit for each of its last walks with two copies, the latest lowest: set where these differed.
@@ -42,6 +44,7 @@ impl UnitState {
         Self {
             moved_at: sample,
             proven_at: 0,
+            torn_at: 0,
             is_steady: true,
             torn: 0,
             trial: TRIAL,

@@ -99,6 +99,11 @@ impl Beside {
         }
     }
 
+    /// Whether the thread of a unit moves so fast that it helped to sit beside it.
+    pub(super) fn is_fast(&self, unit: Unit) -> bool {
+        self.fast.contains(&unit)
+    }
+
     fn leave(&mut self) {
         self.with = None;
         if let Some(own) = &mut self.own {

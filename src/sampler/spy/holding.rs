@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Spy;
-use crate::memory::Unit;
+use crate::memory::{Unit, Verdict};
 use crate::process::{PauseError, PausedProcess, PausedThread, ThreadActivity, ThreadId};
 use crate::python::code::Known;
 use crate::python::stack::{Stacks, ThreadStack};
@@ -106,8 +106,14 @@ impl Spy {
     /// A thread that could not be proven: stopped and read again, or taken for what it is.
     pub(super) fn take_uncertain(&mut self, index: usize, pausing: Pausing, moment: &mut Moment) {
         let thread = self.stacks.threads[index];
-        if pausing != Pausing::Never && self.take_stopped(index, moment) {
-            return;
+        if pausing != Pausing::Never {
+            if !self.wants_native(index, pausing) && self.take_read_again(index, moment) {
+                return;
+            }
+            self.stacks.threads[index] = thread;
+            if self.take_stopped(index, moment) {
+                return;
+            }
         }
         self.stacks.threads[index] = thread;
         let thread = if pausing == Pausing::Never { self.read_again_unstopped(index) } else { thread };
@@ -124,7 +130,7 @@ impl Spy {
     fn read_again_unstopped(&mut self, index: usize) -> ThreadStack {
         let mut best = self.stacks.threads[index];
         for _ in 0..TRIES {
-            self.snapshot.begin_unit_again(best.address);
+            self.snapshot.begin_unit_again(best.address, &[]);
             self.stacks.walk_again(&mut self.snapshot, &self.runtime, index);
             let thread = self.stacks.threads[index];
             let frames = self.stacks.frames_of(&thread);
@@ -137,6 +143,25 @@ impl Spy {
         }
         self.stacks.threads[index] = best;
         best
+    }
+
+    /// Reads the stack of a thread once more that was read once only, as it hardly ever moves, and has moved.
+    fn take_read_again(&mut self, index: usize, moment: &mut Moment) -> bool {
+        let unit = self.stacks.threads[index].address;
+        if !self.snapshot.is_worth_another_read(unit) || self.beside.is_fast(unit) {
+            return false;
+        }
+        let counts = self.snapshot.begin_unit_again(unit, &self.stacks.generation_places(&self.runtime));
+        self.codes.begin_look(Stacks::sum_of_generations(&counts));
+        self.stacks.walk_again(&mut self.snapshot, &self.runtime, index);
+        let thread = self.stacks.threads[index];
+        let frames = self.stacks.frames_of(&thread);
+        let is_proven = thread.verdict == Verdict::Proven && !thread.broken;
+        if !is_proven || frames.iter().any(|frame| self.codes.knows(frame.code) != Known::Fresh) {
+            return false;
+        }
+        self.take(index, Assurance::Proven, moment);
+        true
     }
 
     /// Stops one thread, reads its stack again and lets it go.
