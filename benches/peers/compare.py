@@ -73,7 +73,7 @@ class Session:
             self.tools = [tool for tool in self.tools if tool.name in options.tools]
         for line in missing:
             self.log(f"not measured: {line}")
-        self.results = {"tables": [], "dump": None, "hour": None, "wake": None, "slowdown": None, "curves": [], "about": self.about(missing)}
+        self.results = {"tables": [], "dump": None, "first_stop": None, "hour": None, "wake": None, "slowdown": None, "curves": [], "about": self.about(missing)}
 
     def log(self, text):
         print(text, file=sys.stderr, flush=True)
@@ -134,6 +134,8 @@ def dumps(session, rounds):
     if interpreter:
         session.results["dump"] = measure.dump(session.tools, interpreter, session.folder, rounds)
         print(report.dump(session.results["dump"]), flush=True)
+        session.results["first_stop"] = measure.first_stop(session.tools, interpreter, session.folder, rounds)
+        print(report.first_stop(session.results["first_stop"]), flush=True)
 
 
 def slowdowns(session, rounds):

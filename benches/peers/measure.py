@@ -121,9 +121,9 @@ def run(command, during=None):
         if during:
             during()
         _, status, usage = os.wait4(child.pid, 0)
+        wall = time.monotonic() - begun
         child.returncode = status
         watcher.join()
-        wall = time.monotonic() - begun
         said.seek(0)
         message = re.sub(r"\x1b\[[0-9;]*m", "", said.read().decode("utf-8", "replace")).replace("\r", "\n")
     return Usage(usage.ru_utime + usage.ru_stime, wall, most[0], status, message)
@@ -210,7 +210,7 @@ class Bench:
         for seconds in (1, 1 + self.seconds):
             trace = os.path.join(self.folder, "calls.trace")
             # The names of threads are read once a second or so, which is part of the cost.
-            prefix = ["strace", "-f", "-qq", "-e", "trace=process_vm_readv,ptrace", "-e", "signal=none", "-o", trace]
+            prefix = ["strace", "-f", "--seccomp-bpf", "-qq", "-e", "trace=process_vm_readv,ptrace", "-e", "signal=none", "-o", trace]
             try:
                 got = self.once(tool, target, slow, seconds, waiting_too, prefix)
             except FileNotFoundError:
@@ -245,6 +245,26 @@ def dump(tools, interpreter, folder, rounds):
         return {name: {"cpu_ms": min(cpu for cpu, _ in runs), "wall_ms": statistics.median(wall for _, wall in runs)} for name, runs in found.items()}
     finally:
         target.end()
+
+
+def first_stop(tools, interpreter, folder, rounds):
+    """Time (ms) from the start of a sampler that stops its target to its first stop, which begins its first sample: the medians of some runs under a
+    `strace` that lets all other calls pass undisturbed."""
+    target = Target(interpreter, "ordinary", 20, 3, folder)
+    trace = os.path.join(folder, "first.trace")
+    found = {}
+    try:
+        for _ in range(rounds):
+            for tool in (tool for tool in tools if "blocking" in tool.modes and hasattr(tool, "dump")):
+                prefix = ["strace", "-f", "--seccomp-bpf", "-qq", "-ttt", "-e", "trace=execve,ptrace", "-e", "signal=none", "-o", trace]
+                run([*prefix, *tool.command(target.pid, 1, 100, "blocking", os.path.join(folder, "first.out"), False)])
+                with open(trace, encoding="utf-8", errors="replace") as file:
+                    calls = [line.split(None, 2) for line in file]
+                times = [next(float(time) for _, time, call in calls if call.startswith(name)) for name in ("execve", "ptrace")]
+                found.setdefault(tool.name, []).append((times[1] - times[0]) * 1e3)
+    finally:
+        target.end()
+    return {name: statistics.median(times) for name, times in found.items()}
 
 
 def many(tool, interpreter, processes, waiting, rate, seconds, folder):

@@ -48,6 +48,14 @@ def dump(rows):
     return "\n".join(lines) + "\n"
 
 
+def first_stop(rows):
+    """A Markdown table of the time to the first sample."""
+    own = rows.get("pyspy")
+    lines = ["### `record` with stops, from its start to its first stop (Python 3.11 with full symbols)", "", "| | time | × |", "|---|---:|---:|"]
+    lines += [f"| {tool} | {time:.1f} ms | {f'{time / own:.1f}' if own else ''} |" for tool, time in rows.items()]
+    return "\n".join(lines) + "\n"
+
+
 def slowdown(entries):
     """Slowdowns of programs in all modes of all tools, as a Markdown table."""
     columns = list(dict.fromkeys(key for _, found in entries for key in found))
@@ -123,6 +131,8 @@ def write_document(folder, results):
         text += [f"![{curve['title']}](benchmarks/{name})", "", curve_text(curve["title"], curve["unit"], curve["lines"])]
     if results["dump"]:
         text.append(dump(results["dump"]))
+    if results["first_stop"]:
+        text.append(first_stop(results["first_stop"]))
     if results["slowdown"]:
         text.append(slowdown(results["slowdown"]))
     if results["wake"]:
