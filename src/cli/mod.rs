@@ -4,7 +4,7 @@ mod values;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 pub use values::Limit;
 
@@ -73,6 +73,7 @@ pub struct PauseArgs {
 
 /// `pyspy record`.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("target").args(["pid", "name", "program"]).required(true).multiple(true))]
 pub struct RecordArgs {
     /// Process to attach to, in decimal or hex; may be given several times
     #[arg(short, long, value_name = "pid", value_parser = values::pid, conflicts_with = "program")]
@@ -150,12 +151,13 @@ pub struct RecordArgs {
     #[arg(long, requires = "program")]
     pub keep: bool,
     /// Command line of a Python program to run
-    #[arg(value_name = "python_program", trailing_var_arg = true, allow_hyphen_values = true, required_unless_present_any = ["pid", "name"])]
+    #[arg(value_name = "python_program", trailing_var_arg = true, allow_hyphen_values = true)]
     pub program: Vec<std::ffi::OsString>,
 }
 
 /// `pyspy top`.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("target").args(["pid", "program"]).required(true).multiple(true))]
 pub struct TopArgs {
     /// Process to attach to, in decimal or hex; may be given several times
     #[arg(short, long, value_name = "pid", value_parser = values::pid, conflicts_with = "program")]
@@ -188,12 +190,7 @@ pub struct TopArgs {
     #[arg(long)]
     pub json: bool,
     /// Command line of a Python program to run; what it writes is shown in a view of its own
-    #[arg(
-        value_name = "python_program",
-        trailing_var_arg = true,
-        allow_hyphen_values = true,
-        required_unless_present = "pid"
-    )]
+    #[arg(value_name = "python_program", trailing_var_arg = true, allow_hyphen_values = true)]
     pub program: Vec<std::ffi::OsString>,
 }
 

@@ -81,11 +81,19 @@ pub struct Moment {
     pub stops: u32,
     /// How long anything was held, in all.
     pub stopped_for: Duration,
+    /// How long a thread was held that was held longest.
+    pub longest_hold: Duration,
     /// Native frames between the Python ones, where they were asked for.
     pub native: NativeMoment,
 }
 
 impl Moment {
+    /// Takes note of the time for which a thread was held, or several at once.
+    pub(super) fn add_hold(&mut self, time: Duration) {
+        self.stopped_for += time;
+        self.longest_hold = self.longest_hold.max(time);
+    }
+
     /// The frames of a thread, newest first.
     pub fn frames_of(&self, thread: &MomentThread) -> &[MomentFrame] {
         self.frames.get(thread.first_frame..thread.end_frame).unwrap_or(&[])

@@ -27,7 +27,7 @@ const LOOK_FOR_TRACERS_EVERY: Duration = Duration::from_secs(1);
 const SHORTEST_SLEEP: (Duration, Duration) = (Duration::from_micros(10), Duration::from_micros(100));
 /// With samples this far apart we may run on the CPU of the target: less would leave too little of it.
 const SHORTEST_SHARED_PERIOD: Duration = Duration::from_micros(100);
-/// After it was stopped, a process runs for so many times as long before the next sample, unless stops were asked for: at high rates nothing else would keep
+/// After it was held, a thread runs for so many times as long before the next sample, unless stops were asked for: at high rates nothing else would keep
 /// it from standing still most of the time.
 const RUN_FOR_STOP: u32 = 3;
 /// Between two refreshes of thread names and progress.
@@ -301,8 +301,8 @@ impl<'options> Recorder<'options> {
         release_pending();
         if self.options.pausing == Pausing::Adaptive {
             let read = self.members.iter().filter(|member| member.spy.is_some());
-            let stopped = read.map(|member| member.moment.stopped_for).max().unwrap_or_default();
-            clock.rest(Instant::now(), stopped * RUN_FOR_STOP);
+            let held = read.map(|member| member.moment.longest_hold).max().unwrap_or_default();
+            clock.rest(Instant::now(), held * RUN_FOR_STOP);
         }
         self.ticks += u64::from(any);
         all

@@ -126,7 +126,7 @@ impl Spy {
         moment.frames.clear();
         moment.lost = 0;
         moment.stops = 0;
-        moment.stopped_for = Duration::ZERO;
+        (moment.stopped_for, moment.longest_hold) = (Duration::ZERO, Duration::ZERO);
         let pausing = self.begin_native(pausing, moment);
         // A stop changes the state that the system shows, so states are read before anything is stopped.
         if pausing == Pausing::Blocking && self.stacks.threads.is_empty() && self.begin(false).is_ok() {
@@ -227,11 +227,11 @@ impl Spy {
             if begun.is_ok() {
                 self.settle_codes();
             }
-            moment.stopped_for += held.release();
+            moment.add_hold(held.release());
             return begun;
         }
         self.snapshot.hold(&held.units);
-        let begun = self.begin_and(false, || moment.stopped_for += held.release());
+        let begun = self.begin_and(false, || moment.add_hold(held.release()));
         self.snapshot.hold(&[]);
         begun?;
         self.settle_codes();

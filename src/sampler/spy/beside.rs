@@ -46,6 +46,9 @@ impl Beside {
     fn choose<M: Memory>(&mut self, snapshot: &mut Snapshot<M>, cpu_of: impl Fn(ThreadId) -> Option<usize>) {
         self.sample += 1;
         if !self.may_sit {
+            if self.with.is_some() {
+                self.until = self.sample;
+            }
             self.leave();
             return;
         }

@@ -169,6 +169,7 @@ impl Spy {
         let unit = self.stacks.threads[index].address;
         let thread = self.stacks.threads[index];
         let Some(os_id) = self.threads.os_id(&self.process, self.snapshot.memory(), &thread) else { return false };
+        let (mut complete, mut held_for) = (false, Duration::ZERO);
         for stop in 0..STOPS {
             if stop > 0 {
                 // Stopped again at once it would stand where it stood.
@@ -179,7 +180,7 @@ impl Spy {
                 Ok(pause) => pause,
                 Err(error) => {
                     self.note_unpaused(os_id, &error);
-                    return false;
+                    break;
                 }
             };
             moment.stops += 1;
@@ -187,19 +188,22 @@ impl Spy {
             let counts = self.snapshot.begin_frozen_unit(unit, &self.stacks.generation_places(&self.runtime));
             self.codes.begin_look(Stacks::sum_of_generations(&counts));
             self.stacks.walk_again(&mut self.snapshot, &self.runtime, index);
-            let complete = !self.stacks.threads[index].broken && self.settle_stopped(index);
+            complete = !self.stacks.threads[index].broken && self.settle_stopped(index);
             if complete {
                 self.capture(index, |_| pause.registers());
             }
             drop(pause);
-            moment.stopped_for += started.elapsed();
+            held_for += started.elapsed();
             self.snapshot.thaw();
             if complete {
-                self.take(index, Assurance::Stopped, moment);
-                return true;
+                break;
             }
         }
-        false
+        moment.add_hold(held_for);
+        if complete {
+            self.take(index, Assurance::Stopped, moment);
+        }
+        complete
     }
 
     /// Holds a thread; one that was running when this sample began is not looked at once more.
