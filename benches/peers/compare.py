@@ -73,7 +73,7 @@ class Session:
             self.tools = [tool for tool in self.tools if tool.name in options.tools]
         for line in missing:
             self.log(f"not measured: {line}")
-        self.results = {"tables": [], "dump": None, "first_stop": None, "hour": None, "wake": None, "slowdown": None, "curves": [], "about": self.about(missing)}
+        self.results = {"tables": [], "dump": None, "first_stop": None, "floor": None, "hour": None, "wake": None, "slowdown": None, "curves": [], "about": self.about(missing)}
 
     def log(self, text):
         print(text, file=sys.stderr, flush=True)
@@ -85,7 +85,7 @@ class Session:
             "date": datetime.date.today().isoformat(),
             "processor": model,
             "cores": os.cpu_count(),
-            "kernel": platform.release(),
+            "kernel": ".".join(platform.release().split(".")[:2]),
             "versions": [".".join(map(str, interpreter.version)) for interpreter in self.interpreters.values()],
             "missing": missing,
         }
@@ -146,6 +146,9 @@ def slowdowns(session, rounds):
             entries.append((f"{busy}, {rate} Hz", measure.slowdown(session.tools, interpreter, busy, rate, rounds, session.folder)))
     session.results["slowdown"] = entries
     print(report.slowdown(entries), flush=True)
+    if interpreter:
+        session.results["floor"] = measure.floor(interpreter, rounds, session.folder)
+        print(report.floor(session.results["floor"]), flush=True)
 
 
 def everything(session):

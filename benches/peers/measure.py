@@ -2,6 +2,7 @@
 
 import collections
 import ctypes
+import multiprocessing
 import os
 import re
 import signal
@@ -191,6 +192,7 @@ class Bench:
         samples = max(1, last.samples - first.samples)
         threads = 1 + cell.waiting if waiting_too or tool.takes_waiting else 1
         cpu = max(0.0, after.cpu - before.cpu) * 1e6
+        start = {} if tool.counts_samples else {"start_s": before.wall - 1}
         return {
             "samples": last.samples,
             "got": samples / (cell.rate * self.seconds * threads),
@@ -198,7 +200,7 @@ class Bench:
             "impossible": target.impossible(last.stacks),
             "cpu_us": cpu / samples,
             "slowdown": 1 - speeds[0] / quiet if quiet else 0.0,
-            "start_s": before.wall - 1,
+            **start,
             "start_cpu_s": max(0.0, before.cpu - first.samples * cpu / 1e6 / samples),
             "memory_kib": after.memory,
         }
@@ -334,6 +336,50 @@ def wake(rate, seconds):
     program = "import sys,time\nrate, end = int(sys.argv[1]), time.monotonic() + float(sys.argv[2])\nwhile time.monotonic() < end: time.sleep(1 / rate)"
     usages = [run([sys.executable, "-c", program, str(rate), str(length)]) for length in (1, 1 + seconds)]
     return (usages[1].cpu - usages[0].cpu) * 1e6 / (rate * seconds)
+
+
+def wake_beside(pid, seconds):
+    """A thousand times a second, wakes up on the CPU of another process, and does nothing."""
+    os.sched_setaffinity(0, os.sched_getaffinity(pid))
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        time.sleep(0.001)
+
+
+def stop(pid, seconds):
+    """A thousand times a second, stops another process and lets it go, without reading anything."""
+    ptrace = ctypes.CDLL(None, use_errno=True).ptrace
+    ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+    seize, interrupt, detach = 0x4206, 0x4207, 17
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        time.sleep(0.001)
+        ptrace(seize, pid, None, None)
+        ptrace(interrupt, pid, None, None)
+        os.waitpid(pid, 0)
+        ptrace(detach, pid, None, None)
+
+
+def floor(interpreter, rounds, folder):
+    """How much slower the target is (medians) when somebody does at 1 kHz what a sampler that reads true stacks cannot do without: to wake up on its CPU, or to stop it."""
+    target = Target(interpreter, "ordinary", 20, 0, folder)
+    everywhere = os.sched_getaffinity(target.pid)
+    found = {}
+    try:
+        for _ in range(rounds):
+            for name, disturb, cpus in (("waking up on its CPU", wake_beside, {min(everywhere)}), ("stopping it", stop, everywhere)):
+                os.sched_setaffinity(target.pid, cpus)
+                quiet = target.speed(0.6)
+                child = multiprocessing.get_context("fork").Process(target=disturb, args=(target.pid, 2.0))
+                child.start()
+                time.sleep(0.4)
+                speed = target.speed(1.2)
+                child.join()
+                quiet = (quiet + target.speed(0.6)) / 2
+                found.setdefault(name, []).append(1 - speed / quiet)
+    finally:
+        target.end()
+    return {name: statistics.median(values) for name, values in found.items()}
 
 
 def hour(tool, interpreter, folder):

@@ -21,7 +21,8 @@ COLOURS = ["#c0392b", "#2471a3", "#229954", "#b9770e", "#7d3c98"]
 EXPLANATION = """Each table is one target, on which the tools took turns. CPU a sample is the tool's own, user and system, without its start-up;
 `×` is how many times pyspy's it is, in the same run. Got is of the samples asked for; lost is by the tool's own count; impossible are stacks that the
 program cannot have had; calls, bytes and stops are a sample's (of the target's memory; of its threads), counted by `strace`;
-slowdown is of the target by its own count of work; start is the wall time of the shortest run beyond its duration.
+slowdown is of the target by its own count of work; start is the wall time of the shortest run beyond its duration (py-spy's cannot be told: it ends after so many
+samples). At 50 kHz pyspy leaves out what would let a thread stand still for more than a quarter of its time.
 austin takes waiting threads as samples too, which makes its cost a sample smaller beside many of them.
 """
 
@@ -65,6 +66,12 @@ def slowdown(entries):
         cells = (f"{100 * found[key][0]:+.1f} %, {found[key][1]:.0f} µs" if key in found else "" for key in columns)
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def floor(found):
+    """The least slowdown that a true sample costs, in a sentence."""
+    costs = ", ".join(f"{name} {100 * share:.1f} %" for name, share in found.items())
+    return f"The ordinary program is slowed down at 1000 Hz by what a true sample of a moving thread cannot do without, and nothing else: {costs}.\n"
 
 
 def wake(found):
@@ -135,6 +142,8 @@ def write_document(folder, results):
         text.append(first_stop(results["first_stop"]))
     if results["slowdown"]:
         text.append(slowdown(results["slowdown"]))
+    if results["floor"]:
+        text.append(floor(results["floor"]))
     if results["wake"]:
         text.append(wake(results["wake"]))
     if results["hour"]:

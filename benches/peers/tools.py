@@ -17,6 +17,8 @@ class Tool:
     name = ""
     # Whether it takes threads that wait as samples in any case.
     takes_waiting = False
+    # Whether it ends after so many samples rather than after the time that it was given.
+    counts_samples = False
     modes = {"default": []}
 
     def __init__(self, program):
@@ -82,6 +84,7 @@ class Pyspy(Tool):
 
 class PySpy(Tool):
     name = "py-spy"
+    counts_samples = True
     # It stops its target unless told otherwise.
     modes = {"default": [], "blocking": [], "nonblocking": ["--nonblocking"]}
     command = Pyspy.command
