@@ -247,55 +247,6 @@ impl<M: Memory> Snapshot<M> {
         self.fetch();
     }
 
-    /// Whether two copies of the unit would not be compared, or not be believed, in the next sample: it moves so fast that it has to be held.
-    pub fn needs_hold(&self, unit: Unit) -> bool {
-        self.units.get(&unit).is_some_and(|state| !state.is_steady && !state.is_looked_at(self.sample + 1))
-    }
-
-    /// Whether a unit moves so fast that equal copies of it are not believed.
-    pub fn is_unsteady(&self, unit: Unit) -> bool {
-        self.units.get(&unit).is_some_and(|state| !state.is_steady)
-    }
-
-    /// Whether a unit is one of which equal copies are believed, and nothing has shown in this sample that it moves fast.
-    pub fn is_worth_another_read(&self, unit: Unit) -> bool {
-        let state = self.units.get(&unit);
-        state.is_some_and(|state| state.is_steady && !state.is_on_probation() && state.torn_at != self.sample)
-    }
-
-    /// Tells that a unit has not moved for some time, however fast it moved before.
-    pub fn calm(&mut self, unit: Unit) {
-        if let Some(state) = self.units.get_mut(&unit) {
-            state.calm();
-        }
-    }
-
-    /// Tells that it is to be found out again whether a unit moves fast, without trusting it meanwhile.
-    pub fn judge_anew(&mut self, unit: Unit) {
-        if let Some(state) = self.units.get_mut(&unit) {
-            state.judge_anew();
-        }
-    }
-
-    /// Whether a unit has not been seen running for long enough to believe that it does not move fast.
-    pub fn is_on_probation(&self, unit: Unit) -> bool {
-        self.units.get(&unit).is_some_and(UnitState::is_on_probation)
-    }
-
-    /// Tells that a unit whose walk was proven by equal copies ran in this sample while it was read.
-    pub fn has_passed(&mut self, unit: Unit) {
-        if let Some(state) = self.units.get_mut(&unit) {
-            state.has_passed();
-        }
-    }
-
-    /// Tells that it is known in another way whether a unit moved while it was read: equal copies are believed at once.
-    pub fn trust(&mut self, unit: Unit) {
-        if let Some(state) = self.units.get_mut(&unit) {
-            state.trust();
-        }
-    }
-
     /// Tells that these units do not change while the next [`Snapshot::begin`] fetches them, until the next call: their walks prove themselves as
     /// far as they find everything there.
     pub fn hold(&mut self, units: &[Unit]) {

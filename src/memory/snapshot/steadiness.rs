@@ -1,12 +1,15 @@
-//! What is kept of a unit from sample to sample, above all whether it moves so fast that equal copies of it mean nothing.
+//! What is kept of a unit from sample to sample, above all whether it moves so fast that equal copies of it mean nothing; and what callers may ask and
+//! know of that.
+
+use super::{Snapshot, Unit};
 
 /// A unit of which at least so many of the last eight reads, or of the last 32, were torn is not believed any more: what changes in nearly every read
 /// changes back in some, and what is seen only when it holds still is seen too often where it does.
 const DISTRUST: (u32, u32) = (4, 8);
 /// One that is new, or has been calm, is on trial for so many reads: the first torn one is enough.
 const TRIAL: u32 = 32;
-/// One that is new, or moved too fast until lately, has to show for so many samples in which it ran while it was read that it does not: until then, equal copies of it are
-/// not believed. Where the time between two copies is that of a round of a loop, they are equal again and again.
+/// One that is new, or moved too fast until lately, has to show for so many samples in which it ran while it was read that it does not: until then,
+/// equal copies of it are not believed. Where the time between two copies is that of a round of a loop, they are equal again and again.
 const PROBATION: u32 = 32;
 /// It is believed again when at most so many of the last 16 were.
 const TRUST: u32 = 2;
@@ -14,6 +17,57 @@ const TRUST: u32 = 2;
 const SURE: u32 = 1;
 /// A unit that is not believed is read twice all the same in one of so many samples: at first, and when nothing has changed for long.
 const PROBE_EVERY: (u32, u32) = (2, 16);
+
+impl<M> Snapshot<M> {
+    /// Whether two copies of the unit would not be compared, or not be believed, in the next sample: it moves so fast that it has to be held.
+    pub fn needs_hold(&self, unit: Unit) -> bool {
+        self.units.get(&unit).is_some_and(|state| !state.is_steady && !state.is_looked_at(self.sample + 1))
+    }
+
+    /// Whether a unit moves so fast that equal copies of it are not believed.
+    pub fn is_unsteady(&self, unit: Unit) -> bool {
+        self.units.get(&unit).is_some_and(|state| !state.is_steady)
+    }
+
+    /// Whether a unit is one of which equal copies are believed, and nothing has shown in this sample that it moves fast.
+    pub fn is_worth_another_read(&self, unit: Unit) -> bool {
+        let state = self.units.get(&unit);
+        state.is_some_and(|state| state.is_steady && !state.is_on_probation() && state.torn_at != self.sample)
+    }
+
+    /// Tells that a unit has not moved for some time, however fast it moved before.
+    pub fn calm(&mut self, unit: Unit) {
+        if let Some(state) = self.units.get_mut(&unit) {
+            state.calm();
+        }
+    }
+
+    /// Tells that it is to be found out again whether a unit moves fast, without trusting it meanwhile.
+    pub fn judge_anew(&mut self, unit: Unit) {
+        if let Some(state) = self.units.get_mut(&unit) {
+            state.judge_anew();
+        }
+    }
+
+    /// Whether a unit has not been seen running for long enough to believe that it does not move fast.
+    pub fn is_on_probation(&self, unit: Unit) -> bool {
+        self.units.get(&unit).is_some_and(UnitState::is_on_probation)
+    }
+
+    /// Tells that a unit whose walk was proven by equal copies ran in this sample while it was read.
+    pub fn has_passed(&mut self, unit: Unit) {
+        if let Some(state) = self.units.get_mut(&unit) {
+            state.has_passed();
+        }
+    }
+
+    /// Tells that it is known in another way whether a unit moved while it was read: equal copies are believed at once.
+    pub fn trust(&mut self, unit: Unit) {
+        if let Some(state) = self.units.get_mut(&unit) {
+            state.trust();
+        }
+    }
+}
 
 /// A unit in its last samples.
 #[derive(Debug, Clone, Copy)]
@@ -101,6 +155,7 @@ impl UnitState {
             self.probe_every = if same { PROBE_EVERY.0 } else { (self.probe_every * 2).min(PROBE_EVERY.1) };
             if self.is_steady {
                 self.torn &= u32::from(u16::MAX);
+                self.probation = PROBATION;
             }
         }
     }

@@ -417,6 +417,17 @@ fn a_unit_is_on_probation_when_it_is_new_or_was_fast() {
     }
     snapshot.calm(7);
     assert_eq!(passed(&mut snapshot), long);
+    // It was too fast, and has been slow in some reads since.
+    while !snapshot.is_unsteady(7) {
+        let value = memory.calls.get() as u8;
+        *memory.changes.borrow_mut() = vec![(1, 0x12000, vec![value; 8])];
+        follow(&mut snapshot, 0x10000);
+    }
+    memory.changes.take();
+    while snapshot.is_unsteady(7) {
+        follow(&mut snapshot, 0x10000);
+    }
+    assert_eq!(passed(&mut snapshot), long);
     snapshot.judge_anew(7);
     snapshot.trust(7);
     assert_eq!(passed(&mut snapshot), 0);
