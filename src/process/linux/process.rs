@@ -77,7 +77,8 @@ impl Process {
             return Err(ProcessError::Exited(pid));
         }
         let memory = self.memory();
-        let mut mappings = self.listed(address_space::first_mappings)?;
+        // The first ones will do nearly always, and a process may have thousands.
+        let (mut mappings, mut is_whole) = (self.listed(address_space::first_mappings)?, false);
         let mut result = Err(ProcessError::NoMemory(pid));
         for _ in 0..PROGRAMS {
             let is_readable = |mapping: &&Mapping| mapping.readable && mapping.label.as_deref() != Some("[vvar]");
@@ -93,11 +94,12 @@ impl Process {
                 }
             }
             // It may have begun to execute another program since its mappings were listed.
-            let now = self.listed(address_space::first_mappings)?;
-            if now.first().map(|mapping| mapping.start) == mappings.first().map(|mapping| mapping.start) {
+            let now = self.maps()?;
+            let is_same = now.first().map(|mapping| mapping.start) == mappings.first().map(|mapping| mapping.start);
+            if is_whole && is_same {
                 break;
             }
-            mappings = now;
+            (mappings, is_whole) = (now, true);
         }
         result
     }
@@ -447,6 +449,26 @@ mod tests {
         for _ in 0..300 {
             Process::open(target.pid()).unwrap();
         }
+    }
+
+    #[test]
+    fn a_process_whose_first_mappings_nobody_may_read_is_taken_hold_of() {
+        // Below everything else, with gaps so that they are not joined.
+        let target = Target::python(
+            "
+import ctypes
+libc = ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]
+for page in range(200):
+    address = 0x10000000 + 0x2000 * page
+    assert libc.mmap(address, 4096, 0, 0x32, -1, 0) == address
+ready()
+time.sleep(600)",
+        );
+        let first = address_space::first_mappings(&Handle::open(target.pid()).unwrap()).unwrap();
+        assert!(!first.is_empty() && first.iter().all(|mapping| !mapping.readable), "{first:?}");
+        Process::open(target.pid()).unwrap();
     }
 
     #[test]
