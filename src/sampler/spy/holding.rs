@@ -107,7 +107,7 @@ impl Spy {
     pub(super) fn take_uncertain(&mut self, index: usize, pausing: Pausing, moment: &mut Moment) {
         let thread = self.stacks.threads[index];
         if pausing != Pausing::Never {
-            if !self.wants_native(index, pausing) && self.take_read_again(index, moment) {
+            if self.take_read_again(index, moment) {
                 return;
             }
             self.stacks.threads[index] = thread;
@@ -145,10 +145,11 @@ impl Spy {
         best
     }
 
-    /// Reads the stack of a thread once more that was read once only, as it hardly ever moves, and has moved.
+    /// Reads the stack of a thread once more that was read once only, as it hardly ever moves, and has moved. Not where native frames are wanted, for
+    /// which it has to be stopped.
     fn take_read_again(&mut self, index: usize, moment: &mut Moment) -> bool {
         let unit = self.stacks.threads[index].address;
-        if !self.snapshot.is_worth_another_read(unit) || self.beside.is_fast(unit) {
+        if self.native.is_some() || !self.snapshot.is_worth_another_read(unit) || self.beside.is_fast(unit) {
             return false;
         }
         let counts = self.snapshot.begin_unit_again(unit, &self.stacks.generation_places(&self.runtime));
