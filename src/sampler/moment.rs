@@ -88,6 +88,14 @@ pub struct Moment {
 }
 
 impl Moment {
+    /// Forgets the sample before; the native frames are not its to forget.
+    pub(super) fn clear(&mut self) {
+        self.threads.clear();
+        self.frames.clear();
+        (self.lost, self.stops) = (0, 0);
+        (self.stopped_for, self.longest_hold) = (Duration::ZERO, Duration::ZERO);
+    }
+
     /// Takes note of the time for which a thread was held, or several at once.
     pub(super) fn add_hold(&mut self, time: Duration) {
         self.stopped_for += time;

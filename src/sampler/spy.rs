@@ -122,11 +122,7 @@ impl Spy {
     /// # Errors
     /// When there is nothing to sample any more, or not at this moment.
     pub fn sample(&mut self, pausing: Pausing, moment: &mut Moment) -> Result<(), SampleError> {
-        moment.threads.clear();
-        moment.frames.clear();
-        moment.lost = 0;
-        moment.stops = 0;
-        (moment.stopped_for, moment.longest_hold) = (Duration::ZERO, Duration::ZERO);
+        moment.clear();
         let pausing = self.begin_native(pausing, moment);
         // A stop changes the state that the system shows, so states are read before anything is stopped.
         if pausing == Pausing::Blocking && self.stacks.threads.is_empty() && self.begin(false).is_ok() {
@@ -182,9 +178,7 @@ impl Spy {
         moment: &mut Moment,
         look: &mut dyn FnMut(&Self, &Moment),
     ) -> Result<(), SampleError> {
-        moment.threads.clear();
-        moment.frames.clear();
-        moment.lost = 0;
+        moment.clear();
         self.begin_native(Pausing::Blocking, moment);
         // So that the ids of the threads are known whose state is read before the stop.
         if self.begin(false).is_ok() {
@@ -208,8 +202,8 @@ impl Spy {
             look(self, moment);
         }
         drop(held);
-        moment.stopped_for = started.elapsed();
-        moment.stops = 1;
+        moment.add_hold(started.elapsed());
+        moment.stops += 1;
         begun?;
         self.read_names_when_due();
         for index in broken {
