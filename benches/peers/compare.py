@@ -15,7 +15,7 @@ What is measured, a sample being one stack of one thread:
     CPU         of the tool, user and system, a sample, without its start-up (the difference of a long and a short run)
     calls       process_vm_readv calls a sample, exact (strace, at 100 Hz); bytes; stops of threads
     slowdown    of the target: its own count of work against the intervals before and after
-    start       wall time of the shortest run beyond its duration: finding everything, and writing the file
+    start       wall time of the shortest run beyond its duration: finding everything, and writing the file (not of a tool that counts samples instead of time)
     memory      the largest resident set of the tool
 """
 
@@ -73,7 +73,7 @@ class Session:
             self.tools = [tool for tool in self.tools if tool.name in options.tools]
         for line in missing:
             self.log(f"not measured: {line}")
-        self.results = {"tables": [], "dump": None, "first_stop": None, "floor": None, "hour": None, "wake": None, "slowdown": None, "curves": [], "about": self.about(missing)}
+        self.results = {"tables": [], "dump": None, "first_stop": None, "floor": None, "hour": None, "slowdown": None, "curves": [], "about": self.about(missing)}
 
     def log(self, text):
         print(text, file=sys.stderr, flush=True)
@@ -85,6 +85,7 @@ class Session:
             "date": datetime.date.today().isoformat(),
             "processor": model,
             "cores": os.cpu_count(),
+            "arguments": " ".join(sys.argv[1:]),
             "kernel": ".".join(platform.release().split(".")[:2]),
             "versions": [".".join(map(str, interpreter.version)) for interpreter in self.interpreters.values()],
             "missing": missing,
@@ -182,8 +183,6 @@ def everything(session):
     session.table("3.15", "ordinary", 20, 16, 1000, "default", idle=True)
     session.tools = only("pyspy", "py-spy")
     dumps(session, 20)
-    session.results["wake"] = [(rate, measure.wake(rate, 4)) for rate in (100, 1000)]
-    print(report.wake(session.results["wake"]), flush=True)
 
     def cost(depth=20, waiting=0):
         # At a depth of 1000 py-spy takes ten times as long as it was asked to.

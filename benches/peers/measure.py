@@ -2,7 +2,6 @@
 
 import collections
 import ctypes
-import multiprocessing
 import os
 import re
 import signal
@@ -257,7 +256,7 @@ def first_stop(tools, interpreter, folder, rounds):
     found = {}
     try:
         for _ in range(rounds):
-            for tool in (tool for tool in tools if "blocking" in tool.modes and hasattr(tool, "dump")):
+            for tool in (tool for tool in tools if "blocking" in tool.modes and tool.supports(interpreter)):
                 prefix = ["strace", "-f", "--seccomp-bpf", "-qq", "-ttt", "-e", "trace=execve,ptrace", "-e", "signal=none", "-o", trace]
                 run([*prefix, *tool.command(target.pid, 1, 100, "blocking", os.path.join(folder, "first.out"), False)])
                 with open(trace, encoding="utf-8", errors="replace") as file:
@@ -331,55 +330,36 @@ def time_on_cpu(pid):
     return total
 
 
-def wake(rate, seconds):
-    """CPU (µs) of waking up once, of a program that does nothing but sleep: what no sampler can go below."""
-    program = "import sys,time\nrate, end = int(sys.argv[1]), time.monotonic() + float(sys.argv[2])\nwhile time.monotonic() < end: time.sleep(1 / rate)"
-    usages = [run([sys.executable, "-c", program, str(rate), str(length)]) for length in (1, 1 + seconds)]
-    return (usages[1].cpu - usages[0].cpu) * 1e6 / (rate * seconds)
-
-
-def wake_beside(pid, seconds):
-    """A thousand times a second, wakes up on the CPU of another process, and does nothing."""
-    os.sched_setaffinity(0, os.sched_getaffinity(pid))
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        time.sleep(0.001)
-
-
-def stop(pid, seconds):
-    """A thousand times a second, stops another process and lets it go, without reading anything."""
-    ptrace = ctypes.CDLL(None, use_errno=True).ptrace
-    ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
-    seize, interrupt, detach = 0x4206, 0x4207, 17
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        time.sleep(0.001)
-        ptrace(seize, pid, None, None)
-        ptrace(interrupt, pid, None, None)
-        os.waitpid(pid, 0)
-        ptrace(detach, pid, None, None)
+def schedule(pid):
+    """Of the first thread of a process so far: ns on a CPU, ns of waiting for one, and how often it came onto one."""
+    with open(f"/proc/{pid}/schedstat", encoding="utf-8") as file:
+        return tuple(map(int, file.read().split()))
 
 
 def floor(interpreter, rounds, folder):
-    """How much slower the target is (medians) when somebody does at 1 kHz what a sampler that reads true stacks cannot do without: to wake up on its CPU, or to stop it."""
+    """What a program that wakes up some thousand times a second, and does nothing, costs a busy target whose CPU it shares (the share of its speed) and takes
+    itself each time (µs): medians."""
     target = Target(interpreter, "ordinary", 20, 0, folder)
-    everywhere = os.sched_getaffinity(target.pid)
-    found = {}
+    cpu = {min(os.sched_getaffinity(target.pid))}
+    sleeper = [sys.executable, "-c", "import time\nwhile True: time.sleep(0.001)"]
+    found = []
     try:
+        os.sched_setaffinity(target.pid, cpu)
         for _ in range(rounds):
-            for name, disturb, cpus in (("waking up on its CPU", wake_beside, {min(everywhere)}), ("stopping it", stop, everywhere)):
-                os.sched_setaffinity(target.pid, cpus)
-                quiet = target.speed(0.6)
-                child = multiprocessing.get_context("fork").Process(target=disturb, args=(target.pid, 2.0))
-                child.start()
-                time.sleep(0.4)
-                speed = target.speed(1.2)
-                child.join()
-                quiet = (quiet + target.speed(0.6)) / 2
-                found.setdefault(name, []).append(1 - speed / quiet)
+            quiet = target.speed(0.6)
+            child = subprocess.Popen(sleeper, preexec_fn=die_with_parent)
+            os.sched_setaffinity(child.pid, cpu)
+            time.sleep(0.4)
+            before = schedule(child.pid)
+            speed = target.speed(1.2)
+            ran, _, times = (now - then for now, then in zip(schedule(child.pid), before))
+            child.kill()
+            child.wait()
+            quiet = (quiet + target.speed(0.6)) / 2
+            found.append((1 - speed / quiet, ran / 1e3 / times))
     finally:
         target.end()
-    return {name: statistics.median(values) for name, values in found.items()}
+    return tuple(map(statistics.median, zip(*found)))
 
 
 def hour(tool, interpreter, folder):

@@ -52,7 +52,7 @@ def dump(rows):
 def first_stop(rows):
     """A Markdown table of the time to the first sample."""
     own = rows.get("pyspy")
-    lines = ["### `record` with stops, from its start to its first stop (Python 3.11 with full symbols)", "", "| | time | × |", "|---|---:|---:|"]
+    lines = ["### `record` with stops, from its start to its first stop (Python 3.11)", "", "| | time | × |", "|---|---:|---:|"]
     lines += [f"| {tool} | {time:.1f} ms | {f'{time / own:.1f}' if own else ''} |" for tool, time in rows.items()]
     return "\n".join(lines) + "\n"
 
@@ -69,15 +69,9 @@ def slowdown(entries):
 
 
 def floor(found):
-    """The least slowdown that a true sample costs, in a sentence."""
-    costs = ", ".join(f"{name} {100 * share:.1f} %" for name, share in found.items())
-    return f"The ordinary program is slowed down at 1000 Hz by what a true sample of a moving thread cannot do without, and nothing else: {costs}.\n"
-
-
-def wake(found):
-    """The cost of sleeping at some rates, in a sentence."""
-    costs = ", ".join(f"{cost:.1f} µs at {rate} Hz" for rate, cost in found)
-    return f"A program that only sleeps takes this CPU a time: {costs}. No sampler can take less a sample.\n"
+    """What waking up costs, in a sentence."""
+    share, own = found
+    return f"A Python program that wakes up on its CPU some thousand times a second, and does nothing, slows the ordinary program by {100 * share:.1f} % and takes {own:.1f} µs a time.\n"
 
 
 def hour(found):
@@ -127,7 +121,7 @@ def write_document(folder, results):
     """Writes benchmarks.md and its pictures."""
     os.makedirs(os.path.join(folder, "benchmarks"), exist_ok=True)
     about = results["about"]
-    text = ["# What sampling costs", "", "Written by `benches/peers/compare.py --document`, which measures it anew anywhere.", ""]
+    text = ["# What sampling costs", "", f"Written by `benches/peers/compare.py {results['about']['arguments']}`; without `--brief` it measures more cells.", ""]
     text += [f"{about['date']}: {about['processor']}, {about['cores']} cores, Linux {about['kernel']}; Python {', '.join(about['versions'])}.", ""]
     text += [f"Not measured: {line}." for line in about["missing"]]
     text += ["", EXPLANATION]
@@ -144,8 +138,6 @@ def write_document(folder, results):
         text.append(slowdown(results["slowdown"]))
     if results["floor"]:
         text.append(floor(results["floor"]))
-    if results["wake"]:
-        text.append(wake(results["wake"]))
     if results["hour"]:
         text.append(hour(results["hour"]))
     text += [table(entry["title"], entry["rows"]) for entry in results["tables"]]
