@@ -26,6 +26,7 @@ use super::{Memory, ReadError, Request};
 mod fetch;
 mod layout;
 mod steadiness;
+mod still;
 mod verify;
 
 use layout::Span;
@@ -82,10 +83,8 @@ pub struct Snapshot<M> {
     spans: Vec<Span>,
     /// Indices of `spans` in the order of their bytes in the buffers, which is the order of the read.
     order: Vec<u32>,
-    /// For each line of the buffers, the sample that touched it last.
-    stamps: Vec<u32>,
-    /// The same of touches by chains.
-    chain_stamps: Vec<u32>,
+    /// For each line of the buffers, when it was touched.
+    stamps: Vec<Stamp>,
     now: Vec<u8>,
     again: Vec<u8>,
     before: Vec<u8>,
@@ -102,6 +101,8 @@ pub struct Snapshot<M> {
     frozen_unit: Option<Unit>,
     /// Units that are held still during the whole of this sample.
     held: Vec<Unit>,
+    /// The unit that the caller will make sure of himself.
+    presumed_still: Option<Unit>,
     /// Units of which nothing will be asked in the next sample, sorted.
     resting: Vec<Unit>,
     /// What of `resting` the spans were last marked for; `None` when they are new.
@@ -133,13 +134,34 @@ struct Walk {
     torn: bool,
     /// Something was read for it alone, after the rest.
     has_missed: bool,
+    /// Only the caller can tell whether its unit has changed.
+    is_presumed: bool,
+    /// The line of the buffers that it touched last in this part, if any.
+    line: Option<usize>,
     first: usize,
 }
 
 impl Walk {
     fn new(unit: Unit, first: usize) -> Self {
-        Self { unit, in_head: true, same_again: true, same_before: true, torn: false, has_missed: false, first }
+        Self {
+            unit,
+            in_head: true,
+            same_again: true,
+            same_before: true,
+            torn: false,
+            has_missed: false,
+            is_presumed: false,
+            line: None,
+            first,
+        }
     }
+}
+
+/// The last sample that touched a line, and the last whose chain did.
+#[derive(Debug, Clone, Copy, Default)]
+struct Stamp {
+    any: u32,
+    chain: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -180,7 +202,6 @@ impl<M: Memory> Snapshot<M> {
             spans: Vec::new(),
             order: Vec::new(),
             stamps: Vec::new(),
-            chain_stamps: Vec::new(),
             now: Vec::new(),
             again: Vec::new(),
             before: Vec::new(),
@@ -195,6 +216,7 @@ impl<M: Memory> Snapshot<M> {
             frozen: false,
             frozen_unit: None,
             held: Vec::new(),
+            presumed_still: None,
             resting: Vec::new(),
             left_out: None,
             requests: Vec::new(),
@@ -241,17 +263,10 @@ impl<M: Memory> Snapshot<M> {
             // Of a unit whose two copies would prove nothing, the second is fetched only to see whether that has changed.
             let state = self.units.get(&span.unit);
             let is_looked_at = state.is_none_or(|state| state.is_looked_at(self.sample));
-            let is_held = self.held.contains(&span.unit);
-            span.twice = is_looked_at && !is_held && (!span.has_before || is_restless(span.unit, state, self.sample));
+            let is_still = self.held.contains(&span.unit) || self.presumed_still == Some(span.unit);
+            span.twice = is_looked_at && !is_still && (!span.has_before || is_restless(span.unit, state, self.sample));
         }
         self.fetch();
-    }
-
-    /// Tells that these units do not change while the next [`Snapshot::begin`] fetches them, until the next call: their walks prove themselves as
-    /// far as they find everything there.
-    pub fn hold(&mut self, units: &[Unit]) {
-        self.held.clear();
-        self.held.extend_from_slice(units);
     }
 
     /// Tells of which units nothing will be asked from the next [`Snapshot::begin`] on, until the next call: they are not fetched, unless everything is.
@@ -289,11 +304,13 @@ impl<M: Memory> Snapshot<M> {
     /// Begins the walk of one unit; what is read until [`Snapshot::finish_unit`] is part of it: first its head.
     pub fn start_unit(&mut self, unit: Unit) {
         self.current = Walk::new(unit, self.dependencies.len());
+        self.current.is_presumed = self.presumed_still == Some(unit);
     }
 
     /// The walk has got to know where its chain begins: what is read from now on is of the chain.
     pub fn start_chain(&mut self) {
         self.current.in_head = false;
+        self.current.line = None;
     }
 
     /// Ends the walk of the unit and judges it.
@@ -306,17 +323,22 @@ impl<M: Memory> Snapshot<M> {
         if !walk.same_before && proven_before {
             state.moved_at = self.sample;
         }
+        state.has_missed = walk.has_missed;
         let held = self.frozen || self.held.contains(&walk.unit);
-        if !held && (walk.same_again || walk.torn) {
+        if !held && !walk.is_presumed && (walk.same_again || walk.torn) {
             state.note(walk.same_again);
         }
         if walk.torn {
             state.torn_at = self.sample;
         }
+        if walk.is_presumed {
+            // Nobody looks whether it does.
+            state.moved_at = self.sample;
+        }
         // What a held unit was not fetched with was read when it ran again.
         let is_beyond_doubt = held && (self.frozen || !walk.has_missed);
         let is_chance = walk.same_again && (!state.is_steady || self.slow_read && !state.is_sure());
-        let verdict = if is_beyond_doubt {
+        let verdict = if is_beyond_doubt || walk.is_presumed {
             Verdict::Proven
         } else if held || walk.torn || is_chance {
             Verdict::Moved
@@ -389,7 +411,9 @@ impl<M: Memory> Snapshot<M> {
             Place::Missed(offset) => array(&self.misses.bytes, offset),
         };
         if depends && !self.frozen {
-            self.depend(place, value);
+            if !self.current.is_presumed {
+                self.depend(place, value);
+            }
             self.dependencies.push(Dependency { address, length: N as u32 });
         }
         Ok(value)
@@ -431,14 +455,8 @@ impl<M: Memory> Snapshot<M> {
                 self.cursor = span;
                 // Spans and their offsets are whole lines, so a value is in one line or two.
                 let lines = [offset / LINE as usize, (offset + length - 1) / LINE as usize];
-                for line in lines {
-                    self.stamps[line] = self.sample;
-                }
-                if !self.current.in_head {
-                    for line in lines {
-                        self.chain_stamps[line] = self.sample;
-                    }
-                    self.reclassed |= self.spans[span].is_head;
+                if lines != [self.current.line.unwrap_or(usize::MAX); 2] {
+                    self.touch(span, lines);
                 }
             }
             Place::Missed(_) => {
@@ -454,6 +472,19 @@ impl<M: Memory> Snapshot<M> {
             }
         }
         Ok(place)
+    }
+
+    /// Marks lines of the buffers as used, which are in a span.
+    fn touch(&mut self, span: usize, lines: [usize; 2]) {
+        self.current.line = Some(lines[1]);
+        for line in lines {
+            let stamp = &mut self.stamps[line];
+            stamp.any = self.sample;
+            if !self.current.in_head {
+                stamp.chain = self.sample;
+            }
+        }
+        self.reclassed |= !self.current.in_head && self.spans[span].is_head;
     }
 }
 

@@ -580,6 +580,11 @@ impl OwnCpus {
         None
     }
 
+    /// Not known here.
+    pub fn has_kept_running(&mut self) -> bool {
+        false
+    }
+
     /// It never was anything else.
     pub fn go_free(&mut self) {}
 }

@@ -17,6 +17,7 @@ use crate::python::runtime::Runtime;
 use crate::python::stack::Stacks;
 
 mod beside;
+mod cpu_word;
 mod holding;
 
 use beside::Beside;

@@ -14,6 +14,7 @@ impl<M: Memory> Snapshot<M> {
 
     /// Fetches the spans of one unit anew, twice, for another walk of it in this sample. The words at `beside` are read after that in the same call.
     pub fn begin_unit_again(&mut self, unit: Unit, beside: &[u64]) -> Vec<Option<u64>> {
+        self.presumed_still = None;
         self.fetch_unit(unit, true, beside)
     }
 

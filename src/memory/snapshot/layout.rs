@@ -1,6 +1,6 @@
 //! What a snapshot prefetches and in which order: lines grow into spans, and are forgotten when no sample touches them.
 
-use super::{COMMON, LINE, Memory, PAGE, Snapshot, Unit, is_restless};
+use super::{COMMON, LINE, Memory, PAGE, Snapshot, Stamp, Unit, is_restless};
 
 /// Samples for which an untouched line stays in the prefetch.
 pub(super) const LIFETIME: u32 = 256;
@@ -43,9 +43,7 @@ impl Span {
 #[derive(Debug, Clone, Copy)]
 struct Line {
     start: u64,
-    /// The last sample that touched it, and the last whose chain did.
-    stamp: u32,
-    chain_stamp: u32,
+    stamp: Stamp,
     unit: Unit,
 }
 
@@ -92,7 +90,7 @@ impl<M: Memory> Snapshot<M> {
         let lines = self.lines();
         let mut spans: Vec<Span> = Vec::new();
         for line in &lines {
-            let is_head = sample - line.chain_stamp >= LIFETIME;
+            let is_head = sample - line.stamp.chain >= LIFETIME;
             match spans.last_mut() {
                 Some(span) if span.unit == line.unit && span.is_head == is_head && can_join(span.end, line.start) => {
                     span.end = line.start + LINE;
@@ -124,8 +122,7 @@ impl<M: Memory> Snapshot<M> {
             offset += span.length();
         }
         // Lines between touched ones get the stamp of long ago and stay only as long as both their neighbours do.
-        let mut stamps = vec![0; offset / LINE as usize];
-        let mut chain_stamps = stamps.clone();
+        let mut stamps = vec![Stamp::default(); offset / LINE as usize];
         let mut bytes = vec![0; offset];
         let mut cursor = 0;
         for line in &lines {
@@ -134,7 +131,6 @@ impl<M: Memory> Snapshot<M> {
             }
             let place = spans[cursor].offset + usize::try_from(line.start - spans[cursor].start).unwrap_or(0);
             stamps[place / LINE as usize] = line.stamp;
-            chain_stamps[place / LINE as usize] = line.chain_stamp;
         }
         for span in &mut spans {
             let old =
@@ -152,7 +148,6 @@ impl<M: Memory> Snapshot<M> {
         self.spans = spans;
         self.order = order;
         self.stamps = stamps;
-        self.chain_stamps = chain_stamps;
         self.now = bytes;
         self.before = vec![0; offset];
         self.again.clear();
@@ -171,27 +166,26 @@ impl<M: Memory> Snapshot<M> {
             let first = span.offset / LINE as usize;
             for index in 0..span.length() / LINE as usize {
                 let stamp = self.stamps[first + index];
-                if sample - stamp < LIFETIME {
-                    let (start, chain_stamp) = (span.start + index as u64 * LINE, self.chain_stamps[first + index]);
-                    lines.push(Line { start, stamp, chain_stamp, unit: span.unit });
+                if sample - stamp.any < LIFETIME {
+                    lines.push(Line { start: span.start + index as u64 * LINE, stamp, unit: span.unit });
                 }
             }
         }
         lines.extend(self.misses.touched.drain(..).map(|touch| {
-            let chain_stamp = if touch.by_chain { sample } else { 0 };
-            Line { start: touch.line, stamp: sample, chain_stamp, unit: touch.unit }
+            let stamp = Stamp { any: sample, chain: if touch.by_chain { sample } else { 0 } };
+            Line { start: touch.line, stamp, unit: touch.unit }
         }));
-        lines.sort_by_key(|line| (line.start, u32::MAX - line.stamp));
+        lines.sort_by_key(|line| (line.start, u32::MAX - line.stamp.any));
         lines.dedup_by(|later, kept| {
             let same = later.start == kept.start;
             if same && later.unit == kept.unit {
-                kept.chain_stamp = kept.chain_stamp.max(later.chain_stamp);
+                kept.stamp.chain = kept.stamp.chain.max(later.stamp.chain);
             }
             same
         });
         if lines.len() as u64 * LINE > MOST {
-            let newest = lines.iter().map(|line| line.stamp).max().unwrap_or(0);
-            lines.retain(|line| line.stamp == newest);
+            let newest = lines.iter().map(|line| line.stamp.any).max().unwrap_or(0);
+            lines.retain(|line| line.stamp.any == newest);
             lines.truncate((MOST / LINE) as usize);
         }
         lines

@@ -80,6 +80,8 @@ pub(super) struct UnitState {
     pub(super) torn_at: u32,
     /// Whether two equal copies mean that nothing has changed in between, rather than that it changed and changed back.
     pub(super) is_steady: bool,
+    /// Something of its last walk was read for it alone, after the rest.
+    pub(super) has_missed: bool,
     /// A bit for each of its last walks with two copies, the latest lowest: set where these differed.
     torn: u32,
     /// For so many reads more it is on trial.
@@ -100,6 +102,7 @@ impl UnitState {
             proven_at: 0,
             torn_at: 0,
             is_steady: true,
+            has_missed: false,
             torn: 0,
             trial: TRIAL,
             probation: PROBATION,

@@ -371,6 +371,57 @@ fn a_held_unit_is_proven_only_as_far_as_it_was_fetched() {
 }
 
 #[test]
+fn a_unit_presumed_still_is_read_once_and_left_to_the_caller_to_prove() {
+    let memory = Changing::with(0x1000, vec![0; 0x3000]);
+    let mut snapshot = Snapshot::new(&memory);
+    let addresses = [0x1000, 0x3000];
+    for value in 0..3 {
+        memory.write(0x3000, value);
+        sample(&mut snapshot, &addresses);
+    }
+    let requests = memory.requests.take();
+    sample(&mut snapshot, &addresses);
+    assert_eq!(memory.requests.take(), 4, "{requests}");
+    snapshot.presume_still(Some(7));
+    for value in 10..20 {
+        memory.write(0x3000, value);
+        assert_eq!(sample(&mut snapshot, &addresses), (vec![0, value], Verdict::Proven));
+        assert_eq!(memory.requests.take(), 2);
+        assert!(!snapshot.has_missed(7));
+    }
+    assert_eq!(sample(&mut snapshot, &[0x1000, 0x3000, 0x2800]).1, Verdict::Proven);
+    assert!(snapshot.has_missed(7), "one value was read later");
+    // Afterwards it is what it was.
+    snapshot.presume_still(None);
+    sample(&mut snapshot, &addresses);
+    memory.requests.take();
+    memory.changes.borrow_mut().push((3, 0x3000, vec![1; 8]));
+    assert_eq!(sample(&mut snapshot, &addresses).1, Verdict::Moved);
+}
+
+#[test]
+fn a_word_aside_is_read_after_the_chain_and_is_no_part_of_it() {
+    let memory = Changing::with(0x1000, vec![0; 0x3000]);
+    let mut snapshot = Snapshot::new(&memory);
+    sample(&mut snapshot, &[0x3000]);
+    assert_eq!(snapshot.aside(7, 0x1000), None, "it was not fetched with the rest");
+    sample(&mut snapshot, &[0x3000]);
+    assert_eq!(snapshot.aside(7, 0x1000), Some(0));
+    // The chain comes first, though it lies behind.
+    memory.changes.borrow_mut().push((1, 0x1000, 5_u32.to_ne_bytes().to_vec()));
+    snapshot.presume_still(Some(7));
+    assert_eq!(sample(&mut snapshot, &[0x3000]), (vec![0], Verdict::Proven));
+    assert_eq!(snapshot.aside(7, 0x1000), Some(5));
+    assert!(!snapshot.has_missed(7));
+    // What the chain goes through too may have been read before the rest of it.
+    sample(&mut snapshot, &[0x3000, 0x1008]);
+    assert_eq!(snapshot.aside(7, 0x1000), Some(5));
+    sample(&mut snapshot, &[0x3000, 0x1008]);
+    assert_eq!(snapshot.aside(7, 0x1000), None);
+    assert_eq!(snapshot.aside(7, 0x9000), None, "unmapped");
+}
+
+#[test]
 fn a_loop_as_long_as_the_way_from_copy_to_copy_is_found_out() {
     let memory = Changing::with(0x10000, vec![0; 0x20000]);
     let mut snapshot = Snapshot::new(&memory);

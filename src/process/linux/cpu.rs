@@ -11,6 +11,7 @@ use std::io;
 use std::marker::PhantomData;
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
+use nix::sys::resource::{UsageWho, getrusage};
 use nix::unistd::Pid;
 
 use super::handle::Handle;
@@ -25,6 +26,8 @@ const SELF: Pid = Pid::from_raw(0);
 pub struct OwnCpus {
     allowed: CpuSet,
     chosen: Option<usize>,
+    /// How often the calling thread has given up its CPU so far: of its own accord, and not.
+    switches: Option<(i64, i64)>,
     /// Affinity is a thread's own.
     not_send: PhantomData<*const ()>,
 }
@@ -35,7 +38,7 @@ impl OwnCpus {
     /// # Errors
     /// Where the system does not tell, as with more than 1024 CPUs.
     pub fn of_this_thread() -> io::Result<Self> {
-        Ok(Self { allowed: sched_getaffinity(SELF)?, chosen: None, not_send: PhantomData })
+        Ok(Self { allowed: sched_getaffinity(SELF)?, chosen: None, switches: None, not_send: PhantomData })
     }
 
     /// The CPU on which the calling thread is at this moment, where the system tells.
@@ -60,6 +63,15 @@ impl OwnCpus {
     /// The CPU that [`OwnCpus::stay_on`] has chosen, if it still holds.
     pub fn chosen(&self) -> Option<usize> {
         self.chosen
+    }
+
+    /// Whether the calling thread has kept its CPU since this was last asked, but for one time at most that it gave it up itself: its sleep. Nobody else
+    /// has run there since that.
+    pub fn has_kept_running(&mut self) -> bool {
+        let usage = getrusage(UsageWho::RUSAGE_THREAD).ok();
+        let now = usage.map(|usage| (usage.voluntary_context_switches(), usage.involuntary_context_switches()));
+        let before = std::mem::replace(&mut self.switches, now);
+        before.zip(now).is_some_and(|(before, now)| now.1 == before.1 && now.0 <= before.0 + 1)
     }
 
     /// Runs wherever it may.
@@ -111,6 +123,22 @@ mod tests {
         assert!(!own.stay_on(5000), "no such CPU");
         drop(own);
         assert_eq!(sched_getaffinity(SELF).unwrap(), before);
+    }
+
+    #[test]
+    fn it_is_known_whether_somebody_else_ran_on_our_cpu() {
+        let mut own = OwnCpus::of_this_thread().unwrap();
+        assert!(!own.has_kept_running(), "nothing is known before the first time");
+        let nap = || std::thread::sleep(std::time::Duration::from_millis(1));
+        let kept = |own: &mut OwnCpus, naps: usize| {
+            own.has_kept_running();
+            (0..naps).for_each(|_| nap());
+            own.has_kept_running()
+        };
+        // Now and then somebody comes in between, on a busy machine often.
+        assert!((0..1000).any(|_| kept(&mut own, 0)));
+        assert!((0..1000).any(|_| kept(&mut own, 1)));
+        assert!((0..10).all(|_| !kept(&mut own, 2)));
     }
 
     #[test]

@@ -5,17 +5,25 @@
 //!
 //! Copies of such a thread that are equal by chance would show what never was, so each time it is looked whether it really was on our CPU; otherwise it is
 //! stopped for this sample.
+//!
+//! Where the thread's own memory tells its CPU ([`CpuWord`]), one copy is enough. The word is read after the stack, in the same call. The thread cannot have run
+//! on another CPU before, for then the word would name that, and would name ours again only after it had run here. And it cannot have run here, for we did, as
+//! the count of our own switches shows.
 
 use std::collections::HashSet;
 
+use super::cpu_word::CpuWord;
 use super::{Held, Spy};
 use crate::memory::{Memory, Snapshot, Unit, Verdict};
 use crate::process::{OwnCpus, ThreadId};
+use crate::python::stack::ThreadStack;
 
 /// For so many samples we sit beside a thread, at first and at most, before we look whether it moves so fast still.
 const STAY: (u64, u64) = (512, 8192);
 /// For so many samples it is not tried again after it has not helped.
 const GIVE_UP: u64 = 1024;
+/// It has not helped when so many of the last 16 samples could not be proven.
+const IN_VAIN: u32 = 8;
 
 /// Beside whom we sit.
 #[derive(Debug, Default)]
@@ -31,6 +39,12 @@ pub(super) struct Beside {
     until: u64,
     /// The threads that ran in this sample.
     running: Vec<Neighbour>,
+    /// A bit for each of the last samples with the neighbour, the latest lowest: set where it could not be proven.
+    moved: u16,
+    /// Where threads say on which CPU they are; `None` inside where they do not, outside where that was not asked yet.
+    word: Option<Option<CpuWord>>,
+    /// Who was beside us in the last sample, by its own word too.
+    settled: Option<Unit>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -55,7 +69,10 @@ impl Beside {
         let is_over = self.sample >= self.until;
         if let Some(with) = self.with {
             let now = self.running.iter().find(|thread| thread.unit == with.unit).copied();
-            if snapshot.is_unsteady(with.unit) {
+            if let Some(now) = now {
+                self.moved = self.moved << 1 | u16::from(now.has_moved);
+            }
+            if snapshot.is_unsteady(with.unit) || self.moved.count_ones() >= IN_VAIN {
                 self.fast.clear();
                 self.until = self.sample + GIVE_UP;
                 self.leave();
@@ -87,6 +104,7 @@ impl Beside {
         self.stay = if was_calm_for_long { STAY.0 } else { (self.stay * 2).clamp(STAY.0, STAY.1) };
         self.fast.insert(next.unit);
         self.until = self.sample + self.stay;
+        self.moved = 0;
         self.sit(next, cpu_of(next.os_id));
     }
 
@@ -107,8 +125,14 @@ impl Beside {
         self.fast.contains(&unit)
     }
 
+    /// The unit that is expected to stand still in the next sample because we are in its place.
+    pub(super) fn presumed_still(&self) -> Option<Unit> {
+        self.settled.filter(|settled| self.with.is_some_and(|with| with.unit == *settled))
+    }
+
     fn leave(&mut self) {
         self.with = None;
+        self.settled = None;
         if let Some(own) = &mut self.own {
             own.go_free();
         }
@@ -124,28 +148,60 @@ impl Spy {
 
     /// Takes back the proof of running threads that move fast and were not on our CPU, and of those that have not shown yet how fast they move.
     pub(super) fn doubt_runners(&mut self, held: &Held) {
-        let here = self.beside.own.as_ref().and_then(OwnCpus::chosen);
-        for thread in self.stacks.threads.iter_mut().filter(|thread| !thread.rests) {
-            if thread.verdict != Verdict::Proven || held.included(thread.address) {
+        let presumed = self.beside.presumed_still();
+        self.beside.settled = None;
+        for index in 0..self.stacks.threads.len() {
+            let thread = self.stacks.threads[index];
+            if thread.rests || thread.verdict != Verdict::Proven || held.included(thread.address) {
                 continue;
             }
+            let is_presumed = presumed == Some(thread.address);
             let os_id = self.threads.last_os_id(thread.address);
             let runs = os_id.and_then(|os_id| self.looks.get(&os_id)).is_none_or(|look| look.is_running);
             if !runs {
+                if is_presumed {
+                    // It may have run until a moment ago, which a second look shows now.
+                    let (verdicts, _) = self.snapshot.verify(&[thread.address], &[]);
+                    self.stacks.threads[index].verdict = verdicts.first().copied().unwrap_or(Verdict::Moved);
+                }
                 continue;
             }
             let is_fast = self.beside.fast.contains(&thread.address);
             if !is_fast && !self.snapshot.is_on_probation(thread.address) {
                 continue;
             }
-            // Where it stood still because we were in its place, nothing was found out about it, but what was read is true.
-            let here = if is_fast { here } else { OwnCpus::current() };
-            let is_beside = here.is_some() && os_id.and_then(|os_id| self.states.cpu(os_id)) == here;
+            let is_beside = if is_fast {
+                self.is_beside(&thread, os_id, is_presumed)
+            } else {
+                // Where it stood still because we were in its place, nothing was found out about it, but what was read is true.
+                let here = OwnCpus::current();
+                here.is_some() && os_id.and_then(|os_id| self.states.cpu(os_id)) == here
+            };
             if !is_beside {
                 self.snapshot.has_passed(thread.address);
-                thread.verdict = Verdict::Moved;
+                self.stacks.threads[index].verdict = Verdict::Moved;
             }
         }
+    }
+
+    /// Whether a fast thread was on our CPU while it was read; if it was read once only, whether it has not run.
+    fn is_beside(&mut self, thread: &ThreadStack, os_id: Option<ThreadId>, is_presumed: bool) -> bool {
+        let Self { beside, snapshot, states, .. } = self;
+        let Some(own) = &mut beside.own else { return false };
+        let Some(here) = own.chosen() else { return false };
+        let is_neighbour = beside.with.is_some_and(|with| with.unit == thread.address);
+        let word = beside.word.as_ref().copied().flatten().filter(|_| is_neighbour);
+        let says_so = word.is_some_and(|word| {
+            snapshot.aside(thread.address, word.address(thread.thread_id)).and_then(CpuWord::cpu) == Some(here)
+        });
+        let has_kept_running = word.is_some() && own.has_kept_running();
+        let is_told = is_presumed && !snapshot.has_missed(thread.address);
+        let is_here = is_told || os_id.and_then(|os_id| states.cpu(os_id)) == Some(here);
+        let is_still = if is_presumed { is_here && says_so && has_kept_running } else { is_here };
+        if is_still && says_so && has_kept_running {
+            beside.settled = Some(thread.address);
+        }
+        is_still
     }
 
     /// Takes note of which threads run, and which of them have moved while they were read.
@@ -167,5 +223,10 @@ impl Spy {
     pub(super) fn choose_place(&mut self) {
         let Self { beside, snapshot, process, .. } = self;
         beside.choose(snapshot, |os_id| process.shareable_cpu(os_id));
+        if beside.with.is_some() && beside.word.is_none() {
+            beside.word = Some(CpuWord::find(process));
+            log::debug!("threads tell their CPU: {:?}", beside.word);
+        }
+        snapshot.presume_still(beside.presumed_still());
     }
 }
