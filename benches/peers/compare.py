@@ -148,7 +148,8 @@ def slowdowns(session, rounds):
     session.results["slowdown"] = entries
     print(report.slowdown(entries), flush=True)
     if interpreter:
-        session.results["floor"] = measure.floor(interpreter, rounds, session.folder)
+        program = samplers.build_bench("floor")
+        session.results["floor"] = measure.floor(program, interpreter, 1000, 2 * rounds, session.folder)
         print(report.floor(session.results["floor"]), flush=True)
 
 

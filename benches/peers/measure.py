@@ -297,28 +297,34 @@ def start_group():
 
 
 def slowdown(tools, interpreter, busy, rate, rounds, folder):
-    """How much slower the target is and what CPU a sample takes (µs): medians of many short intervals, each between two undisturbed ones, for
-    every mode of every tool, in turns; a dictionary from "tool, mode"."""
+    """How much slower the target is and what CPU a sample takes (µs), for every mode of every tool: a dictionary from "tool, mode"."""
     target = Target(interpreter, busy, 20, 0, folder)
     output = os.path.join(folder, "slowdown.out")
-    found = {}
+    modes = ((tool, mode) for tool in tools for mode in tool.modes if mode == "default" or tool.modes[mode])
     try:
-        for _ in range(rounds):
-            for tool, mode in ((tool, mode) for tool in tools for mode in tool.modes if mode == "default" or tool.modes[mode]):
-                quiet = target.speed(0.6)
-                command = tool.command(target.pid, 60, rate, mode, output, False)
-                child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=die_with_parent)
-                time.sleep(0.6)
-                before, begun = time_on_cpu(child.pid), time.monotonic()
-                speed = target.speed(1.2)
-                cpu = (time_on_cpu(child.pid) - before) / (time.monotonic() - begun)
-                child.send_signal(signal.SIGINT)
-                child.wait()
-                quiet = (quiet + target.speed(0.6)) / 2
-                found.setdefault(f"{tool.name}, {mode}", []).append((1 - speed / quiet, cpu / 1e3 / rate))
+        commands = {f"{tool.name}, {mode}": tool.command(target.pid, 60, rate, mode, output, False) for tool, mode in modes}
+        return by_turns(target, commands, rate, rounds)
     finally:
         target.end()
-    return {key: tuple(map(statistics.median, zip(*values))) for key, values in found.items()}
+
+
+def by_turns(target, commands, rate, rounds):
+    """How much slower the target is beside each command (a share), and the command's CPU (µs) a sample: medians of many short intervals, each between two
+    undisturbed ones, in turns."""
+    found = {name: [] for name in commands}
+    for _ in range(rounds):
+        for name, command in commands.items():
+            quiet = target.speed(0.6)
+            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=die_with_parent)
+            time.sleep(0.6)
+            before, begun = time_on_cpu(child.pid), time.monotonic()
+            speed = target.speed(1.2)
+            cpu = (time_on_cpu(child.pid) - before) / (time.monotonic() - begun)
+            child.send_signal(signal.SIGINT)
+            child.wait()
+            quiet = (quiet + target.speed(0.6)) / 2
+            found[name].append((1 - speed / quiet, cpu / 1e3 / rate))
+    return {name: tuple(map(statistics.median, zip(*values))) for name, values in found.items()}
 
 
 def time_on_cpu(pid):
@@ -330,36 +336,22 @@ def time_on_cpu(pid):
     return total
 
 
-def schedule(pid):
-    """Of the first thread of a process so far: ns on a CPU, ns of waiting for one, and how often it came onto one."""
-    with open(f"/proc/{pid}/schedstat", encoding="utf-8") as file:
-        return tuple(map(int, file.read().split()))
-
-
-def floor(interpreter, rounds, folder):
-    """What a program that wakes up some thousand times a second, and does nothing, costs a busy target whose CPU it shares (the share of its speed) and takes
-    itself each time (µs): medians."""
+def floor(program, interpreter, rate, rounds, folder):
+    """As `slowdown` of the ordinary target, for a program that makes only the system calls of a sample, on the target's CPU and on another one."""
     target = Target(interpreter, "ordinary", 20, 0, folder)
-    cpu = {min(os.sched_getaffinity(target.pid))}
-    sleeper = [sys.executable, "-c", "import time\nwhile True: time.sleep(0.001)"]
-    found = []
+    cpus = sorted(os.sched_getaffinity(target.pid))
+    places = {"on the target's CPU": cpus[0], "on another CPU": cpus[-1]} if len(cpus) > 1 else {"on the target's CPU": cpus[0]}
     try:
-        os.sched_setaffinity(target.pid, cpu)
-        for _ in range(rounds):
-            quiet = target.speed(0.6)
-            child = subprocess.Popen(sleeper, preexec_fn=die_with_parent)
-            os.sched_setaffinity(child.pid, cpu)
-            time.sleep(0.4)
-            before = schedule(child.pid)
-            speed = target.speed(1.2)
-            ran, _, times = (now - then for now, then in zip(schedule(child.pid), before))
-            child.kill()
-            child.wait()
-            quiet = (quiet + target.speed(0.6)) / 2
-            found.append((1 - speed / quiet, ran / 1e3 / times))
+        os.sched_setaffinity(target.pid, cpus[:1])
+        commands = {
+            f"{what}, {place}": [program, str(target.pid), str(cpu), str(rate), work]
+            for work, what in [("wake", "only waking up"), ("read", "and reading"), ("stop", "and stopping, reading")]
+            for place, cpu in places.items()
+            if work != "stop" or cpu != cpus[0]
+        }
+        return by_turns(target, commands, rate, rounds)
     finally:
         target.end()
-    return tuple(map(statistics.median, zip(*found)))
 
 
 def hour(tool, interpreter, folder):

@@ -69,9 +69,11 @@ def slowdown(entries):
 
 
 def floor(found):
-    """What waking up costs, in a sentence."""
-    share, own = found
-    return f"A Python program that wakes up on its CPU some thousand times a second, and does nothing, slows the ordinary program by {100 * share:.1f} % and takes {own:.1f} µs a time.\n"
+    """What the system alone takes, as a Markdown table."""
+    lines = ["### The system's part: a program that only makes the calls of a sample (`benches/floor.rs`; Python 3.11, ordinary, depth 20, 1000 Hz)", ""]
+    lines += ["| | slowdown | CPU |", "|---|---:|---:|"]
+    lines += [f"| {name} | {100 * share:+.1f} % | {cpu:.1f} µs |" for name, (share, cpu) in found.items()]
+    return "\n".join(lines) + "\n"
 
 
 def hour(found):

@@ -1,6 +1,7 @@
 """The samplers that are compared: how each is run, and what its output says."""
 
 import collections
+import json
 import os
 import re
 import shutil
@@ -195,3 +196,11 @@ def prepare(environment):
     if not os.path.exists(os.path.join(environment, "bin", "py-spy")):
         subprocess.run([shutil.which("python3"), "-m", "venv", environment], check=True)
         subprocess.run([os.path.join(environment, "bin", "pip"), "install", "-q", "py-spy", "austin-dist", "austin-python"], check=False)
+
+
+def build_bench(name):
+    """Builds one of our benches; the path of the program."""
+    command = ["cargo", "bench", "--no-run", "--bench", name, "--message-format", "json"]
+    built = subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=os.path.dirname(os.path.abspath(__file__)))
+    messages = (json.loads(line) for line in built.stdout.splitlines() if line.startswith(b"{"))
+    return next(message["executable"] for message in messages if message.get("executable"))

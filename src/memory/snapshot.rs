@@ -27,10 +27,12 @@ mod fetch;
 mod layout;
 mod steadiness;
 mod still;
+mod values;
 mod verify;
 
 use layout::Span;
 use steadiness::UnitState;
+use values::{Dependency, Window};
 
 /// Whose bytes a value is part of: any number that the caller keeps for one thing that changes as a whole, such as a thread.
 pub type Unit = u64;
@@ -90,7 +92,6 @@ pub struct Snapshot<M> {
     before: Vec<u8>,
     sample: u32,
     laid_out_at: u32,
-    cursor: usize,
     misses: Misses,
     units: Units,
     current: Walk,
@@ -138,6 +139,8 @@ struct Walk {
     is_presumed: bool,
     /// The line of the buffers that it touched last in this part, if any.
     line: Option<usize>,
+    /// The span that it read last; the next value is nearly always in the same one.
+    window: Window,
     first: usize,
 }
 
@@ -152,6 +155,7 @@ impl Walk {
             has_missed: false,
             is_presumed: false,
             line: None,
+            window: Window::default(),
             first,
         }
     }
@@ -162,12 +166,6 @@ impl Walk {
 struct Stamp {
     any: u32,
     chain: u32,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Dependency {
-    address: u64,
-    length: u32,
 }
 
 /// Bytes that were fetched in this sample because no span covered them.
@@ -188,12 +186,6 @@ struct Touch {
     by_chain: bool,
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Place {
-    Learned { span: usize, offset: usize },
-    Missed(usize),
-}
-
 impl<M: Memory> Snapshot<M> {
     /// A snapshot that has learned nothing yet.
     pub fn new(memory: M) -> Self {
@@ -208,7 +200,6 @@ impl<M: Memory> Snapshot<M> {
             // So that "never" can be written as 0 and is long ago.
             sample: 1000,
             laid_out_at: 0,
-            cursor: 0,
             misses: Misses::default(),
             units: Units::default(),
             current: Walk::new(COMMON, 0),
@@ -361,174 +352,11 @@ impl<M: Memory> Snapshot<M> {
     pub fn was_same_again(&self) -> bool {
         self.current.same_again
     }
-
-    /// An 8-byte word that the walk depends on.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn word(&mut self, address: u64) -> Result<u64, ReadError> {
-        self.value(address, true).map(u64::from_ne_bytes)
-    }
-
-    /// An 8-byte word that may change without harm to the walk, such as the instruction pointer of the newest frame.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn volatile_word(&mut self, address: u64) -> Result<u64, ReadError> {
-        self.value(address, false).map(u64::from_ne_bytes)
-    }
-
-    /// A 4-byte word that the walk depends on.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn half(&mut self, address: u64) -> Result<u32, ReadError> {
-        self.value(address, true).map(u32::from_ne_bytes)
-    }
-
-    /// A 4-byte word that may change without harm to the walk.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn volatile_half(&mut self, address: u64) -> Result<u32, ReadError> {
-        self.value(address, false).map(u32::from_ne_bytes)
-    }
-
-    /// A byte that may change without harm to the walk.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn volatile_byte(&mut self, address: u64) -> Result<u8, ReadError> {
-        self.value(address, false).map(u8::from_ne_bytes)
-    }
-
-    /// A value of `N` bytes, and whether the walk depends on it.
-    #[inline]
-    fn value<const N: usize>(&mut self, address: u64, depends: bool) -> Result<[u8; N], ReadError> {
-        let place = self.place(address, N)?;
-        let value = match place {
-            Place::Learned { offset, .. } => array(&self.now, offset),
-            Place::Missed(offset) => array(&self.misses.bytes, offset),
-        };
-        if depends && !self.frozen {
-            if !self.current.is_presumed {
-                self.depend(place, value);
-            }
-            self.dependencies.push(Dependency { address, length: N as u32 });
-        }
-        Ok(value)
-    }
-
-    #[inline]
-    fn depend<const N: usize>(&mut self, place: Place, value: [u8; N]) {
-        match place {
-            Place::Learned { span, offset } => {
-                let (span, walk) = (&self.spans[span], &mut self.current);
-                if span.unit != walk.unit {
-                    // The two copies of another unit were both made before those of this one, or both after: no moment lies between all of them.
-                    walk.same_again = false;
-                } else if !(walk.in_head && span.is_head) {
-                    walk.same_again &= span.twice;
-                    if span.twice && value != array(&self.again, offset) {
-                        walk.same_again = false;
-                        walk.torn = true;
-                    }
-                }
-                walk.same_before &= span.has_before && value == array(&self.before, offset);
-            }
-            Place::Missed(_) => {
-                self.current.same_again = false;
-                self.current.same_before = false;
-            }
-        }
-    }
-
-    /// Finds the bytes, fetching them when no span covers them, and marks their lines as used.
-    #[inline]
-    fn place(&mut self, address: u64, length: usize) -> Result<Place, ReadError> {
-        let place = match find(&self.spans, &self.misses, address, length, self.cursor, self.frozen_unit) {
-            Some(place) => place,
-            None => Place::Missed(self.miss(address, length)?),
-        };
-        match place {
-            Place::Learned { span, offset } => {
-                self.cursor = span;
-                // Spans and their offsets are whole lines, so a value is in one line or two.
-                let lines = [offset / LINE as usize, (offset + length - 1) / LINE as usize];
-                if lines != [self.current.line.unwrap_or(usize::MAX); 2] {
-                    self.touch(span, lines);
-                }
-            }
-            Place::Missed(_) => {
-                self.current.has_missed = true;
-                let (unit, by_chain) = (self.current.unit, !self.current.in_head);
-                let (first, last) = (address & !(LINE - 1), (address + length as u64 - 1) & !(LINE - 1));
-                for line in [first, last] {
-                    let touch = Touch { line, unit, by_chain };
-                    if self.misses.touched.last() != Some(&touch) {
-                        self.misses.touched.push(touch);
-                    }
-                }
-            }
-        }
-        Ok(place)
-    }
-
-    /// Marks lines of the buffers as used, which are in a span.
-    fn touch(&mut self, span: usize, lines: [usize; 2]) {
-        self.current.line = Some(lines[1]);
-        for line in lines {
-            let stamp = &mut self.stamps[line];
-            stamp.any = self.sample;
-            if !self.current.in_head {
-                stamp.chain = self.sample;
-            }
-        }
-        self.reclassed |= !self.current.in_head && self.spans[span].is_head;
-    }
 }
 
 /// Whether a unit moved lately, or is new.
 fn is_restless(unit: Unit, state: Option<&UnitState>, sample: u32) -> bool {
     unit != COMMON && state.is_none_or(|state| sample - state.moved_at < RESTLESS)
-}
-
-/// Where the bytes of a value are; with `only`, not in spans of other units than that.
-#[inline]
-fn find(
-    spans: &[Span],
-    misses: &Misses,
-    address: u64,
-    length: usize,
-    cursor: usize,
-    only: Option<Unit>,
-) -> Option<Place> {
-    let end = address.checked_add(length as u64)?;
-    let inside = |span: &Span| span.start <= address && end <= span.end;
-    let index = match spans.get(cursor) {
-        Some(span) if inside(span) => cursor,
-        _ => spans.partition_point(|span| span.start <= address).wrapping_sub(1),
-    };
-    if let Some(span) = spans.get(index)
-        && inside(span)
-        && span.filled
-        && only.is_none_or(|unit| unit == span.unit)
-    {
-        let offset = span.offset + usize::try_from(address - span.start).ok()?;
-        return Some(Place::Learned { span: index, offset });
-    }
-    // Pieces may overlap where a wide miss met an older one; the nearest below is the one that can hold the value.
-    let index = misses.pieces.partition_point(|(start, _, _)| *start <= address).checked_sub(1)?;
-    let (start, stop, offset) = misses.pieces[index];
-    (end <= stop).then(|| Place::Missed(offset + usize::try_from(address - start).unwrap_or(0)))
-}
-
-/// The `N` bytes at `offset`, which the caller knows to be there.
-#[inline]
-fn array<const N: usize>(bytes: &[u8], offset: usize) -> [u8; N] {
-    let mut value = [0; N];
-    value.copy_from_slice(&bytes[offset..offset + N]);
-    value
 }
 
 /// The same allocation, empty, for requests of another lifetime.

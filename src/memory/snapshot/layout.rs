@@ -151,7 +151,6 @@ impl<M: Memory> Snapshot<M> {
         self.now = bytes;
         self.before = vec![0; offset];
         self.again.clear();
-        self.cursor = 0;
         self.laid_out_at = self.sample;
         self.left_out = None;
         self.reclassed = false;

@@ -1,7 +1,8 @@
 //! Units that stand still while they are read, so that one look at them is enough: those that the caller holds, and the one of which he finds out
 //! afterwards.
 
-use super::{Memory, Place, Snapshot, Unit, Walk};
+use super::values::{Place, array};
+use super::{Memory, Snapshot, Unit, Walk};
 
 impl<M: Memory> Snapshot<M> {
     /// Tells that these units do not change while the next [`Snapshot::begin`] fetches them, until the next call: their walks prove themselves as
@@ -30,7 +31,7 @@ impl<M: Memory> Snapshot<M> {
         self.current = walk;
         match place {
             Ok(Place::Learned { span, offset }) if self.spans[span].unit == unit && self.spans[span].is_head => {
-                Some(u32::from_ne_bytes(super::array(&self.now, offset)))
+                Some(u32::from_ne_bytes(array(&self.now, offset)))
             }
             _ => None,
         }

@@ -1,6 +1,7 @@
 //! The second look: whether what was seen once in this sample is still so.
 
-use super::{Memory, Misses, Place, Request, Snapshot, Unit, Verdict, find, layout, recycle};
+use super::values::{Place, find};
+use super::{Memory, Misses, Request, Snapshot, Unit, Verdict, layout, recycle};
 
 impl<M: Memory> Snapshot<M> {
     /// Looks again, in one vectored read, at everything that the walks of `units` in this sample depended on and at `evidence` (ranges with the
@@ -40,7 +41,7 @@ impl<M: Memory> Snapshot<M> {
             };
             let holds = self.dependencies[state.first..state.last].iter().all(|dependency| {
                 let length = dependency.length as usize;
-                let old = find(&self.spans, &self.misses, dependency.address, length, self.cursor, None)
+                let old = find(&self.spans, &self.misses, dependency.address, length, None)
                     .map(|place| slice(&self.now, &self.misses, place, length));
                 old.is_some() && old == look(dependency.address, length)
             });
