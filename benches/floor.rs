@@ -1,6 +1,7 @@
 //! What the system itself takes for what a sampler cannot do without: a program that wakes up some times a second and makes only the calls of a sample,
 //! through the same layer as pyspy. It is measured by `benches/peers/compare.py`, as another tool beside a busy target; alone it has nothing to say.
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use pyspy::memory::{Memory, Request};
@@ -10,7 +11,7 @@ use pyspy::process::{OwnCpus, Process, ThreadActivity, sharpen_sleep};
 const RANGES: usize = 8;
 const LENGTH: usize = 1024;
 const USAGE: &str =
-    "floor PID CPU RATE wake|read|stop: until it is killed; measured by benches/peers/compare.py --document";
+    "floor PID CPU RATE wake|read|stop: until it is killed; measured by benches/peers/compare.py --document\n";
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Work {
@@ -22,11 +23,10 @@ enum Work {
     Stop,
 }
 
-fn main() {
+fn main() -> std::io::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let Some((pid, cpu, rate, work)) = parse(&arguments) else {
-        println!("{USAGE}");
-        return;
+        return std::io::stdout().write_all(USAGE.as_bytes());
     };
     let process = Process::open(pid).expect("a process that we may read");
     let memory = process.memory();

@@ -41,8 +41,10 @@ pub(super) struct Beside {
     running: Vec<Neighbour>,
     /// A bit for each of the last samples with the neighbour, the latest lowest: set where it could not be proven.
     moved: u16,
-    /// Where threads say on which CPU they are; `None` inside where they do not, outside where that was not asked yet.
+    /// How threads tell on which CPU they are; `None` inside where they do not, outside where that was not asked yet.
     word: Option<Option<CpuWord>>,
+    /// Where a neighbour tells it, if anywhere.
+    word_of: Option<(Unit, Option<u64>)>,
     /// Who was beside us in the last sample, by its own word too.
     settled: Option<Unit>,
 }
@@ -51,6 +53,8 @@ pub(super) struct Beside {
 struct Neighbour {
     unit: Unit,
     os_id: ThreadId,
+    /// What `pthread_self` says there.
+    pthread: u64,
     /// Its stack could not be proven in this sample.
     has_moved: bool,
 }
@@ -189,11 +193,9 @@ impl Spy {
         let Self { beside, snapshot, states, .. } = self;
         let Some(own) = &mut beside.own else { return false };
         let Some(here) = own.chosen() else { return false };
-        let is_neighbour = beside.with.is_some_and(|with| with.unit == thread.address);
-        let word = beside.word.as_ref().copied().flatten().filter(|_| is_neighbour);
-        let says_so = word.is_some_and(|word| {
-            snapshot.aside(thread.address, word.address(thread.thread_id)).and_then(CpuWord::cpu) == Some(here)
-        });
+        let word = beside.word_of.filter(|(unit, _)| *unit == thread.address).and_then(|(_, address)| address);
+        let says_so =
+            word.is_some_and(|word| snapshot.aside(thread.address, word).and_then(CpuWord::cpu) == Some(here));
         let has_kept_running = word.is_some() && own.has_kept_running();
         let is_told = is_presumed && !snapshot.has_missed(thread.address);
         let is_here = is_told || os_id.and_then(|os_id| states.cpu(os_id)) == Some(here);
@@ -214,7 +216,8 @@ impl Spy {
             let Some(os_id) = self.threads.last_os_id(thread.address) else { continue };
             if self.looks.get(&os_id).is_some_and(|look| look.is_running) {
                 let has_moved = thread.verdict == Verdict::Moved;
-                self.beside.running.push(Neighbour { unit: thread.address, os_id, has_moved });
+                let pthread = thread.thread_id;
+                self.beside.running.push(Neighbour { unit: thread.address, os_id, pthread, has_moved });
             }
         }
     }
@@ -223,9 +226,13 @@ impl Spy {
     pub(super) fn choose_place(&mut self) {
         let Self { beside, snapshot, process, .. } = self;
         beside.choose(snapshot, |os_id| process.shareable_cpu(os_id));
-        if beside.with.is_some() && beside.word.is_none() {
-            beside.word = Some(CpuWord::find(process));
-            log::debug!("threads tell their CPU: {:?}", beside.word);
+        if let Some(with) = beside.with
+            && beside.word_of.is_none_or(|(unit, _)| unit != with.unit)
+        {
+            let word = *beside.word.get_or_insert_with(|| CpuWord::find(process));
+            let place = word.and_then(|word| word.address(snapshot.memory(), with.pthread));
+            log::debug!("thread {} tells its CPU at {place:x?}", with.os_id);
+            beside.word_of = Some((with.unit, place));
         }
         snapshot.presume_still(beside.presumed_still());
     }

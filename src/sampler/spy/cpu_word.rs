@@ -12,6 +12,8 @@ use crate::process::{Mapping, Process};
 const CPU_ID: u64 = 4;
 /// The least `__rseq_size` of an area that is registered: zero says that none is.
 const LEAST_SIZE: u32 = 8;
+/// Where the block that the thread pointer points to has its own address (`tcbhead_t.self`, sysdeps/x86_64/nptl/tls.h in glibc).
+const SELF: u64 = 16;
 /// Further away from the thread pointer than that no C library keeps it, in bytes.
 const FURTHEST: u64 = 64 * 1024;
 /// More than that are no CPUs: `cpu_id` is −1 or −2 where nobody writes it.
@@ -47,9 +49,10 @@ impl CpuWord {
         (is_near && size >= LEAST_SIZE).then_some(Self { offset: offset.wrapping_add(CPU_ID) })
     }
 
-    /// Where the word of a thread is, by what `pthread_self` says there.
-    pub(super) fn address(self, pthread: u64) -> u64 {
-        pthread.wrapping_add(self.offset)
+    /// Where the word of a thread is, by what `pthread_self` says there; `None` if that is not the thread pointer of anybody.
+    pub(super) fn address(self, memory: &impl Memory, pthread: u64) -> Option<u64> {
+        let is_thread_pointer = memory.read_u64(pthread.wrapping_add(SELF)).is_ok_and(|itself| itself == pthread);
+        is_thread_pointer.then(|| pthread.wrapping_add(self.offset))
     }
 
     /// The CPU that a word tells.
@@ -87,7 +90,8 @@ mod tests {
                 done.send(own.stay_on(cpu)).unwrap();
             }
         });
-        let address = word.address(thread.as_pthread_t());
+        let address = word.address(&process.memory(), thread.as_pthread_t()).unwrap();
+        assert_eq!(word.address(&process.memory(), thread.as_pthread_t() + 8), None);
         let mut seen = 0;
         for cpu in 0..64 {
             go.send(cpu).unwrap();
