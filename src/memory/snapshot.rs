@@ -12,6 +12,8 @@
 //! - the previous sample's copy, for units at rest whose previous sample was proven;
 //! - a second look at the very values ([`Snapshot::verify`]), for the rest.
 //!
+//! Of a unit that the caller holds, or of which he finds out afterwards that it stood still ([`Snapshot::presume_still`]), one copy is enough.
+//!
 //! A value that changed and changed back between two views is not noticed. Of a single value that gives a stack that existed just before or after; but a
 //! unit that changes in nearly every read, and comes back to the same values, may show equal copies of what never was. Such a unit is never proven;
 //! nor is one that changes now and then by a read that took unusually long.
@@ -104,6 +106,9 @@ pub struct Snapshot<M> {
     held: Vec<Unit>,
     /// The unit that the caller will make sure of himself.
     presumed_still: Option<Unit>,
+    /// The word that is read last, and what it was in this sample.
+    last_word_at: Option<u64>,
+    last_word: Option<u32>,
     /// Units of which nothing will be asked in the next sample, sorted.
     resting: Vec<Unit>,
     /// What of `resting` the spans were last marked for; `None` when they are new.
@@ -208,6 +213,8 @@ impl<M: Memory> Snapshot<M> {
             frozen_unit: None,
             held: Vec::new(),
             presumed_still: None,
+            last_word_at: None,
+            last_word: None,
             resting: Vec::new(),
             left_out: None,
             requests: Vec::new(),
@@ -295,7 +302,7 @@ impl<M: Memory> Snapshot<M> {
     /// Begins the walk of one unit; what is read until [`Snapshot::finish_unit`] is part of it: first its head.
     pub fn start_unit(&mut self, unit: Unit) {
         self.current = Walk::new(unit, self.dependencies.len());
-        self.current.is_presumed = self.presumed_still == Some(unit);
+        self.current.is_presumed = self.presumed_still == Some(unit) && !self.held.contains(&unit);
     }
 
     /// The walk has got to know where its chain begins: what is read from now on is of the chain.

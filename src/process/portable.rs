@@ -580,8 +580,11 @@ impl OwnCpus {
         None
     }
 
+    /// Does nothing.
+    pub fn watch(&mut self) {}
+
     /// Not known here.
-    pub fn has_kept_running(&mut self) -> bool {
+    pub fn has_kept_running(&self) -> bool {
         false
     }
 

@@ -135,6 +135,7 @@ impl Spy {
             Pausing::Adaptive => self.hold_movers(moment),
             Pausing::Never => Held::default(),
         };
+        self.watch_our_cpu();
         self.begin_held(&mut held, moment)?;
         self.read_names_when_due();
         self.look_at_threads_again(&held);

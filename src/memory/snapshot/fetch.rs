@@ -92,11 +92,14 @@ impl<M: Memory> Snapshot<M> {
             }
             index += group.len();
         }
+        let mut word = [0; 4];
+        requests.extend(self.last_word_at.map(|address| Request::new(address, &mut word)));
         if !requests.is_empty() {
             self.statistics.prefetched_bytes += requests.iter().map(|request| request.buffer.len() as u64).sum::<u64>();
             self.memory.read_many(&mut requests);
         }
         let has_read = !requests.is_empty();
+        let has_last = self.last_word_at.is_some() && requests.last().is_some_and(|request| request.complete);
         let mut done = requests.iter().map(|request| request.complete);
         let mut index = 0;
         while index < self.order.len() {
@@ -118,6 +121,7 @@ impl<M: Memory> Snapshot<M> {
         }
         self.gap = self.spans.iter().any(|span| !span.filled && !span.skipped);
         self.requests = recycle(requests);
+        self.last_word = has_last.then(|| u32::from_ne_bytes(word));
         if has_read {
             self.time_read();
         }

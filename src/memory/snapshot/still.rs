@@ -1,8 +1,7 @@
 //! Units that stand still while they are read, so that one look at them is enough: those that the caller holds, and the one of which he finds out
 //! afterwards.
 
-use super::values::{Place, array};
-use super::{Memory, Snapshot, Unit, Walk};
+use super::{Memory, Snapshot, Unit};
 
 impl<M: Memory> Snapshot<M> {
     /// Tells that these units do not change while the next [`Snapshot::begin`] fetches them, until the next call: their walks prove themselves as
@@ -23,17 +22,20 @@ impl<M: Memory> Snapshot<M> {
         self.units.get(&unit).is_none_or(|state| state.has_missed)
     }
 
-    /// A 4-byte word that tells something of a unit without being part of any walk, as it was right after the unit's chain was fetched in this sample's
-    /// own call. `None` where it was not, as in the first sample that asks for it; then the next ones fetch it.
-    pub fn aside(&mut self, unit: Unit, address: u64) -> Option<u32> {
-        let walk = std::mem::replace(&mut self.current, Walk::new(unit, self.dependencies.len()));
-        let place = self.place(address, 4);
-        self.current = walk;
-        match place {
-            Ok(Place::Learned { span, offset }) if self.spans[span].unit == unit && self.spans[span].is_head => {
-                Some(u32::from_ne_bytes(array(&self.now, offset)))
-            }
-            _ => None,
+    /// Tells which 4-byte word is to be read last in the call of each [`Snapshot::begin`], after everything else, until the next call.
+    pub fn read_last(&mut self, address: Option<u64>) {
+        self.last_word_at = address;
+    }
+
+    /// That word, as of this sample; `None` where it was not read.
+    pub fn last_word(&self) -> Option<u32> {
+        self.last_word
+    }
+
+    /// Tells that the unit has changed all the same: its walk of this sample proves nothing for the next one.
+    pub fn was_not_still(&mut self, unit: Unit) {
+        if let Some(state) = self.units.get_mut(&unit) {
+            state.proven_at = 0;
         }
     }
 }

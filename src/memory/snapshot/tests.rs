@@ -400,25 +400,21 @@ fn a_unit_presumed_still_is_read_once_and_left_to_the_caller_to_prove() {
 }
 
 #[test]
-fn a_word_aside_is_read_after_the_chain_and_is_no_part_of_it() {
+fn the_last_word_is_read_after_everything_else() {
     let memory = Changing::with(0x1000, vec![0; 0x3000]);
     let mut snapshot = Snapshot::new(&memory);
-    sample(&mut snapshot, &[0x3000]);
-    assert_eq!(snapshot.aside(7, 0x1000), None, "it was not fetched with the rest");
-    sample(&mut snapshot, &[0x3000]);
-    assert_eq!(snapshot.aside(7, 0x1000), Some(0));
-    // The chain comes first, though it lies behind.
-    memory.changes.borrow_mut().push((1, 0x1000, 5_u32.to_ne_bytes().to_vec()));
+    let addresses = [0x1000, 0x3000];
+    sample(&mut snapshot, &addresses);
+    assert_eq!(snapshot.last_word(), None);
+    snapshot.read_last(Some(0x1800));
     snapshot.presume_still(Some(7));
-    assert_eq!(sample(&mut snapshot, &[0x3000]), (vec![0], Verdict::Proven));
-    assert_eq!(snapshot.aside(7, 0x1000), Some(5));
+    memory.changes.borrow_mut().push((2, 0x1800, 5_u32.to_ne_bytes().to_vec()));
+    assert_eq!(sample(&mut snapshot, &addresses), (vec![0, 0], Verdict::Proven));
+    assert_eq!(snapshot.last_word(), Some(5), "it lies between the two, and comes after them");
+    snapshot.read_last(Some(0x9000));
+    assert_eq!(sample(&mut snapshot, &addresses), (vec![0, 0], Verdict::Proven));
+    assert_eq!(snapshot.last_word(), None, "unmapped");
     assert!(!snapshot.has_missed(7));
-    // What the chain goes through too may have been read before the rest of it.
-    sample(&mut snapshot, &[0x3000, 0x1008]);
-    assert_eq!(snapshot.aside(7, 0x1000), Some(5));
-    sample(&mut snapshot, &[0x3000, 0x1008]);
-    assert_eq!(snapshot.aside(7, 0x1000), None);
-    assert_eq!(snapshot.aside(7, 0x9000), None, "unmapped");
 }
 
 #[test]

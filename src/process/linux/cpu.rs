@@ -4,8 +4,8 @@
 //! scheduler. A sampler wakes at its deadline, takes the CPU from the thread that computes there, reads and sleeps again.
 //!
 //! # Limits
-//! Nothing keeps the other thread there: the scheduler may move it at any time, even during a read. What is read is not proven by this, only
-//! likely to be provable.
+//! Nothing keeps the other thread there: the scheduler may move it at any time, even during a read. What is read is not proven by this alone, only
+//! likely to be provable; it is where the thread tells its CPU itself and we have kept ours ([`OwnCpus::has_kept_running`]).
 
 use std::io;
 use std::marker::PhantomData;
@@ -65,13 +65,14 @@ impl OwnCpus {
         self.chosen
     }
 
-    /// Whether the calling thread has kept its CPU since this was last asked, but for one time at most that it gave it up itself: its sleep. Nobody else
-    /// has run there since that.
-    pub fn has_kept_running(&mut self) -> bool {
-        let usage = getrusage(UsageWho::RUSAGE_THREAD).ok();
-        let now = usage.map(|usage| (usage.voluntary_context_switches(), usage.involuntary_context_switches()));
-        let before = std::mem::replace(&mut self.switches, now);
-        before.zip(now).is_some_and(|(before, now)| now.1 == before.1 && now.0 <= before.0 + 1)
+    /// From now on it is watched whether the calling thread gives up its CPU.
+    pub fn watch(&mut self) {
+        self.switches = switches();
+    }
+
+    /// Whether the calling thread has kept its CPU since [`OwnCpus::watch`], so that nobody else has run there, and is still on the chosen one.
+    pub fn has_kept_running(&self) -> bool {
+        self.switches.is_some() && self.switches == switches() && Self::current() == self.chosen
     }
 
     /// Runs wherever it may.
@@ -88,6 +89,13 @@ impl Drop for OwnCpus {
     fn drop(&mut self) {
         self.go_free();
     }
+}
+
+/// How often the calling thread has given up its CPU: of its own accord, and not. `None` where that is not counted: it has slept before.
+fn switches() -> Option<(i64, i64)> {
+    let usage = getrusage(UsageWho::RUSAGE_THREAD).ok()?;
+    let switches = (usage.voluntary_context_switches(), usage.involuntary_context_switches());
+    (switches != (0, 0)).then_some(switches)
 }
 
 /// The CPU of a thread, if the calling thread would get it from that thread whenever it wakes there. Not so of one that has a better place with the
@@ -127,18 +135,22 @@ mod tests {
 
     #[test]
     fn it_is_known_whether_somebody_else_ran_on_our_cpu() {
-        let mut own = OwnCpus::of_this_thread().unwrap();
-        assert!(!own.has_kept_running(), "nothing is known before the first time");
         let nap = || std::thread::sleep(std::time::Duration::from_millis(1));
+        nap();
+        let mut own = OwnCpus::of_this_thread().unwrap();
+        assert!(!own.has_kept_running(), "nothing was watched");
+        let cpu = OwnCpus::current().unwrap();
+        assert!(own.stay_on(cpu));
         let kept = |own: &mut OwnCpus, naps: usize| {
-            own.has_kept_running();
+            own.watch();
             (0..naps).for_each(|_| nap());
             own.has_kept_running()
         };
         // Now and then somebody comes in between, on a busy machine often.
         assert!((0..1000).any(|_| kept(&mut own, 0)));
-        assert!((0..1000).any(|_| kept(&mut own, 1)));
-        assert!((0..10).all(|_| !kept(&mut own, 2)));
+        assert!((0..10).all(|_| !kept(&mut own, 1)));
+        own.go_free();
+        assert!(!kept(&mut own, 0), "no CPU is chosen");
     }
 
     #[test]

@@ -6,9 +6,9 @@
 //! Copies of such a thread that are equal by chance would show what never was, so each time it is looked whether it really was on our CPU; otherwise it is
 //! stopped for this sample.
 //!
-//! Where the thread's own memory tells its CPU ([`CpuWord`]), one copy is enough. The word is read after the stack, in the same call. The thread cannot have run
-//! on another CPU before, for then the word would name that, and would name ours again only after it had run here. And it cannot have run here, for we did, as
-//! the count of our own switches shows.
+//! Where the thread's own memory tells its CPU ([`CpuWord`]), one copy is enough. The word is read last, in the same call. The thread cannot have run on another CPU
+//! before, for then the word would name that, and would name ours again only after it had run here. And it cannot have run here, for we did, as the count of our
+//! own switches shows.
 
 use std::collections::HashSet;
 
@@ -43,8 +43,8 @@ pub(super) struct Beside {
     moved: u16,
     /// How threads tell on which CPU they are; `None` inside where they do not, outside where that was not asked yet.
     word: Option<Option<CpuWord>>,
-    /// Where a neighbour tells it, if anywhere.
-    word_of: Option<(Unit, Option<u64>)>,
+    /// What `pthread_self` says in a thread, and where that thread tells its CPU, if anywhere.
+    word_of: Option<(u64, Option<u64>)>,
     /// Who was beside us in the last sample, by its own word too.
     settled: Option<Unit>,
 }
@@ -77,7 +77,8 @@ impl Beside {
                 self.moved = self.moved << 1 | u16::from(now.has_moved);
             }
             if snapshot.is_unsteady(with.unit) || self.moved.count_ones() >= IN_VAIN {
-                self.fast.clear();
+                // Nothing but our presence spoke for them.
+                self.fast.drain().for_each(|unit| snapshot.judge_anew(unit));
                 self.until = self.sample + GIVE_UP;
                 self.leave();
                 return;
@@ -191,19 +192,34 @@ impl Spy {
     /// Whether a fast thread was on our CPU while it was read; if it was read once only, whether it has not run.
     fn is_beside(&mut self, thread: &ThreadStack, os_id: Option<ThreadId>, is_presumed: bool) -> bool {
         let Self { beside, snapshot, states, .. } = self;
-        let Some(own) = &mut beside.own else { return false };
+        let Some(own) = &beside.own else { return false };
         let Some(here) = own.chosen() else { return false };
-        let word = beside.word_of.filter(|(unit, _)| *unit == thread.address).and_then(|(_, address)| address);
-        let says_so =
-            word.is_some_and(|word| snapshot.aside(thread.address, word).and_then(CpuWord::cpu) == Some(here));
-        let has_kept_running = word.is_some() && own.has_kept_running();
-        let is_told = is_presumed && !snapshot.has_missed(thread.address);
-        let is_here = is_told || os_id.and_then(|os_id| states.cpu(os_id)) == Some(here);
-        let is_still = if is_presumed { is_here && says_so && has_kept_running } else { is_here };
-        if is_still && says_so && has_kept_running {
+        // Not by the thread state, which the next thread may get in the same place.
+        let word = beside.word_of.filter(|(pthread, _)| *pthread == thread.thread_id).and_then(|(_, place)| place);
+        let says_so = |word: Option<u32>| word.and_then(CpuWord::cpu) == Some(here);
+        let mut is_sure = word.is_some() && says_so(snapshot.last_word());
+        if is_sure && snapshot.has_missed(thread.address) {
+            // What was read later may be of a time when it was elsewhere.
+            is_sure = says_so(word.and_then(|word| snapshot.memory().read_u32(word).ok()));
+        }
+        is_sure = is_sure && own.has_kept_running();
+        let is_still = if is_presumed { is_sure } else { os_id.and_then(|os_id| states.cpu(os_id)) == Some(here) };
+        if is_still && is_sure {
             beside.settled = Some(thread.address);
         }
+        if !is_still {
+            snapshot.was_not_still(thread.address);
+        }
         is_still
+    }
+
+    /// What is read from now on is read while nobody else runs on our CPU, if it is found afterwards that we have not given it up.
+    pub(super) fn watch_our_cpu(&mut self) {
+        if self.beside.with.is_some()
+            && let Some(own) = &mut self.beside.own
+        {
+            own.watch();
+        }
     }
 
     /// Takes note of which threads run, and which of them have moved while they were read.
@@ -227,13 +243,14 @@ impl Spy {
         let Self { beside, snapshot, process, .. } = self;
         beside.choose(snapshot, |os_id| process.shareable_cpu(os_id));
         if let Some(with) = beside.with
-            && beside.word_of.is_none_or(|(unit, _)| unit != with.unit)
+            && beside.word_of.is_none_or(|(pthread, _)| pthread != with.pthread)
         {
             let word = *beside.word.get_or_insert_with(|| CpuWord::find(process));
             let place = word.and_then(|word| word.address(snapshot.memory(), with.pthread));
             log::debug!("thread {} tells its CPU at {place:x?}", with.os_id);
-            beside.word_of = Some((with.unit, place));
+            beside.word_of = Some((with.pthread, place));
         }
+        snapshot.read_last(beside.with.and(beside.word_of).and_then(|(_, place)| place));
         snapshot.presume_still(beside.presumed_still());
     }
 }
