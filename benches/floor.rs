@@ -51,6 +51,7 @@ fn main() -> std::io::Result<()> {
         }
         let pause = (work == Work::Stop)
             .then(|| process.pause_seen_thread(thread, ThreadActivity::Running).expect("a thread that can be stopped"));
+        own.watch();
         let mut requests: Vec<Request<'_>> =
             places.iter().zip(&mut buffers).map(|(place, buffer)| Request::new(*place, buffer)).collect();
         memory.read_many(&mut requests);
@@ -70,5 +71,6 @@ fn parse(arguments: &[String]) -> Option<(i32, usize, u32, Work)> {
         "stop" => Work::Stop,
         _ => return None,
     };
-    Some((pid.parse().ok()?, cpu.parse().ok()?, rate.parse().ok()?, work))
+    let rate = rate.parse().ok().filter(|rate| *rate > 0)?;
+    Some((pid.parse().ok()?, cpu.parse().ok()?, rate, work))
 }

@@ -29,6 +29,8 @@ Cell = collections.namedtuple("Cell", "interpreter busy depth waiting rate mode"
 
 
 def die_with_parent():
+    # Where we run in the background Ctrl-C is ignored, which a child would inherit.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
