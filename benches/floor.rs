@@ -17,7 +17,7 @@ const USAGE: &str =
 enum Work {
     /// Nothing: it sleeps again.
     Wake,
-    /// One read of memory, one look at the state of the thread and one at our own switches.
+    /// One read of memory, one look at the state of the thread, and one at our own switches before and after.
     Read,
     /// The thread is stopped, read and let go.
     Stop,
@@ -51,7 +51,9 @@ fn main() -> std::io::Result<()> {
         }
         let pause = (work == Work::Stop)
             .then(|| process.pause_seen_thread(thread, ThreadActivity::Running).expect("a thread that can be stopped"));
-        own.watch();
+        if work == Work::Read {
+            own.watch();
+        }
         let mut requests: Vec<Request<'_>> =
             places.iter().zip(&mut buffers).map(|(place, buffer)| Request::new(*place, buffer)).collect();
         memory.read_many(&mut requests);

@@ -107,7 +107,7 @@ impl<M: Memory> Snapshot<M> {
 
     /// Finds the bytes, fetching them when no span covers them, and marks their lines as used.
     #[inline]
-    pub(super) fn place(&mut self, address: u64, length: usize) -> Result<Place, ReadError> {
+    fn place(&mut self, address: u64, length: usize) -> Result<Place, ReadError> {
         let window = self.current.window;
         let inside = address.wrapping_sub(window.start);
         if inside < window.length && window.length - inside >= length as u64 {

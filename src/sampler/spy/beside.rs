@@ -10,6 +10,7 @@
 //! before, for then the word would name that, and would name ours again only after it had run here. And it cannot have run here, for we did, as the count of our
 //! own switches shows.
 
+use std::cell::OnceCell;
 use std::collections::HashSet;
 
 use super::cpu_word::CpuWord;
@@ -41,8 +42,8 @@ pub(super) struct Beside {
     running: Vec<Neighbour>,
     /// A bit for each of the last samples with the neighbour, the latest lowest: set where it could not be proven.
     moved: u16,
-    /// How threads tell on which CPU they are; `None` inside where they do not, outside where that was not asked yet.
-    word: Option<Option<CpuWord>>,
+    /// How threads tell on which CPU they are, if they do; asked when it is first of use.
+    word: OnceCell<Option<CpuWord>>,
     /// What `pthread_self` says in a thread, and where that thread tells its CPU, if anywhere.
     word_of: Option<(u64, Option<u64>)>,
     /// Who was beside us in the last sample, by its own word too.
@@ -245,7 +246,7 @@ impl Spy {
         if let Some(with) = beside.with
             && beside.word_of.is_none_or(|(pthread, _)| pthread != with.pthread)
         {
-            let word = *beside.word.get_or_insert_with(|| CpuWord::find(process));
+            let word = *beside.word.get_or_init(|| CpuWord::find(process));
             let place = word.and_then(|word| word.address(snapshot.memory(), with.pthread));
             log::debug!("thread {} tells its CPU at {place:x?}", with.os_id);
             beside.word_of = Some((with.pthread, place));

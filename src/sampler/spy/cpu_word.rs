@@ -2,7 +2,7 @@
 //!
 //! Linux writes the CPU of a thread into a `struct rseq` of it (restartable sequences, rseq(2)) each time that the thread goes back to user space on another
 //! one. glibc registers that area for every thread (2.35 and later) and exports how far it is from the thread pointer (`__rseq_offset`, sys/rseq.h).
-//! So it can be read together with the thread's stack, for a tenth of what the system's own account of the thread costs.
+//! So it can be read together with the thread's stack, for a fraction of what a look at the thread's `stat` file costs.
 
 use crate::binary::{Architecture, Binary, MappedFile};
 use crate::memory::Memory;
