@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::{ending, note};
+use crate::output::printable;
 use crate::process::{Process, SpawnedProgram};
 use crate::python::layout::Layout;
 use crate::sampler::{AttachError, Finder, PATIENCE_RUNNING, PATIENCE_STARTED};
@@ -39,6 +40,16 @@ pub(super) fn wait_for_python(
         }
     }
     Ok(())
+}
+
+/// Says as whom a program will be started, if not as ourselves.
+pub(super) fn note_user() {
+    if let Some(user) = SpawnedProgram::user() {
+        note(&format!(
+            "the program runs as {}, who called sudo; `sudo env -u SUDO_UID pyspy` runs it as root",
+            printable(&user)
+        ));
+    }
 }
 
 /// Says so when an interpreter is of a version that came after us.

@@ -634,6 +634,20 @@ impl SpawnedProgram {
         Ok(Self { child: started.map_err(|source| SpawnError::from_start(program.into(), source))? })
     }
 
+    /// Starts `program`; what it writes on standard output comes out on our standard error.
+    ///
+    /// # Errors
+    /// When it cannot be run.
+    pub fn start_to_stderr(program: &OsStr, arguments: &[OsString]) -> Result<Self, SpawnError> {
+        let started = Command::new(program).args(arguments).stdout(io::stderr()).spawn();
+        Ok(Self { child: started.map_err(|source| SpawnError::from_start(program.into(), source))? })
+    }
+
+    /// As whom a program would be started, if not as ourselves: nobody, here.
+    pub fn user() -> Option<String> {
+        None
+    }
+
     /// Starts `program` with no standard input; what it writes comes out of the pipe.
     ///
     /// # Errors

@@ -128,6 +128,9 @@ fn nonsense_is_a_usage_error() {
         "record --pid 1 -- python3 app.py",
         "record --pid 1 --blocking --nonblocking",
         "record --pid 1 -f nonsense",
+        "record --pid 1 --nope",
+        "record --nope --pid 1",
+        "top --nope --pid 1",
         "record",
         "dump --pid abc",
         "dump --pid 99999999999999999999",
@@ -263,4 +266,22 @@ fn a_target_that_exits_during_attach_has_its_own_status() {
             }
         }
     }
+}
+
+/// Where the tests run as root they can tell pyspy that sudo made it so.
+#[test]
+fn under_sudo_a_program_runs_as_who_called_it() {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let capabilities = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap();
+    let may_trace = u64::from_str_radix(capabilities.trim(), 16).unwrap() >> 19 & 1 == 1;
+    if !nix::unistd::geteuid().is_root() || !may_trace || !Path::new("/usr/bin/python3").exists() {
+        return note("skipped: sudo, for which the tests must be root with a Python that all users may run");
+    }
+    let program = "import os, time\nprint(os.getresuid(), os.getresgid(), os.getgroups(), flush=True)\ntime.sleep(0.5)";
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pyspy"));
+    command.env("SUDO_UID", "65534").env("SUDO_GID", "65534");
+    command.args(["record", "-i", "-f", "raw", "-o", "/dev/null", "--", "/usr/bin/python3", "-c", program]);
+    let ran = run(&mut command, Duration::from_secs(60)).unwrap();
+    assert_eq!(ran.success(), "(65534, 65534, 65534) (65534, 65534, 65534) [65534]\n");
+    assert!(ran.stderr.contains("the program runs as "), "{ran:#?}");
 }

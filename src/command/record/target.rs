@@ -3,7 +3,7 @@
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow};
 use wildmatch::WildMatch;
 
 use super::note;
@@ -36,10 +36,20 @@ impl Target {
             return Ok(Self { processes, program: None });
         }
         let (name, rest) = arguments.program.split_first().context("there is neither a pid nor a program")?;
-        let program = SpawnedProgram::start(name.clone(), rest)?;
+        attach::note_user();
+        let mut program = match &arguments.output {
+            // The profile is not to be mixed with what the program writes.
+            Some(output) if output.as_os_str() == "-" => SpawnedProgram::start_to_stderr(name, rest)?,
+            _ => SpawnedProgram::start(name.clone(), rest)?,
+        };
         // Whether we may read it is found out while waiting for its interpreter: the first program in the process may be another's.
-        let process = Process::observe(program.pid())?;
-        Ok(Self { processes: vec![process], program: Some(program) })
+        match Process::observe(program.pid()) {
+            Ok(process) => Ok(Self { processes: vec![process], program: Some(program) }),
+            Err(error) => {
+                let _ = program.end(GRACE);
+                Err(error.into())
+            }
+        }
     }
 
     /// The processes.
@@ -81,6 +91,7 @@ fn by_name(glob: &str, finder: &mut Finder) -> anyhow::Result<Vec<Process>> {
     let pattern = WildMatch::new(glob);
     let own = std::process::id();
     let (mut denied, mut others) = (0, 0);
+    let mut denial = None;
     let mut processes = Vec::new();
     for pid in all_processes()? {
         let Ok(process) = Process::observe(pid) else { continue };
@@ -96,6 +107,7 @@ fn by_name(glob: &str, finder: &mut Finder) -> anyhow::Result<Vec<Process>> {
             Err(error @ AttachError::Process(_)) => {
                 log::debug!("{error}");
                 denied += 1;
+                denial.get_or_insert(error);
             }
             Err(error) => {
                 log::debug!("{error}");
@@ -104,7 +116,12 @@ fn by_name(glob: &str, finder: &mut Finder) -> anyhow::Result<Vec<Process>> {
         }
     }
     if processes.is_empty() {
-        bail!("no Python process has a command line like {glob:?} ({others} run no Python, {denied} may not be read)");
+        let what = format!(
+            "no Python process has a command line like {glob:?} ({others} run no Python, {denied} may not be read)"
+        );
+        return Err(
+            denial.map_or_else(|| anyhow!("{what}"), |denial| anyhow::Error::from(denial).context(what.clone()))
+        );
     }
     if denied > 0 {
         note(&format!("{denied} processes with a command line like {glob:?} may not be read"));

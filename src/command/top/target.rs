@@ -40,18 +40,25 @@ impl Target {
             return Ok(Self { processes, program: None, captured });
         }
         let (name, rest) = arguments.program.split_first().context("there is neither a pid nor a program")?;
-        let (program, pipe) = SpawnedProgram::start_captured(name, rest)?;
+        attach::note_user();
+        let (mut program, pipe) = SpawnedProgram::start_captured(name, rest)?;
         let (sender, shared) = (sender.clone(), Arc::clone(&captured));
-        std::thread::Builder::new().name("output".to_owned()).spawn(move || {
+        let reader = std::thread::Builder::new().name("output".to_owned()).spawn(move || {
             if draws {
                 capture(pipe, &shared, &sender);
             } else {
                 // Standard output is for our own.
                 pass_on(pipe);
             }
-        })?;
-        let process = Process::observe(program.pid())?;
-        Ok(Self { processes: vec![process], program: Some(program), captured })
+        });
+        let process = reader.map_err(anyhow::Error::from).and_then(|_| Ok(Process::observe(program.pid())?));
+        match process {
+            Ok(process) => Ok(Self { processes: vec![process], program: Some(program), captured }),
+            Err(error) => {
+                let _ = program.end(GRACE);
+                Err(error)
+            }
+        }
     }
 
     /// Waits until each process shows its interpreter.

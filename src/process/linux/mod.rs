@@ -1,6 +1,7 @@
 //! The other process on Linux: `/proc`, `process_vm_readv`, pidfd and ptrace.
 
 mod address_space;
+mod caller;
 mod children;
 mod cpu;
 mod descriptors;

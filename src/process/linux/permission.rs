@@ -16,7 +16,6 @@ const FIRST_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 /// The error for a process that we may not read.
 pub(super) fn denied(handle: &Handle) -> ProcessError {
     let status = handle.read_file("status", 64 << 10).unwrap_or_default();
-    let own_status = fs::read("/proc/thread-self/status").unwrap_or_default();
     let target_user = second_number(&status, "Uid:");
     // The kernel gives the files of an undumpable process to root, whoever the process acts as.
     let file_owner = nix::sys::stat::fstat(handle.directory()).ok().map(|metadata| metadata.st_uid);
@@ -25,7 +24,7 @@ pub(super) fn denied(handle: &Handle) -> ProcessError {
         pid: handle.pid(),
         own_user: nix::unistd::geteuid().as_raw(),
         target_user,
-        can_trace_all: has_capability(&own_status, CAP_SYS_PTRACE),
+        can_trace_all: can_trace_all(),
         yama_scope: fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope")
             .ok()
             .and_then(|text| text.trim().parse().ok()),
@@ -33,6 +32,11 @@ pub(super) fn denied(handle: &Handle) -> ProcessError {
         in_container: fs::metadata("/proc/self/ns/pid").is_ok_and(|metadata| metadata.ino() != FIRST_PID_NAMESPACE),
         tracer: tracer.filter(|tracer| *tracer != 0),
     }))
+}
+
+/// Whether we hold the capability to trace any process.
+pub(super) fn can_trace_all() -> bool {
+    has_capability(&fs::read("/proc/thread-self/status").unwrap_or_default(), CAP_SYS_PTRACE)
 }
 
 fn has_capability(status: &[u8], capability: u32) -> bool {

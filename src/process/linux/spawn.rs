@@ -2,7 +2,7 @@
 //!
 //! It keeps our standard streams, our environment and our process group: at a terminal it stays in the foreground, may
 //! read from it, and gets Ctrl-C itself, as it would without us. When we die in any way it lives on; nothing ends it
-//! but [`SpawnedProgram::end`], also not dropping the value.
+//! but [`SpawnedProgram::end`], also not dropping the value. It runs as we do, or as who called us through sudo ([`SpawnedProgram::user`]).
 //!
 //! # Why not `std::process::Child::wait`
 //! It takes whatever `waitpid` reports for the exit, also the stop of a thread that we hold at that moment. Here the
@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigHandler, Signal, signal};
 
+use super::caller::Caller;
 use super::handle::Handle;
 use super::process::Process;
 use super::{children, tracee};
@@ -42,6 +43,20 @@ impl SpawnedProgram {
             .map_err(|source| SpawnError::from_start(PathBuf::from(program), source))
     }
 
+    /// Starts `program` as [`Self::start`] does, but what it writes on standard output comes out on our standard error: ours is taken.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_to_stderr(program: &OsStr, arguments: &[OsString]) -> Result<Self, SpawnError> {
+        Self::run(Command::new(program).args(arguments).stdout(io::stderr()))
+            .map_err(|source| SpawnError::from_start(PathBuf::from(program), source))
+    }
+
+    /// As whom a program would be started, if not as ourselves: who called us through sudo.
+    pub fn user() -> Option<String> {
+        Caller::find().map(|caller| caller.name)
+    }
+
     /// Starts `program` as [`Self::start`] does, but apart from our terminal: its standard input is empty and what it writes on standard
     /// output and standard error comes out of the pipe that is returned, which must be read or the program will wait.
     ///
@@ -62,6 +77,9 @@ impl SpawnedProgram {
     fn run(command: &mut Command) -> io::Result<Self> {
         // Where our parent ignored SIGCHLD the kernel would throw exit statuses away.
         restore_child_signal();
+        if let Some(caller) = Caller::find() {
+            caller.adopt(command);
+        }
         let pid = command.spawn()?.id().cast_signed();
         // As our child it keeps its number until we collect it. A handle is missing only where there is no /proc.
         Ok(Self { pid, handle: Handle::open(pid).ok(), status: None })
