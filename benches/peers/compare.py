@@ -62,6 +62,13 @@ def arguments():
     return parser.parse_args()
 
 
+def telling(words):
+    """The arguments without those that only say where something lies."""
+    places = ("--pyspy", "--environment", "--json")
+    rest = [word for word in words if not word.startswith(tuple(place + "=" for place in places))]
+    return [word for index, word in enumerate(rest) if word not in places and (index == 0 or rest[index - 1] not in places)]
+
+
 class Session:
     """The tools and interpreters of one run, and its results."""
 
@@ -85,7 +92,7 @@ class Session:
             "date": datetime.date.today().isoformat(),
             "processor": model,
             "cores": os.cpu_count(),
-            "arguments": " ".join(sys.argv[1:]),
+            "arguments": " ".join(telling(sys.argv[1:])),
             "kernel": ".".join(platform.release().split(".")[:2]),
             "versions": [".".join(map(str, interpreter.version)) for interpreter in self.interpreters.values()],
             "missing": missing,

@@ -123,7 +123,9 @@ def write_document(folder, results):
     """Writes benchmarks.md and its pictures."""
     os.makedirs(os.path.join(folder, "benchmarks"), exist_ok=True)
     about = results["about"]
-    text = ["# What sampling costs", "", f"Written by `benches/peers/compare.py {results['about']['arguments']}`; without `--brief` it measures more cells.", ""]
+    arguments = about["arguments"]
+    more = "; without `--brief` it measures more cells" if "--brief" in arguments else ""
+    text = ["# What sampling costs", "", f"Written by `benches/peers/compare.py {arguments}`{more}.", ""]
     text += [f"{about['date']}: {about['processor']}, {about['cores']} cores, Linux {about['kernel']}; Python {', '.join(about['versions'])}.", ""]
     text += [f"Not measured: {line}." for line in about["missing"]]
     text += ["", EXPLANATION]

@@ -18,7 +18,7 @@ import struct
 import sys
 import threading
 
-pack_into = struct.pack_into
+pack = struct.pack
 
 
 class Counter(object):
@@ -31,7 +31,8 @@ class Counter(object):
 
     def add(self):
         self.value += 1
-        pack_into("=Q", self.memory, 0, self.value)
+        # In one piece; `pack_into` would write zeros first.
+        self.memory[0:8] = pack("=Q", self.value)
 
 
 def descend(depth, body, counter):
