@@ -1,6 +1,6 @@
 //! The `pyspy` program: parses, runs, prints an error once.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -21,16 +21,17 @@ fn main() -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "the one place where errors are printed")]
 fn report(error: &anyhow::Error) {
-    eprintln!("pyspy: {error:#}");
+    let mut lines = format!("pyspy: {error:#}\n");
     for sentence in failure::advice(error) {
-        eprintln!("  {sentence}");
+        lines.push_str(&format!("  {sentence}\n"));
     }
+    // Where nobody can be told, the exit status says it.
+    let _ = io::stderr().write_all(lines.as_bytes());
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error
         .chain()
-        .any(|cause| cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe))
+        .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe))
 }

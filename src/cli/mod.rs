@@ -15,6 +15,7 @@ pub use values::Limit;
     version = concat!(env!("CARGO_PKG_VERSION"), " (", env!("PYSPY_BUILD"), ")"),
     about = "Sampling profiler for Python programs: reads them from outside, without changing or restarting them",
     after_help = EXIT_STATUS,
+    infer_subcommands = true,
     max_term_width = 100
 )]
 pub struct Cli {
@@ -35,7 +36,8 @@ Exit status:
   7  the output cannot be written
   8  the process exited before it could be read
   9  the program could not be started
-  10 the core file cannot be read";
+  10 the core file cannot be read
+  128 and the number of a signal: `top` was ended by that, or `record` by a second Ctrl-C";
 
 /// The faces on the sampler.
 #[derive(Debug, Subcommand)]
@@ -45,6 +47,7 @@ pub enum Command {
     /// Show live where a process spends its time
     Top(TopArgs),
     /// Print what every thread of a process is doing right now
+    #[command(alias = "d")]
     Dump(DumpArgs),
     /// Render a recording in another format
     Convert(ConvertArgs),
@@ -88,7 +91,7 @@ pub struct RecordArgs {
     #[arg(short, long, value_name = "filename")]
     pub output: Option<PathBuf>,
     /// Output file format [default: by the end of the output filename, else flamegraph]
-    #[arg(short, long, value_enum, value_name = "format")]
+    #[arg(short, long, value_enum, ignore_case = true, value_name = "format")]
     pub format: Option<FormatName>,
     /// How long to sample for: seconds, or a number with s, m or h [default: unlimited]
     #[arg(short, long, value_name = "duration", value_parser = values::duration, default_value = "unlimited", hide_default_value = true)]
@@ -141,6 +144,9 @@ pub struct RecordArgs {
     /// Open the result with the desktop's viewer
     #[arg(long)]
     pub open: bool,
+    /// Show no progress
+    #[arg(long, hide = true)]
+    pub hideprogress: bool,
     /// When to stop the process
     #[command(flatten)]
     pub pause: PauseArgs,
@@ -151,7 +157,7 @@ pub struct RecordArgs {
     #[arg(long, requires = "program")]
     pub keep: bool,
     /// Command line of a Python program to run
-    #[arg(value_name = "python_program", trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(value_name = "python_program", trailing_var_arg = true)]
     pub program: Vec<std::ffi::OsString>,
 }
 
@@ -190,7 +196,7 @@ pub struct TopArgs {
     #[arg(long)]
     pub json: bool,
     /// Command line of a Python program to run; what it writes is shown in a view of its own
-    #[arg(value_name = "python_program", trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(value_name = "python_program", trailing_var_arg = true)]
     pub program: Vec<std::ffi::OsString>,
 }
 
@@ -215,7 +221,7 @@ pub struct ConvertArgs {
     #[arg(short, long, value_name = "filename")]
     pub output: PathBuf,
     /// Output file format [default: by the end of the output filename, else flamegraph]
-    #[arg(short, long, value_enum, value_name = "format")]
+    #[arg(short, long, value_enum, ignore_case = true, value_name = "format")]
     pub format: Option<FormatName>,
     /// Show full Python filenames
     #[arg(long)]

@@ -12,6 +12,7 @@ pub(super) use live::{dump_spy, lost_threads};
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::process::ExitCode;
 
+use super::failure::OutputError;
 use crate::cli::DumpArgs;
 use crate::output::dump::{TextOptions, write_json, write_text};
 use crate::process::Process;
@@ -33,16 +34,16 @@ pub fn run(arguments: &DumpArgs) -> anyhow::Result<ExitCode> {
         (None, None) => anyhow::bail!("give a process with --pid or a core file with --core"),
     };
     let mut writer = BufWriter::new(io::stdout().lock());
-    if arguments.json {
-        write_json(&dumps, &mut writer)?;
+    let written = if arguments.json {
+        write_json(&dumps, &mut writer)
     } else {
         let options = TextOptions {
             full_file_names: arguments.full_filenames,
             reverse: arguments.reverse,
             colour: console::colors_enabled(),
         };
-        write_text(&dumps, options, &mut writer)?;
-    }
-    writer.flush()?;
+        write_text(&dumps, options, &mut writer)
+    };
+    written.and_then(|()| writer.flush()).map_err(OutputError::of_stdout)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -44,6 +44,13 @@ pub struct OutputError {
     pub source: std::io::Error,
 }
 
+impl OutputError {
+    /// Standard output cannot be written.
+    pub fn of_stdout(source: std::io::Error) -> Self {
+        Self { path: PathBuf::from("-"), source }
+    }
+}
+
 /// The output of a recording could not be written when there was something to write.
 #[derive(Debug, Error)]
 #[error("cannot write {path:?}{}", match .kept { Some(kept) => format!("; what was recorded is in {kept:?}"), None => "; what was recorded is lost".to_owned() })]
@@ -126,8 +133,8 @@ pub fn advice(error: &anyhow::Error) -> Vec<String> {
         if let Some(error) = cause.downcast_ref::<PostMortemError>() {
             return error.advice();
         }
-        if cause.is::<OutputError>() {
-            return text("give another path with --output; nothing was sampled");
+        if cause.downcast_ref::<OutputError>().is_some_and(|error| error.path.as_os_str() != "-") {
+            return text("give another path with --output");
         }
         if let Some(UnfinishedError { kept: Some(kept), .. }) = cause.downcast_ref() {
             return vec![format!("`pyspy convert {kept:?} -o OUT` renders what was recorded")];

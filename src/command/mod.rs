@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::CommandFactory;
 
+use self::failure::OutputError;
 use crate::cli::{Cli, Command, FormatName, PauseArgs};
 use crate::output::{Format, Lines, Presentation};
 use crate::process::Registers;
@@ -36,7 +37,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "pyspy", &mut script);
-            std::io::stdout().lock().write_all(&script)?;
+            std::io::stdout().lock().write_all(&script).map_err(OutputError::of_stdout)?;
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -95,9 +96,9 @@ impl From<FormatName> for Format {
 }
 
 /// Tells the user something beside the product.
-#[expect(clippy::print_stderr, reason = "this layer talks to the user")]
 fn note(text: &str) {
-    eprintln!("pyspy: {text}");
+    // The terminal may be gone; what is recorded is worth more than that.
+    let _ = writeln!(std::io::stderr(), "pyspy: {text}");
 }
 
 /// Whether whoever started us had this signal ignored, as far as that can be told.
@@ -109,10 +110,15 @@ fn is_ignored(signal: i32) -> bool {
     mask >> (signal - 1) & 1 == 1
 }
 
-/// What signals ask for. SIGINT, SIGTERM and SIGHUP: to end; a second one of them ends the program at once. SIGUSR1: to write what there is.
+/// What signals ask for. SIGINT, SIGTERM and SIGHUP: to end; a SIGINT after that was begun ends the program at once. SIGUSR1: to write what there is.
+///
+/// The others may come twice without anybody's being impatient: a shell that closes and the kernel both send SIGHUP, `timeout` sends its signal to the
+/// program and to its group.
 #[derive(Debug, Clone, Default)]
 struct Interrupt {
     end: Arc<AtomicBool>,
+    /// It was noticed that we are to end.
+    noticed: Arc<AtomicBool>,
     write: Arc<AtomicBool>,
 }
 
@@ -127,7 +133,13 @@ impl Interrupt {
                 if signal == SIGHUP && is_ignored(signal) {
                     continue;
                 }
-                signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&interrupt.end))?;
+                if signal == SIGINT {
+                    signal_hook::flag::register_conditional_shutdown(
+                        signal,
+                        128 + signal,
+                        Arc::clone(&interrupt.noticed),
+                    )?;
+                }
                 signal_hook::flag::register(signal, Arc::clone(&interrupt.end))?;
             }
             signal_hook::flag::register(SIGUSR1, Arc::clone(&interrupt.write))?;
@@ -140,7 +152,11 @@ impl Interrupt {
     }
 
     fn is_set(&self) -> bool {
-        self.end.load(Ordering::Relaxed)
+        let is_set = self.end.load(Ordering::Relaxed);
+        if is_set {
+            self.noticed.store(true, Ordering::Relaxed);
+        }
+        is_set
     }
 
     /// Whether SIGUSR1 has come since the last call.

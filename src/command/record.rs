@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitCode, ExitStatus};
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use wildmatch::WildMatch;
 
 use self::progress::Bar;
@@ -52,8 +52,13 @@ pub fn run(arguments: &RecordArgs) -> anyhow::Result<ExitCode> {
         }
     };
     let (Recorded { mut profile, ending, notes, .. }, failure) = recorded;
+    // That nothing more can be written is no reason to end the program.
+    let has_failed = failure.is_some();
     let finished = failure.map_or_else(|| sink.finish(&mut profile), Err);
-    let status = target.end(arguments.keep || ending == Ending::Exited);
+    let status = target.end(arguments.keep || ending == Ending::Exited || has_failed);
+    if has_failed && target.is_started() && status.is_none() {
+        note("the program was left running");
+    }
     finished?;
     for text in &notes {
         note(text);
@@ -88,7 +93,10 @@ fn record_target(
     interrupt: &Interrupt,
 ) -> anyhow::Result<(Recorded, Option<UnfinishedError>)> {
     if !arguments.subprocesses && arguments.name.is_none() {
-        target.wait_for_python(finder, &|| interrupt.is_set())?;
+        target.wait_for_python(finder, &|| interrupt.is_set()).map_err(|error| {
+            // Then that it has shown no Python means nothing.
+            if interrupt.is_set() { anyhow!("interrupted before there was a Python to record") } else { error }
+        })?;
     }
     let options = RecordOptions {
         rate: arguments.rate,
@@ -111,7 +119,7 @@ fn record_target(
         columns: arguments.columns,
         native: native(arguments.pause)?,
     };
-    let bar = Bar::new(options.duration);
+    let bar = Bar::new(options.duration, arguments.hideprogress);
     let (mut streamed_at, mut written_at) = (Instant::now(), Instant::now());
     let mut failure = None;
     let every = match arguments.every {

@@ -131,11 +131,6 @@ impl CoreFile {
         self.notes.pid
     }
 
-    /// Its parent.
-    pub fn parent(&self) -> i32 {
-        self.notes.parent
-    }
-
     /// Its threads. The kernel puts the one that died first, `gcore` the one that was the process's first.
     pub fn threads(&self) -> &[CoreThread] {
         &self.notes.threads

@@ -32,9 +32,8 @@ const MOST_FILES: u64 = 1 << 20;
 const STATUS_SIGNAL: usize = 12;
 const STATUS_PID: usize = 32;
 const STATUS_REGISTERS: usize = 112;
-/// `elf_prpsinfo`: `pr_pid`, `pr_ppid`, `pr_psargs`.
+/// `elf_prpsinfo`: `pr_pid`, `pr_psargs`.
 const INFO_PID: usize = 24;
-const INFO_PARENT: usize = 28;
 const INFO_ARGUMENTS: usize = 56;
 const INFO_ARGUMENTS_SIZE: usize = 80;
 
@@ -53,7 +52,6 @@ pub struct CoreThread {
 #[derive(Debug)]
 pub(super) struct Notes {
     pub(super) pid: i32,
-    pub(super) parent: i32,
     pub(super) threads: Vec<CoreThread>,
     /// The first 80 bytes of them, split at spaces by the kernel's own joining.
     pub(super) arguments: Vec<String>,
@@ -91,7 +89,7 @@ fn next_note(bytes: &[u8]) -> Option<(Note<'_>, &[u8])> {
 
 pub(super) fn read(path: &Path, content: &Content, headers: &Headers) -> Result<Notes, CoreError> {
     let malformed = |what| CoreError::Malformed { path: path.to_owned(), what };
-    let mut notes = Notes { pid: 0, parent: 0, threads: vec![], arguments: vec![], auxiliary: vec![], files: vec![] };
+    let mut notes = Notes { pid: 0, threads: vec![], arguments: vec![], auxiliary: vec![], files: vec![] };
     for (offset, length) in &headers.notes {
         if *length > LARGEST_NOTES {
             return Err(malformed("the notes are too large"));
@@ -143,7 +141,6 @@ impl Notes {
             NT_PRSTATUS if self.threads.len() < MOST_THREADS => self.threads.extend(thread(bytes, architecture)),
             NT_PRPSINFO => {
                 self.pid = bytes.pread_with(INFO_PID, LE).unwrap_or(0);
-                self.parent = bytes.pread_with(INFO_PARENT, LE).unwrap_or(0);
                 let arguments = bytes.get(INFO_ARGUMENTS..INFO_ARGUMENTS + INFO_ARGUMENTS_SIZE).unwrap_or_default();
                 let end = arguments.iter().position(|byte| *byte == 0).unwrap_or(arguments.len());
                 let arguments = String::from_utf8_lossy(&arguments[..end]).trim_end().to_owned();

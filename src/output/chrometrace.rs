@@ -63,11 +63,11 @@ fn name(kind: &str, process: &Process, number: u64, name: &str) -> Value {
 }
 
 /// The number that tells threads apart: the system's, or another where that was used before: by a thread that is gone, or by the same
-/// thread in another interpreter. A reader may hold numbers as doubles; those keep 53 bits.
+/// thread in another interpreter. Perfetto takes numbers of 32 bits and puts others on the track of the main thread.
 fn thread_number(thread: &Thread, process: &Process, used: &mut HashSet<(u32, u64)>) -> u64 {
-    const BITS: u64 = (1 << 53) - 1;
-    // Odd, so every number comes in turn.
-    const STEP: u64 = (1 << 32) + 1;
+    const BITS: u64 = (1 << 31) - 1;
+    // Odd, so every number comes in turn; beyond the numbers that systems give to threads.
+    const STEP: u64 = (1 << 24) + 1;
     let mut number = thread.os_id.unwrap_or(thread.python_id) & BITS;
     while !used.insert((process.pid, number)) {
         number = number.wrapping_add(STEP) & BITS;

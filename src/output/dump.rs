@@ -8,6 +8,8 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+use super::json::write_json_line;
+
 pub use source::{SourceLine, SourceLines};
 pub use text::{TextOptions, write_text};
 
@@ -178,6 +180,5 @@ pub fn write_json(dumps: &[ProcessDump], writer: &mut dyn Write) -> io::Result<(
         threads.iter().map(|thread| Entry { thread, process_info: &dump.info })
     });
     let entries: Vec<Entry<'_>> = entries.collect();
-    serde_json::to_writer_pretty(&mut *writer, &entries)?;
-    writeln!(writer)
+    write_json_line(&entries, true, writer)
 }

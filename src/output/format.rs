@@ -66,11 +66,6 @@ impl Format {
         }
     }
 
-    /// The format with this name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|format| format.name() == name)
-    }
-
     /// Ends of file names; longer ones stand before those that they end in. The first of each format is what it is called by.
     const SUFFIXES: [(&'static str, Self); 22] = [
         (".flamechart.svg", Self::Flamechart),
@@ -180,14 +175,6 @@ mod tests {
     use super::*;
     use crate::output::samples;
     use crate::profile::Keep;
-
-    #[test]
-    fn every_format_is_found_by_its_name() {
-        for format in Format::ALL {
-            assert_eq!(Format::from_name(format.name()), Some(format));
-        }
-        assert_eq!(Format::from_name("gif"), None);
-    }
 
     #[test]
     fn file_names_ask_for_a_format() {

@@ -18,6 +18,7 @@ pub mod flamegraph;
 mod format;
 mod functions;
 mod input;
+mod json;
 mod place;
 pub mod pprof;
 mod presentation;
@@ -31,6 +32,7 @@ mod tree;
 
 pub use format::Format;
 pub use input::{InputError, read};
+pub use json::write_json_line;
 pub use presentation::{Lines, Presentation};
 pub use text::printable;
 

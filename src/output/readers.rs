@@ -94,6 +94,7 @@ fn chrometrace_times(bytes: &[u8]) -> (Seconds, HashMap<(u64, String), String>) 
     let mut named = HashMap::new();
     for event in events {
         let id = (event["pid"].as_u64().unwrap(), event["tid"].as_u64().unwrap());
+        assert!(u32::try_from(id.1).is_ok(), "a number of a thread that Perfetto does not take: {}", id.1);
         let time = event["ts"].as_u64().unwrap();
         let name = event["name"].as_str().unwrap().to_owned();
         if event["ph"] == "M" {

@@ -20,10 +20,11 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
-fn needs_escape(character: char) -> bool {
+/// Whether a character is one of those.
+pub(super) fn needs_escape(character: char) -> bool {
     character.is_control()
         || matches!(character,
-            '\u{2028}' | '\u{2029}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FDD0}'..='\u{FDEF}')
+            '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{2028}' | '\u{2029}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FDD0}'..='\u{FDEF}')
         // The last two code points of every plane are not characters, and XML forbids U+FFFE and U+FFFF.
         || u32::from(character) & 0xFFFE == 0xFFFE
 }

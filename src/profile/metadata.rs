@@ -22,8 +22,6 @@ pub struct Metadata {
     pub counts: SampleCounts,
     /// What was left out.
     pub filters: Filters,
-    /// The machine's name.
-    pub host: String,
     /// The version of pyspy that recorded.
     pub recorder: String,
     /// The operating system and processor, as `linux x86_64`.

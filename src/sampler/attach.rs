@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::binary::{Architecture, Binary, BinaryError, MappedFile};
 use crate::process::{DeviceNumber, ImageIdentity, Mapping, Process, ProcessError};
-use crate::python::locate::{LocateError, PythonFile, SUPPORTED};
+use crate::python::locate::{LocateError, PythonFile};
 use crate::python::runtime::Runtime;
 
 /// How long a process that was already running is given to show its interpreter: it may be about to `exec` one.
@@ -75,11 +75,6 @@ impl AttachError {
     /// Whether the version is what cannot be read.
     pub fn is_unsupported_version(&self) -> bool {
         matches!(self, Self::Unusable { source: LocateError::Unsupported(_), .. })
-    }
-
-    /// What would be supported, for messages.
-    pub fn supported() -> &'static str {
-        SUPPORTED
     }
 }
 

@@ -146,8 +146,8 @@ impl<'options> Recorder<'options> {
         metadata.filters = Filters {
             gil_only: options.filter.gil_only,
             idle: options.filter.idle,
+            native: options.native,
             subprocesses: options.subprocesses,
-            ..Filters::default()
         };
         metadata.recorder = env!("CARGO_PKG_VERSION").to_owned();
         metadata.platform = format!("{} {}", std::env::consts::OS, std::env::consts::ARCH);

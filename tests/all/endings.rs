@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
@@ -68,6 +68,10 @@ fn signals_leave_a_file_that_opens() {
         let path = folder.path().join(name);
         let running = begin(target.pid(), format, &path, &[]);
         running.signal(*signal);
+        if *signal != Signal::SIGINT {
+            // A shell that closes, and `timeout`, send theirs twice.
+            running.signal(*signal);
+        }
         let ran = running.ended();
         ran.success();
         assert!(ran.stderr.contains("; interrupted"), "{signal} {format}: {ran:#?}");
@@ -293,4 +297,32 @@ fn the_program_is_ended_or_left_as_asked() {
         ["record", "--exit-status", "-f", "raw", "-o", "/dev/null", "--", python, "-c", "import sys; sys.exit(7)"];
     let ran = pyspy(&exit);
     assert_eq!(ran.status.code(), Some(7), "{ran:#?}");
+}
+
+#[test]
+fn what_a_program_writes_is_not_mixed_with_a_profile_on_standard_output() {
+    let program = "import time\nprint('words of the program', flush=True)\nend = time.time() + 0.5\nwhile time.time() < end: pass";
+    let interpreter = any().path.to_str().unwrap();
+    let ran = pyspy(&["record", "-f", "speedscope", "-o", "-", "--", interpreter, "-c", program]);
+    serde_json::from_str::<serde_json::Value>(ran.success()).unwrap();
+    assert!(ran.stderr.contains("words of the program"), "{ran:#?}");
+}
+
+#[test]
+fn a_program_outlives_a_recording_that_cannot_be_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("done");
+    let program = "import sys, time\nend = time.time() + 3\nwhile time.time() < end: pass\nopen(sys.argv[1], 'w')";
+    let interpreter = any().path.to_str().unwrap();
+    let args = ["record", "-f", "pyspy", "-o", "/dev/full", "--", interpreter, "-c", program, path.to_str().unwrap()];
+    let ran = pyspy(&args);
+    assert_eq!(ran.status.code(), Some(7), "{ran:#?}");
+    let data = tempfile::TempPath::try_from_path(kept(&ran.stderr)).unwrap();
+    assert!(seconds("pyspy", &data, "<module>") > 0.3, "{ran:#?}");
+    fs::remove_file(data.with_extension("converted")).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !path.exists() {
+        assert!(Instant::now() < deadline, "the program comes to its end");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }

@@ -14,8 +14,9 @@ pub(super) struct Bar {
 }
 
 impl Bar {
-    pub(super) fn new(duration: Option<Duration>) -> Self {
+    pub(super) fn new(duration: Option<Duration>, is_hidden: bool) -> Self {
         let bar = match duration {
+            _ if is_hidden => ProgressBar::hidden(),
             Some(duration) => ProgressBar::new(millis(duration)),
             None => ProgressBar::new_spinner(),
         };

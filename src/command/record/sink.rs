@@ -17,13 +17,7 @@ pub(super) struct Sink {
     presentation: Presentation,
     file: OutputFile,
     /// Of a recording that has begun to grow.
-    stream: Option<Stream>,
-}
-
-struct Stream {
-    writer: RecordingWriter<BufWriter<Growing>>,
-    /// Whether all chunks so far have been written.
-    whole: bool,
+    stream: Option<RecordingWriter<BufWriter<Growing>>>,
 }
 
 impl Sink {
@@ -46,28 +40,31 @@ impl Sink {
         if self.format != Format::Pyspy {
             return Ok(());
         }
-        self.append(profile).map_err(|source| self.unfinished(source, None))
+        self.append(profile).map_err(|source| {
+            // What has not begun to grow is lost with its first chunk.
+            let is_gone = self.stream.is_none() && source.kind() != io::ErrorKind::BrokenPipe;
+            let kept = if is_gone { self.rescue(profile) } else { None };
+            self.unfinished(source, kept)
+        })
     }
 
     fn append(&mut self, profile: &mut Profile) -> io::Result<()> {
-        let mut growing = None;
+        let (mut growing, is_first) = (None, self.stream.is_none());
         let stream = match &mut self.stream {
             Some(stream) => stream,
             empty => {
                 let mut file = self.file.grow()?;
                 growing = file.place();
                 let writer = RecordingWriter::new(BufWriter::new(file))?;
-                empty.insert(Stream { writer, whole: true })
+                empty.insert(writer)
             }
         };
-        let written = stream.writer.append(profile);
-        stream.whole &= written.is_ok();
-        if written.is_err() && growing.is_some() {
+        // It takes its place with its first chunk, and grows there: a kill must leave what there is.
+        let written = stream.append(profile).and_then(|()| growing.map_or(Ok(()), |place| place.take()));
+        if written.is_err() && is_first {
             self.stream = None;
         }
-        written?;
-        // It takes its place with its first chunk, and grows there: a kill must leave what there is.
-        growing.map_or(Ok(()), |place| place.take())
+        written
     }
 
     /// Writes a file with what there is so far. Where that fails, the end of the recording may do better.
@@ -96,19 +93,9 @@ impl Sink {
                 self.unfinished(source, kept)
             });
         }
-        let finished = match self.stream.take() {
-            None => {
-                self.stream(profile)?;
-                self.stream.take().map_or(Ok(()), |stream| stream.writer.finish(profile).map(drop))
-            }
-            // Half of a chunk ends it; nothing could be read after that.
-            Some(stream) if !stream.whole => Ok(()),
-            Some(stream) => {
-                let finished = stream.writer.finish(profile).map(drop);
-                return finished.map_err(|source| self.unfinished(source, Some(self.path.clone())));
-            }
-        };
-        finished.map_err(|source| self.unfinished(source, None))
+        self.stream(profile)?;
+        let finished = self.stream.take().map_or(Ok(()), |stream| stream.finish(profile).map(drop));
+        finished.map_err(|source| self.unfinished(source, Some(self.path.clone())))
     }
 
     /// Keeps a profile that cannot be written where it should go, somewhere else and in as little room as can be.

@@ -5,16 +5,17 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::time::SystemTime;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 
 use super::meter::Meter;
 use super::sampling::Sampling;
 use super::target::Target;
 use super::{Message, settings};
 use crate::cli::TopArgs;
+use crate::command::failure::OutputError;
 use crate::command::note;
 use crate::output::printable;
-use crate::sampler::{Ending, LiveRequest};
+use crate::sampler::{Ending, LiveRequest, SampleError};
 use crate::tui::{Effect, Event, State, plain, update};
 
 /// `--once` and `--json`.
@@ -35,19 +36,21 @@ pub(super) fn print(
                 if effects.contains(&Effect::BeginAnew) {
                     sampling.ask(LiveRequest::BeginAnew);
                 }
-                if arguments.json {
+                let written = if arguments.json {
                     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-                    plain::write_json(&mut state, now.as_secs_f64(), &mut writer)?;
+                    plain::write_json(&mut state, now.as_secs_f64(), &mut writer)
                 } else {
-                    plain::write_text(&mut state, &mut writer)?;
-                }
-                writer.flush()?;
+                    plain::write_text(&mut state, &mut writer)
+                };
+                written.and_then(|()| writer.flush()).map_err(OutputError::of_stdout)?;
                 if arguments.once {
                     return Ok(());
                 }
             }
             Message::Ended(Ending::Lost(reason)) => bail!("{}", printable(&reason)),
-            Message::Ended(_) if arguments.once && state.windows == 0 => bail!("the process exited before a sample"),
+            Message::Ended(_) if arguments.once && state.windows == 0 => {
+                return Err(SampleError::Exited).context("there was no sample");
+            }
             Message::Ended(ending) => {
                 note(&target.how_it_ended(&ending));
                 return Ok(());

@@ -1,0 +1,46 @@
+//! JSON that a terminal can show: what serde_json leaves as it is though no terminal should get it is written as an escape. The values are the same.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::text::needs_escape;
+
+/// Writes `value` and an end of line; `pretty` on many lines.
+///
+/// # Errors
+/// When `writer` fails.
+pub fn write_json_line<T: Serialize + ?Sized>(value: &T, pretty: bool, writer: &mut dyn Write) -> io::Result<()> {
+    let text = if pretty { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) }?;
+    let mut rest = text.as_str();
+    // Outside of strings all is ASCII, and in them serde_json has escaped what is below a space.
+    while let Some((index, character)) =
+        rest.char_indices().find(|(_, character)| *character >= '\u{7f}' && needs_escape(*character))
+    {
+        writer.write_all(&rest.as_bytes()[..index])?;
+        for unit in character.encode_utf16(&mut [0; 2]) {
+            write!(writer, "\\u{unit:04x}")?;
+        }
+        rest = &rest[index + character.len_utf8()..];
+    }
+    writer.write_all(rest.as_bytes())?;
+    writeln!(writer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_act_on_is_escaped_and_the_value_stays() {
+        let value = ["é 🐍 \u{9b}31m\u{7f}", "\u{202e}\u{61c}\u{1fffe}\n\u{1b}[0m"];
+        for pretty in [false, true] {
+            let mut bytes = vec![];
+            write_json_line(&value, pretty, &mut bytes).unwrap();
+            let text = String::from_utf8(bytes).unwrap();
+            assert!(text.contains("é 🐍 \\u009b31m\\u007f"), "{text}");
+            assert!(text.contains("\\u202e\\u061c\\ud83f\\udffe\\n\\u001b[0m"), "{text}");
+            assert_eq!(serde_json::from_str::<Vec<String>>(&text).unwrap(), value);
+        }
+    }
+}
