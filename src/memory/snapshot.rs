@@ -54,6 +54,8 @@ const SLOW: u32 = 2;
 const READS: u32 = 16;
 /// How far a run of misses in neighbouring pages widens the read, in bytes.
 const WIDEST_MISS: u64 = 64 * 1024;
+/// Bytes that are read for misses of one sample, at most; only a target that leads us astray has so many.
+const MOST_MISSED: usize = 128 * 1024 * 1024;
 
 /// What [`Snapshot::finish_unit`] and [`Snapshot::verify`] say of a walk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

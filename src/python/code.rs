@@ -7,6 +7,7 @@
 //! to have changed its meaning, the program is taken for one that makes and drops code, and every entry is checked in every sample.
 
 use std::collections::HashMap;
+use std::hash::BuildHasher;
 
 use thiserror::Error;
 
@@ -36,7 +37,7 @@ const EVIDENCE: usize = 512;
 pub struct CodeId(u32);
 
 /// What a code object says of itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Code {
     /// `co_qualname` (3.11+), else `co_name`.
     pub name: String,
@@ -91,7 +92,8 @@ pub enum Known {
 #[derive(Debug, Default)]
 pub struct CodeTable {
     codes: Vec<Code>,
-    by_content: HashMap<(String, String, u32), Vec<CodeId>>,
+    /// By a hash of the whole: code of one name and file, such as what `eval` runs, may have many tables of lines.
+    by_content: HashMap<u64, Vec<CodeId>, foldhash::fast::RandomState>,
     entries: HashMap<u64, Entry, foldhash::fast::RandomState>,
     /// `PyCode_Type`, once one object was seen to be of it.
     code_type: Option<u64>,
@@ -294,8 +296,8 @@ impl CodeTable {
     }
 
     fn intern(&mut self, code: Code) -> CodeId {
-        let key = (code.name.clone(), code.filename.clone(), code.first_line);
-        let ids = self.by_content.entry(key).or_default();
+        let hash = self.by_content.hasher().hash_one(&code);
+        let ids = self.by_content.entry(hash).or_default();
         if let Some(id) = ids.iter().find(|id| self.codes[id.0 as usize] == code) {
             return *id;
         }
@@ -331,7 +333,7 @@ fn copy_start(memory: &impl Memory, layout: &Layout, code: u64, entry: &mut Entr
     Some(start)
 }
 
-/// The code object, and the number that it shares with no other of its interpreter (3.11+); 0 is none.
+/// The code object, and the number that it shares with no other of its interpreter (3.12+); 0 is none.
 fn read_code(memory: &impl Memory, layout: &Layout, address: u64) -> Result<(Code, u32), ReadError> {
     let offsets = &layout.code;
     let at = |offset: u32| address.wrapping_add(u64::from(offset));

@@ -22,7 +22,7 @@ pub struct Location {
 }
 
 /// The lines of one code object.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct LineTable {
     /// `co_firstlineno`, the answer for an offset before the first instruction.
     first_line: i32,
@@ -33,13 +33,13 @@ pub struct LineTable {
 }
 
 /// Instructions from `start` on; a negative number is the absence of one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Range {
     start: u32,
     position: Position,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Position {
     line: i32,
     end_line: i32,

@@ -11,7 +11,9 @@ use crate::memory::{COMMON, Memory, ReadError, ReadFailure, Snapshot, Verdict};
 
 /// More frames than any real stack has.
 const MOST_FRAMES: usize = 1 << 20;
-/// More thread states than a kernel allows threads.
+/// As many of all stacks together as we have room for.
+const MOST_FRAMES_OF_ALL: usize = 1 << 22;
+/// More thread states than a process can use, of all interpreters.
 const MOST_THREADS: usize = 1 << 16;
 /// More interpreters than a process can hold.
 const MOST_INTERPRETERS: usize = 1 << 12;
@@ -186,7 +188,6 @@ impl Stacks {
 
     fn walk_threads<M: Memory>(&mut self, snapshot: &mut Snapshot<M>, layout: &Layout, index: usize) {
         let interpreter = self.interpreters[index];
-        let first = self.threads.len();
         snapshot.start_unit(COMMON);
         let head = interpreter.address.wrapping_add(u64::from(layout.interpreter.threads_head));
         let Ok(mut address) = snapshot.volatile_word(head) else {
@@ -195,7 +196,7 @@ impl Stacks {
         };
         let mut watch = CycleWatch::default();
         while address != 0 {
-            if self.threads.len() - first >= MOST_THREADS || watch.comes_again(address) {
+            if self.threads.len() >= MOST_THREADS || watch.comes_again(address) {
                 self.incomplete = true;
                 return;
             }
@@ -366,7 +367,8 @@ impl Stacks {
         let mut address = newest;
         let mut watch = CycleWatch::default();
         while address != 0 {
-            if self.frames.len() - first >= MOST_FRAMES || watch.comes_again(address) {
+            let is_full = self.frames.len() - first >= MOST_FRAMES || self.frames.len() >= MOST_FRAMES_OF_ALL;
+            if is_full || watch.comes_again(address) {
                 return Err(ReadError::implausible(address));
             }
             let previous = snapshot.word(address.wrapping_add(u64::from(frame_layout.previous)))?;

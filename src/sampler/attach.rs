@@ -106,7 +106,8 @@ struct KnownFile {
 }
 
 /// A file as the kernel tells it apart; the size is not known here, and a file that is changed in place under a running program is that program's doom anyway.
-type FileKey = (DeviceNumber, u64);
+/// The inode of a file that was deleted may be another's soon, mostly elsewhere, so the path is part of it.
+type FileKey = (DeviceNumber, u64, Option<PathBuf>);
 
 /// What one look at a process gave when it gave no interpreter.
 #[derive(Debug)]
@@ -232,7 +233,7 @@ impl Finder {
         mapping: &Mapping,
         last_resort: bool,
     ) -> Result<Option<(PythonFile, u64)>, BinaryError> {
-        let key = (mapping.device, mapping.inode);
+        let key = (mapping.device, mapping.inode, mapping.path.clone());
         let known = if last_resort { &mut self.suspects } else { &mut self.files };
         match known.get(&key) {
             Some(None) => return Ok(None),
@@ -266,7 +267,7 @@ impl Finder {
 
 /// The lowest mapping of each file that has code in it, the program itself (which the kernel maps first, or at least below its libraries) and what is called Python first: an order, not a condition.
 fn first_mappings(mappings: &[Mapping]) -> Vec<&Mapping> {
-    let executable: HashSet<FileKey> = mappings
+    let executable: HashSet<(DeviceNumber, u64)> = mappings
         .iter()
         .filter(|mapping| mapping.executable && mapping.inode != 0)
         .map(|mapping| (mapping.device, mapping.inode))

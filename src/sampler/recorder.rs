@@ -8,7 +8,7 @@ use super::clock::Clock;
 use super::filter::Filter;
 use super::members::{Children, Member, Setup};
 use super::moment::{Pausing, SampleError};
-use crate::process::{Process, release_pending, sharpen_sleep};
+use crate::process::{Process, raise_descriptor_limit, release_pending, sharpen_sleep};
 use crate::profile::{Filters, Keep, Profile};
 
 /// Between two looks at whether to stop, at most.
@@ -21,6 +21,8 @@ const WORTH_WATCHING: Duration = Duration::from_millis(20);
 const UNREADABLE: Duration = Duration::from_millis(500);
 /// Between two looks at which processes have come, gone or changed their program, while their samples succeed: with children, and without.
 const MEET_EVERY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(100));
+/// The longest sleep while a thread that we have asked to stop has not done so yet.
+const PENDING_SLEEP: Duration = Duration::from_millis(1);
 /// Between two looks at whether processes may be stopped for a read.
 const LOOK_FOR_TRACERS_EVERY: Duration = Duration::from_secs(1);
 /// A wait as short as this is spent looking at the clock: a sleep would take longer. At high rates one that takes somewhat longer costs samples.
@@ -125,6 +127,7 @@ pub(super) struct Recorder<'options> {
     setup: Setup,
     pub(super) ticks: u64,
     tracers_due: Option<Instant>,
+    has_raised_limit: bool,
     notes: Vec<String>,
 }
 
@@ -166,6 +169,7 @@ impl<'options> Recorder<'options> {
             },
             ticks: 0,
             tracers_due: None,
+            has_raised_limit: false,
             notes,
         }
     }
@@ -233,6 +237,8 @@ impl<'options> Recorder<'options> {
 
     /// Waits for the time, or for the end of the only process; whether that has exited.
     pub(super) fn wait(&self, wait: Duration, clock: &Clock) -> bool {
+        // A thread that stops later than it was waited for is not to stand still until the next sample.
+        let wait = if release_pending() > 0 { wait.min(PENDING_SLEEP) } else { wait };
         let is_shared = clock.period() >= SHORTEST_SHARED_PERIOD;
         if wait < if is_shared { SHORTEST_SLEEP.0 } else { SHORTEST_SLEEP.1 } {
             let end = Instant::now() + wait;
@@ -315,6 +321,9 @@ impl<'options> Recorder<'options> {
             let arrived = self.children.arrived(&self.members);
             self.members.extend(arrived);
         }
+        if self.members.len() > 1 && !std::mem::replace(&mut self.has_raised_limit, true) {
+            raise_descriptor_limit();
+        }
         for member in &mut self.members {
             member.look(finder, &mut self.profile, &self.setup);
         }
@@ -343,8 +352,15 @@ impl<'options> Recorder<'options> {
     pub(super) fn begin_anew(&mut self) {
         let before = std::mem::replace(&mut self.profile, Profile::new(self.options.keep));
         self.profile.metadata = before.metadata.clone();
-        for builder in self.members.iter_mut().filter_map(|member| member.builder.as_mut()) {
-            builder.move_to(&mut self.profile, &before);
+        for member in &mut self.members {
+            if let Some(builder) = &mut member.builder {
+                builder.move_to(&mut self.profile, &before);
+            }
+            // Code that is gone leaves here, too.
+            if let Some(spy) = &mut member.spy {
+                spy.forget_codes();
+                member.moment.clear();
+            }
         }
     }
 

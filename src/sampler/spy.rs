@@ -14,7 +14,7 @@ use crate::memory::{COMMON, ReadFailure, Snapshot, Verdict};
 use crate::process::{ImageIdentity, LiveMemory, Process, Registers, ThreadId, ThreadLook, ThreadStates};
 use crate::python::code::{CodeTable, Place};
 use crate::python::runtime::Runtime;
-use crate::python::stack::Stacks;
+use crate::python::stack::{Stacks, ThreadStack};
 
 mod beside;
 mod cpu_word;
@@ -46,6 +46,14 @@ pub struct Spy {
     rest: Rest,
     beside: Beside,
     native: Option<Box<Native>>,
+}
+
+/// How often a sample was read until its threads were those that it was begun for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Read {
+    Once,
+    /// Once more, when what was held had been let go.
+    Again,
 }
 
 /// Things about pausing worth telling once.
@@ -106,6 +114,13 @@ impl Spy {
     /// What went wrong with pausing so far.
     pub fn trouble(&self) -> &Trouble {
         &self.trouble
+    }
+
+    /// Forgets all code; what was told of it by number means nothing any more.
+    pub fn forget_codes(&mut self) {
+        self.codes = CodeTable::new();
+        // It keeps frames with such numbers.
+        self.rest = Rest::default();
     }
 
     /// The snapshot, for its counts.
@@ -193,6 +208,7 @@ impl Spy {
         let mut broken = Vec::new();
         if begun.is_ok() {
             self.settle_codes();
+            self.doubt_unheld(held.not_held());
             for index in 0..self.stacks.threads.len() {
                 if self.stacks.threads[index].broken {
                     broken.push(index);
@@ -222,6 +238,7 @@ impl Spy {
             let begun = self.begin(true);
             if begun.is_ok() {
                 self.settle_codes();
+                self.doubt_unheld(held.not_held());
             }
             moment.add_hold(held.release());
             return begun;
@@ -229,17 +246,20 @@ impl Spy {
         self.snapshot.hold(&held.units);
         let begun = self.begin_and(false, || moment.add_hold(held.release()));
         self.snapshot.hold(&[]);
-        begun?;
+        if begun? == Read::Again {
+            held.units.clear();
+        }
         self.settle_codes();
         Ok(())
     }
 
     fn begin(&mut self, frozen: bool) -> Result<(), SampleError> {
-        self.begin_and(frozen, || ())
+        self.begin_and(frozen, || ()).map(drop)
     }
 
     /// Reads the raw stacks; `fetched` is called when the bytes are here that the last samples have touched.
-    fn begin_and(&mut self, frozen: bool, mut fetched: impl FnMut()) -> Result<(), SampleError> {
+    fn begin_and(&mut self, frozen: bool, mut fetched: impl FnMut()) -> Result<Read, SampleError> {
+        let mut read = Read::Once;
         if !frozen && self.rest.may_leave_out() {
             self.rest.tell(&mut self.snapshot);
             self.snapshot.begin(false);
@@ -249,8 +269,11 @@ impl Spy {
             let walked = self.stacks.walk_known(&mut self.snapshot, &self.runtime, &|thread| rest.rests(thread));
             if walked.map_err(|error| self.failure(error))? {
                 self.codes.begin_sample(self.stacks.code_generation());
-                return Ok(());
+                return Ok(read);
             }
+            // What was held runs again.
+            self.snapshot.hold(&[]);
+            read = Read::Again;
         }
         self.rest.leave_out_nothing();
         self.rest.tell(&mut self.snapshot);
@@ -260,7 +283,22 @@ impl Spy {
         let walked = self.stacks.walk(&mut self.snapshot, &self.runtime);
         walked.map_err(|error| self.failure(error))?;
         self.codes.begin_sample(self.stacks.code_generation());
-        Ok(())
+        Ok(read)
+    }
+
+    /// Takes back the proof of threads that were to be stopped with all others and were not, unless they have waited all the time.
+    fn doubt_unheld(&mut self, not_held: &[ThreadId]) {
+        if not_held.is_empty() {
+            return;
+        }
+        for index in 0..self.stacks.threads.len() {
+            let thread = self.stacks.threads[index];
+            let os_id = self.threads.os_id(&self.process, self.snapshot.memory(), &thread);
+            let Some(os_id) = os_id.filter(|os_id| not_held.contains(os_id)) else { continue };
+            if !self.states.look(os_id).is_ok_and(|look| look.is_unmoved) {
+                self.stacks.threads[index].broken = true;
+            }
+        }
     }
 
     /// Makes sure that it is still the same program that was read.
@@ -325,7 +363,8 @@ impl Spy {
             first_frame,
             end_frame: moment.frames.len(),
         });
-        if assurance != Assurance::Unproven && !active {
+        // Without an id nobody would notice that it moves again.
+        if os_id.is_some() && assurance != Assurance::Unproven && !active {
             self.rest.keep(stack.address, &moment.frames[first_frame..]);
         }
     }
@@ -411,16 +450,24 @@ impl Spy {
         self.threads.begin_sample();
         self.looks.clear();
         self.rest.begin_sample();
+        // The next thread may get the same state, and the same number from its C library.
+        let mut gone = Vec::new();
         for (thread_state, os_id) in self.threads.known() {
             let may_be_held = match pausing {
                 Pausing::Blocking => true,
                 Pausing::Adaptive => self.snapshot.needs_hold(thread_state),
                 Pausing::Never => false,
             };
-            if !may_be_held && self.states.was_running(os_id) {
-                continue;
-            }
-            match self.states.look(os_id) {
+            // A thread with states in several interpreters shows only once that it has moved.
+            let look = match self.looks.get(&os_id) {
+                Some(look) => Ok(*look),
+                None if !may_be_held && self.states.was_running(os_id) => {
+                    self.rest.has_moved(thread_state);
+                    continue;
+                }
+                None => self.states.look(os_id),
+            };
+            match look {
                 Ok(look) => {
                     self.looks.insert(os_id, look);
                     if look.is_unmoved {
@@ -430,10 +477,14 @@ impl Spy {
                     }
                 }
                 Err(_) => {
-                    self.looks.insert(os_id, ThreadLook::default());
+                    gone.push(thread_state);
+                    self.rest.has_moved(thread_state);
                     self.rest.leave_out_nothing();
                 }
             }
+        }
+        for thread_state in gone {
+            self.threads.forget(thread_state);
         }
     }
 
@@ -470,6 +521,9 @@ impl Spy {
         self.names_read = Some(Instant::now());
         self.known_states = states;
         self.threads.read_names(self.snapshot.memory(), &self.runtime, &self.stacks.interpreters);
+        let interpreter_of = |thread: &ThreadStack| self.stacks.interpreters[thread.interpreter].address;
+        let named = self.stacks.threads.iter().map(|thread| (interpreter_of(thread), thread.thread_id)).collect();
+        self.threads.retain_names(&named);
         let living: HashSet<u64> = self.stacks.threads.iter().map(|thread| thread.address).collect();
         self.threads.retain(|thread_state| living.contains(&thread_state));
         self.rest.retain(|thread_state| living.contains(&thread_state));

@@ -1,6 +1,6 @@
 //! Which thread of the operating system runs a Python thread, and what it is called.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::memory::{Cached, Memory};
 use crate::process::{Process, ThreadId};
@@ -98,6 +98,16 @@ impl Threads {
         self.ids.retain(|thread_state, _| keep(*thread_state));
     }
 
+    /// Forgets which thread runs a thread state, for it is gone.
+    pub(super) fn forget(&mut self, thread_state: u64) {
+        self.ids.remove(&thread_state);
+    }
+
+    /// Forgets the names of all threads but these, each the interpreter state and what `threading` calls the thread's ident.
+    pub(super) fn retain_names(&mut self, living: &HashSet<(u64, u64)>) {
+        self.names.retain(|thread, _| living.contains(thread));
+    }
+
     /// What was listed of the process is no longer as of now.
     pub(super) fn begin_sample(&mut self) {
         self.pairs = None;
@@ -109,7 +119,7 @@ impl Threads {
         id_in_pthread(memory, pthread, &mut self.offset, outer)
     }
 
-    /// Reads the names anew. A name that is no longer there stays as it was last known.
+    /// Reads the names anew. A name that is no longer there stays as it was last known while the thread lives.
     pub(super) fn read_names(&mut self, memory: &impl Memory, runtime: &Runtime, interpreters: &[InterpreterState]) {
         let memory = Cached::new(memory);
         let layout = &runtime.layout;

@@ -1,6 +1,6 @@
 //! How a snapshot gets its bytes: all spans in one call, those of one unit, or the page of a value that no span covers.
 
-use super::{Memory, PAGE, READS, ReadError, Request, SLOW, Snapshot, Unit, WIDEST_MISS, recycle};
+use super::{MOST_MISSED, Memory, PAGE, READS, ReadError, Request, SLOW, Snapshot, Unit, WIDEST_MISS, recycle};
 
 impl<M: Memory> Snapshot<M> {
     /// While `unit` alone is held still: fetches its spans anew and walks of it need no second look until [`Snapshot::thaw`].
@@ -141,7 +141,13 @@ impl<M: Memory> Snapshot<M> {
             return Err(ReadError::implausible(address));
         };
         let (mut low, mut high) = (address & !(PAGE - 1), (end + PAGE - 1) & !(PAGE - 1));
-        let neighbour = self.misses.pieces.iter().find(|(start, stop, _)| *start == high || *stop == low).copied();
+        if self.misses.bytes.len() >= MOST_MISSED {
+            return Err(ReadError::implausible(address));
+        }
+        let position = self.misses.pieces.partition_point(|(start, _, _)| *start < low);
+        let (before, after) = (position.checked_sub(1), Some(position));
+        let neighbour = [before, after].into_iter().flatten().filter_map(|index| self.misses.pieces.get(index));
+        let neighbour = neighbour.copied().find(|(start, stop, _)| *start == high || *stop == low);
         let narrow = (low, high);
         if let Some((start, stop, _)) = neighbour {
             let width = (2 * (stop - start)).min(WIDEST_MISS);

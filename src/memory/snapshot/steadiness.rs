@@ -137,7 +137,9 @@ impl UnitState {
 
     /// Its copies were equal in a sample in which it ran.
     pub(super) fn has_passed(&mut self) {
-        self.probation = self.probation.saturating_sub(1);
+        if self.is_steady {
+            self.probation = self.probation.saturating_sub(1);
+        }
     }
 
     /// Takes note of whether a walk found the two copies of this sample equal.

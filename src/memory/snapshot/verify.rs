@@ -45,6 +45,8 @@ impl<M: Memory> Snapshot<M> {
                     .map(|place| slice(&self.now, &self.misses, place, length));
                 old.is_some() && old == look(dependency.address, length)
             });
+            // Of a unit that moves too fast two equal looks mean as little as two equal copies.
+            let holds = holds && state.is_steady;
             let sample = self.sample;
             if let Some(state) = self.units.get_mut(unit) {
                 if holds {

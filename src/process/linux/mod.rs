@@ -31,7 +31,7 @@ pub use live_memory::{LiveMemory, ReadStatistics};
 pub use pause::{PausedProcess, PausedThread};
 pub use process::Process;
 pub use spawn::SpawnedProgram;
-pub use thread_states::ThreadStates;
+pub use thread_states::{ThreadStates, raise_descriptor_limit};
 pub use timer::sharpen_sleep;
 pub use tracee::release_pending;
 

@@ -235,6 +235,13 @@ fn room(limit: u64) -> usize {
     (files / FILES).min(THREAD_LIMIT)
 }
 
+/// Raises our limit on descriptors as far as is of use and allowed, for the threads of several processes.
+pub fn raise_descriptor_limit() {
+    if raise_limit().is_none() {
+        log::debug!("the limit on descriptors stays as it is");
+    }
+}
+
 /// Raises our limit on descriptors as far as is of use and allowed; the limit then. Programs that we start later would
 /// inherit it, which is why it is not done before it is needed.
 fn raise_limit() -> Option<u64> {

@@ -27,6 +27,11 @@ pub(super) struct Held {
 }
 
 impl Held {
+    /// The threads that are not held though all were to be.
+    pub(super) fn not_held(&self) -> &[ThreadId] {
+        self.all.as_ref().map_or(&[], PausedProcess::not_held)
+    }
+
     /// Lets everything go; how long it was held.
     pub(super) fn release(&mut self) -> Duration {
         let nothing = self.threads.is_empty() && self.all.is_none();
