@@ -179,6 +179,13 @@ impl AddressSpace {
             let mapped: HashSet<FileKey> = code.iter().map(|mapping| (mapping.device, mapping.inode)).collect();
             // The number of a file that is gone may become that of another.
             self.files.retain(|file, _| mapped.contains(file));
+            // Modules that nothing is mapped from stay, for they are known by number, until they are the larger part.
+            if self.modules.len() > 2 * code.len() {
+                self.modules.clear();
+                self.files.clear();
+                self.rows.clear();
+                self.row_numbers.clear();
+            }
             self.regions = code.into_iter().map(|mapping| Region { mapping, module: None }).collect();
         }
         true
