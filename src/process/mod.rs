@@ -27,7 +27,7 @@ mod linux;
 #[cfg(any(not(target_os = "linux"), test))]
 #[cfg_attr(
     target_os = "linux",
-    allow(dead_code, unreachable_pub, clippy::useless_conversion, reason = "here for its tests only")
+    allow(dead_code, unused_imports, unreachable_pub, clippy::useless_conversion, reason = "here for its tests only")
 )]
 mod portable;
 

@@ -9,27 +9,30 @@
 //! `copy_vec` is not used: it frees with another alignment than it took.
 
 use std::cell::Cell;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, PipeReader};
+use std::io;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use remoteprocess::ProcessMemory;
-
-use super::error::{Denial, PauseError, ProcessError, SpawnError};
+use super::error::{Denial, PauseError, ProcessError};
 use super::mapping::{DeviceNumber, Mapping};
-use super::thread_state::{ThreadActivity, ThreadLook, ThreadReading};
-use super::{ChildProcess, DescriptorNames, ProcessUsage, Registers, RestingPlace, SystemCall, ThreadId};
-use crate::memory::{Memory, ReadError, ReadFailure};
+use super::thread_state::{ThreadActivity, ThreadReading};
+use super::{ChildProcess, DescriptorNames, ProcessUsage, RestingPlace, SystemCall, ThreadId};
+use crate::memory::Memory;
 
-#[cfg(not(target_os = "macos"))]
-type ProcessLock = remoteprocess::Lock;
-#[cfg(target_os = "macos")]
-type ProcessLock = remoteprocess::TaskLock;
+mod live_memory;
+mod pause;
+mod spawn;
+mod thread_states;
+
+pub use live_memory::{ImageIdentity, LiveMemory, ReadStatistics};
+pub use pause::{PausedProcess, PausedThread};
+pub use spawn::SpawnedProgram;
+pub use thread_states::{OwnCpus, ThreadStates};
 
 /// How long is slept between two looks at whether a process has exited.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
@@ -39,60 +42,6 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 pub struct Process {
     pid: i32,
     inner: Arc<remoteprocess::Process>,
-}
-
-/// The memory of a live process.
-#[derive(Clone)]
-pub struct LiveMemory {
-    process: Process,
-    statistics: Cell<ReadStatistics>,
-}
-
-/// How much was read from a process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ReadStatistics {
-    /// System calls.
-    pub calls: u64,
-    /// Ranges asked for.
-    pub ranges: u64,
-    /// Bytes that came.
-    pub bytes: u64,
-    /// Ranges that did not come whole.
-    pub failures: u64,
-}
-
-/// What tells one run of a program in a process from the next: the first bytes of the program where it is mapped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ImageIdentity {
-    address: u64,
-    bytes: [u8; 16],
-}
-
-/// A thread that does not move until this is dropped.
-#[must_use = "the thread runs on when this is dropped"]
-pub struct PausedThread {
-    thread: ThreadId,
-    _lock: remoteprocess::ThreadLock,
-    not_send: PhantomData<*const ()>,
-}
-
-/// All threads of a process, which do not move until this is dropped.
-#[must_use = "the process runs on when this is dropped"]
-pub struct PausedProcess {
-    threads: usize,
-    _lock: ProcessLock,
-    not_send: PhantomData<*const ()>,
-}
-
-/// The states of the threads of one process.
-pub struct ThreadStates {
-    process: Process,
-}
-
-/// A program that we started.
-#[derive(Debug)]
-pub struct SpawnedProgram {
-    child: Child,
 }
 
 /// The numbers of all processes: not known here.
@@ -465,269 +414,6 @@ impl Process {
     }
 }
 
-impl LiveMemory {
-    /// What has been read through this handle so far.
-    pub fn statistics(&self) -> ReadStatistics {
-        self.statistics.get()
-    }
-
-    /// There is no other way to read here.
-    pub fn reads_through_file(&self) -> bool {
-        false
-    }
-}
-
-impl Memory for LiveMemory {
-    fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
-        let length = buffer.len();
-        let mut statistics = self.statistics.get();
-        statistics.calls += 1;
-        statistics.ranges += 1;
-        let start = usize::try_from(address).ok().filter(|start| start.checked_add(length).is_some());
-        let result = start.map(|start| self.process.inner.read(start, buffer));
-        match &result {
-            Some(Ok(())) => statistics.bytes += length as u64,
-            _ => statistics.failures += 1,
-        }
-        self.statistics.set(statistics);
-        match result {
-            Some(Ok(())) => Ok(()),
-            _ if self.process.has_exited() => Err(ReadError::new(address, length, ReadFailure::Gone)),
-            _ => Err(ReadError::new(address, length, ReadFailure::Unmapped)),
-        }
-    }
-}
-
-impl ImageIdentity {
-    /// Whether the process still runs this image, by one small read of its memory.
-    pub fn is_still_in<M: Memory>(&self, memory: &M) -> bool {
-        memory.read_array(self.address) == Ok(self.bytes)
-    }
-
-    /// Where the 16 bytes lie in the target that prove the image.
-    pub fn proof_address(&self) -> u64 {
-        self.address
-    }
-
-    /// Whether the bytes found at [`Self::proof_address`] are those of this image.
-    pub fn is_proven_by(&self, bytes: [u8; 16]) -> bool {
-        bytes == self.bytes
-    }
-}
-
-impl PausedThread {
-    /// The thread that is held.
-    pub fn thread(&self) -> ThreadId {
-        self.thread
-    }
-
-    /// None: they are not read here.
-    ///
-    /// # Errors
-    /// Always.
-    pub fn registers(&self) -> io::Result<Registers> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-}
-
-impl PausedProcess {
-    /// How many threads are held.
-    pub fn len(&self) -> usize {
-        self.threads
-    }
-
-    /// Whether no thread is held.
-    pub fn is_empty(&self) -> bool {
-        self.threads == 0
-    }
-
-    /// None: they are not read here.
-    ///
-    /// # Errors
-    /// Always.
-    pub fn registers(&self, _thread: ThreadId) -> io::Result<Registers> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    /// None: the systems hold all threads or fail.
-    pub fn not_held(&self) -> &[ThreadId] {
-        &[]
-    }
-}
-
-/// The CPUs of the calling thread; not known here.
-#[derive(Debug)]
-pub struct OwnCpus;
-
-impl OwnCpus {
-    /// Not known here.
-    ///
-    /// # Errors
-    /// Always.
-    pub fn of_this_thread() -> io::Result<Self> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    /// Not known here.
-    pub fn current() -> Option<usize> {
-        None
-    }
-
-    /// Never.
-    pub fn stay_on(&mut self, _cpu: usize) -> bool {
-        false
-    }
-
-    /// None.
-    pub fn chosen(&self) -> Option<usize> {
-        None
-    }
-
-    /// Does nothing.
-    pub fn watch(&mut self) {}
-
-    /// Not known here.
-    pub fn has_kept_running(&self) -> bool {
-        false
-    }
-
-    /// It never was anything else.
-    pub fn go_free(&mut self) {}
-}
-
-impl ThreadStates {
-    /// Looks at a thread. Whether it has moved since the last look is not known here.
-    ///
-    /// # Errors
-    /// When it is gone.
-    pub fn look(&mut self, thread: ThreadId) -> io::Result<ThreadLook> {
-        let is_running = self.process.thread_state(thread)?.activity.is_running();
-        Ok(ThreadLook { is_running, is_unmoved: false })
-    }
-
-    /// Not known here.
-    pub fn cpu(&mut self, _thread: ThreadId) -> Option<usize> {
-        None
-    }
-
-    /// Nothing is kept here, so every thread is to be looked at.
-    pub fn was_running(&self, _thread: ThreadId) -> bool {
-        false
-    }
-
-    /// Nothing is kept here.
-    pub fn rouse(&mut self, _thread: ThreadId) {}
-
-    /// Nothing is kept here.
-    pub fn retain(&mut self, _keep: impl FnMut(ThreadId) -> bool) {}
-
-    /// Nothing is kept here.
-    pub fn open_files(&self) -> usize {
-        0
-    }
-}
-
-impl SpawnedProgram {
-    /// Starts `program` with `arguments`; it keeps our standard streams.
-    ///
-    /// # Errors
-    /// When it cannot be run.
-    pub fn start(program: OsString, arguments: &[OsString]) -> Result<Self, SpawnError> {
-        let started = Command::new(&program).args(arguments).spawn();
-        Ok(Self { child: started.map_err(|source| SpawnError::from_start(program.into(), source))? })
-    }
-
-    /// Starts `program`; what it writes on standard output comes out on our standard error.
-    ///
-    /// # Errors
-    /// When it cannot be run.
-    pub fn start_to_stderr(program: &OsStr, arguments: &[OsString]) -> Result<Self, SpawnError> {
-        let started = Command::new(program).args(arguments).stdout(io::stderr()).spawn();
-        Ok(Self { child: started.map_err(|source| SpawnError::from_start(program.into(), source))? })
-    }
-
-    /// As whom a program would be started, if not as ourselves: nobody, here.
-    pub fn user() -> Option<String> {
-        None
-    }
-
-    /// Starts `program` with no standard input; what it writes comes out of the pipe.
-    ///
-    /// # Errors
-    /// When it cannot be run.
-    pub fn start_captured(program: &OsStr, arguments: &[OsString]) -> Result<(Self, PipeReader), SpawnError> {
-        let failed = |source| SpawnError::from_start(PathBuf::from(program), source);
-        let (reader, writer) = io::pipe().map_err(failed)?;
-        let second = writer.try_clone().map_err(failed)?;
-        let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::null()).stdout(writer).stderr(second);
-        let child = command.spawn().map_err(failed)?;
-        Ok((Self { child }, reader))
-    }
-
-    /// The number of the process.
-    pub fn pid(&self) -> i32 {
-        self.child.id().cast_signed()
-    }
-
-    /// The process, to be read.
-    ///
-    /// # Errors
-    /// As [`Process::open`].
-    pub fn process(&self) -> Result<Process, ProcessError> {
-        Process::open(self.pid())
-    }
-
-    /// The exit status, if it has exited.
-    ///
-    /// # Errors
-    /// With the system's error.
-    pub fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
-        self.child.try_wait()
-    }
-
-    /// Waits for the exit, at most `limit`; `None` if it did not come.
-    ///
-    /// # Errors
-    /// With the system's error.
-    pub fn wait_at_most(&mut self, limit: Duration) -> io::Result<Option<ExitStatus>> {
-        let deadline = Instant::now() + limit;
-        loop {
-            let status = self.try_wait()?;
-            if status.is_some() || Instant::now() >= deadline {
-                return Ok(status);
-            }
-            std::thread::sleep(BETWEEN_LOOKS);
-        }
-    }
-
-    /// Waits for the exit.
-    ///
-    /// # Errors
-    /// With the system's error.
-    pub fn wait(&mut self) -> io::Result<ExitStatus> {
-        self.child.wait()
-    }
-
-    /// Ends the program: SIGTERM, and SIGKILL after `grace`; on Windows at once.
-    ///
-    /// # Errors
-    /// With the system's error.
-    pub fn end(&mut self, grace: Duration) -> io::Result<ExitStatus> {
-        #[cfg(unix)]
-        {
-            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid()), nix::sys::signal::Signal::SIGTERM);
-            if let Some(status) = self.wait_at_most(grace)? {
-                return Ok(status);
-            }
-        }
-        #[cfg(not(unix))]
-        let _ = grace;
-        self.child.kill()?;
-        self.child.wait()
-    }
-}
-
 fn mapping(range: &proc_maps::MapRange) -> Mapping {
     let start = range.start() as u64;
     Mapping {
@@ -791,6 +477,7 @@ fn io_error(error: remoteprocess::Error) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::ReadFailure;
 
     #[test]
     fn a_started_program_is_read_held_and_ended() {
