@@ -36,12 +36,19 @@ import tools as samplers
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
+def places():
+    """The options that only say where something lies."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--pyspy", default=os.path.join(ROOT, "target", "release", "pyspy"), help="the program to compare")
+    parser.add_argument("--environment", default=os.path.join(ROOT, "target", "peers"), help="virtual environment with the peers")
+    parser.add_argument("--json", help="write all results to this file")
+    return parser
+
+
 def arguments():
     numbers = lambda text: [int(part) for part in text.split(",")]
     words = lambda text: text.split(",")
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pyspy", default=os.path.join(ROOT, "target", "release", "pyspy"), help="the program to compare")
-    parser.add_argument("--environment", default=os.path.join(ROOT, "target", "peers"), help="virtual environment with the peers")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, parents=[places()], allow_abbrev=False)
     parser.add_argument("--interpreters", type=words, default=["~/.pyenv/versions", os.path.join(ROOT, "target", "interpreters"), "/usr/bin"], help="folders to look for interpreters in")
     parser.add_argument("--tools", type=words, help="only these, such as pyspy,py-spy,austin,profiling.sampling")
     parser.add_argument("--versions", type=words, default=["3.8", "3.11", "3.13", "3.15"])
@@ -54,19 +61,11 @@ def arguments():
     parser.add_argument("--seconds", type=int, default=3, help="of a run, beyond the short one")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--no-calls", dest="calls", action="store_false", help="do not count system calls")
-    parser.add_argument("--json", help="write all results to this file")
     parser.add_argument("--prepare", action="store_true", help="install the peers and end")
     parser.add_argument("--quick", action="store_true", help="the hot spots only")
     parser.add_argument("--brief", action="store_true", help="with --document: the more telling half")
     parser.add_argument("--document", action="store_true", help="everything, and write docs/benchmarks.md")
     return parser.parse_args()
-
-
-def telling(words):
-    """The arguments without those that only say where something lies."""
-    places = ("--pyspy", "--environment", "--json")
-    rest = [word for word in words if not word.startswith(tuple(place + "=" for place in places))]
-    return [word for index, word in enumerate(rest) if word not in places and (index == 0 or rest[index - 1] not in places)]
 
 
 class Session:
@@ -92,7 +91,7 @@ class Session:
             "date": datetime.date.today().isoformat(),
             "processor": model,
             "cores": os.cpu_count(),
-            "arguments": " ".join(telling(sys.argv[1:])),
+            "arguments": " ".join(places().parse_known_args()[1]),
             "kernel": ".".join(platform.release().split(".")[:2]),
             "versions": [".".join(map(str, interpreter.version)) for interpreter in self.interpreters.values()],
             "missing": missing,

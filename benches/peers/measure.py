@@ -43,7 +43,7 @@ class Target:
         self.counter = tempfile.NamedTemporaryFile(dir=folder, suffix=".counter")
         self.counter.write(bytes(8))
         self.counter.flush()
-        self.memory = mmap.mmap(self.counter.fileno(), 8, access=mmap.ACCESS_READ)
+        self.counted = mmap.mmap(self.counter.fileno(), 8, access=mmap.ACCESS_READ)
         arguments = [interpreter.path, TARGET, busy, str(depth), str(waiting), self.counter.name]
         self.process = subprocess.Popen(arguments, stdout=subprocess.PIPE, preexec_fn=die_with_parent)
         self.pid = int(self.process.stdout.readline())
@@ -55,7 +55,7 @@ class Target:
 
     def work(self):
         """How much it has done since its start."""
-        return struct.unpack("=Q", self.memory[0:8])[0]
+        return struct.unpack("=Q", self.counted[0:8])[0]
 
     def speed(self, seconds):
         """Work a second, over an interval from now."""
@@ -94,7 +94,7 @@ class Target:
         self.process.kill()
         self.process.wait()
         self.process.stdout.close()
-        self.memory.close()
+        self.counted.close()
         self.counter.close()
 
 
