@@ -151,6 +151,7 @@ impl Interrupt {
         Ok(interrupt)
     }
 
+    /// Whether we are to end; once that has been said, another SIGINT does not wait.
     fn is_set(&self) -> bool {
         let is_set = self.end.load(Ordering::Relaxed);
         if is_set {

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::json::write_json_line;
+use super::json::write_safe_json;
 
 pub use source::{SourceLine, SourceLines};
 pub use text::{TextOptions, write_text};
@@ -180,5 +180,5 @@ pub fn write_json(dumps: &[ProcessDump], writer: &mut dyn Write) -> io::Result<(
         threads.iter().map(|thread| Entry { thread, process_info: &dump.info })
     });
     let entries: Vec<Entry<'_>> = entries.collect();
-    write_json_line(&entries, true, writer)
+    write_safe_json(&entries, true, writer)
 }

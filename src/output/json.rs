@@ -10,7 +10,7 @@ use super::text::needs_escape;
 ///
 /// # Errors
 /// When `writer` fails.
-pub fn write_json_line<T: Serialize + ?Sized>(value: &T, pretty: bool, writer: &mut dyn Write) -> io::Result<()> {
+pub fn write_safe_json<T: Serialize + ?Sized>(value: &T, pretty: bool, writer: &mut dyn Write) -> io::Result<()> {
     let text = if pretty { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) }?;
     let mut rest = text.as_str();
     // Outside of strings all is ASCII, and in them serde_json has escaped what is below a space.
@@ -36,7 +36,7 @@ mod tests {
         let value = ["é 🐍 \u{9b}31m\u{7f}", "\u{202e}\u{61c}\u{1fffe}\n\u{1b}[0m"];
         for pretty in [false, true] {
             let mut bytes = vec![];
-            write_json_line(&value, pretty, &mut bytes).unwrap();
+            write_safe_json(&value, pretty, &mut bytes).unwrap();
             let text = String::from_utf8(bytes).unwrap();
             assert!(text.contains("é 🐍 \\u009b31m\\u007f"), "{text}");
             assert!(text.contains("\\u202e\\u061c\\ud83f\\udffe\\n\\u001b[0m"), "{text}");

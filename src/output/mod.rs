@@ -32,7 +32,7 @@ mod tree;
 
 pub use format::Format;
 pub use input::{InputError, read};
-pub use json::write_json_line;
+pub use json::write_safe_json;
 pub use presentation::{Lines, Presentation};
 pub use text::printable;
 

@@ -8,7 +8,7 @@ use super::names;
 use super::rows::{Key, Row};
 use super::state::{State, View};
 use super::view::{place, thread_state};
-use crate::output::{printable, write_json_line};
+use crate::output::{printable, write_safe_json};
 use crate::profile::Flags;
 
 /// Writes the last window for a reader: a header and all functions.
@@ -115,7 +115,7 @@ pub fn write_json(state: &mut State, time_unix: f64, writer: &mut dyn Write) -> 
         "threads": threads,
         "functions": functions,
     });
-    write_json_line(&line, false, writer)
+    write_safe_json(&line, false, writer)
 }
 
 fn function(state: &State, row: &Row) -> Value {

@@ -93,7 +93,9 @@ impl Sink {
                 self.unfinished(source, kept)
             });
         }
-        self.stream(profile)?;
+        if self.stream.is_none() {
+            self.stream(profile)?;
+        }
         let finished = self.stream.take().map_or(Ok(()), |stream| stream.finish(profile).map(drop));
         finished.map_err(|source| self.unfinished(source, Some(self.path.clone())))
     }

@@ -3,7 +3,7 @@
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, Error};
 use wildmatch::WildMatch;
 
 use super::note;
@@ -119,9 +119,10 @@ fn by_name(glob: &str, finder: &mut Finder) -> anyhow::Result<Vec<Process>> {
         let what = format!(
             "no Python process has a command line like {glob:?} ({others} run no Python, {denied} may not be read)"
         );
-        return Err(
-            denial.map_or_else(|| anyhow!("{what}"), |denial| anyhow::Error::from(denial).context(what.clone()))
-        );
+        return Err(match denial {
+            Some(denial) => Error::from(denial).context(what),
+            None => Error::msg(what),
+        });
     }
     if denied > 0 {
         note(&format!("{denied} processes with a command line like {glob:?} may not be read"));

@@ -144,10 +144,10 @@ impl<M: Memory> Snapshot<M> {
         if self.misses.bytes.len() >= MOST_MISSED {
             return Err(ReadError::implausible(address));
         }
-        let position = self.misses.pieces.partition_point(|(start, _, _)| *start < low);
-        let (before, after) = (position.checked_sub(1), Some(position));
-        let neighbour = [before, after].into_iter().flatten().filter_map(|index| self.misses.pieces.get(index));
-        let neighbour = neighbour.copied().find(|(start, stop, _)| *start == high || *stop == low);
+        let pieces = &self.misses.pieces;
+        let position = pieces.partition_point(|(start, _, _)| *start < low);
+        let around = &pieces[position.saturating_sub(1)..(position + 1).min(pieces.len())];
+        let neighbour = around.iter().find(|(start, stop, _)| *start == high || *stop == low).copied();
         let narrow = (low, high);
         if let Some((start, stop, _)) = neighbour {
             let width = (2 * (stop - start)).min(WIDEST_MISS);

@@ -1,4 +1,3 @@
-
 use super::*;
 use crate::process::Mapping;
 use crate::process::ThreadActivity;
