@@ -113,12 +113,14 @@ pub struct Snapshot<M> {
     last_word: Option<u32>,
     /// Units of which nothing will be asked in the next sample, sorted.
     resting: Vec<Unit>,
+    /// Owners of lines that are part of another's unit, with that unit.
+    joined: Vec<(Unit, Unit)>,
     /// What of `resting` the spans were last marked for; `None` when they are new.
     left_out: Option<Vec<Unit>>,
     requests: Vec<Request<'static>>,
     /// A span could not be read in this sample: it is to go, for it costs a call each time.
     gap: bool,
-    /// A chain went through a line that was taken for part of heads only.
+    /// A chain went through a line that was taken for part of heads only, or other units are joined now.
     reclassed: bool,
     /// How long the read of a sample takes usually, a moving mean; zero where that is not known.
     usual_read: Duration,
@@ -132,6 +134,8 @@ type Units = HashMap<Unit, UnitState, foldhash::fast::RandomState>;
 #[derive(Debug, Clone, Copy)]
 struct Walk {
     unit: Unit,
+    /// Who keeps the lines that are learned now: the unit itself, or what is joined to it.
+    owner: Unit,
     /// It is at its head still.
     in_head: bool,
     /// All values of the chain so far were equal in both copies of this sample, and the head lies between these.
@@ -155,6 +159,7 @@ impl Walk {
     fn new(unit: Unit, first: usize) -> Self {
         Self {
             unit,
+            owner: unit,
             in_head: true,
             same_again: true,
             same_before: true,
@@ -189,7 +194,7 @@ struct Misses {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Touch {
     line: u64,
-    unit: Unit,
+    owner: Unit,
     by_chain: bool,
 }
 
@@ -218,6 +223,7 @@ impl<M: Memory> Snapshot<M> {
             last_word_at: None,
             last_word: None,
             resting: Vec::new(),
+            joined: Vec::new(),
             left_out: None,
             requests: Vec::new(),
             gap: false,
@@ -276,6 +282,16 @@ impl<M: Memory> Snapshot<M> {
         self.resting.sort_unstable();
     }
 
+    /// Tells which owners of lines are part of whose unit from the next [`Snapshot::begin`] on, until the next call: what
+    /// changes as a whole is fetched together and proven together. `pairs` are an owner and the unit each, sorted.
+    pub fn join(&mut self, pairs: &[(Unit, Unit)]) {
+        if self.joined != pairs {
+            self.joined.clear();
+            self.joined.extend_from_slice(pairs);
+            self.reclassed = true;
+        }
+    }
+
     /// Marks the spans of units that rest. From one sample to the next they are nearly always the same.
     fn leave_out(&mut self, frozen: bool) {
         let nothing = Vec::new();
@@ -305,6 +321,18 @@ impl<M: Memory> Snapshot<M> {
     pub fn start_unit(&mut self, unit: Unit) {
         self.current = Walk::new(unit, self.dependencies.len());
         self.current.is_presumed = self.presumed_still == Some(unit) && !self.held.contains(&unit);
+    }
+
+    /// What is read from now on in the walk of this unit is kept for `owner`, which is joined to it: by now, or from the
+    /// next sample on.
+    pub fn start_owner(&mut self, owner: Unit) {
+        self.current.owner = owner;
+    }
+
+    /// The walk has got to a head: what is read from now on may move on without harm to the chain.
+    pub fn start_head(&mut self) {
+        self.current.in_head = true;
+        self.current.line = None;
     }
 
     /// The walk has got to know where its chain begins: what is read from now on is of the chain.

@@ -81,6 +81,10 @@ pub struct ThreadDump {
     pub frames: Vec<FrameDump>,
     /// It waits for the GIL.
     pub waits_for_gil: bool,
+    /// It waits for another thread that has stopped the world (free-threaded).
+    pub waits_for_world: bool,
+    /// There is no such thread any more: its thread state outlived it in the child of a bare fork(2).
+    pub gone: bool,
     /// It runs the garbage collector.
     pub collecting_garbage: bool,
     /// The id of its interpreter; 0 is the main one.

@@ -1,5 +1,8 @@
 //! The registers of a held thread, by the numbers that DWARF gives them.
 
+use super::system_call::{CallNumbers, SystemCall};
+use crate::memory::Memory;
+
 /// The most registers that DWARF numbers on the machines that we know: those of aarch64, `x0` to `x30` and `sp`.
 const MOST: usize = 32;
 
@@ -10,6 +13,8 @@ pub struct Registers {
     pub pc: u64,
     values: [u64; MOST],
     count: usize,
+    /// The number of the system call that the stop has interrupted, to be made again when the thread goes on.
+    interrupted: Option<u64>,
 }
 
 impl Registers {
@@ -24,6 +29,34 @@ impl Registers {
             *register = *value;
         }
         registers
+    }
+
+    /// As these, of a thread that was in the system call with that number, if any, which will be made again.
+    #[must_use]
+    pub fn with_interrupted(mut self, number: Option<u64>) -> Self {
+        self.interrupted = number;
+        self
+    }
+
+    /// The system call that the thread waits in, or is on its way back to after a stop: the one that was interrupted, or one whose
+    /// instruction is the very next in the target's `memory`. A thread that runs is as good as never found just there.
+    pub fn waits_in(&self, memory: &impl Memory) -> Option<SystemCall> {
+        // System V ABI: `rdi`, `rsi`, `rdx`, `r10`, `r8`, `r9`; the number in `rax`. aarch64: `x0` to `x5`; the number in `x8`.
+        let (numbers, number, arguments, instruction): (_, _, _, &[u8]) = match CallNumbers::HOST {
+            CallNumbers::X86_64 => (CallNumbers::X86_64, 0, [5, 4, 1, 10, 8, 9], &[0x0f, 0x05]),
+            CallNumbers::Aarch64 => (CallNumbers::Aarch64, 8, [0, 1, 2, 3, 4, 5], &[0x01, 0x00, 0x00, 0xd4]),
+        };
+        let is_next = || {
+            let mut bytes = [0; 4];
+            let bytes = &mut bytes[..instruction.len()];
+            memory.read(self.pc, bytes).is_ok() && bytes == instruction
+        };
+        let number = match self.interrupted {
+            Some(number) => number,
+            None => self.get(number).filter(|_| is_next())?,
+        };
+        let arguments = arguments.map(|register| self.get(register).unwrap_or(0));
+        Some(SystemCall { number, arguments, numbers })
     }
 
     /// The register with that DWARF number.
@@ -45,6 +78,21 @@ impl Registers {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn a_thread_before_a_system_call_waits_in_it() {
+        let mut memory = crate::memory::Image::default();
+        memory.map(0x1000, vec![0x90, 0x0f, 0x05, 0x90]);
+        let mut values = [0; 16];
+        (values[0], values[5], values[10]) = (219, 3, 4);
+        let at = |pc: u64| Registers::new(pc, &values);
+        let call = at(0x1001).waits_in(&memory).unwrap();
+        assert_eq!((call.number, call.arguments), (219, [3, 0, 0, 4, 0, 0]));
+        assert_eq!([0x1000, 0x1002, 0x9000].map(|pc| at(pc).waits_in(&memory)), [None; 3]);
+        let call = at(0x1003).with_interrupted(Some(230)).waits_in(&memory).unwrap();
+        assert_eq!((call.number, call.arguments), (230, [3, 0, 0, 4, 0, 0]));
+    }
 
     #[test]
     fn registers_are_had_by_number() {

@@ -29,6 +29,8 @@ pub enum FrameKind {
     Native,
     /// The garbage collector at work.
     Gc,
+    /// A border: the frames that it called run in another interpreter, which its name tells.
+    Interpreter,
 }
 
 /// A place in a function. Two samples in the same line of the same function have equal frames.

@@ -66,7 +66,9 @@ pub struct FrameView<'text> {
 pub struct ThreadView<'text> {
     /// `thread_id`.
     pub ident: u64,
-    /// Its interpreter.
+    /// The thread state of its newest frame.
+    pub state: u64,
+    /// The interpreter of that.
     pub interpreter: InterpreterState,
     /// Newest first.
     pub frames: Vec<FrameView<'text>>,
@@ -81,6 +83,8 @@ pub struct ThreadView<'text> {
 pub enum Blocked {
     /// The GIL.
     Gil,
+    /// Another thread has stopped the world (free-threaded).
+    StoppedWorld,
     /// An object.
     Object(Wait),
 }
@@ -133,10 +137,7 @@ pub fn rings(threads: &[ThreadView<'_>], blocked: &[Option<Blocked>]) -> Vec<Vec
     let next = |index: usize| match blocked.get(index)? {
         Some(Blocked::Object(wait)) => {
             let holder = wait.holder?;
-            let same = |thread: &ThreadView<'_>| {
-                thread.ident == holder && thread.interpreter.address == threads[index].interpreter.address
-            };
-            threads.iter().position(same)
+            threads.iter().position(|thread| thread.ident == holder)
         }
         _ => None,
     };
@@ -177,6 +178,9 @@ impl Reader<'_> {
         if thread.requests_gil || self.is_in_gil(&thread.interpreter, futex) {
             return (Some(Blocked::Gil), None);
         }
+        if self.is_parked(thread, futex) {
+            return (Some(Blocked::StoppedWorld), None);
+        }
         let lock = self.parked_lock(futex).or_else(|| self.lock_in_frames(thread, futex));
         let owner = lock.filter(|lock| lock.recursive).and_then(|lock| self.owner(lock));
         if let Some(wait) = self.library_wait(thread, owner) {
@@ -197,6 +201,14 @@ impl Reader<'_> {
         let Some(offset) = self.layout().runtime.interpreters_head else { return false };
         let runtime = self.runtime.interpreters_head.wrapping_sub(u64::from(offset));
         interpreter.has_gil && (runtime..runtime.saturating_add(RUNTIME_BEGINNING)).contains(&futex)
+    }
+
+    /// Whether the entry of the parking lot around `futex` is for the thread's own `PyThreadState.state`: it waits for the
+    /// thread that has stopped the world (Python/pystate.c, `tstate_wait_attach`).
+    fn is_parked(&self, thread: &ThreadView<'_>, futex: u64) -> bool {
+        let Some(offset) = self.layout().thread.attachment else { return false };
+        let waits_at = futex.checked_sub(8).and_then(|place| self.objects.memory().read_u64(place).ok());
+        waits_at == Some(thread.state.wrapping_add(u64::from(offset)))
     }
 
     /// The lock whose `PyMutex` the entry of the parking lot around `futex` is for.
@@ -381,12 +393,14 @@ mod tests {
             address: 1,
             id: 0,
             collecting: false,
+            collecting_frame: 0,
             code_generation: None,
             has_gil: true,
             gil: 0,
             gil_holder: 0,
+            tells_holder: true,
         };
-        ThreadView { ident, interpreter, frames: vec![], futex: None, requests_gil: false }
+        ThreadView { ident, state: 0, interpreter, frames: vec![], futex: None, requests_gil: false }
     }
 
     fn waits_for(holder: u64) -> Option<Blocked> {

@@ -13,6 +13,8 @@ pub struct InterpreterState {
     pub id: i64,
     /// Its garbage collector runs.
     pub collecting: bool,
+    /// The frame that started the collection that runs (3.15+); 0 when none did or it is not told.
+    pub collecting_frame: u64,
     /// `_code_object_generation` (3.14+): equal numbers mean that no code object died in between.
     pub code_generation: Option<u64>,
     /// Whether it has a GIL now: a free-threaded build can do without.
@@ -21,6 +23,8 @@ pub struct InterpreterState {
     pub gil: u64,
     /// The thread state that holds its GIL; 0 when none does.
     pub gil_holder: u64,
+    /// Who holds it can be told.
+    pub tells_holder: bool,
 }
 
 impl InterpreterState {
@@ -39,8 +43,8 @@ impl InterpreterState {
     }
 }
 
-/// The interpreter state at `address`, and the address of the next one. What the whole runtime knows is handed in: who holds the one GIL (before 3.12), and
-/// whether the collector runs (3.7 and 3.8).
+/// The interpreter state at `address`, and the address of the next one. What the whole runtime knows is handed in: who holds
+/// the one GIL (before 3.12), and whether the collector runs (3.7 and 3.8).
 ///
 /// # Errors
 /// When it cannot be read.
@@ -48,7 +52,7 @@ pub(super) fn read_interpreter<M: Memory>(
     snapshot: &mut Snapshot<M>,
     layout: &Layout,
     address: u64,
-    runtime_holder: u64,
+    runtime_holder: Option<u64>,
     runtime_collecting: bool,
 ) -> Result<(InterpreterState, u64), ReadError> {
     let offsets = &layout.interpreter;
@@ -62,6 +66,10 @@ pub(super) fn read_interpreter<M: Memory>(
         Some(offset) => snapshot.volatile_half(at(offset))? != 0,
         None => runtime_collecting,
     };
+    let collecting_frame = match offsets.gc_frame {
+        Some(offset) if collecting => snapshot.volatile_word(at(offset))?,
+        _ => 0,
+    };
     let code_generation = match offsets.code_object_generation {
         Some(offset) => Some(snapshot.volatile_word(at(offset))?),
         None => None,
@@ -72,15 +80,27 @@ pub(super) fn read_interpreter<M: Memory>(
     };
     let gil_holder = match (layout.gil, gil_places(layout, gil, address)) {
         (Gil::CurrentThreadSymbol | Gil::RuntimeCurrentThread, _) => runtime_holder,
-        (_, Some((locked, last_holder))) => read_holder(snapshot, locked, last_holder),
-        (_, None) => 0,
+        (_, Some((locked, last_holder))) => Some(read_holder(snapshot, locked, last_holder)),
+        (_, None) => None,
     };
     let has_gil = match layout.gil {
         Gil::InInterpreter { enabled: Some(enabled), .. } => snapshot.volatile_half(at(enabled))? != 0,
         _ => true,
     };
-    let gil_holder = if has_gil { gil_holder } else { 0 };
-    Ok((InterpreterState { address, id, collecting, code_generation, has_gil, gil, gil_holder }, next))
+    let tells_holder = has_gil && gil_holder.is_some();
+    let gil_holder = gil_holder.filter(|_| has_gil).unwrap_or(0);
+    let interpreter = InterpreterState {
+        address,
+        id,
+        collecting,
+        collecting_frame,
+        code_generation,
+        has_gil,
+        gil,
+        gil_holder,
+        tells_holder,
+    };
+    Ok((interpreter, next))
 }
 
 /// Where the `locked` and the `last_holder` of a GIL are, given its struct and its interpreter.

@@ -1,13 +1,21 @@
 //! Walks interpreters, thread states and frames: the raw stacks of one moment.
 //!
-//! A frame is given as addresses and numbers only; [`super::code`] turns them into names and lines. Every chain has a cap and is
-//! watched for cycles, for the target may be torn or hostile.
+//! A frame is given as addresses and numbers only; [`super::code`] turns them into names and lines. Every chain has a cap
+//! and is watched for cycles, for the target may be torn or hostile.
+//!
+//! A thread that calls into another interpreter has a thread state in each. It is one thread with one stack: the frames of
+//! the outer interpreter continued by those of the inner one. They are read and proven together.
 
-use super::cycle::CycleWatch;
 use super::interpreter::{InterpreterState, read_interpreter};
-use super::layout::{FrameEntry, InstructionPosition, Layout};
+use super::layout::Layout;
 use super::runtime::Runtime;
 use crate::memory::{COMMON, Memory, ReadError, ReadFailure, Snapshot, Verdict};
+
+mod frames;
+mod states;
+
+use frames::Part;
+use states::{Group, ThreadState};
 
 /// More frames than any real stack has.
 const MOST_FRAMES: usize = 1 << 20;
@@ -15,6 +23,8 @@ const MOST_FRAMES: usize = 1 << 20;
 const MOST_FRAMES_OF_ALL: usize = 1 << 22;
 /// More thread states than a process can use, of all interpreters.
 const MOST_THREADS: usize = 1 << 16;
+/// How often thread states are grouped anew in one walk, at most: once for what belongs together, once for its order.
+const REGROUPINGS: u32 = 2;
 /// More interpreters than a process can hold.
 const MOST_INTERPRETERS: usize = 1 << 12;
 
@@ -29,6 +39,8 @@ pub struct RawFrame {
     pub position: Position,
     /// Whether C code made it run.
     pub entry: Entered,
+    /// Index of the interpreter that runs it in [`Stacks::interpreters`].
+    pub interpreter: usize,
 }
 
 /// How a frame came to run.
@@ -58,19 +70,25 @@ pub enum Position {
     },
 }
 
-/// One thread state and where its frames are in [`Stacks::frames`].
+/// One thread and where its frames are in [`Stacks::frames`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ThreadStack {
-    /// The `PyThreadState`.
+    /// Its `PyThreadState`; the one in the oldest interpreter where it has several.
     pub address: u64,
-    /// Index of its interpreter in [`Stacks::interpreters`].
+    /// Index of the interpreter of that thread state in [`Stacks::interpreters`].
     pub interpreter: usize,
+    /// The `PyThreadState` whose newest frame is the thread's newest.
+    pub innermost: u64,
+    /// Index of the interpreter of that one.
+    pub running_in: usize,
     /// `thread_id`: the `pthread_t`, which is also `threading.Thread.ident`.
     pub thread_id: u64,
     /// `native_thread_id` (3.11+), the kernel's id in the target's own pid namespace.
     pub native_thread_id: Option<u64>,
-    /// It holds the GIL (with a free-threaded build: never).
+    /// It holds the GIL of an interpreter (with a free-threaded build: never).
     pub holds_gil: bool,
+    /// Whether it may run Python code, where there is no GIL.
+    pub attachment: Option<Attachment>,
     /// Index of its first (newest) frame.
     pub first_frame: usize,
     /// One past the index of its last frame.
@@ -83,27 +101,36 @@ pub struct ThreadStack {
     pub rests: bool,
 }
 
+/// Whether a thread may run Python code, where there is no GIL: `PyThreadState.state`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attachment {
+    /// It runs C code that does not touch objects, or waits there.
+    Detached,
+    /// It may.
+    Attached,
+    /// It may not before the world runs on that another thread has stopped. Until then it can run only C code.
+    Suspended,
+}
+
 /// The raw stacks of one moment; kept and refilled, so that a steady state allocates nothing.
 #[derive(Debug, Default)]
 pub struct Stacks {
     /// Main one first.
     pub interpreters: Vec<InterpreterState>,
-    /// In the order in which they were made, interpreter by interpreter.
+    /// In the order in which their first thread states were made, interpreter by interpreter.
     pub threads: Vec<ThreadStack>,
     /// Frames of all threads.
     pub frames: Vec<RawFrame>,
     /// The lists of interpreters or threads themselves could not be followed to their end.
     pub incomplete: bool,
-    /// The thread states as the last whole walk found them, interpreter by interpreter.
-    order: Vec<Link>,
-}
-
-/// A thread state in its interpreter's list.
-#[derive(Debug, Clone, Copy)]
-struct Link {
-    interpreter: u64,
-    next: u64,
-    thread: ThreadStack,
+    /// The thread states as the last whole walk found them, in the order in which they were made, interpreter by interpreter.
+    states: Vec<ThreadState>,
+    /// The thread states of each of `threads`.
+    groups: Vec<Group>,
+    /// Indices in `states`, group by group, in each the innermost first.
+    members: Vec<usize>,
+    /// A walk has found frames in other places than those that the groups were made by.
+    has_new_places: bool,
 }
 
 impl Stacks {
@@ -118,18 +145,22 @@ impl Stacks {
     /// When not even the first interpreter state can be read.
     pub fn walk<M: Memory>(&mut self, snapshot: &mut Snapshot<M>, runtime: &Runtime) -> Result<(), ReadError> {
         self.walk_interpreters(snapshot, runtime)?;
-        self.order.clear();
-        for index in 0..self.interpreters.len() {
-            let first = self.threads.len();
-            self.walk_threads(snapshot, &runtime.layout, index);
-            // New threads, as new interpreters, are put at the head of the list.
-            self.threads[first..].reverse();
+        self.list_states(snapshot, &runtime.layout);
+        self.walk_groups(snapshot, &runtime.layout, &|_| false);
+        // Where the frames lie tells which thread states belong together, and that tells how to read them.
+        for _ in 0..REGROUPINGS {
+            if !self.regroup() {
+                break;
+            }
+            self.walk_groups(snapshot, &runtime.layout, &|_| false);
         }
+        snapshot.join(&self.joined());
         Ok(())
     }
 
-    /// As [`Stacks::walk`], but goes by the lists of threads as they were at the last whole walk and does not look at the thread states of which `rests` says
-    /// that their threads have not moved since. Whether the lists are still as they were, as far as can be seen; otherwise what was found is of no use.
+    /// As [`Stacks::walk`], but goes by the lists of threads as they were at the last whole walk and does not look at the
+    /// thread states of which `rests` says that their threads have not moved since. Whether the lists are still as they
+    /// were, as far as can be seen; otherwise what was found is of no use.
     ///
     /// # Errors
     /// As [`Stacks::walk`].
@@ -140,23 +171,19 @@ impl Stacks {
         rests: &dyn Fn(u64) -> bool,
     ) -> Result<bool, ReadError> {
         self.walk_interpreters(snapshot, runtime)?;
-        let order = std::mem::take(&mut self.order);
-        let as_known = self.walk_order(snapshot, &runtime.layout, &order, rests);
-        self.order = order;
-        Ok(as_known)
+        if !self.is_as_listed(snapshot, &runtime.layout, rests) {
+            return Ok(false);
+        }
+        self.walk_groups(snapshot, &runtime.layout, rests);
+        Ok(!self.regroup())
     }
 
     fn walk_interpreters<M: Memory>(&mut self, snapshot: &mut Snapshot<M>, runtime: &Runtime) -> Result<(), ReadError> {
         self.interpreters.clear();
-        self.threads.clear();
-        self.frames.clear();
         self.incomplete = false;
         snapshot.start_unit(COMMON);
         let layout = &runtime.layout;
-        let runtime_holder = match runtime.current_thread {
-            Some(address) => snapshot.volatile_word(address).unwrap_or(0),
-            None => 0,
-        };
+        let runtime_holder = runtime.current_thread.map(|address| snapshot.volatile_word(address).unwrap_or(0));
         let runtime_collecting =
             runtime.collecting.is_some_and(|address| snapshot.volatile_half(address).is_ok_and(|value| value != 0));
         let mut address = snapshot.volatile_word(runtime.interpreters_head)?;
@@ -186,88 +213,90 @@ impl Stacks {
         Ok(())
     }
 
-    fn walk_threads<M: Memory>(&mut self, snapshot: &mut Snapshot<M>, layout: &Layout, index: usize) {
-        let interpreter = self.interpreters[index];
-        snapshot.start_unit(COMMON);
-        let head = interpreter.address.wrapping_add(u64::from(layout.interpreter.threads_head));
-        let Ok(mut address) = snapshot.volatile_word(head) else {
-            self.incomplete = true;
-            return;
-        };
-        let mut watch = CycleWatch::default();
-        while address != 0 {
-            if self.threads.len() >= MOST_THREADS || watch.comes_again(address) {
-                self.incomplete = true;
-                return;
-            }
-            let Some(next) = self.walk_thread(snapshot, layout, index, address) else {
-                self.incomplete = true;
-                return;
+    /// Walks the frames of all threads, or leaves out those that rest.
+    fn walk_groups<M: Memory>(&mut self, snapshot: &mut Snapshot<M>, layout: &Layout, rests: &dyn Fn(u64) -> bool) {
+        self.threads.clear();
+        self.frames.clear();
+        for index in 0..self.groups.len() {
+            let home = self.states[self.groups[index].home];
+            let thread = if rests(home.address) {
+                ThreadStack { verdict: Verdict::Proven, rests: true, ..self.thread_of(index) }
+            } else {
+                snapshot.start_unit(home.address);
+                self.walk_group(snapshot, layout, index)
             };
-            if let Some(thread) = self.threads.last() {
-                self.order.push(Link { interpreter: interpreter.address, next, thread: *thread });
-            }
-            address = next;
+            self.threads.push(thread);
         }
     }
 
-    /// Adds the thread of a thread state of the interpreter at `index`; the next thread state.
-    fn walk_thread<M: Memory>(
-        &mut self,
-        snapshot: &mut Snapshot<M>,
-        layout: &Layout,
-        index: usize,
-        address: u64,
-    ) -> Option<u64> {
-        snapshot.start_unit(address);
-        let (mut thread, next) = read_thread(snapshot, layout, address, &self.interpreters[index]).ok()?;
-        thread.interpreter = index;
-        self.walk_frames(snapshot, layout, &mut thread);
-        thread.verdict = snapshot.finish_unit();
-        if thread.broken && !snapshot.is_frozen() {
-            thread.verdict = Verdict::Moved;
+    /// The thread of a group, in the snapshot's unit that was started for it.
+    fn walk_group<M: Memory>(&mut self, snapshot: &mut Snapshot<M>, layout: &Layout, index: usize) -> ThreadStack {
+        let Group { first, end, .. } = self.groups[index];
+        let first_frame = self.frames.len();
+        let (mut broken, mut unplaced) = (false, 0);
+        for member in first..end {
+            let place = self.members[member];
+            let ThreadState { address: state, interpreter, .. } = self.states[place];
+            let before = self.frames.len();
+            let part = Part { state, interpreter, is_innermost: member == first };
+            let (followed, entered_at) = self.follow_frames(snapshot, layout, part);
+            broken |= followed.is_err();
+            let has_frames = self.frames.len() > before;
+            let entered_at = entered_at.filter(|_| has_frames);
+            unplaced += u32::from(has_frames && entered_at.is_none());
+            let state = &mut self.states[place];
+            self.has_new_places |= (state.has_frames, state.entered_at) != (has_frames, entered_at);
+            (state.has_frames, state.entered_at) = (has_frames, entered_at);
         }
-        self.threads.push(thread);
-        Some(next)
+        // Their order goes by who holds the GIL.
+        self.has_new_places |= unplaced > 1;
+        let verdict = snapshot.finish_unit();
+        let verdict = if broken && !snapshot.is_frozen() { Verdict::Moved } else { verdict };
+        ThreadStack { first_frame, end_frame: self.frames.len(), verdict, broken, ..self.thread_of(index) }
     }
 
-    fn walk_order<M: Memory>(
-        &mut self,
-        snapshot: &mut Snapshot<M>,
-        layout: &Layout,
-        order: &[Link],
-        rests: &dyn Fn(u64) -> bool,
-    ) -> bool {
-        let mut links = order.iter().peekable();
-        for index in 0..self.interpreters.len() {
-            let interpreter = self.interpreters[index];
-            let first = self.threads.len();
-            snapshot.start_unit(COMMON);
-            let head = interpreter.address.wrapping_add(u64::from(layout.interpreter.threads_head));
-            let mut address = snapshot.volatile_word(head).unwrap_or(0);
-            while let Some(link) = links.next_if(|link| link.interpreter == interpreter.address) {
-                if link.thread.address != address {
-                    return false;
-                }
-                if rests(address) {
-                    let (first_frame, holds_gil) = (self.frames.len(), interpreter.gil_holder == address);
-                    let (end_frame, verdict) = (first_frame, Verdict::Proven);
-                    let thread = link.thread;
-                    let interpreter = index;
-                    let rested =
-                        ThreadStack { interpreter, holds_gil, first_frame, end_frame, verdict, rests: true, ..thread };
-                    self.threads.push(rested);
-                } else if self.walk_thread(snapshot, layout, index, address) != Some(link.next) {
-                    return false;
-                }
-                address = link.next;
-            }
-            if address != 0 {
-                return false;
-            }
-            self.threads[first..].reverse();
+    /// The thread of a group, without frames.
+    fn thread_of(&self, index: usize) -> ThreadStack {
+        let Group { first, end, home } = self.groups[index];
+        let members = self.members[first..end].iter().map(|member| &self.states[*member]);
+        let innermost = members.clone().find(|state| state.has_frames).unwrap_or(&self.states[home]);
+        let home = &self.states[home];
+        ThreadStack {
+            address: home.address,
+            interpreter: home.interpreter,
+            innermost: innermost.address,
+            running_in: innermost.interpreter,
+            thread_id: home.thread_id,
+            native_thread_id: home.native_thread_id,
+            attachment: innermost.attachment,
+            holds_gil: members.clone().any(|state| self.interpreters[state.interpreter].gil_holder == state.address),
+            first_frame: self.frames.len(),
+            end_frame: self.frames.len(),
+            verdict: Verdict::Open,
+            broken: false,
+            rests: false,
         }
-        links.next().is_none()
+    }
+
+    /// Whether a thread runs the garbage collector; `None` when it may be any thread that runs.
+    pub fn collects(&self, thread: &ThreadStack) -> Option<bool> {
+        let interpreter = self.interpreters[thread.running_in];
+        if !interpreter.collecting {
+            return Some(false);
+        }
+        if interpreter.collecting_frame != 0 && !thread.rests {
+            let frames = self.frames_of(thread);
+            return Some(frames.iter().any(|frame| frame.address == interpreter.collecting_frame));
+        }
+        if interpreter.has_gil {
+            return interpreter.tells_holder.then_some(thread.holds_gil);
+        }
+        // While the world is stopped only who has stopped it is attached. While it runs, as it does between two stops of
+        // a collection, nothing tells who collects. No other thread can take that from one, so it holds of one that rests.
+        let is_attached = |other: &&ThreadStack| {
+            other.running_in == thread.running_in && other.attachment == Some(Attachment::Attached)
+        };
+        Some(is_attached(&thread) && self.threads.iter().filter(is_attached).count() == 1)
     }
 
     /// How many code objects have died in all interpreters as of the walk, where they are counted (3.14+).
@@ -289,22 +318,19 @@ impl Stacks {
         sum_of_generations(counts.iter().copied())
     }
 
-    /// Walks one thread again, in a snapshot that has been refreshed for it, and puts its new frames in the place of its old ones.
+    /// Walks one thread again, in a snapshot that has been refreshed for it, and puts its new frames in the place of its
+    /// old ones.
     pub fn walk_again<M: Memory>(&mut self, snapshot: &mut Snapshot<M>, runtime: &Runtime, index: usize) {
         let Some(mut thread) = self.threads.get(index).copied() else { return };
-        let interpreter = self.interpreters[thread.interpreter];
+        let is_still = self.is_still(snapshot, &runtime.layout, index);
         snapshot.start_unit(thread.address);
-        match read_thread(snapshot, &runtime.layout, thread.address, &interpreter) {
-            Ok((found, _)) if found.thread_id == thread.thread_id => {
-                self.walk_frames(snapshot, &runtime.layout, &mut thread);
-                thread.verdict = snapshot.finish_unit();
-            }
-            _ => {
-                snapshot.finish_unit();
-                thread.end_frame = thread.first_frame;
-                thread.broken = true;
-                thread.verdict = Verdict::Moved;
-            }
+        if is_still {
+            thread = ThreadStack { rests: thread.rests, ..self.walk_group(snapshot, &runtime.layout, index) };
+        } else {
+            snapshot.finish_unit();
+            thread.end_frame = thread.first_frame;
+            thread.broken = true;
+            thread.verdict = Verdict::Moved;
         }
         self.threads[index] = thread;
     }
@@ -320,154 +346,25 @@ impl Stacks {
         address: u64,
     ) {
         let Some(mut thread) = self.threads.get(index).copied() else { return };
-        let end = thread.end_frame.min(thread.first_frame + kept);
+        let old_end = thread.end_frame;
+        let end = old_end.min(thread.first_frame + kept);
         let first = self.frames.len();
         self.frames.extend_from_within(thread.first_frame..end);
+        let last = self.frames[first..].last();
+        let interpreter = last.map_or(thread.running_in, |frame| frame.interpreter);
+        let part = Part { state: thread.address, interpreter, is_innermost: false };
         thread.first_frame = first;
-        thread.broken = self.follow_chain(snapshot, &runtime.layout, address).is_err();
+        thread.broken = self.follow_chain(snapshot, &runtime.layout, address, part).is_err();
+        // What called into the interpreter is no part of its chain.
+        let outer = self.frames[end..old_end].iter().position(|frame| frame.interpreter != interpreter);
+        if let Some(outer) = outer {
+            self.frames.extend_from_within(end + outer..old_end);
+        }
         thread.end_frame = self.frames.len();
         self.threads[index] = thread;
     }
-
-    fn walk_frames<M: Memory>(&mut self, snapshot: &mut Snapshot<M>, layout: &Layout, thread: &mut ThreadStack) {
-        thread.first_frame = self.frames.len();
-        thread.broken = self.follow_frames(snapshot, layout, thread.address).is_err();
-        thread.end_frame = self.frames.len();
-    }
-
-    fn follow_frames<M: Memory>(
-        &mut self,
-        snapshot: &mut Snapshot<M>,
-        layout: &Layout,
-        thread: u64,
-    ) -> Result<(), ReadError> {
-        let entry = match layout.thread.frame {
-            FrameEntry::Direct(offset) => thread.wrapping_add(u64::from(offset)),
-            FrameEntry::ThroughCFrame { cframe, current_frame } => {
-                let cframe = snapshot.word(thread.wrapping_add(u64::from(cframe)))?;
-                if cframe == 0 {
-                    return Ok(());
-                }
-                cframe.wrapping_add(u64::from(current_frame))
-            }
-        };
-        let newest = snapshot.word(entry)?;
-        snapshot.start_chain();
-        self.follow_chain(snapshot, layout, newest)
-    }
-
-    fn follow_chain<M: Memory>(
-        &mut self,
-        snapshot: &mut Snapshot<M>,
-        layout: &Layout,
-        newest: u64,
-    ) -> Result<(), ReadError> {
-        let frame_layout = &layout.frame;
-        let first = self.frames.len();
-        let mut address = newest;
-        let mut watch = CycleWatch::default();
-        while address != 0 {
-            let is_full = self.frames.len() - first >= MOST_FRAMES || self.frames.len() >= MOST_FRAMES_OF_ALL;
-            if is_full || watch.comes_again(address) {
-                return Err(ReadError::implausible(address));
-            }
-            let previous = snapshot.word(address.wrapping_add(u64::from(frame_layout.previous)))?;
-            let code = snapshot.word(address.wrapping_add(u64::from(frame_layout.code)))? & !frame_layout.tag_mask;
-            let shim = match frame_layout.owner {
-                Some(owner) => {
-                    let value = snapshot.volatile_byte(address.wrapping_add(u64::from(owner.offset)))?;
-                    owner.shims.contains(&Some(value))
-                }
-                None => false,
-            };
-            if !shim {
-                let newest = self.frames.len() == first;
-                let position = read_position(snapshot, layout, address, newest)?;
-                let entry = match (frame_layout.is_entry, frame_layout.owner) {
-                    (Some(offset), _) if snapshot.volatile_byte(address.wrapping_add(u64::from(offset)))? == 0 => {
-                        Entered::Within
-                    }
-                    (None, Some(_)) => Entered::Within,
-                    _ => Entered::FromC,
-                };
-                self.frames.push(RawFrame { address, code, position, entry });
-            } else if let Some(above) = self.frames[first..].last_mut()
-                && above.entry == Entered::Within
-            {
-                above.entry = Entered::ByShim(address);
-            }
-            address = previous;
-        }
-        // Whatever the oldest frame says, nothing in Python called it.
-        if let Some(oldest) = self.frames[first..].last_mut()
-            && oldest.entry == Entered::Within
-        {
-            oldest.entry = Entered::FromC;
-        }
-        Ok(())
-    }
-}
-
-/// The instruction that a frame is at. Only the newest frame's may change while it is looked at.
-fn read_position<M: Memory>(
-    snapshot: &mut Snapshot<M>,
-    layout: &Layout,
-    frame: u64,
-    newest: bool,
-) -> Result<Position, ReadError> {
-    Ok(match layout.frame.position {
-        InstructionPosition::Lasti { offset, scale } => {
-            let place = frame.wrapping_add(u64::from(offset));
-            let value = if newest { snapshot.volatile_half(place)? } else { snapshot.half(place)? };
-            Position::Offset(i64::from(value.cast_signed()) * i64::from(scale))
-        }
-        InstructionPosition::Pointer { offset } => {
-            let place = frame.wrapping_add(u64::from(offset));
-            let pointer = if newest { snapshot.volatile_word(place)? } else { snapshot.word(place)? };
-            match layout.frame.tlbc_index {
-                Some(offset) if layout.free_threaded => Position::LocalCopy {
-                    pointer,
-                    index: snapshot.volatile_half(frame.wrapping_add(u64::from(offset)))?,
-                },
-                _ => Position::Pointer(pointer),
-            }
-        }
-    })
 }
 
 fn sum_of_generations(generations: impl Iterator<Item = Option<u64>>) -> Option<u64> {
     generations.reduce(|sum, next| Some(sum?.wrapping_add(next?))).flatten()
-}
-
-fn read_thread<M: Memory>(
-    snapshot: &mut Snapshot<M>,
-    layout: &Layout,
-    address: u64,
-    interpreter: &InterpreterState,
-) -> Result<(ThreadStack, u64), ReadError> {
-    let offsets = &layout.thread;
-    let at = |offset: u32| address.wrapping_add(u64::from(offset));
-    // A thread state that has been freed, or was never one, belongs to no interpreter that we know.
-    if snapshot.volatile_word(at(offsets.interp))? != interpreter.address {
-        return Err(ReadError::implausible(address));
-    }
-    let next = snapshot.volatile_word(at(offsets.next))?;
-    let thread_id = snapshot.volatile_word(at(offsets.thread_id))?;
-    let native_thread_id = match offsets.native_thread_id {
-        Some(offset) => Some(snapshot.volatile_word(at(offset))?),
-        None => None,
-    };
-    let thread = ThreadStack {
-        address,
-        interpreter: 0,
-        thread_id,
-        native_thread_id,
-        holds_gil: interpreter.gil_holder == address,
-        first_frame: 0,
-        end_frame: 0,
-        verdict: Verdict::Open,
-        broken: false,
-        rests: false,
-    };
-    Ok((thread, next))
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use foldhash::{HashMap, HashMapExt};
 
 use super::filter::Filter;
-use super::moment::{Assurance, Moment, MomentFrame, MomentThread};
+use super::moment::{Assurance, Moment, MomentFrame, MomentThread, entered_interpreter, interpreter_name};
 use super::short_names::ShortNames;
 use super::spy::Spy;
 use crate::native::{Function, FunctionId, MixedFrame};
@@ -45,6 +45,8 @@ enum FrameKey {
     Native(FunctionId),
     /// The garbage collector at work.
     Gc,
+    /// The border to an interpreter, by its id.
+    Interpreter(i64),
 }
 
 /// The frames of a thread state's last stack, oldest first, each with the stack that ends in it.
@@ -106,7 +108,7 @@ impl Builder {
     ) {
         profile.metadata.counts.lost += u64::from(moment.lost);
         for thread in &moment.threads {
-            if thread.first_frame == thread.end_frame || !filter.wants_thread(spy, thread) {
+            if thread.first_frame == thread.end_frame || !thread.exists || !filter.wants_thread(spy, thread) {
                 continue;
             }
             let stack = self.stack(profile, spy, moment, thread);
@@ -146,7 +148,8 @@ impl Builder {
         spy: &Spy,
         moment: &Moment,
     ) -> Vec<(ThreadRef, StackId, Flags)> {
-        let with_frames = moment.threads.iter().filter(|thread| thread.first_frame != thread.end_frame);
+        let has_frames = |thread: &&MomentThread| thread.first_frame != thread.end_frame && thread.exists;
+        let with_frames = moment.threads.iter().filter(has_frames);
         with_frames
             .map(|thread| (self.thread(profile, spy, thread), self.stack(profile, spy, moment, thread), flags(thread)))
             .collect()
@@ -200,10 +203,18 @@ impl Builder {
         let frames = moment.frames_of(thread);
         let mut collecting = thread.collecting;
         keys.clear();
+        let border = |index: usize| entered_interpreter(frames, index).map(FrameKey::Interpreter);
         match moment.native.of(thread) {
             None => {
                 keys.extend(collecting.then_some(FrameKey::Gc));
-                keys.extend(frames.iter().map(python));
+                if thread.stack.innermost == thread.stack.address {
+                    keys.extend(frames.iter().map(python));
+                } else {
+                    for (index, frame) in frames.iter().enumerate() {
+                        keys.push(python(frame));
+                        keys.extend(border(index));
+                    }
+                }
             }
             Some(mixed) => {
                 for frame in mixed {
@@ -212,6 +223,7 @@ impl Builder {
                         MixedFrame::Python(index) => {
                             keys.extend(std::mem::take(&mut collecting).then_some(FrameKey::Gc));
                             keys.extend(frames.get(*index).map(python));
+                            keys.extend(border(*index));
                         }
                     }
                 }
@@ -250,6 +262,10 @@ impl Builder {
             FrameKey::Gc => {
                 let name = profile.intern("garbage collection");
                 Frame { kind: FrameKind::Gc, name, ..Frame::default() }
+            }
+            FrameKey::Interpreter(id) => {
+                let name = profile.intern(&interpreter_name(id));
+                Frame { kind: FrameKind::Interpreter, name, ..Frame::default() }
             }
         };
         let id = profile.frame(frame);

@@ -4,6 +4,7 @@ mod attach;
 mod builder;
 mod clock;
 mod filter;
+mod identity;
 mod live;
 mod members;
 mod moment;
@@ -22,7 +23,9 @@ pub use builder::command_line;
 pub use clock::Clock;
 pub use filter::Filter;
 pub use live::{Inspection, LiveOptions, LiveRequest, LiveThread, LiveWindow, watch};
-pub use moment::{Assurance, Moment, MomentFrame, MomentThread, Pausing, SampleError};
+pub use moment::{
+    Assurance, Moment, MomentFrame, MomentThread, Pausing, SampleError, entered_interpreter, interpreter_name,
+};
 pub use native::{Native, NativeMoment};
 pub use post_mortem::{PostMortem, PostMortemError};
 pub use recorder::{Ending, Progress, RecordOptions, Recorded, Watch, record, why_not_pausable};

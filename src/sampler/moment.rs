@@ -5,7 +5,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::native::NativeMoment;
-use crate::process::{PauseError, ThreadId};
+use crate::process::{PauseError, SystemCall, ThreadId};
 use crate::python::code::CodeId;
 use crate::python::interpreter::InterpreterState;
 use crate::python::stack::ThreadStack;
@@ -45,6 +45,8 @@ pub struct MomentFrame {
     pub line: u32,
     /// The instruction: bytes from the beginning of the bytecode; negative when it is not known.
     pub offset: i32,
+    /// The id of the interpreter that runs it.
+    pub interpreter: i64,
 }
 
 /// A thread at the moment of a sample.
@@ -52,10 +54,15 @@ pub struct MomentFrame {
 pub struct MomentThread {
     /// Its raw state.
     pub stack: ThreadStack,
-    /// Its interpreter.
+    /// Its interpreter: the outermost one where it has called into others.
     pub interpreter: InterpreterState,
-    /// The kernel's id of it, as we see it.
+    /// The interpreter that its newest frame is in.
+    pub running_in: InterpreterState,
+    /// The kernel's id of it, as we see it. `None` when it cannot be told, or when there is no such thread: see
+    /// [`MomentThread::exists`].
     pub os_id: Option<ThreadId>,
+    /// There is, or may be, a kernel thread that runs it. A thread state outlives its thread in the child of a bare fork(2).
+    pub exists: bool,
     /// It was on a CPU or waiting for one.
     pub active: bool,
     /// It runs the garbage collector.
@@ -83,6 +90,8 @@ pub struct Moment {
     pub stopped_for: Duration,
     /// How long a thread was held that was held longest.
     pub longest_hold: Duration,
+    /// The system calls in which threads were found that had seemed to run when they were last looked at: a stop shows them.
+    pub interrupted: Vec<(ThreadId, SystemCall)>,
     /// Native frames between the Python ones, where they were asked for.
     pub native: NativeMoment,
 }
@@ -92,6 +101,7 @@ impl Moment {
     pub(super) fn clear(&mut self) {
         self.threads.clear();
         self.frames.clear();
+        self.interrupted.clear();
         (self.lost, self.stops) = (0, 0);
         (self.stopped_for, self.longest_hold) = (Duration::ZERO, Duration::ZERO);
     }
@@ -102,10 +112,27 @@ impl Moment {
         self.longest_hold = self.longest_hold.max(time);
     }
 
+    /// The system call in which a stop found a thread that had seemed to run.
+    pub fn interrupted_call(&self, thread: ThreadId) -> Option<SystemCall> {
+        self.interrupted.iter().find(|(interrupted, _)| *interrupted == thread).map(|(_, call)| *call)
+    }
+
     /// The frames of a thread, newest first.
     pub fn frames_of(&self, thread: &MomentThread) -> &[MomentFrame] {
         self.frames.get(thread.first_frame..thread.end_frame).unwrap_or(&[])
     }
+}
+
+/// The id of the interpreter into which the thread called below the frame at `index` of its `frames`, newest first: that frame
+/// and what is above it run in another one than the next older frame.
+pub fn entered_interpreter(frames: &[MomentFrame], index: usize) -> Option<i64> {
+    let (inner, outer) = (frames.get(index)?.interpreter, frames.get(index + 1)?.interpreter);
+    (inner != outer).then_some(inner)
+}
+
+/// What the border to an interpreter is called among the frames.
+pub fn interpreter_name(id: i64) -> String {
+    format!("<interpreter {id}>")
 }
 
 /// Why there is no sample.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use super::identity::{Identity, KernelThreads, identify};
 use super::moment::{Assurance, Moment, MomentFrame, MomentThread};
 use super::threads::{Threads, id_in_pthread};
 use crate::binary::{Architecture, Binary, BinaryError};
@@ -142,11 +143,11 @@ impl PostMortem {
             codes: CodeTable::new(),
             bad: HashSet::new(),
             moment: Moment::default(),
-            thread_id_offset: None,
         };
         reader.codes.begin_sample(None);
-        for thread in &stacks.threads {
-            reader.take(&stacks, thread);
+        let identities = reader.identify(&stacks.threads);
+        for (thread, identity) in stacks.threads.iter().zip(identities) {
+            reader.take(&stacks, thread, identity);
         }
         let (codes, moment) = (reader.codes, reader.moment);
         let mut threads = Threads::new();
@@ -171,11 +172,15 @@ struct Reader<'core, 'memory> {
     codes: CodeTable,
     bad: HashSet<u64>,
     moment: Moment,
-    thread_id_offset: Option<u64>,
 }
 
 impl Reader<'_, '_> {
-    fn take(&mut self, stacks: &Stacks, thread: &ThreadStack) {
+    fn identify(&mut self, threads: &[ThreadStack]) -> Vec<Identity> {
+        let mut kernel = CoreThreads { core: self.core, memory: self.memory, offset: None };
+        identify(threads, |_| None, &mut kernel)
+    }
+
+    fn take(&mut self, stacks: &Stacks, thread: &ThreadStack, identity: Identity) {
         let first_frame = self.moment.frames.len();
         let mut broken = thread.broken;
         for frame in stacks.frames_of(thread) {
@@ -193,7 +198,8 @@ impl Reader<'_, '_> {
                 break;
             };
             let (address, code_address) = (frame.address, frame.code);
-            self.moment.frames.push(MomentFrame { address, code_address, code, line, offset });
+            let interpreter = stacks.interpreters[frame.interpreter].id;
+            self.moment.frames.push(MomentFrame { address, code_address, code, line, offset, interpreter });
         }
         let end_frame = self.moment.frames.len();
         // There will be no other look at this process: the newer part of a stack is better than nothing.
@@ -204,29 +210,48 @@ impl Reader<'_, '_> {
             }
         }
         let interpreter = stacks.interpreters[thread.interpreter];
-        let os_id = self.os_id(thread);
+        let os_id = identity.os_id;
         let known = self.core.threads().iter().find(|known| Some(known.id) == os_id);
         let active = known.is_some_and(|known| known.system_call.is_none());
         self.moment.threads.push(MomentThread {
             stack: *thread,
             interpreter,
+            running_in: stacks.interpreters[thread.running_in],
             os_id,
+            exists: identity.exists,
             active,
-            collecting: interpreter.collecting && (thread.holds_gil || interpreter.gil_holder == 0 && active),
+            collecting: stacks.collects(thread).unwrap_or(active),
             assurance: Assurance::Stopped,
             first_frame,
             end_frame,
         });
     }
+}
 
-    fn os_id(&mut self, thread: &ThreadStack) -> Option<ThreadId> {
+/// The threads of a core file.
+struct CoreThreads<'core, 'memory> {
+    core: &'core CoreFile,
+    memory: &'memory CoreMemory<'core>,
+    offset: Option<u64>,
+}
+
+impl KernelThreads for CoreThreads<'_, '_> {
+    fn named(&mut self, native: u64) -> Option<ThreadId> {
+        self.core.threads().iter().any(|thread| thread.id == native).then_some(native)
+    }
+
+    fn by_pthread(&mut self, pthread: u64) -> Option<ThreadId> {
         let threads = self.core.threads();
         let known = |id: u64| threads.iter().any(|thread| thread.id == id).then_some(id);
-        let id = match thread.native_thread_id {
-            Some(native) => known(native),
-            None => id_in_pthread(self.memory, thread.thread_id, &mut self.thread_id_offset, known),
-        };
-        id.or_else(|| (threads.len() == 1).then(|| threads[0].id))
+        id_in_pthread(self.memory, pthread, &mut self.offset, known)
+    }
+
+    fn all(&mut self) -> Vec<ThreadId> {
+        self.core.threads().iter().map(|thread| thread.id).collect()
+    }
+
+    fn leader(&self) -> ThreadId {
+        ThreadId::from(self.core.pid().unsigned_abs())
     }
 }
 

@@ -10,7 +10,7 @@ use super::rest::Rest;
 use super::settle::Settler;
 use super::threads::Threads;
 use crate::memory::{COMMON, ReadFailure, Snapshot, Verdict};
-use crate::process::{ImageIdentity, LiveMemory, Process, ThreadId, ThreadLook, ThreadStates};
+use crate::process::{ImageIdentity, LiveMemory, PausedProcess, Process, ThreadId, ThreadLook, ThreadStates};
 use crate::python::code::{CodeTable, Place};
 use crate::python::runtime::Runtime;
 use crate::python::stack::{Stacks, ThreadStack};
@@ -141,8 +141,8 @@ impl Spy {
         moment.clear();
         let pausing = self.begin_native(pausing, moment);
         // A stop changes the state that the system shows, so states are read before anything is stopped.
-        if pausing == Pausing::Blocking && self.stacks.threads.is_empty() && self.begin(false).is_ok() {
-            self.know_os_ids();
+        if pausing == Pausing::Blocking && self.stacks.threads.is_empty() {
+            let _ = self.begin(false);
         }
         self.look_at_threads(pausing);
         let mut held = match pausing {
@@ -198,9 +198,7 @@ impl Spy {
         moment.clear();
         self.begin_native(Pausing::Blocking, moment);
         // So that the ids of the threads are known whose state is read before the stop.
-        if self.begin(false).is_ok() {
-            self.know_os_ids();
-        }
+        let _ = self.begin(false);
         self.look_at_threads(Pausing::Blocking);
         let started = Instant::now();
         let held = self.process.pause_all()?;
@@ -209,6 +207,7 @@ impl Spy {
         if begun.is_ok() {
             self.settle_codes();
             self.doubt_unheld(held.not_held());
+            self.look_at_interrupted(&held, moment);
             for index in 0..self.stacks.threads.len() {
                 if self.stacks.threads[index].broken {
                     broken.push(index);
@@ -268,7 +267,7 @@ impl Spy {
             let rest = &self.rest;
             let walked = self.stacks.walk_known(&mut self.snapshot, &self.runtime, &|thread| rest.rests(thread));
             if walked.map_err(|error| self.failure(error))? {
-                self.codes.begin_sample(self.stacks.code_generation());
+                self.know_threads();
                 return Ok(read);
             }
             // What was held runs again.
@@ -282,8 +281,27 @@ impl Spy {
         self.prove_image()?;
         let walked = self.stacks.walk(&mut self.snapshot, &self.runtime);
         walked.map_err(|error| self.failure(error))?;
-        self.codes.begin_sample(self.stacks.code_generation());
+        self.know_threads();
         Ok(read)
+    }
+
+    fn know_threads(&mut self) {
+        self.codes.begin_sample(self.stacks.code_generation());
+        self.threads.identify(&self.process, self.snapshot.memory(), &self.stacks.threads);
+    }
+
+    /// Looks again at the threads that seemed to run when they were looked at before they were all stopped. One that was just
+    /// woken, by an earlier stop or by its own clock, and that waits for a CPU, is on its way back to its call.
+    fn look_at_interrupted(&mut self, held: &PausedProcess, moment: &mut Moment) {
+        for thread in &self.stacks.threads {
+            let Some(os_id) = self.threads.os_id(thread.address) else { continue };
+            let Some(look) = self.looks.get_mut(&os_id).filter(|look| look.is_running) else { continue };
+            let registers = held.registers(os_id).ok();
+            if let Some(call) = registers.and_then(|registers| registers.waits_in(self.snapshot.memory())) {
+                look.is_running = false;
+                moment.interrupted.push((os_id, call));
+            }
+        }
     }
 
     /// Takes back the proof of threads that were to be stopped with all others and were not, unless they have waited all the time.
@@ -293,7 +311,7 @@ impl Spy {
         }
         for index in 0..self.stacks.threads.len() {
             let thread = self.stacks.threads[index];
-            let os_id = self.threads.os_id(&self.process, self.snapshot.memory(), &thread);
+            let os_id = self.threads.os_id(thread.address);
             let Some(os_id) = os_id.filter(|os_id| not_held.contains(os_id)) else { continue };
             if !self.states.look(os_id).is_ok_and(|look| look.is_unmoved) {
                 self.stacks.threads[index].broken = true;
@@ -337,14 +355,20 @@ impl Spy {
     fn take(&mut self, index: usize, assurance: Assurance, moment: &mut Moment) {
         let stack = self.stacks.threads[index];
         let interpreter = self.stacks.interpreters[stack.interpreter];
-        let os_id = self.threads.os_id(&self.process, self.snapshot.memory(), &stack);
-        let active = os_id.is_some_and(|os_id| self.is_running(os_id));
+        let os_id = self.threads.os_id(stack.address);
+        let exists = self.threads.exists(stack.address);
+        let active = match os_id {
+            Some(os_id) => self.is_running(os_id),
+            // Who holds the GIL runs, whoever it is.
+            None => exists && stack.holds_gil,
+        };
         let first_frame = moment.frames.len();
         for frame in self.stacks.frames.get(stack.first_frame..stack.end_frame).unwrap_or(&[]) {
             match self.codes.resolve(self.snapshot.memory(), &self.runtime.layout, frame) {
                 Some(Place { code, line, offset }) => {
                     let (address, code_address) = (frame.address, frame.code);
-                    moment.frames.push(MomentFrame { address, code_address, code, line, offset });
+                    let interpreter = self.stacks.interpreters[frame.interpreter].id;
+                    moment.frames.push(MomentFrame { address, code_address, code, line, offset, interpreter });
                 }
                 None => {
                     moment.frames.truncate(first_frame);
@@ -356,9 +380,11 @@ impl Spy {
         moment.threads.push(MomentThread {
             stack,
             interpreter,
+            running_in: self.stacks.interpreters[stack.running_in],
             os_id,
+            exists,
             active,
-            collecting: interpreter.collecting && (stack.holds_gil || interpreter.gil_holder == 0 && active),
+            collecting: self.stacks.collects(&stack).unwrap_or(active),
             assurance,
             first_frame,
             end_frame: moment.frames.len(),
@@ -375,12 +401,15 @@ impl Spy {
         let first_frame = moment.frames.len();
         moment.frames.extend_from_slice(self.rest.frames(stack.address));
         let interpreter = self.stacks.interpreters[stack.interpreter];
+        let running_in = self.stacks.interpreters[stack.running_in];
         moment.threads.push(MomentThread {
             stack,
             interpreter,
-            os_id: self.threads.last_os_id(stack.address),
+            running_in,
+            os_id: self.threads.os_id(stack.address),
+            exists: true,
             active: false,
-            collecting: interpreter.collecting && stack.holds_gil,
+            collecting: running_in.collecting && stack.holds_gil,
             assurance: Assurance::Proven,
             first_frame,
             end_frame: moment.frames.len(),
@@ -399,7 +428,6 @@ impl Spy {
     /// Looks at the known threads before anything is read or stopped. One that ran when it was last looked at, and is not to be stopped now, is looked at
     /// once only, after it was read.
     fn look_at_threads(&mut self, pausing: Pausing) {
-        self.threads.begin_sample();
         self.looks.clear();
         self.rest.begin_sample();
         // The next thread may get the same state, and the same number from its C library.
@@ -448,18 +476,12 @@ impl Spy {
             if thread.rests {
                 continue;
             }
-            let Some(os_id) = self.threads.os_id(&self.process, self.snapshot.memory(), &thread) else { continue };
+            let Some(os_id) = self.threads.os_id(thread.address) else { continue };
             let is_settled = self.looks.get(&os_id).is_some_and(|look| !look.is_running);
             if !is_settled && !held.included(thread.address) {
                 let look = self.states.look(os_id).unwrap_or_default();
                 self.looks.insert(os_id, look);
             }
-        }
-    }
-
-    fn know_os_ids(&mut self) {
-        for thread in &self.stacks.threads {
-            self.threads.os_id(&self.process, self.snapshot.memory(), thread);
         }
     }
 

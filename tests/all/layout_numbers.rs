@@ -74,6 +74,7 @@ impl Numbers {
             sysdict,
             gil,
             gc_collecting,
+            gc_frame,
             code_object_generation,
         } = *interpreter;
         self.add("interpreter.size", size);
@@ -85,6 +86,7 @@ impl Numbers {
         self.maybe("interpreter.sysdict", sysdict);
         self.maybe("interpreter.gil", gil);
         self.maybe("interpreter.gc_collecting", gc_collecting);
+        self.maybe("interpreter.gc_frame", gc_frame);
         self.maybe("interpreter.code_object_generation", code_object_generation);
     }
 
@@ -118,6 +120,7 @@ impl Numbers {
             current_exception_type,
             holds_gil,
             gil_requested,
+            attachment,
         } = *thread;
         self.add("thread.size", size);
         self.add("thread.next", next);
@@ -137,6 +140,7 @@ impl Numbers {
         self.maybe("thread.current_exception_type", current_exception_type);
         self.maybe("thread.holds_gil", holds_gil);
         self.maybe("thread.gil_requested", gil_requested);
+        self.maybe("thread.attachment", attachment);
         if datastack_chunk.is_some() {
             self.add("stack_chunk.previous", stack_chunk::PREVIOUS);
             self.add("stack_chunk.size", stack_chunk::SIZE);

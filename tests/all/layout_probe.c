@@ -113,6 +113,9 @@ static void show_interpreter(void) {
 #if SINCE(9)
     FIELD("interpreter.gc_collecting", PyInterpreterState, gc.collecting);
 #endif
+#if SINCE(15)
+    FIELD("interpreter.gc_frame", PyInterpreterState, gc.frame);
+#endif
 #if SINCE(13)
     FIELD("gil.locked", PyInterpreterState, _gil.locked);
     FIELD("gil.last_holder", PyInterpreterState, _gil.last_holder);
@@ -157,6 +160,9 @@ static void show_thread(void) {
     FIELD("thread.base_frame", PyThreadState, base_frame);
     FIELD("thread.holds_gil", PyThreadState, holds_gil);
     FIELD("thread.gil_requested", PyThreadState, gil_requested);
+#endif
+#ifdef Py_GIL_DISABLED
+    FIELD("thread.attachment", PyThreadState, state);
 #endif
 }
 

@@ -89,6 +89,11 @@ pub(crate) fn names(stack: &[String]) -> Vec<&str> {
 }
 
 impl Summary {
+    /// The most sampling intervals that one thread can have in a recording of this rate.
+    pub(crate) fn most_intervals(&self, rate: &str) -> u64 {
+        ((self.seconds + 0.05) * rate.parse::<f64>().expect("a rate in Hz")) as u64 + 2
+    }
+
     /// The least number of sampling intervals in a recording of this rate: the time was rounded, and the last interval is not over.
     pub(crate) fn intervals(&self, rate: &str) -> f64 {
         (self.seconds - 0.05) * rate.parse::<f64>().expect("a rate in Hz") - 1.0

@@ -12,7 +12,7 @@ use crate::output::dump::{ExceptionDump, FrameDump, ThreadDump, WaitDump};
 use crate::process::{DescriptorNames, SystemCall};
 use crate::python::blocked::Blocked;
 use crate::python::code::CodeTable;
-use crate::sampler::{Moment, MomentFrame, MomentThread, Native, ShortNames};
+use crate::sampler::{Moment, MomentFrame, MomentThread, Native, ShortNames, entered_interpreter, interpreter_name};
 
 /// What the threads of a moment are described with.
 pub(super) struct Describer<'look> {
@@ -74,7 +74,9 @@ impl Describer<'_> {
             collecting_garbage: thread.collecting,
             interpreter: thread.interpreter.id,
             waits_in,
-            waits_for: self.waits_for(thread, blocked),
+            waits_for: self.waits_for(blocked.clone()),
+            waits_for_world: blocked == Some(Blocked::StoppedWorld),
+            gone: !thread.exists,
             deadlocked: self.inspection.rings.iter().any(|ring| ring.contains(&index)),
             exception: raised.map(|raised| ExceptionDump {
                 type_name: raised.type_name,
@@ -86,22 +88,36 @@ impl Describer<'_> {
 
     /// The frames with the native ones between them, where there are any.
     fn with_native(&self, thread: &MomentThread, frames: Vec<FrameDump>) -> Vec<FrameDump> {
-        let (Some(mixed), Some(native)) = (self.moment.native.of(thread), self.native) else { return frames };
-        let mut frames: Vec<Option<FrameDump>> = frames.into_iter().map(Some).collect();
-        let dump = |frame: &MixedFrame| match frame {
-            MixedFrame::Python(index) => frames.get_mut(*index)?.take(),
-            MixedFrame::Native(id) => {
-                let function = native.function(*id);
-                Some(FrameDump {
-                    name: function.name.clone(),
-                    filename: function.path.clone(),
-                    module: Some(function.path.clone()),
-                    short_filename: Some(function.module.clone()),
-                    ..FrameDump::default()
-                })
-            }
+        let of_python = self.moment.frames_of(thread);
+        let mut dumps = Vec::with_capacity(frames.len());
+        let add = |index: usize, frame: Option<FrameDump>, dumps: &mut Vec<FrameDump>| {
+            dumps.extend(frame);
+            dumps.extend(
+                entered_interpreter(of_python, index)
+                    .map(|id| FrameDump { name: interpreter_name(id), ..FrameDump::default() }),
+            );
         };
-        mixed.iter().filter_map(dump).collect()
+        let (Some(mixed), Some(native)) = (self.moment.native.of(thread), self.native) else {
+            frames.into_iter().enumerate().for_each(|(index, frame)| add(index, Some(frame), &mut dumps));
+            return dumps;
+        };
+        let mut frames: Vec<Option<FrameDump>> = frames.into_iter().map(Some).collect();
+        for frame in mixed {
+            match frame {
+                MixedFrame::Python(index) => add(*index, frames.get_mut(*index).and_then(Option::take), &mut dumps),
+                MixedFrame::Native(id) => {
+                    let function = native.function(*id);
+                    dumps.push(FrameDump {
+                        name: function.name.clone(),
+                        filename: function.path.clone(),
+                        module: Some(function.path.clone()),
+                        short_filename: Some(function.module.clone()),
+                        ..FrameDump::default()
+                    });
+                }
+            }
+        }
+        dumps
     }
 
     fn frame(&self, frame: &MomentFrame, short_names: &mut ShortNames) -> FrameDump {
@@ -128,11 +144,10 @@ impl Describer<'_> {
         call.or_else(|| (self.channel_of)(thread))
     }
 
-    fn waits_for(&self, thread: &MomentThread, blocked: Option<Blocked>) -> Option<WaitDump> {
+    fn waits_for(&self, blocked: Option<Blocked>) -> Option<WaitDump> {
         let Some(Blocked::Object(wait)) = blocked else { return None };
-        let holder = self.moment.threads.iter().find(|other| {
-            Some(other.stack.thread_id) == wait.holder && other.interpreter.address == thread.interpreter.address
-        });
+        let is_holder = |other: &&MomentThread| other.exists && Some(other.stack.thread_id) == wait.holder;
+        let holder = self.moment.threads.iter().find(is_holder);
         Some(WaitDump {
             operation: wait.operation,
             object: wait.object,

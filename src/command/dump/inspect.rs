@@ -42,19 +42,19 @@ pub(super) fn inspect(
                 let (address, code_address) = (frame.address, frame.code_address);
                 FrameView { address, code: code_address, name: &code.name, filename: &code.filename }
             });
-            let requested = runtime.layout.thread.gil_requested.filter(|_| thread.interpreter.has_gil);
-            let requests_gil = requested.is_some_and(|offset| objects.int(thread.stack.address, offset) == Ok(1));
+            let requested = runtime.layout.thread.gil_requested.filter(|_| thread.running_in.has_gil);
+            let requests_gil = requested.is_some_and(|offset| objects.int(thread.stack.innermost, offset) == Ok(1));
             // Who holds the GIL does not wait for it any more, whatever it was in a moment ago.
             let waits = !thread.active && !thread.stack.holds_gil;
             let requests_gil = requests_gil && !thread.stack.holds_gil;
             let futex = call_of(thread).filter(|_| waits).and_then(|call| call.futex());
-            let (ident, interpreter) = (thread.stack.thread_id, thread.interpreter);
-            ThreadView { ident, interpreter, frames: frames.collect(), futex, requests_gil }
+            let (ident, state, interpreter) = (thread.stack.thread_id, thread.stack.innermost, thread.running_in);
+            ThreadView { ident, state, interpreter, frames: frames.collect(), futex, requests_gil }
         })
         .collect();
     let blocked = blocked(&memory, runtime, &views);
     let rings = rings(&views, &blocked);
-    let exceptions = moment.threads.iter().map(|thread| raised(objects, thread.stack.address)).collect();
+    let exceptions = moment.threads.iter().map(|thread| raised(objects, thread.stack.innermost)).collect();
     let variables = if level == 0 { vec![] } else { all_variables(objects, moment, &Limits::of_level(level)) };
     Inspection { blocked, rings, raised: exceptions, variables }
 }

@@ -1,7 +1,7 @@
 //! A running process.
 
 use std::collections::HashMap;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::describe::Describer;
 use super::inspect::{Inspection, inspect};
@@ -13,6 +13,8 @@ use crate::output::dump::{ProcessDump, ProcessInfo};
 use crate::process::{Process, SystemCall, ThreadId};
 use crate::sampler::{Finder, Moment, MomentThread, Pausing, SampleError, Spy, command_line, why_not_pausable};
 
+/// How long is waited for threads that were woken to go back to sleep, all together.
+const RESUMED: Duration = Duration::from_millis(50);
 /// How often a moment that could not be read is tried again.
 const TRIES: u32 = 20;
 
@@ -125,21 +127,24 @@ fn take(spy: &mut Spy, pausing: Pausing, locals: u8) -> Result<Taken, SampleErro
         let mut moment = Moment::default();
         let mut inspection = Inspection::default();
         // A thread that is held shows no system call, so that they are read before.
-        let calls = system_calls(spy.process());
-        let call_of = |thread: &MomentThread| calls.get(&thread.os_id?).copied();
+        let mut calls = system_calls(spy.process());
         let memory = Cached::new(spy.process().memory());
-        let look = |spy: &Spy, moment: &Moment| inspect(&memory, spy.runtime(), spy.codes(), moment, &call_of, locals);
+        let look = |spy: &Spy, moment: &Moment, calls: &HashMap<ThreadId, SystemCall>| {
+            let call_of = |thread: &MomentThread| calls.get(&thread.os_id?).copied();
+            inspect(&memory, spy.runtime(), spy.codes(), moment, &call_of, locals)
+        };
         let taken = if pausing == Pausing::Never {
             spy.sample(Pausing::Never, &mut moment)
         } else {
             // A rehearsal without a stop tells which pages matter, so that the stop lasts only for reading those; all else is done afterwards.
             if spy.sample(Pausing::Never, &mut moment).is_ok() {
-                look(spy, &moment);
+                look(spy, &moment, &calls);
             }
             spy.sample_stopped_and(&mut moment, &mut |_, _| memory.refresh())
         };
         if taken.is_ok() {
-            inspection = look(spy, &moment);
+            add_resumed_calls(spy.process(), &moment, &mut calls);
+            inspection = look(spy, &moment, &calls);
         }
         let time = SystemTime::now();
         tries += 1;
@@ -150,6 +155,29 @@ fn take(spy: &mut Spy, pausing: Pausing, locals: u8) -> Result<Taken, SampleErro
             Ok(()) => return Ok(Taken { moment, inspection, calls, time }),
             Err(error) => return Err(error),
         }
+    }
+}
+
+/// Completes the calls with those of threads that were about to go back to theirs: as the stop has shown them, or, where that
+/// does not tell which call goes on, as the kernel does when they sleep again.
+fn add_resumed_calls(process: &Process, moment: &Moment, calls: &mut HashMap<ThreadId, SystemCall>) {
+    let deadline = Instant::now() + RESUMED;
+    for os_id in moment.threads.iter().filter(|thread| !thread.active).filter_map(|thread| thread.os_id) {
+        if calls.contains_key(&os_id) {
+            continue;
+        }
+        let interrupted = moment.interrupted_call(os_id);
+        let mut call = interrupted.filter(|call| call.name() != Some("restart_syscall"));
+        while call.is_none() {
+            call = process.system_call(os_id);
+            if call.is_none() {
+                if Instant::now() >= deadline {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        calls.extend(call.or(interrupted).map(|call| (os_id, call)));
     }
 }
 

@@ -16,7 +16,9 @@ pub(super) struct Span {
     pub(super) start: u64,
     /// End, a multiple of the line size.
     pub(super) end: u64,
-    /// Whose values these are.
+    /// Who keeps its lines.
+    pub(super) owner: Unit,
+    /// Whose values these are: the owner's, or those of the unit that it is joined to.
     pub(super) unit: Unit,
     /// Only heads go through it: it is fetched once, after the unit's other spans and before their second copies.
     pub(super) is_head: bool,
@@ -44,7 +46,7 @@ impl Span {
 struct Line {
     start: u64,
     stamp: Stamp,
-    unit: Unit,
+    owner: Unit,
 }
 
 /// A range with the place of its bytes in one buffer.
@@ -92,13 +94,14 @@ impl<M: Memory> Snapshot<M> {
         for line in &lines {
             let is_head = sample - line.stamp.chain >= LIFETIME;
             match spans.last_mut() {
-                Some(span) if span.unit == line.unit && span.is_head == is_head && can_join(span.end, line.start) => {
+                Some(span) if span.owner == line.owner && span.is_head == is_head && can_join(span.end, line.start) => {
                     span.end = line.start + LINE;
                 }
                 _ => spans.push(Span {
                     start: line.start,
                     end: line.start + LINE,
-                    unit: line.unit,
+                    owner: line.owner,
+                    unit: self.unit_of(line.owner),
                     is_head,
                     offset: 0,
                     filled: false,
@@ -157,6 +160,12 @@ impl<M: Memory> Snapshot<M> {
         self.units.retain(|_, state| sample - state.proven_at.max(state.moved_at) < LIFETIME);
     }
 
+    /// Whose unit an owner of lines belongs to.
+    fn unit_of(&self, owner: Unit) -> Unit {
+        let place = self.joined.binary_search_by_key(&owner, |(joined, _)| *joined);
+        place.map_or(owner, |place| self.joined[place].1)
+    }
+
     /// The lines that were touched lately, sorted and each once; of those that were not learned yet the list is emptied.
     fn lines(&mut self) -> Vec<Line> {
         let sample = self.sample;
@@ -166,18 +175,18 @@ impl<M: Memory> Snapshot<M> {
             for index in 0..span.length() / LINE as usize {
                 let stamp = self.stamps[first + index];
                 if sample - stamp.any < LIFETIME {
-                    lines.push(Line { start: span.start + index as u64 * LINE, stamp, unit: span.unit });
+                    lines.push(Line { start: span.start + index as u64 * LINE, stamp, owner: span.owner });
                 }
             }
         }
         lines.extend(self.misses.touched.drain(..).map(|touch| {
             let stamp = Stamp { any: sample, chain: if touch.by_chain { sample } else { 0 } };
-            Line { start: touch.line, stamp, unit: touch.unit }
+            Line { start: touch.line, stamp, owner: touch.owner }
         }));
         lines.sort_by_key(|line| (line.start, u32::MAX - line.stamp.any));
         lines.dedup_by(|later, kept| {
             let same = later.start == kept.start;
-            if same && later.unit == kept.unit {
+            if same && later.owner == kept.owner {
                 kept.stamp.chain = kept.stamp.chain.max(later.stamp.chain);
             }
             same

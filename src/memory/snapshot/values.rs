@@ -131,10 +131,10 @@ impl<M: Memory> Snapshot<M> {
             }
             Place::Missed(_) => {
                 self.current.has_missed = true;
-                let (unit, by_chain) = (self.current.unit, !self.current.in_head);
+                let (owner, by_chain) = (self.current.owner, !self.current.in_head);
                 let (first, last) = (address & !(LINE - 1), (address + length as u64 - 1) & !(LINE - 1));
                 for line in [first, last] {
-                    let touch = Touch { line, unit, by_chain };
+                    let touch = Touch { line, owner, by_chain };
                     if self.misses.touched.last() != Some(&touch) {
                         self.misses.touched.push(touch);
                     }

@@ -145,8 +145,12 @@ impl Text<'_> {
             0 => printable(file).into_owned(),
             line => format!("{}:{line}", printable(file)),
         };
-        let (name, place) = (self.styles.name.apply_to(printable(&frame.name)), self.styles.file.apply_to(place));
-        writeln!(self.writer, "    {name} ({place})")?;
+        let name = self.styles.name.apply_to(printable(&frame.name));
+        if place.is_empty() {
+            writeln!(self.writer, "    {name}")?;
+        } else {
+            writeln!(self.writer, "    {name} ({})", self.styles.file.apply_to(place))?;
+        }
         if let Some(source) = &frame.source {
             self.source(source)?;
         }
@@ -204,7 +208,13 @@ fn who(number: String, name: Option<&str>) -> String {
 }
 
 fn state(thread: &ThreadDump) -> String {
-    let mut state = String::from(if thread.active { "active" } else { "idle" });
+    // Of a thread whose kernel thread cannot be told it is not known whether it runs.
+    let mut state = match (thread.active, thread.os_thread_id) {
+        _ if thread.gone => String::from("gone, as after a fork"),
+        (true, _) => String::from("active"),
+        (false, Some(_)) => String::from("idle"),
+        (false, None) => String::from("unknown"),
+    };
     if thread.owns_gil {
         state.push_str("+gil");
     }
@@ -221,6 +231,9 @@ fn state(thread: &ThreadDump) -> String {
 fn wait_text(thread: &ThreadDump) -> Option<String> {
     if thread.waits_for_gil {
         return Some("waits for the GIL".to_owned());
+    }
+    if thread.waits_for_world {
+        return Some("waits for a thread that has stopped the world".to_owned());
     }
     let call = thread.waits_in.as_deref().map(printable);
     let Some(wait) = &thread.waits_for else { return Some(format!("waits in {}", call?)) };

@@ -121,6 +121,7 @@ impl<W: Write> RecordingWriter<W> {
                 FrameKind::Python => 0,
                 FrameKind::Native => 1,
                 FrameKind::Gc => 2,
+                FrameKind::Interpreter => 3,
             };
             let texts = [frame.name, frame.file, frame.short_file, frame.module].map(|text| text.number());
             put(parts, kind);

@@ -168,6 +168,7 @@ impl Tables {
                 0 => FrameKind::Python,
                 1 => FrameKind::Native,
                 2 => FrameKind::Gc,
+                3 => FrameKind::Interpreter,
                 _ => return None,
             },
             name: take_from(&self.texts, parts)?,

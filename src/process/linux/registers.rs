@@ -11,13 +11,20 @@ pub(super) fn read(thread: i32) -> io::Result<Registers> {
     let raw = getregset::<NT_PRSTATUS>(nix::unistd::Pid::from_raw(thread))?;
     // The System V ABI of x86-64 numbers registers in an order of its own.
     #[cfg(target_arch = "x86_64")]
-    return Ok(Registers::new(
+    let registers = Registers::new(
         raw.rip,
         &[
             raw.rax, raw.rdx, raw.rcx, raw.rbx, raw.rsi, raw.rdi, raw.rbp, raw.rsp, raw.r8, raw.r9, raw.r10, raw.r11,
             raw.r12, raw.r13, raw.r14, raw.r15,
         ],
-    ));
+    );
+    // A call that ends with one of these is made again (linux/errno.h, ERESTARTSYS to ERESTART_RESTARTBLOCK).
+    #[cfg(target_arch = "x86_64")]
+    return Ok(registers.with_interrupted(match raw.rax.cast_signed() {
+        -516..=-512 => u64::try_from(raw.orig_rax.cast_signed()).ok(),
+        _ => None,
+    }));
+    // There the kernel goes back to the instruction before it stops the thread (arch/arm64/kernel/signal.c).
     #[cfg(target_arch = "aarch64")]
     {
         let mut values = [raw.sp; 32];

@@ -192,6 +192,8 @@ struct Offsets {
     unicode_length: u32,
     asciiobject_size: u32,
     gc_collecting: u32,
+    /// From the beginning of `gc` (3.15+).
+    gc_frame: Option<u32>,
     /// 3.14+: `gi_name`, `gi_iframe`, `gi_frame_state`.
     generator: Option<[u32; 3]>,
 }
@@ -226,6 +228,7 @@ struct ThreadOffsets {
     thread_id: u32,
     native_thread_id: u32,
     datastack_chunk: u32,
+    status: u32,
     /// 3.15+.
     holds_gil: Option<u32>,
     /// 3.15+.
@@ -317,8 +320,9 @@ impl Offsets {
         }
         words.skip(1); // gc.size
         let gc_collecting = words.next("gc.collecting")?;
+        let gc_frame = words.next_since(15, "gc.frame")?;
         if words.header.list >= 15 {
-            words.skip(3); // gc.frame, gc.generation_stats_size, gc.generation_stats
+            words.skip(2); // gc.generation_stats_size, gc.generation_stats
         }
         let generator = if words.header.list >= 14 {
             words.skip(1); // gen_object.size
@@ -351,6 +355,7 @@ impl Offsets {
             unicode_length,
             asciiobject_size,
             gc_collecting,
+            gc_frame,
             generator,
         })
     }
@@ -409,7 +414,7 @@ impl ThreadOffsets {
         let thread_id = words.next("thread_state.thread_id")?;
         let native_thread_id = words.next("thread_state.native_thread_id")?;
         let datastack_chunk = words.next("thread_state.datastack_chunk")?;
-        words.skip(1); // status
+        let status = words.next("thread_state.status")?;
         let holds_gil = words.next_since(15, "thread_state.holds_gil")?;
         let gil_requested = words.next_since(15, "thread_state.gil_requested")?;
         let current_exception = words.next_since(15, "thread_state.current_exception")?;
@@ -425,6 +430,7 @@ impl ThreadOffsets {
             thread_id,
             native_thread_id,
             datastack_chunk,
+            status,
             holds_gil,
             gil_requested,
             current_exception,

@@ -73,6 +73,8 @@ pub struct Interpreter {
     pub gil: Option<u32>,
     /// `gc.collecting` (3.9+).
     pub gc_collecting: Option<u32>,
+    /// `gc.frame` (3.15+ by debug offsets), a `_PyInterpreterFrame *`: the frame that started the collection that runs.
+    pub gc_frame: Option<u32>,
     /// `_code_object_generation` (3.14+), a `uint64_t` that grows when a code object dies.
     pub code_object_generation: Option<u32>,
 }
@@ -148,6 +150,16 @@ pub struct Thread {
     pub holds_gil: Option<u32>,
     /// `gil_requested` (3.15+ by debug offsets).
     pub gil_requested: Option<u32>,
+    /// `state` (free-threaded), an `int`: see [`attachment`].
+    pub attachment: Option<u32>,
+}
+
+/// The values of `PyThreadState.state` (internal/pycore_pystate.h, the same from 3.13 to 3.15).
+pub mod attachment {
+    /// `_Py_THREAD_ATTACHED`: it may run Python code.
+    pub const ATTACHED: u32 = 1;
+    /// `_Py_THREAD_SUSPENDED`: it may not until the world runs on that another thread has stopped.
+    pub const SUSPENDED: u32 = 2;
 }
 
 /// `_PyStackChunk` (cpython/pystate.h, the same from 3.11 to 3.15): where a thread's frames lie.

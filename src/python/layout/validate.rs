@@ -146,6 +146,7 @@ fn validate_interpreter(interpreter: &Interpreter, gil: Gil) -> Result<(), Layou
             ("modules", Some(interpreter.modules)),
             ("sysdict", interpreter.sysdict),
             ("gil", interpreter.gil),
+            ("gc_frame", interpreter.gc_frame),
             ("code_object_generation", interpreter.code_object_generation),
         ],
     )?;
@@ -191,7 +192,9 @@ fn validate_thread(thread: &Thread) -> Result<(), LayoutError> {
     // `unsigned long` has 4 bytes on Windows.
     let long = if cfg!(windows) { 4 } else { 8 };
     bounds.fields(long, &[("thread_id", Some(thread.thread_id)), ("native_thread_id", thread.native_thread_id)])?;
-    bounds.fields(4, &[("holds_gil", thread.holds_gil), ("gil_requested", thread.gil_requested)])
+    let (holds_gil, gil_requested) = (thread.holds_gil, thread.gil_requested);
+    let attachment = ("attachment", thread.attachment);
+    bounds.fields(4, &[("holds_gil", holds_gil), ("gil_requested", gil_requested), attachment])
 }
 
 fn validate_frame(frame: &Frame) -> Result<(), LayoutError> {

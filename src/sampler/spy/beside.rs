@@ -162,7 +162,7 @@ impl Spy {
                 continue;
             }
             let is_presumed = presumed == Some(thread.address);
-            let os_id = self.threads.last_os_id(thread.address);
+            let os_id = self.threads.os_id(thread.address);
             let runs = os_id.and_then(|os_id| self.looks.get(&os_id)).is_none_or(|look| look.is_running);
             if !runs {
                 if is_presumed {
@@ -230,7 +230,7 @@ impl Spy {
             return;
         }
         for thread in self.stacks.threads.iter().filter(|thread| !thread.rests) {
-            let Some(os_id) = self.threads.last_os_id(thread.address) else { continue };
+            let Some(os_id) = self.threads.os_id(thread.address) else { continue };
             if self.looks.get(&os_id).is_some_and(|look| look.is_running) {
                 let has_moved = thread.verdict == Verdict::Moved;
                 let pthread = thread.thread_id;

@@ -25,7 +25,7 @@ impl Spy {
         if thread.first_frame == thread.end_frame {
             return false;
         }
-        let Some(os_id) = self.threads.os_id(&self.process, self.snapshot.memory(), &thread) else { return false };
+        let Some(os_id) = self.threads.os_id(thread.address) else { return false };
         let running = self.is_running(os_id);
         let native = self.native.as_mut();
         native.is_some_and(|native| native.wants(&self.stacks, &thread, os_id, running))
@@ -36,7 +36,7 @@ impl Spy {
         let Some(native) = &mut self.native else { return };
         let thread = self.stacks.threads[index];
         if thread.first_frame != thread.end_frame
-            && let Some(os_id) = self.threads.os_id(&self.process, self.snapshot.memory(), &thread)
+            && let Some(os_id) = self.threads.os_id(thread.address)
         {
             if self.looks.get(&os_id).is_some_and(|look| !look.is_running) {
                 self.states.rouse(os_id);

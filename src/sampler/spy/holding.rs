@@ -76,7 +76,7 @@ impl Spy {
         let mut held = Held { started: Some(Instant::now()), ..Held::default() };
         for index in 0..self.stacks.threads.len() {
             let thread_state = self.stacks.threads[index].address;
-            let os_id = self.threads.last_os_id(thread_state);
+            let os_id = self.threads.os_id(thread_state);
             let runs = os_id.and_then(|os_id| self.looks.get(&os_id)).is_some_and(|look| look.is_running);
             if runs && self.snapshot.needs_hold(thread_state) {
                 self.hold(thread_state, &mut held, moment);
@@ -87,7 +87,7 @@ impl Spy {
 
     /// Holds the thread of a thread state, if it can be.
     fn hold(&mut self, thread_state: u64, held: &mut Held, moment: &mut Moment) {
-        let Some(os_id) = self.threads.last_os_id(thread_state) else { return };
+        let Some(os_id) = self.threads.os_id(thread_state) else { return };
         match self.pause(os_id) {
             Ok(pause) => {
                 moment.stops += 1;
@@ -174,7 +174,7 @@ impl Spy {
     pub(super) fn take_stopped(&mut self, index: usize, moment: &mut Moment) -> bool {
         let unit = self.stacks.threads[index].address;
         let thread = self.stacks.threads[index];
-        let Some(os_id) = self.threads.os_id(&self.process, self.snapshot.memory(), &thread) else { return false };
+        let Some(os_id) = self.threads.os_id(thread.address) else { return false };
         let (mut complete, mut held_for) = (false, Duration::ZERO);
         for stop in 0..STOPS {
             if stop > 0 {

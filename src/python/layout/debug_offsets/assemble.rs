@@ -33,6 +33,7 @@ pub(super) fn layout(header: Header, offsets: &Offsets) -> Layout {
             sysdict: Some(interpreter.sysdict),
             gil: Some(interpreter.ceval_gil),
             gc_collecting: Some(interpreter.gc + offsets.gc_collecting),
+            gc_frame: offsets.gc_frame.map(|frame| interpreter.gc + frame),
             code_object_generation: interpreter.code_object_generation,
         },
         gil: Gil::InInterpreter {
@@ -43,7 +44,7 @@ pub(super) fn layout(header: Header, offsets: &Offsets) -> Layout {
             last_holder: interpreter.gil_runtime_state_holder,
             base: interpreter.gil_runtime_state,
         },
-        thread: thread(offsets),
+        thread: thread(header, offsets),
         frame: frame(header, offsets),
         code: code(header, offsets),
         object: objects(header, offsets),
@@ -52,8 +53,16 @@ pub(super) fn layout(header: Header, offsets: &Offsets) -> Layout {
 }
 
 /// cpython/pystate.h.
-fn thread(offsets: &Offsets) -> Thread {
+fn thread(header: Header, offsets: &Offsets) -> Thread {
     let thread = &offsets.thread;
+    // Between `_status` and `state` there are `_whence` and, each from the version on that made it a field of its own,
+    // `holds_gil` and `gil_requested`.
+    let attachment = thread.status
+        + match header.list {
+            13 => 8,
+            14 => 12,
+            _ => 16,
+        };
     Thread {
         size: thread.size,
         next: thread.next,
@@ -68,6 +77,7 @@ fn thread(offsets: &Offsets) -> Thread {
         current_exception_type: None,
         holds_gil: thread.holds_gil,
         gil_requested: thread.gil_requested,
+        attachment: header.free_threaded.then_some(attachment),
     }
 }
 

@@ -36,6 +36,7 @@ pub(super) fn v3_6(version: Version) -> Layout {
             current_exception_type: Some(80),
             holds_gil: None,
             gil_requested: None,
+            attachment: None,
         },
         frame: Frame {
             head_size: 376,

@@ -45,6 +45,7 @@ pub(super) fn v3_11(version: Version) -> Layout {
             current_exception_type: Some(96),
             holds_gil: None,
             gil_requested: None,
+            attachment: None,
         },
         frame: Frame {
             head_size: 72,

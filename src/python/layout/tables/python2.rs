@@ -37,6 +37,7 @@ pub(super) fn v2_7(version: Version) -> Layout {
             current_exception_type: Some(72),
             holds_gil: None,
             gil_requested: None,
+            attachment: None,
         },
         frame: Frame {
             head_size: 376,

@@ -1,0 +1,294 @@
+//! The thread states of all interpreters, and which of them are those of one kernel thread.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+
+use super::{Attachment, MOST_THREADS, Stacks};
+use crate::memory::{COMMON, Memory, ReadError, Snapshot};
+use crate::python::cycle::CycleWatch;
+use crate::python::layout::{Layout, attachment};
+
+/// Frames of two thread states with different idents, one of which must be out of date, are taken for those of one thread
+/// only where they lie no further apart on the native stack than this, in bytes.
+const ONE_STACK: u64 = 4 << 20;
+
+/// A thread state in the list of its interpreter.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ThreadState {
+    /// The `PyThreadState`.
+    pub(super) address: u64,
+    /// `next`, the one made before it.
+    next: u64,
+    /// The `PyInterpreterState`.
+    interpreter_address: u64,
+    /// Its index in [`Stacks::interpreters`].
+    pub(super) interpreter: usize,
+    /// `thread_id`.
+    pub(super) thread_id: u64,
+    /// `native_thread_id` (3.11+).
+    pub(super) native_thread_id: Option<u64>,
+    /// `state`, where there is no GIL.
+    pub(super) attachment: Option<Attachment>,
+    /// Index of the first one of the same thread.
+    pub(super) home: usize,
+    /// It had frames when it was last walked.
+    pub(super) has_frames: bool,
+    /// Where on the native stack its oldest frame was entered then, where that is known.
+    pub(super) entered_at: Option<u64>,
+}
+
+/// The thread states of one kernel thread: a range of [`Stacks::members`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Group {
+    pub(super) first: usize,
+    pub(super) end: usize,
+    /// Index of the one that was listed first, whose address stands for the thread.
+    pub(super) home: usize,
+}
+
+impl Stacks {
+    /// Reads the lists of thread states anew, and forgets how they were grouped unless they are as before.
+    pub(super) fn list_states<M: Memory>(&mut self, snapshot: &mut Snapshot<M>, layout: &Layout) {
+        let before = std::mem::take(&mut self.states);
+        self.read_lists(snapshot, layout);
+        let is_same = |(new, old): (&ThreadState, &ThreadState)| {
+            (new.address, new.interpreter_address) == (old.address, old.interpreter_address)
+                && new.ident() == old.ident()
+        };
+        if self.states.len() == before.len() && self.states.iter().zip(&before).all(is_same) {
+            for (new, old) in self.states.iter_mut().zip(before) {
+                (new.home, new.has_frames, new.entered_at) = (old.home, old.has_frames, old.entered_at);
+            }
+        } else {
+            self.group_alone();
+        }
+    }
+
+    fn read_lists<M: Memory>(&mut self, snapshot: &mut Snapshot<M>, layout: &Layout) {
+        for index in 0..self.interpreters.len() {
+            let first = self.states.len();
+            self.list_states_of(snapshot, layout, index);
+            // New threads, as new interpreters, are put at the head of the list.
+            self.states[first..].reverse();
+        }
+    }
+
+    fn list_states_of<M: Memory>(&mut self, snapshot: &mut Snapshot<M>, layout: &Layout, index: usize) {
+        let Some(mut address) = self.threads_head(snapshot, layout, index) else {
+            self.incomplete = true;
+            return;
+        };
+        let mut watch = CycleWatch::default();
+        while address != 0 {
+            if self.states.len() >= MOST_THREADS || watch.comes_again(address) {
+                self.incomplete = true;
+                return;
+            }
+            let interpreter = self.interpreters[index].address;
+            let Ok(mut state) = read_state(snapshot, layout, address, interpreter) else {
+                self.incomplete = true;
+                return;
+            };
+            state.interpreter = index;
+            address = state.next;
+            self.states.push(state);
+        }
+    }
+
+    fn threads_head<M: Memory>(&self, snapshot: &mut Snapshot<M>, layout: &Layout, index: usize) -> Option<u64> {
+        snapshot.start_unit(COMMON);
+        let offset = u64::from(layout.interpreter.threads_head);
+        snapshot.volatile_word(self.interpreters[index].address.wrapping_add(offset)).ok()
+    }
+
+    /// Whether the lists are as they were when they were read, as far as can be seen without a look at threads that rest.
+    pub(super) fn is_as_listed<M: Memory>(
+        &mut self,
+        snapshot: &mut Snapshot<M>,
+        layout: &Layout,
+        rests: &dyn Fn(u64) -> bool,
+    ) -> bool {
+        let mut seen = 0;
+        for index in 0..self.interpreters.len() {
+            let interpreter = self.interpreters[index].address;
+            let length =
+                self.states[seen..].iter().take_while(|state| state.interpreter_address == interpreter).count();
+            let Some(mut address) = self.threads_head(snapshot, layout, index) else { return false };
+            for place in (seen..seen + length).rev() {
+                let known = self.states[place];
+                if known.address != address {
+                    return false;
+                }
+                if !rests(self.states[known.home].address) {
+                    match read_state(snapshot, layout, address, interpreter) {
+                        Ok(state) if state.next == known.next && state.ident() == known.ident() => {
+                            self.states[place].attachment = state.attachment;
+                        }
+                        _ => return false,
+                    }
+                }
+                self.states[place].interpreter = index;
+                address = known.next;
+            }
+            if address != 0 {
+                return false;
+            }
+            seen += length;
+        }
+        seen == self.states.len()
+    }
+
+    /// Whether the thread states of a thread are still those of that thread.
+    pub(super) fn is_still<M: Memory>(&mut self, snapshot: &mut Snapshot<M>, layout: &Layout, index: usize) -> bool {
+        let Some(group) = self.groups.get(index) else { return false };
+        self.members[group.first..group.end].iter().all(|member| {
+            let known = &mut self.states[*member];
+            match read_state(snapshot, layout, known.address, known.interpreter_address) {
+                Ok(state) if state.thread_id == known.thread_id => {
+                    known.attachment = state.attachment;
+                    true
+                }
+                _ => false,
+            }
+        })
+    }
+
+    /// Each thread state for itself, for the time being.
+    fn group_alone(&mut self) {
+        self.members.clear();
+        self.groups.clear();
+        for (index, state) in self.states.iter_mut().enumerate() {
+            state.home = index;
+            self.members.push(index);
+            self.groups.push(Group { first: index, end: index + 1, home: index });
+        }
+        self.has_new_places = true;
+    }
+
+    /// Groups the thread states by what their last walk has found. Whether that is another grouping or order.
+    pub(super) fn regroup(&mut self) -> bool {
+        if self.interpreters.len() < 2 || !std::mem::take(&mut self.has_new_places) {
+            return false;
+        }
+        self.find_homes();
+        let mut members: Vec<usize> = (0..self.states.len()).collect();
+        members.sort_by_key(|member| (self.states[*member].home, self.depth(*member)));
+        let mut groups: Vec<Group> = Vec::new();
+        for (place, member) in members.iter().enumerate() {
+            let home = self.states[*member].home;
+            match groups.last_mut() {
+                Some(group) if group.home == home => group.end = place + 1,
+                _ => groups.push(Group { first: place, end: place + 1, home }),
+            }
+        }
+        let is_another = members != self.members || groups != self.groups;
+        (self.members, self.groups) = (members, groups);
+        is_another
+    }
+
+    /// Finds the first thread state of the same thread for each: by where its frames are on the native stack, as far as that
+    /// is known, for what a thread state says of its thread may be out of date; else by that.
+    fn find_homes(&mut self) {
+        let mut idents: Vec<u64> = self.states.iter().map(|state| state.thread_id).collect();
+        idents.sort_unstable();
+        idents.dedup();
+        // A `pthread_t` is at the upper end of its thread's stack; above the main thread's stack there is none.
+        let stack_of = |address: u64| idents.partition_point(|ident| *ident <= address);
+        let mut by_stack: HashMap<usize, usize> = HashMap::new();
+        let mut by_ident: HashMap<(u64, Option<u64>), usize> = HashMap::new();
+        for index in 0..self.states.len() {
+            let state = self.states[index];
+            let stack = state.entered_at.map(stack_of);
+            let on_stack = stack.and_then(|stack| by_stack.get(&stack)).copied().filter(|known| {
+                let known = &self.states[*known];
+                let is_near =
+                    state.entered_at.zip(known.entered_at).is_some_and(|(own, other)| own.abs_diff(other) < ONE_STACK);
+                is_near || state.is_of_one_thread_with(known)
+            });
+            let of_ident = by_ident.get(&state.ident()).copied().filter(|known| {
+                let place = self.states[*known].entered_at.map(stack_of);
+                state.thread_id != 0 && (stack.is_none() || place.is_none() || place == stack)
+            });
+            let known = on_stack.or(of_ident);
+            let home = known.map_or(index, |known| self.states[known].home);
+            self.states[index].home = home;
+            by_ident.entry(state.ident()).or_insert(index);
+            if let Some(stack) = stack {
+                by_stack.entry(stack).or_insert(index);
+            }
+        }
+    }
+
+    /// By what the states of one thread are sorted, the innermost first: stacks grow downwards; where nothing tells their
+    /// places, who holds the GIL runs, and a newer interpreter was called by an older one.
+    fn depth(&self, index: usize) -> (bool, u64, bool, Reverse<usize>) {
+        let state = &self.states[index];
+        let holds_gil = self.interpreters[state.interpreter].gil_holder == state.address;
+        (!state.has_frames, state.entered_at.unwrap_or(0), !holds_gil, Reverse(index))
+    }
+
+    /// The thread states that are part of another one's thread, each with that, sorted.
+    pub(super) fn joined(&self) -> Vec<(u64, u64)> {
+        let inner = self.groups.iter().filter(|group| group.end - group.first > 1).flat_map(|group| {
+            let home = self.states[group.home].address;
+            let members = self.members[group.first..group.end].iter().map(|member| self.states[*member].address);
+            members.filter(move |address| *address != home).map(move |address| (address, home))
+        });
+        let mut joined: Vec<(u64, u64)> = inner.collect();
+        joined.sort_unstable();
+        joined
+    }
+}
+
+impl ThreadState {
+    /// What it says of its thread.
+    fn ident(&self) -> (u64, Option<u64>) {
+        (self.thread_id, self.native_thread_id)
+    }
+
+    /// Whether both say that they are of the same thread.
+    fn is_of_one_thread_with(&self, other: &Self) -> bool {
+        self.thread_id != 0 && self.ident() == other.ident()
+    }
+}
+
+fn read_state<M: Memory>(
+    snapshot: &mut Snapshot<M>,
+    layout: &Layout,
+    address: u64,
+    interpreter: u64,
+) -> Result<ThreadState, ReadError> {
+    snapshot.start_unit(address);
+    let offsets = &layout.thread;
+    let at = |offset: u32| address.wrapping_add(u64::from(offset));
+    // A thread state that has been freed, or was never one, belongs to no interpreter that we know.
+    if snapshot.volatile_word(at(offsets.interp))? != interpreter {
+        return Err(ReadError::implausible(address));
+    }
+    let next = snapshot.volatile_word(at(offsets.next))?;
+    let thread_id = snapshot.volatile_word(at(offsets.thread_id))?;
+    let native_thread_id = match offsets.native_thread_id {
+        Some(offset) => Some(snapshot.volatile_word(at(offset))?),
+        None => None,
+    };
+    let attachment = match offsets.attachment {
+        Some(offset) => Some(match snapshot.volatile_half(at(offset))? {
+            attachment::ATTACHED => Attachment::Attached,
+            attachment::SUSPENDED => Attachment::Suspended,
+            _ => Attachment::Detached,
+        }),
+        None => None,
+    };
+    Ok(ThreadState {
+        address,
+        next,
+        interpreter_address: interpreter,
+        interpreter: 0,
+        attachment,
+        home: 0,
+        thread_id,
+        native_thread_id,
+        has_frames: false,
+        entered_at: None,
+    })
+}
