@@ -52,6 +52,8 @@ pub struct Function {
     pub module: String,
     /// What part it has in running Python.
     pub role: Role,
+    /// It may be what started the thread or the program, if it is among the oldest of a stack.
+    pub is_starter: bool,
 }
 
 /// What part a function has in running Python.
@@ -135,6 +137,7 @@ impl AddressSpace {
             path: String::new(),
             module: String::new(),
             role: Role::Worker,
+            is_starter: false,
         });
         space
     }
@@ -349,6 +352,7 @@ fn function(module: &Module, address: u64, start: u64) -> Function {
         path: module.path.clone(),
         module: module.short_name.clone(),
         role,
+        is_starter: symbol == Some(b"_start") || module.is_c_library(),
     }
 }
 
@@ -360,7 +364,7 @@ fn without_module(mapping: &Mapping) -> Function {
         None => mapping.label.clone().unwrap_or_default(),
     };
     let name = if path.is_empty() { "<generated code>" } else { "<native code>" };
-    Function { name: name.to_owned(), path, module, role: Role::Worker }
+    Function { name: name.to_owned(), path, module, role: Role::Worker, is_starter: false }
 }
 
 /// The ranges that may be written: a stack lies in one of them.

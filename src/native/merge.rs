@@ -41,9 +41,18 @@ pub enum MixedFrame {
 }
 
 /// The merged stack, newest frame first, into `mixed`. Native frames below the oldest Python frame are left out, as are those that only pass
-/// calls on.
+/// calls on. Where there are no Python frames, only those are left out below the function that the thread or the program was started for.
 pub(super) fn merge(native: &NativeStack, entries: &[Entry], capture: &Capture, mixed: &mut Vec<MixedFrame>) {
     let start = mixed.len();
+    if entries.is_empty() {
+        let starters = native.frames.iter().rev().take_while(|frame| native.complete && frame.is_starter).count();
+        let started = native.frames.len() - starters;
+        // A thread of the C library itself has nothing else.
+        let shown = &native.frames[..if started == 0 { native.frames.len() } else { started }];
+        let workers = shown.iter().filter(|frame| frame.role == Role::Worker);
+        mixed.extend(workers.map(|frame| MixedFrame::Native(frame.function)));
+        return;
+    }
     let mut merger = Merger { entries, next: 0, mixed };
     for (index, frame) in native.frames.iter().enumerate() {
         if merger.next == entries.len() {
@@ -144,7 +153,7 @@ mod tests {
         capture
     }
 
-    /// Native frames of 16 bytes each: `w` a worker, numbered from 0, `e` an evaluator, `p` plumbing.
+    /// Native frames of 16 bytes each: `w` a worker, numbered from 0, `e` an evaluator, `p` plumbing, `s` a worker that may have started the thread.
     fn native(kinds: &str, complete: bool) -> NativeStack {
         let frame = |(index, kind): (usize, char)| {
             let role = match kind {
@@ -153,7 +162,8 @@ mod tests {
                 _ => Role::Worker,
             };
             let low = STACK + 16 * index as u64;
-            NativeFrame { function: FunctionId::new(index), role, low, high: low + 16, kept: Default::default() }
+            let (function, is_starter) = (FunctionId::new(index), kind == 's');
+            NativeFrame { function, role, is_starter, low, high: low + 16, kept: Default::default() }
         };
         NativeStack { frames: kinds.chars().enumerate().map(frame).collect(), complete }
     }
@@ -217,6 +227,20 @@ mod tests {
     }
 
     #[test]
+    fn without_python_frames_all_is_shown_from_where_the_thread_was_started() {
+        for (kinds, complete, expected) in [
+            ("wpws", true, "0 2"),
+            ("swwss", true, "0 1 2"),
+            ("swwss", false, "0 1 2 3 4"),
+            ("ss", true, "0 1"),
+            ("wews", true, "0 2"),
+            ("", false, ""),
+        ] {
+            assert_eq!(merged(&native(kinds, complete), &[], &capture(&[])), expected, "{kinds} {complete}");
+        }
+    }
+
+    #[test]
     fn python_frames_are_there_whatever_the_native_stack_is() {
         let frames = entries(&[1, 2], &[]);
         assert_eq!(merged(&native("", false), &frames, &capture(&[])), "#0 #1 #2");
@@ -224,7 +248,6 @@ mod tests {
         assert_eq!(merged(&native("wew", false), &frames, &capture(&[])), "0 #0 2 #1 #2");
         // The whole native stack, and no loop in it.
         assert_eq!(merged(&native("www", true), &frames, &capture(&[])), "#0 #1 #2");
-        assert_eq!(merged(&native("wew", true), &[], &capture(&[])), "");
         assert_eq!(merged(&native("eeee", true), &frames, &capture(&[])), "#0 #1 #2");
     }
 }

@@ -89,6 +89,12 @@ impl Module {
         self.evaluator.is_some()
     }
 
+    /// Whether it is the C library or the part of it that once held its threads: what starts programs and threads, under names that a stripped
+    /// one does not tell.
+    pub(super) fn is_c_library(&self) -> bool {
+        ["libc.so", "libc-", "libpthread", "ld-musl-"].iter().any(|name| self.short_name.starts_with(name))
+    }
+
     /// Whether a symbol of it is the function that runs Python code.
     pub(super) fn is_evaluator(&self, symbol: &[u8]) -> bool {
         self.evaluator.is_some_and(|name| std::str::from_utf8(symbol).is_ok_and(|symbol| without_marks(symbol) == name))

@@ -16,6 +16,8 @@ const KEPT: usize = if cfg!(target_arch = "aarch64") { 11 } else { 6 };
 pub(super) struct NativeFrame {
     pub(super) function: FunctionId,
     pub(super) role: Role,
+    /// It may be what started the thread or the program, if it is among the oldest.
+    pub(super) is_starter: bool,
     /// The least address of its part of the stack.
     pub(super) low: u64,
     /// One past the highest.
@@ -100,9 +102,10 @@ impl Unwinder {
             }
             let function = self.space.function(site.function);
             let low = state.get(Machine::STACK_POINTER).unwrap_or(0);
+            let (role, is_starter) = (function.role, function.is_starter);
             let mut frame =
-                NativeFrame { function: site.function, role: function.role, low, high: low, kept: [0; KEPT] };
-            if function.role == Role::Evaluator {
+                NativeFrame { function: site.function, role, is_starter, low, high: low, kept: [0; KEPT] };
+            if role == Role::Evaluator {
                 for (kept, register) in frame.kept.iter_mut().zip(Machine::PRESERVED) {
                     *kept = state.get(*register).unwrap_or(0);
                 }

@@ -5,11 +5,12 @@ use std::path::Path;
 use foldhash::{HashMap, HashMapExt};
 
 use super::filter::Filter;
-use super::moment::{Assurance, Moment, MomentFrame, MomentThread};
+use super::moment::{Assurance, Moment, MomentFrame, MomentThread, NativeThread};
+use super::native::Owner;
 use super::short_names::ShortNames;
 use super::spy::Spy;
 use crate::native::{Function, FunctionId, MixedFrame};
-use crate::process::Process;
+use crate::process::{Process, ThreadId};
 use crate::profile::{
     Flags, Frame, FrameId, FrameKind, Process as ProfileProcess, ProcessRef, Profile, StackId, Thread, ThreadRef,
 };
@@ -21,8 +22,9 @@ pub(super) struct Builder {
     process: ProcessRef,
     columns: bool,
     threads: HashMap<ThreadKey, ThreadRef>,
+    native_threads: HashMap<ThreadId, ThreadRef>,
     frames: HashMap<FrameKey, FrameId>,
-    last_stacks: HashMap<u64, LastStack>,
+    last_stacks: HashMap<Owner, LastStack>,
     keys: Vec<FrameKey>,
     wanted: HashMap<StackId, bool>,
     short_names: ShortNames,
@@ -47,7 +49,7 @@ enum FrameKey {
     Gc,
 }
 
-/// The frames of a thread state's last stack, oldest first, each with the stack that ends in it.
+/// The frames of a thread's last stack, oldest first, each with the stack that ends in it.
 type LastStack = Vec<(FrameKey, StackId)>;
 
 impl Builder {
@@ -58,6 +60,7 @@ impl Builder {
             process,
             columns,
             threads: HashMap::new(),
+            native_threads: HashMap::new(),
             frames: HashMap::new(),
             last_stacks: HashMap::new(),
             keys: Vec::new(),
@@ -76,6 +79,7 @@ impl Builder {
         self.frames.clear();
         self.last_stacks.clear();
         self.threads.clear();
+        self.native_threads.clear();
         let command_line = profile.intern(&command_line(spy.process()));
         let python_version = profile.intern(&spy.runtime().layout.version.to_string());
         let entry = profile.process_mut(self.process);
@@ -88,6 +92,7 @@ impl Builder {
         self.frames.clear();
         self.last_stacks.clear();
         self.threads.clear();
+        self.native_threads.clear();
         self.wanted.clear();
         let process = before.process(self.process).clone();
         let command_line = profile.intern(before.text(process.command_line));
@@ -105,27 +110,32 @@ impl Builder {
         (time_us, weight_us): (u64, u64),
     ) {
         profile.metadata.counts.lost += u64::from(moment.lost);
-        for thread in &moment.threads {
-            if thread.first_frame == thread.end_frame || !filter.wants_thread(spy, thread) {
+        for thread in moment.threads.iter().filter(|thread| moment.has_stack(thread)) {
+            if !filter.wants_thread(spy, thread) {
                 continue;
             }
             let stack = self.stack(profile, spy, moment, thread);
-            if filter.looks_at_files() {
-                let wanted = self.wanted.entry(stack).or_insert_with(|| filter.wants_stack(profile, stack));
-                if !*wanted {
-                    continue;
-                }
+            if self.wants_stack(profile, filter, stack) {
+                let reference = self.thread(profile, spy, thread);
+                count(profile, thread.assurance);
+                profile.add_sample(reference, stack, time_us, weight_us, flags(thread));
             }
-            let counts = &mut profile.metadata.counts;
-            counts.taken += 1;
-            match thread.assurance {
-                Assurance::Proven => {}
-                Assurance::Stopped => counts.stopped += 1,
-                Assurance::Unproven => counts.unproven += 1,
-            }
-            let reference = self.thread(profile, spy, thread);
-            profile.add_sample(reference, stack, time_us, weight_us, flags(thread));
         }
+        for thread in &moment.native_threads {
+            let Some(mixed) = moment.native.of_native(thread).filter(|_| filter.wants_native_thread(spy, thread)) else {
+                continue;
+            };
+            let stack = self.native_stack(profile, spy, thread, mixed);
+            if self.wants_stack(profile, filter, stack) {
+                let reference = self.native_thread(profile, spy, thread);
+                count(profile, Assurance::Stopped);
+                profile.add_sample(reference, stack, time_us, weight_us, native_flags(thread));
+            }
+        }
+    }
+
+    fn wants_stack(&mut self, profile: &Profile, filter: &Filter, stack: StackId) -> bool {
+        !filter.looks_at_files() || *self.wanted.entry(stack).or_insert_with(|| filter.wants_stack(profile, stack))
     }
 
     /// Puts the last known names of all threads of this moment into the profile.
@@ -139,17 +149,24 @@ impl Builder {
         }
     }
 
-    /// What the threads of a moment are at, those without Python code left out.
+    /// What the threads of a moment are at, those left out of which there is no stack.
     pub(super) fn threads_now(
         &mut self,
         profile: &mut Profile,
         spy: &Spy,
         moment: &Moment,
     ) -> Vec<(ThreadRef, StackId, Flags)> {
-        let with_frames = moment.threads.iter().filter(|thread| thread.first_frame != thread.end_frame);
-        with_frames
+        let with_stacks = moment.threads.iter().filter(|thread| moment.has_stack(thread));
+        let mut now: Vec<_> = with_stacks
             .map(|thread| (self.thread(profile, spy, thread), self.stack(profile, spy, moment, thread), flags(thread)))
-            .collect()
+            .collect();
+        for thread in &moment.native_threads {
+            if let Some(mixed) = moment.native.of_native(thread) {
+                let stack = self.native_stack(profile, spy, thread, mixed);
+                now.push((self.native_thread(profile, spy, thread), stack, native_flags(thread)));
+            }
+        }
+        now
     }
 
     fn thread(&mut self, profile: &mut Profile, spy: &Spy, thread: &MomentThread) -> ThreadRef {
@@ -170,11 +187,45 @@ impl Builder {
         reference
     }
 
+    fn native_thread(&mut self, profile: &mut Profile, spy: &Spy, thread: &NativeThread) -> ThreadRef {
+        let process = self.process;
+        let entry = self.native_threads.entry(thread.os_id);
+        let reference = *entry.or_insert_with(|| {
+            profile.add_thread(Thread { process, os_id: Some(thread.os_id), python_id: 0, interpreter: 0, name: None })
+        });
+        if let Some(name) = spy.native_thread_name(thread) {
+            profile.set_thread_name(reference, name);
+        }
+        reference
+    }
+
     fn stack(&mut self, profile: &mut Profile, spy: &Spy, moment: &Moment, thread: &MomentThread) -> StackId {
         let mut keys = std::mem::take(&mut self.keys);
         self.fill_keys(spy, moment, thread, &mut keys);
+        let stack = self.push_keys(profile, spy, Owner::State(thread.stack.address), &keys);
+        self.keys = keys;
+        stack
+    }
+
+    fn native_stack(
+        &mut self,
+        profile: &mut Profile,
+        spy: &Spy,
+        thread: &NativeThread,
+        mixed: &[MixedFrame],
+    ) -> StackId {
+        let native = |frame: &MixedFrame| match frame {
+            MixedFrame::Native(function) => Some(FrameKey::Native(*function)),
+            MixedFrame::Python(_) => None,
+        };
+        let keys: Vec<FrameKey> = mixed.iter().filter_map(native).collect();
+        self.push_keys(profile, spy, Owner::Thread(thread.os_id), &keys)
+    }
+
+    /// The stack of these frames, newest first.
+    fn push_keys(&mut self, profile: &mut Profile, spy: &Spy, owner: Owner, keys: &[FrameKey]) -> StackId {
         // From the oldest frame on, what is as in the thread's last sample has its stack already.
-        let mut last = std::mem::take(self.last_stacks.entry(thread.stack.address).or_default());
+        let mut last = std::mem::take(self.last_stacks.entry(owner).or_default());
         let same = last.iter().zip(keys.iter().rev()).take_while(|((last, _), key)| last == *key).count();
         last.truncate(same);
         let mut stack = last.last().map_or(StackId::EMPTY, |(_, stack)| *stack);
@@ -186,8 +237,7 @@ impl Builder {
             stack = profile.push(stack, id);
             last.push((*key, stack));
         }
-        self.last_stacks.insert(thread.stack.address, last);
-        self.keys = keys;
+        self.last_stacks.insert(owner, last);
         stack
     }
 
@@ -281,6 +331,20 @@ pub(super) fn enter_process(profile: &mut Profile, process: &Process, merge: boo
 fn column(spy: &Spy, frame: &MomentFrame) -> u32 {
     let location = spy.codes().location_at(frame.code, frame.offset);
     location.and_then(|location| location.column).map_or(0, |column| column + 1)
+}
+
+fn count(profile: &mut Profile, assurance: Assurance) {
+    let counts = &mut profile.metadata.counts;
+    counts.taken += 1;
+    match assurance {
+        Assurance::Proven => {}
+        Assurance::Stopped => counts.stopped += 1,
+        Assurance::Unproven => counts.unproven += 1,
+    }
+}
+
+fn native_flags(thread: &NativeThread) -> Flags {
+    Flags::NONE.with_if(Flags::ACTIVE, thread.active)
 }
 
 fn flags(thread: &MomentThread) -> Flags {

@@ -33,6 +33,8 @@ pub struct LiveOptions {
     pub adopt: bool,
     /// Read native frames too.
     pub native: bool,
+    /// Read threads too that have native frames only.
+    pub native_threads: bool,
 }
 
 /// Something to be done with the readers of all processes.
@@ -112,6 +114,7 @@ pub fn watch(
         merge: false,
         columns: false,
         native: options.native,
+        native_threads: options.native_threads,
     };
     let mut watcher = Watcher::new(Recorder::new(processes, &record), options);
     let ending = watcher.run(finder, requests, stop, deliver);
@@ -288,7 +291,8 @@ impl<'options> Watcher<'options> {
             let is_so = moments.clone().any(|moment| moment.threads.iter().any(is));
             if is_so { weight_us } else { 0 }
         };
-        self.sums.active_us += any(|thread| thread.active);
+        let is_native_active = moments.clone().any(|moment| moment.native_threads.iter().any(|thread| thread.active));
+        self.sums.active_us += if is_native_active { weight_us } else { any(|thread| thread.active) };
         self.sums.gil_us += any(|thread| thread.stack.holds_gil);
         self.sums.gc_us += any(|thread| thread.collecting);
         self.sums.wall_us += weight_us;

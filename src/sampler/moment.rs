@@ -68,11 +68,22 @@ pub struct MomentThread {
     pub end_frame: usize,
 }
 
+/// A thread without a thread state, which CPython does not know: it has native frames only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NativeThread {
+    /// The kernel's id of it, as we see it.
+    pub os_id: ThreadId,
+    /// It was on a CPU or waiting for one.
+    pub active: bool,
+}
+
 /// What every thread was doing; kept and refilled.
 #[derive(Debug, Default)]
 pub struct Moment {
-    /// The threads.
+    /// The threads that have a thread state.
     pub threads: Vec<MomentThread>,
+    /// Those that have none, where they were asked for.
+    pub native_threads: Vec<NativeThread>,
     /// Frames of all threads, newest first.
     pub frames: Vec<MomentFrame>,
     /// Threads of which no stack could be had.
@@ -91,6 +102,7 @@ impl Moment {
     /// Forgets the sample before; the native frames are not its to forget.
     pub(super) fn clear(&mut self) {
         self.threads.clear();
+        self.native_threads.clear();
         self.frames.clear();
         (self.lost, self.stops) = (0, 0);
         (self.stopped_for, self.longest_hold) = (Duration::ZERO, Duration::ZERO);
@@ -100,6 +112,11 @@ impl Moment {
     pub(super) fn add_hold(&mut self, time: Duration) {
         self.stopped_for += time;
         self.longest_hold = self.longest_hold.max(time);
+    }
+
+    /// Whether anything is known of what a thread does: Python frames, or native ones.
+    pub fn has_stack(&self, thread: &MomentThread) -> bool {
+        thread.first_frame < thread.end_frame || self.native.of(thread).is_some_and(|mixed| !mixed.is_empty())
     }
 
     /// The frames of a thread, newest first.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::attach::Finder;
 use super::builder::command_line;
 use super::clock::Clock;
+use super::cpu_time::Unsampled;
 use super::filter::Filter;
 use super::members::{Children, Member, Setup};
 use super::moment::{Pausing, SampleError};
@@ -60,6 +61,8 @@ pub struct RecordOptions {
     pub columns: bool,
     /// Read native frames too.
     pub native: bool,
+    /// Read threads too that have native frames only.
+    pub native_threads: bool,
 }
 
 /// What ended a recording.
@@ -101,6 +104,8 @@ pub struct Recorded {
     pub ending: Ending,
     /// Ticks on which at least one process was read.
     pub ticks: u64,
+    /// The process that spent the most CPU time in threads that were not sampled, if it is one that spent most of its own there.
+    pub unsampled: Option<Unsampled>,
     /// Things worth telling about, such as a target that could not be stopped.
     pub notes: Vec<String>,
 }
@@ -128,6 +133,8 @@ pub(super) struct Recorder<'options> {
     pub(super) ticks: u64,
     tracers_due: Option<Instant>,
     has_raised_limit: bool,
+    /// Of the processes that are gone.
+    unsampled: Option<Unsampled>,
     notes: Vec<String>,
 }
 
@@ -166,10 +173,12 @@ impl<'options> Recorder<'options> {
                 columns: options.columns,
                 native: options.native,
                 native_idle: options.filter.idle,
+                native_threads: options.native_threads,
             },
             ticks: 0,
             tracers_due: None,
             has_raised_limit: false,
+            unsampled: None,
             notes,
         }
     }
@@ -232,7 +241,9 @@ impl<'options> Recorder<'options> {
                 break;
             }
         }
-        Recorded { profile: self.profile, ending, ticks: self.ticks, notes: self.notes }
+        let unsampled = self.members.iter_mut().filter_map(Member::unsampled).chain(self.unsampled);
+        let unsampled = unsampled.max_by_key(|unsampled| unsampled.time);
+        Recorded { profile: self.profile, ending, ticks: self.ticks, unsampled, notes: self.notes }
     }
 
     /// Waits for the time, or for the end of the only process; whether that has exited.
@@ -284,6 +295,7 @@ impl<'options> Recorder<'options> {
                     let time_us = since_start(now);
                     let time = (time_us, time_us.saturating_sub(since_start(member.last_tick)));
                     member.last_tick = now;
+                    member.cpu_time.add(&member.moment, time.1);
                     builder.add(&mut self.profile, &self.options.filter, spy, &member.moment, time);
                 }
                 Err(SampleError::Exited) => all = false,
@@ -332,9 +344,12 @@ impl<'options> Recorder<'options> {
             self.members.extend(arrived);
         }
         let several = self.members.len() > 1;
-        let profile = &mut self.profile;
-        self.members.retain(|member| {
+        let (profile, unsampled) = (&mut self.profile, &mut self.unsampled);
+        self.members.retain_mut(|member| {
             let exited = member.process.has_exited();
+            if exited && several {
+                *unsampled = unsampled.iter().copied().chain(member.unsampled()).max_by_key(|unsampled| unsampled.time);
+            }
             if exited
                 && several
                 && let Some(builder) = &member.builder
@@ -385,8 +400,9 @@ impl<'options> Recorder<'options> {
                 member.is_held = why_not_pausable(&member.process).is_some();
             }
         }
-        for member in &self.members {
+        for member in &mut self.members {
             if let (Some(spy), Some(builder)) = (&member.spy, &member.builder) {
+                member.cpu_time.look(&member.process);
                 builder.name_threads(&mut self.profile, spy, &member.moment);
             }
         }

@@ -19,9 +19,11 @@ mod beside;
 mod capture;
 mod cpu_word;
 mod holding;
+mod native_threads;
 
 use beside::Beside;
 use holding::Held;
+use native_threads::NativeThreads;
 
 /// How often thread names are read.
 const NAMES_EVERY: Duration = Duration::from_secs(1);
@@ -46,6 +48,7 @@ pub struct Spy {
     rest: Rest,
     beside: Beside,
     native: Option<Box<Native>>,
+    native_threads: Option<NativeThreads>,
 }
 
 /// How often a sample was read until its threads were those that it was begun for.
@@ -83,6 +86,7 @@ impl Spy {
             rest: Rest::default(),
             beside: Beside::default(),
             native: None,
+            native_threads: None,
         }
     }
 
@@ -173,6 +177,7 @@ impl Spy {
                 _ => self.take_uncertain(index, pausing, moment),
             }
         }
+        self.take_native_threads(pausing, moment);
         self.finish_native(moment);
         self.choose_place();
         Ok(())
@@ -202,6 +207,7 @@ impl Spy {
             self.know_os_ids();
         }
         self.look_at_threads(Pausing::Blocking);
+        self.look_at_native_threads();
         let started = Instant::now();
         let held = self.process.pause_all()?;
         let begun = self.begin(true);
@@ -217,6 +223,7 @@ impl Spy {
                     self.capture(index, |os_id| held.registers(os_id));
                 }
             }
+            self.take_held_native_threads(&held, moment);
             look(self, moment);
         }
         drop(held);
@@ -480,6 +487,7 @@ impl Spy {
         self.threads.retain(|thread_state| living.contains(&thread_state));
         self.rest.retain(|thread_state| living.contains(&thread_state));
         let os_ids: HashSet<ThreadId> = self.threads.known().map(|(_, os_id)| os_id).collect();
-        self.states.retain(|os_id| os_ids.contains(&os_id));
+        let native_threads = self.native_threads.as_ref();
+        self.states.retain(|os_id| os_ids.contains(&os_id) || native_threads.is_some_and(|known| known.has(os_id)));
     }
 }

@@ -9,10 +9,10 @@ use super::source::Sources;
 use crate::memory::Memory;
 use crate::native::MixedFrame;
 use crate::output::dump::{ExceptionDump, FrameDump, ThreadDump, WaitDump};
-use crate::process::{DescriptorNames, SystemCall};
+use crate::process::{DescriptorNames, SystemCall, ThreadId};
 use crate::python::blocked::Blocked;
 use crate::python::code::CodeTable;
-use crate::sampler::{Moment, MomentFrame, MomentThread, Native, ShortNames};
+use crate::sampler::{Moment, MomentFrame, MomentThread, Native, NativeThread, ShortNames};
 
 /// What the threads of a moment are described with.
 pub(super) struct Describer<'look> {
@@ -28,21 +28,39 @@ pub(super) struct Describer<'look> {
     pub(super) open: &'look dyn Fn(&Path) -> io::Result<File>,
     /// What a thread is called.
     pub(super) name_of: &'look dyn Fn(&MomentThread) -> Option<String>,
+    /// What the kernel calls a thread that has no thread state.
+    pub(super) native_name_of: &'look dyn Fn(&NativeThread) -> Option<String>,
     /// The system call that a thread is in.
-    pub(super) call_of: &'look dyn Fn(&MomentThread) -> Option<SystemCall>,
+    pub(super) call_of: &'look dyn Fn(ThreadId) -> Option<SystemCall>,
     /// What the kernel calls the place where a thread sleeps.
-    pub(super) channel_of: &'look dyn Fn(&MomentThread) -> Option<String>,
+    pub(super) channel_of: &'look dyn Fn(ThreadId) -> Option<String>,
     /// Whether source lines are wanted.
     pub(super) source: bool,
 }
 
 impl Describer<'_> {
-    /// All threads, as they come.
+    /// All threads, as they come, those without a thread state last.
     pub(super) fn threads(&self) -> Vec<ThreadDump> {
         let mut short_names = ShortNames::default();
         let mut sources = Sources::new(self.open);
         let threads = self.moment.threads.iter().enumerate();
-        threads.map(|(index, thread)| self.thread(index, thread, &mut short_names, &mut sources)).collect()
+        let with_states = threads.map(|(index, thread)| self.thread(index, thread, &mut short_names, &mut sources));
+        let native = self.moment.native_threads.iter().map(|thread| self.native_thread(thread));
+        with_states.chain(native).collect()
+    }
+
+    fn native_thread(&self, thread: &NativeThread) -> ThreadDump {
+        let mixed = self.moment.native.of_native(thread).unwrap_or_default();
+        ThreadDump {
+            pid: self.pid,
+            thread_name: (self.native_name_of)(thread),
+            os_thread_id: Some(thread.os_id),
+            active: thread.active,
+            native: true,
+            frames: self.with_native(mixed, Vec::new()),
+            waits_in: if thread.active { None } else { self.waits_in(Some(thread.os_id)) },
+            ..ThreadDump::default()
+        }
     }
 
     fn thread(
@@ -58,9 +76,12 @@ impl Describer<'_> {
             dump.source = if self.source { sources.around(&dump) } else { None };
             dump
         });
-        let frames = self.with_native(thread, frames.collect());
+        let frames = match self.moment.native.of(thread) {
+            Some(mixed) => self.with_native(mixed, frames.collect()),
+            None => frames.collect(),
+        };
         let blocked = self.inspection.blocked.get(index).cloned().flatten();
-        let waits_in = if thread.active { None } else { self.waits_in(thread) };
+        let waits_in = if thread.active { None } else { self.waits_in(thread.os_id) };
         let raised = self.inspection.raised.get(index).cloned().flatten();
         ThreadDump {
             pid: self.pid,
@@ -73,6 +94,7 @@ impl Describer<'_> {
             waits_for_gil: blocked == Some(Blocked::Gil),
             collecting_garbage: thread.collecting,
             interpreter: thread.interpreter.id,
+            native: false,
             waits_in,
             waits_for: self.waits_for(thread, blocked),
             deadlocked: self.inspection.rings.iter().any(|ring| ring.contains(&index)),
@@ -84,9 +106,9 @@ impl Describer<'_> {
         }
     }
 
-    /// The frames with the native ones between them, where there are any.
-    fn with_native(&self, thread: &MomentThread, frames: Vec<FrameDump>) -> Vec<FrameDump> {
-        let (Some(mixed), Some(native)) = (self.moment.native.of(thread), self.native) else { return frames };
+    /// The frames with the native ones between them.
+    fn with_native(&self, mixed: &[MixedFrame], frames: Vec<FrameDump>) -> Vec<FrameDump> {
+        let Some(native) = self.native else { return frames };
         let mut frames: Vec<Option<FrameDump>> = frames.into_iter().map(Some).collect();
         let dump = |frame: &MixedFrame| match frame {
             MixedFrame::Python(index) => frames.get_mut(*index)?.take(),
@@ -123,9 +145,9 @@ impl Describer<'_> {
         }
     }
 
-    fn waits_in(&self, thread: &MomentThread) -> Option<String> {
-        let call = (self.call_of)(thread).map(|call| call.describe(self.memory, self.descriptors));
-        call.or_else(|| (self.channel_of)(thread))
+    fn waits_in(&self, thread: Option<ThreadId>) -> Option<String> {
+        let call = (self.call_of)(thread?).map(|call| call.describe(self.memory, self.descriptors));
+        call.or_else(|| (self.channel_of)(thread?))
     }
 
     fn waits_for(&self, thread: &MomentThread, blocked: Option<Blocked>) -> Option<WaitDump> {

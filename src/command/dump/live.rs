@@ -37,6 +37,9 @@ pub(super) fn dump(
     if native(arguments.pause)? {
         spy.read_native(true);
     }
+    if arguments.pause.native_threads {
+        spy.read_native_threads();
+    }
     let (dump, lost) = dump_spy(&mut spy, pausing, arguments.locals, source)?;
     if lost > 0 {
         note(&lost_threads(lost));
@@ -75,8 +78,9 @@ pub(in crate::command) fn dump_spy(
         open: &|path| process.open_in_root(path),
         name_of: &|thread| spy.thread_name(thread).map(str::to_owned),
         // One that was on its way into a call before the stop is in it by now.
-        call_of: &|thread| taken.call_of(thread).or_else(|| process.system_call(thread.os_id?)),
-        channel_of: &|thread| process.wait_channel(thread.os_id?),
+        native_name_of: &|thread| spy.native_thread_name(thread).map(str::to_owned),
+        call_of: &|thread| taken.calls.get(&thread).copied().or_else(|| process.system_call(thread)),
+        channel_of: &|thread| process.wait_channel(thread),
         source,
     };
     let threads = describer.threads();
@@ -111,12 +115,6 @@ struct Taken {
     inspection: Inspection,
     calls: HashMap<ThreadId, SystemCall>,
     time: SystemTime,
-}
-
-impl Taken {
-    fn call_of(&self, thread: &MomentThread) -> Option<SystemCall> {
-        self.calls.get(&thread.os_id?).copied()
-    }
 }
 
 fn take(spy: &mut Spy, pausing: Pausing, locals: u8) -> Result<Taken, SampleError> {

@@ -211,6 +211,9 @@ fn state(thread: &ThreadDump) -> String {
     if thread.collecting_garbage {
         state.push_str("+gc");
     }
+    if thread.native {
+        state.push_str(", native");
+    }
     if thread.interpreter != 0 {
         state.push_str(&format!(", interpreter {}", thread.interpreter));
     }
