@@ -11,8 +11,8 @@
 //!
 //! Whatever becomes of the native stack, each Python frame is there, once and in order.
 
-use super::address_space::{FunctionId, Role};
 use super::capture::Capture;
+use super::function::{FunctionId, Role};
 use super::unwind::NativeStack;
 
 /// How many entries ahead are looked for, when a loop is not for the next one.
@@ -49,16 +49,19 @@ pub(super) fn merge(native: &NativeStack, entries: &[Entry], capture: &Capture, 
         let started = native.frames.len() - starters;
         // A thread of the C library itself has nothing else.
         let shown = &native.frames[..if started == 0 { native.frames.len() } else { started }];
-        let workers = shown.iter().filter(|frame| frame.role == Role::Worker);
-        mixed.extend(workers.map(|frame| MixedFrame::Native(frame.function)));
+        let workers = (0..shown.len()).filter(|index| does_something(native, *index, false));
+        mixed.extend(workers.map(|index| MixedFrame::Native(shown[index].function)));
         return;
     }
     let mut merger = Merger { entries, next: 0, mixed };
+    // The frame before was that of the loop, whatever it is called.
+    let mut calls_loop = false;
     for (index, frame) in native.frames.iter().enumerate() {
         if merger.next == entries.len() {
             break;
         }
         let is_evaluator = frame.role == Role::Evaluator;
+        let called_loop = std::mem::replace(&mut calls_loop, true);
         if merger.is_by_border(capture) {
             // A border that lies deeper has no native frame: that of its loop was not found.
             merger.put_while(|border| border < frame.low, capture);
@@ -78,7 +81,8 @@ pub(super) fn merge(native: &NativeStack, entries: &[Entry], capture: &Capture, 
             }
             continue;
         }
-        if frame.role == Role::Worker {
+        calls_loop = false;
+        if does_something(native, index, called_loop) {
             merger.mixed.push(MixedFrame::Native(frame.function));
         }
     }
@@ -88,6 +92,18 @@ pub(super) fn merge(native: &NativeStack, entries: &[Entry], capture: &Capture, 
         // The whole native stack, and no loop in it: where the Python frames belong cannot be told.
         mixed.truncate(start);
         mixed.extend(entries.iter().flat_map(|entry| (entry.first..entry.end).map(MixedFrame::Python)));
+    }
+}
+
+/// Whether a frame is worth showing, given whether the one before is the loop's.
+fn does_something(native: &NativeStack, index: usize, calls_loop: bool) -> bool {
+    let frame = &native.frames[index];
+    let newer = index.checked_sub(1).map(|newer| &native.frames[newer]);
+    match frame.role {
+        Role::Worker => true,
+        Role::Wrapper => newer.is_none_or(|newer| newer.group != frame.group),
+        Role::Generated => !calls_loop && newer.is_none_or(|newer| newer.role != Role::Evaluator),
+        Role::Evaluator | Role::Plumbing => false,
     }
 }
 
@@ -153,17 +169,21 @@ mod tests {
         capture
     }
 
-    /// Native frames of 16 bytes each: `w` a worker, numbered from 0, `e` an evaluator, `p` plumbing, `s` a worker that may have started the thread.
+    /// Native frames of 16 bytes each: `w` a worker, numbered from 0, `e` an evaluator, `p` plumbing, `s` a worker that may have started the thread,
+    /// `g` generated code, `f` a function and `x` what wraps it.
     fn native(kinds: &str, complete: bool) -> NativeStack {
         let frame = |(index, kind): (usize, char)| {
             let role = match kind {
                 'e' => Role::Evaluator,
                 'p' => Role::Plumbing,
+                'g' => Role::Generated,
+                'x' => Role::Wrapper,
                 _ => Role::Worker,
             };
             let low = STACK + 16 * index as u64;
             let (function, is_starter) = (FunctionId::new(index), kind == 's');
-            NativeFrame { function, role, is_starter, low, high: low + 16, kept: Default::default() }
+            let group = if matches!(kind, 'f' | 'x') { FunctionId::new(1000) } else { function };
+            NativeFrame { function, group, role, is_starter, low, high: low + 16, kept: Default::default() }
         };
         NativeStack { frames: kinds.chars().enumerate().map(frame).collect(), complete }
     }
@@ -238,6 +258,26 @@ mod tests {
         ] {
             assert_eq!(merged(&native(kinds, complete), &[], &capture(&[])), expected, "{kinds} {complete}");
         }
+    }
+
+    #[test]
+    fn what_wraps_a_function_is_shown_only_without_it() {
+        let frames = entries(&[1], &[]);
+        assert_eq!(merged(&native("fxwe", true), &frames, &capture(&[])), "0 2 #0");
+        assert_eq!(merged(&native("wxpe", true), &frames, &capture(&[])), "0 1 #0");
+        // A function that calls itself through Python.
+        assert_eq!(merged(&native("fxpfxe", true), &frames, &capture(&[])), "0 3 #0");
+        assert_eq!(merged(&native("ffxe", true), &frames, &capture(&[])), "0 1 #0");
+        assert_eq!(merged(&native("fxw", true), &[], &capture(&[])), "0 2");
+    }
+
+    #[test]
+    fn generated_code_that_calls_the_loop_is_left_out() {
+        let frames = entries(&[1, 1], &[]);
+        assert_eq!(merged(&native("gegwge", true), &frames, &capture(&[])), "0 #0 3 4 #1");
+        // Known by its border only.
+        let frames = entries(&[1, 1], &[STACK + 24, STACK + 16 * 4]);
+        assert_eq!(merged(&native("wwgpw", true), &frames, &capture(&[])), "0 #0 #1");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Moments into a profile: processes, threads, frames and stacks interned, filtered and weighted.
 
+use std::collections::VecDeque;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use foldhash::{HashMap, HashMapExt};
 
@@ -9,12 +11,17 @@ use super::moment::{Assurance, Moment, MomentFrame, MomentThread, NativeThread};
 use super::native::Owner;
 use super::short_names::ShortNames;
 use super::spy::Spy;
-use crate::native::{Function, FunctionId, MixedFrame};
+use crate::native::{FunctionId, MixedFrame, ShownFrame};
 use crate::process::{Process, ThreadId};
 use crate::profile::{
     Flags, Frame, FrameId, FrameKind, Process as ProfileProcess, ProcessRef, Profile, StackId, Thread, ThreadRef,
 };
 use crate::python::code::CodeId;
+
+/// How long a sample waits for the lines of its native code.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// How many samples wait at most.
+const MOST_WAITING: usize = 1 << 16;
 
 /// What of one process is in the profile already.
 #[derive(Debug)]
@@ -23,11 +30,12 @@ pub(super) struct Builder {
     columns: bool,
     threads: HashMap<ThreadKey, ThreadRef>,
     native_threads: HashMap<ThreadId, ThreadRef>,
-    frames: HashMap<FrameKey, FrameId>,
+    frames: HashMap<FrameKey, Box<[FrameId]>>,
     last_stacks: HashMap<Owner, LastStack>,
     keys: Vec<FrameKey>,
     wanted: HashMap<StackId, bool>,
     short_names: ShortNames,
+    waiting: VecDeque<Waiting>,
 }
 
 /// A thread state is freed and its address used again; with the ident it is one thread.
@@ -49,6 +57,25 @@ enum FrameKey {
     Gc,
 }
 
+/// A sample that is not in the profile yet: the lines of its native code are being looked up, or those of one before it.
+#[derive(Debug)]
+struct Waiting {
+    sample: Sample,
+    keys: Box<[FrameKey]>,
+    since: Instant,
+}
+
+/// A sample but for its stack.
+#[derive(Debug, Clone, Copy)]
+struct Sample {
+    owner: Owner,
+    thread: ThreadRef,
+    flags: Flags,
+    assurance: Assurance,
+    time_us: u64,
+    weight_us: u64,
+}
+
 /// The frames of a thread's last stack, oldest first, each with the stack that ends in it.
 type LastStack = Vec<(FrameKey, StackId)>;
 
@@ -66,6 +93,7 @@ impl Builder {
             keys: Vec::new(),
             wanted: HashMap::new(),
             short_names: ShortNames::default(),
+            waiting: VecDeque::new(),
         }
     }
 
@@ -109,28 +137,59 @@ impl Builder {
         moment: &Moment,
         (time_us, weight_us): (u64, u64),
     ) {
+        self.put_waiting(profile, filter, spy, LONGEST_WAIT);
         profile.metadata.counts.lost += u64::from(moment.lost);
+        let mut keys = std::mem::take(&mut self.keys);
         for thread in moment.threads.iter().filter(|thread| moment.has_stack(thread)) {
-            if !filter.wants_thread(spy, thread) {
-                continue;
-            }
-            let stack = self.stack(profile, spy, moment, thread);
-            if self.wants_stack(profile, filter, stack) {
-                let reference = self.thread(profile, spy, thread);
-                count(profile, thread.assurance);
-                profile.add_sample(reference, stack, time_us, weight_us, flags(thread));
+            if filter.wants_thread(spy, thread) {
+                let owner = Owner::State(thread.stack.address);
+                let (flags, assurance) = (flags(thread), thread.assurance);
+                let thread_ref = self.thread(profile, spy, thread);
+                self.fill_keys(spy, moment, thread, &mut keys);
+                let sample = Sample { owner, thread: thread_ref, flags, assurance, time_us, weight_us };
+                self.put_or_wait(profile, filter, spy, sample, &keys);
             }
         }
         for thread in &moment.native_threads {
-            let Some(mixed) = moment.native.of_native(thread).filter(|_| filter.wants_native_thread(spy, thread)) else {
-                continue;
-            };
-            let stack = self.native_stack(profile, spy, thread, mixed);
-            if self.wants_stack(profile, filter, stack) {
-                let reference = self.native_thread(profile, spy, thread);
-                count(profile, Assurance::Stopped);
-                profile.add_sample(reference, stack, time_us, weight_us, native_flags(thread));
+            if let Some(mixed) = moment.native.of_native(thread)
+                && filter.wants_native_thread(spy, thread)
+            {
+                let (owner, flags, assurance) = (Owner::Thread(thread.os_id), native_flags(thread), Assurance::Stopped);
+                let thread_ref = self.native_thread(profile, spy, thread);
+                fill_native_keys(mixed, &mut keys);
+                let sample = Sample { owner, thread: thread_ref, flags, assurance, time_us, weight_us };
+                self.put_or_wait(profile, filter, spy, sample, &keys);
             }
+        }
+        self.keys = keys;
+    }
+
+    /// Puts the samples into the profile that wait for lines: as they are, where they have waited as long as `limit`.
+    pub(super) fn put_waiting(&mut self, profile: &mut Profile, filter: &Filter, spy: &Spy, limit: Duration) {
+        while let Some(first) = self.waiting.front() {
+            if awaits_lines(spy, &first.keys) && first.since.elapsed() < limit && self.waiting.len() <= MOST_WAITING {
+                return;
+            }
+            if let Some(Waiting { sample, keys, .. }) = self.waiting.pop_front() {
+                self.put(profile, filter, spy, sample, &keys);
+            }
+        }
+    }
+
+    fn put_or_wait(&mut self, profile: &mut Profile, filter: &Filter, spy: &Spy, sample: Sample, keys: &[FrameKey]) {
+        // They stay in order.
+        if self.waiting.is_empty() && !awaits_lines(spy, keys) {
+            self.put(profile, filter, spy, sample, keys);
+        } else {
+            self.waiting.push_back(Waiting { sample, keys: keys.into(), since: Instant::now() });
+        }
+    }
+
+    fn put(&mut self, profile: &mut Profile, filter: &Filter, spy: &Spy, sample: Sample, keys: &[FrameKey]) {
+        let stack = self.push_keys(profile, spy, sample.owner, keys);
+        if self.wants_stack(profile, filter, stack) {
+            count(profile, sample.assurance);
+            profile.add_sample(sample.thread, stack, sample.time_us, sample.weight_us, sample.flags);
         }
     }
 
@@ -214,11 +273,8 @@ impl Builder {
         thread: &NativeThread,
         mixed: &[MixedFrame],
     ) -> StackId {
-        let native = |frame: &MixedFrame| match frame {
-            MixedFrame::Native(function) => Some(FrameKey::Native(*function)),
-            MixedFrame::Python(_) => None,
-        };
-        let keys: Vec<FrameKey> = mixed.iter().filter_map(native).collect();
+        let mut keys = Vec::with_capacity(mixed.len());
+        fill_native_keys(mixed, &mut keys);
         self.push_keys(profile, spy, Owner::Thread(thread.os_id), &keys)
     }
 
@@ -229,13 +285,22 @@ impl Builder {
         let same = last.iter().zip(keys.iter().rev()).take_while(|((last, _), key)| last == *key).count();
         last.truncate(same);
         let mut stack = last.last().map_or(StackId::EMPTY, |(_, stack)| *stack);
+        let mut is_final = true;
         for key in keys.iter().rev().skip(same) {
-            let id = match self.frames.get(key) {
-                Some(id) => *id,
-                None => self.frame(profile, spy, *key),
-            };
-            stack = profile.push(stack, id);
-            last.push((*key, stack));
+            if let Some(frames) = self.frames.get(key) {
+                stack = frames.iter().rev().fold(stack, |stack, frame| profile.push(stack, *frame));
+            } else {
+                let frames = self.frames_of(profile, spy, *key);
+                stack = frames.iter().rev().fold(stack, |stack, frame| profile.push(stack, *frame));
+                // Once its lines are known it is shown otherwise.
+                is_final &= !awaits_lines(spy, std::slice::from_ref(key));
+                if is_final {
+                    self.frames.insert(*key, frames);
+                }
+            }
+            if is_final {
+                last.push((*key, stack));
+            }
         }
         self.last_stacks.insert(owner, last);
         stack
@@ -269,7 +334,8 @@ impl Builder {
         }
     }
 
-    fn frame(&mut self, profile: &mut Profile, spy: &Spy, key: FrameKey) -> FrameId {
+    /// The frames of a key, newest first: more than one where the compiler has put native functions into others.
+    fn frames_of(&mut self, profile: &mut Profile, spy: &Spy, key: FrameKey) -> Box<[FrameId]> {
         let frame = match key {
             FrameKey::Python(code, line, column) => {
                 let known = spy.codes().get(code);
@@ -286,26 +352,45 @@ impl Builder {
                 }
             }
             FrameKey::Native(function) => {
-                let function = spy.native().map(|native| native.function(function));
-                let text = |of: fn(&Function) -> &str| function.map_or("", of);
-                Frame {
-                    kind: FrameKind::Native,
-                    name: profile.intern(text(|function| &function.name)),
-                    file: profile.intern(text(|function| &function.path)),
-                    short_file: profile.intern(text(|function| &function.module)),
-                    module: profile.intern(text(|function| &function.module)),
-                    ..Frame::default()
-                }
+                let shown = spy.native().map(|native| native.shown(function)).unwrap_or_default();
+                return shown.iter().map(|frame| native_frame(profile, frame)).collect();
             }
             FrameKey::Gc => {
                 let name = profile.intern("garbage collection");
                 Frame { kind: FrameKind::Gc, name, ..Frame::default() }
             }
         };
-        let id = profile.frame(frame);
-        self.frames.insert(key, id);
-        id
+        [profile.frame(frame)].into()
     }
+}
+
+fn native_frame(profile: &mut Profile, shown: &ShownFrame<'_>) -> FrameId {
+    let module = shown.module.rsplit('/').next().unwrap_or_default();
+    let frame = Frame {
+        kind: FrameKind::Native,
+        name: profile.intern(shown.name),
+        file: profile.intern(shown.file),
+        short_file: profile.intern(shown.short_file),
+        module: profile.intern(module),
+        line: shown.line,
+        ..Frame::default()
+    };
+    profile.frame(frame)
+}
+
+/// Whether the lines of one of these frames are being looked up.
+fn awaits_lines(spy: &Spy, keys: &[FrameKey]) -> bool {
+    let Some(native) = spy.native() else { return false };
+    keys.iter().any(|key| matches!(key, FrameKey::Native(function) if native.awaits_lines(*function)))
+}
+
+/// The frames of a thread without Python code, newest first.
+fn fill_native_keys(mixed: &[MixedFrame], keys: &mut Vec<FrameKey>) {
+    keys.clear();
+    keys.extend(mixed.iter().filter_map(|frame| match frame {
+        MixedFrame::Native(function) => Some(FrameKey::Native(*function)),
+        MixedFrame::Python(_) => None,
+    }));
 }
 
 /// Puts a process into the profile, or, with `merge`, finds one with the same command line that is there already.

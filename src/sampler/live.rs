@@ -16,6 +16,9 @@ use super::spy::Spy;
 use crate::process::{Process, release_pending};
 use crate::profile::{Delta, Flags, Keep, Mark, StackId, ThreadRef};
 
+/// How long the lines of native code are waited for at the end.
+const WAIT_AT_END: Duration = Duration::from_secs(1);
+
 /// How to sample.
 #[derive(Debug, Clone, Copy)]
 pub struct LiveOptions {
@@ -119,6 +122,7 @@ pub fn watch(
     let mut watcher = Watcher::new(Recorder::new(processes, &record), options);
     let ending = watcher.run(finder, requests, stop, deliver);
     let mut left: Vec<Box<LiveWindow>> = watcher.waiting.take().into_iter().collect();
+    watcher.recorder.put_waiting(WAIT_AT_END);
     // The last moments are worth seeing too, if there were any.
     if watcher.sums.ticks > 0 {
         // It ends with the last sample: what comes after the end of the target is no time in which samples were missed.

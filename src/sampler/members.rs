@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::attach::{Finder, Missing};
 use super::builder::{Builder, enter_process};
 use super::cpu_time::{CpuTime, Unsampled};
+use super::filter::Filter;
 use super::moment::Moment;
 use super::spy::Spy;
 use crate::process::{ImageIdentity, Process, ProcessError};
@@ -86,6 +87,14 @@ impl Member {
     pub(super) fn unsampled(&mut self) -> Option<Unsampled> {
         self.cpu_time.look(&self.process);
         self.cpu_time.unsampled(self.process.pid())
+    }
+
+    /// Puts its samples into the profile that wait for the lines of native code, for which is waited so long at most.
+    pub(super) fn put_waiting(&mut self, profile: &mut Profile, filter: &Filter, limit: Duration) {
+        if let (Some(spy), Some(builder)) = (&mut self.spy, &mut self.builder) {
+            spy.wait_for_lines(limit);
+            builder.put_waiting(profile, filter, spy, Duration::ZERO);
+        }
     }
 
     /// How long it has been without a reader.

@@ -2,10 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
+use std::time::Duration;
 
 use super::moment::{MomentThread, NativeThread};
 use crate::memory::Memory;
-use crate::native::{Capture, Entry, Function, FunctionId, MixedFrame, NativeReader};
+use crate::native::{Capture, Entry, FunctionId, MixedFrame, NativeReader, ShownFrame};
 use crate::process::{Process, Registers, RestingPlace, ThreadId};
 use crate::python::stack::{Entered, RawFrame, Stacks, ThreadStack};
 
@@ -88,9 +89,19 @@ impl Native {
         }
     }
 
-    /// A native function.
-    pub fn function(&self, id: FunctionId) -> &Function {
-        self.reader.function(id)
+    /// The frames to show for a native function, newest first: those that the compiler has put into it there, then itself.
+    pub fn shown(&self, id: FunctionId) -> Vec<ShownFrame<'_>> {
+        self.reader.shown(id)
+    }
+
+    /// Whether the lines of a native function are being looked up.
+    pub(super) fn awaits_lines(&self, id: FunctionId) -> bool {
+        self.reader.awaits_lines(id)
+    }
+
+    /// Waits for the lines of what was met, at most so long; not to be done while anything is held.
+    pub(super) fn wait_for_lines(&mut self, limit: Duration) {
+        self.reader.wait_for_lines(limit);
     }
 
     /// Whether idle threads are wanted too.

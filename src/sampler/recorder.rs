@@ -33,6 +33,9 @@ const SHORTEST_SHARED_PERIOD: Duration = Duration::from_micros(100);
 /// After it was held, a thread runs for so many times as long before the next sample, unless stops were asked for: at high rates nothing else would keep
 /// it from standing still most of the time.
 const RUN_FOR_STOP: u32 = 3;
+/// How long the lines of native code are waited for when a process is gone, and when the recording is over.
+const WAIT_FOR_LINES: Duration = Duration::from_millis(500);
+const WAIT_AT_END: Duration = Duration::from_secs(10);
 /// Between two refreshes of thread names and progress.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
@@ -234,6 +237,7 @@ impl<'options> Recorder<'options> {
         while release_pending() > 0 {
             std::thread::sleep(Duration::from_millis(1));
         }
+        self.put_waiting(WAIT_AT_END);
         self.describe();
         for member in &self.members {
             if let Some(trouble) = member.spy.as_ref().and_then(|spy| spy.trouble().pause.clone()) {
@@ -301,6 +305,8 @@ impl<'options> Recorder<'options> {
                 Err(SampleError::Exited) => all = false,
                 Err(SampleError::Exec) => {
                     all = false;
+                    spy.wait_for_lines(WAIT_FOR_LINES);
+                    builder.put_waiting(&mut self.profile, &self.options.filter, spy, Duration::ZERO);
                     builder.name_threads(&mut self.profile, spy, &member.moment);
                     builder.end(&mut self.profile, micros(self.setup.start.elapsed()));
                     member.builder = None;
@@ -311,6 +317,7 @@ impl<'options> Recorder<'options> {
                     log::debug!("no sample of process {}: {error}", member.process.pid());
                     let since = *member.unreadable_since.get_or_insert_with(Instant::now);
                     if since.elapsed() > UNREADABLE {
+                        builder.put_waiting(&mut self.profile, &self.options.filter, spy, Duration::ZERO);
                         member.lose_program();
                     }
                 }
@@ -344,10 +351,11 @@ impl<'options> Recorder<'options> {
             self.members.extend(arrived);
         }
         let several = self.members.len() > 1;
-        let (profile, unsampled) = (&mut self.profile, &mut self.unsampled);
+        let (profile, unsampled, filter) = (&mut self.profile, &mut self.unsampled, &self.options.filter);
         self.members.retain_mut(|member| {
             let exited = member.process.has_exited();
             if exited && several {
+                member.put_waiting(profile, filter, WAIT_FOR_LINES);
                 *unsampled = unsampled.iter().copied().chain(member.unsampled()).max_by_key(|unsampled| unsampled.time);
             }
             if exited
@@ -365,6 +373,7 @@ impl<'options> Recorder<'options> {
 
     /// Begins the profile anew, with the processes that are read now and without samples; what it says of itself stays.
     pub(super) fn begin_anew(&mut self) {
+        self.put_waiting(Duration::ZERO);
         let before = std::mem::replace(&mut self.profile, Profile::new(self.options.keep));
         self.profile.metadata = before.metadata.clone();
         for member in &mut self.members {
@@ -376,6 +385,13 @@ impl<'options> Recorder<'options> {
                 spy.forget_codes();
                 member.moment.clear();
             }
+        }
+    }
+
+    /// Puts the samples into the profile that wait for the lines of their native code, for which is waited so long at most.
+    pub(super) fn put_waiting(&mut self, limit: Duration) {
+        for member in &mut self.members {
+            member.put_waiting(&mut self.profile, &self.options.filter, limit);
         }
     }
 

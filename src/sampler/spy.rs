@@ -100,6 +100,13 @@ impl Spy {
         self.native.as_deref()
     }
 
+    /// Waits for the lines of native code that was met, at most so long. Without that they are there some time later.
+    pub fn wait_for_lines(&mut self, limit: Duration) {
+        if let Some(native) = &mut self.native {
+            native.wait_for_lines(limit);
+        }
+    }
+
     /// The process.
     pub fn process(&self) -> &Process {
         &self.process

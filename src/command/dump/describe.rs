@@ -7,7 +7,7 @@ use std::path::Path;
 use super::inspect::Inspection;
 use super::source::Sources;
 use crate::memory::Memory;
-use crate::native::MixedFrame;
+use crate::native::{MixedFrame, ShownFrame};
 use crate::output::dump::{ExceptionDump, FrameDump, ThreadDump, WaitDump};
 use crate::process::{DescriptorNames, SystemCall, ThreadId};
 use crate::python::blocked::Blocked;
@@ -111,19 +111,10 @@ impl Describer<'_> {
         let Some(native) = self.native else { return frames };
         let mut frames: Vec<Option<FrameDump>> = frames.into_iter().map(Some).collect();
         let dump = |frame: &MixedFrame| match frame {
-            MixedFrame::Python(index) => frames.get_mut(*index)?.take(),
-            MixedFrame::Native(id) => {
-                let function = native.function(*id);
-                Some(FrameDump {
-                    name: function.name.clone(),
-                    filename: function.path.clone(),
-                    module: Some(function.path.clone()),
-                    short_filename: Some(function.module.clone()),
-                    ..FrameDump::default()
-                })
-            }
+            MixedFrame::Python(index) => frames.get_mut(*index).and_then(Option::take).into_iter().collect(),
+            MixedFrame::Native(id) => native.shown(*id).iter().map(native_frame).collect::<Vec<_>>(),
         };
-        mixed.iter().filter_map(dump).collect()
+        mixed.iter().flat_map(dump).collect()
     }
 
     fn frame(&self, frame: &MomentFrame, short_names: &mut ShortNames) -> FrameDump {
@@ -162,5 +153,16 @@ impl Describer<'_> {
             holder_os_thread_id: holder.and_then(|holder| holder.os_id),
             holder_name: holder.and_then(|holder| (self.name_of)(holder)).or(wait.joined),
         })
+    }
+}
+
+fn native_frame(frame: &ShownFrame<'_>) -> FrameDump {
+    FrameDump {
+        name: frame.name.to_owned(),
+        filename: frame.file.to_owned(),
+        module: Some(frame.module.to_owned()),
+        short_filename: Some(frame.short_file.to_owned()),
+        line: frame.line,
+        ..FrameDump::default()
     }
 }

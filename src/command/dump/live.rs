@@ -13,6 +13,8 @@ use crate::output::dump::{ProcessDump, ProcessInfo};
 use crate::process::{Process, SystemCall, ThreadId};
 use crate::sampler::{Finder, Moment, MomentThread, Pausing, SampleError, Spy, command_line, why_not_pausable};
 
+/// How long is waited for the lines of native code.
+const LONGEST_LOOKUP: Duration = Duration::from_secs(5);
 /// How often a moment that could not be read is tried again.
 const TRIES: u32 = 20;
 
@@ -64,6 +66,7 @@ pub(in crate::command) fn dump_spy(
     source: bool,
 ) -> Result<(ProcessDump, u32), SampleError> {
     let taken = take(spy, pausing, locals)?;
+    spy.wait_for_lines(LONGEST_LOOKUP);
     let process = spy.process();
     let descriptors = process.descriptors();
     let memory = process.memory();

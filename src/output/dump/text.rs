@@ -146,7 +146,11 @@ impl Text<'_> {
             line => format!("{}:{line}", printable(file)),
         };
         let (name, place) = (self.styles.name.apply_to(printable(&frame.name)), self.styles.file.apply_to(place));
-        writeln!(self.writer, "    {name} ({place})")?;
+        if file.is_empty() {
+            writeln!(self.writer, "    {name}")?;
+        } else {
+            writeln!(self.writer, "    {name} ({place})")?;
+        }
         if let Some(source) = &frame.source {
             self.source(source)?;
         }
