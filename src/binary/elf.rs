@@ -6,7 +6,7 @@ use goblin::elf::dynamic::{DT_GNU_HASH, DT_HASH, DT_NULL, DT_STRTAB, DT_SYMTAB};
 use goblin::elf::header::{EI_CLASS, EI_DATA, ELFCLASS32, ELFDATA2LSB, EM_AARCH64, EM_X86_64, ET_DYN, ET_EXEC, Header};
 use goblin::elf::note::{NT_GNU_BUILD_ID, Note};
 use goblin::elf::program_header::{PF_W, PT_DYNAMIC, PT_LOAD, PT_NOTE};
-use goblin::elf::section_header::{SHN_UNDEF, SHN_XINDEX, SHT_DYNSYM, SHT_NOBITS, SHT_SYMTAB};
+use goblin::elf::section_header::{SHF_COMPRESSED, SHN_UNDEF, SHN_XINDEX, SHT_DYNSYM, SHT_NOBITS, SHT_SYMTAB};
 use goblin::elf::sym::sym64::{SIZEOF_SYM, Sym};
 use goblin::elf::sym::{
     STB_GLOBAL, STB_LOCAL, STB_WEAK, STT_FUNC, STT_GNU_IFUNC, STT_NOTYPE, STT_OBJECT, st_bind, st_type,
@@ -132,6 +132,7 @@ fn sections<'bytes>(
                 SHT_NOBITS => None,
                 _ => file_range(bytes, header.sh_offset, header.sh_size),
             },
+            compressed: header.sh_flags & u64::from(SHF_COMPRESSED) != 0,
         },
     });
     (sections.collect(), full, linked)

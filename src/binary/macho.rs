@@ -152,7 +152,7 @@ impl<'bytes> Contents<'bytes> {
             self.sections.push(NamedSection {
                 name: padded_name(header),
                 segment: padded_name(&header[NAME_SIZE..]),
-                section: Section { address: section.addr, size: section.size, file_range },
+                section: Section { address: section.addr, size: section.size, file_range, compressed: false },
             });
         }
     }

@@ -127,6 +127,8 @@ pub struct Section {
     pub size: u64,
     /// Its bytes in the file, counted from the file's beginning; `None` when it has none there (zero-initialised, or cut off).
     pub file_range: Option<Range<usize>>,
+    /// Those bytes are an `Elf64_Chdr` and what it says is compressed.
+    pub compressed: bool,
 }
 
 /// One section by its name in each format, which for the same content are never the same.

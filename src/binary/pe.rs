@@ -74,6 +74,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Binary<'_>, BinaryError> {
                     // Raw data is padded to whole disk sectors.
                     _ => file_range(bytes, file_offset, raw_size.min(size)),
                 },
+                compressed: false,
             },
         });
     }

@@ -72,6 +72,9 @@ pub struct PauseArgs {
     /// Show the frames of C, C++ and Rust code between the Python ones; stops each thread that is read for every sample (Linux)
     #[arg(short, long, conflicts_with = "nonblocking")]
     pub native: bool,
+    /// With --native, show threads too that run no Python, such as those of BLAS, tokio or rayon
+    #[arg(long, requires = "native")]
+    pub native_threads: bool,
 }
 
 /// `pyspy record`.

@@ -22,7 +22,7 @@ use crate::cli::{Limit, Mode, RecordArgs};
 use crate::output::{Format, Presentation, printable};
 use crate::profile::Profile;
 use crate::sampler::{
-    Ending, Filter, Finder, PATIENCE_RUNNING, PATIENCE_STARTED, Pausing, RecordOptions, Recorded, record,
+    Ending, Filter, Finder, PATIENCE_RUNNING, PATIENCE_STARTED, Pausing, RecordOptions, Recorded, Unsampled, record,
 };
 
 /// Between two writes of a recording that is streamed, so that a kill loses no more.
@@ -51,7 +51,7 @@ pub fn run(arguments: &RecordArgs) -> anyhow::Result<ExitCode> {
             return Err(error);
         }
     };
-    let (Recorded { mut profile, ending, notes, .. }, failure) = recorded;
+    let (Recorded { mut profile, ending, unsampled, notes, .. }, failure) = recorded;
     // That nothing more can be written is no reason to end the program.
     let has_failed = failure.is_some();
     let finished = failure.map_or_else(|| sink.finish(&mut profile), Err);
@@ -63,7 +63,9 @@ pub fn run(arguments: &RecordArgs) -> anyhow::Result<ExitCode> {
     for text in &notes {
         note(text);
     }
-    note(&summary(&profile, &ending, &path, &target, status, interrupt.is_set()));
+    let mut line = summary(&profile, &ending, &path, &target, status, interrupt.is_set());
+    line.push_str(&what_is_missing(&profile, unsampled, arguments));
+    note(&line);
     if arguments.open && path.as_os_str() != "-" {
         open_in_viewer(&path);
     }
@@ -118,6 +120,7 @@ fn record_target(
         merge: arguments.merge,
         columns: arguments.columns,
         native: native(arguments.pause)?,
+        native_threads: arguments.pause.native_threads,
     };
     let bar = Bar::new(options.duration, arguments.hideprogress);
     let (mut streamed_at, mut written_at) = (Instant::now(), Instant::now());
@@ -203,13 +206,30 @@ fn summary(
     if interrupted {
         line.push_str("; interrupted");
     }
-    if counts.taken == 0 {
-        line.push_str("; every thread was idle or none ran Python: --idle shows idle threads too");
+    line
+}
+
+/// The end of that line: what the profile does not show, and what would show it.
+fn what_is_missing(profile: &Profile, unsampled: Option<Unsampled>, arguments: &RecordArgs) -> String {
+    let mut text = String::new();
+    if let Some(Unsampled { pid, time, of }) = unsampled {
+        let several = profile.processes().len() > 1;
+        let whose = if several { format!(" of process {pid}") } else { String::new() };
+        let advice = match (arguments.pause.native, arguments.pause.native_threads) {
+            (false, _) => ": --native --native-threads shows them",
+            (true, false) => ": --native-threads shows them",
+            (true, true) => "",
+        };
+        let (time, of) = (time.as_secs_f64(), of.as_secs_f64());
+        let place = "was in threads that were not sampled, as they ran no Python";
+        text = format!("; most CPU time{whose} ({time:.1} of {of:.1} s) {place}{advice}");
+    } else if profile.metadata.counts.taken == 0 {
+        text.push_str("; every thread was idle or none ran Python: --idle shows idle threads too");
     }
     if profile.is_clipped() {
-        line.push_str("; some names or stacks were too many and are left out");
+        text.push_str("; some names or stacks were too many and are left out");
     }
-    line
+    text
 }
 
 /// As a shell gives it: the code, or 128 and the signal.

@@ -99,6 +99,7 @@ fn run_target(
         subprocesses: arguments.subprocesses,
         adopt: target.program.is_some(),
         native: native(arguments.pause)?,
+        native_threads: arguments.pause.native_threads,
     };
     let sampling = Sampling::start(target.processes.clone(), finder, options, sender)?;
     let meter = Meter::new(&target.processes, trouble)?;

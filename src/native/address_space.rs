@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 
 use gimli::UnwindContext;
 
-use super::demangle::{readable, without_marks};
+use super::debug_files::{shared_part, stripped_part};
 use super::frame_info::Row;
-use super::module::Module;
-use super::plumbing::is_plumbing;
-use crate::binary::MappedFile;
+use super::function::{Classified, Function, FunctionId, Role};
+use super::generated::{GeneratedCode, is_dump};
+use super::lines::{DebugFile, Lines};
+use super::module::{LinesIn, Module};
+use crate::binary::{Architecture, Binary, BinaryError, MappedFile};
 use crate::memory::Memory;
 use crate::process::{DeviceNumber, Mapping, Process};
 
@@ -23,56 +25,49 @@ const MOST_SITES: usize = 1 << 20;
 const MOST_FUNCTIONS: usize = 1 << 20;
 /// The most bytes of the kernel's own library.
 const VDSO_LIMIT: usize = 1 << 20;
-/// The largest debug file that is read.
-const DEBUG_FILE_LIMIT: u64 = 1 << 30;
-
-/// What a native function is called, as a number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct FunctionId(u32);
-
-#[cfg(test)]
-impl FunctionId {
-    pub(super) fn new(index: usize) -> Self {
-        Self(u32::try_from(index).unwrap())
-    }
-
-    pub(super) fn index(self) -> u32 {
-        self.0
-    }
-}
-
-/// A native function.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Function {
-    /// Its name, demangled; its address in the file where it has none.
-    pub name: String,
-    /// The file that holds it, as the target names it; empty for code that is in no file.
-    pub path: String,
-    /// The file without its folders.
-    pub module: String,
-    /// What part it has in running Python.
-    pub role: Role,
-}
-
-/// What part a function has in running Python.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// It is the loop that runs Python code: what it runs are the Python frames.
-    Evaluator,
-    /// It belongs to the interpreter and only passes calls on, or has no name to tell what it does.
-    Plumbing,
-    /// It does something of its own.
-    Worker,
-}
+/// The longest way out of a function that is known by its bytes.
+const EXIT_BYTES: usize = 5;
 
 /// What is known of an instruction.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Site {
     pub(super) function: FunctionId,
+    /// The function as such, wherever in it the instruction is.
+    pub(super) group: FunctionId,
+    /// What part it has in running Python.
+    pub(super) role: Role,
+    /// It may be what started the thread or the program, if it is among the oldest of a stack.
+    pub(super) is_starter: bool,
     /// How to leave the function there, if that is known.
     pub(super) row: Option<RowId>,
+    /// The same for generated code, by the instructions after a call.
+    pub(super) exit: Option<Exit>,
     /// Whether it lies in memory that may be run at all.
     pub(super) is_code: bool,
+}
+
+/// How a function of generated code ends that has just called another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Exit {
+    /// It takes so many bytes from the stack, and returns.
+    Drop(u64),
+    /// It takes the frame pointer from the stack, and returns.
+    PopFramePointer,
+}
+
+impl Exit {
+    /// Of the instructions at a return address (x86-64).
+    fn of(code: &[u8]) -> Option<Self> {
+        match *code {
+            // ret
+            [0xc3, ..] => Some(Self::Drop(0)),
+            // add rsp, BYTES; ret
+            [0x48, 0x83, 0xc4, bytes @ 0..0x80, 0xc3, ..] => Some(Self::Drop(bytes.into())),
+            // pop rbp; ret
+            [0x5d, 0xc3, ..] => Some(Self::PopFramePointer),
+            _ => None,
+        }
+    }
 }
 
 /// A row by its number, with the module that its expressions are of.
@@ -110,6 +105,8 @@ pub(super) struct AddressSpace {
     functions: Vec<Function>,
     function_ids: HashMap<Function, FunctionId>,
     context: UnwindContext<usize>,
+    generated: GeneratedCode,
+    pub(super) lines: Lines,
 }
 
 impl AddressSpace {
@@ -128,14 +125,11 @@ impl AddressSpace {
             functions: Vec::new(),
             function_ids: HashMap::new(),
             context: UnwindContext::new(),
+            generated: GeneratedCode::default(),
+            lines: Lines::new(),
         };
         // What everything is called that is too much.
-        space.function_id(Function {
-            name: "<native code>".to_owned(),
-            path: String::new(),
-            module: String::new(),
-            role: Role::Worker,
-        });
+        space.function_id(Function::unplaced("<native code>".to_owned(), String::new(), String::new()));
         space
     }
 
@@ -216,19 +210,49 @@ impl AddressSpace {
     fn find(&mut self, address: u64) -> Site {
         let at = self.regions.partition_point(|region| region.mapping.end <= address);
         let Some(index) = self.regions.get(at).filter(|region| region.mapping.start <= address).map(|_| at) else {
-            return Site { function: FunctionId(0), row: None, is_code: false };
+            return self.site_of(Classified::without_code(), None, false);
         };
         let Some((module_index, bias)) = self.module(index) else {
-            let function = self.function_id(without_module(&self.regions[index].mapping));
-            return Site { function, row: None, is_code: true };
+            let mapping = &self.regions[index].mapping;
+            let name = if mapping.path.is_none() { self.generated.name(address) } else { None };
+            let classified = Classified::without_module(mapping, name);
+            let exit = self.exit_after(address);
+            return Site { exit, ..self.site_of(classified, None, true) };
         };
         let module = &self.modules[module_index];
         let address = address.wrapping_sub(bias);
         let row = module.row(address, &mut self.context);
         let start = row.as_ref().map_or(address, |row| row.function);
-        let function = function(module, address, start);
+        let classified = Classified::of_module(module, address, start);
         let row = row.map(|row| RowId { row: self.row_number(row), module: module_index });
-        Site { function: self.function_id(function), row, is_code: true }
+        self.site_of(classified, row, true)
+    }
+
+    fn site_of(&mut self, classified: Classified, row: Option<RowId>, is_code: bool) -> Site {
+        let Classified { function, role, is_starter } = classified;
+        let group = self.function_id(Function { place: None, is_wrapper: false, ..function.clone() });
+        let function = self.function_id(function);
+        Site { function, group, role, is_starter, row, exit: None, is_code }
+    }
+
+    /// How generated code ends that has called another function by the instruction at an address.
+    fn exit_after(&self, address: u64) -> Option<Exit> {
+        if cfg!(not(target_arch = "x86_64")) {
+            return None;
+        }
+        let code = self.process.memory().read_bytes(address.wrapping_add(1), EXIT_BYTES as u64, EXIT_BYTES).ok()?;
+        Exit::of(&code)
+    }
+
+    /// Reads what the program has written of its generated code, if a name was missing. Whether there are new names.
+    pub(super) fn name_generated(&mut self) -> bool {
+        let dumps: Vec<Mapping> =
+            self.regions.iter().map(|region| &region.mapping).filter(|mapping| is_dump(mapping)).cloned().collect();
+        let is_new = self.generated.look(&self.process, &dumps);
+        if is_new {
+            self.sites.clear();
+        }
+        is_new
     }
 
     /// The module behind a region, with how far it was moved; read when it is first asked for.
@@ -261,10 +285,10 @@ impl AddressSpace {
         found
     }
 
-    fn load(&self, mapping: &Mapping) -> Option<Module> {
+    fn load(&mut self, mapping: &Mapping) -> Option<Module> {
         if mapping.label.as_deref() == Some("[vdso]") {
             let bytes = self.process.memory().read_bytes(mapping.start, mapping.size(), VDSO_LIMIT).ok()?;
-            return Module::new("[vdso]".to_owned(), &bytes, &[0], &|_, _| ()).ok();
+            return Module::new("[vdso]".to_owned(), &bytes, &[0], &|_| None).ok();
         }
         let path = mapping.path.as_deref()?;
         let key = (mapping.device, mapping.inode);
@@ -273,23 +297,23 @@ impl AddressSpace {
             parts.filter(|part| (part.device, part.inode) == key).map(|part| part.file_offset).collect();
         let module = self.process.open_mapping(mapping).map_err(Into::into).and_then(|file| {
             let bytes = MappedFile::open(&file)?;
-            let debug_file = |id: &[u8], with: &mut dyn FnMut(&[u8])| self.with_debug_file(id, with);
-            Module::new(path.to_string_lossy().into_owned(), &bytes, &offsets, &debug_file)
+            let find_stripped = |binary: &Binary<'_>| stripped_part(&self.process, binary, &bytes, path);
+            let mut module = Module::new(path.to_string_lossy().into_owned(), &bytes, &offsets, &find_stripped)?;
+            let source = match std::mem::replace(&mut module.lines_in, LinesIn::Nothing) {
+                LinesIn::Nothing => None,
+                LinesIn::Itself => Some((file, None)),
+                LinesIn::Other(other) => Some((other, Some(()))),
+            };
+            if let Some((file, is_other)) = source {
+                let other = is_other.and_then(|()| MappedFile::open(&file).ok());
+                let bytes: &[u8] = other.as_deref().unwrap_or(&bytes);
+                let shared = Binary::parse(bytes, Architecture::HOST).ok();
+                let shared = shared.and_then(|binary| shared_part(&self.process, &binary, bytes, path));
+                module.lines = self.lines.add(DebugFile { file, shared });
+            }
+            Ok(module)
         });
-        module.map_err(|error| log::debug!("{}: {error}", path.display())).ok()
-    }
-
-    /// Hands out the debug file of a build, where the target's system has it.
-    fn with_debug_file(&self, id: &[u8], with: &mut dyn FnMut(&[u8])) {
-        let Some((first, rest)) = id.split_first().filter(|_| (2..=64).contains(&id.len())) else { return };
-        let rest: String = rest.iter().map(|byte| format!("{byte:02x}")).collect();
-        let path = format!("/usr/lib/debug/.build-id/{first:02x}/{rest}.debug");
-        let Ok(file) = self.process.open_in_root(path.as_ref()) else { return };
-        if file.metadata().is_ok_and(|metadata| metadata.len() <= DEBUG_FILE_LIMIT)
-            && let Ok(bytes) = MappedFile::open(&file)
-        {
-            with(&bytes);
-        }
+        module.map_err(|error: BinaryError| log::debug!("{}: {error}", path.display())).ok()
     }
 
     fn row_number(&mut self, row: Row) -> u32 {
@@ -316,6 +340,9 @@ impl AddressSpace {
             return FunctionId(0);
         }
         let id = FunctionId(u32::try_from(self.functions.len()).unwrap_or(0));
+        if let Some(place) = function.place {
+            self.lines.ask(place);
+        }
         self.functions.push(function.clone());
         self.function_ids.insert(function, id);
         id
@@ -330,37 +357,6 @@ impl AddressSpace {
     pub(super) fn function(&self, id: FunctionId) -> &Function {
         &self.functions[id.0 as usize]
     }
-}
-
-/// The function at an address of a file; `start` is where it begins, as far as that is known.
-fn function(module: &Module, address: u64, start: u64) -> Function {
-    let symbol = module.symbol(address);
-    let role = match symbol {
-        Some(symbol) if module.is_evaluator(symbol) => Role::Evaluator,
-        Some(symbol) if module.is_interpreter() => match std::str::from_utf8(symbol) {
-            Ok(symbol) if !is_plumbing(without_marks(symbol)) => Role::Worker,
-            _ => Role::Plumbing,
-        },
-        None if module.is_interpreter() => Role::Plumbing,
-        _ => Role::Worker,
-    };
-    Function {
-        name: symbol.map_or_else(|| format!("{start:#x}"), readable),
-        path: module.path.clone(),
-        module: module.short_name.clone(),
-        role,
-    }
-}
-
-/// What code is called that is in no file that can be read.
-fn without_module(mapping: &Mapping) -> Function {
-    let path = mapping.path.as_deref().map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
-    let module = match mapping.path.as_deref().and_then(|path| path.file_name()) {
-        Some(name) => name.to_string_lossy().into_owned(),
-        None => mapping.label.clone().unwrap_or_default(),
-    };
-    let name = if path.is_empty() { "<generated code>" } else { "<native code>" };
-    Function { name: name.to_owned(), path, module, role: Role::Worker }
 }
 
 /// The ranges that may be written: a stack lies in one of them.

@@ -11,8 +11,8 @@
 //!
 //! Whatever becomes of the native stack, each Python frame is there, once and in order.
 
-use super::address_space::{FunctionId, Role};
 use super::capture::Capture;
+use super::function::{FunctionId, Role};
 use super::unwind::NativeStack;
 
 /// How many entries ahead are looked for, when a loop is not for the next one.
@@ -41,15 +41,27 @@ pub enum MixedFrame {
 }
 
 /// The merged stack, newest frame first, into `mixed`. Native frames below the oldest Python frame are left out, as are those that only pass
-/// calls on.
+/// calls on. Where there are no Python frames, only those are left out below the function that the thread or the program was started for.
 pub(super) fn merge(native: &NativeStack, entries: &[Entry], capture: &Capture, mixed: &mut Vec<MixedFrame>) {
     let start = mixed.len();
+    if entries.is_empty() {
+        let starters = native.frames.iter().rev().take_while(|frame| native.complete && frame.is_starter).count();
+        let started = native.frames.len() - starters;
+        // A thread of the C library itself has nothing else.
+        let shown = &native.frames[..if started == 0 { native.frames.len() } else { started }];
+        let workers = (0..shown.len()).filter(|index| does_something(native, *index, false));
+        mixed.extend(workers.map(|index| MixedFrame::Native(shown[index].function)));
+        return;
+    }
     let mut merger = Merger { entries, next: 0, mixed };
+    // The frame before was that of the loop, whatever it is called.
+    let mut calls_loop = false;
     for (index, frame) in native.frames.iter().enumerate() {
         if merger.next == entries.len() {
             break;
         }
         let is_evaluator = frame.role == Role::Evaluator;
+        let called_loop = std::mem::replace(&mut calls_loop, true);
         if merger.is_by_border(capture) {
             // A border that lies deeper has no native frame: that of its loop was not found.
             merger.put_while(|border| border < frame.low, capture);
@@ -69,7 +81,8 @@ pub(super) fn merge(native: &NativeStack, entries: &[Entry], capture: &Capture, 
             }
             continue;
         }
-        if frame.role == Role::Worker {
+        calls_loop = false;
+        if does_something(native, index, called_loop) {
             merger.mixed.push(MixedFrame::Native(frame.function));
         }
     }
@@ -79,6 +92,18 @@ pub(super) fn merge(native: &NativeStack, entries: &[Entry], capture: &Capture, 
         // The whole native stack, and no loop in it: where the Python frames belong cannot be told.
         mixed.truncate(start);
         mixed.extend(entries.iter().flat_map(|entry| (entry.first..entry.end).map(MixedFrame::Python)));
+    }
+}
+
+/// Whether a frame is worth showing, given whether the one before is the loop's.
+fn does_something(native: &NativeStack, index: usize, calls_loop: bool) -> bool {
+    let frame = &native.frames[index];
+    let newer = index.checked_sub(1).map(|newer| &native.frames[newer]);
+    match frame.role {
+        Role::Worker => true,
+        Role::Wrapper => newer.is_none_or(|newer| newer.group != frame.group),
+        Role::Generated => !calls_loop && newer.is_none_or(|newer| newer.role != Role::Evaluator),
+        Role::Evaluator | Role::Plumbing => false,
     }
 }
 
@@ -144,16 +169,21 @@ mod tests {
         capture
     }
 
-    /// Native frames of 16 bytes each: `w` a worker, numbered from 0, `e` an evaluator, `p` plumbing.
+    /// Native frames of 16 bytes each: `w` a worker, numbered from 0, `e` an evaluator, `p` plumbing, `s` a worker that may have started the thread,
+    /// `g` generated code, `f` a function and `x` what wraps it.
     fn native(kinds: &str, complete: bool) -> NativeStack {
         let frame = |(index, kind): (usize, char)| {
             let role = match kind {
                 'e' => Role::Evaluator,
                 'p' => Role::Plumbing,
+                'g' => Role::Generated,
+                'x' => Role::Wrapper,
                 _ => Role::Worker,
             };
             let low = STACK + 16 * index as u64;
-            NativeFrame { function: FunctionId::new(index), role, low, high: low + 16, kept: Default::default() }
+            let (function, is_starter) = (FunctionId::new(index), kind == 's');
+            let group = if matches!(kind, 'f' | 'x') { FunctionId::new(1000) } else { function };
+            NativeFrame { function, group, role, is_starter, low, high: low + 16, kept: Default::default() }
         };
         NativeStack { frames: kinds.chars().enumerate().map(frame).collect(), complete }
     }
@@ -217,6 +247,40 @@ mod tests {
     }
 
     #[test]
+    fn without_python_frames_all_is_shown_from_where_the_thread_was_started() {
+        for (kinds, complete, expected) in [
+            ("wpws", true, "0 2"),
+            ("swwss", true, "0 1 2"),
+            ("swwss", false, "0 1 2 3 4"),
+            ("ss", true, "0 1"),
+            ("wews", true, "0 2"),
+            ("", false, ""),
+        ] {
+            assert_eq!(merged(&native(kinds, complete), &[], &capture(&[])), expected, "{kinds} {complete}");
+        }
+    }
+
+    #[test]
+    fn what_wraps_a_function_is_shown_only_without_it() {
+        let frames = entries(&[1], &[]);
+        assert_eq!(merged(&native("fxwe", true), &frames, &capture(&[])), "0 2 #0");
+        assert_eq!(merged(&native("wxpe", true), &frames, &capture(&[])), "0 1 #0");
+        // A function that calls itself through Python.
+        assert_eq!(merged(&native("fxpfxe", true), &frames, &capture(&[])), "0 3 #0");
+        assert_eq!(merged(&native("ffxe", true), &frames, &capture(&[])), "0 1 #0");
+        assert_eq!(merged(&native("fxw", true), &[], &capture(&[])), "0 2");
+    }
+
+    #[test]
+    fn generated_code_that_calls_the_loop_is_left_out() {
+        let frames = entries(&[1, 1], &[]);
+        assert_eq!(merged(&native("gegwge", true), &frames, &capture(&[])), "0 #0 3 4 #1");
+        // Known by its border only.
+        let frames = entries(&[1, 1], &[STACK + 24, STACK + 16 * 4]);
+        assert_eq!(merged(&native("wwgpw", true), &frames, &capture(&[])), "0 #0 #1");
+    }
+
+    #[test]
     fn python_frames_are_there_whatever_the_native_stack_is() {
         let frames = entries(&[1, 2], &[]);
         assert_eq!(merged(&native("", false), &frames, &capture(&[])), "#0 #1 #2");
@@ -224,7 +288,6 @@ mod tests {
         assert_eq!(merged(&native("wew", false), &frames, &capture(&[])), "0 #0 2 #1 #2");
         // The whole native stack, and no loop in it.
         assert_eq!(merged(&native("www", true), &frames, &capture(&[])), "#0 #1 #2");
-        assert_eq!(merged(&native("wew", true), &[], &capture(&[])), "");
         assert_eq!(merged(&native("eeee", true), &frames, &capture(&[])), "#0 #1 #2");
     }
 }

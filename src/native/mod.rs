@@ -8,27 +8,40 @@
 //! limits, and an address is only ever looked up.
 //!
 //! Limits: Linux on x86-64 and aarch64. Functions without unwind information are left by frame pointers, and where there are none either, the native
-//! stack ends there; Python frames never do. Names come from symbol tables and from debug files by build id; there are no line numbers.
+//! stack ends there; Python frames never do. Names come from symbol tables, debug files, and what a program writes of its generated code; lines from
+//! DWARF, which a thread of its own reads.
 
 mod address_space;
 mod capture;
+mod cython;
+mod debug_files;
 mod demangle;
+mod dwarf;
 mod frame_info;
+mod function;
+mod generated;
+mod lines;
 mod merge;
+mod metered;
 mod module;
 mod plumbing;
+mod show;
 mod symbols;
 #[cfg(test)]
 mod tests;
 mod unwind;
 
-pub use address_space::{Function, FunctionId, Role};
 pub use capture::Capture;
+pub use function::FunctionId;
 pub use merge::{Entry, MixedFrame};
+pub use show::ShownFrame;
+
+use std::time::Duration;
 
 use crate::process::{Process, Registers};
 
 use frame_info::Machine;
+use lines::Found;
 use unwind::{NativeStack, Unwinder};
 
 /// Reads the native stacks of one process.
@@ -47,6 +60,8 @@ impl NativeReader {
     /// Gets ready for captures: looks at the mappings when that is due. Not to be done while anything is held.
     pub fn prepare(&mut self) {
         self.unwinder.space.refresh();
+        self.unwinder.space.name_generated();
+        self.unwinder.space.lines.take_answers();
     }
 
     /// Where the memory of a thread's stack ends, given its registers, as far as is known.
@@ -66,11 +81,35 @@ impl NativeReader {
         if !self.stack.complete && self.unwinder.space.refresh() {
             self.unwinder.unwind(capture, &mut self.stack);
         }
+        if self.unwinder.space.name_generated() {
+            self.unwinder.unwind(capture, &mut self.stack);
+        }
         merge::merge(&self.stack, entries, capture, mixed);
     }
 
-    /// A function.
-    pub fn function(&self, id: FunctionId) -> &Function {
-        self.unwinder.space.function(id)
+    /// Waits for the lines of all places that were met, at most so long.
+    pub fn wait_for_lines(&mut self, limit: Duration) {
+        self.unwinder.space.lines.wait(limit);
+    }
+
+    /// Whether the lines of a place are being looked up.
+    pub fn awaits_lines(&self, id: FunctionId) -> bool {
+        if !self.unwinder.space.lines.is_waiting() {
+            return false;
+        }
+        let place = self.unwinder.space.function(id).place;
+        place.is_some_and(|place| matches!(self.unwinder.space.lines.find(place), Found::NotYet))
+    }
+
+    /// The frames to show for a function, newest first: the functions that the compiler has put into it at that place, then itself.
+    pub fn shown(&self, id: FunctionId) -> Vec<ShownFrame<'_>> {
+        let space = &self.unwinder.space;
+        let function = space.function(id);
+        let found = function.place.map(|place| space.lines.find(place));
+        let places = match found {
+            Some(Found::Places(places)) => places,
+            Some(Found::NotYet) | None => &[],
+        };
+        show::frames(function, places)
     }
 }

@@ -1,12 +1,15 @@
 //! What one file tells of the code in it: how its frames lie, what its functions are called. Copied out of the file, which need not stay
 //! open or as it is.
 
+use std::fs::File;
+
 use gimli::UnwindContext;
 
 use super::demangle::without_marks;
+use super::dwarf::has_lines;
 use super::frame_info::{Bases, FrameInfo, Row};
 use super::symbols::SymbolTable;
-use crate::binary::{Architecture, Binary, BinaryError, SectionName};
+use crate::binary::{Architecture, Binary, BinaryError, MappedFile, SectionName};
 
 /// The most bytes of unwind information that are copied.
 const MOST_BYTES: usize = 512 << 20;
@@ -14,8 +17,19 @@ const MOST_BYTES: usize = 512 << 20;
 /// What runs Python code, newest name first: each is only a step on the way to the other where both are there.
 const EVALUATORS: [&str; 2] = ["_PyEval_EvalFrameDefault", "PyEval_EvalFrameEx"];
 
-/// Gives the bytes of the debug file of a build, if there is one, to who asks.
-pub(super) type DebugFile<'system> = dyn Fn(&[u8], &mut dyn FnMut(&[u8])) + 'system;
+/// Finds the file with what was stripped from another, and its bytes.
+pub(super) type FindStripped<'system> = dyn Fn(&Binary<'_>) -> Option<(File, MappedFile)> + 'system;
+
+/// Where the lines of a file's code are told.
+#[derive(Debug)]
+pub(super) enum LinesIn {
+    /// Nowhere.
+    Nothing,
+    /// In the file.
+    Itself,
+    /// In what was stripped from it.
+    Other(File),
+}
 
 /// A file with code.
 #[derive(Debug)]
@@ -24,6 +38,10 @@ pub(super) struct Module {
     pub(super) short_name: String,
     /// The file as the target names it.
     pub(super) path: String,
+    /// The number that its debug information goes by, if it has some that tells lines.
+    pub(super) lines: Option<u32>,
+    /// That information is in this file.
+    pub(super) lines_in: LinesIn,
     frames: Option<FrameInfo>,
     symbols: SymbolTable,
     evaluator: Option<&'static str>,
@@ -32,7 +50,7 @@ pub(super) struct Module {
 }
 
 impl Module {
-    /// The file with these bytes, of which the parts from `offsets` on are mapped to be run. `debug_file` is asked for another file with the symbols that were stripped from this one, given the build id.
+    /// The file with these bytes, of which the parts from `offsets` on are mapped to be run. `find_stripped` is asked for what was stripped from it.
     ///
     /// # Errors
     /// When it is no executable or library.
@@ -40,27 +58,27 @@ impl Module {
         path: String,
         bytes: &[u8],
         offsets: &[u64],
-        debug_file: &DebugFile<'_>,
+        find_stripped: &FindStripped<'_>,
     ) -> Result<Self, BinaryError> {
         let binary = Binary::parse(bytes, Architecture::HOST)?;
         let mut symbols = SymbolTable::of(&binary);
-        if !binary.names_static_functions()
-            && let Some(id) = binary.build_id()
+        let mut lines_in = if has_lines(&binary) { LinesIn::Itself } else { LinesIn::Nothing };
+        if (!binary.names_static_functions() || matches!(lines_in, LinesIn::Nothing))
+            && let Some((file, bytes)) = find_stripped(&binary)
+            && let Ok(other) = Binary::parse(&bytes, Architecture::HOST)
         {
-            debug_file(id, &mut |bytes| {
-                let others = Binary::parse(bytes, Architecture::HOST);
-                if let Ok(others) = others
-                    && others.build_id() == Some(id)
-                {
-                    symbols.complete(&others);
-                }
-            });
+            if !binary.names_static_functions() {
+                symbols.complete(&other);
+            }
+            if matches!(lines_in, LinesIn::Nothing) && has_lines(&other) {
+                lines_in = LinesIn::Other(file);
+            }
         }
         let evaluator = EVALUATORS.into_iter().find(|name| symbols.has(name));
         let short_name = path.rsplit('/').next().unwrap_or_default().to_owned();
         let frames = frame_info(&binary, bytes);
         let biases = offsets.iter().filter_map(|offset| Some((*offset, binary.bias(0, *offset)?))).collect();
-        Ok(Self { short_name, path, frames, symbols, evaluator, biases })
+        Ok(Self { short_name, path, lines: None, lines_in, frames, symbols, evaluator, biases })
     }
 
     /// What was added to the file's addresses where its part from `offset` on is mapped at `start`.
@@ -84,9 +102,20 @@ impl Module {
         self.symbols.find(address)
     }
 
+    /// What follows `beginning` in the name of the first function that begins with it and goes on with no digit.
+    pub(super) fn rest_of_symbol(&self, beginning: &str) -> Option<String> {
+        self.symbols.rest_of(beginning)
+    }
+
     /// Whether it holds the interpreter.
     pub(super) fn is_interpreter(&self) -> bool {
         self.evaluator.is_some()
+    }
+
+    /// Whether it is the C library or the part of it that once held its threads: what starts programs and threads, under names that a stripped
+    /// one does not tell.
+    pub(super) fn is_c_library(&self) -> bool {
+        ["libc.so", "libc-", "libpthread", "ld-musl-"].iter().any(|name| self.short_name.starts_with(name))
     }
 
     /// Whether a symbol of it is the function that runs Python code.

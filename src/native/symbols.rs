@@ -1,5 +1,6 @@
 //! The functions of one file by address.
 
+use super::demangle::without_marks;
 use crate::binary::Binary;
 
 /// More functions than any library has.
@@ -82,6 +83,16 @@ impl SymbolTable {
         };
         let found = near.iter().rev().enumerate().find(|entry| holds(*entry)).map(|(_, function)| function)?;
         self.names.get(found.name as usize..)?.get(..usize::from(found.length))
+    }
+
+    /// What follows `beginning` in the first name that begins with it and goes on with no digit.
+    pub(super) fn rest_of(&self, beginning: &str) -> Option<String> {
+        let names = self.functions.iter().filter_map(|function| {
+            let name = self.names.get(function.name as usize..)?.get(..usize::from(function.length))?;
+            std::str::from_utf8(name.strip_prefix(beginning.as_bytes())?).ok()
+        });
+        let rests = names.map(without_marks);
+        rests.filter(|rest| !rest.starts_with(|c: char| c.is_ascii_digit())).map(str::to_owned).next()
     }
 
     /// Whether there is a function of exactly that name.

@@ -19,7 +19,7 @@ fn c_library() -> Vec<u8> {
 }
 
 fn module(bytes: &[u8]) -> Option<Module> {
-    Module::new("/usr/lib/libc.so.6".to_owned(), bytes, &[0], &|_, _| ()).ok()
+    Module::new("/usr/lib/libc.so.6".to_owned(), bytes, &[0], &|_| None).ok()
 }
 
 fn section(bytes: &[u8], name: &'static str) -> (std::ops::Range<usize>, u64) {

@@ -1,8 +1,9 @@
 //! Follows a captured stack from its newest frame to its oldest.
 
-use super::address_space::{AddressSpace, FunctionId, Role, RowId};
+use super::address_space::{AddressSpace, Exit, RowId, Site};
 use super::capture::Capture;
 use super::frame_info::{Cfa, FrameInfo, Machine, Row, Rule};
+use super::function::{FunctionId, Role};
 use crate::process::{Process, Registers};
 
 /// The most frames of one stack: more than fit into a stack of the usual size, but for recursion of the barest kind.
@@ -15,7 +16,11 @@ const KEPT: usize = if cfg!(target_arch = "aarch64") { 11 } else { 6 };
 #[derive(Debug, Clone, Copy)]
 pub(super) struct NativeFrame {
     pub(super) function: FunctionId,
+    /// The function as such, wherever in it the instruction is.
+    pub(super) group: FunctionId,
     pub(super) role: Role,
+    /// It may be what started the thread or the program, if it is among the oldest.
+    pub(super) is_starter: bool,
     /// The least address of its part of the stack.
     pub(super) low: u64,
     /// One past the highest.
@@ -98,11 +103,10 @@ impl Unwinder {
             if !site.is_code && !stack.frames.is_empty() {
                 return;
             }
-            let function = self.space.function(site.function);
             let low = state.get(Machine::STACK_POINTER).unwrap_or(0);
-            let mut frame =
-                NativeFrame { function: site.function, role: function.role, low, high: low, kept: [0; KEPT] };
-            if function.role == Role::Evaluator {
+            let Site { function, group, role, is_starter, .. } = site;
+            let mut frame = NativeFrame { function, group, role, is_starter, low, high: low, kept: [0; KEPT] };
+            if role == Role::Evaluator {
                 for (kept, register) in frame.kept.iter_mut().zip(Machine::PRESERVED) {
                     *kept = state.get(*register).unwrap_or(0);
                 }
@@ -110,6 +114,7 @@ impl Unwinder {
             let is_first = stack.frames.is_empty();
             let step = match site.row {
                 Some(row) => self.step_by_row(row, &state, capture),
+                None if after_call && site.exit.is_some() => step_by_exit(site.exit, &state, capture),
                 None => self.step_blindly(&state, capture, is_first),
             };
             let (next, is_signal) = match step {
@@ -194,6 +199,25 @@ enum Stop {
     End,
     /// It cannot be found.
     Lost,
+}
+
+/// Out of generated code that has no information, by what it does after the call that it is in.
+fn step_by_exit(exit: Option<Exit>, state: &State, capture: &Capture) -> Result<Caller, Stop> {
+    let step = || {
+        let mut next = *state;
+        let sp = state.get(Machine::STACK_POINTER)?;
+        let return_address = match exit? {
+            Exit::Drop(bytes) => sp.wrapping_add(bytes),
+            Exit::PopFramePointer => {
+                next.set(Machine::FRAME_POINTER, capture.word(sp)?);
+                sp.wrapping_add(8)
+            }
+        };
+        next.pc = capture.word(return_address)? & Machine::ADDRESS_BITS;
+        next.set(Machine::STACK_POINTER, return_address.wrapping_add(8));
+        Some((next, false))
+    };
+    step().ok_or(Stop::Lost)
 }
 
 fn step_by_rules(row: &Row, info: &FrameInfo, state: &State, capture: &Capture) -> Option<State> {

@@ -89,6 +89,8 @@ pub struct ThreadDump {
     pub collecting_garbage: bool,
     /// The id of its interpreter; 0 is the main one.
     pub interpreter: i64,
+    /// It has no thread state: CPython does not know it, and all that it runs is native code.
+    pub native: bool,
     /// The system call or the kernel's function that it waits in, in words.
     pub waits_in: Option<String>,
     /// What of Python's it waits for.

@@ -1,19 +1,29 @@
 //! Moments into a profile: processes, threads, frames and stacks interned, filtered and weighted.
 
+use std::collections::VecDeque;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use foldhash::{HashMap, HashMapExt};
 
 use super::filter::Filter;
-use super::moment::{Assurance, Moment, MomentFrame, MomentThread, entered_interpreter, interpreter_name};
+use super::moment::{
+    Assurance, Moment, MomentFrame, MomentThread, NativeThread, entered_interpreter, interpreter_name,
+};
+use super::native::Owner;
 use super::short_names::ShortNames;
 use super::spy::Spy;
-use crate::native::{Function, FunctionId, MixedFrame};
-use crate::process::Process;
+use crate::native::{FunctionId, MixedFrame, ShownFrame};
+use crate::process::{Process, ThreadId};
 use crate::profile::{
     Flags, Frame, FrameId, FrameKind, Process as ProfileProcess, ProcessRef, Profile, StackId, Thread, ThreadRef,
 };
 use crate::python::code::CodeId;
+
+/// How long a sample waits for the lines of its native code.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// How many samples wait at most.
+const MOST_WAITING: usize = 1 << 16;
 
 /// What of one process is in the profile already.
 #[derive(Debug)]
@@ -21,11 +31,13 @@ pub(super) struct Builder {
     process: ProcessRef,
     columns: bool,
     threads: HashMap<ThreadKey, ThreadRef>,
-    frames: HashMap<FrameKey, FrameId>,
-    last_stacks: HashMap<u64, LastStack>,
+    native_threads: HashMap<ThreadId, ThreadRef>,
+    frames: HashMap<FrameKey, Box<[FrameId]>>,
+    last_stacks: HashMap<Owner, LastStack>,
     keys: Vec<FrameKey>,
     wanted: HashMap<StackId, bool>,
     short_names: ShortNames,
+    waiting: VecDeque<Waiting>,
 }
 
 /// A thread state is freed and its address used again; with the ident it is one thread.
@@ -49,7 +61,26 @@ enum FrameKey {
     Interpreter(i64),
 }
 
-/// The frames of a thread state's last stack, oldest first, each with the stack that ends in it.
+/// A sample that is not in the profile yet: the lines of its native code are being looked up, or those of one before it.
+#[derive(Debug)]
+struct Waiting {
+    sample: Sample,
+    keys: Box<[FrameKey]>,
+    since: Instant,
+}
+
+/// A sample but for its stack.
+#[derive(Debug, Clone, Copy)]
+struct Sample {
+    owner: Owner,
+    thread: ThreadRef,
+    flags: Flags,
+    assurance: Assurance,
+    time_us: u64,
+    weight_us: u64,
+}
+
+/// The frames of a thread's last stack, oldest first, each with the stack that ends in it.
 type LastStack = Vec<(FrameKey, StackId)>;
 
 impl Builder {
@@ -60,11 +91,13 @@ impl Builder {
             process,
             columns,
             threads: HashMap::new(),
+            native_threads: HashMap::new(),
             frames: HashMap::new(),
             last_stacks: HashMap::new(),
             keys: Vec::new(),
             wanted: HashMap::new(),
             short_names: ShortNames::default(),
+            waiting: VecDeque::new(),
         }
     }
 
@@ -78,6 +111,7 @@ impl Builder {
         self.frames.clear();
         self.last_stacks.clear();
         self.threads.clear();
+        self.native_threads.clear();
         let command_line = profile.intern(&command_line(spy.process()));
         let python_version = profile.intern(&spy.runtime().layout.version.to_string());
         let entry = profile.process_mut(self.process);
@@ -90,6 +124,7 @@ impl Builder {
         self.frames.clear();
         self.last_stacks.clear();
         self.threads.clear();
+        self.native_threads.clear();
         self.wanted.clear();
         let process = before.process(self.process).clone();
         let command_line = profile.intern(before.text(process.command_line));
@@ -106,28 +141,64 @@ impl Builder {
         moment: &Moment,
         (time_us, weight_us): (u64, u64),
     ) {
+        self.put_waiting(profile, filter, spy, LONGEST_WAIT);
         profile.metadata.counts.lost += u64::from(moment.lost);
-        for thread in &moment.threads {
-            if thread.first_frame == thread.end_frame || !thread.exists || !filter.wants_thread(spy, thread) {
-                continue;
+        let mut keys = std::mem::take(&mut self.keys);
+        for thread in moment.threads.iter().filter(|thread| moment.has_stack(thread)) {
+            if filter.wants_thread(spy, thread) {
+                let owner = Owner::State(thread.stack.address);
+                let (flags, assurance) = (flags(thread), thread.assurance);
+                let thread_ref = self.thread(profile, spy, thread);
+                self.fill_keys(spy, moment, thread, &mut keys);
+                let sample = Sample { owner, thread: thread_ref, flags, assurance, time_us, weight_us };
+                self.put_or_wait(profile, filter, spy, sample, &keys);
             }
-            let stack = self.stack(profile, spy, moment, thread);
-            if filter.looks_at_files() {
-                let wanted = self.wanted.entry(stack).or_insert_with(|| filter.wants_stack(profile, stack));
-                if !*wanted {
-                    continue;
-                }
-            }
-            let counts = &mut profile.metadata.counts;
-            counts.taken += 1;
-            match thread.assurance {
-                Assurance::Proven => {}
-                Assurance::Stopped => counts.stopped += 1,
-                Assurance::Unproven => counts.unproven += 1,
-            }
-            let reference = self.thread(profile, spy, thread);
-            profile.add_sample(reference, stack, time_us, weight_us, flags(thread));
         }
+        for thread in &moment.native_threads {
+            if let Some(mixed) = moment.native.of_native(thread)
+                && filter.wants_native_thread(spy, thread)
+            {
+                let (owner, flags, assurance) = (Owner::Thread(thread.os_id), native_flags(thread), Assurance::Stopped);
+                let thread_ref = self.native_thread(profile, spy, thread);
+                fill_native_keys(mixed, &mut keys);
+                let sample = Sample { owner, thread: thread_ref, flags, assurance, time_us, weight_us };
+                self.put_or_wait(profile, filter, spy, sample, &keys);
+            }
+        }
+        self.keys = keys;
+    }
+
+    /// Puts the samples into the profile that wait for lines: as they are, where they have waited as long as `limit`.
+    pub(super) fn put_waiting(&mut self, profile: &mut Profile, filter: &Filter, spy: &Spy, limit: Duration) {
+        while let Some(first) = self.waiting.front() {
+            if awaits_lines(spy, &first.keys) && first.since.elapsed() < limit && self.waiting.len() <= MOST_WAITING {
+                return;
+            }
+            if let Some(Waiting { sample, keys, .. }) = self.waiting.pop_front() {
+                self.put(profile, filter, spy, sample, &keys);
+            }
+        }
+    }
+
+    fn put_or_wait(&mut self, profile: &mut Profile, filter: &Filter, spy: &Spy, sample: Sample, keys: &[FrameKey]) {
+        // They stay in order.
+        if self.waiting.is_empty() && !awaits_lines(spy, keys) {
+            self.put(profile, filter, spy, sample, keys);
+        } else {
+            self.waiting.push_back(Waiting { sample, keys: keys.into(), since: Instant::now() });
+        }
+    }
+
+    fn put(&mut self, profile: &mut Profile, filter: &Filter, spy: &Spy, sample: Sample, keys: &[FrameKey]) {
+        let stack = self.push_keys(profile, spy, sample.owner, keys);
+        if self.wants_stack(profile, filter, stack) {
+            count(profile, sample.assurance);
+            profile.add_sample(sample.thread, stack, sample.time_us, sample.weight_us, sample.flags);
+        }
+    }
+
+    fn wants_stack(&mut self, profile: &Profile, filter: &Filter, stack: StackId) -> bool {
+        !filter.looks_at_files() || *self.wanted.entry(stack).or_insert_with(|| filter.wants_stack(profile, stack))
     }
 
     /// Puts the last known names of all threads of this moment into the profile.
@@ -141,18 +212,24 @@ impl Builder {
         }
     }
 
-    /// What the threads of a moment are at, those without Python code left out.
+    /// What the threads of a moment are at, those left out of which there is no stack.
     pub(super) fn threads_now(
         &mut self,
         profile: &mut Profile,
         spy: &Spy,
         moment: &Moment,
     ) -> Vec<(ThreadRef, StackId, Flags)> {
-        let has_frames = |thread: &&MomentThread| thread.first_frame != thread.end_frame && thread.exists;
-        let with_frames = moment.threads.iter().filter(has_frames);
-        with_frames
+        let with_stacks = moment.threads.iter().filter(|thread| moment.has_stack(thread));
+        let mut now: Vec<_> = with_stacks
             .map(|thread| (self.thread(profile, spy, thread), self.stack(profile, spy, moment, thread), flags(thread)))
-            .collect()
+            .collect();
+        for thread in &moment.native_threads {
+            if let Some(mixed) = moment.native.of_native(thread) {
+                let stack = self.native_stack(profile, spy, thread, mixed);
+                now.push((self.native_thread(profile, spy, thread), stack, native_flags(thread)));
+            }
+        }
+        now
     }
 
     fn thread(&mut self, profile: &mut Profile, spy: &Spy, thread: &MomentThread) -> ThreadRef {
@@ -173,24 +250,63 @@ impl Builder {
         reference
     }
 
+    fn native_thread(&mut self, profile: &mut Profile, spy: &Spy, thread: &NativeThread) -> ThreadRef {
+        let process = self.process;
+        let entry = self.native_threads.entry(thread.os_id);
+        let reference = *entry.or_insert_with(|| {
+            profile.add_thread(Thread { process, os_id: Some(thread.os_id), python_id: 0, interpreter: 0, name: None })
+        });
+        if let Some(name) = spy.native_thread_name(thread) {
+            profile.set_thread_name(reference, name);
+        }
+        reference
+    }
+
     fn stack(&mut self, profile: &mut Profile, spy: &Spy, moment: &Moment, thread: &MomentThread) -> StackId {
         let mut keys = std::mem::take(&mut self.keys);
         self.fill_keys(spy, moment, thread, &mut keys);
+        let stack = self.push_keys(profile, spy, Owner::State(thread.stack.address), &keys);
+        self.keys = keys;
+        stack
+    }
+
+    fn native_stack(
+        &mut self,
+        profile: &mut Profile,
+        spy: &Spy,
+        thread: &NativeThread,
+        mixed: &[MixedFrame],
+    ) -> StackId {
+        let mut keys = Vec::with_capacity(mixed.len());
+        fill_native_keys(mixed, &mut keys);
+        self.push_keys(profile, spy, Owner::Thread(thread.os_id), &keys)
+    }
+
+    /// The stack of these frames, newest first.
+    fn push_keys(&mut self, profile: &mut Profile, spy: &Spy, owner: Owner, keys: &[FrameKey]) -> StackId {
         // From the oldest frame on, what is as in the thread's last sample has its stack already.
-        let mut last = std::mem::take(self.last_stacks.entry(thread.stack.address).or_default());
+        let mut last = std::mem::take(self.last_stacks.entry(owner).or_default());
         let same = last.iter().zip(keys.iter().rev()).take_while(|((last, _), key)| last == *key).count();
         last.truncate(same);
         let mut stack = last.last().map_or(StackId::EMPTY, |(_, stack)| *stack);
+        let mut is_final = true;
         for key in keys.iter().rev().skip(same) {
-            let id = match self.frames.get(key) {
-                Some(id) => *id,
-                None => self.frame(profile, spy, *key),
-            };
-            stack = profile.push(stack, id);
-            last.push((*key, stack));
+            if let Some(frames) = self.frames.get(key) {
+                stack = frames.iter().rev().fold(stack, |stack, frame| profile.push(stack, *frame));
+            } else {
+                let frames = self.frames_of(profile, spy, *key);
+                stack = frames.iter().rev().fold(stack, |stack, frame| profile.push(stack, *frame));
+                // Once its lines are known it is shown otherwise.
+                is_final &= !awaits_lines(spy, std::slice::from_ref(key));
+                if is_final {
+                    self.frames.insert(*key, frames);
+                }
+            }
+            if is_final {
+                last.push((*key, stack));
+            }
         }
-        self.last_stacks.insert(thread.stack.address, last);
-        self.keys = keys;
+        self.last_stacks.insert(owner, last);
         stack
     }
 
@@ -231,7 +347,8 @@ impl Builder {
         }
     }
 
-    fn frame(&mut self, profile: &mut Profile, spy: &Spy, key: FrameKey) -> FrameId {
+    /// The frames of a key, newest first: more than one where the compiler has put native functions into others.
+    fn frames_of(&mut self, profile: &mut Profile, spy: &Spy, key: FrameKey) -> Box<[FrameId]> {
         let frame = match key {
             FrameKey::Python(code, line, column) => {
                 let known = spy.codes().get(code);
@@ -248,16 +365,8 @@ impl Builder {
                 }
             }
             FrameKey::Native(function) => {
-                let function = spy.native().map(|native| native.function(function));
-                let text = |of: fn(&Function) -> &str| function.map_or("", of);
-                Frame {
-                    kind: FrameKind::Native,
-                    name: profile.intern(text(|function| &function.name)),
-                    file: profile.intern(text(|function| &function.path)),
-                    short_file: profile.intern(text(|function| &function.module)),
-                    module: profile.intern(text(|function| &function.module)),
-                    ..Frame::default()
-                }
+                let shown = spy.native().map(|native| native.shown(function)).unwrap_or_default();
+                return shown.iter().map(|frame| native_frame(profile, frame)).collect();
             }
             FrameKey::Gc => {
                 let name = profile.intern("garbage collection");
@@ -268,10 +377,37 @@ impl Builder {
                 Frame { kind: FrameKind::Interpreter, name, ..Frame::default() }
             }
         };
-        let id = profile.frame(frame);
-        self.frames.insert(key, id);
-        id
+        [profile.frame(frame)].into()
     }
+}
+
+fn native_frame(profile: &mut Profile, shown: &ShownFrame<'_>) -> FrameId {
+    let module = shown.module.rsplit('/').next().unwrap_or_default();
+    let frame = Frame {
+        kind: FrameKind::Native,
+        name: profile.intern(shown.name),
+        file: profile.intern(shown.file),
+        short_file: profile.intern(shown.short_file),
+        module: profile.intern(module),
+        line: shown.line,
+        ..Frame::default()
+    };
+    profile.frame(frame)
+}
+
+/// Whether the lines of one of these frames are being looked up.
+fn awaits_lines(spy: &Spy, keys: &[FrameKey]) -> bool {
+    let Some(native) = spy.native() else { return false };
+    keys.iter().any(|key| matches!(key, FrameKey::Native(function) if native.awaits_lines(*function)))
+}
+
+/// The frames of a thread without Python code, newest first.
+fn fill_native_keys(mixed: &[MixedFrame], keys: &mut Vec<FrameKey>) {
+    keys.clear();
+    keys.extend(mixed.iter().filter_map(|frame| match frame {
+        MixedFrame::Native(function) => Some(FrameKey::Native(*function)),
+        MixedFrame::Python(_) => None,
+    }));
 }
 
 /// Puts a process into the profile, or, with `merge`, finds one with the same command line that is there already.
@@ -297,6 +433,20 @@ pub(super) fn enter_process(profile: &mut Profile, process: &Process, merge: boo
 fn column(spy: &Spy, frame: &MomentFrame) -> u32 {
     let location = spy.codes().location_at(frame.code, frame.offset);
     location.and_then(|location| location.column).map_or(0, |column| column + 1)
+}
+
+fn count(profile: &mut Profile, assurance: Assurance) {
+    let counts = &mut profile.metadata.counts;
+    counts.taken += 1;
+    match assurance {
+        Assurance::Proven => {}
+        Assurance::Stopped => counts.stopped += 1,
+        Assurance::Unproven => counts.unproven += 1,
+    }
+}
+
+fn native_flags(thread: &NativeThread) -> Flags {
+    Flags::NONE.with_if(Flags::ACTIVE, thread.active)
 }
 
 fn flags(thread: &MomentThread) -> Flags {

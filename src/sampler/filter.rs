@@ -2,8 +2,9 @@
 
 use wildmatch::WildMatch;
 
-use super::moment::MomentThread;
+use super::moment::{MomentThread, NativeThread};
 use super::spy::Spy;
+use crate::process::ThreadId;
 use crate::profile::{Profile, StackId};
 
 /// What counts as a sample. Without any condition: threads that are active.
@@ -29,13 +30,29 @@ impl Filter {
         if !(self.idle || thread.active) || (self.gil_only && !thread.stack.holds_gil) {
             return false;
         }
-        if self.main_thread && thread.os_id != Some(u64::from(spy.process().pid().unsigned_abs())) {
+        self.wants_thread_by(spy, thread.os_id, || spy.thread_name(thread))
+    }
+
+    /// The same for a thread without a thread state.
+    pub(super) fn wants_native_thread(&self, spy: &Spy, thread: &NativeThread) -> bool {
+        (self.idle || thread.active)
+            && !self.gil_only
+            && self.wants_thread_by(spy, Some(thread.os_id), || spy.native_thread_name(thread))
+    }
+
+    fn wants_thread_by<'spy>(
+        &self,
+        spy: &Spy,
+        os_id: Option<ThreadId>,
+        name: impl FnOnce() -> Option<&'spy str>,
+    ) -> bool {
+        if self.main_thread && os_id != Some(u64::from(spy.process().pid().unsigned_abs())) {
             return false;
         }
         if self.threads.is_empty() {
             return true;
         }
-        let name = spy.thread_name(thread).unwrap_or_default();
+        let name = name().unwrap_or_default();
         self.threads.iter().any(|glob| glob.matches(name))
     }
 

@@ -16,6 +16,9 @@ use super::spy::Spy;
 use crate::process::{Process, release_pending};
 use crate::profile::{Delta, Flags, Keep, Mark, StackId, ThreadRef};
 
+/// How long the lines of native code are waited for at the end.
+const WAIT_AT_END: Duration = Duration::from_secs(1);
+
 /// How to sample.
 #[derive(Debug, Clone, Copy)]
 pub struct LiveOptions {
@@ -33,6 +36,8 @@ pub struct LiveOptions {
     pub adopt: bool,
     /// Read native frames too.
     pub native: bool,
+    /// Read threads too that have native frames only.
+    pub native_threads: bool,
 }
 
 /// Something to be done with the readers of all processes.
@@ -112,10 +117,12 @@ pub fn watch(
         merge: false,
         columns: false,
         native: options.native,
+        native_threads: options.native_threads,
     };
     let mut watcher = Watcher::new(Recorder::new(processes, &record), options);
     let ending = watcher.run(finder, requests, stop, deliver);
     let mut left: Vec<Box<LiveWindow>> = watcher.waiting.take().into_iter().collect();
+    watcher.recorder.put_waiting(WAIT_AT_END);
     // The last moments are worth seeing too, if there were any.
     if watcher.sums.ticks > 0 {
         // It ends with the last sample: what comes after the end of the target is no time in which samples were missed.
@@ -288,7 +295,8 @@ impl<'options> Watcher<'options> {
             let is_so = moments.clone().any(|moment| moment.threads.iter().any(is));
             if is_so { weight_us } else { 0 }
         };
-        self.sums.active_us += any(|thread| thread.active);
+        let is_native_active = moments.clone().any(|moment| moment.native_threads.iter().any(|thread| thread.active));
+        self.sums.active_us += if is_native_active { weight_us } else { any(|thread| thread.active) };
         self.sums.gil_us += any(|thread| thread.stack.holds_gil);
         self.sums.gc_us += any(|thread| thread.collecting);
         self.sums.wall_us += weight_us;

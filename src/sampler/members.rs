@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::attach::{Finder, Missing};
 use super::builder::{Builder, enter_process};
+use super::cpu_time::{CpuTime, Unsampled};
+use super::filter::Filter;
 use super::moment::Moment;
 use super::spy::Spy;
 use crate::process::{ImageIdentity, Process, ProcessError};
@@ -33,6 +35,7 @@ pub(super) struct Member {
     /// What of it is in the profile; from its first reader on.
     pub(super) builder: Option<Builder>,
     pub(super) moment: Moment,
+    pub(super) cpu_time: CpuTime,
     /// When its last sample was taken, or its reader made.
     pub(super) last_tick: Instant,
     pub(super) unreadable_since: Option<Instant>,
@@ -54,6 +57,7 @@ impl Member {
             spy: None,
             builder: None,
             moment: Moment::default(),
+            cpu_time: CpuTime::default(),
             last_tick: now,
             unreadable_since: None,
             is_held: false,
@@ -77,6 +81,20 @@ impl Member {
     /// Whether it was looked at and found to run something else than Python.
     pub(super) fn runs_no_python(&self) -> bool {
         self.spy.is_none() && self.not_python.is_some()
+    }
+
+    /// The CPU time of its threads that were not sampled, if it is the most.
+    pub(super) fn unsampled(&mut self) -> Option<Unsampled> {
+        self.cpu_time.look(&self.process);
+        self.cpu_time.unsampled(self.process.pid())
+    }
+
+    /// Puts its samples into the profile that wait for the lines of native code, for which is waited so long at most.
+    pub(super) fn put_waiting(&mut self, profile: &mut Profile, filter: &Filter, limit: Duration) {
+        if let (Some(spy), Some(builder)) = (&mut self.spy, &mut self.builder) {
+            spy.wait_for_lines(limit);
+            builder.put_waiting(profile, filter, spy, Duration::ZERO);
+        }
     }
 
     /// How long it has been without a reader.
@@ -107,6 +125,9 @@ impl Member {
                 if setup.native {
                     spy.read_native(setup.native_idle);
                 }
+                if setup.native_threads {
+                    spy.read_native_threads();
+                }
                 let start_us = u64::try_from(setup.start.elapsed().as_micros()).unwrap_or(u64::MAX);
                 let mut builder = self.builder.take().unwrap_or_else(|| {
                     let process = enter_process(profile, &self.process, setup.merge, start_us);
@@ -116,6 +137,7 @@ impl Member {
                 self.builder = Some(builder);
                 self.spy = Some(spy);
                 self.not_python = None;
+                self.cpu_time.look(&self.process);
                 self.last_tick = Instant::now();
                 self.missing = None;
             }
@@ -151,6 +173,8 @@ pub(super) struct Setup {
     pub(super) native: bool,
     /// Those of idle threads, too.
     pub(super) native_idle: bool,
+    /// Those of threads without a thread state, too.
+    pub(super) native_threads: bool,
 }
 
 /// Finds the children of members.

@@ -3,6 +3,7 @@
 mod attach;
 mod builder;
 mod clock;
+mod cpu_time;
 mod filter;
 mod identity;
 mod live;
@@ -21,10 +22,12 @@ mod threads;
 pub use attach::{AttachError, Attached, Finder, PATIENCE_RUNNING, PATIENCE_STARTED};
 pub use builder::command_line;
 pub use clock::Clock;
+pub use cpu_time::Unsampled;
 pub use filter::Filter;
 pub use live::{Inspection, LiveOptions, LiveRequest, LiveThread, LiveWindow, watch};
 pub use moment::{
-    Assurance, Moment, MomentFrame, MomentThread, Pausing, SampleError, entered_interpreter, interpreter_name,
+    Assurance, Moment, MomentFrame, MomentThread, NativeThread, Pausing, SampleError, entered_interpreter,
+    interpreter_name,
 };
 pub use native::{Native, NativeMoment};
 pub use post_mortem::{PostMortem, PostMortemError};

@@ -75,11 +75,22 @@ pub struct MomentThread {
     pub end_frame: usize,
 }
 
+/// A thread without a thread state, which CPython does not know: it has native frames only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NativeThread {
+    /// The kernel's id of it, as we see it.
+    pub os_id: ThreadId,
+    /// It was on a CPU or waiting for one.
+    pub active: bool,
+}
+
 /// What every thread was doing; kept and refilled.
 #[derive(Debug, Default)]
 pub struct Moment {
-    /// The threads.
+    /// The threads that have a thread state.
     pub threads: Vec<MomentThread>,
+    /// Those that have none, where they were asked for.
+    pub native_threads: Vec<NativeThread>,
     /// Frames of all threads, newest first.
     pub frames: Vec<MomentFrame>,
     /// Threads of which no stack could be had.
@@ -100,6 +111,7 @@ impl Moment {
     /// Forgets the sample before; the native frames are not its to forget.
     pub(super) fn clear(&mut self) {
         self.threads.clear();
+        self.native_threads.clear();
         self.frames.clear();
         self.interrupted.clear();
         (self.lost, self.stops) = (0, 0);
@@ -115,6 +127,12 @@ impl Moment {
     /// The system call in which a stop found a thread that had seemed to run.
     pub fn interrupted_call(&self, thread: ThreadId) -> Option<SystemCall> {
         self.interrupted.iter().find(|(interrupted, _)| *interrupted == thread).map(|(_, call)| *call)
+    }
+
+    /// Whether there is a thread of which anything is known of what it does: Python frames, or native ones.
+    pub fn has_stack(&self, thread: &MomentThread) -> bool {
+        let has_native = || self.native.of(thread).is_some_and(|mixed| !mixed.is_empty());
+        thread.exists && (thread.first_frame < thread.end_frame || has_native())
     }
 
     /// The frames of a thread, newest first.

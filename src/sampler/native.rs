@@ -2,26 +2,44 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
+use std::time::Duration;
 
-use super::moment::MomentThread;
+use super::moment::{MomentThread, NativeThread};
 use crate::memory::Memory;
-use crate::native::{Capture, Entry, Function, FunctionId, MixedFrame, NativeReader};
+use crate::native::{Capture, Entry, FunctionId, MixedFrame, NativeReader, ShownFrame};
 use crate::process::{Process, Registers, RestingPlace, ThreadId};
 use crate::python::stack::{Entered, RawFrame, Stacks, ThreadStack};
+
+/// Whose native stack it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Owner {
+    /// The thread that has this thread state (its address in the target).
+    State(u64),
+    /// A thread without one.
+    Thread(ThreadId),
+}
 
 /// The merged stacks of a moment. Empty where native frames were not asked for or could not be had.
 #[derive(Debug, Default)]
 pub struct NativeMoment {
     frames: Vec<MixedFrame>,
-    /// By thread state.
-    threads: HashMap<u64, Range<usize>>,
+    threads: HashMap<Owner, Range<usize>>,
 }
 
 impl NativeMoment {
     /// The merged stack of a thread, newest frame first; the index of a Python frame counts from the thread's newest. `None` when there are only its
     /// Python frames.
     pub fn of(&self, thread: &MomentThread) -> Option<&[MixedFrame]> {
-        self.frames.get(self.threads.get(&thread.stack.address)?.clone())
+        self.stack(Owner::State(thread.stack.address))
+    }
+
+    /// The stack of a thread without a thread state, newest frame first; `None` when it could not be had.
+    pub fn of_native(&self, thread: &NativeThread) -> Option<&[MixedFrame]> {
+        self.stack(Owner::Thread(thread.os_id))
+    }
+
+    fn stack(&self, owner: Owner) -> Option<&[MixedFrame]> {
+        self.frames.get(self.threads.get(&owner)?.clone())
     }
 
     pub(super) fn clear(&mut self) {
@@ -36,16 +54,16 @@ pub struct Native {
     process: Process,
     reader: NativeReader,
     idle: bool,
-    /// By thread state; the first `used` are of this moment.
-    captures: Vec<(u64, Capture)>,
+    /// The first `used` are of this moment.
+    captures: Vec<(Owner, Capture)>,
     used: usize,
     entries: Vec<Entry>,
-    /// Where threads slept when they were last captured, by thread state.
-    sleepers: HashMap<u64, Sleeper>,
-    /// Thread states that still sleep there, as of this moment.
-    resting: HashSet<u64>,
+    /// Where threads slept when they were last captured.
+    sleepers: HashMap<Owner, Sleeper>,
+    /// Those that still sleep there, as of this moment.
+    resting: HashSet<Owner>,
     /// Where threads sleep, as of this moment, before any of them is stopped.
-    places: HashMap<u64, RestingPlace>,
+    places: HashMap<Owner, RestingPlace>,
 }
 
 /// A thread that sleeps, with its stack.
@@ -71,32 +89,54 @@ impl Native {
         }
     }
 
-    /// A native function.
-    pub fn function(&self, id: FunctionId) -> &Function {
-        self.reader.function(id)
+    /// The frames to show for a native function, newest first: those that the compiler has put into it there, then itself.
+    pub fn shown(&self, id: FunctionId) -> Vec<ShownFrame<'_>> {
+        self.reader.shown(id)
+    }
+
+    /// Whether the lines of a native function are being looked up.
+    pub(super) fn awaits_lines(&self, id: FunctionId) -> bool {
+        self.reader.awaits_lines(id)
+    }
+
+    /// Waits for the lines of what was met, at most so long; not to be done while anything is held.
+    pub(super) fn wait_for_lines(&mut self, limit: Duration) {
+        self.reader.wait_for_lines(limit);
+    }
+
+    /// Whether idle threads are wanted too.
+    pub(super) fn wants_idle(&self) -> bool {
+        self.idle
     }
 
     /// Whether a thread must be stopped for its native stack: not when it is not wanted, and not when it sleeps where it slept before.
     pub(super) fn wants(&mut self, stacks: &Stacks, thread: &ThreadStack, os_id: ThreadId, running: bool) -> bool {
+        self.wants_stack(Owner::State(thread.address), stacks.frames_of(thread), os_id, running)
+    }
+
+    /// The same for a thread without a thread state.
+    pub(super) fn wants_thread(&mut self, os_id: ThreadId, running: bool) -> bool {
+        self.wants_stack(Owner::Thread(os_id), &[], os_id, running)
+    }
+
+    fn wants_stack(&mut self, owner: Owner, frames: &[RawFrame], os_id: ThreadId, running: bool) -> bool {
         if running || !self.idle {
             return running;
         }
         let Some(place) = self.process.resting_place(os_id) else { return true };
-        let frames = stacks.frames_of(thread);
-        if self.sleepers.get(&thread.address).is_some_and(|sleeper| sleeper.place == place && sleeper.frames == frames)
-        {
-            self.resting.insert(thread.address);
+        if self.sleepers.get(&owner).is_some_and(|sleeper| sleeper.place == place && sleeper.frames == frames) {
+            self.resting.insert(owner);
             return false;
         }
-        self.places.insert(thread.address, place);
+        self.places.insert(owner, place);
         true
     }
 
-    /// The same for a thread that was left out of the walk, as it has not moved since it was last read.
-    pub(super) fn wants_rested(&mut self, thread: u64) -> bool {
-        let is_known = self.sleepers.contains_key(&thread);
+    /// The same for a thread that has not moved since it was last read.
+    pub(super) fn wants_rested(&mut self, owner: Owner) -> bool {
+        let is_known = self.sleepers.contains_key(&owner);
         if is_known {
-            self.resting.insert(thread);
+            self.resting.insert(owner);
         }
         self.idle && !is_known
     }
@@ -108,45 +148,63 @@ impl Native {
         self.reader.prepare();
     }
 
-    pub(super) fn capture(&mut self, memory: &impl Memory, thread: u64, registers: Registers) {
+    pub(super) fn capture(&mut self, memory: &impl Memory, owner: Owner, registers: Registers) {
         let end = self.reader.stack_end(&registers);
-        let again = self.captures[..self.used].iter().position(|(known, _)| *known == thread);
+        let again = self.captures[..self.used].iter().position(|(known, _)| *known == owner);
         let place = again.unwrap_or(self.used);
         if place == self.captures.len() {
-            self.captures.push((thread, Capture::default()));
+            self.captures.push((owner, Capture::default()));
         }
-        let (owner, capture) = &mut self.captures[place];
-        *owner = thread;
+        let (known, capture) = &mut self.captures[place];
+        *known = owner;
         capture.fill(memory, registers, end);
         self.used = self.used.max(place + 1);
     }
 
-    pub(super) fn finish(&mut self, stacks: &Stacks, threads: &[MomentThread], moment: &mut NativeMoment) {
+    /// Makes the merged stacks of the threads of a moment, now that nothing is held.
+    pub(super) fn finish(
+        &mut self,
+        stacks: &Stacks,
+        threads: &[MomentThread],
+        native_threads: &[NativeThread],
+        moment: &mut NativeMoment,
+    ) {
         for thread in threads {
-            let address = thread.stack.address;
-            let first = moment.frames.len();
-            let captures = &self.captures[..self.used];
-            if let Some((_, capture)) = captures.iter().find(|(owner, _)| *owner == address) {
-                fill_entries(stacks, thread, &mut self.entries);
-                self.reader.merge(capture, &self.entries, &mut moment.frames);
-                // It may have moved between the look at where it sleeps and the stop.
-                let place = self.places.get(&address).filter(|place| place.stack_pointer == capture.stack_pointer());
-                if let Some(place) = place {
-                    let (frames, mixed) = (stacks.frames_of(&thread.stack).to_vec(), moment.frames[first..].to_vec());
-                    self.sleepers.insert(address, Sleeper { place: *place, frames, mixed });
-                } else {
-                    self.sleepers.remove(&address);
-                }
-            } else if let Some(sleeper) = self.sleepers.get(&address).filter(|_| self.resting.contains(&address)) {
-                moment.frames.extend_from_slice(&sleeper.mixed);
+            fill_entries(stacks, thread, &mut self.entries);
+            self.merge(Owner::State(thread.stack.address), stacks.frames_of(&thread.stack), moment);
+        }
+        for thread in native_threads {
+            self.entries.clear();
+            self.merge(Owner::Thread(thread.os_id), &[], moment);
+        }
+        if self.sleepers.len() > threads.len() + native_threads.len() {
+            self.sleepers.retain(|owner, _| match owner {
+                Owner::State(address) => threads.iter().any(|thread| thread.stack.address == *address),
+                Owner::Thread(os_id) => native_threads.iter().any(|thread| thread.os_id == *os_id),
+            });
+        }
+    }
+
+    /// The merged stack of one thread, whose Python frames the entries tell of.
+    fn merge(&mut self, owner: Owner, frames: &[RawFrame], moment: &mut NativeMoment) {
+        let first = moment.frames.len();
+        let captures = &self.captures[..self.used];
+        if let Some((_, capture)) = captures.iter().find(|(known, _)| *known == owner) {
+            self.reader.merge(capture, &self.entries, &mut moment.frames);
+            // It may have moved between the look at where it sleeps and the stop.
+            let place = self.places.get(&owner).filter(|place| place.stack_pointer == capture.stack_pointer());
+            if let Some(place) = place {
+                let mixed = moment.frames[first..].to_vec();
+                self.sleepers.insert(owner, Sleeper { place: *place, frames: frames.to_vec(), mixed });
             } else {
-                continue;
+                self.sleepers.remove(&owner);
             }
-            moment.threads.insert(address, first..moment.frames.len());
+        } else if let Some(sleeper) = self.sleepers.get(&owner).filter(|_| self.resting.contains(&owner)) {
+            moment.frames.extend_from_slice(&sleeper.mixed);
+        } else {
+            return;
         }
-        if self.sleepers.len() > threads.len() {
-            self.sleepers.retain(|address, _| threads.iter().any(|thread| thread.stack.address == *address));
-        }
+        moment.threads.insert(owner, first..moment.frames.len());
     }
 }
 

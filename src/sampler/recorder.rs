@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::attach::Finder;
 use super::builder::command_line;
 use super::clock::Clock;
+use super::cpu_time::Unsampled;
 use super::filter::Filter;
 use super::members::{Children, Member, Setup};
 use super::moment::{Pausing, SampleError};
@@ -32,6 +33,9 @@ const SHORTEST_SHARED_PERIOD: Duration = Duration::from_micros(100);
 /// After it was held, a thread runs for so many times as long before the next sample, unless stops were asked for: at high rates nothing else would keep
 /// it from standing still most of the time.
 const RUN_FOR_STOP: u32 = 3;
+/// How long the lines of native code are waited for when a process is gone, and when the recording is over.
+const WAIT_FOR_LINES: Duration = Duration::from_millis(500);
+const WAIT_AT_END: Duration = Duration::from_secs(10);
 /// Between two refreshes of thread names and progress.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
@@ -60,6 +64,8 @@ pub struct RecordOptions {
     pub columns: bool,
     /// Read native frames too.
     pub native: bool,
+    /// Read threads too that have native frames only.
+    pub native_threads: bool,
 }
 
 /// What ended a recording.
@@ -101,6 +107,8 @@ pub struct Recorded {
     pub ending: Ending,
     /// Ticks on which at least one process was read.
     pub ticks: u64,
+    /// The process that spent the most CPU time in threads that were not sampled, if it is one that spent most of its own there.
+    pub unsampled: Option<Unsampled>,
     /// Things worth telling about, such as a target that could not be stopped.
     pub notes: Vec<String>,
 }
@@ -128,6 +136,8 @@ pub(super) struct Recorder<'options> {
     pub(super) ticks: u64,
     tracers_due: Option<Instant>,
     has_raised_limit: bool,
+    /// Of the processes that are gone.
+    unsampled: Option<Unsampled>,
     notes: Vec<String>,
 }
 
@@ -166,10 +176,12 @@ impl<'options> Recorder<'options> {
                 columns: options.columns,
                 native: options.native,
                 native_idle: options.filter.idle,
+                native_threads: options.native_threads,
             },
             ticks: 0,
             tracers_due: None,
             has_raised_limit: false,
+            unsampled: None,
             notes,
         }
     }
@@ -225,6 +237,7 @@ impl<'options> Recorder<'options> {
         while release_pending() > 0 {
             std::thread::sleep(Duration::from_millis(1));
         }
+        self.put_waiting(WAIT_AT_END);
         self.describe();
         for member in &self.members {
             if let Some(trouble) = member.spy.as_ref().and_then(|spy| spy.trouble().pause.clone()) {
@@ -232,7 +245,9 @@ impl<'options> Recorder<'options> {
                 break;
             }
         }
-        Recorded { profile: self.profile, ending, ticks: self.ticks, notes: self.notes }
+        let unsampled = self.members.iter_mut().filter_map(Member::unsampled).chain(self.unsampled);
+        let unsampled = unsampled.max_by_key(|unsampled| unsampled.time);
+        Recorded { profile: self.profile, ending, ticks: self.ticks, unsampled, notes: self.notes }
     }
 
     /// Waits for the time, or for the end of the only process; whether that has exited.
@@ -284,11 +299,14 @@ impl<'options> Recorder<'options> {
                     let time_us = since_start(now);
                     let time = (time_us, time_us.saturating_sub(since_start(member.last_tick)));
                     member.last_tick = now;
+                    member.cpu_time.add(&member.moment, time.1);
                     builder.add(&mut self.profile, &self.options.filter, spy, &member.moment, time);
                 }
                 Err(SampleError::Exited) => all = false,
                 Err(SampleError::Exec) => {
                     all = false;
+                    spy.wait_for_lines(WAIT_FOR_LINES);
+                    builder.put_waiting(&mut self.profile, &self.options.filter, spy, Duration::ZERO);
                     builder.name_threads(&mut self.profile, spy, &member.moment);
                     builder.end(&mut self.profile, micros(self.setup.start.elapsed()));
                     member.builder = None;
@@ -299,6 +317,7 @@ impl<'options> Recorder<'options> {
                     log::debug!("no sample of process {}: {error}", member.process.pid());
                     let since = *member.unreadable_since.get_or_insert_with(Instant::now);
                     if since.elapsed() > UNREADABLE {
+                        builder.put_waiting(&mut self.profile, &self.options.filter, spy, Duration::ZERO);
                         member.lose_program();
                     }
                 }
@@ -332,9 +351,13 @@ impl<'options> Recorder<'options> {
             self.members.extend(arrived);
         }
         let several = self.members.len() > 1;
-        let profile = &mut self.profile;
-        self.members.retain(|member| {
+        let (profile, unsampled, filter) = (&mut self.profile, &mut self.unsampled, &self.options.filter);
+        self.members.retain_mut(|member| {
             let exited = member.process.has_exited();
+            if exited && several {
+                member.put_waiting(profile, filter, WAIT_FOR_LINES);
+                *unsampled = unsampled.iter().copied().chain(member.unsampled()).max_by_key(|unsampled| unsampled.time);
+            }
             if exited
                 && several
                 && let Some(builder) = &member.builder
@@ -350,6 +373,7 @@ impl<'options> Recorder<'options> {
 
     /// Begins the profile anew, with the processes that are read now and without samples; what it says of itself stays.
     pub(super) fn begin_anew(&mut self) {
+        self.put_waiting(Duration::ZERO);
         let before = std::mem::replace(&mut self.profile, Profile::new(self.options.keep));
         self.profile.metadata = before.metadata.clone();
         for member in &mut self.members {
@@ -361,6 +385,13 @@ impl<'options> Recorder<'options> {
                 spy.forget_codes();
                 member.moment.clear();
             }
+        }
+    }
+
+    /// Puts the samples into the profile that wait for the lines of their native code, for which is waited so long at most.
+    pub(super) fn put_waiting(&mut self, limit: Duration) {
+        for member in &mut self.members {
+            member.put_waiting(&mut self.profile, &self.options.filter, limit);
         }
     }
 
@@ -385,8 +416,9 @@ impl<'options> Recorder<'options> {
                 member.is_held = why_not_pausable(&member.process).is_some();
             }
         }
-        for member in &self.members {
+        for member in &mut self.members {
             if let (Some(spy), Some(builder)) = (&member.spy, &member.builder) {
+                member.cpu_time.look(&member.process);
                 builder.name_threads(&mut self.profile, spy, &member.moment);
             }
         }

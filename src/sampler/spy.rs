@@ -19,9 +19,11 @@ mod beside;
 mod capture;
 mod cpu_word;
 mod holding;
+mod native_threads;
 
 use beside::Beside;
 use holding::Held;
+use native_threads::NativeThreads;
 
 /// How often thread names are read.
 const NAMES_EVERY: Duration = Duration::from_secs(1);
@@ -46,6 +48,7 @@ pub struct Spy {
     rest: Rest,
     beside: Beside,
     native: Option<Box<Native>>,
+    native_threads: Option<NativeThreads>,
 }
 
 /// How often a sample was read until its threads were those that it was begun for.
@@ -83,6 +86,7 @@ impl Spy {
             rest: Rest::default(),
             beside: Beside::default(),
             native: None,
+            native_threads: None,
         }
     }
 
@@ -94,6 +98,13 @@ impl Spy {
     /// The reader of native frames, if they are read.
     pub fn native(&self) -> Option<&Native> {
         self.native.as_deref()
+    }
+
+    /// Waits for the lines of native code that was met, at most so long. Without that they are there some time later.
+    pub fn wait_for_lines(&mut self, limit: Duration) {
+        if let Some(native) = &mut self.native {
+            native.wait_for_lines(limit);
+        }
     }
 
     /// The process.
@@ -173,6 +184,7 @@ impl Spy {
                 _ => self.take_uncertain(index, pausing, moment),
             }
         }
+        self.take_native_threads(pausing, moment);
         self.finish_native(moment);
         self.choose_place();
         Ok(())
@@ -200,6 +212,7 @@ impl Spy {
         // So that the ids of the threads are known whose state is read before the stop.
         let _ = self.begin(false);
         self.look_at_threads(Pausing::Blocking);
+        self.look_at_native_threads();
         let started = Instant::now();
         let held = self.process.pause_all()?;
         let begun = self.begin(true);
@@ -216,6 +229,7 @@ impl Spy {
                     self.capture(index, |os_id| held.registers(os_id));
                 }
             }
+            self.take_held_native_threads(&held, moment);
             look(self, moment);
         }
         drop(held);
@@ -502,6 +516,7 @@ impl Spy {
         self.threads.retain(|thread_state| living.contains(&thread_state));
         self.rest.retain(|thread_state| living.contains(&thread_state));
         let os_ids: HashSet<ThreadId> = self.threads.known().map(|(_, os_id)| os_id).collect();
-        self.states.retain(|os_id| os_ids.contains(&os_id));
+        let native_threads = self.native_threads.as_ref();
+        self.states.retain(|os_id| os_ids.contains(&os_id) || native_threads.is_some_and(|known| known.has(os_id)));
     }
 }

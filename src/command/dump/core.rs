@@ -11,8 +11,8 @@ use crate::command::note;
 use crate::core_file::{BinarySources, CoreFile, CoreMemory};
 use crate::output::dump::{ProcessDump, ProcessInfo};
 use crate::output::printable;
-use crate::process::DescriptorNames;
-use crate::sampler::{MomentThread, PostMortem};
+use crate::process::{DescriptorNames, ThreadId};
+use crate::sampler::PostMortem;
 
 /// What the process of a core file was doing.
 pub(super) fn dump(arguments: &DumpArgs, path: &Path, source: bool) -> anyhow::Result<ProcessDump> {
@@ -21,11 +21,12 @@ pub(super) fn dump(arguments: &DumpArgs, path: &Path, source: bool) -> anyhow::R
     let read = PostMortem::read(&core, &sources)?;
     warn(&core, &read);
     let memory = CoreMemory::new(&core, &sources);
-    let call_of = |thread: &MomentThread| {
-        let known = core.threads().iter().find(|known| Some(known.id) == thread.os_id)?;
+    let call_of = |thread: ThreadId| {
+        let known = core.threads().iter().find(|known| known.id == thread)?;
         known.system_call
     };
-    let inspection = inspect(&memory, &read.runtime, &read.codes, &read.moment, &call_of, arguments.locals);
+    let inspection =
+        inspect(&memory, &read.runtime, &read.codes, &read.moment, &|thread| call_of(thread.os_id?), arguments.locals);
     let describer = Describer {
         pid: core.pid(),
         moment: &read.moment,
@@ -36,6 +37,7 @@ pub(super) fn dump(arguments: &DumpArgs, path: &Path, source: bool) -> anyhow::R
         descriptors: &NoDescriptors,
         open: &|path| sources.open_file(path),
         name_of: &|thread| read.thread_name(&core, thread).map(str::to_owned),
+        native_name_of: &|_| None,
         call_of: &call_of,
         channel_of: &|_| None,
         source,

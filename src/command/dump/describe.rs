@@ -7,12 +7,14 @@ use std::path::Path;
 use super::inspect::Inspection;
 use super::source::Sources;
 use crate::memory::Memory;
-use crate::native::MixedFrame;
+use crate::native::{MixedFrame, ShownFrame};
 use crate::output::dump::{ExceptionDump, FrameDump, ThreadDump, WaitDump};
-use crate::process::{DescriptorNames, SystemCall};
+use crate::process::{DescriptorNames, SystemCall, ThreadId};
 use crate::python::blocked::Blocked;
 use crate::python::code::CodeTable;
-use crate::sampler::{Moment, MomentFrame, MomentThread, Native, ShortNames, entered_interpreter, interpreter_name};
+use crate::sampler::{
+    Moment, MomentFrame, MomentThread, Native, NativeThread, ShortNames, entered_interpreter, interpreter_name,
+};
 
 /// What the threads of a moment are described with.
 pub(super) struct Describer<'look> {
@@ -28,21 +30,39 @@ pub(super) struct Describer<'look> {
     pub(super) open: &'look dyn Fn(&Path) -> io::Result<File>,
     /// What a thread is called.
     pub(super) name_of: &'look dyn Fn(&MomentThread) -> Option<String>,
+    /// What the kernel calls a thread that has no thread state.
+    pub(super) native_name_of: &'look dyn Fn(&NativeThread) -> Option<String>,
     /// The system call that a thread is in.
-    pub(super) call_of: &'look dyn Fn(&MomentThread) -> Option<SystemCall>,
+    pub(super) call_of: &'look dyn Fn(ThreadId) -> Option<SystemCall>,
     /// What the kernel calls the place where a thread sleeps.
-    pub(super) channel_of: &'look dyn Fn(&MomentThread) -> Option<String>,
+    pub(super) channel_of: &'look dyn Fn(ThreadId) -> Option<String>,
     /// Whether source lines are wanted.
     pub(super) source: bool,
 }
 
 impl Describer<'_> {
-    /// All threads, as they come.
+    /// All threads, as they come, those without a thread state last.
     pub(super) fn threads(&self) -> Vec<ThreadDump> {
         let mut short_names = ShortNames::default();
         let mut sources = Sources::new(self.open);
         let threads = self.moment.threads.iter().enumerate();
-        threads.map(|(index, thread)| self.thread(index, thread, &mut short_names, &mut sources)).collect()
+        let with_states = threads.map(|(index, thread)| self.thread(index, thread, &mut short_names, &mut sources));
+        let native = self.moment.native_threads.iter().map(|thread| self.native_thread(thread));
+        with_states.chain(native).collect()
+    }
+
+    fn native_thread(&self, thread: &NativeThread) -> ThreadDump {
+        let mixed = self.moment.native.of_native(thread).unwrap_or_default();
+        ThreadDump {
+            pid: self.pid,
+            thread_name: (self.native_name_of)(thread),
+            os_thread_id: Some(thread.os_id),
+            active: thread.active,
+            native: true,
+            frames: self.with_native(mixed, Vec::new()),
+            waits_in: if thread.active { None } else { self.waits_in(Some(thread.os_id)) },
+            ..ThreadDump::default()
+        }
     }
 
     fn thread(
@@ -52,15 +72,22 @@ impl Describer<'_> {
         short_names: &mut ShortNames,
         sources: &mut Sources<'_>,
     ) -> ThreadDump {
-        let frames = self.moment.frames_of(thread).iter().enumerate().map(|(place, frame)| {
+        let of_python = self.moment.frames_of(thread);
+        // With each frame the border below it, where it was called from another interpreter.
+        let frames = of_python.iter().enumerate().map(|(place, frame)| {
             let mut dump = self.frame(frame, short_names);
             dump.locals = self.inspection.variables.get(thread.first_frame + place).cloned();
             dump.source = if self.source { sources.around(&dump) } else { None };
-            dump
+            let border = entered_interpreter(of_python, place).map(interpreter_name);
+            let border = border.map(|name| FrameDump { name, ..FrameDump::default() });
+            std::iter::once(dump).chain(border).collect()
         });
-        let frames = self.with_native(thread, frames.collect());
+        let frames = match self.moment.native.of(thread) {
+            Some(mixed) => self.with_native(mixed, frames.collect()),
+            None => frames.flat_map(|frames: Vec<FrameDump>| frames).collect(),
+        };
         let blocked = self.inspection.blocked.get(index).cloned().flatten();
-        let waits_in = if thread.active { None } else { self.waits_in(thread) };
+        let waits_in = if thread.active { None } else { self.waits_in(thread.os_id) };
         let raised = self.inspection.raised.get(index).cloned().flatten();
         ThreadDump {
             pid: self.pid,
@@ -73,6 +100,7 @@ impl Describer<'_> {
             waits_for_gil: blocked == Some(Blocked::Gil),
             collecting_garbage: thread.collecting,
             interpreter: thread.interpreter.id,
+            native: false,
             waits_in,
             waits_for: self.waits_for(blocked.clone()),
             waits_for_world: blocked == Some(Blocked::StoppedWorld),
@@ -86,38 +114,14 @@ impl Describer<'_> {
         }
     }
 
-    /// The frames with the native ones between them, where there are any.
-    fn with_native(&self, thread: &MomentThread, frames: Vec<FrameDump>) -> Vec<FrameDump> {
-        let of_python = self.moment.frames_of(thread);
-        let mut dumps = Vec::with_capacity(frames.len());
-        let add = |index: usize, frame: Option<FrameDump>, dumps: &mut Vec<FrameDump>| {
-            dumps.extend(frame);
-            dumps.extend(
-                entered_interpreter(of_python, index)
-                    .map(|id| FrameDump { name: interpreter_name(id), ..FrameDump::default() }),
-            );
+    /// The frames with the native ones between them.
+    fn with_native(&self, mixed: &[MixedFrame], mut frames: Vec<Vec<FrameDump>>) -> Vec<FrameDump> {
+        let Some(native) = self.native else { return frames.into_iter().flatten().collect() };
+        let dump = |frame: &MixedFrame| match frame {
+            MixedFrame::Python(index) => frames.get_mut(*index).map(std::mem::take).unwrap_or_default(),
+            MixedFrame::Native(id) => native.shown(*id).iter().map(native_frame).collect::<Vec<_>>(),
         };
-        let (Some(mixed), Some(native)) = (self.moment.native.of(thread), self.native) else {
-            frames.into_iter().enumerate().for_each(|(index, frame)| add(index, Some(frame), &mut dumps));
-            return dumps;
-        };
-        let mut frames: Vec<Option<FrameDump>> = frames.into_iter().map(Some).collect();
-        for frame in mixed {
-            match frame {
-                MixedFrame::Python(index) => add(*index, frames.get_mut(*index).and_then(Option::take), &mut dumps),
-                MixedFrame::Native(id) => {
-                    let function = native.function(*id);
-                    dumps.push(FrameDump {
-                        name: function.name.clone(),
-                        filename: function.path.clone(),
-                        module: Some(function.path.clone()),
-                        short_filename: Some(function.module.clone()),
-                        ..FrameDump::default()
-                    });
-                }
-            }
-        }
-        dumps
+        mixed.iter().flat_map(dump).collect()
     }
 
     fn frame(&self, frame: &MomentFrame, short_names: &mut ShortNames) -> FrameDump {
@@ -139,9 +143,9 @@ impl Describer<'_> {
         }
     }
 
-    fn waits_in(&self, thread: &MomentThread) -> Option<String> {
-        let call = (self.call_of)(thread).map(|call| call.describe(self.memory, self.descriptors));
-        call.or_else(|| (self.channel_of)(thread))
+    fn waits_in(&self, thread: Option<ThreadId>) -> Option<String> {
+        let call = (self.call_of)(thread?).map(|call| call.describe(self.memory, self.descriptors));
+        call.or_else(|| (self.channel_of)(thread?))
     }
 
     fn waits_for(&self, blocked: Option<Blocked>) -> Option<WaitDump> {
@@ -155,5 +159,16 @@ impl Describer<'_> {
             holder_os_thread_id: holder.and_then(|holder| holder.os_id),
             holder_name: holder.and_then(|holder| (self.name_of)(holder)).or(wait.joined),
         })
+    }
+}
+
+fn native_frame(frame: &ShownFrame<'_>) -> FrameDump {
+    FrameDump {
+        name: frame.name.to_owned(),
+        filename: frame.file.to_owned(),
+        module: Some(frame.module.to_owned()),
+        short_filename: Some(frame.short_file.to_owned()),
+        line: frame.line,
+        ..FrameDump::default()
     }
 }

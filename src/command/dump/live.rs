@@ -15,6 +15,8 @@ use crate::sampler::{Finder, Moment, MomentThread, Pausing, SampleError, Spy, co
 
 /// How long is waited for threads that were woken to go back to sleep, all together.
 const RESUMED: Duration = Duration::from_millis(50);
+/// How long is waited for the lines of native code.
+const LONGEST_LOOKUP: Duration = Duration::from_secs(5);
 /// How often a moment that could not be read is tried again.
 const TRIES: u32 = 20;
 
@@ -38,6 +40,9 @@ pub(super) fn dump(
     let mut spy = Spy::new(process.clone(), attached);
     if native(arguments.pause)? {
         spy.read_native(true);
+    }
+    if arguments.pause.native_threads {
+        spy.read_native_threads();
     }
     let (dump, lost) = dump_spy(&mut spy, pausing, arguments.locals, source)?;
     if lost > 0 {
@@ -63,6 +68,7 @@ pub(in crate::command) fn dump_spy(
     source: bool,
 ) -> Result<(ProcessDump, u32), SampleError> {
     let taken = take(spy, pausing, locals)?;
+    spy.wait_for_lines(LONGEST_LOOKUP);
     let process = spy.process();
     let descriptors = process.descriptors();
     let memory = process.memory();
@@ -77,8 +83,9 @@ pub(in crate::command) fn dump_spy(
         open: &|path| process.open_in_root(path),
         name_of: &|thread| spy.thread_name(thread).map(str::to_owned),
         // One that was on its way into a call before the stop is in it by now.
-        call_of: &|thread| taken.call_of(thread).or_else(|| process.system_call(thread.os_id?)),
-        channel_of: &|thread| process.wait_channel(thread.os_id?),
+        native_name_of: &|thread| spy.native_thread_name(thread).map(str::to_owned),
+        call_of: &|thread| taken.calls.get(&thread).copied().or_else(|| process.system_call(thread)),
+        channel_of: &|thread| process.wait_channel(thread),
         source,
     };
     let threads = describer.threads();
@@ -113,12 +120,6 @@ struct Taken {
     inspection: Inspection,
     calls: HashMap<ThreadId, SystemCall>,
     time: SystemTime,
-}
-
-impl Taken {
-    fn call_of(&self, thread: &MomentThread) -> Option<SystemCall> {
-        self.calls.get(&thread.os_id?).copied()
-    }
 }
 
 fn take(spy: &mut Spy, pausing: Pausing, locals: u8) -> Result<Taken, SampleError> {

@@ -10,7 +10,7 @@ use anyhow::Context;
 use ratatui::crossterm::event;
 
 use super::meter::Meter;
-use super::sampling::Sampling;
+use super::sampling::{OneThread, Sampling};
 use super::target::{Target, take_captured};
 use super::{MESSAGES, Message, settings, write};
 use crate::cli::TopArgs;
@@ -181,10 +181,10 @@ impl Live<'_> {
     }
 }
 
-/// What tells a thread from all others in the interpreter: its ident and its interpreter.
-fn ident(profile: &Profile, thread: ThreadRef) -> (u64, u64) {
+/// What tells a thread from all others of its process.
+fn ident(profile: &Profile, thread: ThreadRef) -> OneThread {
     let thread = profile.thread(thread);
-    (thread.python_id, thread.interpreter)
+    OneThread { python_id: thread.python_id, interpreter: thread.interpreter, os_id: thread.os_id }
 }
 
 fn wait_for_input(sender: &SyncSender<Message>) -> io::Result<()> {

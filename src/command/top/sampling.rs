@@ -23,6 +23,26 @@ pub(super) struct Sampling {
     answers: SyncSender<Message>,
 }
 
+/// What tells a thread from all others of its process.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OneThread {
+    /// `threading.get_ident()`; 0 of a thread without a thread state.
+    pub(super) python_id: u64,
+    /// The id of its interpreter.
+    pub(super) interpreter: u64,
+    /// The system's id of it.
+    pub(super) os_id: Option<u64>,
+}
+
+impl OneThread {
+    fn is(self, thread: &ThreadDump) -> bool {
+        match self.python_id {
+            0 => self.os_id == thread.os_thread_id,
+            ident => ident == thread.thread_id && u64::try_from(thread.interpreter).unwrap_or(0) == self.interpreter,
+        }
+    }
+}
+
 impl Sampling {
     pub(super) fn start(
         processes: Vec<Process>,
@@ -75,8 +95,8 @@ impl Sampling {
         let _ = self.requests.send(request);
     }
 
-    /// Has all threads, or those of one process, or one (by its ident and interpreter), dumped between two samples.
-    pub(super) fn dump(&self, pausing: Pausing, full_file_names: bool, pid: Option<u32>, only: Option<(u64, u64)>) {
+    /// Has all threads, or those of one process, or one, dumped between two samples.
+    pub(super) fn dump(&self, pausing: Pausing, full_file_names: bool, pid: Option<u32>, only: Option<OneThread>) {
         let answers = self.answers.clone();
         let pausing = if pausing == Pausing::Never { Pausing::Never } else { Pausing::Blocking };
         self.ask(LiveRequest::Inspect(Box::new(move |spies| {
@@ -93,18 +113,16 @@ impl Sampling {
     }
 }
 
-/// What the threads of a process are doing, or one of them (by its ident and interpreter).
+/// What the threads of a process are doing, or one of them.
 fn dump_text(
     spy: &mut Spy,
     pausing: Pausing,
     full_file_names: bool,
-    only: Option<(u64, u64)>,
+    only: Option<OneThread>,
 ) -> anyhow::Result<String> {
     let (mut dumped, lost) = dump::dump_spy(spy, pausing, 1, false)?;
-    if let Some((ident, interpreter)) = only {
-        let is_it = |thread: &ThreadDump| {
-            thread.thread_id == ident && u64::try_from(thread.interpreter).unwrap_or(0) == interpreter
-        };
+    if let Some(only) = only {
+        let is_it = |thread: &ThreadDump| only.is(thread);
         dumped.threads.retain(is_it);
         dumped.deadlocks.clear();
     }

@@ -145,11 +145,11 @@ impl Text<'_> {
             0 => printable(file).into_owned(),
             line => format!("{}:{line}", printable(file)),
         };
-        let name = self.styles.name.apply_to(printable(&frame.name));
-        if place.is_empty() {
+        let (name, place) = (self.styles.name.apply_to(printable(&frame.name)), self.styles.file.apply_to(place));
+        if file.is_empty() {
             writeln!(self.writer, "    {name}")?;
         } else {
-            writeln!(self.writer, "    {name} ({})", self.styles.file.apply_to(place))?;
+            writeln!(self.writer, "    {name} ({place})")?;
         }
         if let Some(source) = &frame.source {
             self.source(source)?;
@@ -220,6 +220,9 @@ fn state(thread: &ThreadDump) -> String {
     }
     if thread.collecting_garbage {
         state.push_str("+gc");
+    }
+    if thread.native {
+        state.push_str(", native");
     }
     if thread.interpreter != 0 {
         state.push_str(&format!(", interpreter {}", thread.interpreter));

@@ -5,6 +5,7 @@ use std::io;
 use super::Spy;
 use crate::process::{Registers, ThreadId};
 use crate::sampler::moment::{Moment, Pausing};
+use crate::sampler::native::Owner;
 
 impl Spy {
     /// Gets ready for native frames, if they are read: then each thread is stopped for itself, whatever else would be.
@@ -20,10 +21,8 @@ impl Spy {
         let thread = self.stacks.threads[index];
         let Some(native) = self.native.as_mut().filter(|_| pausing != Pausing::Never) else { return false };
         if thread.rests {
-            return !self.rest.frames(thread.address).is_empty() && native.wants_rested(thread.address);
-        }
-        if thread.first_frame == thread.end_frame {
-            return false;
+            let wants = native.wants_rested(Owner::State(thread.address));
+            return wants && self.threads.os_id(thread.address).is_some();
         }
         let Some(os_id) = self.threads.os_id(thread.address) else { return false };
         let running = self.is_running(os_id);
@@ -33,17 +32,33 @@ impl Spy {
 
     /// Copies the registers and the stack of a thread that is held.
     pub(super) fn capture(&mut self, index: usize, registers: impl FnOnce(ThreadId) -> io::Result<Registers>) {
-        let Some(native) = &mut self.native else { return };
-        let thread = self.stacks.threads[index];
-        if thread.first_frame != thread.end_frame
-            && let Some(os_id) = self.threads.os_id(thread.address)
+        if self.native.is_some()
+            && let Some(os_id) = self.threads.os_id(self.stacks.threads[index].address)
         {
-            if self.looks.get(&os_id).is_some_and(|look| !look.is_running) {
-                self.states.rouse(os_id);
+            let owner = Owner::State(self.stacks.threads[index].address);
+            self.capture_thread(owner, os_id, registers);
+        }
+    }
+
+    /// The same for a thread by its kernel's id. Whether it could be had.
+    pub(super) fn capture_thread(
+        &mut self,
+        owner: Owner,
+        os_id: ThreadId,
+        registers: impl FnOnce(ThreadId) -> io::Result<Registers>,
+    ) -> bool {
+        let Some(native) = &mut self.native else { return false };
+        if self.looks.get(&os_id).is_some_and(|look| !look.is_running) {
+            self.states.rouse(os_id);
+        }
+        match registers(os_id) {
+            Ok(registers) => {
+                native.capture(self.snapshot.memory(), owner, registers);
+                true
             }
-            match registers(os_id) {
-                Ok(registers) => native.capture(self.snapshot.memory(), thread.address, registers),
-                Err(error) => log::debug!("thread {os_id}: {error}"),
+            Err(error) => {
+                log::debug!("thread {os_id}: {error}");
+                false
             }
         }
     }
@@ -51,7 +66,7 @@ impl Spy {
     /// Makes merged stacks of what was captured, now that nothing is held.
     pub(super) fn finish_native(&mut self, moment: &mut Moment) {
         if let Some(native) = &mut self.native {
-            native.finish(&self.stacks, &moment.threads, &mut moment.native);
+            native.finish(&self.stacks, &moment.threads, &moment.native_threads, &mut moment.native);
         }
     }
 }

@@ -1,0 +1,118 @@
+//! Threads that CPython does not know: those of libraries, which have no thread state. Each is stopped for its native stack as the others are.
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use super::Spy;
+use crate::process::{PausedProcess, Process, ThreadId};
+use crate::sampler::moment::{Moment, NativeThread, Pausing};
+use crate::sampler::native::Owner;
+
+/// Between two lists of the threads of the process.
+const LIST_EVERY: Duration = Duration::from_millis(10);
+/// Between two looks at what a thread is called: it may name itself after it has begun.
+const NAME_EVERY: Duration = Duration::from_secs(1);
+/// More threads than a process has.
+const MOST_THREADS: usize = 1 << 16;
+
+/// The threads without a thread state, as they were last listed.
+#[derive(Debug, Default)]
+pub(super) struct NativeThreads {
+    listed: Option<Instant>,
+    threads: Vec<ThreadId>,
+    names: HashMap<ThreadId, (String, Instant)>,
+}
+
+impl NativeThreads {
+    /// Lists the threads of the process, but for those in `known`, if that is due.
+    fn list(&mut self, process: &Process, known: &HashSet<ThreadId>) {
+        if self.listed.is_none_or(|listed| listed.elapsed() >= LIST_EVERY) {
+            self.listed = Some(Instant::now());
+            self.threads = process.threads().unwrap_or_default();
+            self.threads.truncate(MOST_THREADS);
+        }
+        self.threads.retain(|thread| !known.contains(thread));
+        if self.names.len() > self.threads.len() {
+            let threads: HashSet<ThreadId> = self.threads.iter().copied().collect();
+            self.names.retain(|thread, _| threads.contains(thread));
+        }
+        for thread in &self.threads {
+            if self.names.get(thread).is_none_or(|(_, read)| read.elapsed() >= NAME_EVERY)
+                && let Ok(name) = process.thread_name(*thread)
+            {
+                self.names.insert(*thread, (name.to_string_lossy().into_owned(), Instant::now()));
+            }
+        }
+    }
+
+    /// Whether a thread was among them when they were last listed.
+    pub(super) fn has(&self, thread: ThreadId) -> bool {
+        self.threads.contains(&thread)
+    }
+}
+
+impl Spy {
+    /// From now on threads without a thread state are read too, if native frames are.
+    pub fn read_native_threads(&mut self) {
+        self.native_threads = Some(NativeThreads::default());
+    }
+
+    /// What the kernel calls a thread without a thread state.
+    pub fn native_thread_name(&self, thread: &NativeThread) -> Option<&str> {
+        let (name, _) = self.native_threads.as_ref()?.names.get(&thread.os_id)?;
+        Some(name)
+    }
+
+    /// Lists the threads without a thread state and looks at what they are doing, before anything is held that is held for long.
+    pub(super) fn look_at_native_threads(&mut self) {
+        let Some(mut native_threads) = self.native_threads.take() else { return };
+        let known: HashSet<ThreadId> = self.threads.known().map(|(_, os_id)| os_id).collect();
+        native_threads.list(&self.process, &known);
+        for thread in &native_threads.threads {
+            self.is_running(*thread);
+        }
+        self.native_threads = Some(native_threads);
+    }
+
+    /// Stops one after the other the threads without a thread state that run, or all if idle ones are wanted, and puts them into the moment.
+    pub(super) fn take_native_threads(&mut self, pausing: Pausing, moment: &mut Moment) {
+        if pausing == Pausing::Never || self.native.is_none() {
+            return;
+        }
+        self.look_at_native_threads();
+        for index in 0..self.native_threads.as_ref().map_or(0, |known| known.threads.len()) {
+            let Some(os_id) = self.native_threads.as_ref().map(|known| known.threads[index]) else { return };
+            let active = self.is_running(os_id);
+            let wants = self.native.as_mut().is_some_and(|native| native.wants_thread(os_id, active));
+            if wants {
+                let started = Instant::now();
+                match self.process.pause_thread(os_id) {
+                    Ok(pause) => {
+                        moment.stops += 1;
+                        self.capture_thread(Owner::Thread(os_id), os_id, |_| pause.registers());
+                        drop(pause);
+                        moment.add_hold(started.elapsed());
+                    }
+                    Err(error) => {
+                        log::debug!("thread {os_id}: {error}");
+                        moment.lost += u32::from(active && !self.process.has_exited());
+                    }
+                }
+            }
+            if active || self.native.as_ref().is_some_and(|native| native.wants_idle()) {
+                moment.native_threads.push(NativeThread { os_id, active });
+            }
+        }
+    }
+
+    /// The same while all threads are held.
+    pub(super) fn take_held_native_threads(&mut self, held: &PausedProcess, moment: &mut Moment) {
+        for index in 0..self.native_threads.as_ref().map_or(0, |known| known.threads.len()) {
+            let Some(os_id) = self.native_threads.as_ref().map(|known| known.threads[index]) else { return };
+            let active = self.looks.get(&os_id).is_some_and(|look| look.is_running);
+            if self.capture_thread(Owner::Thread(os_id), os_id, |os_id| held.registers(os_id)) {
+                moment.native_threads.push(NativeThread { os_id, active });
+            }
+        }
+    }
+}
