@@ -32,3 +32,4 @@ mod top_keys;
 mod top_manners;
 mod trees;
 mod truth;
+mod unobserved;
