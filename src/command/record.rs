@@ -186,6 +186,9 @@ fn summary(
     if sampled.len() > 1 {
         line.push_str(&format!("; {} processes", sampled.len()));
     }
+    if let Some(seconds) = metadata.unobserved_s() {
+        line.push_str(&format!("; {seconds:.1} s unobserved, which is left out: pyspy could not look in time"));
+    }
     match (ending, target.is_started(), status) {
         (Ending::Lost(reason), _, _) => line.push_str(&format!("; ended because {}", printable(reason))),
         (Ending::Exited, true, Some(status)) => {

@@ -151,6 +151,9 @@ pub(super) fn subtitle(profile: &Profile) -> String {
     if metadata.duration_us > 0 {
         parts.push(format!("{} s", round(metadata.duration_us as f64 / 1e6)));
     }
+    if let Some(seconds) = metadata.unobserved_s() {
+        parts.push(format!("{} s of them unobserved", round(seconds)));
+    }
     parts.join(" · ")
 }
 

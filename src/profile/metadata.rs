@@ -14,6 +14,8 @@ pub struct Metadata {
     pub start_unix_us: u64,
     /// How long it took, µs.
     pub duration_us: u64,
+    /// For how long of it a process was not observed that should have been, µs: nobody knows what it did then.
+    pub unobserved_us: u64,
     /// Samples a second that were asked for; 0 when not known, as in a profile that has counts only.
     pub rate_asked: f64,
     /// Samples a second that were held; 0 when not known.
@@ -32,6 +34,12 @@ impl Metadata {
     /// What a sample stands for when ticks are on time, µs. Where no rate is known, one count is taken for a millisecond.
     pub fn interval_us(&self) -> f64 {
         if self.rate_asked.is_finite() && self.rate_asked > 0.0 { 1e6 / self.rate_asked } else { 1e3 }
+    }
+
+    /// For how long something was not observed, in seconds, if that is worth a word.
+    pub fn unobserved_s(&self) -> Option<f64> {
+        const WORTH_A_WORD_US: u64 = 50_000;
+        (self.unobserved_us >= WORTH_A_WORD_US).then_some(self.unobserved_us as f64 / 1e6)
     }
 
     /// Whether weights are real time, not counts of something.

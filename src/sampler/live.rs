@@ -13,6 +13,7 @@ use super::members::Member;
 use super::moment::{MomentThread, Pausing};
 use super::recorder::{Ending, RecordOptions, Recorder};
 use super::spy::Spy;
+use super::unobserved::longest_weight_us;
 use crate::process::{Process, release_pending};
 use crate::profile::{Delta, Flags, Keep, Mark, StackId, ThreadRef};
 
@@ -284,7 +285,7 @@ impl<'options> Watcher<'options> {
         let before = self.recorder.ticks;
         self.recorder.tick(&mut self.clock);
         let now = Instant::now();
-        let weight_us = micros(now - self.last_tick);
+        let weight_us = micros(now - self.last_tick).min(longest_weight_us(self.clock.period()));
         self.last_tick = now;
         if self.recorder.ticks == before {
             return;

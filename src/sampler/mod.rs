@@ -18,6 +18,7 @@ mod settle;
 mod short_names;
 mod spy;
 mod threads;
+mod unobserved;
 
 pub use attach::{AttachError, Attached, Finder, PATIENCE_RUNNING, PATIENCE_STARTED};
 pub use builder::command_line;

@@ -9,6 +9,7 @@ use super::cpu_time::Unsampled;
 use super::filter::Filter;
 use super::members::{Children, Member, Setup};
 use super::moment::{Pausing, SampleError};
+use super::unobserved::{Unobserved, longest_weight_us};
 use crate::process::{Process, raise_descriptor_limit, release_pending, sharpen_sleep};
 use crate::profile::{Filters, Keep, Profile};
 
@@ -134,6 +135,9 @@ pub(super) struct Recorder<'options> {
     children: Children,
     setup: Setup,
     pub(super) ticks: u64,
+    /// When the last tick was, whether or not anything could be read, µs since the start.
+    last_tick_us: Option<u64>,
+    unobserved: Unobserved,
     tracers_due: Option<Instant>,
     has_raised_limit: bool,
     /// Of the processes that are gone.
@@ -179,6 +183,8 @@ impl<'options> Recorder<'options> {
                 native_threads: options.native_threads,
             },
             ticks: 0,
+            last_tick_us: None,
+            unobserved: Unobserved::default(),
             tracers_due: None,
             has_raised_limit: false,
             unsampled: None,
@@ -238,6 +244,7 @@ impl<'options> Recorder<'options> {
             std::thread::sleep(Duration::from_millis(1));
         }
         self.put_waiting(WAIT_AT_END);
+        self.note_unobserved(clock.period());
         self.describe();
         for member in &self.members {
             if let Some(trouble) = member.spy.as_ref().and_then(|spy| spy.trouble().pause.clone()) {
@@ -280,6 +287,9 @@ impl<'options> Recorder<'options> {
     /// One sample of every process, for the last deadline of `clock`; whether all could be read.
     pub(super) fn tick(&mut self, clock: &mut Clock) -> bool {
         clock.begin_tick(Instant::now());
+        // Whatever becomes of the processes meanwhile: what ends while we are away was not observed either.
+        self.note_unobserved(clock.period());
+        let longest_us = longest_weight_us(clock.period());
         let mut all = true;
         let mut any = false;
         let is_alone = self.members.len() == 1;
@@ -296,10 +306,11 @@ impl<'options> Recorder<'options> {
                     let now = Instant::now();
                     // Both ends are rounded in the same way, so that one sample begins where the last one ended.
                     let since_start = |moment: Instant| micros(moment.saturating_duration_since(self.setup.start));
-                    let time_us = since_start(now);
-                    let time = (time_us, time_us.saturating_sub(since_start(member.last_tick)));
+                    let (from_us, time_us) = (since_start(member.last_tick), since_start(now));
+                    let weight_us = self.unobserved.weight_us(from_us, time_us, longest_us);
                     member.last_tick = now;
-                    member.cpu_time.add(&member.moment, time.1);
+                    let time = (time_us, weight_us);
+                    member.cpu_time.add(&member.moment, weight_us);
                     builder.add(&mut self.profile, &self.options.filter, spy, &member.moment, time);
                 }
                 Err(SampleError::Exited) => all = false,
@@ -330,7 +341,16 @@ impl<'options> Recorder<'options> {
             clock.rest(Instant::now(), held * RUN_FOR_STOP);
         }
         self.ticks += u64::from(any);
+        self.last_tick_us = Some(micros(self.setup.start.elapsed()));
         all
+    }
+
+    /// Takes note of the time since the last tick, if that is longer than a sample can stand for.
+    fn note_unobserved(&mut self, period: Duration) {
+        if let Some(last_us) = self.last_tick_us {
+            let now_us = micros(self.setup.start.elapsed());
+            self.unobserved.weight_us(last_us, now_us, longest_weight_us(period));
+        }
     }
 
     /// Lets processes come and go, and looks for interpreters where there is none yet.
@@ -425,6 +445,7 @@ impl<'options> Recorder<'options> {
         let elapsed = self.setup.start.elapsed();
         let metadata = &mut self.profile.metadata;
         metadata.duration_us = micros(elapsed);
+        metadata.unobserved_us = self.unobserved.sum_us();
         metadata.rate_held = self.ticks as f64 / elapsed.as_secs_f64().max(1e-9);
     }
 }

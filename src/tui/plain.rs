@@ -26,10 +26,16 @@ pub fn write_text(state: &mut State, writer: &mut dyn Write) -> io::Result<()> {
         writeln!(writer, "Python {version}")?;
     }
     let counts = state.counts();
+    let metadata = &state.profile.metadata;
     writeln!(
         writer,
-        "{} Hz asked, {:.1} held; {} samples, {} lost, {} late",
-        facts.rate_asked, facts.rate_held, counts.taken, counts.lost, facts.missed
+        "{} Hz asked, {:.1} held; {} samples, {} lost, {} late{}",
+        facts.rate_asked,
+        facts.rate_held,
+        counts.taken,
+        counts.lost,
+        facts.missed,
+        metadata.unobserved_s().map(|seconds| format!(", {seconds:.1} s unobserved")).unwrap_or_default(),
     )?;
     writeln!(
         writer,
@@ -104,6 +110,7 @@ pub fn write_json(state: &mut State, time_unix: f64, writer: &mut dyn Write) -> 
         "samples": counts.taken,
         "lost": counts.lost,
         "late": facts.missed,
+        "unobserved_seconds": state.profile.metadata.unobserved_us as f64 / 1e6,
         "unproven": counts.unproven,
         "gil_percent": facts.gil,
         "active_percent": facts.active,

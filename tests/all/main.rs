@@ -34,3 +34,4 @@ mod top_keys;
 mod top_manners;
 mod trees;
 mod truth;
+mod unobserved;

@@ -74,6 +74,11 @@ impl Running {
         Ran { status, stdout: String::from_utf8_lossy(&stdout).into_owned(), stderr: self.stderr() }
     }
 
+    /// The file to which it prints.
+    pub fn stdout_path(&self) -> PathBuf {
+        self.output.path().join("stdout")
+    }
+
     /// What it has printed on stderr so far.
     pub fn stderr(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.output.path().join("stderr")).unwrap()).into_owned()

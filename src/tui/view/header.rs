@@ -110,6 +110,9 @@ fn draw_samples(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
     part(counts.lost, "lost");
     part(facts.missed, "late");
     part(counts.unproven, "unproven");
+    if let Some(seconds) = state.profile.metadata.unobserved_s() {
+        spans.push(Span::styled(format!("  {seconds:.1} s unobserved"), theme.accent()));
+    }
     buffer.set_line(area.x, area.y, &Line::from(spans), area.width);
 }
 
