@@ -227,6 +227,12 @@ impl Stacks {
         (!state.has_frames, state.entered_at.unwrap_or(0), !holds_gil, Reverse(index))
     }
 
+    /// The address by which the thread of a thread state goes: that of its first one.
+    pub fn thread_of_state(&self, address: u64) -> u64 {
+        let state = self.states.iter().find(|state| state.address == address);
+        state.map_or(address, |state| self.states[state.home].address)
+    }
+
     /// The thread states that are part of another one's thread, each with that, sorted.
     pub(super) fn joined(&self) -> Vec<(u64, u64)> {
         let inner = self.groups.iter().filter(|group| group.end - group.first > 1).flat_map(|group| {
@@ -291,4 +297,89 @@ fn read_state<M: Memory>(
         has_frames: false,
         entered_at: None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::python::interpreter::InterpreterState;
+
+    /// The main thread's stack is above everything else; the others' are below their `pthread_t`s.
+    const MAIN: u64 = 0x7f00_0010_0000;
+    const WORKER: u64 = 0x7f00_0300_0000;
+    const MAIN_STACK: u64 = 0x7fff_0000_0000;
+
+    fn state(address: u64, interpreter: usize, thread_id: u64, entered_at: Option<u64>) -> ThreadState {
+        ThreadState {
+            address,
+            next: 0,
+            interpreter_address: interpreter as u64,
+            interpreter,
+            thread_id,
+            native_thread_id: None,
+            attachment: None,
+            home: 0,
+            has_frames: entered_at.is_some(),
+            entered_at: entered_at.filter(|place| *place != 0),
+        }
+    }
+
+    /// The addresses of the states of each thread, innermost first; the GIL is held by the state at `holder`.
+    fn groups(states: &[ThreadState], holder: u64) -> Vec<Vec<u64>> {
+        let interpreter = |index: usize| InterpreterState {
+            address: index as u64,
+            id: index as i64,
+            collecting: false,
+            collecting_frame: 0,
+            code_generation: None,
+            has_gil: true,
+            gil: 0,
+            gil_holder: holder,
+            tells_holder: true,
+        };
+        let interpreters = (0..3).map(interpreter).collect();
+        let mut stacks = Stacks { states: states.to_vec(), interpreters, ..Stacks::default() };
+        stacks.group_alone();
+        stacks.regroup();
+        let group = |group: &Group| stacks.members[group.first..group.end].iter().map(|member| states[*member].address);
+        stacks.groups.iter().map(|found| group(found).collect()).collect()
+    }
+
+    #[test]
+    fn the_states_of_one_thread_are_ordered_by_where_they_lie_on_its_stack() {
+        let main = state(1, 0, MAIN, Some(MAIN_STACK));
+        let outer = state(2, 0, WORKER, Some(WORKER - 0x1000));
+        let inner = state(3, 1, WORKER, Some(WORKER - 0x9000));
+        assert_eq!(groups(&[main, outer, inner], 0), [vec![1], vec![3, 2]]);
+        // The younger interpreter has called the older one.
+        let (outer, inner) = (state(2, 2, WORKER, Some(WORKER - 0x1000)), state(3, 1, WORKER, Some(WORKER - 0x9000)));
+        assert_eq!(groups(&[main, inner, outer], 0), [vec![1], vec![3, 2]]);
+    }
+
+    #[test]
+    fn what_a_state_says_of_its_thread_counts_less_than_where_its_frames_are() {
+        // As 3.12 runs an interpreter that another thread has made.
+        let main = state(1, 0, MAIN, Some(MAIN_STACK));
+        let worker = state(2, 0, WORKER, Some(WORKER - 0x1000));
+        let run_by_worker = state(3, 1, MAIN, Some(WORKER - 0x9000));
+        assert_eq!(groups(&[main, worker, run_by_worker], 3), [vec![1], vec![3, 2]]);
+        // Far away on what may be the stack of a thread that is not known.
+        let elsewhere = state(3, 1, MAIN, Some(WORKER - 0x100_0000));
+        assert_eq!(groups(&[main, worker, elsewhere], 3), [vec![1], vec![2], vec![3]]);
+    }
+
+    #[test]
+    fn where_nothing_tells_the_places_who_holds_the_gil_is_innermost() {
+        let (outer, inner) = (state(1, 0, MAIN, Some(0)), state(2, 1, MAIN, Some(0)));
+        assert_eq!(groups(&[outer, inner], 2), [[2, 1]]);
+        assert_eq!(groups(&[outer, inner], 1), [[1, 2]]);
+        assert_eq!(groups(&[outer, inner], 0), [[2, 1]]);
+    }
+
+    #[test]
+    fn a_state_without_frames_comes_last() {
+        let (outer, empty) = (state(1, 0, MAIN, Some(MAIN_STACK)), state(2, 1, MAIN, None));
+        assert_eq!(groups(&[outer, empty], 2), [[1, 2]]);
+        assert_eq!(groups(&[outer, state(2, 1, WORKER, None)], 2), [[1], [2]]);
+    }
 }

@@ -65,6 +65,7 @@ impl Spy {
         for index in 0..self.stacks.interpreters.len() {
             let interpreter = self.stacks.interpreters[index];
             let holder = interpreter.current_holder(self.snapshot.memory(), &self.runtime);
+            let holder = self.stacks.thread_of_state(holder);
             // Between the look and the stop it may let the GIL go; then another thread may run, and must prove itself.
             self.hold(holder, &mut held, moment);
         }
