@@ -215,10 +215,11 @@ fn summary(
 /// The end of that line: what the profile does not show, and what would show it.
 fn what_is_missing(profile: &Profile, unsampled: Option<Unsampled>, arguments: &RecordArgs) -> String {
     let mut text = String::new();
-    if let Some(Unsampled { pid, time, of }) = unsampled {
+    if let Some(Unsampled { pid, time, of, have_states }) = unsampled {
         let several = profile.processes().len() > 1;
         let whose = if several { format!(" of process {pid}") } else { String::new() };
         let advice = match (arguments.pause.native, arguments.pause.native_threads) {
+            (false, _) if have_states => ": --native shows their native frames",
             (false, _) => ": --native --native-threads shows them",
             (true, false) => ": --native-threads shows them",
             (true, true) => "",

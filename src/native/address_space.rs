@@ -112,6 +112,7 @@ pub(super) struct AddressSpace {
 impl AddressSpace {
     pub(super) fn new(process: Process) -> Self {
         let mut space = Self {
+            lines: Lines::new(process.clone()),
             process,
             regions: Vec::new(),
             writable: Vec::new(),
@@ -126,7 +127,6 @@ impl AddressSpace {
             function_ids: HashMap::new(),
             context: UnwindContext::new(),
             generated: GeneratedCode::default(),
-            lines: Lines::new(),
         };
         // What everything is called that is too much.
         space.function_id(Function::unplaced("<native code>".to_owned(), String::new(), String::new()));
@@ -214,7 +214,7 @@ impl AddressSpace {
         };
         let Some((module_index, bias)) = self.module(index) else {
             let mapping = &self.regions[index].mapping;
-            let name = if mapping.path.is_none() { self.generated.name(address) } else { None };
+            let name = self.generated.name(address);
             let classified = Classified::without_module(mapping, name);
             let exit = self.exit_after(address);
             return Site { exit, ..self.site_of(classified, None, true) };
@@ -223,7 +223,8 @@ impl AddressSpace {
         let address = address.wrapping_sub(bias);
         let row = module.row(address, &mut self.context);
         let start = row.as_ref().map_or(address, |row| row.function);
-        let classified = Classified::of_module(module, address, start);
+        let is_signal = row.as_ref().is_some_and(|row| row.is_signal);
+        let classified = Classified::of_module(module, address, start, is_signal);
         let row = row.map(|row| RowId { row: self.row_number(row), module: module_index });
         self.site_of(classified, row, true)
     }

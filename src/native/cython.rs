@@ -19,6 +19,20 @@ const PREFIXES: &[(&str, bool)] =
     &[("__pyx_pw_", true), ("__pyx_pf_", true), ("__pyx_f_", false), ("__pyx_gb_", false)];
 /// The functions of a type, beside those that were written.
 const SLOTS: &[&str] = &["tp_new_vectorcall", "tp_vectorcall", "tp_new", "tp_dealloc", "tp_traverse", "tp_clear"];
+/// Beginnings of the functions in each library of Cython's that only pass calls on: to functions of the library, and to Python (`Utility/CythonFunction.c`,
+/// `Utility/ObjectHandling.c`).
+const PLUMBING: &[&str] = &[
+    "__Pyx_CyFunction_Call",
+    "__Pyx_CyFunction_Vectorcall",
+    "__Pyx_PyObject_Call",
+    "__Pyx_PyObject_FastCall",
+    "__Pyx_PyFunction_FastCall",
+    "__Pyx_PyCFunction_FastCall",
+    "__Pyx__PyObject_Call",
+    "__Pyx_PyVectorcall_",
+    "__Pyx_PyMethod_",
+    "__pyx_FusedFunction_call",
+];
 /// The largest number that is taken for a length.
 const LONGEST_PART: usize = 512;
 /// How deep scopes may be nested.
@@ -34,6 +48,11 @@ pub(super) fn compiled_name(symbol: &str, find: &dyn Fn(&str) -> Option<String>)
         return Some(CompiledName { name: mypyc(rest), is_wrapper: true });
     }
     cython(symbol, find)
+}
+
+/// Whether a function that Cython puts into each library only passes a call on.
+pub(super) fn is_cython_plumbing(symbol: &str) -> bool {
+    PLUMBING.iter().any(|beginning| symbol.starts_with(beginning))
 }
 
 fn mypyc(name: &str) -> String {
@@ -222,6 +241,16 @@ mod tests {
             ("CPyDef___top_level__", "<module>", false),
         ] {
             assert_eq!(name(symbol), Some((expected.to_owned(), is_wrapper)), "{symbol}");
+        }
+    }
+
+    #[test]
+    fn what_passes_calls_on_is_known() {
+        for name in ["__Pyx_CyFunction_CallAsMethod", "__Pyx_PyObject_FastCallDict", "__pyx_FusedFunction_callfunction"] {
+            assert!(is_cython_plumbing(name), "{name}");
+        }
+        for name in ["__Pyx_PyObject_GetAttrStr", "__Pyx_Generator_Next", "__pyx_f_4cmod_x", "call"] {
+            assert!(!is_cython_plumbing(name), "{name}");
         }
     }
 

@@ -5,12 +5,15 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::path::Path;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use addr2line::Context;
 
-use super::demangle::readable;
+use super::cython::compiled_name;
+use super::cython_source::CythonSources;
+use super::demangle::{readable, without_marks};
 use super::metered::{Meter, MeteredBytes};
 use crate::binary::{Architecture, Binary, MappedFile, Section, SectionName};
 
@@ -33,6 +36,8 @@ const LONGEST_PATH: usize = 4096;
 pub(super) struct SourcePlace {
     /// The function, demangled, where it is known.
     pub(super) name: Option<String>,
+    /// It passes a call on to the function of the same name.
+    pub(super) is_wrapper: bool,
     /// The file, as the compiler found it; empty where it is not known.
     pub(super) file: String,
     /// The line, from 1; 0 where it is not known.
@@ -49,6 +54,9 @@ pub(super) struct Dwarf {
     /// What the meter said when that was made.
     kept_since: u64,
     spent: Duration,
+    /// When the file was made, as far as that is known.
+    built: Option<SystemTime>,
+    cython: CythonSources,
 }
 
 /// Sections by name.
@@ -74,7 +82,9 @@ impl Dwarf {
         let sections = read_sections(file, &mut left)?;
         let shared = shared.and_then(|file| read_sections(file, &mut left));
         let meter = Rc::new(Meter::new());
-        Some(Self { sections, shared, meter, context: None, kept_since: 0, spent: Duration::ZERO })
+        let built = file.metadata().and_then(|metadata| metadata.modified()).ok();
+        let (spent, cython) = (Duration::ZERO, CythonSources::default());
+        Some(Self { sections, shared, meter, context: None, kept_since: 0, spent, built, cython })
     }
 
     /// How many bytes are held of the file.
@@ -83,14 +93,14 @@ impl Dwarf {
     }
 
     /// What is at an address of the file: the innermost function that was put into others first, last the one that has code of its own. Empty when
-    /// nothing is known.
-    pub(super) fn places(&mut self, address: u64) -> Vec<SourcePlace> {
+    /// nothing is known. `open` finds files of the target.
+    pub(super) fn places(&mut self, address: u64, open: &dyn Fn(&Path) -> Option<File>) -> Vec<SourcePlace> {
         if self.spent > LONGEST_LOOKUPS {
             return Vec::new();
         }
         let start = Instant::now();
         self.meter.begin(MOST_READ, start + LONGEST_LOOKUP);
-        let places = self.look_up(address);
+        let places = self.look_up(address, open);
         self.spent += start.elapsed();
         if places.is_none() || self.meter.has_run_out() || self.meter.used() - self.kept_since > MOST_KEPT {
             self.context = None;
@@ -98,7 +108,7 @@ impl Dwarf {
         places.unwrap_or_default()
     }
 
-    fn look_up(&mut self, address: u64) -> Option<Vec<SourcePlace>> {
+    fn look_up(&mut self, address: u64, open: &dyn Fn(&Path) -> Option<File>) -> Option<Vec<SourcePlace>> {
         if self.context.is_none() {
             self.kept_since = self.meter.used();
             self.context = Context::from_dwarf(self.dwarf()).ok();
@@ -108,14 +118,24 @@ impl Dwarf {
         while let Some(frame) = frames.next().ok()?
             && places.len() < MOST_INLINED
         {
-            let name =
-                frame.function.and_then(|function| function.raw_name().ok().map(|name| readable(name.as_bytes())));
+            let raw = frame.function.as_ref().and_then(|function| function.raw_name().ok());
+            let compiled = raw.as_deref().and_then(|raw| compiled_name(without_marks(raw), &|_| None));
+            let name = match &compiled {
+                Some(compiled) => Some(readable(compiled.name.as_bytes())),
+                None => raw.map(|raw| readable(raw.as_bytes())),
+            };
+            let is_wrapper = compiled.as_ref().is_some_and(|compiled| compiled.is_wrapper);
             let (file, line) = match frame.location {
                 Some(location) => (location.file.unwrap_or_default(), location.line.unwrap_or(0)),
                 None => ("", 0),
             };
             let file = if file.len() <= LONGEST_PATH { file.to_owned() } else { String::new() };
-            places.push(SourcePlace { name, file, line });
+            let source = compiled.and_then(|_| self.cython.find(&file, line, self.built, open));
+            let (file, line) = match source {
+                Some((file, line)) => (file.to_owned(), line),
+                None => (file, line),
+            };
+            places.push(SourcePlace { name, is_wrapper, file, line });
         }
         Some(places)
     }

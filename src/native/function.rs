@@ -1,6 +1,6 @@
 //! Native functions: what they are called, and what part they have in running Python.
 
-use super::cython::compiled_name;
+use super::cython::{compiled_name, is_cython_plumbing};
 use super::demangle::{readable, without_marks};
 use super::module::Module;
 use super::plumbing::is_plumbing;
@@ -74,8 +74,9 @@ pub(super) struct Classified {
 }
 
 impl Classified {
-    /// The function at an address of a file; `start` is where it begins, as far as that is known.
-    pub(super) fn of_module(module: &Module, address: u64, start: u64) -> Self {
+    /// The function at an address of a file; `start` is where it begins, as far as that is known. `is_signal` is one that the kernel returns to from a
+    /// signal's handler, for which nobody has a name.
+    pub(super) fn of_module(module: &Module, address: u64, start: u64, is_signal: bool) -> Self {
         let symbol = module.symbol(address);
         let text = symbol.map(String::from_utf8_lossy);
         let plain = text.as_deref().map(without_marks);
@@ -88,10 +89,12 @@ impl Classified {
                 _ => Role::Plumbing,
             },
             None if module.is_interpreter() => Role::Plumbing,
+            _ if plain.is_some_and(is_cython_plumbing) => Role::Plumbing,
             _ if compiled.as_ref().is_some_and(|compiled| compiled.is_wrapper) => Role::Wrapper,
             _ => Role::Worker,
         };
         let name = match (compiled, symbol) {
+            _ if is_signal => "<signal handler called>".to_owned(),
             (Some(compiled), _) => readable(compiled.name.as_bytes()),
             (None, Some(symbol)) => readable(symbol),
             (None, None) => format!("{start:#x}"),

@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use super::dwarf::{Dwarf, SourcePlace};
 use super::function::CodePlace;
+use crate::process::Process;
 
 /// The most bytes of debug information that are held; past it, what was read before is let go.
 const MOST_BYTES: usize = 1 << 30;
@@ -26,6 +28,7 @@ pub(super) struct DebugFile {
 /// What is known of places in the files of one process.
 #[derive(Debug)]
 pub(super) struct Lines {
+    process: Process,
     files: Vec<Arc<DebugFile>>,
     places: HashMap<CodePlace, Option<Box<[SourcePlace]>>>,
     sender: Sender<Answer>,
@@ -35,6 +38,8 @@ pub(super) struct Lines {
 
 struct Question {
     file: Arc<DebugFile>,
+    /// Whose it is.
+    process: Process,
     place: CodePlace,
     answer: Sender<Answer>,
 }
@@ -55,9 +60,9 @@ pub(super) enum Found<'lines> {
 }
 
 impl Lines {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(process: Process) -> Self {
         let (sender, answers) = channel();
-        Self { files: Vec::new(), places: HashMap::new(), sender, answers, waiting: 0 }
+        Self { process, files: Vec::new(), places: HashMap::new(), sender, answers, waiting: 0 }
     }
 
     /// Takes a file in; its number.
@@ -73,7 +78,8 @@ impl Lines {
         if self.places.contains_key(&place) || self.places.len() >= MOST_PLACES {
             return;
         }
-        let question = Question { file: Arc::clone(file), place, answer: self.sender.clone() };
+        let (file, process) = (Arc::clone(file), self.process.clone());
+        let question = Question { file, process, place, answer: self.sender.clone() };
         if reader().is_some_and(|reader| reader.send(question).is_ok()) {
             self.places.insert(place, None);
             self.waiting += 1;
@@ -145,7 +151,8 @@ fn read(questions: &Receiver<Question>) {
             known.insert(key, dwarf);
         }
         let dwarf = known.get_mut(&key).and_then(Option::as_mut);
-        let found = dwarf.map(|dwarf| dwarf.places(question.place.address)).unwrap_or_default();
+        let open = |path: &Path| question.process.open_in_root(path).ok();
+        let found = dwarf.map(|dwarf| dwarf.places(question.place.address, &open)).unwrap_or_default();
         // Who asked may be gone.
         let _ = question.answer.send(Answer { place: question.place, found });
     }

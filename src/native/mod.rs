@@ -14,6 +14,7 @@
 mod address_space;
 mod capture;
 mod cython;
+mod cython_source;
 mod debug_files;
 mod demangle;
 mod dwarf;

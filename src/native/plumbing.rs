@@ -58,6 +58,7 @@ const NAMES: &[&str] = &[
     "object_vacall",
     "method_descriptor_call",
     "run_eval_code_obj",
+    "py_trampoline_evaluator",
     "run_mod",
     "slot_tp_call",
     "slot_tp_init",
@@ -96,6 +97,7 @@ mod tests {
             "gen_send_ex2",
             "_TAIL_CALL_CALL_PY_EXACT_ARGS",
             "_Py_VectorCall_StackRefSteal",
+            "py_trampoline_evaluator",
         ] {
             assert!(is_plumbing(name), "{name}");
         }

@@ -1,5 +1,6 @@
 //! The frames that are shown for one native function at one place.
 
+use super::cython::is_cython_plumbing;
 use super::dwarf::SourcePlace;
 use super::function::Function;
 use super::plumbing::is_plumbing;
@@ -33,7 +34,8 @@ pub(super) fn frames<'native>(function: &'native Function, places: &'native [Sou
     for place in inlined {
         let name = place.name.as_deref().unwrap_or("<inlined>");
         // As where the compiler has left it a function of its own.
-        if !(function.is_interpreter && is_plumbing(name)) {
+        let passes_call_on = function.is_interpreter && is_plumbing(name) || is_cython_plumbing(name);
+        if !passes_call_on && !is_wrapper_of(place, name, &frames) {
             frames.push(at(place, ShownFrame { name, ..own }));
         }
     }
@@ -41,11 +43,15 @@ pub(super) fn frames<'native>(function: &'native Function, places: &'native [Sou
         Some(name) if !function.is_named => name,
         _ => &function.name,
     };
-    // The wrapper that a compiler of Python makes around a function, of the same name.
     if !function.is_wrapper || frames.last().is_none_or(|newer| newer.name != name) {
         frames.push(at(outermost, ShownFrame { name, ..own }));
     }
     frames
+}
+
+/// Whether a place is in the wrapper that a compiler of Python makes around a function, of the same name, which was put into it.
+fn is_wrapper_of(place: &SourcePlace, name: &str, frames: &[ShownFrame<'_>]) -> bool {
+    place.is_wrapper && frames.last().is_some_and(|newer| newer.name == name)
 }
 
 fn at<'native>(place: &'native SourcePlace, frame: ShownFrame<'native>) -> ShownFrame<'native> {
@@ -61,7 +67,7 @@ mod tests {
     use super::*;
 
     fn place(name: Option<&str>, file: &str, line: u32) -> SourcePlace {
-        SourcePlace { name: name.map(str::to_owned), file: file.to_owned(), line }
+        SourcePlace { name: name.map(str::to_owned), is_wrapper: false, file: file.to_owned(), line }
     }
 
     fn shown(function: &Function, places: &[SourcePlace]) -> Vec<String> {
@@ -97,5 +103,10 @@ mod tests {
         assert_eq!(shown(&function, &places), ["cmod.f c.c 30", "cmod.f c.c 20"]);
         let function = Function { is_wrapper: true, ..function };
         assert_eq!(shown(&function, &places), ["cmod.f c.c 30"]);
+        let between = SourcePlace { is_wrapper: true, ..place(Some("cmod.f"), "/src/c.c", 25) };
+        let call = place(Some("__Pyx_PyObject_Call"), "/src/c.c", 99);
+        let places = [place(Some("cmod.f"), "/src/c.c", 30), between.clone(), call, place(None, "/src/c.c", 20)];
+        assert_eq!(shown(&function, &places), ["cmod.f c.c 30"]);
+        assert_eq!(shown(&function, &[between, place(None, "/src/c.c", 20)]), ["cmod.f c.c 25"]);
     }
 }

@@ -51,6 +51,10 @@ impl SymbolTable {
             if self.functions.len() >= MOST_FUNCTIONS || self.names.len() + function.name.len() > MOST_NAME_BYTES {
                 break;
             }
+            // Without a size they would name the table of calls to other libraries, which comes next.
+            if function.place.size == 0 && matches!(function.name, b"_init" | b"_fini") {
+                continue;
+            }
             self.names.extend_from_slice(function.name);
             let (address, size) = (function.place.address, function.place.size);
             self.functions.push(Function { address, size, name, length, rank: function.rank });

@@ -16,6 +16,8 @@ pub(super) struct CpuTime {
     used: Duration,
     /// The wall time for which sampled threads ran or wanted to.
     sampled_us: u64,
+    /// The same for threads with a thread state but without Python frames.
+    stateful_us: u64,
 }
 
 /// A process that spent most of its CPU time in threads that were not sampled.
@@ -27,6 +29,8 @@ pub struct Unsampled {
     pub time: Duration,
     /// The CPU time of all.
     pub of: Duration,
+    /// Most of those threads have a thread state: their native frames are what there is to show.
+    pub have_states: bool,
 }
 
 impl CpuTime {
@@ -43,13 +47,16 @@ impl CpuTime {
         let running = moment.threads.iter().filter(|thread| thread.active && moment.has_stack(thread)).count();
         let native = moment.native_threads.iter().filter(|thread| thread.active).count();
         let threads = (running + native) as u64 + u64::from(moment.lost);
+        let stateful = moment.threads.iter().filter(|thread| thread.active).count() - running;
+        self.stateful_us = self.stateful_us.saturating_add((stateful as u64).saturating_mul(weight_us));
         self.sampled_us = self.sampled_us.saturating_add(threads.saturating_mul(weight_us));
     }
 
     /// What was not sampled, if it is the most.
     pub(super) fn unsampled(&self, pid: i32) -> Option<Unsampled> {
         let time = self.used.saturating_sub(Duration::from_micros(self.sampled_us));
-        (time >= LEAST && time > self.used / 2).then_some(Unsampled { pid, time, of: self.used })
+        let have_states = Duration::from_micros(self.stateful_us) > time / 2;
+        (time >= LEAST && time > self.used / 2).then_some(Unsampled { pid, time, of: self.used, have_states })
     }
 }
 
@@ -63,6 +70,7 @@ mod tests {
             start: Some(Duration::ZERO),
             used: Duration::from_millis(used),
             sampled_us: sampled * 1000,
+            stateful_us: 0,
         };
         let told = |used, sampled| time(used, sampled).unsampled(7).map(|unsampled| unsampled.time.as_millis());
         assert_eq!(told(2000, 0), Some(2000));

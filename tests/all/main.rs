@@ -18,6 +18,8 @@ mod layers;
 mod layout_numbers;
 mod layout_probes;
 mod native;
+mod native_names;
+mod native_threads;
 mod options;
 mod peer;
 mod places;

@@ -12,7 +12,7 @@ use crate::interpreters::Interpreter;
 use crate::target::{Target, alone_on_this_machine, note, pyspy};
 
 /// A library made from `tests/native/SOURCE`; `None`, which is said, without a compiler.
-fn library(folder: &Path, source: &str, options: &[&str]) -> Option<PathBuf> {
+pub(crate) fn library(folder: &Path, source: &str, options: &[&str]) -> Option<PathBuf> {
     let compiler = if source.ends_with(".cc") { "c++" } else { "cc" };
     if Command::new(compiler).arg("--version").output().is_err() {
         note(&format!("skipped: there is no {compiler} to make a library with"));
@@ -28,7 +28,7 @@ fn library(folder: &Path, source: &str, options: &[&str]) -> Option<PathBuf> {
 }
 
 /// Whether an interpreter can call C; that one cannot is said.
-fn has_ctypes(interpreter: &Interpreter) -> bool {
+pub(crate) fn has_ctypes(interpreter: &Interpreter) -> bool {
     let has = Command::new(&interpreter.path).args(["-c", "import ctypes"]).output().unwrap().status.success();
     if !has {
         note(&format!("skipped: {interpreter} has no ctypes"));
