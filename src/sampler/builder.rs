@@ -8,6 +8,7 @@ use super::filter::Filter;
 use super::moment::{Assurance, Moment, MomentFrame, MomentThread};
 use super::short_names::ShortNames;
 use super::spy::Spy;
+use super::title::command_line;
 use crate::native::{Function, FunctionId, MixedFrame};
 use crate::process::Process;
 use crate::profile::{
@@ -293,11 +294,4 @@ fn flags(thread: &MomentThread) -> Flags {
 fn key(thread: &MomentThread) -> ThreadKey {
     let MomentThread { stack, interpreter, .. } = thread;
     ThreadKey { address: stack.address, thread_id: stack.thread_id, interpreter: interpreter.id }
-}
-
-/// The arguments of a process joined by spaces.
-pub fn command_line(process: &Process) -> String {
-    let arguments = process.command_line().unwrap_or_default();
-    let words: Vec<String> = arguments.iter().map(|argument| argument.to_string_lossy().into_owned()).collect();
-    words.join(" ")
 }

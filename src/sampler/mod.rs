@@ -16,9 +16,9 @@ mod settle;
 mod short_names;
 mod spy;
 mod threads;
+mod title;
 
 pub use attach::{AttachError, Attached, Finder, PATIENCE_RUNNING, PATIENCE_STARTED};
-pub use builder::command_line;
 pub use clock::Clock;
 pub use filter::Filter;
 pub use live::{Inspection, LiveOptions, LiveRequest, LiveThread, LiveWindow, watch};
@@ -28,3 +28,4 @@ pub use post_mortem::{PostMortem, PostMortemError};
 pub use recorder::{Ending, Progress, RecordOptions, Recorded, Watch, record, why_not_pausable};
 pub use short_names::ShortNames;
 pub use spy::{Spy, Trouble};
+pub use title::{command_line, title, whole_command_line};

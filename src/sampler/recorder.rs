@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use super::attach::Finder;
-use super::builder::command_line;
 use super::clock::Clock;
 use super::filter::Filter;
 use super::members::{Children, Member, Setup};
 use super::moment::{Pausing, SampleError};
+use super::title::command_line;
 use crate::process::{Process, raise_descriptor_limit, release_pending, sharpen_sleep};
 use crate::profile::{Filters, Keep, Profile};
 

@@ -12,7 +12,7 @@ use crate::core_file::{BinarySources, CoreFile, CoreMemory};
 use crate::output::dump::{ProcessDump, ProcessInfo};
 use crate::output::printable;
 use crate::process::DescriptorNames;
-use crate::sampler::{MomentThread, PostMortem};
+use crate::sampler::{MomentThread, PostMortem, title};
 
 /// What the process of a core file was doing.
 pub(super) fn dump(arguments: &DumpArgs, path: &Path, source: bool) -> anyhow::Result<ProcessDump> {
@@ -44,7 +44,7 @@ pub(super) fn dump(arguments: &DumpArgs, path: &Path, source: bool) -> anyhow::R
     let executable = core.executable_mapping().and_then(|mapping| mapping.path.as_deref());
     let info = ProcessInfo {
         pid: core.pid(),
-        command_line: core.command_line().join(" "),
+        command_line: title(&core.command_line().join(" ")),
         python_version: read.runtime.layout.version.to_string(),
         executable: executable.map(|path| path.display().to_string()).unwrap_or_default(),
         core: Some(path.display().to_string()),
