@@ -1,6 +1,7 @@
 //! One file a subcommand, each joining the command line, the sampler and the output. The only layer that prints.
 
 mod attach;
+mod below;
 pub mod convert;
 pub mod dump;
 mod ending;

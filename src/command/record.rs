@@ -17,10 +17,10 @@ use self::sink::Sink;
 use self::target::Target;
 use super::ending::status_text;
 use super::failure::UnfinishedError;
-use super::{Interrupt, native, note, pausing, presentation};
+use super::{Interrupt, below, native, note, pausing, presentation};
 use crate::cli::{Limit, Mode, RecordArgs};
 use crate::output::{Format, Presentation, printable};
-use crate::profile::Profile;
+use crate::profile::{Below, Profile};
 use crate::sampler::{
     Ending, Filter, Finder, PATIENCE_RUNNING, PATIENCE_STARTED, Pausing, RecordOptions, Recorded, record,
 };
@@ -64,6 +64,9 @@ pub fn run(arguments: &RecordArgs) -> anyhow::Result<ExitCode> {
         note(text);
     }
     note(&summary(&profile, &ending, &path, &target, status, interrupt.is_set()));
+    if let Some(below) = &arguments.below {
+        below::told(&profile, below, profile.metadata.counts).iter().for_each(|text| note(text));
+    }
     if arguments.open && path.as_os_str() != "-" {
         open_in_viewer(&path);
     }
@@ -151,6 +154,7 @@ fn filter(arguments: &RecordArgs) -> Filter {
         idle: arguments.idle || arguments.mode == Some(Mode::Wall),
         main_thread: arguments.main_thread,
         threads: globs(&arguments.thread),
+        below: arguments.below.as_deref().map(Below::new),
         include: globs(&arguments.include),
         exclude: globs(&arguments.exclude),
     }
@@ -203,7 +207,7 @@ fn summary(
     if interrupted {
         line.push_str("; interrupted");
     }
-    if counts.taken == 0 {
+    if counts.taken == 0 && counts.outside == 0 {
         line.push_str("; every thread was idle or none ran Python: --idle shows idle threads too");
     }
     if profile.is_clipped() {

@@ -26,6 +26,7 @@ use self::signals::Signals;
 use self::target::Target;
 use super::{native, pausing};
 use crate::cli::TopArgs;
+use crate::profile::Below;
 use crate::sampler::{Ending, Finder, LiveOptions, LiveWindow, PATIENCE_STARTED, Pausing, why_not_pausable};
 use crate::tui::Settings;
 
@@ -99,6 +100,7 @@ fn run_target(
         subprocesses: arguments.subprocesses,
         adopt: target.program.is_some(),
         native: native(arguments.pause)?,
+        below: arguments.below.as_deref().map(Below::new),
     };
     let sampling = Sampling::start(target.processes.clone(), finder, options, sender)?;
     let meter = Meter::new(&target.processes, trouble)?;
@@ -119,6 +121,7 @@ fn settings(arguments: &TopArgs, has_output: bool) -> Settings {
         gil_only: arguments.gil,
         idle: arguments.idle,
         has_output,
+        below: arguments.below.clone().unwrap_or_default(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use foldhash::{HashMap, HashMapExt};
 
-use super::filter::Filter;
+use super::filter::{Choice, Filter};
 use super::moment::{Assurance, Moment, MomentFrame, MomentThread};
 use super::short_names::ShortNames;
 use super::spy::Spy;
@@ -25,7 +25,7 @@ pub(super) struct Builder {
     frames: HashMap<FrameKey, FrameId>,
     last_stacks: HashMap<u64, LastStack>,
     keys: Vec<FrameKey>,
-    wanted: HashMap<StackId, bool>,
+    chosen: HashMap<StackId, Choice>,
     short_names: ShortNames,
 }
 
@@ -62,7 +62,7 @@ impl Builder {
             frames: HashMap::new(),
             last_stacks: HashMap::new(),
             keys: Vec::new(),
-            wanted: HashMap::new(),
+            chosen: HashMap::new(),
             short_names: ShortNames::default(),
         }
     }
@@ -89,7 +89,7 @@ impl Builder {
         self.frames.clear();
         self.last_stacks.clear();
         self.threads.clear();
-        self.wanted.clear();
+        self.chosen.clear();
         let process = before.process(self.process).clone();
         let command_line = profile.intern(before.text(process.command_line));
         let python_version = profile.intern(before.text(process.python_version));
@@ -110,11 +110,15 @@ impl Builder {
             if thread.first_frame == thread.end_frame || !filter.wants_thread(spy, thread) {
                 continue;
             }
-            let stack = self.stack(profile, spy, moment, thread);
-            if filter.looks_at_files() {
-                let wanted = self.wanted.entry(stack).or_insert_with(|| filter.wants_stack(profile, stack));
-                if !*wanted {
-                    continue;
+            let mut stack = self.stack(profile, spy, moment, thread);
+            if filter.looks_at_stacks() {
+                match *self.chosen.entry(stack).or_insert_with(|| filter.choose(profile, stack)) {
+                    Choice::Taken(chosen) => stack = chosen,
+                    Choice::Outside => {
+                        profile.metadata.counts.outside += 1;
+                        continue;
+                    }
+                    Choice::Unwanted => continue,
                 }
             }
             let counts = &mut profile.metadata.counts;

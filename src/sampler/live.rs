@@ -14,10 +14,10 @@ use super::moment::{MomentThread, Pausing};
 use super::recorder::{Ending, RecordOptions, Recorder};
 use super::spy::Spy;
 use crate::process::{Process, release_pending};
-use crate::profile::{Delta, Flags, Keep, Mark, StackId, ThreadRef};
+use crate::profile::{Below, Delta, Flags, Keep, Mark, StackId, ThreadRef};
 
 /// How to sample.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct LiveOptions {
     /// Samples a second.
     pub rate: u32,
@@ -33,6 +33,8 @@ pub struct LiveOptions {
     pub adopt: bool,
     /// Read native frames too.
     pub native: bool,
+    /// Count only what happens below this function.
+    pub below: Option<Below>,
 }
 
 /// Something to be done with the readers of all processes.
@@ -104,7 +106,7 @@ pub fn watch(
         duration: None,
         pausing: options.pausing,
         // What is wanted of it may change from one moment to the next.
-        filter: Filter { idle: true, ..Filter::default() },
+        filter: Filter { idle: true, below: options.below.clone(), ..Filter::default() },
         keep: Keep::default(),
         patience: options.patience,
         subprocesses: options.subprocesses,

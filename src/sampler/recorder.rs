@@ -151,6 +151,7 @@ impl<'options> Recorder<'options> {
             idle: options.filter.idle,
             native: options.native,
             subprocesses: options.subprocesses,
+            below: options.filter.below.as_ref().map(|below| below.text().to_owned()).unwrap_or_default(),
         };
         metadata.recorder = env!("CARGO_PKG_VERSION").to_owned();
         metadata.platform = format!("{} {}", std::env::consts::OS, std::env::consts::ARCH);
