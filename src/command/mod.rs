@@ -9,6 +9,7 @@ pub mod failure;
 mod output_file;
 pub mod record;
 mod screen;
+mod source_file;
 pub mod top;
 
 use std::io::Write;

@@ -16,6 +16,7 @@ mod killed;
 mod layers;
 mod layout_numbers;
 mod layout_probes;
+mod names;
 mod native;
 mod options;
 mod peer;

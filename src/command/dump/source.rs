@@ -5,9 +5,10 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
+use crate::command::source_file;
 use crate::output::dump::{FrameDump, SourceLine, SourceLines};
 
 /// A source file larger than this is none, in bytes.
@@ -62,9 +63,7 @@ fn marked(frame: &FrameDump, text: &str) -> Option<(usize, usize)> {
 }
 
 fn read(open: &dyn Fn(&Path) -> io::Result<File>, name: &str) -> Option<Vec<String>> {
-    let file = open(Path::new(name)).ok()?;
-    let mut bytes = Vec::new();
-    file.take(LARGEST + 1).read_to_end(&mut bytes).ok()?;
+    let bytes = source_file::read(open, Path::new(name), LARGEST + 1)?;
     if bytes.len() as u64 > LARGEST || bytes.contains(&0) {
         return None;
     }
