@@ -4,6 +4,7 @@ use std::path::Path;
 
 use foldhash::{HashMap, HashMapExt};
 
+use super::cells::Cells;
 use super::filter::{Choice, Filter};
 use super::moment::{Assurance, Moment, MomentFrame, MomentThread};
 use super::short_names::ShortNames;
@@ -15,6 +16,7 @@ use crate::profile::{
     Flags, Frame, FrameId, FrameKind, Process as ProfileProcess, ProcessRef, Profile, StackId, Thread, ThreadRef,
 };
 use crate::python::code::CodeId;
+use crate::python::interpreter::InterpreterState;
 
 /// What of one process is in the profile already.
 #[derive(Debug)]
@@ -27,6 +29,7 @@ pub(super) struct Builder {
     keys: Vec<FrameKey>,
     chosen: HashMap<StackId, Choice>,
     short_names: ShortNames,
+    cells: Cells,
 }
 
 /// A thread state is freed and its address used again; with the ident it is one thread.
@@ -64,6 +67,7 @@ impl Builder {
             keys: Vec::new(),
             chosen: HashMap::new(),
             short_names: ShortNames::default(),
+            cells: Cells::default(),
         }
     }
 
@@ -186,7 +190,7 @@ impl Builder {
         for key in keys.iter().rev().skip(same) {
             let id = match self.frames.get(key) {
                 Some(id) => *id,
-                None => self.frame(profile, spy, *key),
+                None => self.frame(profile, spy, &thread.interpreter, *key),
             };
             stack = profile.push(stack, id);
             last.push((*key, stack));
@@ -224,12 +228,16 @@ impl Builder {
         }
     }
 
-    fn frame(&mut self, profile: &mut Profile, spy: &Spy, key: FrameKey) -> FrameId {
+    fn frame(&mut self, profile: &mut Profile, spy: &Spy, interpreter: &InterpreterState, key: FrameKey) -> FrameId {
         let frame = match key {
             FrameKey::Python(code, line, column) => {
                 let known = spy.codes().get(code);
                 let process = spy.process();
-                let short = self.short_names.shorten(&known.filename, |path: &Path| process.is_file_in_root(path));
+                let file = &known.filename;
+                let short = match self.cells.name(process.memory(), &spy.runtime().layout, interpreter, file) {
+                    Some(cell) => cell,
+                    None => self.short_names.shorten(file, |path: &Path| process.is_file_in_root(path)),
+                };
                 Frame {
                     name: profile.intern(&known.name),
                     file: profile.intern(&known.filename),

@@ -2,6 +2,7 @@
 
 mod attach;
 mod builder;
+mod cells;
 mod clock;
 mod filter;
 mod live;
@@ -19,6 +20,7 @@ mod threads;
 mod title;
 
 pub use attach::{AttachError, Attached, Finder, PATIENCE_RUNNING, PATIENCE_STARTED};
+pub use cells::Cells;
 pub use clock::Clock;
 pub use filter::Filter;
 pub use live::{Inspection, LiveOptions, LiveRequest, LiveThread, LiveWindow, watch};

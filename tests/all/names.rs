@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::interpreters::Interpreter;
 use crate::recording::Recording;
 use crate::running::{any, script};
-use crate::target::{Target, pyspy, run};
+use crate::target::{Target, note, pyspy, run};
 
 /// A program that spends its time in two functions of one name, in modules of one name; `%` stands for how they are
 /// loaded.
@@ -135,4 +135,26 @@ fn modules_that_are_no_files_keep_their_packages() {
         assert_eq!(modules(&recording), names);
         assert!(recording.stacks.iter().all(|(stack, _)| stack[0] == "<module> (frozen.py)"), "{recording:?}");
     }
+}
+
+#[test]
+fn cells_of_a_notebook_are_called_by_their_numbers() {
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/notebook/bin/python");
+    if !python.exists() {
+        note("skipped: there is no Jupyter kernel; tests/notebook/fetch brings one");
+        return;
+    }
+    let mut command = Command::new(python);
+    command.arg(script("notebook.py"));
+    let target = Target::start_command(command, "a Jupyter kernel");
+    let recording = Recording::of(target.pid(), &["-d", "0.7", "--nolineno", "--below", "spin"]);
+    assert!(recording.stacks.iter().all(|(stack, _)| stack[0] == "spin (In [2])"), "{recording:?}");
+    let pid = target.pid().to_string();
+    let dump = pyspy(&["dump", "--source", "-p", &pid]);
+    let text = dump.success();
+    for expected in ["spin (In [2]:3)", "> 3 |         sum(range(100000))", "<module> (In [3]:3)", "> 3 | spin()"] {
+        assert!(text.contains(expected), "{expected} not in {text}");
+    }
+    let full = pyspy(&["dump", "--full-filenames", "-p", &pid]);
+    assert!(full.success().contains(&format!("/ipykernel_{pid}/")), "{}", full.stdout);
 }

@@ -33,6 +33,7 @@ pub(super) fn dump(arguments: &DumpArgs, path: &Path, source: bool) -> anyhow::R
         codes: &read.codes,
         native: None,
         memory: &memory,
+        layout: &read.runtime.layout,
         descriptors: &NoDescriptors,
         open: &|path| sources.open_file(path),
         name_of: &|thread| read.thread_name(&core, thread).map(str::to_owned),

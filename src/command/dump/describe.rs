@@ -12,7 +12,10 @@ use crate::output::dump::{ExceptionDump, FrameDump, ThreadDump, WaitDump};
 use crate::process::{DescriptorNames, SystemCall};
 use crate::python::blocked::Blocked;
 use crate::python::code::CodeTable;
-use crate::sampler::{Moment, MomentFrame, MomentThread, Native, ShortNames};
+use crate::python::interpreter::InterpreterState;
+use crate::python::layout::Layout;
+use crate::python::notebook::cached_lines;
+use crate::sampler::{Cells, Moment, MomentFrame, MomentThread, Native, ShortNames};
 
 /// What the threads of a moment are described with.
 pub(super) struct Describer<'look> {
@@ -23,6 +26,7 @@ pub(super) struct Describer<'look> {
     /// The native functions of the moment.
     pub(super) native: Option<&'look Native>,
     pub(super) memory: &'look dyn Memory,
+    pub(super) layout: &'look Layout,
     pub(super) descriptors: &'look dyn DescriptorNames,
     /// Opens a regular file that the process finds at a path.
     pub(super) open: &'look dyn Fn(&Path) -> io::Result<File>,
@@ -36,26 +40,29 @@ pub(super) struct Describer<'look> {
     pub(super) source: bool,
 }
 
+/// What files are called.
+#[derive(Default)]
+struct Names {
+    files: ShortNames,
+    cells: Cells,
+}
+
 impl Describer<'_> {
     /// All threads, as they come.
     pub(super) fn threads(&self) -> Vec<ThreadDump> {
-        let mut short_names = ShortNames::default();
+        let mut names = Names::default();
         let mut sources = Sources::new(self.open);
         let threads = self.moment.threads.iter().enumerate();
-        threads.map(|(index, thread)| self.thread(index, thread, &mut short_names, &mut sources)).collect()
+        threads.map(|(index, thread)| self.thread(index, thread, &mut names, &mut sources)).collect()
     }
 
-    fn thread(
-        &self,
-        index: usize,
-        thread: &MomentThread,
-        short_names: &mut ShortNames,
-        sources: &mut Sources<'_>,
-    ) -> ThreadDump {
+    fn thread(&self, index: usize, thread: &MomentThread, names: &mut Names, sources: &mut Sources<'_>) -> ThreadDump {
         let frames = self.moment.frames_of(thread).iter().enumerate().map(|(place, frame)| {
-            let mut dump = self.frame(frame, short_names);
+            let mut dump = self.frame(frame, &thread.interpreter, names);
             dump.locals = self.inspection.variables.get(thread.first_frame + place).cloned();
-            dump.source = if self.source { sources.around(&dump) } else { None };
+            // What was never written to a file, such as a notebook's cell, may be kept for tracebacks.
+            let cached = || cached_lines(self.memory, self.layout, &thread.interpreter, &dump.filename);
+            dump.source = if self.source { sources.around(&dump, cached) } else { None };
             dump
         });
         let frames = self.with_native(thread, frames.collect());
@@ -104,9 +111,13 @@ impl Describer<'_> {
         mixed.iter().filter_map(dump).collect()
     }
 
-    fn frame(&self, frame: &MomentFrame, short_names: &mut ShortNames) -> FrameDump {
+    fn frame(&self, frame: &MomentFrame, interpreter: &InterpreterState, names: &mut Names) -> FrameDump {
         let code = self.codes.get(frame.code);
-        let short = short_names.shorten(&code.filename, |path| (self.open)(path).is_ok());
+        let file = &code.filename;
+        let short = match names.cells.name(self.memory, self.layout, interpreter, file) {
+            Some(cell) => cell,
+            None => names.files.shorten(file, |path| (self.open)(path).is_ok()),
+        };
         let offset = Some(frame.offset).filter(|offset| *offset >= 0);
         let location = offset.and_then(|offset| self.codes.location_at(frame.code, offset));
         // The tables before 3.11 know lines only.

@@ -29,17 +29,20 @@ impl<'look> Sources<'look> {
         Self { open, files: HashMap::new() }
     }
 
-    /// The lines around that of `frame`.
-    pub(super) fn around(&mut self, frame: &FrameDump) -> Option<SourceLines> {
+    /// The lines around that of `frame`, of its file or, where there is none, of what `cached` gives.
+    pub(super) fn around(
+        &mut self,
+        frame: &FrameDump,
+        cached: impl FnOnce() -> Option<Vec<String>>,
+    ) -> Option<SourceLines> {
         let current = usize::try_from(frame.line).ok()?.checked_sub(1)?;
-        if frame.filename.starts_with('<') {
-            return None;
-        }
         if !self.files.contains_key(&frame.filename) {
             if self.files.len() >= MOST_FILES {
                 return None;
             }
-            self.files.insert(frame.filename.clone(), read(self.open, &frame.filename));
+            let is_file = !frame.filename.starts_with('<');
+            let lines = if is_file { read(self.open, &frame.filename) } else { None };
+            self.files.insert(frame.filename.clone(), lines.or_else(cached));
         }
         let lines = self.files.get(&frame.filename)?.as_ref()?;
         lines.get(current)?;
