@@ -4,6 +4,7 @@ mod values;
 
 use std::path::PathBuf;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 pub use values::Limit;
@@ -132,6 +133,10 @@ pub struct RecordArgs {
     /// Only the main thread of each process
     #[arg(long)]
     pub main_thread: bool,
+    /// Only what happens below a function, rooted there: `handle`, `Server.handle` or `app.views.*`; --include and
+    /// --exclude look at that part
+    #[arg(long, value_name = "glob", value_parser = NonEmptyStringValueParser::new())]
+    pub below: Option<String>,
     /// Only stacks with a frame whose file or module matches a glob; may be given several times
     #[arg(long, value_name = "glob")]
     pub include: Vec<String>,
@@ -186,6 +191,9 @@ pub struct TopArgs {
     /// Include idle threads
     #[arg(short, long)]
     pub idle: bool,
+    /// Only what happens below a function, rooted there: `handle`, `Server.handle` or `app.views.*`
+    #[arg(long, value_name = "glob", value_parser = NonEmptyStringValueParser::new())]
+    pub below: Option<String>,
     /// Time between refreshes: seconds, or a number with ms, s or m
     #[arg(long, value_name = "delay", value_parser = values::delay, default_value = "1.0")]
     pub delay: std::time::Duration,
@@ -235,6 +243,9 @@ pub struct ConvertArgs {
     /// Do not show line numbers
     #[arg(long)]
     pub nolineno: bool,
+    /// Only what happens below a function, rooted there: `handle`, `Server.handle` or `app.views.*`
+    #[arg(long, value_name = "glob", value_parser = NonEmptyStringValueParser::new())]
+    pub below: Option<String>,
     /// Show threads
     #[arg(short, long)]
     pub threads: bool,

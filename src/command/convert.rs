@@ -8,10 +8,10 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use super::output_file::OutputFile;
-use super::{note, presentation};
+use super::{below, note, presentation};
 use crate::cli::{ConvertArgs, DiffArgs};
 use crate::output::{Format, Presentation, diff};
-use crate::profile::Profile;
+use crate::profile::{Below, Profile};
 
 /// Runs `pyspy convert`.
 ///
@@ -23,7 +23,12 @@ pub fn convert(arguments: &ConvertArgs) -> anyhow::Result<ExitCode> {
         None => Format::from_suffix(&arguments.output.to_string_lossy()).unwrap_or(Format::Flamegraph),
     };
     let output = OutputFile::create(&arguments.output)?;
-    let profile = read(&arguments.input)?;
+    let mut profile = read(&arguments.input)?;
+    if let Some(below) = &arguments.below {
+        let cut = profile.below(&Below::new(below));
+        below::told(&profile, below, cut.metadata.counts).iter().for_each(|text| note(text));
+        profile = cut;
+    }
     let several = profile.processes().any(|(_, one)| profile.processes().any(|(_, other)| one.pid != other.pid));
     let presentation = Presentation {
         columns: true,

@@ -1,6 +1,7 @@
 //! One file a subcommand, each joining the command line, the sampler and the output. The only layer that prints.
 
 mod attach;
+mod below;
 pub mod convert;
 pub mod dump;
 mod ending;
@@ -8,6 +9,7 @@ pub mod failure;
 mod output_file;
 pub mod record;
 mod screen;
+mod source_file;
 pub mod top;
 
 use std::io::Write;

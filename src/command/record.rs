@@ -17,10 +17,10 @@ use self::sink::Sink;
 use self::target::Target;
 use super::ending::status_text;
 use super::failure::UnfinishedError;
-use super::{Interrupt, native, note, pausing, presentation};
+use super::{Interrupt, below, native, note, pausing, presentation};
 use crate::cli::{Limit, Mode, RecordArgs};
 use crate::output::{Format, Presentation, printable};
-use crate::profile::Profile;
+use crate::profile::{Below, Profile};
 use crate::sampler::{
     Ending, Filter, Finder, PATIENCE_RUNNING, PATIENCE_STARTED, Pausing, RecordOptions, Recorded, Unsampled, record,
 };
@@ -66,6 +66,9 @@ pub fn run(arguments: &RecordArgs) -> anyhow::Result<ExitCode> {
     let mut line = summary(&profile, &ending, &path, &target, status, interrupt.is_set());
     line.push_str(&what_is_missing(&profile, unsampled, arguments));
     note(&line);
+    if let Some(below) = &arguments.below {
+        below::told(&profile, below, profile.metadata.counts).iter().for_each(|text| note(text));
+    }
     if arguments.open && path.as_os_str() != "-" {
         open_in_viewer(&path);
     }
@@ -154,6 +157,7 @@ fn filter(arguments: &RecordArgs) -> Filter {
         idle: arguments.idle || arguments.mode == Some(Mode::Wall),
         main_thread: arguments.main_thread,
         threads: globs(&arguments.thread),
+        below: arguments.below.as_deref().map(Below::new),
         include: globs(&arguments.include),
         exclude: globs(&arguments.exclude),
     }
@@ -227,7 +231,7 @@ fn what_is_missing(profile: &Profile, unsampled: Option<Unsampled>, arguments: &
         let (time, of) = (time.as_secs_f64(), of.as_secs_f64());
         let place = "was in threads that were not sampled, as they ran no Python";
         text = format!("; most CPU time{whose} ({time:.1} of {of:.1} s) {place}{advice}");
-    } else if profile.metadata.counts.taken == 0 {
+    } else if profile.metadata.counts.taken == 0 && profile.metadata.counts.outside == 0 {
         text.push_str("; every thread was idle or none ran Python: --idle shows idle threads too");
     }
     if profile.is_clipped() {

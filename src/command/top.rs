@@ -26,6 +26,7 @@ use self::signals::Signals;
 use self::target::Target;
 use super::{native, pausing};
 use crate::cli::TopArgs;
+use crate::profile::Below;
 use crate::sampler::{Ending, Finder, LiveOptions, LiveWindow, PATIENCE_STARTED, Pausing, why_not_pausable};
 use crate::tui::Settings;
 
@@ -100,6 +101,7 @@ fn run_target(
         adopt: target.program.is_some(),
         native: native(arguments.pause)?,
         native_threads: arguments.pause.native_threads,
+        below: arguments.below.as_deref().map(Below::new),
     };
     let sampling = Sampling::start(target.processes.clone(), finder, options, sender)?;
     let meter = Meter::new(&target.processes, trouble)?;
@@ -120,6 +122,7 @@ fn settings(arguments: &TopArgs, has_output: bool) -> Settings {
         gil_only: arguments.gil,
         idle: arguments.idle,
         has_output,
+        below: arguments.below.clone().unwrap_or_default(),
     }
 }
 

@@ -246,7 +246,8 @@ mod tests {
 
     #[test]
     fn what_passes_calls_on_is_known() {
-        for name in ["__Pyx_CyFunction_CallAsMethod", "__Pyx_PyObject_FastCallDict", "__pyx_FusedFunction_callfunction"] {
+        for name in ["__Pyx_CyFunction_CallAsMethod", "__Pyx_PyObject_FastCallDict", "__pyx_FusedFunction_callfunction"]
+        {
             assert!(is_cython_plumbing(name), "{name}");
         }
         for name in ["__Pyx_PyObject_GetAttrStr", "__Pyx_Generator_Next", "__pyx_f_4cmod_x", "call"] {

@@ -7,7 +7,8 @@ use inferno::flamegraph::color::BackgroundColor;
 use inferno::flamegraph::{Options, TextTruncateDirection};
 
 use super::Presentation;
-use super::flamegraph::{inferno_color, lines, round, title, write_message};
+use super::flamegraph::{inferno_color, lines, round, title, with_legend, write_message};
+use super::narrow::{Node, narrowed, nodes};
 use super::tree::LabelTree;
 use crate::profile::Profile;
 
@@ -31,7 +32,7 @@ pub fn write(
 ) -> io::Result<()> {
     let heading = format!("{} — difference", title(&after.metadata));
     let [lines_before, lines_after] =
-        [before, after].map(|profile| lines(&LabelTree::new(profile, presentation), UNIT_US));
+        [before, after].map(|profile| lines(&nodes(&LabelTree::new(profile, presentation)), UNIT_US));
     if lines_after.is_empty() {
         return write_message(&heading, "no samples after", writer);
     }
@@ -40,19 +41,78 @@ pub fn write(
     let [text_before, text_after] = [lines_before, lines_after].map(|lines| lines.join("\n"));
     differential::from_readers(options, text_before.as_bytes(), text_after.as_bytes(), &mut joined)?;
     let joined = String::from_utf8(joined).map_err(io::Error::other)?;
-    // Siblings side by side, whatever their names hold; last first, as inferno wants them in this order.
-    let mut lines: Vec<&str> = joined.lines().collect();
-    lines.sort_by(|one, other| other.split(';').cmp(one.split(';')));
+    let mut stacks: Vec<Stack<'_>> = joined.lines().filter_map(Stack::parse).collect();
+    // Calls of one frame side by side, whatever their names hold.
+    stacks.sort_by(|one, other| one.path.split(';').cmp(other.path.split(';')));
+    let narrowed = narrowed(tree_of(&stacks));
+    let mut lines = lines_of(&narrowed.nodes);
+    // Last first, as inferno wants them in this order.
+    lines.reverse();
 
     let mut options = Options::default();
     options.flame_chart = true;
     // Frames that did not change are white.
     options.bgcolors = Some(BackgroundColor::Flat(inferno_color([226, 229, 228])));
     options.title = heading;
-    options.subtitle = Some(subtitle(before, after, normalize));
+    options.subtitle = Some(with_legend(subtitle(before, after, normalize), narrowed.legend()));
     options.count_name = if after.metadata.is_time_known() { "ms" } else { "samples" }.to_owned();
     options.text_truncate_direction = TextTruncateDirection::Right;
-    inferno::flamegraph::from_lines(&mut options, lines.iter().copied(), writer)
+    inferno::flamegraph::from_lines(&mut options, lines.iter().map(String::as_str), writer)
+}
+
+/// A stack of both profiles with what it took in each, in units of [`UNIT_US`].
+struct Stack<'text> {
+    path: &'text str,
+    before: u64,
+    after: u64,
+}
+
+impl<'text> Stack<'text> {
+    /// From `frame;frame before after`.
+    fn parse(line: &'text str) -> Option<Self> {
+        let (rest, after) = line.rsplit_once(' ')?;
+        let (path, before) = rest.rsplit_once(' ')?;
+        Some(Self { path, before: before.parse().ok()?, after: after.parse().ok()? })
+    }
+}
+
+/// The frames of stacks in the order of their paths.
+fn tree_of<'text>(stacks: &[Stack<'text>]) -> Vec<Node<'text>> {
+    let mut nodes = vec![];
+    let mut above: Vec<&str> = vec![];
+    for stack in stacks {
+        let shared = above.iter().zip(stack.path.split(';')).take_while(|(known, label)| **known == *label).count();
+        above.truncate(shared);
+        for label in stack.path.split(';').skip(shared) {
+            nodes.push(Node { label, depth: above.len(), own: 0, own_before: 0 });
+            above.push(label);
+        }
+        // A path that goes on in the next one comes before it, so that it is always new.
+        if let Some(last) = nodes.last_mut() {
+            (last.own, last.own_before) = (stack.after, stack.before);
+        }
+    }
+    nodes
+}
+
+/// One line for each stack that has time of its own in one of the profiles.
+fn lines_of(nodes: &[Node<'_>]) -> Vec<String> {
+    let mut lines = vec![];
+    let mut path = String::new();
+    let mut ends: Vec<usize> = vec![];
+    for node in nodes {
+        ends.truncate(node.depth);
+        path.truncate(ends.last().copied().unwrap_or(0));
+        if !path.is_empty() {
+            path.push(';');
+        }
+        path.push_str(node.label);
+        ends.push(path.len());
+        if (node.own, node.own_before) != (0, 0) {
+            lines.push(format!("{path} {} {}", node.own_before, node.own));
+        }
+    }
+    lines
 }
 
 fn subtitle(before: &Profile, after: &Profile, normalize: bool) -> String {
@@ -123,5 +183,27 @@ mod tests {
     fn stacks_of_one_side_only_are_drawn() {
         let frames = diff("gone 5\nstays 5\n", "new;deep 5\nstays 5\n", false);
         assert_eq!(color(&frames, "deep").0, "deep (5 samples, 50.00%; +50.00%)");
+    }
+
+    #[test]
+    fn many_stacks_are_a_small_picture_whose_sums_are_right() {
+        let stacks = |seed: u64| -> String {
+            let mut next = seed;
+            let mut line = |at: u64| {
+                let mut frames = vec!["main".to_owned(), format!("part{}", at % 3)];
+                for _ in 0..30 {
+                    next = next.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    frames.push(format!("f{}", (next >> 33) % 60));
+                }
+                format!("{} 1\n", frames.join(";"))
+            };
+            (0..12_000).map(&mut line).collect()
+        };
+        let frames = diff(&stacks(1), &stacks(2), false);
+        assert!((1_000..20_000).contains(&frames.len()), "{} rectangles", frames.len());
+        for part in ["main (12,000 samples, 100.00%", "part0 (4,000 samples, 33.33%", "part2 (4,000 samples, 33.33%"] {
+            assert!(frames.iter().any(|(title, _)| title.starts_with(part)), "{part}");
+        }
+        assert!(frames.iter().any(|(title, _)| title.starts_with("… (")));
     }
 }

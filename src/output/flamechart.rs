@@ -8,7 +8,7 @@ use std::io::{self, BufWriter, Write};
 
 use super::Presentation;
 use super::color::{NEUTRAL, color};
-use super::flamegraph::{subtitle, title};
+use super::flamegraph::{subtitle, title, with_legend};
 use super::place::{PlaceId, Places, process_label, sampled_threads, thread_label};
 use super::runs::{Call, Edge, calls};
 use super::text::xml;
@@ -23,8 +23,10 @@ const HEADER: u64 = 20;
 const ROW: u64 = 16;
 /// The narrowest call drawn, as a part of the whole width: less than a tenth of a pixel, so that there is something to zoom into.
 const NARROWEST: u64 = 20_000;
-/// Blocks drawn; with more, the shortest are left out.
-const MAX_BLOCKS: usize = 60_000;
+/// Blocks drawn, each of some 300 bytes; with more, longer calls are drawn together.
+const MAX_BLOCKS: usize = 15_000;
+/// By how much longer, each time that there are still too many.
+const LONGER: u64 = 2;
 /// Calls drawn below each other; deeper ones are left out.
 const MAX_ROWS: usize = 2_000;
 
@@ -35,16 +37,14 @@ const MAX_ROWS: usize = 2_000;
 pub fn write(profile: &Profile, presentation: &Presentation, writer: impl Write) -> io::Result<()> {
     // Each thread has a lane with its name, so its stacks need no marker.
     let places = Places::new(profile, &Presentation { threads: false, processes: false, ..*presentation });
-    let mut lanes = vec![];
-    for thread in sampled_threads(profile) {
-        lanes.push(Lane::new(profile, &places, thread)?);
-    }
-    drop_shortest(&mut lanes);
+    let (lanes, narrowest_us) = lanes(profile, &places)?;
+    let is_joined = |lane: &Lane| lane.blocks.iter().any(|block| block.calls > 1) || lane.is_cut;
+    let legend = lanes.iter().any(is_joined).then(|| format!("calls below {} joined", time(narrowest_us)));
     let end_us = lanes.iter().map(|lane| lane.end_us).max().unwrap_or(0).max(1);
     let height = TOP + lanes.iter().map(Lane::height).sum::<u64>() + 40;
 
     let mut writer = BufWriter::new(writer);
-    write_head(&mut writer, profile, height, end_us)?;
+    write_head(&mut writer, profile, height, end_us, legend)?;
     let mut y = TOP;
     for lane in &lanes {
         write_lane(&mut writer, profile, &places, lane, y, end_us)?;
@@ -60,6 +60,26 @@ struct Lane {
     blocks: Vec<Block>,
     end_us: u64,
     rows: u64,
+    /// Something is not drawn at all.
+    is_cut: bool,
+}
+
+/// What is drawn of all threads, and the length below which calls are drawn together, µs.
+fn lanes(profile: &Profile, places: &Places<'_>) -> io::Result<(Vec<Lane>, u64)> {
+    let mut narrowest_us = (profile.metadata.duration_us / NARROWEST).max(1);
+    loop {
+        let threads = sampled_threads(profile).into_iter();
+        let mut lanes: Vec<Lane> =
+            threads.map(|thread| Lane::new(profile, places, thread, narrowest_us)).collect::<io::Result<_>>()?;
+        let blocks: usize = lanes.iter().map(|lane| lane.blocks.len()).sum();
+        let longest_us = lanes.iter().map(|lane| lane.end_us).max().unwrap_or(0);
+        if blocks <= MAX_BLOCKS || narrowest_us > longest_us {
+            // What is left is deep, or of many threads.
+            drop_shortest(&mut lanes);
+            return Ok((lanes, narrowest_us));
+        }
+        narrowest_us = narrowest_us.saturating_mul(LONGER);
+    }
 }
 
 /// A call, or several short ones side by side.
@@ -80,8 +100,9 @@ impl Block {
 }
 
 impl Lane {
-    fn new(profile: &Profile, places: &Places<'_>, thread: ThreadRef) -> io::Result<Self> {
-        let narrowest_us = profile.metadata.duration_us / NARROWEST;
+    /// Calls shorter than `narrowest_us` are drawn together with their neighbours.
+    fn new(profile: &Profile, places: &Places<'_>, thread: ThreadRef, narrowest_us: u64) -> io::Result<Self> {
+        let mut is_cut = false;
         let mut blocks = vec![];
         // At each depth, the short calls that wait for neighbours.
         let mut short: Vec<Option<Block>> = vec![];
@@ -90,6 +111,7 @@ impl Lane {
             let Edge::End(Call { place, start_us, depth }, end_us) = edge else { return Ok(()) };
             last_us = end_us;
             if depth >= MAX_ROWS {
+                is_cut = true;
                 return Ok(());
             }
             if depth >= short.len() {
@@ -114,7 +136,7 @@ impl Lane {
         })?;
         blocks.extend(short.into_iter().flatten());
         let rows = blocks.iter().map(|block| block.depth as u64 + 1).max().unwrap_or(0);
-        Ok(Self { thread, blocks, end_us: last_us, rows })
+        Ok(Self { thread, blocks, end_us: last_us, rows, is_cut })
     }
 
     fn height(&self) -> u64 {
@@ -122,21 +144,31 @@ impl Lane {
     }
 }
 
-/// Keeps the longest blocks when there are more than can be drawn.
+/// Keeps the longest blocks when there are more than can be drawn; of blocks as long as each other, those nearest to
+/// the top.
 fn drop_shortest(lanes: &mut [Lane]) {
-    let mut lengths: Vec<u64> = lanes.iter().flat_map(|lane| lane.blocks.iter().map(Block::length_us)).collect();
-    if lengths.len() <= MAX_BLOCKS {
+    let order = |block: &Block| (std::cmp::Reverse(block.length_us()), block.depth);
+    let mut all: Vec<_> = lanes.iter().flat_map(|lane| lane.blocks.iter().map(order)).collect();
+    if all.len() <= MAX_BLOCKS {
         return;
     }
-    lengths.sort_unstable_by(|one, other| other.cmp(one));
-    let shortest = lengths[MAX_BLOCKS];
+    all.sort_unstable();
+    let first_dropped = all[MAX_BLOCKS];
     for lane in lanes {
-        lane.blocks.retain(|block| block.length_us() > shortest);
+        let before = lane.blocks.len();
+        lane.blocks.retain(|block| order(block) < first_dropped);
+        lane.is_cut |= lane.blocks.len() < before;
         lane.rows = lane.blocks.iter().map(|block| block.depth as u64 + 1).max().unwrap_or(0);
     }
 }
 
-fn write_head(writer: &mut impl Write, profile: &Profile, height: u64, end_us: u64) -> io::Result<()> {
+fn write_head(
+    writer: &mut impl Write,
+    profile: &Profile,
+    height: u64,
+    end_us: u64,
+    legend: Option<String>,
+) -> io::Result<()> {
     let (center, right, inner) = (WIDTH / 2, WIDTH - BORDER, WIDTH - 2 * BORDER);
     writeln!(
         writer,
@@ -156,7 +188,7 @@ fn write_head(writer: &mut impl Write, profile: &Profile, height: u64, end_us: u
         include_str!("flamechart.css"),
         include_str!("flamechart.js"),
         xml(&title(&profile.metadata)),
-        xml(&subtitle(profile)),
+        xml(&with_legend(subtitle(profile), legend)),
         bottom = height - 12,
     )?;
     for tenth in 0..=10u64 {
@@ -234,5 +266,40 @@ fn time(us: u64) -> String {
         1..1_000 => format!("{us} µs"),
         1_000..1_000_000 => format!("{:.2} ms", us as f64 / 1e3),
         _ => format!("{:.3} s", us as f64 / 1e6),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::samples;
+    use crate::profile::{Flags, Keep, StackId};
+
+    #[test]
+    fn many_short_calls_are_a_small_picture_that_says_so() {
+        let mut profile = Profile::new(Keep { timeline: true, ..Keep::default() });
+        let process = samples::process(&mut profile, 1, None, "");
+        let thread = samples::thread(&mut profile, process, 1, None);
+        let frames: Vec<_> = (0..60).map(|at| samples::python(&mut profile, &format!("f{at}"), "/m.py", 1)).collect();
+        let main = samples::python(&mut profile, "main", "/m.py", 1);
+        let (ticks, mut next) = (8_000u64, 1u64);
+        for tick in 1..=ticks {
+            let mut stack = profile.push(StackId::EMPTY, main);
+            for _ in 0..40 {
+                next = next.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                stack = profile.push(stack, frames[(next >> 33) as usize % 60]);
+            }
+            profile.add_sample(thread, stack, tick * 1_000, 1_000, Flags::NONE);
+        }
+        profile.metadata.duration_us = ticks * 1_000;
+        let mut svg = vec![];
+        write(&profile, &Presentation::default(), &mut svg).unwrap();
+        let svg = String::from_utf8(svg).unwrap();
+        let rectangles = svg.matches("<rect").count();
+        assert!((42..=MAX_BLOCKS + 1).contains(&rectangles), "{rectangles} rectangles");
+        assert!(svg.contains("main (m.py:1) (8.000 s, 100.00%"), "callers stay");
+        assert!(svg.contains(" short calls ("), "what is joined is drawn");
+        let legend = svg.lines().find(|line| line.contains("id=\"subtitle\"")).unwrap();
+        assert!(legend.contains(" · calls below ") && legend.contains(" joined"), "{legend}");
     }
 }

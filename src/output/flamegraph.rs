@@ -9,6 +9,7 @@ use inferno::flamegraph::{Options, TextTruncateDirection};
 
 use super::Presentation;
 use super::color::{NEUTRAL, color};
+use super::narrow::{JOINED, Node, narrowed, nodes};
 use super::text::{printable, shortened, xml};
 use super::tree::LabelTree;
 use crate::profile::{Metadata, Profile};
@@ -22,7 +23,8 @@ const MAX_LINES: usize = 128 << 20;
 /// When `writer` fails.
 pub fn write(profile: &Profile, presentation: &Presentation, writer: impl Write) -> io::Result<()> {
     let tree = LabelTree::new(profile, presentation);
-    let mut lines = lines(&tree, 1);
+    let narrowed = narrowed(nodes(&tree));
+    let mut lines = lines(&narrowed.nodes, 1);
     if lines.is_empty() {
         return write_message(&title(&profile.metadata), "no samples", writer);
     }
@@ -34,7 +36,7 @@ pub fn write(profile: &Profile, presentation: &Presentation, writer: impl Write)
         palette.insert(inferno_label(&label.text), inferno_color(color(&label.text, label.origin)));
     }
     // The root has no name for inferno.
-    for no_code in ["", "…"] {
+    for no_code in ["", JOINED] {
         palette.insert(no_code, inferno_color(NEUTRAL));
     }
     let mut options = Options::default();
@@ -42,7 +44,7 @@ pub fn write(profile: &Profile, presentation: &Presentation, writer: impl Write)
     options.flame_chart = true;
     options.palette_map = Some(&mut palette);
     options.title = title(&profile.metadata);
-    options.subtitle = Some(subtitle(profile));
+    options.subtitle = Some(with_legend(subtitle(profile), narrowed.legend()));
     options.count_name = "samples".to_owned();
     options.factor = 1.0 / profile.metadata.interval_us();
     options.text_truncate_direction = TextTruncateDirection::Right;
@@ -51,53 +53,53 @@ pub fn write(profile: &Profile, presentation: &Presentation, writer: impl Write)
 
 /// One line for each stack that has time of its own, counted in units of `unit_us` µs. Of stacks too deep, what lies below the
 /// last frame that fits is one line.
-pub(super) fn lines(tree: &LabelTree, unit_us: u64) -> Vec<String> {
+pub(super) fn lines(nodes: &[Node<'_>], unit_us: u64) -> Vec<String> {
     let mut deepest = usize::MAX;
-    while lines_size(tree, deepest) > MAX_LINES {
+    while lines_size(nodes, deepest) > MAX_LINES {
         deepest = if deepest == usize::MAX { 1 << 14 } else { deepest / 2 };
     }
     let mut lines = vec![];
-    let mut put = |path: &str, cut: &str, weight_us: u64| {
+    let mut put = |path: &str, is_cut: bool, weight_us: u64| {
         if weight_us > 0 {
             let count = (weight_us.saturating_add(unit_us / 2) / unit_us).max(1);
-            lines.push(format!("{path}{cut} {count}"));
+            lines.push(if is_cut { format!("{path};{JOINED} {count}") } else { format!("{path} {count}") });
         }
     };
     let mut path = String::new();
     let mut ends: Vec<usize> = vec![];
     let mut cut_us: u64 = 0;
-    for step in tree.walk() {
-        if step.depth >= deepest {
-            cut_us = cut_us.saturating_add(step.weight_us);
+    for node in nodes {
+        if node.depth >= deepest {
+            cut_us = cut_us.saturating_add(node.own);
             continue;
         }
-        put(&path, ";…", std::mem::take(&mut cut_us));
-        ends.truncate(step.depth);
+        put(&path, true, std::mem::take(&mut cut_us));
+        ends.truncate(node.depth);
         path.truncate(ends.last().copied().unwrap_or(0));
         if !path.is_empty() {
             path.push(';');
         }
-        path.push_str(&inferno_label(&step.label.text));
+        path.push_str(&inferno_label(node.label));
         ends.push(path.len());
-        put(&path, "", step.weight_us);
+        put(&path, false, node.own);
     }
-    put(&path, ";…", cut_us);
+    put(&path, true, cut_us);
     lines
 }
 
 /// About what [`lines`] takes with stacks cut at `deepest` frames.
-fn lines_size(tree: &LabelTree, deepest: usize) -> usize {
+fn lines_size(nodes: &[Node<'_>], deepest: usize) -> usize {
     let mut size = 0usize;
     let mut ends: Vec<usize> = vec![];
-    for step in tree.walk() {
+    for node in nodes {
         // Below, there is one line for many.
-        if step.depth > deepest {
+        if node.depth > deepest {
             continue;
         }
-        ends.truncate(step.depth);
-        let end = ends.last().copied().unwrap_or(0) + step.label.text.len() + 1;
+        ends.truncate(node.depth);
+        let end = ends.last().copied().unwrap_or(0) + node.label.len() + 1;
         ends.push(end);
-        if step.weight_us > 0 || step.depth == deepest {
+        if node.own > 0 || node.depth == deepest {
             size = size.saturating_add(end + 40);
         }
     }
@@ -148,6 +150,12 @@ pub(super) fn subtitle(profile: &Profile) -> String {
         parts.push(rate);
     }
     parts.push(format!("{} samples", profile.sum().0));
+    let below = &metadata.filters.below;
+    if !below.is_empty() {
+        let (inside, outside) = (profile.sum().0, metadata.counts.outside);
+        let share = inside as f64 * 100.0 / (inside + outside).max(1) as f64;
+        parts.push(format!("below {}: {} %", shortened(&printable(below), 40), round(share)));
+    }
     if metadata.duration_us > 0 {
         parts.push(format!("{} s", round(metadata.duration_us as f64 / 1e6)));
     }
@@ -155,6 +163,14 @@ pub(super) fn subtitle(profile: &Profile) -> String {
         parts.push(format!("{} s of them unobserved", round(seconds)));
     }
     parts.join(" · ")
+}
+
+/// A subtitle with what else there is to know of the picture.
+pub(super) fn with_legend(subtitle: String, legend: Option<String>) -> String {
+    match legend {
+        Some(legend) => format!("{subtitle} · {legend}"),
+        None => subtitle,
+    }
 }
 
 /// One digit after the point, and none when that is a zero.
@@ -297,7 +313,7 @@ mod tests {
             profile.add_sample(thread, stack, 0, 1_000, Flags::NONE);
         }
         let tree = LabelTree::new(&profile, &Presentation::default());
-        let lines = lines(&tree, 1);
+        let lines = lines(&nodes(&tree), 1);
         let bytes: usize = lines.iter().map(String::len).sum();
         assert!(bytes < MAX_LINES, "{bytes}");
         let deepest = lines.len() - 1;
@@ -306,5 +322,45 @@ mod tests {
         assert_eq!(cut.rsplit(';').next().unwrap(), format!("… {}", (20_000 - deepest) * 1_000));
         let svg = svg(&profile, Presentation::default());
         assert!(texts(&svg, "title")[0].len() < 100 && svg.len() < 4 << 20, "{} bytes", svg.len());
+    }
+
+    #[test]
+    fn many_stacks_are_a_small_picture_whose_sums_are_right() {
+        let mut profile = Profile::default();
+        let process = samples::process(&mut profile, 1, None, "");
+        let thread = samples::thread(&mut profile, process, 1, None);
+        let frames: Vec<_> = (0..60).map(|at| samples::python(&mut profile, &format!("f{at}"), "/m.py", 1)).collect();
+        let main = samples::python(&mut profile, "main", "/m.py", 1);
+        let wide = samples::python(&mut profile, "wide", "/m.py", 1);
+        profile.metadata.rate_asked = 100.0;
+        let mut next = 1u64;
+        for _ in 0..6_000 {
+            let mut stack = profile.push(crate::profile::StackId::EMPTY, main);
+            for _ in 0..40 {
+                next = next.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                stack = profile.push(stack, frames[(next >> 33) as usize % 60]);
+            }
+            profile.add_sample(thread, stack, 0, 10_000, Flags::NONE);
+        }
+        let stack = samples::stack(&mut profile, &[main, wide]);
+        profile.add_run(crate::profile::Run {
+            thread,
+            stack,
+            flags: Flags::NONE,
+            start_us: 0,
+            weight_us: 20_000_000,
+            samples: 2_000,
+        });
+        let svg = svg(&profile, Presentation::default());
+        assert!(svg.len() < 6 << 20, "{} bytes", svg.len());
+        let titles = texts(&svg, "title");
+        assert!(titles.len() > 3_000, "{} rectangles", titles.len());
+        for title in ["all (8,000 samples, 100%)", "main (m.py:1) (8,000 samples, 100.00%)"] {
+            assert!(titles.iter().any(|found| found == title), "{title}");
+        }
+        assert!(titles.iter().any(|found| found == "wide (m.py:1) (2,000 samples, 25.00%)"));
+        assert!(titles.iter().any(|title| title.starts_with("… (")), "what is left out has its width");
+        let legend = texts(&svg, "text").into_iter().find(|text| text.contains("samples/s")).unwrap();
+        assert!(legend.contains("… joins frames below 0.01"), "{legend}");
     }
 }

@@ -19,6 +19,7 @@ mod format;
 mod functions;
 mod input;
 mod json;
+mod narrow;
 mod place;
 pub mod pprof;
 mod presentation;

@@ -60,6 +60,8 @@ pub struct SampleCounts {
     pub unproven: u64,
     /// Not in the profile: nothing could be read.
     pub lost: u64,
+    /// Not in the profile: not below the function that was asked for.
+    pub outside: u64,
 }
 
 /// What a recording was asked to contain.
@@ -74,4 +76,6 @@ pub struct Filters {
     pub native: bool,
     /// Child processes too.
     pub subprocesses: bool,
+    /// Only what was below functions that match this glob; everything if it is empty.
+    pub below: String,
 }

@@ -8,6 +8,7 @@
 //! Limits: knows nothing of how samples are made, of CPython, of files or of formats. Everything that the target can make grow
 //! without end has a cap; past it, [`Profile::is_clipped`] says so, and the time that samples stand for stays right.
 
+mod below;
 mod condense;
 mod delta;
 mod follow;
@@ -20,6 +21,7 @@ mod thread;
 mod timeline;
 pub(crate) mod varint;
 
+pub use below::{Below, module_name, without_archive};
 pub use condense::{Needed, Renumbering, Room};
 pub use delta::{Delta, Mark};
 pub use follow::Follower;

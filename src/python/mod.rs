@@ -12,6 +12,7 @@ pub mod layout;
 pub mod line_table;
 pub mod locals;
 pub mod locate;
+pub mod notebook;
 pub mod object;
 pub mod raised;
 pub mod repr;

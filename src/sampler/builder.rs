@@ -6,13 +6,15 @@ use std::time::{Duration, Instant};
 
 use foldhash::{HashMap, HashMapExt};
 
-use super::filter::Filter;
+use super::cells::Cells;
+use super::filter::{Choice, Filter};
 use super::moment::{
     Assurance, Moment, MomentFrame, MomentThread, NativeThread, entered_interpreter, interpreter_name,
 };
 use super::native::Owner;
 use super::short_names::ShortNames;
 use super::spy::Spy;
+use super::title::command_line;
 use crate::native::{FunctionId, MixedFrame, ShownFrame};
 use crate::process::{Process, ThreadId};
 use crate::profile::{
@@ -35,9 +37,10 @@ pub(super) struct Builder {
     frames: HashMap<FrameKey, Box<[FrameId]>>,
     last_stacks: HashMap<Owner, LastStack>,
     keys: Vec<FrameKey>,
-    wanted: HashMap<StackId, bool>,
+    chosen: HashMap<StackId, Choice>,
     short_names: ShortNames,
     waiting: VecDeque<Waiting>,
+    cells: Cells,
 }
 
 /// A thread state is freed and its address used again; with the ident it is one thread.
@@ -95,9 +98,10 @@ impl Builder {
             frames: HashMap::new(),
             last_stacks: HashMap::new(),
             keys: Vec::new(),
-            wanted: HashMap::new(),
+            chosen: HashMap::new(),
             short_names: ShortNames::default(),
             waiting: VecDeque::new(),
+            cells: Cells::default(),
         }
     }
 
@@ -125,7 +129,7 @@ impl Builder {
         self.last_stacks.clear();
         self.threads.clear();
         self.native_threads.clear();
-        self.wanted.clear();
+        self.chosen.clear();
         let process = before.process(self.process).clone();
         let command_line = profile.intern(before.text(process.command_line));
         let python_version = profile.intern(before.text(process.python_version));
@@ -190,15 +194,19 @@ impl Builder {
     }
 
     fn put(&mut self, profile: &mut Profile, filter: &Filter, spy: &Spy, sample: Sample, keys: &[FrameKey]) {
-        let stack = self.push_keys(profile, spy, sample.owner, keys);
-        if self.wants_stack(profile, filter, stack) {
-            count(profile, sample.assurance);
-            profile.add_sample(sample.thread, stack, sample.time_us, sample.weight_us, sample.flags);
+        let mut stack = self.push_keys(profile, spy, sample.owner, keys);
+        if filter.looks_at_stacks() {
+            match *self.chosen.entry(stack).or_insert_with(|| filter.choose(profile, stack)) {
+                Choice::Taken(chosen) => stack = chosen,
+                Choice::Outside => {
+                    profile.metadata.counts.outside += 1;
+                    return;
+                }
+                Choice::Unwanted => return,
+            }
         }
-    }
-
-    fn wants_stack(&mut self, profile: &Profile, filter: &Filter, stack: StackId) -> bool {
-        !filter.looks_at_files() || *self.wanted.entry(stack).or_insert_with(|| filter.wants_stack(profile, stack))
+        count(profile, sample.assurance);
+        profile.add_sample(sample.thread, stack, sample.time_us, sample.weight_us, sample.flags);
     }
 
     /// Puts the last known names of all threads of this moment into the profile.
@@ -353,7 +361,14 @@ impl Builder {
             FrameKey::Python(code, line, column) => {
                 let known = spy.codes().get(code);
                 let process = spy.process();
-                let short = self.short_names.shorten(&known.filename, |path: &Path| process.is_file_in_root(path));
+                let file = &known.filename;
+                let cell = spy.main_interpreter().and_then(|interpreter| {
+                    self.cells.name(process.memory(), &spy.runtime().layout, interpreter, file)
+                });
+                let short = match cell {
+                    Some(cell) => cell,
+                    None => self.short_names.shorten(file, |path: &Path| process.is_file_in_root(path)),
+                };
                 Frame {
                     name: profile.intern(&known.name),
                     file: profile.intern(&known.filename),
@@ -459,11 +474,4 @@ fn flags(thread: &MomentThread) -> Flags {
 fn key(thread: &MomentThread) -> ThreadKey {
     let MomentThread { stack, interpreter, .. } = thread;
     ThreadKey { address: stack.address, thread_id: stack.thread_id, interpreter: interpreter.id }
-}
-
-/// The arguments of a process joined by spaces.
-pub fn command_line(process: &Process) -> String {
-    let arguments = process.command_line().unwrap_or_default();
-    let words: Vec<String> = arguments.iter().map(|argument| argument.to_string_lossy().into_owned()).collect();
-    words.join(" ")
 }

@@ -5,7 +5,7 @@ use wildmatch::WildMatch;
 use super::moment::{MomentThread, NativeThread};
 use super::spy::Spy;
 use crate::process::ThreadId;
-use crate::profile::{Profile, StackId};
+use crate::profile::{Below, Profile, StackId, module_name, without_archive};
 
 /// What counts as a sample. Without any condition: threads that are active.
 #[derive(Debug, Clone, Default)]
@@ -18,9 +18,11 @@ pub struct Filter {
     pub main_thread: bool,
     /// Only threads whose name matches one of these (`*` and `?`); all if there are none.
     pub threads: Vec<WildMatch>,
-    /// Only stacks with a frame whose file matches one of these; all if there are none.
+    /// Only what happens below this function.
+    pub below: Option<Below>,
+    /// Only stacks with a frame whose file matches one of these, of what is below that function; all if there are none.
     pub include: Vec<WildMatch>,
-    /// No stacks with a frame whose file matches one of these.
+    /// No stacks with a frame whose file matches one of these, likewise.
     pub exclude: Vec<WildMatch>,
 }
 
@@ -56,38 +58,45 @@ impl Filter {
         self.threads.iter().any(|glob| glob.matches(name))
     }
 
-    /// Whether there is any condition on files.
-    pub(super) fn looks_at_files(&self) -> bool {
-        !(self.include.is_empty() && self.exclude.is_empty())
+    /// Whether there is any condition on stacks.
+    pub(super) fn looks_at_stacks(&self) -> bool {
+        !(self.include.is_empty() && self.exclude.is_empty()) || self.below.is_some()
+    }
+
+    /// What of a stack counts: what is below the function asked for, if its files let it.
+    pub(super) fn choose(&self, profile: &mut Profile, stack: StackId) -> Choice {
+        let stack = match &self.below {
+            None => stack,
+            Some(below) => match below.cut(profile, stack) {
+                Some(stack) => stack,
+                None => return Choice::Outside,
+            },
+        };
+        if self.wants_stack(profile, stack) { Choice::Taken(stack) } else { Choice::Unwanted }
     }
 
     /// Whether the files of the stack's frames let it count.
-    pub(super) fn wants_stack(&self, profile: &Profile, stack: StackId) -> bool {
+    fn wants_stack(&self, profile: &Profile, stack: StackId) -> bool {
         let matches = |globs: &[WildMatch]| {
             profile.frames_of(stack).any(|frame| {
                 let frame = profile.frame_of(frame);
                 let (file, short) = (profile.text(frame.file), profile.text(frame.short_file));
-                globs.iter().any(|glob| glob.matches(file) || glob.matches(short) || glob.matches(&module_name(short)))
+                let module = module_name(short);
+                let names = [file, short, without_archive(short), &module];
+                globs.iter().any(|glob| names.iter().any(|name| glob.matches(name)))
             })
         };
         (self.include.is_empty() || matches(&self.include)) && !matches(&self.exclude)
     }
 }
 
-/// `json/decoder.py` is `json.decoder`, `json/__init__.py` is `json`.
-fn module_name(short: &str) -> String {
-    let stem = short.strip_suffix(".py").unwrap_or(short);
-    stem.strip_suffix("/__init__").unwrap_or(stem).replace('/', ".")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn modules_are_named_from_short_files() {
-        assert_eq!(module_name("json/decoder.py"), "json.decoder");
-        assert_eq!(module_name("json/__init__.py"), "json");
-        assert_eq!(module_name("app.py"), "app");
-    }
+/// What becomes of a stack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Choice {
+    /// This of it is a sample.
+    Taken(StackId),
+    /// It is not below the function asked for.
+    Outside,
+    /// Its files are not wanted.
+    Unwanted,
 }

@@ -15,13 +15,13 @@ use super::recorder::{Ending, RecordOptions, Recorder};
 use super::spy::Spy;
 use super::unobserved::longest_weight_us;
 use crate::process::{Process, release_pending};
-use crate::profile::{Delta, Flags, Keep, Mark, StackId, ThreadRef};
+use crate::profile::{Below, Delta, Flags, Keep, Mark, StackId, ThreadRef};
 
 /// How long the lines of native code are waited for at the end.
 const WAIT_AT_END: Duration = Duration::from_secs(1);
 
 /// How to sample.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct LiveOptions {
     /// Samples a second.
     pub rate: u32,
@@ -39,6 +39,8 @@ pub struct LiveOptions {
     pub native: bool,
     /// Read threads too that have native frames only.
     pub native_threads: bool,
+    /// Count only what happens below this function.
+    pub below: Option<Below>,
 }
 
 /// Something to be done with the readers of all processes.
@@ -110,7 +112,7 @@ pub fn watch(
         duration: None,
         pausing: options.pausing,
         // What is wanted of it may change from one moment to the next.
-        filter: Filter { idle: true, ..Filter::default() },
+        filter: Filter { idle: true, below: options.below.clone(), ..Filter::default() },
         keep: Keep::default(),
         patience: options.patience,
         subprocesses: options.subprocesses,

@@ -2,6 +2,7 @@
 
 mod attach;
 mod builder;
+mod cells;
 mod clock;
 mod cpu_time;
 mod filter;
@@ -18,10 +19,11 @@ mod settle;
 mod short_names;
 mod spy;
 mod threads;
+mod title;
 mod unobserved;
 
 pub use attach::{AttachError, Attached, Finder, PATIENCE_RUNNING, PATIENCE_STARTED};
-pub use builder::command_line;
+pub use cells::Cells;
 pub use clock::Clock;
 pub use cpu_time::Unsampled;
 pub use filter::Filter;
@@ -35,3 +37,4 @@ pub use post_mortem::{PostMortem, PostMortemError};
 pub use recorder::{Ending, Progress, RecordOptions, Recorded, Watch, record, why_not_pausable};
 pub use short_names::ShortNames;
 pub use spy::{Spy, Trouble};
+pub use title::{command_line, title, whole_command_line};

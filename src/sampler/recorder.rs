@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use super::attach::Finder;
-use super::builder::command_line;
 use super::clock::Clock;
 use super::cpu_time::Unsampled;
 use super::filter::Filter;
 use super::members::{Children, Member, Setup};
 use super::moment::{Pausing, SampleError};
+use super::title::command_line;
 use super::unobserved::{Unobserved, longest_weight_us};
 use crate::process::{Process, raise_descriptor_limit, release_pending, sharpen_sleep};
 use crate::profile::{Filters, Keep, Profile};
@@ -165,6 +165,7 @@ impl<'options> Recorder<'options> {
             idle: options.filter.idle,
             native: options.native,
             subprocesses: options.subprocesses,
+            below: options.filter.below.as_ref().map(|below| below.text().to_owned()).unwrap_or_default(),
         };
         metadata.recorder = env!("CARGO_PKG_VERSION").to_owned();
         metadata.platform = format!("{} {}", std::env::consts::OS, std::env::consts::ARCH);

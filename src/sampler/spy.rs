@@ -12,6 +12,7 @@ use super::threads::Threads;
 use crate::memory::{COMMON, ReadFailure, Snapshot, Verdict};
 use crate::process::{ImageIdentity, LiveMemory, PausedProcess, Process, ThreadId, ThreadLook, ThreadStates};
 use crate::python::code::{CodeTable, Place};
+use crate::python::interpreter::InterpreterState;
 use crate::python::runtime::Runtime;
 use crate::python::stack::{Stacks, ThreadStack};
 
@@ -115,6 +116,11 @@ impl Spy {
     /// Its runtime.
     pub fn runtime(&self) -> &Runtime {
         &self.runtime
+    }
+
+    /// The main interpreter, as of the last sample.
+    pub fn main_interpreter(&self) -> Option<&InterpreterState> {
+        self.stacks.interpreters.first()
     }
 
     /// The code that was seen.

@@ -112,6 +112,8 @@ pub fn write_json(state: &mut State, time_unix: f64, writer: &mut dyn Write) -> 
         "late": facts.missed,
         "unobserved_seconds": state.profile.metadata.unobserved_us as f64 / 1e6,
         "unproven": counts.unproven,
+        "below": if state.settings.below.is_empty() { Value::Null } else { json!(state.settings.below) },
+        "not_below": counts.outside,
         "gil_percent": facts.gil,
         "active_percent": facts.active,
         "gc_percent": facts.gc,

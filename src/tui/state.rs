@@ -113,6 +113,8 @@ pub struct Settings {
     pub idle: bool,
     /// The target's output is ours to show.
     pub has_output: bool,
+    /// Only what happens below functions that match this glob; everything if it is empty.
+    pub below: String,
 }
 
 /// Where a view stands.
@@ -380,6 +382,7 @@ impl State {
             taken: now.taken.saturating_sub(before.taken),
             stopped: now.stopped.saturating_sub(before.stopped),
             unproven: now.unproven.saturating_sub(before.unproven),
+            outside: now.outside.saturating_sub(before.outside),
             lost: now.lost.saturating_sub(before.lost),
         }
     }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::explicit_write, reason = "what is skipped is said past the capture of output")]
 
+mod below;
 mod core_files;
 mod deep;
 mod dump;
@@ -17,6 +18,7 @@ mod killed;
 mod layers;
 mod layout_numbers;
 mod layout_probes;
+mod names;
 mod native;
 mod native_names;
 mod native_threads;

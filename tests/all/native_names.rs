@@ -99,7 +99,9 @@ fn lines_are_found_in_what_was_stripped() {
     if !has("objcopy") {
         return;
     }
-    for (build_id, place) in [("-Wl,--build-id=none", ""), ("-Wl,--build-id=none", ".debug"), ("-Wl,--build-id=sha1", "")] {
+    for (build_id, place) in
+        [("-Wl,--build-id=none", ""), ("-Wl,--build-id=none", ".debug"), ("-Wl,--build-id=sha1", "")]
+    {
         let folder = tempfile::tempdir().unwrap();
         let Some(library) = library(folder.path(), "inlined.c", &["-O2", "-g", build_id]) else { return };
         let path = library.to_str().unwrap();
@@ -122,7 +124,8 @@ fn lines_are_found_in_what_was_stripped() {
         let target = start(newest_with_ctypes(), &["call", path, "inlined_entry"]);
         let threads = dump(target.pid(), &["--native"]);
         let frames = threads[0]["frames"].as_array().unwrap();
-        let of_library = frames.iter().filter(|frame| frame["module"].as_str().is_some_and(|path| path.ends_with("libnest.so")));
+        let of_library =
+            frames.iter().filter(|frame| frame["module"].as_str().is_some_and(|path| path.ends_with("libnest.so")));
         let lines: Vec<&Value> = of_library.map(|frame| &frame["line"]).collect();
         assert!(!lines.is_empty() && lines.iter().all(|line| **line == 0), "{build_id} {frames:#?}");
     }

@@ -72,7 +72,10 @@ fn threads_that_python_does_not_know_are_shown_when_asked_for() {
     let named = |name: &str| threads.iter().find(|thread| thread["thread_name"] == name).unwrap();
     let (busy, idle) = (named("busy-worker"), named("idle-worker"));
     assert_eq!((names(busy), &busy["active"]), (vec!["spin_alone", "busy"], &true.into()));
-    assert_eq!((&names(idle)[names(idle).len() - 2..], &idle["waits_in"]), (&["sleep_alone", "asleep"][..], &"pause".into()));
+    assert_eq!(
+        (&names(idle)[names(idle).len() - 2..], &idle["waits_in"]),
+        (&["sleep_alone", "asleep"][..], &"pause".into())
+    );
     assert_eq!((&busy["native"], &busy["thread_id"], &threads[0]["native"]), (&true.into(), &0.into(), &false.into()));
 
     let (ran, raw) = record(folder.path(), &target, &["-n", "--native-threads"]);

@@ -12,7 +12,7 @@ use crate::core_file::{BinarySources, CoreFile, CoreMemory};
 use crate::output::dump::{ProcessDump, ProcessInfo};
 use crate::output::printable;
 use crate::process::{DescriptorNames, ThreadId};
-use crate::sampler::PostMortem;
+use crate::sampler::{PostMortem, title};
 
 /// What the process of a core file was doing.
 pub(super) fn dump(arguments: &DumpArgs, path: &Path, source: bool) -> anyhow::Result<ProcessDump> {
@@ -34,6 +34,7 @@ pub(super) fn dump(arguments: &DumpArgs, path: &Path, source: bool) -> anyhow::R
         codes: &read.codes,
         native: None,
         memory: &memory,
+        layout: &read.runtime.layout,
         descriptors: &NoDescriptors,
         open: &|path| sources.open_file(path),
         name_of: &|thread| read.thread_name(&core, thread).map(str::to_owned),
@@ -46,7 +47,7 @@ pub(super) fn dump(arguments: &DumpArgs, path: &Path, source: bool) -> anyhow::R
     let executable = core.executable_mapping().and_then(|mapping| mapping.path.as_deref());
     let info = ProcessInfo {
         pid: core.pid(),
-        command_line: core.command_line().join(" "),
+        command_line: title(&core.command_line().join(" ")),
         python_version: read.runtime.layout.version.to_string(),
         executable: executable.map(|path| path.display().to_string()).unwrap_or_default(),
         core: Some(path.display().to_string()),

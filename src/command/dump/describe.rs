@@ -12,8 +12,11 @@ use crate::output::dump::{ExceptionDump, FrameDump, ThreadDump, WaitDump};
 use crate::process::{DescriptorNames, SystemCall, ThreadId};
 use crate::python::blocked::Blocked;
 use crate::python::code::CodeTable;
+use crate::python::interpreter::InterpreterState;
+use crate::python::layout::Layout;
+use crate::python::notebook::cached_lines;
 use crate::sampler::{
-    Moment, MomentFrame, MomentThread, Native, NativeThread, ShortNames, entered_interpreter, interpreter_name,
+    Cells, Moment, MomentFrame, MomentThread, Native, NativeThread, ShortNames, entered_interpreter, interpreter_name,
 };
 
 /// What the threads of a moment are described with.
@@ -25,6 +28,7 @@ pub(super) struct Describer<'look> {
     /// The native functions of the moment.
     pub(super) native: Option<&'look Native>,
     pub(super) memory: &'look dyn Memory,
+    pub(super) layout: &'look Layout,
     pub(super) descriptors: &'look dyn DescriptorNames,
     /// Opens a regular file that the process finds at a path.
     pub(super) open: &'look dyn Fn(&Path) -> io::Result<File>,
@@ -40,13 +44,20 @@ pub(super) struct Describer<'look> {
     pub(super) source: bool,
 }
 
+/// What files are called.
+#[derive(Default)]
+struct Names {
+    files: ShortNames,
+    cells: Cells,
+}
+
 impl Describer<'_> {
     /// All threads, as they come, those without a thread state last.
     pub(super) fn threads(&self) -> Vec<ThreadDump> {
-        let mut short_names = ShortNames::default();
+        let mut names = Names::default();
         let mut sources = Sources::new(self.open);
         let threads = self.moment.threads.iter().enumerate();
-        let with_states = threads.map(|(index, thread)| self.thread(index, thread, &mut short_names, &mut sources));
+        let with_states = threads.map(|(index, thread)| self.thread(index, thread, &mut names, &mut sources));
         let native = self.moment.native_threads.iter().map(|thread| self.native_thread(thread));
         with_states.chain(native).collect()
     }
@@ -65,19 +76,15 @@ impl Describer<'_> {
         }
     }
 
-    fn thread(
-        &self,
-        index: usize,
-        thread: &MomentThread,
-        short_names: &mut ShortNames,
-        sources: &mut Sources<'_>,
-    ) -> ThreadDump {
+    fn thread(&self, index: usize, thread: &MomentThread, names: &mut Names, sources: &mut Sources<'_>) -> ThreadDump {
         let of_python = self.moment.frames_of(thread);
         // With each frame the border below it, where it was called from another interpreter.
         let frames = of_python.iter().enumerate().map(|(place, frame)| {
-            let mut dump = self.frame(frame, short_names);
+            let mut dump = self.frame(frame, &thread.interpreter, names);
             dump.locals = self.inspection.variables.get(thread.first_frame + place).cloned();
-            dump.source = if self.source { sources.around(&dump) } else { None };
+            // What was never written to a file, such as a notebook's cell, may be kept for tracebacks.
+            let cached = || cached_lines(self.memory, self.layout, &thread.interpreter, &dump.filename);
+            dump.source = if self.source { sources.around(&dump, cached) } else { None };
             let border = entered_interpreter(of_python, place).map(interpreter_name);
             let border = border.map(|name| FrameDump { name, ..FrameDump::default() });
             std::iter::once(dump).chain(border).collect()
@@ -124,9 +131,13 @@ impl Describer<'_> {
         mixed.iter().flat_map(dump).collect()
     }
 
-    fn frame(&self, frame: &MomentFrame, short_names: &mut ShortNames) -> FrameDump {
+    fn frame(&self, frame: &MomentFrame, interpreter: &InterpreterState, names: &mut Names) -> FrameDump {
         let code = self.codes.get(frame.code);
-        let short = short_names.shorten(&code.filename, |path| (self.open)(path).is_ok());
+        let file = &code.filename;
+        let short = match names.cells.name(self.memory, self.layout, interpreter, file) {
+            Some(cell) => cell,
+            None => names.files.shorten(file, |path| (self.open)(path).is_ok()),
+        };
         let offset = Some(frame.offset).filter(|offset| *offset >= 0);
         let location = offset.and_then(|offset| self.codes.location_at(frame.code, offset));
         // The tables before 3.11 know lines only.

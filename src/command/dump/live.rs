@@ -79,6 +79,7 @@ pub(in crate::command) fn dump_spy(
         codes: spy.codes(),
         native: spy.native(),
         memory: &memory,
+        layout: &spy.runtime().layout,
         descriptors: &descriptors,
         open: &|path| process.open_in_root(path),
         name_of: &|thread| spy.thread_name(thread).map(str::to_owned),

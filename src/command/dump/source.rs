@@ -5,9 +5,10 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
+use crate::command::source_file;
 use crate::output::dump::{FrameDump, SourceLine, SourceLines};
 
 /// A source file larger than this is none, in bytes.
@@ -28,17 +29,20 @@ impl<'look> Sources<'look> {
         Self { open, files: HashMap::new() }
     }
 
-    /// The lines around that of `frame`.
-    pub(super) fn around(&mut self, frame: &FrameDump) -> Option<SourceLines> {
+    /// The lines around that of `frame`, of its file or, where there is none, of what `cached` gives.
+    pub(super) fn around(
+        &mut self,
+        frame: &FrameDump,
+        cached: impl FnOnce() -> Option<Vec<String>>,
+    ) -> Option<SourceLines> {
         let current = usize::try_from(frame.line).ok()?.checked_sub(1)?;
-        if frame.filename.starts_with('<') {
-            return None;
-        }
         if !self.files.contains_key(&frame.filename) {
             if self.files.len() >= MOST_FILES {
                 return None;
             }
-            self.files.insert(frame.filename.clone(), read(self.open, &frame.filename));
+            let is_file = !frame.filename.starts_with('<');
+            let lines = if is_file { read(self.open, &frame.filename) } else { None };
+            self.files.insert(frame.filename.clone(), lines.or_else(cached));
         }
         let lines = self.files.get(&frame.filename)?.as_ref()?;
         lines.get(current)?;
@@ -62,9 +66,7 @@ fn marked(frame: &FrameDump, text: &str) -> Option<(usize, usize)> {
 }
 
 fn read(open: &dyn Fn(&Path) -> io::Result<File>, name: &str) -> Option<Vec<String>> {
-    let file = open(Path::new(name)).ok()?;
-    let mut bytes = Vec::new();
-    file.take(LARGEST + 1).read_to_end(&mut bytes).ok()?;
+    let bytes = source_file::read(open, Path::new(name), LARGEST + 1)?;
     if bytes.len() as u64 > LARGEST || bytes.contains(&0) {
         return None;
     }

@@ -10,7 +10,7 @@ use super::note;
 use crate::cli::RecordArgs;
 use crate::command::attach;
 use crate::process::{Process, SpawnedProgram, all_processes};
-use crate::sampler::{AttachError, Finder, command_line};
+use crate::sampler::{AttachError, Finder, whole_command_line};
 
 /// A program that does not end on SIGTERM is killed after so long.
 const GRACE: Duration = Duration::from_secs(5);
@@ -95,7 +95,7 @@ fn by_name(glob: &str, finder: &mut Finder) -> anyhow::Result<Vec<Process>> {
     let mut processes = Vec::new();
     for pid in all_processes()? {
         let Ok(process) = Process::observe(pid) else { continue };
-        if pid.unsigned_abs() == own || !pattern.matches(&command_line(&process)) {
+        if pid.unsigned_abs() == own || !pattern.matches(&whole_command_line(&process)) {
             continue;
         }
         match Process::open(pid).map_err(AttachError::from).and_then(|process| {

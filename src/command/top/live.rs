@@ -1,6 +1,6 @@
 //! The view on a terminal: takes what the other threads send, draws, and does what the state asks for.
 
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel};
@@ -15,6 +15,7 @@ use super::target::{Target, take_captured};
 use super::{MESSAGES, Message, settings, write};
 use crate::cli::TopArgs;
 use crate::command::screen::Screen;
+use crate::command::source_file;
 use crate::output::printable;
 use crate::profile::{Profile, TextId, ThreadRef};
 use crate::sampler::{LiveRequest, Pausing};
@@ -152,9 +153,9 @@ impl Live<'_> {
     /// A source file as the target finds it.
     fn source(&self, state: &State, file: TextId) -> Option<Vec<String>> {
         let path = Path::new(state.profile.text(file));
-        let file = self.target.processes.iter().find_map(|process| process.open_in_root(path).ok());
-        let mut bytes = Vec::new();
-        file?.take(SOURCE_BYTES).read_to_end(&mut bytes).ok()?;
+        let mut processes = self.target.processes.iter();
+        let bytes =
+            processes.find_map(|process| source_file::read(&|path| process.open_in_root(path), path, SOURCE_BYTES))?;
         Some(String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect())
     }
 

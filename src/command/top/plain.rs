@@ -13,7 +13,7 @@ use super::target::Target;
 use super::{Message, settings};
 use crate::cli::TopArgs;
 use crate::command::failure::OutputError;
-use crate::command::note;
+use crate::command::{below, note};
 use crate::output::printable;
 use crate::sampler::{Ending, LiveRequest, SampleError};
 use crate::tui::{Effect, Event, State, plain, update};
@@ -44,6 +44,8 @@ pub(super) fn print(
                 };
                 written.and_then(|()| writer.flush()).map_err(OutputError::of_stdout)?;
                 if arguments.once {
+                    let counts = state.counts();
+                    below::told(&state.profile, &state.settings.below, counts).iter().for_each(|text| note(text));
                     return Ok(());
                 }
             }

@@ -27,6 +27,7 @@ pub(super) fn write(state: &State, path: &Path) -> anyhow::Result<String> {
     metadata.rate_held = state.facts.rate_held;
     metadata.filters.gil_only = state.gil_only;
     metadata.filters.idle = state.idle;
+    metadata.filters.below.clone_from(&state.settings.below);
     let presentation = Presentation {
         full_file_names: state.full_file_names,
         threads: state.per_thread,

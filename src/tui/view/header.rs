@@ -89,6 +89,9 @@ fn switches(state: &State) -> String {
     add(state.gil_only, "gil");
     add(state.idle, "idle");
     add(state.per_thread, "threads");
+    if !state.settings.below.is_empty() {
+        on.push(format!("below {}", printable(&state.settings.below)));
+    }
     if !state.filter.is_empty() || matches!(state.entry, Entry::Filter(_)) {
         on.push(format!("/{}", printable(&state.filter)));
     }
@@ -107,6 +110,9 @@ fn draw_samples(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
         let style = if number > 0 { theme.accent() } else { theme.dim() };
         spans.push(Span::styled(format!("  {number} {what}"), style));
     };
+    if counts.taken == 0 {
+        part(counts.outside, "not below it");
+    }
     part(counts.lost, "lost");
     part(facts.missed, "late");
     part(counts.unproven, "unproven");

@@ -1,0 +1,217 @@
+//! What would be too narrow to be seen in a flame graph, joined: a picture of a million stacks must still open in a
+//! browser.
+//!
+//! Under each frame, the calls that are left out become one `…` as wide as they were together, so a frame's width stays
+//! what it was and the empty room above it stays its own time.
+
+use std::cmp::Reverse;
+
+use super::tree::LabelTree;
+
+/// The name of what is joined, and of what lies too deep.
+pub(super) const JOINED: &str = "…";
+/// A frame is drawn when it is as wide as the whole picture divided by this: an eighth of a pixel of the usual 1200,
+/// for zooming.
+const NARROWEST: u64 = 10_000;
+/// Frames drawn; of more, the widest are. Each takes some 200 bytes.
+const MOST: usize = 15_000;
+
+/// A frame of a tree that is written as a list: after its caller, before what it calls, all calls of a frame together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Node<'label> {
+    /// The frame's text.
+    pub(super) label: &'label str,
+    /// How many frames stand above it.
+    pub(super) depth: usize,
+    /// The time for which it was innermost, which makes the width.
+    pub(super) own: u64,
+    /// The same in the profile that is compared with, if there is one.
+    pub(super) own_before: u64,
+}
+
+/// A tree whose frames can be seen.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Narrowed<'label> {
+    /// Its frames, in the same order.
+    pub(super) nodes: Vec<Node<'label>>,
+    /// The share of the whole below which frames were joined, where some were.
+    pub(super) limit: Option<f64>,
+}
+
+impl Narrowed<'_> {
+    /// What `…` stands for, in words, where something was joined.
+    pub(super) fn legend(&self) -> Option<String> {
+        self.limit.map(|limit| format!("{JOINED} joins frames below {}", percent(limit)))
+    }
+}
+
+/// A small share with two digits that tell.
+fn percent(share: f64) -> String {
+    let percent = share * 100.0;
+    let digits = (1.0 - percent.abs().max(1e-9).log10().floor()).clamp(0.0, 6.0) as usize;
+    format!("{percent:.digits$} %")
+}
+
+/// The frames of a tree.
+pub(super) fn nodes(tree: &LabelTree) -> Vec<Node<'_>> {
+    let steps = tree.walk();
+    steps.map(|step| Node { label: &step.label.text, depth: step.depth, own: step.weight_us, own_before: 0 }).collect()
+}
+
+/// Joins what is too narrow.
+pub(super) fn narrowed(nodes: Vec<Node<'_>>) -> Narrowed<'_> {
+    let widths = widths(&nodes);
+    let roots = nodes.iter().zip(&widths).filter(|(node, _)| node.depth == 0);
+    let whole = roots.fold(0u64, |whole, (_, width)| whole.saturating_add(width.0));
+    let least = whole.div_ceil(NARROWEST).max(1);
+    let mut widest: Vec<usize> = (0..nodes.len()).filter(|at| widths[*at].0 >= least).collect();
+    let visible = widths.iter().filter(|width| width.0 > 0).count();
+    // A caller comes before what it calls, which is at most as wide and deeper.
+    widest.sort_unstable_by_key(|at| (Reverse(widths[*at].0), nodes[*at].depth, *at));
+    let limit = match widest.get(MOST.saturating_sub(1)) {
+        Some(last) if widest.len() > MOST => widths[*last].0,
+        _ => least,
+    };
+    widest.truncate(MOST);
+    if widest.len() == visible {
+        return Narrowed { nodes, limit: None };
+    }
+    let mut is_kept = vec![false; nodes.len()];
+    for at in &widest {
+        is_kept[*at] = true;
+    }
+    let mut joined = Joined { kept: Vec::with_capacity(widest.len()), open: vec![(0, 0)] };
+    let mut left_out_at = None;
+    for (at, node) in nodes.into_iter().enumerate() {
+        if left_out_at.is_some_and(|depth| node.depth > depth) {
+            continue;
+        }
+        left_out_at = None;
+        joined.close(node.depth);
+        if is_kept[at] {
+            joined.kept.push(node);
+            joined.open.push((0, 0));
+        } else {
+            joined.leave_out(widths[at]);
+            left_out_at = Some(node.depth);
+        }
+    }
+    joined.close(0);
+    joined.close_last();
+    Narrowed { nodes: joined.kept, limit: Some(limit as f64 / whole.max(1) as f64) }
+}
+
+/// What has been kept so far, and, of each frame that may get more calls (the first stands for none), what was left out
+/// of its calls.
+struct Joined<'label> {
+    kept: Vec<Node<'label>>,
+    open: Vec<(u64, u64)>,
+}
+
+impl Joined<'_> {
+    fn leave_out(&mut self, (width, before): (u64, u64)) {
+        if let Some(open) = self.open.last_mut() {
+            *open = (open.0.saturating_add(width), open.1.saturating_add(before));
+        }
+    }
+
+    /// There is nothing more below frames of this depth and deeper ones.
+    fn close(&mut self, depth: usize) {
+        while self.open.len() > depth + 1 {
+            self.close_last();
+        }
+    }
+
+    fn close_last(&mut self) {
+        let depth = self.open.len().saturating_sub(1);
+        if let Some((own, own_before)) = self.open.pop()
+            && (own, own_before) != (0, 0)
+        {
+            self.kept.push(Node { label: JOINED, depth, own, own_before });
+        }
+    }
+}
+
+/// The time of each frame with all that it called, now and before.
+fn widths(nodes: &[Node<'_>]) -> Vec<(u64, u64)> {
+    let mut widths: Vec<(u64, u64)> = nodes.iter().map(|node| (node.own, node.own_before)).collect();
+    // The frames above the current one.
+    let mut above: Vec<usize> = vec![];
+    let mut callers: Vec<Option<usize>> = Vec::with_capacity(nodes.len());
+    for (at, node) in nodes.iter().enumerate() {
+        above.truncate(node.depth);
+        callers.push(above.last().copied());
+        above.push(at);
+    }
+    for at in (0..nodes.len()).rev() {
+        if let Some(caller) = callers[at] {
+            let (width, before) = widths[at];
+            let sum = &mut widths[caller];
+            *sum = (sum.0.saturating_add(width), sum.1.saturating_add(before));
+        }
+    }
+    widths
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(depth: usize, label: &str, own: u64) -> Node<'_> {
+        Node { label, depth, own, own_before: own / 2 }
+    }
+
+    #[test]
+    fn what_can_be_seen_stays_as_it_is() {
+        let nodes = vec![node(0, "a", 10), node(1, "b", 1), node(0, "c", 9_989)];
+        assert_eq!(narrowed(nodes.clone()), Narrowed { nodes, limit: None });
+        assert_eq!(narrowed(vec![]).nodes, []);
+    }
+
+    #[test]
+    fn narrow_calls_become_one_below_their_caller() {
+        let nodes = vec![
+            node(0, "a", 10_000),
+            node(1, "b", 2),
+            node(2, "c", 2),
+            node(1, "d", 40_000),
+            node(2, "e", 3),
+            node(1, "f", 4),
+            node(0, "g", 50_000),
+            node(0, "h", 4),
+            node(1, "i", 1),
+        ];
+        let (before, whole) = (widths(&nodes), 100_016.0);
+        let result = narrowed(nodes);
+        let shown: Vec<(usize, &str, u64)> =
+            result.nodes.iter().map(|node| (node.depth, node.label, node.own)).collect();
+        let expected = [(0, "a", 10_000), (1, "d", 40_000), (2, "…", 3), (1, "…", 8), (0, "g", 50_000), (0, "…", 5)];
+        assert_eq!(shown, expected);
+        let after = widths(&result.nodes);
+        assert_eq!([after[0], after[4]], [before[0], before[6]], "callers stay as wide as they were");
+        assert_eq!(result.limit, Some(11.0 / whole));
+    }
+
+    #[test]
+    fn of_too_many_frames_the_widest_stay_with_their_callers() {
+        let labels: Vec<String> = (0..4_000).map(|at| format!("f{at}")).collect();
+        let mut nodes = vec![node(0, "main", 0)];
+        for (at, label) in labels.iter().enumerate() {
+            nodes.extend((1..5).map(|depth| node(depth, label, 0)));
+            nodes.push(node(5, label, 10_000 + at as u64));
+        }
+        let whole = widths(&nodes)[0];
+        let result = narrowed(nodes);
+        assert_eq!(widths(&result.nodes)[0], whole);
+        let kept: Vec<&Node<'_>> = result.nodes.iter().filter(|node| node.label != JOINED).collect();
+        assert_eq!(kept.len(), MOST);
+        assert!(kept.iter().any(|node| node.label == labels[3_999] && node.depth == 5));
+        assert!(kept.iter().all(|node| node.label != labels[0]));
+        assert!(result.limit.is_some_and(|limit| limit > 0.0));
+    }
+
+    #[test]
+    fn shares_have_digits_that_tell() {
+        assert_eq!([0.0001, 0.000_137, 0.05].map(percent), ["0.010 %", "0.014 %", "5.0 %"]);
+    }
+}
