@@ -4,8 +4,10 @@
 //! watched for cycles, for the target may be torn or hostile.
 
 use super::cycle::CycleWatch;
+use super::frame_line::read_instruction;
+pub use super::frame_line::{FrameLine, Position};
 use super::interpreter::{InterpreterState, read_interpreter};
-use super::layout::{FrameEntry, InstructionPosition, Layout};
+use super::layout::{FrameEntry, Layout};
 use super::runtime::Runtime;
 use crate::memory::{COMMON, Memory, ReadError, ReadFailure, Snapshot, Verdict};
 
@@ -27,6 +29,8 @@ pub struct RawFrame {
     pub code: u64,
     /// Where in it.
     pub position: Position,
+    /// What it says itself of its line.
+    pub line: FrameLine,
     /// Whether C code made it run.
     pub entry: Entered,
 }
@@ -40,22 +44,6 @@ pub enum Entered {
     FromC,
     /// As [`Entered::FromC`], and this is the address of the shim frame below it, which lies on the native stack (3.12+).
     ByShim(u64),
-}
-
-/// Where in its code a frame is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Position {
-    /// Bytes from the beginning of the bytecode; negative before the first instruction.
-    Offset(i64),
-    /// An address in the bytecode that is part of the code object.
-    Pointer(u64),
-    /// An address in one of the thread-local copies of the bytecode (free-threaded).
-    LocalCopy {
-        /// The address.
-        pointer: u64,
-        /// Which copy; 0 is the one in the code object.
-        index: u32,
-    },
 }
 
 /// One thread state and where its frames are in [`Stacks::frames`].
@@ -382,7 +370,7 @@ impl Stacks {
             };
             if !shim {
                 let newest = self.frames.len() == first;
-                let position = read_position(snapshot, layout, address, newest)?;
+                let (position, line) = read_instruction(snapshot, layout, address, newest)?;
                 let entry = match (frame_layout.is_entry, frame_layout.owner) {
                     (Some(offset), _) if snapshot.volatile_byte(address.wrapping_add(u64::from(offset)))? == 0 => {
                         Entered::Within
@@ -390,7 +378,7 @@ impl Stacks {
                     (None, Some(_)) => Entered::Within,
                     _ => Entered::FromC,
                 };
-                self.frames.push(RawFrame { address, code, position, entry });
+                self.frames.push(RawFrame { address, code, position, line, entry });
             } else if let Some(above) = self.frames[first..].last_mut()
                 && above.entry == Entered::Within
             {
@@ -406,33 +394,6 @@ impl Stacks {
         }
         Ok(())
     }
-}
-
-/// The instruction that a frame is at. Only the newest frame's may change while it is looked at.
-fn read_position<M: Memory>(
-    snapshot: &mut Snapshot<M>,
-    layout: &Layout,
-    frame: u64,
-    newest: bool,
-) -> Result<Position, ReadError> {
-    Ok(match layout.frame.position {
-        InstructionPosition::Lasti { offset, scale } => {
-            let place = frame.wrapping_add(u64::from(offset));
-            let value = if newest { snapshot.volatile_half(place)? } else { snapshot.half(place)? };
-            Position::Offset(i64::from(value.cast_signed()) * i64::from(scale))
-        }
-        InstructionPosition::Pointer { offset } => {
-            let place = frame.wrapping_add(u64::from(offset));
-            let pointer = if newest { snapshot.volatile_word(place)? } else { snapshot.word(place)? };
-            match layout.frame.tlbc_index {
-                Some(offset) if layout.free_threaded => Position::LocalCopy {
-                    pointer,
-                    index: snapshot.volatile_half(frame.wrapping_add(u64::from(offset)))?,
-                },
-                _ => Position::Pointer(pointer),
-            }
-        }
-    })
 }
 
 fn sum_of_generations(generations: impl Iterator<Item = Option<u64>>) -> Option<u64> {

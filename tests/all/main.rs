@@ -10,6 +10,7 @@ mod dump_text;
 mod dump_waits;
 mod endings;
 mod formats;
+mod frame_lines;
 mod interpreters;
 mod killed;
 mod layers;
