@@ -44,7 +44,7 @@ pub fn write(profile: &Profile, presentation: &Presentation, writer: impl Write)
                 "pid": process.pid,
                 "tid": number,
                 "ts": time_us,
-                "args": { "filename": place.file, "line": place.line.unwrap_or(0) },
+                "args": { "filename": place.file, "line": place.line.filter(|line| *line != 0) },
             }))
         })?;
     }

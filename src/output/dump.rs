@@ -6,7 +6,7 @@ mod text;
 
 use std::io::{self, Write};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::json::write_safe_json;
 
@@ -101,6 +101,13 @@ pub struct ThreadDump {
     pub exception: Option<ExceptionDump>,
 }
 
+impl ThreadDump {
+    /// Whether any of its frames is Python's.
+    pub fn runs_python(&self) -> bool {
+        self.frames.iter().any(|frame| frame.module.is_none())
+    }
+}
+
 /// What a thread waits for.
 #[derive(Debug, Clone, Serialize)]
 pub struct WaitDump {
@@ -138,7 +145,8 @@ pub struct FrameDump {
     pub module: Option<String>,
     /// Its file from the package on.
     pub short_filename: Option<String>,
-    /// The current line; 0 when there is none.
+    /// The current line; 0 when there is none, which JSON has as `null`.
+    #[serde(serialize_with = "line_or_null")]
     pub line: u32,
     /// Variables, when asked for.
     pub locals: Option<Vec<VariableDump>>,
@@ -151,6 +159,10 @@ pub struct FrameDump {
     /// The lines of source around the current one, when asked for and found.
     #[serde(skip)]
     pub source: Option<SourceLines>,
+}
+
+fn line_or_null<S: Serializer>(line: &u32, serializer: S) -> Result<S::Ok, S::Error> {
+    Some(*line).filter(|line| *line != 0).serialize(serializer)
 }
 
 /// A variable of a frame.

@@ -48,7 +48,7 @@ pub fn write(profile: &Profile, presentation: &Presentation, writer: impl Write)
     let frames = places.all().iter().map(|place| Frame {
         name: &place.name,
         file: &place.file,
-        line: place.line,
+        line: place.line.filter(|line| *line != 0),
         col: Some(place.column).filter(|column| *column != 0),
     });
     let file = File {

@@ -14,7 +14,7 @@ use thiserror::Error;
 use super::layout::{Layout, TextFormat};
 use super::line_table::{LineTable, Location};
 use super::object::ObjectReader;
-use super::stack::{Position, RawFrame};
+use super::stack::{FrameLine, Position, RawFrame};
 use crate::memory::{Cached, Memory, ReadError, Recording};
 
 /// Samples for which an entry is believed after a check, at most.
@@ -47,6 +47,8 @@ pub struct Code {
     pub first_line: u32,
     /// Lines of instructions.
     pub lines: LineTable,
+    /// It has no instructions (≤ 3.10): it stands for a function that was compiled to C, as by Nuitka.
+    pub is_empty: bool,
 }
 
 /// Where in which code a frame is.
@@ -282,7 +284,17 @@ impl CodeTable {
                 line
             }
         };
-        Some(Place { code, line, offset: i32::try_from(offset).unwrap_or(-1) })
+        let offset = i32::try_from(offset).unwrap_or(-1);
+        let said = match frame.line {
+            FrameLine::Said(said) => Some(said),
+            FrameLine::SaidUntraced(said) => Some(said).filter(|_| self.codes[code.0 as usize].is_empty),
+            FrameLine::Unsaid => None,
+        };
+        Some(match said {
+            // The columns of the instruction would be those of another line.
+            Some(said) if said != line => Place { code, line: said, offset: -1 },
+            _ => Place { code, line, offset },
+        })
     }
 
     /// Line and columns of the instruction at a byte offset, where the version keeps columns (3.11+).
@@ -349,9 +361,17 @@ fn read_code(memory: &impl Memory, layout: &Layout, address: u64) -> Result<(Cod
     let filename = read_text(memory, layout, filename)?;
     let length = memory.read_u64(table.wrapping_add(u64::from(layout.object.ob_size)))?;
     let table = memory.read_bytes(table.wrapping_add(u64::from(layout.object.bytes_data)), length, LARGEST_TABLE)?;
+    // What was compiled to C has neither; so hardly any bytecode need be looked at.
+    let is_empty = match offsets.bytecode_object {
+        Some(offset) if table.is_empty() => {
+            let bytecode = memory.read_u64(at(offset))?;
+            memory.read_u64(bytecode.wrapping_add(u64::from(layout.object.ob_size)))? == 0
+        }
+        _ => false,
+    };
     let lines = LineTable::decode(offsets.line_table_format, &table, first_line.cast_signed(), None);
     let first_line = u32::try_from(first_line.cast_signed()).unwrap_or(0);
-    Ok((Code { name, filename, first_line, lines }, version))
+    Ok((Code { name, filename, first_line, lines, is_empty }, version))
 }
 
 /// A string and its hash: two strings that lived at one address one after the other and are equal in length and hash are equal.

@@ -7,6 +7,7 @@ pub mod blocked;
 pub mod code;
 mod cycle;
 pub mod data_stack;
+mod frame_line;
 pub mod interpreter;
 pub mod layout;
 pub mod line_table;

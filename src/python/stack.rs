@@ -6,6 +6,7 @@
 //! A thread that calls into another interpreter has a thread state in each. It is one thread with one stack: the frames of
 //! the outer interpreter continued by those of the inner one. They are read and proven together.
 
+pub use super::frame_line::{FrameLine, Position};
 use super::interpreter::{InterpreterState, read_interpreter};
 use super::layout::Layout;
 use super::runtime::Runtime;
@@ -37,6 +38,8 @@ pub struct RawFrame {
     pub code: u64,
     /// Where in it.
     pub position: Position,
+    /// What it says itself of its line.
+    pub line: FrameLine,
     /// Whether C code made it run.
     pub entry: Entered,
     /// Index of the interpreter that runs it in [`Stacks::interpreters`].
@@ -52,22 +55,6 @@ pub enum Entered {
     FromC,
     /// As [`Entered::FromC`], and this is the address of the shim frame below it, which lies on the native stack (3.12+).
     ByShim(u64),
-}
-
-/// Where in its code a frame is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Position {
-    /// Bytes from the beginning of the bytecode; negative before the first instruction.
-    Offset(i64),
-    /// An address in the bytecode that is part of the code object.
-    Pointer(u64),
-    /// An address in one of the thread-local copies of the bytecode (free-threaded).
-    LocalCopy {
-        /// The address.
-        pointer: u64,
-        /// Which copy; 0 is the one in the code object.
-        index: u32,
-    },
 }
 
 /// One thread and where its frames are in [`Stacks::frames`].

@@ -18,12 +18,12 @@ pub(crate) fn dump(pid: u32, args: &[&str]) -> Vec<Value> {
     serde_json::from_str(ran.success()).unwrap_or_else(|error| panic!("{error} in {ran:#?}"))
 }
 
-/// The frames of a thread as (name, file, line), newest first.
+/// The frames of a thread as (name, file, line), newest first; line 0 is none.
 pub(crate) fn frames<'thread>(thread: &'thread Value) -> Vec<(&'thread str, &'thread str, u64)> {
     let frames = thread["frames"].as_array().expect("a list of frames");
     let describe = |frame: &'thread Value| {
         let name = frame["name"].as_str().expect("a name");
-        (name, frame["filename"].as_str().expect("a file"), frame["line"].as_u64().expect("a line"))
+        (name, frame["filename"].as_str().expect("a file"), frame["line"].as_u64().unwrap_or(0))
     };
     frames.iter().map(describe).collect()
 }

@@ -4,7 +4,7 @@
 
 use pyspy::python::layout::{
     Code, DictFormat, DictKeys, Frame, FrameEntry, FrameOwner, FrameStates, Generator, Gil, InstructionPosition,
-    Interpreter, Layout, ManagedDict, Objects, Runtime, TextBits, TextFormat, Thread, stack_chunk,
+    Interpreter, Layout, ManagedDict, Objects, OwnLine, Runtime, TextBits, TextFormat, Thread, stack_chunk,
 };
 use std::collections::BTreeMap;
 
@@ -155,6 +155,7 @@ impl Numbers {
             previous,
             code,
             position,
+            own_line,
             owner,
             locals,
             is_entry,
@@ -172,6 +173,17 @@ impl Numbers {
         self.add("frame.code", code);
         let (InstructionPosition::Lasti { offset, .. } | InstructionPosition::Pointer { offset }) = position;
         self.add("frame.position", offset);
+        match own_line {
+            OwnLine::InFrame { trace } => {
+                self.add("frame.line", offset + 4);
+                self.maybe("frame.trace", trace);
+            }
+            OwnLine::InObject { object, frame, line } => {
+                self.add("frame.object", object);
+                self.add("frame_object.frame", frame);
+                self.add("frame_object.line", line);
+            }
+        }
         if let Some(FrameOwner { offset, generator, shims }) = owner {
             self.add("frame.owner", offset);
             self.add("frame.owner.generator", generator);

@@ -172,6 +172,10 @@ static void show_frame(void) {
     FIELD("frame.previous", PyFrameObject, f_back);
     FIELD("frame.code", PyFrameObject, f_code);
     FIELD("frame.position", PyFrameObject, f_lasti);
+    FIELD("frame.line", PyFrameObject, f_lineno);
+#if BEFORE(10)
+    FIELD("frame.trace", PyFrameObject, f_trace);
+#endif
     FIELD("frame.locals", PyFrameObject, f_localsplus);
     FIELD("frame.value_stack", PyFrameObject, f_valuestack);
 #if BEFORE(10)
@@ -190,6 +194,9 @@ static void show_frame(void) {
     FIELD("frame.code", _PyInterpreterFrame, f_code);
     FIELD("frame.position", _PyInterpreterFrame, prev_instr);
 #endif
+    FIELD("frame.object", _PyInterpreterFrame, frame_obj);
+    FIELD("frame_object.frame", PyFrameObject, f_frame);
+    FIELD("frame_object.line", PyFrameObject, f_lineno);
     FIELD("frame.owner", _PyInterpreterFrame, owner);
     SHOW("frame.owner.generator", FRAME_OWNED_BY_GENERATOR);
 #if SINCE(14)

@@ -12,6 +12,7 @@ mod dump_waits;
 mod endings;
 mod forked;
 mod formats;
+mod frame_lines;
 mod free_threaded;
 mod interpreters;
 mod killed;

@@ -10,7 +10,7 @@ use crate::python::object::ObjectReader;
 use crate::python::raised::{Raised, raised};
 use crate::python::repr::{Limits, Printer};
 use crate::python::runtime::Runtime;
-use crate::sampler::{Moment, MomentThread};
+use crate::sampler::{Moment, MomentFrame, MomentThread};
 
 /// What was found, by the threads and frames of the moment that it was found in.
 #[derive(Debug, Default)]
@@ -55,11 +55,16 @@ pub(super) fn inspect(
     let blocked = blocked(&memory, runtime, &views);
     let rings = rings(&views, &blocked);
     let exceptions = moment.threads.iter().map(|thread| raised(objects, thread.stack.innermost)).collect();
-    let variables = if level == 0 { vec![] } else { all_variables(objects, moment, &Limits::of_level(level)) };
+    let variables = if level == 0 { vec![] } else { all_variables(objects, codes, moment, &Limits::of_level(level)) };
     Inspection { blocked, rings, raised: exceptions, variables }
 }
 
-fn all_variables(objects: ObjectReader<'_>, moment: &Moment, limits: &Limits) -> Vec<Vec<VariableDump>> {
+fn all_variables(
+    objects: ObjectReader<'_>,
+    codes: &CodeTable,
+    moment: &Moment,
+    limits: &Limits,
+) -> Vec<Vec<VariableDump>> {
     let printer = Printer::new(objects);
     let of_frame = |frame: u64, code: u64| {
         let found = variables(objects, frame, code).unwrap_or_default();
@@ -79,5 +84,8 @@ fn all_variables(objects: ObjectReader<'_>, moment: &Moment, limits: &Limits) ->
         });
         dumps.collect()
     };
-    moment.frames.iter().map(|frame| of_frame(frame.address, frame.code_address)).collect()
+    // Compiled code keeps its variables elsewhere: what lies where those of Python are was never set, or is stale.
+    let is_compiled = |frame: &MomentFrame| codes.get(frame.code).is_empty;
+    let frames = moment.frames.iter();
+    frames.map(|frame| if is_compiled(frame) { vec![] } else { of_frame(frame.address, frame.code_address) }).collect()
 }

@@ -192,6 +192,26 @@ pub enum InstructionPosition {
     },
 }
 
+/// Where a frame keeps the line that it says of itself, `f_lineno`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OwnLine {
+    /// In the frame (≤ 3.10): an `int` directly behind `f_lasti`.
+    InFrame {
+        /// `f_trace` (≤ 3.9): while that is NULL, CPython does not believe the line. Where there is no such
+        /// condition (3.10), it believes any line but 0.
+        trace: Option<u32>,
+    },
+    /// In the frame object, if the frame has one (3.11+); CPython believes any line but 0.
+    InObject {
+        /// `_PyInterpreterFrame.frame_obj`, a pointer that may be NULL.
+        object: u32,
+        /// `PyFrameObject.f_frame`: the frame that the object is of.
+        frame: u32,
+        /// `PyFrameObject.f_lineno`, an `int`.
+        line: u32,
+    },
+}
+
 /// Which byte of `_PyInterpreterFrame.owner` means what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameOwner {
@@ -214,6 +234,8 @@ pub struct Frame {
     pub code: u32,
     /// The current instruction.
     pub position: InstructionPosition,
+    /// The line that it says of itself.
+    pub own_line: OwnLine,
     /// `owner` (3.11+).
     pub owner: Option<FrameOwner>,
     /// `f_localsplus` or `localsplus`: the first of the fast locals.

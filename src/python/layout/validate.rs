@@ -6,7 +6,7 @@
 
 use super::{
     Code, DictFormat, DictKeys, Frame, FrameEntry, Gil, InstructionPosition, Interpreter, Layout, ManagedDict, Objects,
-    TextFormat, Thread,
+    OwnLine, TextFormat, Thread,
 };
 use thiserror::Error;
 
@@ -218,6 +218,15 @@ fn validate_frame(frame: &Frame) -> Result<(), LayoutError> {
     match frame.position {
         InstructionPosition::Lasti { offset, .. } => bounds.field("position", offset, 4)?,
         InstructionPosition::Pointer { offset } => bounds.field("position", offset, 8)?,
+    }
+    match frame.own_line {
+        OwnLine::InFrame { trace } => bounds.fields(8, &[("trace", trace)])?,
+        OwnLine::InObject { object, frame, line } => {
+            bounds.field("frame_object", object, 8)?;
+            let bounds = Bounds { structure: "frame object", begin: 16, end: OBJECT_LIMIT };
+            bounds.field("frame", frame, 8)?;
+            bounds.field("line", line, 4)?;
+        }
     }
     // The locals begin where the head ends or later.
     Bounds { structure: "frame", begin: 32, end: OBJECT_LIMIT }.field("locals", frame.locals, 8)

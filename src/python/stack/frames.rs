@@ -1,9 +1,10 @@
 //! The frames of one thread state, from its newest to its oldest.
 
-use super::{Entered, MOST_FRAMES, MOST_FRAMES_OF_ALL, Position, RawFrame, Stacks};
+use super::{Entered, MOST_FRAMES, MOST_FRAMES_OF_ALL, RawFrame, Stacks};
 use crate::memory::{Memory, ReadError, Snapshot};
 use crate::python::cycle::CycleWatch;
-use crate::python::layout::{FrameEntry, InstructionPosition, Layout};
+use crate::python::frame_line::read_instruction;
+use crate::python::layout::{FrameEntry, Layout};
 
 /// A thread state whose frames are followed.
 #[derive(Debug, Clone, Copy)]
@@ -75,7 +76,7 @@ impl Stacks {
             };
             if !shim {
                 let moves_on = part.is_innermost && self.frames.len() == first;
-                let position = read_position(snapshot, layout, address, moves_on)?;
+                let (position, line) = read_instruction(snapshot, layout, address, moves_on)?;
                 let entry = match (frame_layout.is_entry, frame_layout.owner) {
                     (Some(offset), _) if snapshot.volatile_byte(address.wrapping_add(u64::from(offset)))? == 0 => {
                         Entered::Within
@@ -84,7 +85,7 @@ impl Stacks {
                     _ => Entered::FromC,
                 };
                 let interpreter = part.interpreter;
-                self.frames.push(RawFrame { address, code, position, entry, interpreter });
+                self.frames.push(RawFrame { address, code, position, line, entry, interpreter });
             } else if let Some(above) = self.frames[first..].last_mut()
                 && above.entry == Entered::Within
             {
@@ -118,31 +119,4 @@ fn find_newest<M: Memory>(
             Ok((snapshot.word(cframe.wrapping_add(u64::from(current_frame)))?, Some(cframe)))
         }
     }
-}
-
-/// The instruction that a frame is at. That of the newest frame of a thread `moves_on` while it is looked at.
-fn read_position<M: Memory>(
-    snapshot: &mut Snapshot<M>,
-    layout: &Layout,
-    frame: u64,
-    moves_on: bool,
-) -> Result<Position, ReadError> {
-    Ok(match layout.frame.position {
-        InstructionPosition::Lasti { offset, scale } => {
-            let place = frame.wrapping_add(u64::from(offset));
-            let value = if moves_on { snapshot.volatile_half(place)? } else { snapshot.half(place)? };
-            Position::Offset(i64::from(value.cast_signed()) * i64::from(scale))
-        }
-        InstructionPosition::Pointer { offset } => {
-            let place = frame.wrapping_add(u64::from(offset));
-            let pointer = if moves_on { snapshot.volatile_word(place)? } else { snapshot.word(place)? };
-            match layout.frame.tlbc_index {
-                Some(offset) if layout.free_threaded => Position::LocalCopy {
-                    pointer,
-                    index: snapshot.volatile_half(frame.wrapping_add(u64::from(offset)))?,
-                },
-                _ => Position::Pointer(pointer),
-            }
-        }
-    })
 }

@@ -7,7 +7,7 @@
 use super::{Header, Offsets};
 use crate::python::layout::{
     Code, DictFormat, DictKeys, Frame, FrameEntry, FrameOwner, FrameStates, Generator, Gil, InstructionPosition,
-    Interpreter, Layout, LineTableFormat, ManagedDict, Objects, Runtime, TextBits, TextFormat, Thread,
+    Interpreter, Layout, LineTableFormat, ManagedDict, Objects, OwnLine, Runtime, TextBits, TextFormat, Thread,
 };
 
 /// The layout, not yet validated. No sum here overflows: every word is below the limit for offsets.
@@ -90,6 +90,13 @@ fn frame(header: Header, offsets: &Offsets) -> Frame {
         previous: frame.previous,
         code: frame.executable,
         position: InstructionPosition::Pointer { offset: frame.instr_ptr },
+        own_line: OwnLine::InObject {
+            // The word before.
+            object: frame.instr_ptr.saturating_sub(8),
+            // `f_back`, `f_frame`, `f_trace`, `f_lineno`.
+            frame: offsets.object_size + 8,
+            line: offsets.object_size + 24,
+        },
         owner: Some(FrameOwner {
             offset: frame.owner,
             generator: 1,

@@ -3,7 +3,7 @@
 use super::{FRAME_STATES, GIL_SIZE, OBJECTS_3_6};
 use crate::python::layout::{
     Code, Frame, FrameEntry, Generator, Gil, InstructionPosition, Interpreter, Layout, LineTableFormat, Objects,
-    Runtime, Thread,
+    OwnLine, Runtime, Thread,
 };
 use crate::python::version::Version;
 
@@ -43,6 +43,7 @@ pub(super) fn v3_6(version: Version) -> Layout {
             previous: 24,
             code: 32,
             position: InstructionPosition::Lasti { offset: 120, scale: 1 },
+            own_line: OwnLine::InFrame { trace: Some(80) },
             owner: None,
             locals: 376,
             is_entry: None,
@@ -178,6 +179,7 @@ pub(super) fn v3_10(version: Version) -> Layout {
         frame: Frame {
             head_size: 352,
             position: InstructionPosition::Lasti { offset: 96, scale: 2 },
+            own_line: OwnLine::InFrame { trace: None },
             locals: 352,
             stack_pointer: None,
             stack_depth: Some(80),

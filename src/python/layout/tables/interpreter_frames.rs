@@ -3,7 +3,7 @@
 use super::{FRAME_STATES, GIL_SIZE, LONG, OBJECTS_3_6, TEXT_BITS};
 use crate::python::layout::{
     Code, DictFormat, DictKeys, Frame, FrameEntry, FrameOwner, Generator, Gil, InstructionPosition, Interpreter,
-    Layout, LineTableFormat, ManagedDict, Objects, Runtime, TextFormat, Thread,
+    Layout, LineTableFormat, ManagedDict, Objects, OwnLine, Runtime, TextFormat, Thread,
 };
 use crate::python::version::Version;
 
@@ -52,6 +52,7 @@ pub(super) fn v3_11(version: Version) -> Layout {
             previous: 48,
             code: 32,
             position: InstructionPosition::Pointer { offset: 56 },
+            own_line: OwnLine::InObject { object: 40, frame: 24, line: 40 },
             owner: Some(FrameOwner { offset: 69, generator: 1, shims: [None, None] }),
             locals: 72,
             is_entry: Some(68),
@@ -137,6 +138,7 @@ pub(super) fn v3_12(version: Version) -> Layout {
         frame: Frame {
             previous: 8,
             code: 0,
+            own_line: OwnLine::InObject { object: 48, frame: 24, line: 40 },
             owner: Some(FrameOwner { offset: 70, generator: 1, shims: [Some(3), None] }),
             is_entry: None,
             ..base.frame

@@ -3,7 +3,7 @@
 use super::{LONG, OBJECTS_3_6};
 use crate::python::layout::{
     Code, DictFormat, Frame, FrameEntry, Generator, Gil, InstructionPosition, Interpreter, Layout, LineTableFormat,
-    Objects, Runtime, TextFormat, Thread,
+    Objects, OwnLine, Runtime, TextFormat, Thread,
 };
 use crate::python::version::Version;
 
@@ -44,6 +44,7 @@ pub(super) fn v2_7(version: Version) -> Layout {
             previous: 24,
             code: 32,
             position: InstructionPosition::Lasti { offset: 120, scale: 1 },
+            own_line: OwnLine::InFrame { trace: Some(80) },
             owner: None,
             locals: 376,
             is_entry: None,
