@@ -100,7 +100,7 @@ fn run_target(
         adopt: target.program.is_some(),
         native: native(arguments.pause)?,
     };
-    let sampling = Sampling::start(target.processes.clone(), finder, options, sender)?;
+    let sampling = Sampling::start(target.roots(), finder, options, sender)?;
     let meter = Meter::new(&target.processes, trouble)?;
     let result = if arguments.once || arguments.json {
         plain::print(arguments, &sampling, meter, messages, target)

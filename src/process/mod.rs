@@ -33,12 +33,12 @@ mod portable;
 
 #[cfg(target_os = "linux")]
 pub use linux::{
-    Descriptors, ImageIdentity, LiveMemory, OwnCpus, PausedProcess, PausedThread, Process, ReadStatistics,
+    Descriptors, ImageIdentity, LiveMemory, Orphans, OwnCpus, PausedProcess, PausedThread, Process, ReadStatistics,
     SpawnedProgram, ThreadStates, all_processes, open_below, raise_descriptor_limit, release_pending, sharpen_sleep,
 };
 #[cfg(not(target_os = "linux"))]
 pub use portable::{
-    Descriptors, ImageIdentity, LiveMemory, OwnCpus, PausedProcess, PausedThread, Process, ReadStatistics,
+    Descriptors, ImageIdentity, LiveMemory, Orphans, OwnCpus, PausedProcess, PausedThread, Process, ReadStatistics,
     SpawnedProgram, ThreadStates, all_processes, raise_descriptor_limit, release_pending, sharpen_sleep,
 };
 

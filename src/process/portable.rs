@@ -31,7 +31,7 @@ mod thread_states;
 
 pub use live_memory::{ImageIdentity, LiveMemory, ReadStatistics};
 pub use pause::{PausedProcess, PausedThread};
-pub use spawn::SpawnedProgram;
+pub use spawn::{Orphans, SpawnedProgram};
 pub use thread_states::{OwnCpus, ThreadStates};
 
 /// How long is slept between two looks at whether a process has exited.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use crate::binary::{Architecture, Binary, BinaryError, MappedFile};
-use crate::process::{DeviceNumber, ImageIdentity, Mapping, Process, ProcessError};
+use crate::process::{ChildProcess, DeviceNumber, ImageIdentity, Mapping, Orphans, Process, ProcessError};
 use crate::python::locate::{LocateError, PythonFile};
 use crate::python::runtime::Runtime;
 
@@ -128,15 +128,17 @@ impl Finder {
         Self::default()
     }
 
-    /// Finds the interpreter of `process`, waiting up to `patience` for it to come up; stops waiting when `cancelled` says so. With `below`, one in a
-    /// process below it will do: launchers such as `uv run`, and many a shell, start the interpreter as a child.
+    /// Finds the interpreter of `process`, waiting up to `patience` for it to come up; stops waiting when `cancelled`
+    /// says so. Of a program that we started (`orphans` is what it leaves behind) one in a process below it or left
+    /// behind by it will do: launchers such as `uv run`, and many a shell, start the interpreter as a child, and do not
+    /// always wait for it.
     ///
     /// # Errors
     /// When there is none in time, none that can be read, or the process is gone.
     pub fn attach(
         &mut self,
         process: &Process,
-        below: bool,
+        orphans: Option<&Orphans>,
         patience: Duration,
         cancelled: &dyn Fn() -> bool,
     ) -> Result<Attached, AttachError> {
@@ -149,10 +151,18 @@ impl Finder {
                 Ok(attached) => return Ok(attached),
                 Err(missing) => missing,
             };
-            if below && let Some(attached) = self.look_below(process) {
-                return Ok(attached);
-            }
-            if process.has_exited() {
+            // Looked at first: what it leaves behind is there by then.
+            let has_exited = process.has_exited();
+            if let Some(orphans) = orphans {
+                let mut below = process.descendants();
+                below.extend(orphans.with_descendants());
+                if let Some(attached) = self.look_at_any(&below) {
+                    return Ok(attached);
+                }
+                if has_exited && below.is_empty() {
+                    return Err(AttachError::Exited { pid });
+                }
+            } else if has_exited {
                 return Err(AttachError::Exited { pid });
             }
             let waited = start.elapsed();
@@ -160,6 +170,8 @@ impl Finder {
             match missing {
                 // In the middle of an `exec` a process has neither maps nor an auxiliary vector.
                 Missing::Process(ProcessError::System { .. } | ProcessError::NoMemory(_)) if !give_up => {}
+                // What it has left behind may show one yet.
+                Missing::Process(_) if has_exited && !give_up => {}
                 Missing::Process(error) => return Err(error.into()),
                 // These do not come right by waiting, unless the process is between two programs; a short while is enough to know.
                 Missing::Failed(source @ (LocateError::Unsupported(_) | LocateError::DebugOffsets(_)))
@@ -177,17 +189,19 @@ impl Finder {
                 }
                 _ => {}
             }
-            if process.wait_for_exit(pause) {
+            if has_exited {
+                std::thread::sleep(pause);
+            } else if process.wait_for_exit(pause) && orphans.is_none() {
                 return Err(AttachError::Exited { pid });
             }
             pause = (pause * 5 / 4).min(LONGEST_PAUSE);
         }
     }
 
-    /// One look at the processes below.
-    fn look_below(&mut self, process: &Process) -> Option<Attached> {
-        let children = process.descendants().into_iter().filter_map(|child| Process::observe(child.pid).ok());
-        children.into_iter().find_map(|child| self.look(&child).ok())
+    /// One look at each of some processes.
+    fn look_at_any(&mut self, processes: &[ChildProcess]) -> Option<Attached> {
+        let mut processes = processes.iter().filter_map(|child| Process::observe(child.pid).ok());
+        processes.find_map(|process| self.look(&process).ok())
     }
 
     /// One look, without waiting.

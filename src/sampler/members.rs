@@ -9,7 +9,8 @@ use super::attach::{Finder, Missing};
 use super::builder::{Builder, enter_process};
 use super::moment::Moment;
 use super::spy::Spy;
-use crate::process::{ImageIdentity, Process, ProcessError};
+use super::unread::Unread;
+use crate::process::{ChildProcess, ImageIdentity, Orphans, Process, ProcessError};
 use crate::profile::Profile;
 use crate::python::locate::LocateError;
 
@@ -24,10 +25,23 @@ const EAGER: Duration = Duration::from_secs(2);
 /// Between two looks at a process that shows none: it may `exec` one.
 const LOOK_RARELY_EVERY: Duration = Duration::from_millis(100);
 
+/// What is to be sampled.
+#[derive(Debug)]
+pub struct Roots {
+    /// The processes given.
+    pub processes: Vec<Process>,
+    /// What the program among them leaves behind, if we started it: its daemons.
+    pub orphans: Option<Orphans>,
+}
+
 /// A process of the recording.
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) process: Process,
+    /// It was given, not found below another.
+    pub(super) is_root: bool,
+    /// At the last look. What it leaves behind has been there since.
+    pub(super) has_exited: bool,
     /// Its reader, when it runs a Python that can be read.
     pub(super) spy: Option<Spy>,
     /// What of it is in the profile; from its first reader on.
@@ -47,10 +61,13 @@ pub(super) struct Member {
 }
 
 impl Member {
-    pub(super) fn new(process: Process) -> Self {
+    /// A process that was given (`is_root`) or that has come below one.
+    pub(super) fn new(process: Process, is_root: bool) -> Self {
         let now = Instant::now();
         Self {
             process,
+            is_root,
+            has_exited: false,
             spy: None,
             builder: None,
             moment: Moment::default(),
@@ -74,9 +91,9 @@ impl Member {
         self.not_python = None;
     }
 
-    /// Whether it was looked at and found to run something else than Python.
+    /// Whether it was looked at and found to run something else than Python, or has ended without having shown any.
     pub(super) fn runs_no_python(&self) -> bool {
-        self.spy.is_none() && self.not_python.is_some()
+        self.spy.is_none() && (self.not_python.is_some() || self.has_exited && self.builder.is_none())
     }
 
     /// How long it has been without a reader.
@@ -85,9 +102,9 @@ impl Member {
     }
 
     /// Makes its reader if it is time to look and there is an interpreter.
-    pub(super) fn look(&mut self, finder: &mut Finder, profile: &mut Profile, setup: &Setup) {
+    pub(super) fn look(&mut self, finder: &mut Finder, profile: &mut Profile, setup: &Setup, unread: &mut Unread) {
         let now = Instant::now();
-        if self.spy.is_some() || now < self.look_at {
+        if self.spy.is_some() || self.has_exited || now < self.look_at {
             return;
         }
         let every = if self.seen_at.elapsed() < EAGER { LOOK_EVERY } else { LOOK_RARELY_EVERY };
@@ -118,8 +135,10 @@ impl Member {
                 self.not_python = None;
                 self.last_tick = Instant::now();
                 self.missing = None;
+                unread.remove(&self.process);
             }
             Err(missing) => {
+                unread.add(&self.process, &missing);
                 self.missing = Some(reason(&missing));
                 if matches!(missing, Missing::NotPython | Missing::ThirtyTwoBit) {
                     self.not_python = self.process.image_identity().ok();
@@ -153,9 +172,10 @@ pub(super) struct Setup {
     pub(super) native_idle: bool,
 }
 
-/// Finds the children of members.
+/// Finds the children of members, and what members have left behind.
 #[derive(Debug)]
 pub(super) struct Children {
+    orphans: Option<Orphans>,
     looked_at: Instant,
     forks: ForkCount,
     /// Start times of what is known by pid, so that a number used again is a new process.
@@ -163,34 +183,47 @@ pub(super) struct Children {
 }
 
 impl Children {
-    pub(super) fn new(members: &[Member]) -> Self {
+    pub(super) fn new(members: &[Member], orphans: Option<Orphans>) -> Self {
         let known = members.iter().map(|member| (member.process.pid(), member.process.start_ticks())).collect();
         let now = Instant::now();
-        Self { looked_at: now.checked_sub(CHILDREN_AT_LEAST_EVERY).unwrap_or(now), forks: ForkCount::open(), known }
+        let looked_at = now.checked_sub(CHILDREN_AT_LEAST_EVERY).unwrap_or(now);
+        Self { orphans, looked_at, forks: ForkCount::open(), known }
     }
 
-    /// Processes below the members that have come since the last look, if it is time for one.
+    /// Processes below the members or left behind by them that have come since the last look, if it is time for one; at
+    /// once where all members have exited, as what they have left decides whether it is over.
     pub(super) fn arrived(&mut self, members: &[Member]) -> Vec<Member> {
         let since = self.looked_at.elapsed();
-        if since < CHILDREN_EVERY || (since < CHILDREN_AT_LEAST_EVERY && !self.forks.moved()) {
+        let all_have_exited = members.iter().all(|member| member.has_exited);
+        let is_early = since < CHILDREN_EVERY || (since < CHILDREN_AT_LEAST_EVERY && !self.forks.moved());
+        if is_early && !all_have_exited {
             return Vec::new();
         }
         self.looked_at = Instant::now();
         let mut new: Vec<Member> = Vec::new();
         for member in members {
-            self.children_of(&member.process, &mut new);
+            self.enter(member.process.children(), &mut new);
         }
+        self.enter(self.orphans.iter().flat_map(Orphans::living).collect(), &mut new);
         // What is below the new ones, too.
         let mut next = 0;
         while let Some(parent) = new.get(next).map(|member| member.process.clone()) {
-            self.children_of(&parent, &mut new);
+            self.enter(parent.children(), &mut new);
             next += 1;
         }
         new
     }
 
-    fn children_of(&mut self, parent: &Process, new: &mut Vec<Member>) {
-        for child in parent.children() {
+    /// Has what the members leave behind collected when it ends, where it is not followed.
+    pub(super) fn collect_orphans(&mut self) {
+        if self.looked_at.elapsed() >= CHILDREN_AT_LEAST_EVERY {
+            self.looked_at = Instant::now();
+            self.orphans.iter().for_each(|orphans| drop(orphans.living()));
+        }
+    }
+
+    fn enter(&mut self, children: Vec<ChildProcess>, new: &mut Vec<Member>) {
+        for child in children {
             let process = match Process::observe(child.pid) {
                 Ok(process) => process,
                 Err(ProcessError::NoSuchProcess(_) | ProcessError::Exited(_)) => continue,
@@ -200,8 +233,8 @@ impl Children {
                 }
             };
             if self.known.insert(child.pid, process.start_ticks()) != Some(process.start_ticks()) {
-                log::debug!("process {} has come below process {}", child.pid, parent.pid());
-                new.push(Member::new(process));
+                log::debug!("process {} has come below process {}", child.pid, child.parent);
+                new.push(Member::new(process, false));
             }
         }
     }

@@ -17,15 +17,18 @@ mod short_names;
 mod spy;
 mod threads;
 mod unobserved;
+mod unread;
 
 pub use attach::{AttachError, Attached, Finder, PATIENCE_RUNNING, PATIENCE_STARTED};
 pub use builder::command_line;
 pub use clock::Clock;
 pub use filter::Filter;
 pub use live::{Inspection, LiveOptions, LiveRequest, LiveThread, LiveWindow, watch};
+pub use members::Roots;
 pub use moment::{Assurance, Moment, MomentFrame, MomentThread, Pausing, SampleError};
 pub use native::{Native, NativeMoment};
 pub use post_mortem::{PostMortem, PostMortemError};
 pub use recorder::{Ending, Progress, RecordOptions, Recorded, Watch, record, why_not_pausable};
 pub use short_names::ShortNames;
 pub use spy::{Spy, Trouble};
+pub use unread::name as process_name;

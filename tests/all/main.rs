@@ -4,6 +4,7 @@
 #![allow(clippy::explicit_write, reason = "what is skipped is said past the capture of output")]
 
 mod core_files;
+mod daemons;
 mod deep;
 mod dump;
 mod dump_text;
@@ -33,3 +34,4 @@ mod top_manners;
 mod trees;
 mod truth;
 mod unobserved;
+mod unread;
