@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use super::attach::{Finder, Missing};
 use super::builder::{Builder, enter_process};
+use super::looks::Looks;
 use super::moment::Moment;
 use super::spy::Spy;
 use super::unread::Unread;
-use crate::process::{ChildProcess, ImageIdentity, Orphans, Process, ProcessError};
+use crate::process::{ChildProcess, Orphans, Process, ProcessError};
 use crate::profile::Profile;
 use crate::python::locate::LocateError;
 
@@ -18,12 +19,6 @@ use crate::python::locate::LocateError;
 const CHILDREN_EVERY: Duration = Duration::from_millis(10);
 /// Between two looks for children when the kernel says that nothing was started.
 const CHILDREN_AT_LEAST_EVERY: Duration = Duration::from_millis(200);
-/// Between two looks for the interpreter of a process that may be about to show one.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
-/// How long after its start or exec a process is looked at that often.
-const EAGER: Duration = Duration::from_secs(2);
-/// Between two looks at a process that shows none: it may `exec` one.
-const LOOK_RARELY_EVERY: Duration = Duration::from_millis(100);
 
 /// What is to be sampled.
 #[derive(Debug)]
@@ -52,10 +47,7 @@ pub(super) struct Member {
     pub(super) unreadable_since: Option<Instant>,
     /// Somebody else holds it (SIGSTOP, a tracer): it is read without being stopped.
     pub(super) is_held: bool,
-    seen_at: Instant,
-    look_at: Instant,
-    /// The image that was found to be no Python, not to be looked at in vain again.
-    not_python: Option<ImageIdentity>,
+    looks: Looks,
     /// Why it has no reader.
     pub(super) missing: Option<String>,
 }
@@ -74,51 +66,35 @@ impl Member {
             last_tick: now,
             unreadable_since: None,
             is_held: false,
-            seen_at: now,
-            look_at: now,
-            not_python: None,
+            looks: Looks::new(),
             missing: None,
         }
     }
 
     /// The reader is for a program that is no more.
     pub(super) fn lose_program(&mut self) {
-        let now = Instant::now();
         self.spy = None;
         self.unreadable_since = None;
-        self.seen_at = now;
-        self.look_at = now;
-        self.not_python = None;
+        self.looks = Looks::new();
     }
 
     /// Whether it was looked at and found to run something else than Python, or has ended without having shown any.
     pub(super) fn runs_no_python(&self) -> bool {
-        self.spy.is_none() && (self.not_python.is_some() || self.has_exited && self.builder.is_none())
+        self.spy.is_none() && (self.looks.found_no_python() || self.has_exited && self.builder.is_none())
     }
 
     /// How long it has been without a reader.
     pub(super) fn searched_for(&self) -> Duration {
-        self.seen_at.elapsed()
+        self.looks.age()
     }
 
     /// Makes its reader if it is time to look and there is an interpreter.
     pub(super) fn look(&mut self, finder: &mut Finder, profile: &mut Profile, setup: &Setup, unread: &mut Unread) {
-        let now = Instant::now();
-        if self.spy.is_some() || self.has_exited || now < self.look_at {
+        if self.spy.is_some() || self.has_exited {
             return;
         }
-        let every = if self.seen_at.elapsed() < EAGER { LOOK_EVERY } else { LOOK_RARELY_EVERY };
-        self.look_at = now + every;
-        if let Some(image) = self.not_python
-            && self.seen_at.elapsed() > EAGER
-        {
-            if image.is_still_in(&self.process.memory()) {
-                return;
-            }
-            // Another program: it is looked at as a new one is.
-            self.lose_program();
-        }
-        match finder.look(&self.process) {
+        let Some(depth) = self.looks.next(&self.process, finder.may_scan()) else { return };
+        match finder.look(&self.process, depth) {
             Ok(attached) => {
                 let mut spy = Spy::new(self.process.clone(), attached);
                 if setup.native {
@@ -132,7 +108,6 @@ impl Member {
                 builder.begin_program(profile, &spy);
                 self.builder = Some(builder);
                 self.spy = Some(spy);
-                self.not_python = None;
                 self.last_tick = Instant::now();
                 self.missing = None;
                 unread.remove(&self.process);
@@ -140,11 +115,7 @@ impl Member {
             Err(missing) => {
                 unread.add(&self.process, &missing);
                 self.missing = Some(reason(&missing));
-                if matches!(missing, Missing::NotPython | Missing::ThirtyTwoBit) {
-                    self.not_python = self.process.image_identity().ok();
-                } else {
-                    self.not_python = None;
-                }
+                self.looks.found(depth, &missing);
             }
         }
     }
@@ -152,7 +123,7 @@ impl Member {
 
 fn reason(missing: &Missing) -> String {
     match missing {
-        Missing::NotPython => "it runs no Python".to_owned(),
+        Missing::NotPython { .. } => "it runs no Python".to_owned(),
         Missing::ThirtyTwoBit => "it is a 32-bit program".to_owned(),
         Missing::Failed(LocateError::NotReady) => "its Python has not started".to_owned(),
         Missing::Failed(error) => error.to_string(),

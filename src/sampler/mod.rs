@@ -5,6 +5,7 @@ mod builder;
 mod clock;
 mod filter;
 mod live;
+mod looks;
 mod members;
 mod moment;
 mod native;

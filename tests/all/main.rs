@@ -11,6 +11,7 @@ mod dump_text;
 mod dump_waits;
 mod endings;
 mod formats;
+mod hosts;
 mod interpreters;
 mod killed;
 mod layers;

@@ -23,7 +23,7 @@ mod timer;
 mod tracee;
 mod waiting;
 
-pub use address_space::ImageIdentity;
+pub use address_space::{ImageIdentity, MappingsSign};
 pub use children::all_processes;
 pub use cpu::OwnCpus;
 pub use descriptors::Descriptors;
