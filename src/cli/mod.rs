@@ -103,7 +103,7 @@ pub struct RecordArgs {
     /// Samples to take each second
     #[arg(short, long, value_name = "rate", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub rate: u32,
-    /// Profile all processes below the given ones, too
+    /// Profile all processes below the given ones, too, and those that a started program leaves behind
     #[arg(short, long)]
     pub subprocesses: bool,
     /// Aggregate samples by function's first line number, instead of current line number
@@ -182,7 +182,7 @@ pub struct TopArgs {
     /// Samples to take each second
     #[arg(short, long, value_name = "rate", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub rate: u32,
-    /// Profile all processes below the given ones, too
+    /// Profile all processes below the given ones, too, and those that a started program leaves behind
     #[arg(short, long)]
     pub subprocesses: bool,
     /// Only include threads that hold the GIL

@@ -26,9 +26,10 @@ pub(super) fn wait_for_python(
     last_words: &dyn Fn() -> Option<String>,
 ) -> anyhow::Result<()> {
     let started = program.is_some();
+    let orphans = program.as_deref().map(SpawnedProgram::orphans);
     let patience = if started { PATIENCE_STARTED } else { PATIENCE_RUNNING };
     for process in processes {
-        match finder.attach(process, started, patience, cancelled) {
+        match finder.attach(process, orphans.as_ref(), patience, cancelled) {
             Ok(attached) => note_if_newer(&attached.runtime.layout),
             Err(error @ AttachError::Exited { .. }) if started => {
                 let status = program.and_then(|program| program.wait_at_most(STATUS_WAIT).ok().flatten());

@@ -6,6 +6,7 @@ pub mod convert;
 pub mod dump;
 mod ending;
 pub mod failure;
+mod left;
 mod output_file;
 pub mod record;
 mod screen;

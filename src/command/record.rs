@@ -55,15 +55,17 @@ pub fn run(arguments: &RecordArgs) -> anyhow::Result<ExitCode> {
     // That nothing more can be written is no reason to end the program.
     let has_failed = failure.is_some();
     let finished = failure.map_or_else(|| sink.finish(&mut profile), Err);
+    let has_ended = target.program_has_ended();
     let status = target.end(arguments.keep || ending == Ending::Exited || has_failed);
     if has_failed && target.is_started() && status.is_none() {
         note("the program was left running");
     }
     finished?;
     for text in &notes {
-        note(text);
+        note(&printable(text));
     }
-    let mut line = summary(&profile, &ending, &path, &target, status, interrupt.is_set());
+    let program = Program { status, has_ended, left: target.still_running(), is_followed: arguments.subprocesses };
+    let mut line = summary(&profile, &ending, &path, &target, &program, interrupt.is_set());
     line.push_str(&what_is_missing(&profile, unsampled, arguments));
     note(&line);
     if let Some(below) = &arguments.below {
@@ -132,7 +134,7 @@ fn record_target(
         Some(Limit::For(every)) => every,
         _ => Duration::MAX,
     };
-    let recorded = record(target.processes(), finder, &options, &mut |progress, profile| {
+    let recorded = record(target.roots(), finder, &options, &mut |progress, profile| {
         bar.show(progress);
         let asked = interrupt.take_write_request();
         let mut written = Ok(());
@@ -163,13 +165,24 @@ fn filter(arguments: &RecordArgs) -> Filter {
     }
 }
 
+/// What became of a program that we started.
+struct Program {
+    status: Option<ExitStatus>,
+    /// By itself, not because we ended it.
+    has_ended: bool,
+    /// Which processes go on that it has left behind.
+    left: Option<String>,
+    /// What it leaves behind is recorded too.
+    is_followed: bool,
+}
+
 /// One line about what was recorded and how well.
 fn summary(
     profile: &Profile,
     ending: &Ending,
     path: &Path,
     target: &Target,
-    status: Option<ExitStatus>,
+    program: &Program,
     interrupted: bool,
 ) -> String {
     let metadata = &profile.metadata;
@@ -193,9 +206,9 @@ fn summary(
     if let Some(seconds) = metadata.unobserved_s() {
         line.push_str(&format!("; {seconds:.1} s unobserved, which is left out: pyspy could not look in time"));
     }
-    match (ending, target.is_started(), status) {
+    match (ending, target.is_started(), program.status) {
         (Ending::Lost(reason), _, _) => line.push_str(&format!("; ended because {}", printable(reason))),
-        (Ending::Exited, true, Some(status)) => {
+        (_, true, Some(status)) if program.has_ended || *ending == Ending::Exited => {
             line.push_str(&format!("; the program ended, {}", status_text(status)));
         }
         (_, true, Some(status)) => {
@@ -209,6 +222,12 @@ fn summary(
             }
         }
         (_, false, _) => {}
+    }
+    if let Some(left) = program.left.as_ref().filter(|_| program.status.is_some()) {
+        line.push_str(&format!("; still running: {left}"));
+        if !program.is_followed {
+            line.push_str(" (--subprocesses records these too)");
+        }
     }
     if interrupted {
         line.push_str("; interrupted");

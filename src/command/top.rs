@@ -103,7 +103,7 @@ fn run_target(
         native_threads: arguments.pause.native_threads,
         below: arguments.below.as_deref().map(Below::new),
     };
-    let sampling = Sampling::start(target.processes.clone(), finder, options, sender)?;
+    let sampling = Sampling::start(target.roots(), finder, options, sender)?;
     let meter = Meter::new(&target.processes, trouble)?;
     let result = if arguments.once || arguments.json {
         plain::print(arguments, &sampling, meter, messages, target)

@@ -33,13 +33,15 @@ mod portable;
 
 #[cfg(target_os = "linux")]
 pub use linux::{
-    Descriptors, ImageIdentity, LiveMemory, OwnCpus, PausedProcess, PausedThread, Process, ReadStatistics,
-    SpawnedProgram, ThreadStates, all_processes, open_below, raise_descriptor_limit, release_pending, sharpen_sleep,
+    Descriptors, ImageIdentity, LiveMemory, MappingsSign, Orphans, OwnCpus, PausedProcess, PausedThread, Process,
+    ReadStatistics, SpawnedProgram, ThreadStates, all_processes, open_below, raise_descriptor_limit, release_pending,
+    sharpen_sleep,
 };
 #[cfg(not(target_os = "linux"))]
 pub use portable::{
-    Descriptors, ImageIdentity, LiveMemory, OwnCpus, PausedProcess, PausedThread, Process, ReadStatistics,
-    SpawnedProgram, ThreadStates, all_processes, raise_descriptor_limit, release_pending, sharpen_sleep,
+    Descriptors, ImageIdentity, LiveMemory, MappingsSign, Orphans, OwnCpus, PausedProcess, PausedThread, Process,
+    ReadStatistics, SpawnedProgram, ThreadStates, all_processes, raise_descriptor_limit, release_pending,
+    sharpen_sleep,
 };
 
 pub use error::{Denial, PauseError, ProcessError, SpawnError};

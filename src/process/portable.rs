@@ -29,9 +29,9 @@ mod pause;
 mod spawn;
 mod thread_states;
 
-pub use live_memory::{ImageIdentity, LiveMemory, ReadStatistics};
+pub use live_memory::{ImageIdentity, LiveMemory, MappingsSign, ReadStatistics};
 pub use pause::{PausedProcess, PausedThread};
-pub use spawn::SpawnedProgram;
+pub use spawn::{Orphans, SpawnedProgram};
 pub use thread_states::{OwnCpus, ThreadStates};
 
 /// How long is slept between two looks at whether a process has exited.
@@ -401,6 +401,11 @@ impl Process {
         let address = mapping.ok_or(ProcessError::NoMemory(self.pid))?.start;
         let bytes = self.memory().read_array(address).map_err(|_| ProcessError::NoMemory(self.pid))?;
         Ok(ImageIdentity { address, bytes })
+    }
+
+    /// Not known here.
+    pub fn mappings_sign(&self) -> Option<MappingsSign> {
+        None
     }
 
     /// There are no namespaces here.

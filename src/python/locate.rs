@@ -86,7 +86,8 @@ impl PythonFile {
         Some(file)
     }
 
-    /// The last resort, for a program that exports nothing: any binary with a version of Python among its constants, to be scanned.
+    /// The last resort, for a program that exports nothing: any binary with a version of Python that can be read among
+    /// its constants, to be scanned.
     pub fn suspect(binary: &Binary<'_>) -> Option<Self> {
         let mut file = Self {
             runtime: None,
@@ -98,6 +99,7 @@ impl PythonFile {
             writable: Vec::new(),
         };
         file.add_data(binary);
+        file.versions.retain(|version| tables::layout(*version).is_some());
         (!file.versions.is_empty()).then_some(file)
     }
 

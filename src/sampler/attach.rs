@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use crate::binary::{Architecture, Binary, BinaryError, MappedFile};
-use crate::process::{DeviceNumber, ImageIdentity, Mapping, Process, ProcessError};
+use crate::memory::{Memory, ReadError, ReadFailure};
+use crate::process::{ChildProcess, DeviceNumber, ImageIdentity, LiveMemory, Mapping, Orphans, Process, ProcessError};
 use crate::python::locate::{LocateError, PythonFile};
 use crate::python::runtime::Runtime;
 
@@ -19,6 +20,10 @@ pub const PATIENCE_STARTED: Duration = Duration::from_secs(30);
 const LONG_SEARCH: Duration = Duration::from_millis(100);
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(5);
+/// A scan that must not take long ends after so long; a single file may take longer.
+const SCAN_LIMIT: Duration = Duration::from_millis(5);
+/// After a scan there is none for so many times as long.
+const REST_FOR_SCAN: u32 = 10;
 /// The longest pause that repeated failure leads to.
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
@@ -94,6 +99,7 @@ pub struct Attached {
 pub struct Finder {
     files: HashMap<FileKey, Option<KnownFile>>,
     suspects: HashMap<FileKey, Option<KnownFile>>,
+    scans_from: Option<Instant>,
 }
 
 /// What a file told, and where in the file's addresses the mapping lies through which it was met.
@@ -113,7 +119,10 @@ type FileKey = (DeviceNumber, u64, Option<PathBuf>);
 #[derive(Debug)]
 pub(super) enum Missing {
     /// Nothing is Python.
-    NotPython,
+    NotPython {
+        /// Whether a scan could find more than that.
+        suspects: Suspects,
+    },
     /// The program is a 32-bit one.
     ThirtyTwoBit,
     /// Something is, but no runtime was found in it.
@@ -122,21 +131,46 @@ pub(super) enum Missing {
     Process(ProcessError),
 }
 
+/// Files that may hide a Python, which exports nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Suspects {
+    /// There are none.
+    None,
+    /// There are some.
+    Some,
+    /// There are files that have not been asked yet.
+    Unknown,
+}
+
+/// How thoroughly to look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Depth {
+    /// At what files tell by their sections and symbols.
+    Files,
+    /// And by a scan of the memory of those that may hide a Python, as far as it comes in a short time; the next one
+    /// goes on.
+    Scan,
+    /// And by a scan of all of these.
+    Everything,
+}
+
 impl Finder {
     /// A finder that knows no files yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Finds the interpreter of `process`, waiting up to `patience` for it to come up; stops waiting when `cancelled` says so. With `below`, one in a
-    /// process below it will do: launchers such as `uv run`, and many a shell, start the interpreter as a child.
+    /// Finds the interpreter of `process`, waiting up to `patience` for it to come up; stops waiting when `cancelled`
+    /// says so. Of a program that we started (`orphans` is what it leaves behind) one in a process below it or left
+    /// behind by it will do: launchers such as `uv run`, and many a shell, start the interpreter as a child, and do not
+    /// always wait for it.
     ///
     /// # Errors
     /// When there is none in time, none that can be read, or the process is gone.
     pub fn attach(
         &mut self,
         process: &Process,
-        below: bool,
+        orphans: Option<&Orphans>,
         patience: Duration,
         cancelled: &dyn Fn() -> bool,
     ) -> Result<Attached, AttachError> {
@@ -145,14 +179,22 @@ impl Finder {
         let mut pause = PAUSE;
         let mut first_failure: Option<Instant> = None;
         loop {
-            let missing = match self.look(process) {
+            let missing = match self.look(process, Depth::Everything) {
                 Ok(attached) => return Ok(attached),
                 Err(missing) => missing,
             };
-            if below && let Some(attached) = self.look_below(process) {
-                return Ok(attached);
-            }
-            if process.has_exited() {
+            // Looked at first: what it leaves behind is there by then.
+            let has_exited = process.has_exited();
+            if let Some(orphans) = orphans {
+                let mut below = process.descendants();
+                below.extend(orphans.with_descendants());
+                if let Some(attached) = self.look_at_any(&below) {
+                    return Ok(attached);
+                }
+                if has_exited && below.is_empty() {
+                    return Err(AttachError::Exited { pid });
+                }
+            } else if has_exited {
                 return Err(AttachError::Exited { pid });
             }
             let waited = start.elapsed();
@@ -160,6 +202,8 @@ impl Finder {
             match missing {
                 // In the middle of an `exec` a process has neither maps nor an auxiliary vector.
                 Missing::Process(ProcessError::System { .. } | ProcessError::NoMemory(_)) if !give_up => {}
+                // What it has left behind may show one yet.
+                Missing::Process(_) if has_exited && !give_up => {}
                 Missing::Process(error) => return Err(error.into()),
                 // These do not come right by waiting, unless the process is between two programs; a short while is enough to know.
                 Missing::Failed(source @ (LocateError::Unsupported(_) | LocateError::DebugOffsets(_)))
@@ -169,7 +213,7 @@ impl Finder {
                 }
                 Missing::Failed(LocateError::NotReady) if give_up => return Err(AttachError::NotReady { pid, waited }),
                 Missing::Failed(source) if give_up => return Err(AttachError::Unusable { pid, source }),
-                Missing::NotPython if give_up => {
+                Missing::NotPython { .. } if give_up => {
                     return Err(AttachError::NotPython { pid, program: program_name(process), searched_for: waited });
                 }
                 Missing::ThirtyTwoBit if give_up => {
@@ -177,50 +221,109 @@ impl Finder {
                 }
                 _ => {}
             }
-            if process.wait_for_exit(pause) {
+            if has_exited {
+                std::thread::sleep(pause);
+            } else if process.wait_for_exit(pause) && orphans.is_none() {
                 return Err(AttachError::Exited { pid });
             }
             pause = (pause * 5 / 4).min(LONGEST_PAUSE);
         }
     }
 
-    /// One look at the processes below.
-    fn look_below(&mut self, process: &Process) -> Option<Attached> {
-        let children = process.descendants().into_iter().filter_map(|child| Process::observe(child.pid).ok());
-        children.into_iter().find_map(|child| self.look(&child).ok())
+    /// One look at each of some processes.
+    fn look_at_any(&mut self, processes: &[ChildProcess]) -> Option<Attached> {
+        let mut processes = processes.iter().filter_map(|child| Process::observe(child.pid).ok());
+        processes.find_map(|process| self.look(&process, Depth::Everything).ok())
     }
 
-    /// One look, without waiting.
-    pub(super) fn look(&mut self, process: &Process) -> Result<Attached, Missing> {
-        let memory = process.memory();
-        let image = process.image_identity().map_err(Missing::Process)?;
-        let mappings = process.maps().map_err(Missing::Process)?;
-        let mut failure = Missing::NotPython;
-        for last_resort in [false, true] {
-            for mapping in first_mappings(&mappings) {
-                match self.file(process, mapping, last_resort) {
-                    Ok(Some((file, bias))) => match file.locate(&memory, bias) {
-                        Ok(runtime) if image.is_still_in(&memory) => {
-                            return Ok(Attached { runtime, image, file: mapping.path.clone() });
-                        }
-                        Ok(_) => {}
-                        Err(error) => {
-                            log::debug!("{:?} in process {}: {error}", mapping.path, process.pid());
-                            // What the scan of a mere suspect finds missing says nothing.
-                            if !last_resort {
-                                failure = Missing::Failed(error);
-                            }
-                        }
-                    },
-                    Ok(None) => {}
-                    Err(BinaryError::Unsupported32Bit) if matches!(failure, Missing::NotPython) => {
-                        failure = Missing::ThirtyTwoBit;
-                    }
-                    Err(error) => log::debug!("{:?} in process {}: {error}", mapping.path, process.pid()),
-                }
+    /// Whether a scan may be made now. It takes some time of the one who samples, so we rest after each.
+    pub(super) fn may_scan(&self) -> bool {
+        self.scans_from.is_none_or(|from| Instant::now() >= from)
+    }
+
+    /// One look, without waiting. The memory of a process is read only where a file in it is Python's, or is to be
+    /// scanned.
+    pub(super) fn look(&mut self, process: &Process, depth: Depth) -> Result<Attached, Missing> {
+        let begun = Instant::now();
+        let found = match self.by_files(process) {
+            Ok(()) => self.by_memory(process, None),
+            Err(Missing::NotPython { suspects: Suspects::Some | Suspects::Unknown }) if depth != Depth::Files => {
+                let limit = if depth == Depth::Scan { SCAN_LIMIT } else { Duration::MAX };
+                self.by_memory(process, Some(limit))
             }
-            if !matches!(failure, Missing::NotPython) {
-                break;
+            Err(missing) => Err(missing),
+        };
+        if depth == Depth::Scan {
+            let now = Instant::now();
+            self.scans_from = Some(now + (now - begun) * REST_FOR_SCAN);
+        }
+        found
+    }
+
+    /// Whether a file in the process is Python's.
+    fn by_files(&mut self, process: &Process) -> Result<(), Missing> {
+        let mappings = process.maps().map_err(Missing::Process)?;
+        let first = first_mappings(&mappings);
+        let mut missing = Missing::NotPython { suspects: Suspects::None };
+        for mapping in &first {
+            match self.file(process, mapping, false) {
+                Ok(Some(_)) => return Ok(()),
+                Ok(None) => {}
+                Err(BinaryError::Unsupported32Bit) => missing = Missing::ThirtyTwoBit,
+                Err(error) => log::debug!("{:?} in process {}: {error}", mapping.path, process.pid()),
+            }
+        }
+        if matches!(missing, Missing::NotPython { .. }) {
+            let known = |mapping: &&Mapping| self.suspects.get(&file_key(mapping));
+            let suspects = if first.iter().any(|mapping| known(mapping).is_none()) {
+                Suspects::Unknown
+            } else if first.iter().any(|mapping| known(mapping).is_some_and(Option::is_some)) {
+                Suspects::Some
+            } else {
+                Suspects::None
+            };
+            missing = Missing::NotPython { suspects };
+        }
+        Err(missing)
+    }
+
+    /// Looks for the runtime in the memory of the process: by what the files say, or, as the last resort, for about so
+    /// long by a scan of those that may hide one.
+    fn by_memory(&mut self, process: &Process, last_resort: Option<Duration>) -> Result<Attached, Missing> {
+        let begun = Instant::now();
+        let is_last_resort = last_resort.is_some();
+        let image = process.image_identity().map_err(Missing::Process)?;
+        // Anew, so that they are of that image.
+        let mappings = process.maps().map_err(Missing::Process)?;
+        let memory = Mapped { memory: process.memory(), mappings: &mappings };
+        let mut failure = Missing::NotPython { suspects: Suspects::Some };
+        for mapping in first_mappings(&mappings) {
+            if last_resort.is_some_and(|limit| begun.elapsed() > limit) {
+                return Err(Missing::NotPython { suspects: Suspects::Unknown });
+            }
+            match self.file(process, mapping, is_last_resort) {
+                Ok(Some((file, bias))) => match file.locate(&memory, bias) {
+                    Ok(runtime) if image.is_still_in(&memory) => {
+                        return Ok(Attached { runtime, image, file: mapping.path.clone() });
+                    }
+                    Ok(_) => {}
+                    Err(error) => {
+                        log::debug!("{:?} in process {}: {error}", mapping.path, process.pid());
+                        // What the scan of a mere suspect finds missing says nothing.
+                        if !is_last_resort {
+                            failure = Missing::Failed(error);
+                        }
+                    }
+                },
+                Ok(None) => {}
+                Err(error) => {
+                    log::debug!("{:?} in process {}: {error}", mapping.path, process.pid());
+                    // It is not tried again, unless it could not be had because the process has gone on to another
+                    // program.
+                    if is_last_resort && image.is_still_in(&memory) {
+                        self.suspects.insert(file_key(mapping), None);
+                    }
+                }
             }
         }
         Err(failure)
@@ -233,7 +336,7 @@ impl Finder {
         mapping: &Mapping,
         last_resort: bool,
     ) -> Result<Option<(PythonFile, u64)>, BinaryError> {
-        let key = (mapping.device, mapping.inode, mapping.path.clone());
+        let key = file_key(mapping);
         let known = if last_resort { &mut self.suspects } else { &mut self.files };
         match known.get(&key) {
             Some(None) => return Ok(None),
@@ -259,10 +362,19 @@ impl Finder {
             return Ok(None);
         };
         let file_offset = mapping.file_offset;
-        let Some(bias_at_zero) = binary.bias(0, file_offset) else { return Ok(None) };
+        let Some(bias_at_zero) = binary.bias(0, file_offset) else {
+            if last_resort {
+                known.insert(key, None);
+            }
+            return Ok(None);
+        };
         known.insert(key, Some(KnownFile { python: python.clone(), file_offset, bias_at_zero }));
         Ok(Some((python, bias_at_zero.wrapping_add(mapping.start))))
     }
+}
+
+fn file_key(mapping: &Mapping) -> FileKey {
+    (mapping.device, mapping.inode, mapping.path.clone())
 }
 
 /// The lowest mapping of each file that has code in it, the program itself (which the kernel maps first, or at least below its libraries) and what is called Python first: an order, not a condition.
@@ -285,6 +397,24 @@ fn first_mappings(mappings: &[Mapping]) -> Vec<&Mapping> {
         !name.is_some_and(|name| name.starts_with("libpython") || name.starts_with("python"))
     });
     first
+}
+
+/// The memory of a process, of which only what is mapped is asked for: among the words that a scan tries as pointers,
+/// few lead anywhere.
+struct Mapped<'mappings> {
+    memory: LiveMemory,
+    /// In the order of addresses.
+    mappings: &'mappings [Mapping],
+}
+
+impl Memory for Mapped<'_> {
+    fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
+        let at = self.mappings.partition_point(|mapping| mapping.end <= address);
+        if self.mappings.get(at).is_some_and(|mapping| mapping.readable && mapping.start <= address) {
+            return self.memory.read(address, buffer);
+        }
+        Err(ReadError::new(address, buffer.len(), ReadFailure::Unmapped))
+    }
 }
 
 fn program_name(process: &Process) -> String {

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use super::attach::Finder;
 use super::clock::Clock;
 use super::filter::Filter;
-use super::members::Member;
+use super::members::{Member, Roots};
 use super::moment::{MomentThread, Pausing};
 use super::recorder::{Ending, RecordOptions, Recorder};
 use super::spy::Spy;
 use super::unobserved::longest_weight_us;
-use crate::process::{Process, release_pending};
+use crate::process::release_pending;
 use crate::profile::{Below, Delta, Flags, Keep, Mark, StackId, ThreadRef};
 
 /// How long the lines of native code are waited for at the end.
@@ -93,14 +93,14 @@ pub struct LiveWindow {
     pub rate: u32,
     /// What every thread was doing last.
     pub threads: Vec<LiveThread>,
-    /// Why samples could not be made sure of, when that is so.
+    /// Why samples could not be made sure of, or a process could not be read, when that is so.
     pub trouble: Option<String>,
 }
 
 /// Samples processes until `stop` is set or they have ended. `deliver` takes a window, or gives it back if it cannot now; windows that
 /// were not taken by the end are returned.
 pub fn watch(
-    processes: Vec<Process>,
+    roots: Roots,
     finder: &mut Finder,
     options: &LiveOptions,
     requests: &Receiver<LiveRequest>,
@@ -122,7 +122,7 @@ pub fn watch(
         native: options.native,
         native_threads: options.native_threads,
     };
-    let mut watcher = Watcher::new(Recorder::new(processes, &record), options);
+    let mut watcher = Watcher::new(Recorder::new(roots, &record), options);
     let ending = watcher.run(finder, requests, stop, deliver);
     let mut left: Vec<Box<LiveWindow>> = watcher.waiting.take().into_iter().collect();
     watcher.recorder.put_waiting(WAIT_AT_END);
@@ -256,6 +256,7 @@ impl<'options> Watcher<'options> {
                 trouble = trouble.or_else(|| spy.trouble().pause.clone());
             }
         }
+        trouble = trouble.or_else(|| self.recorder.unread.lines().into_iter().next());
         let totals = profile.take_totals();
         let mut delta = profile.delta_since(&mut self.mark);
         delta.totals = totals;

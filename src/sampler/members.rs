@@ -9,9 +9,11 @@ use super::attach::{Finder, Missing};
 use super::builder::{Builder, enter_process};
 use super::cpu_time::{CpuTime, Unsampled};
 use super::filter::Filter;
+use super::looks::Looks;
 use super::moment::Moment;
 use super::spy::Spy;
-use crate::process::{ImageIdentity, Process, ProcessError};
+use super::unread::Unread;
+use crate::process::{ChildProcess, Orphans, Process, ProcessError};
 use crate::profile::Profile;
 use crate::python::locate::LocateError;
 
@@ -19,17 +21,24 @@ use crate::python::locate::LocateError;
 const CHILDREN_EVERY: Duration = Duration::from_millis(10);
 /// Between two looks for children when the kernel says that nothing was started.
 const CHILDREN_AT_LEAST_EVERY: Duration = Duration::from_millis(200);
-/// Between two looks for the interpreter of a process that may be about to show one.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
-/// How long after its start or exec a process is looked at that often.
-const EAGER: Duration = Duration::from_secs(2);
-/// Between two looks at a process that shows none: it may `exec` one.
-const LOOK_RARELY_EVERY: Duration = Duration::from_millis(100);
+
+/// What is to be sampled.
+#[derive(Debug)]
+pub struct Roots {
+    /// The processes given.
+    pub processes: Vec<Process>,
+    /// What the program among them leaves behind, if we started it: its daemons.
+    pub orphans: Option<Orphans>,
+}
 
 /// A process of the recording.
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) process: Process,
+    /// It was given, not found below another.
+    pub(super) is_root: bool,
+    /// At the last look. What it leaves behind has been there since.
+    pub(super) has_exited: bool,
     /// Its reader, when it runs a Python that can be read.
     pub(super) spy: Option<Spy>,
     /// What of it is in the profile; from its first reader on.
@@ -41,19 +50,19 @@ pub(super) struct Member {
     pub(super) unreadable_since: Option<Instant>,
     /// Somebody else holds it (SIGSTOP, a tracer): it is read without being stopped.
     pub(super) is_held: bool,
-    seen_at: Instant,
-    look_at: Instant,
-    /// The image that was found to be no Python, not to be looked at in vain again.
-    not_python: Option<ImageIdentity>,
+    looks: Looks,
     /// Why it has no reader.
     pub(super) missing: Option<String>,
 }
 
 impl Member {
-    pub(super) fn new(process: Process) -> Self {
+    /// A process that was given (`is_root`) or that has come below one.
+    pub(super) fn new(process: Process, is_root: bool) -> Self {
         let now = Instant::now();
         Self {
             process,
+            is_root,
+            has_exited: false,
             spy: None,
             builder: None,
             moment: Moment::default(),
@@ -61,26 +70,21 @@ impl Member {
             last_tick: now,
             unreadable_since: None,
             is_held: false,
-            seen_at: now,
-            look_at: now,
-            not_python: None,
+            looks: Looks::new(),
             missing: None,
         }
     }
 
     /// The reader is for a program that is no more.
     pub(super) fn lose_program(&mut self) {
-        let now = Instant::now();
         self.spy = None;
         self.unreadable_since = None;
-        self.seen_at = now;
-        self.look_at = now;
-        self.not_python = None;
+        self.looks = Looks::new();
     }
 
-    /// Whether it was looked at and found to run something else than Python.
+    /// Whether it was looked at and found to run something else than Python, or has ended without having shown any.
     pub(super) fn runs_no_python(&self) -> bool {
-        self.spy.is_none() && self.not_python.is_some()
+        self.spy.is_none() && (self.looks.found_no_python() || self.has_exited && self.builder.is_none())
     }
 
     /// The CPU time of its threads that were not sampled, if it is the most.
@@ -99,27 +103,16 @@ impl Member {
 
     /// How long it has been without a reader.
     pub(super) fn searched_for(&self) -> Duration {
-        self.seen_at.elapsed()
+        self.looks.age()
     }
 
     /// Makes its reader if it is time to look and there is an interpreter.
-    pub(super) fn look(&mut self, finder: &mut Finder, profile: &mut Profile, setup: &Setup) {
-        let now = Instant::now();
-        if self.spy.is_some() || now < self.look_at {
+    pub(super) fn look(&mut self, finder: &mut Finder, profile: &mut Profile, setup: &Setup, unread: &mut Unread) {
+        if self.spy.is_some() || self.has_exited {
             return;
         }
-        let every = if self.seen_at.elapsed() < EAGER { LOOK_EVERY } else { LOOK_RARELY_EVERY };
-        self.look_at = now + every;
-        if let Some(image) = self.not_python
-            && self.seen_at.elapsed() > EAGER
-        {
-            if image.is_still_in(&self.process.memory()) {
-                return;
-            }
-            // Another program: it is looked at as a new one is.
-            self.lose_program();
-        }
-        match finder.look(&self.process) {
+        let Some(depth) = self.looks.next(&self.process, finder.may_scan()) else { return };
+        match finder.look(&self.process, depth) {
             Ok(attached) => {
                 let mut spy = Spy::new(self.process.clone(), attached);
                 if setup.native {
@@ -136,18 +129,15 @@ impl Member {
                 builder.begin_program(profile, &spy);
                 self.builder = Some(builder);
                 self.spy = Some(spy);
-                self.not_python = None;
                 self.cpu_time.look(&self.process);
                 self.last_tick = Instant::now();
                 self.missing = None;
+                unread.remove(&self.process);
             }
             Err(missing) => {
+                unread.add(&self.process, &missing);
                 self.missing = Some(reason(&missing));
-                if matches!(missing, Missing::NotPython | Missing::ThirtyTwoBit) {
-                    self.not_python = self.process.image_identity().ok();
-                } else {
-                    self.not_python = None;
-                }
+                self.looks.found(depth, &missing);
             }
         }
     }
@@ -155,7 +145,7 @@ impl Member {
 
 fn reason(missing: &Missing) -> String {
     match missing {
-        Missing::NotPython => "it runs no Python".to_owned(),
+        Missing::NotPython { .. } => "it runs no Python".to_owned(),
         Missing::ThirtyTwoBit => "it is a 32-bit program".to_owned(),
         Missing::Failed(LocateError::NotReady) => "its Python has not started".to_owned(),
         Missing::Failed(error) => error.to_string(),
@@ -177,9 +167,10 @@ pub(super) struct Setup {
     pub(super) native_threads: bool,
 }
 
-/// Finds the children of members.
+/// Finds the children of members, and what members have left behind.
 #[derive(Debug)]
 pub(super) struct Children {
+    orphans: Option<Orphans>,
     looked_at: Instant,
     forks: ForkCount,
     /// Start times of what is known by pid, so that a number used again is a new process.
@@ -187,34 +178,47 @@ pub(super) struct Children {
 }
 
 impl Children {
-    pub(super) fn new(members: &[Member]) -> Self {
+    pub(super) fn new(members: &[Member], orphans: Option<Orphans>) -> Self {
         let known = members.iter().map(|member| (member.process.pid(), member.process.start_ticks())).collect();
         let now = Instant::now();
-        Self { looked_at: now.checked_sub(CHILDREN_AT_LEAST_EVERY).unwrap_or(now), forks: ForkCount::open(), known }
+        let looked_at = now.checked_sub(CHILDREN_AT_LEAST_EVERY).unwrap_or(now);
+        Self { orphans, looked_at, forks: ForkCount::open(), known }
     }
 
-    /// Processes below the members that have come since the last look, if it is time for one.
+    /// Processes below the members or left behind by them that have come since the last look, if it is time for one; at
+    /// once where all members have exited, as what they have left decides whether it is over.
     pub(super) fn arrived(&mut self, members: &[Member]) -> Vec<Member> {
         let since = self.looked_at.elapsed();
-        if since < CHILDREN_EVERY || (since < CHILDREN_AT_LEAST_EVERY && !self.forks.moved()) {
+        let all_have_exited = members.iter().all(|member| member.has_exited);
+        let is_early = since < CHILDREN_EVERY || (since < CHILDREN_AT_LEAST_EVERY && !self.forks.moved());
+        if is_early && !all_have_exited {
             return Vec::new();
         }
         self.looked_at = Instant::now();
         let mut new: Vec<Member> = Vec::new();
         for member in members {
-            self.children_of(&member.process, &mut new);
+            self.enter(member.process.children(), &mut new);
         }
+        self.enter(self.orphans.iter().flat_map(Orphans::living).collect(), &mut new);
         // What is below the new ones, too.
         let mut next = 0;
         while let Some(parent) = new.get(next).map(|member| member.process.clone()) {
-            self.children_of(&parent, &mut new);
+            self.enter(parent.children(), &mut new);
             next += 1;
         }
         new
     }
 
-    fn children_of(&mut self, parent: &Process, new: &mut Vec<Member>) {
-        for child in parent.children() {
+    /// Has what the members leave behind collected when it ends, where it is not followed.
+    pub(super) fn collect_orphans(&mut self) {
+        if self.looked_at.elapsed() >= CHILDREN_AT_LEAST_EVERY {
+            self.looked_at = Instant::now();
+            self.orphans.iter().for_each(|orphans| drop(orphans.living()));
+        }
+    }
+
+    fn enter(&mut self, children: Vec<ChildProcess>, new: &mut Vec<Member>) {
+        for child in children {
             let process = match Process::observe(child.pid) {
                 Ok(process) => process,
                 Err(ProcessError::NoSuchProcess(_) | ProcessError::Exited(_)) => continue,
@@ -224,8 +228,8 @@ impl Children {
                 }
             };
             if self.known.insert(child.pid, process.start_ticks()) != Some(process.start_ticks()) {
-                log::debug!("process {} has come below process {}", child.pid, parent.pid());
-                new.push(Member::new(process));
+                log::debug!("process {} has come below process {}", child.pid, child.parent);
+                new.push(Member::new(process, false));
             }
         }
     }

@@ -8,6 +8,7 @@ mod cpu_time;
 mod filter;
 mod identity;
 mod live;
+mod looks;
 mod members;
 mod moment;
 mod native;
@@ -21,6 +22,7 @@ mod spy;
 mod threads;
 mod title;
 mod unobserved;
+mod unread;
 
 pub use attach::{AttachError, Attached, Finder, PATIENCE_RUNNING, PATIENCE_STARTED};
 pub use cells::Cells;
@@ -28,6 +30,7 @@ pub use clock::Clock;
 pub use cpu_time::Unsampled;
 pub use filter::Filter;
 pub use live::{Inspection, LiveOptions, LiveRequest, LiveThread, LiveWindow, watch};
+pub use members::Roots;
 pub use moment::{
     Assurance, Moment, MomentFrame, MomentThread, NativeThread, Pausing, SampleError, entered_interpreter,
     interpreter_name,
@@ -38,3 +41,4 @@ pub use recorder::{Ending, Progress, RecordOptions, Recorded, Watch, record, why
 pub use short_names::ShortNames;
 pub use spy::{Spy, Trouble};
 pub use title::{command_line, title, whole_command_line};
+pub use unread::name as process_name;

@@ -2,14 +2,15 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use super::attach::Finder;
+use super::attach::{Finder, PATIENCE_STARTED};
 use super::clock::Clock;
 use super::cpu_time::Unsampled;
 use super::filter::Filter;
-use super::members::{Children, Member, Setup};
+use super::members::{Children, Member, Roots, Setup};
 use super::moment::{Pausing, SampleError};
 use super::title::command_line;
 use super::unobserved::{Unobserved, longest_weight_us};
+use super::unread::Unread;
 use crate::process::{Process, raise_descriptor_limit, release_pending, sharpen_sleep};
 use crate::profile::{Filters, Keep, Profile};
 
@@ -118,13 +119,8 @@ pub struct Recorded {
 pub type Watch<'watch> = dyn FnMut(&Progress, &mut Profile) -> bool + 'watch;
 
 /// Records processes until something ends it.
-pub fn record(
-    processes: Vec<Process>,
-    finder: &mut Finder,
-    options: &RecordOptions,
-    watch: &mut Watch<'_>,
-) -> Recorded {
-    Recorder::new(processes, options).run(finder, watch)
+pub fn record(roots: Roots, finder: &mut Finder, options: &RecordOptions, watch: &mut Watch<'_>) -> Recorded {
+    Recorder::new(roots, options).run(finder, watch)
 }
 
 /// Reads processes into a profile; when, its user says.
@@ -138,6 +134,7 @@ pub(super) struct Recorder<'options> {
     /// When the last tick was, whether or not anything could be read, µs since the start.
     last_tick_us: Option<u64>,
     unobserved: Unobserved,
+    pub(super) unread: Unread,
     tracers_due: Option<Instant>,
     has_raised_limit: bool,
     /// Of the processes that are gone.
@@ -146,7 +143,8 @@ pub(super) struct Recorder<'options> {
 }
 
 impl<'options> Recorder<'options> {
-    pub(super) fn new(processes: Vec<Process>, options: &'options RecordOptions) -> Self {
+    pub(super) fn new(roots: Roots, options: &'options RecordOptions) -> Self {
+        let Roots { processes, orphans } = roots;
         let mut profile = Profile::new(options.keep);
         let mut notes = Vec::new();
         if options.pausing != Pausing::Never {
@@ -169,11 +167,11 @@ impl<'options> Recorder<'options> {
         };
         metadata.recorder = env!("CARGO_PKG_VERSION").to_owned();
         metadata.platform = format!("{} {}", std::env::consts::OS, std::env::consts::ARCH);
-        let members: Vec<Member> = processes.into_iter().map(Member::new).collect();
+        let members: Vec<Member> = processes.into_iter().map(|process| Member::new(process, true)).collect();
         Self {
             options,
             profile,
-            children: Children::new(&members),
+            children: Children::new(&members, orphans),
             members,
             setup: Setup {
                 start: Instant::now(),
@@ -186,6 +184,7 @@ impl<'options> Recorder<'options> {
             ticks: 0,
             last_tick_us: None,
             unobserved: Unobserved::default(),
+            unread: Unread::default(),
             tracers_due: None,
             has_raised_limit: false,
             unsampled: None,
@@ -255,6 +254,7 @@ impl<'options> Recorder<'options> {
         }
         let unsampled = self.members.iter_mut().filter_map(Member::unsampled).chain(self.unsampled);
         let unsampled = unsampled.max_by_key(|unsampled| unsampled.time);
+        self.notes.extend(self.unread.lines());
         Recorded { profile: self.profile, ending, ticks: self.ticks, unsampled, notes: self.notes }
     }
 
@@ -357,6 +357,10 @@ impl<'options> Recorder<'options> {
     /// Lets processes come and go, and looks for interpreters where there is none yet.
     pub(super) fn meet(&mut self, finder: &mut Finder) {
         let elapsed_us = micros(self.setup.start.elapsed());
+        // Before it is looked for: by then what a process that has exited leaves is another's.
+        for member in &mut self.members {
+            member.has_exited = member.process.has_exited();
+        }
         if self.options.subprocesses {
             let arrived = self.children.arrived(&self.members);
             self.members.extend(arrived);
@@ -365,21 +369,22 @@ impl<'options> Recorder<'options> {
             raise_descriptor_limit();
         }
         for member in &mut self.members {
-            member.look(finder, &mut self.profile, &self.setup);
+            member.look(finder, &mut self.profile, &self.setup, &mut self.unread);
         }
         if self.options.adopt && !self.options.subprocesses && self.members.iter().all(Member::runs_no_python) {
             let arrived = self.children.arrived(&self.members);
             self.members.extend(arrived);
+        } else if !self.options.subprocesses {
+            self.children.collect_orphans();
         }
         let several = self.members.len() > 1;
         let (profile, unsampled, filter) = (&mut self.profile, &mut self.unsampled, &self.options.filter);
         self.members.retain_mut(|member| {
-            let exited = member.process.has_exited();
-            if exited && several {
+            if member.has_exited && several {
                 member.put_waiting(profile, filter, WAIT_FOR_LINES);
                 *unsampled = unsampled.iter().copied().chain(member.unsampled()).max_by_key(|unsampled| unsampled.time);
             }
-            if exited
+            if member.has_exited
                 && several
                 && let Some(builder) = &member.builder
             {
@@ -388,7 +393,7 @@ impl<'options> Recorder<'options> {
                 }
                 builder.end(profile, elapsed_us);
             }
-            !(exited && several)
+            !(member.has_exited && several)
         });
     }
 
@@ -418,7 +423,13 @@ impl<'options> Recorder<'options> {
 
     /// What has ended the recording, if anything has.
     pub(super) fn is_over(&self) -> Option<Ending> {
-        if self.members.iter().all(|member| member.process.has_exited()) {
+        if self.members.iter().all(|member| member.has_exited) {
+            return Some(Ending::Exited);
+        }
+        // What is left of them when those that were given have exited, and runs no Python, may go on for ever.
+        let is_other =
+            |member: &Member| !member.is_root && member.runs_no_python() && member.searched_for() > PATIENCE_STARTED;
+        if self.members.iter().all(|member| member.has_exited || is_other(member)) {
             return Some(Ending::Exited);
         }
         let lost = |member: &Member| member.spy.is_none() && member.searched_for() > self.options.patience;

@@ -1,7 +1,8 @@
 //! Time without us: how much of it a late sample stands for, and how much nobody has seen.
 //!
-//! A sample stands for the time since the last one. When we got no CPU for seconds (a throttled container, SIGSTOP, a machine that was
-//! paused), that time is not known to have been like the one stack seen after it; so there is a limit, and what is beyond counts for nothing.
+//! A sample stands for the time since the last one. When we got no CPU for seconds (a throttled container, SIGSTOP, a
+//! machine that was paused), that time is not known to have been like the one stack seen after it; so there is a limit,
+//! and what is beyond counts for nothing.
 
 use std::time::Duration;
 
@@ -15,8 +16,8 @@ pub(super) fn longest_weight_us(period: Duration) -> u64 {
     u64::try_from(period.saturating_mul(TICKS).max(AT_LEAST).as_micros()).unwrap_or(u64::MAX)
 }
 
-/// The time in which something that should have been sampled was not: a sum over all processes in which no moment counts twice. Times
-/// are µs since the start of the recording.
+/// The time in which something that should have been sampled was not: a sum over all processes in which no moment
+/// counts twice. Times are µs since the start of the recording.
 #[derive(Debug, Default)]
 pub(super) struct Unobserved {
     counted_to_us: u64,
@@ -24,7 +25,8 @@ pub(super) struct Unobserved {
 }
 
 impl Unobserved {
-    /// The time that a sample at `to_us` stands for, when the last one was at `from_us` and none stands for more than `longest_us`.
+    /// The time that a sample at `to_us` stands for, when the last one was at `from_us` and none stands for more than
+    /// `longest_us`.
     pub(super) fn weight_us(&mut self, from_us: u64, to_us: u64, longest_us: u64) -> u64 {
         let seen_from_us = to_us.saturating_sub(longest_us).max(from_us);
         let first_us = from_us.max(self.counted_to_us);

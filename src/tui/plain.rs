@@ -42,6 +42,9 @@ pub fn write_text(state: &mut State, writer: &mut dyn Write) -> io::Result<()> {
         "GIL {:.0}%  active {:.0}%  GC {:.0}%  threads {} running of {}",
         facts.gil, facts.active, facts.gc, facts.running, facts.threads
     )?;
+    if let Some(trouble) = &facts.trouble {
+        writeln!(writer, "{}", printable(trouble))?;
+    }
     writeln!(writer)?;
     writeln!(writer, "{:>8}{:>8}{:>10}{:>10}  Function (file:first line)", "%Own", "%Total", "OwnTime", "TotalTime")?;
     let window_us = state.shown().window_us;
@@ -120,6 +123,7 @@ pub fn write_json(state: &mut State, time_unix: f64, writer: &mut dyn Write) -> 
         "cpu_percent": facts.cpu,
         "own_cpu_percent": facts.own_cpu,
         "rss_bytes": facts.resident_bytes,
+        "trouble": facts.trouble,
         "uptime_seconds": facts.uptime.map(|uptime| uptime.as_secs_f64()),
         "threads": threads,
         "functions": functions,

@@ -50,7 +50,7 @@ pub struct Facts {
     pub running: usize,
     /// Threads.
     pub threads: usize,
-    /// Why samples could not be made sure of.
+    /// Why samples could not be made sure of, or a process could not be read.
     pub trouble: Option<String>,
 }
 

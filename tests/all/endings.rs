@@ -227,9 +227,9 @@ impl Drop for Unmount<'_> {
     }
 }
 
-/// A late sample stands for more: what pyspy missed while it was stopped is not missing.
+/// A late sample stands for more, but not for all that pyspy missed while it was stopped: that is told.
 #[test]
-fn time_in_which_pyspy_was_stopped_is_not_lost() {
+fn time_in_which_pyspy_was_stopped_is_told() {
     let _alone = alone_on_this_machine();
     let folder = tempfile::tempdir().unwrap();
     let mut target = Target::start(any(), "phases.py", &[]);
@@ -243,7 +243,8 @@ fn time_in_which_pyspy_was_stopped_is_not_lost() {
     let summary = Recording::summary_of(&ran.stderr);
     let found = seconds("raw", &path, "main");
     assert!(summary.rate_held < 90.0, "{summary:?}");
-    assert!((found - summary.seconds).abs() < 0.03 * summary.seconds, "{found} s, {summary:?}");
+    assert!(summary.unobserved > 1.0, "{summary:?}");
+    assert!((found - summary.observed()).abs() < 0.03 * summary.seconds, "{found} s, {summary:?}");
 }
 
 /// Fifty threads at a rate at which an hour's samples come in minutes: memory is as it was after the first moments.

@@ -5,6 +5,7 @@
 
 mod below;
 mod core_files;
+mod daemons;
 mod deep;
 mod dump;
 mod dump_text;
@@ -14,6 +15,7 @@ mod forked;
 mod formats;
 mod frame_lines;
 mod free_threaded;
+mod hosts;
 mod interpreters;
 mod killed;
 mod layers;
@@ -40,3 +42,4 @@ mod top_manners;
 mod trees;
 mod truth;
 mod unobserved;
+mod unread;

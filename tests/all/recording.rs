@@ -26,6 +26,8 @@ pub(crate) struct Summary {
     pub(crate) lost: u64,
     /// In Hz.
     pub(crate) rate_held: f64,
+    /// Of the wall time, in seconds: on a machine with much to do pyspy does not always get a CPU.
+    pub(crate) unobserved: f64,
 }
 
 impl Recording {
@@ -96,7 +98,12 @@ impl Summary {
 
     /// The least number of sampling intervals in a recording of this rate: the time was rounded, and the last interval is not over.
     pub(crate) fn intervals(&self, rate: &str) -> f64 {
-        (self.seconds - 0.05) * rate.parse::<f64>().expect("a rate in Hz") - 1.0
+        (self.observed() - 0.05) * rate.parse::<f64>().expect("a rate in Hz") - 1.0
+    }
+
+    /// The wall time that samples stand for, in seconds.
+    pub(crate) fn observed(&self) -> f64 {
+        self.seconds - self.unobserved
     }
 
     pub(crate) fn parse(stderr: &str) -> Option<Self> {
@@ -113,6 +120,7 @@ impl Summary {
             unproven: number(", ", " unproven")? as u64,
             lost: number(", ", " lost")? as u64,
             rate_held: number("; ", " Hz held")?,
+            unobserved: if line.contains(" s unobserved") { number("; ", " s unobserved")? } else { 0.0 },
         })
     }
 }
@@ -120,6 +128,9 @@ impl Summary {
 #[test]
 fn a_summary_is_read_back() {
     let line = "pyspy: note\npyspy: wrote - with 3335 samples in 4.0 s: 1275 stopped, 7 unproven, 2 lost; 999.5 Hz held of 1000";
-    let expected = Summary { samples: 3335, seconds: 4.0, stopped: 1275, unproven: 7, lost: 2, rate_held: 999.5 };
+    let expected =
+        Summary { samples: 3335, seconds: 4.0, stopped: 1275, unproven: 7, lost: 2, rate_held: 999.5, unobserved: 0.0 };
     assert_eq!(Summary::parse(line), Some(expected));
+    let line = format!("{line}; 3 processes; 1.2 s unobserved, which is left out");
+    assert_eq!(Summary::parse(&line), Some(Summary { unobserved: 1.2, ..expected }));
 }

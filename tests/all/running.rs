@@ -74,9 +74,9 @@ impl Running {
         Ran { status, stdout: String::from_utf8_lossy(&stdout).into_owned(), stderr: self.stderr() }
     }
 
-    /// The file to which it prints.
-    pub fn stdout_path(&self) -> PathBuf {
-        self.output.path().join("stdout")
+    /// The file to which it prints on `stdout` or `stderr`.
+    pub fn output_path(&self, stream: &str) -> PathBuf {
+        self.output.path().join(stream)
     }
 
     /// What it has printed on stderr so far.

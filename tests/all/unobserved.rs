@@ -1,4 +1,5 @@
-//! Time in which pyspy gets no CPU is given to nobody: a gap in all formats that show time, and a number in the summary.
+//! Time in which pyspy gets no CPU is given to nobody: a gap in all formats that show time, and a number in the
+//! summary.
 
 use std::fs;
 use std::path::Path;
@@ -100,7 +101,7 @@ fn the_live_view_gives_time_without_us_to_nobody() {
     let mut target = Target::start(any(), "clock.py", &[]);
     let pid = target.pid().to_string();
     let mut running = Running::start(&["top", "--json", "--delay", "200ms", "-p", &pid]);
-    let stdout = running.stdout_path();
+    let stdout = running.output_path("stdout");
     running.wait_until("the first window", || fs::metadata(&stdout).is_ok_and(|file| file.len() > 0));
     interrupt(&running, &mut target);
     let ran = running.ended();

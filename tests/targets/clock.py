@@ -1,4 +1,5 @@
-"""Computes in `one` for a quarter of the time and in `two` for the rest, by turns of 0.2 seconds, and prints the time after each."""
+"""Computes in `one` for a quarter of the time and in `two` for the rest, by turns of 0.2 seconds, and prints the time
+after each."""
 import sys
 import time
 

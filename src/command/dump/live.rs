@@ -28,7 +28,7 @@ pub(super) fn dump(
     patience: Duration,
     source: bool,
 ) -> anyhow::Result<ProcessDump> {
-    let attached = finder.attach(process, false, patience, &|| false)?;
+    let attached = finder.attach(process, None, patience, &|| false)?;
     note_if_newer(&attached.runtime.layout);
     let mut pausing = pausing(arguments.pause, Pausing::Blocking);
     if pausing != Pausing::Never

@@ -8,9 +8,9 @@ use wildmatch::WildMatch;
 
 use super::note;
 use crate::cli::RecordArgs;
-use crate::command::attach;
+use crate::command::{attach, left};
 use crate::process::{Process, SpawnedProgram, all_processes};
-use crate::sampler::{AttachError, Finder, whole_command_line};
+use crate::sampler::{AttachError, Finder, Roots, whole_command_line};
 
 /// A program that does not end on SIGTERM is killed after so long.
 const GRACE: Duration = Duration::from_secs(5);
@@ -52,9 +52,20 @@ impl Target {
         }
     }
 
-    /// The processes.
-    pub(super) fn processes(&self) -> Vec<Process> {
-        self.processes.clone()
+    /// What to record.
+    pub(super) fn roots(&self) -> Roots {
+        let orphans = self.program.as_ref().map(SpawnedProgram::orphans);
+        Roots { processes: self.processes.clone(), orphans }
+    }
+
+    /// Which processes go on that a program has left behind which we started.
+    pub(super) fn still_running(&self) -> Option<String> {
+        left::still_running(&self.program.as_ref()?.orphans())
+    }
+
+    /// Whether it is a program that we started, and has ended.
+    pub(super) fn program_has_ended(&mut self) -> bool {
+        self.program.as_mut().is_some_and(|program| matches!(program.try_wait(), Ok(Some(_))))
     }
 
     /// Whether it is a program that we started.
@@ -100,7 +111,7 @@ fn by_name(glob: &str, finder: &mut Finder) -> anyhow::Result<Vec<Process>> {
         }
         match Process::open(pid).map_err(AttachError::from).and_then(|process| {
             // Its own patience is for one that is about to start; that the shell around us is none is seen at once.
-            finder.attach(&process, false, Duration::ZERO, &|| false).map(|_| process)
+            finder.attach(&process, None, Duration::ZERO, &|| false).map(|_| process)
         }) {
             Ok(process) => processes.push(process),
             Err(AttachError::NotReady { .. }) => processes.extend(Process::open(pid)),

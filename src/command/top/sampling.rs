@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 use super::Message;
 use crate::command::dump;
 use crate::output::dump::{TextOptions, ThreadDump, write_text};
-use crate::process::Process;
-use crate::sampler::{Finder, LiveOptions, LiveRequest, LiveWindow, Pausing, Spy, watch};
+use crate::sampler::{Finder, LiveOptions, LiveRequest, LiveWindow, Pausing, Roots, Spy, watch};
+
+/// Between two looks for what has ended that a program left behind, when nothing is sampled any more.
+const COLLECT_EVERY: Duration = Duration::from_millis(100);
 
 /// The thread that samples.
 pub(super) struct Sampling {
@@ -45,7 +47,7 @@ impl OneThread {
 
 impl Sampling {
     pub(super) fn start(
-        processes: Vec<Process>,
+        roots: Roots,
         mut finder: Finder,
         options: LiveOptions,
         sender: &SyncSender<Message>,
@@ -53,6 +55,7 @@ impl Sampling {
         let (requests, asked) = channel();
         let (stop, in_flight) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let (their_stop, their_flight, their_sender) = (Arc::clone(&stop), Arc::clone(&in_flight), sender.clone());
+        let orphans = roots.orphans.clone();
         let thread = std::thread::Builder::new().name("sampler".to_owned()).spawn(move || {
             let mut deliver = |window: Box<LiveWindow>| {
                 if their_flight.swap(true, Ordering::AcqRel) {
@@ -70,12 +73,19 @@ impl Sampling {
                     Err(_) => Ok(()),
                 }
             };
-            let (ending, left) = watch(processes, &mut finder, &options, &asked, &their_stop, &mut deliver);
+            let (ending, left) = watch(roots, &mut finder, &options, &asked, &their_stop, &mut deliver);
             // Nothing is held up any more by waiting until somebody takes these.
             for window in left {
                 let _ = their_sender.send(Message::Window(window));
             }
             let _ = their_sender.send(Message::Ended(ending));
+            // The last view stays; what the program has left behind may end meanwhile, and is ours to collect.
+            while let Some(orphans) = &orphans
+                && !their_stop.load(Ordering::Relaxed)
+            {
+                orphans.living();
+                std::thread::sleep(COLLECT_EVERY);
+            }
         })?;
         Ok(Self { thread, stop, in_flight, requests, answers: sender.clone() })
     }

@@ -10,10 +10,10 @@ use anyhow::Context;
 
 use super::{Message, lock};
 use crate::cli::TopArgs;
-use crate::command::{attach, ending, note};
+use crate::command::{attach, ending, left, note};
 use crate::output::printable;
 use crate::process::{Process, SpawnedProgram};
-use crate::sampler::{Ending, Finder};
+use crate::sampler::{Ending, Finder, Roots};
 
 /// A program that does not end on SIGTERM is killed after so long.
 const GRACE: Duration = Duration::from_secs(5);
@@ -61,6 +61,12 @@ impl Target {
         }
     }
 
+    /// What to sample.
+    pub(super) fn roots(&self) -> Roots {
+        let orphans = self.program.as_ref().map(SpawnedProgram::orphans);
+        Roots { processes: self.processes.clone(), orphans }
+    }
+
     /// Waits until each process shows its interpreter.
     pub(super) fn wait_for_python(&mut self, finder: &mut Finder, cancelled: &dyn Fn() -> bool) -> anyhow::Result<()> {
         let last_words = || {
@@ -76,7 +82,10 @@ impl Target {
             return format!("nothing to sample any more: {}", printable(reason));
         }
         if let Some(program) = &mut self.program {
-            return format!("target exited, {}", words(program.wait_at_most(STATUS_WAIT).ok().flatten()));
+            let status = words(program.wait_at_most(STATUS_WAIT).ok().flatten());
+            let left = left::still_running(&program.orphans());
+            let left = left.map(|left| format!("; still running: {left}")).unwrap_or_default();
+            return format!("target exited, {status}{left}");
         }
         match &self.processes[..] {
             [only] => format!("target exited, {}", words(only.exit_status())),
@@ -89,10 +98,12 @@ impl Target {
 
     /// Ends a program that we started.
     pub(super) fn end(&mut self) {
-        if let Some(program) = &mut self.program
-            && let Err(error) = program.end(GRACE)
-        {
+        let Some(program) = &mut self.program else { return };
+        if let Err(error) = program.end(GRACE) {
             note(&format!("cannot learn how process {} ended: {error}", program.pid()));
+        }
+        if let Some(left) = left::still_running(&program.orphans()) {
+            note(&format!("still running: {left}"));
         }
     }
 }

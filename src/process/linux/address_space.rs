@@ -57,6 +57,31 @@ impl ImageIdentity {
     }
 }
 
+/// What moves, all but certainly, when a process maps something or begins to run another program. It is told without
+/// its memory being read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MappingsSign {
+    /// Device and inode of the program.
+    program: (u64, u64),
+    /// How much is mapped, in pages.
+    pages: u64,
+}
+
+impl MappingsSign {
+    /// Whether both were of one program.
+    pub fn is_of_same_program(&self, other: &Self) -> bool {
+        self.program == other.program
+    }
+}
+
+/// The sign of what is mapped now; `None` when it cannot be told.
+pub(super) fn mappings_sign(handle: &Handle) -> Option<MappingsSign> {
+    let program = fstatat(handle.directory(), "exe", AtFlags::empty()).ok()?;
+    let sizes = handle.read_file("statm", 256).ok()?;
+    let pages = str::from_utf8(&sizes).ok()?.split(' ').next()?.parse().ok()?;
+    Some(MappingsSign { program: (program.st_dev, program.st_ino), pages })
+}
+
 /// A thread of the process that has not exited, for when the first one has.
 pub(super) fn living_thread(handle: &Handle) -> io::Result<i32> {
     let living = |thread: &i32| {

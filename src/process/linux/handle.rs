@@ -166,7 +166,8 @@ impl Handle {
 
     /// Whether the process is a child of ours, so that its exit status is for us to collect.
     pub(super) fn is_our_child(&self) -> bool {
-        // Nobody becomes our child later, and a child of ours stays one as long as we live.
+        // A child of ours stays one as long as we live. What the program leaves behind may become one later
+        // (`orphans`), but nobody waits for the status of that.
         *self
             .is_our_child
             .get_or_init(|| self.stat_line().is_ok_and(|line| line.parent == std::process::id().cast_signed()))

@@ -3,6 +3,9 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
+use nix::fcntl::AtFlags;
+use nix::sys::stat::fstatat;
+
 use super::handle::Handle;
 use super::stat::status_field;
 use crate::process::{Denial, ProcessError};
@@ -17,8 +20,10 @@ const FIRST_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 pub(super) fn denied(handle: &Handle) -> ProcessError {
     let status = handle.read_file("status", 64 << 10).unwrap_or_default();
     let target_user = second_number(&status, "Uid:");
-    // The kernel gives the files of an undumpable process to root, whoever the process acts as.
-    let file_owner = nix::sys::stat::fstat(handle.directory()).ok().map(|metadata| metadata.st_uid);
+    // The kernel gives the files of an undumpable process to root, whoever the process acts as; its directory stays
+    // that user's.
+    let file = fstatat(handle.directory(), "status", AtFlags::empty());
+    let file_owner = file.ok().map(|metadata| metadata.st_uid);
     let tracer = status_field(&status, "TracerPid:").and_then(|field| field.parse().ok());
     ProcessError::Denied(Box::new(Denial {
         pid: handle.pid(),

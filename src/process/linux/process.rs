@@ -14,7 +14,7 @@ use nix::fcntl::AtFlags;
 use nix::sys::stat::fstatat;
 use nix::unistd::{SysconfVar, sysconf};
 
-use super::address_space::{self, ImageIdentity};
+use super::address_space::{self, ImageIdentity, MappingsSign};
 use super::cpu::shareable_cpu;
 use super::descriptors::Descriptors;
 use super::handle::Handle;
@@ -393,6 +393,12 @@ impl Process {
     pub fn image_identity(&self) -> Result<ImageIdentity, ProcessError> {
         address_space::image_identity(&self.handle, &self.memory())
             .map_err(|error| self.handle.error("the auxiliary vector", error))
+    }
+
+    /// What tells cheaply whether it may have mapped something or run another program since; `None` when that cannot be
+    /// told.
+    pub fn mappings_sign(&self) -> Option<MappingsSign> {
+        address_space::mappings_sign(&self.handle)
     }
 
     /// Whether it sees the same mounts as we do.

@@ -19,6 +19,7 @@ use nix::sys::signal::{SigHandler, Signal, signal};
 
 use super::caller::Caller;
 use super::handle::Handle;
+use super::orphans::{Before, Orphans};
 use super::process::Process;
 use super::{children, tracee};
 use crate::process::{ProcessError, SpawnError};
@@ -29,6 +30,7 @@ pub struct SpawnedProgram {
     pid: i32,
     handle: Option<Handle>,
     status: Option<ExitStatus>,
+    orphans: Orphans,
 }
 
 impl SpawnedProgram {
@@ -80,9 +82,10 @@ impl SpawnedProgram {
         if let Some(caller) = Caller::find() {
             caller.adopt(command);
         }
+        let before = Before::become_reaper();
         let pid = command.spawn()?.id().cast_signed();
         // As our child it keeps its number until we collect it. A handle is missing only where there is no /proc.
-        Ok(Self { pid, handle: Handle::open(pid).ok(), status: None })
+        Ok(Self { pid, handle: Handle::open(pid).ok(), status: None, orphans: before.started(pid) })
     }
 
     /// The number of the process.
@@ -96,6 +99,11 @@ impl SpawnedProgram {
     /// As [`Process::open`].
     pub fn process(&self) -> Result<Process, ProcessError> {
         Process::open(self.pid)
+    }
+
+    /// What it leaves behind, now or later.
+    pub fn orphans(&self) -> Orphans {
+        self.orphans.clone()
     }
 
     /// The exit status, if it has exited.
@@ -148,7 +156,7 @@ impl SpawnedProgram {
 
     /// Ends the program: SIGTERM, and SIGKILL after `grace`. What it started is ended with it as long as it is below it
     /// and in the same process group, so that a program behind a shell or a launcher ends too while a daemon of its own
-    /// session lives on.
+    /// session lives on. What it has left behind by then ([`Self::orphans`]) is not ended.
     ///
     /// # Errors
     /// As [`Self::try_wait`].
@@ -228,7 +236,7 @@ fn use_default_action(number: Signal) {
 
 /// Collects the exit status of a child that has exited.
 #[expect(unsafe_code, reason = "nix's waitpid refuses a child that was killed by a real-time signal")]
-fn collect(pid: i32) -> io::Result<ExitStatus> {
+pub(super) fn collect(pid: i32) -> io::Result<ExitStatus> {
     let mut status = 0;
     // SAFETY: `status` lives through the call, which writes one int to it.
     let result = unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) };

@@ -67,6 +67,17 @@ impl Memory for LiveMemory {
     }
 }
 
+/// What moves when a process maps something: not known here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MappingsSign;
+
+impl MappingsSign {
+    /// Nothing is known of the program.
+    pub fn is_of_same_program(&self, _other: &Self) -> bool {
+        true
+    }
+}
+
 impl ImageIdentity {
     /// Whether the process still runs this image, by one small read of its memory.
     pub fn is_still_in<M: Memory>(&self, memory: &M) -> bool {

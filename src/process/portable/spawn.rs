@@ -7,7 +7,23 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use super::{BETWEEN_LOOKS, Process};
-use crate::process::{ProcessError, SpawnError};
+use crate::process::{ChildProcess, ProcessError, SpawnError};
+
+/// What a program has left behind: not known here, where it does not come to us.
+#[derive(Debug, Clone)]
+pub struct Orphans;
+
+impl Orphans {
+    /// None that would be known.
+    pub fn living(&self) -> Vec<ChildProcess> {
+        Vec::new()
+    }
+
+    /// None that would be known.
+    pub fn with_descendants(&self) -> Vec<ChildProcess> {
+        Vec::new()
+    }
+}
 
 /// A program that we started.
 #[derive(Debug)]
@@ -51,6 +67,11 @@ impl SpawnedProgram {
         command.args(arguments).stdin(Stdio::null()).stdout(writer).stderr(second);
         let child = command.spawn().map_err(failed)?;
         Ok((Self { child }, reader))
+    }
+
+    /// What it leaves behind.
+    pub fn orphans(&self) -> Orphans {
+        Orphans
     }
 
     /// The number of the process.

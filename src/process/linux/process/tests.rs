@@ -206,3 +206,22 @@ fn a_refusal_says_whose_process_it_is() {
     });
     other_user.join().unwrap();
 }
+
+#[test]
+fn the_sign_of_the_mappings_moves_with_them_and_with_the_program() {
+    let mut target = Target::python(
+        "import mmap; ready(); sys.stdin.readline(); kept = mmap.mmap(-1, 1 << 20); say('mapped'); \
+         sys.stdin.readline(); os.execv('/bin/sh', ['sh', '-c', 'echo shell; read line'])",
+    );
+    let process = target.process();
+    let sign = || process.mappings_sign().unwrap();
+    let first = sign();
+    assert_eq!(sign(), first);
+    target.tell("");
+    assert_eq!(target.line(), "mapped");
+    let second = sign();
+    assert!(second != first && second.is_of_same_program(&first), "{first:?}, {second:?}");
+    target.tell("");
+    assert_eq!(target.line(), "shell");
+    assert!(!sign().is_of_same_program(&second));
+}
