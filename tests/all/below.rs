@@ -28,6 +28,9 @@ fn a_function_is_the_root_and_its_share_is_told() {
     assert!(heavy.stacks.iter().all(|(stack, _)| names(stack) == ["heavy"]), "{heavy:?}");
     let told = share(&heavy.stderr);
     assert!((45.0..75.0).contains(&told), "heavy takes 60 %, not {told}");
+    let pid = target.pid().to_string();
+    let other = pyspy(&["record", "-d", "1", "-p", &pid, "--below", "heavy", "-f", "speedscope", "-o", "-"]);
+    assert!(other.success().contains("heavy") && !other.stdout.contains("<module>"), "{}", other.stdout);
     let work = record(&target, &["--below", "shares.wor?", "--function", "--threads"]);
     assert!(work.stacks.iter().all(|(stack, _)| names(stack)[1] == "work"), "{work:?}");
     assert!(work.stacks.len() <= 4 && share(&work.stderr) > 90.0, "{work:?}");
