@@ -95,8 +95,11 @@ impl<'profile> Places<'profile> {
             frames: vec![],
             prefixes: vec![],
         };
-        for frame in profile.frames_from(0) {
-            let place = places.intern_frame(frame);
+        // Of a recording of what happens below a function, the frames above it are none of its places.
+        let is_shown = if profile.metadata.filters.below.is_empty() { vec![] } else { profile.frames_in_samples() };
+        for (at, frame) in profile.frames_from(0).enumerate() {
+            let is_shown = is_shown.get(at).copied().unwrap_or(true);
+            let place = if is_shown { places.intern_frame(frame) } else { 0 };
             places.frames.push(place);
         }
         for (_, thread) in profile.threads() {

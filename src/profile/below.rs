@@ -44,6 +44,23 @@ impl Below {
 }
 
 impl Profile {
+    /// Whether each frame is in a stack of some sample, by the frames' numbers. Those above the function that was asked
+    /// for are not.
+    pub fn frames_in_samples(&self) -> Vec<bool> {
+        let mut is_used = vec![false; self.frames.len()];
+        let mut is_seen = vec![false; self.stacks.len()];
+        for total in self.totals() {
+            let mut at = total.stack;
+            while let Some((caller, frame)) = self.pop(at)
+                && !std::mem::replace(&mut is_seen[at.0 as usize], true)
+            {
+                is_used[frame.0 as usize] = true;
+                at = caller;
+            }
+        }
+        is_used
+    }
+
     /// A copy with only what happens below a function, rooted there. What the samples counted before that were not
     /// below it is in its metadata.
     #[must_use]
@@ -221,6 +238,9 @@ mod tests {
         assert_eq!(runs, [(named(&["deflate", "walk", "other", "walk"]), 0), (named(&["walk"]), 2_000)]);
         assert_eq!((below.sum(), below.metadata.counts.outside), ((2, 2_000), 1));
         assert_eq!(below.metadata.filters.below, "walk");
+        assert_eq!(below.frames_in_samples(), [true; 3]);
+        frame(&mut profile, "unused", "a.py");
+        assert_eq!(profile.frames_in_samples(), [true, true, true, true, false]);
         assert!(profile.below(&Below::new("nothing")).totals().is_empty());
     }
 }

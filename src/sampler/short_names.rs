@@ -47,9 +47,9 @@ impl ShortNames {
         let name = Path::new(name);
         if is_file(path) {
             self.seen = Some(path.to_owned());
-            return text(self.from_package(path, is_file));
+            return text(self.within_packages(path, is_file));
         }
-        let packaged = self.from_package(path, is_file);
+        let packaged = self.within_packages(path, is_file);
         if packaged != name {
             return text(packaged);
         }
@@ -74,7 +74,7 @@ impl ShortNames {
     }
 
     /// From the outermost package on; the file's name when it is in none.
-    fn from_package<'path>(&mut self, path: &'path Path, is_file: &impl Fn(&Path) -> bool) -> &'path Path {
+    fn within_packages<'path>(&mut self, path: &'path Path, is_file: &impl Fn(&Path) -> bool) -> &'path Path {
         let mut root = path.parent();
         for _ in 0..DEEPEST {
             match root {
