@@ -21,6 +21,8 @@ const LONG_SEARCH: Duration = Duration::from_millis(100);
 const PAUSE: Duration = Duration::from_millis(5);
 /// The longest pause that repeated failure leads to.
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+/// As many processes below one without an interpreter are looked at for one.
+const MOST_BELOW: usize = 256;
 
 /// Why the interpreter of a process could not be found.
 #[derive(Debug, Error)]
@@ -37,6 +39,8 @@ pub enum AttachError {
         program: String,
         /// How long it was looked for.
         searched_for: Duration,
+        /// Processes below it that run Python; none where nothing was waited for.
+        below: Vec<i32>,
     },
     /// A 32-bit program.
     #[error("process {pid} ({program}) is a 32-bit program, of which no Python can be read")]
@@ -46,13 +50,19 @@ pub enum AttachError {
         /// Its program.
         program: String,
     },
-    /// There is a CPython, but it did not start within the time given.
-    #[error("the Python in process {pid} was not initialised after {waited:?}")]
+    /// There is a CPython, but within the time given no thread could have run Python code in it.
+    #[error("process {pid} ({program}) has Python loaded, but {}", what_is_missing(*.has_interpreter))]
     NotReady {
         /// The process.
         pid: i32,
-        /// How long it was waited for.
-        waited: Duration,
+        /// Its program.
+        program: String,
+        /// There is an interpreter, which has no threads.
+        has_interpreter: bool,
+        /// How long ago the process was started, where that can be told.
+        age: Option<Duration>,
+        /// Processes below it that run Python; none where nothing was waited for.
+        below: Vec<i32>,
     },
     /// There is a CPython that we cannot read.
     #[error("the Python in process {pid} cannot be read")]
@@ -69,6 +79,11 @@ pub enum AttachError {
         /// The process.
         pid: i32,
     },
+}
+
+/// What a process that has Python loaded lacks to run any of its code.
+fn what_is_missing(has_interpreter: bool) -> &'static str {
+    if has_interpreter { "no thread belongs to its interpreter" } else { "no interpreter is initialised in it" }
 }
 
 impl AttachError {
@@ -167,10 +182,20 @@ impl Finder {
                 {
                     return Err(AttachError::Unusable { pid, source });
                 }
-                Missing::Failed(LocateError::NotReady) if give_up => return Err(AttachError::NotReady { pid, waited }),
+                Missing::Failed(reason @ (LocateError::NotReady | LocateError::NoThread)) if give_up => {
+                    return Err(AttachError::NotReady {
+                        pid,
+                        program: program_name(process),
+                        has_interpreter: reason == LocateError::NoThread,
+                        age: process.start_time().and_then(|start| start.elapsed().ok()),
+                        below: if patience.is_zero() { vec![] } else { self.pythons_below(process) },
+                    });
+                }
                 Missing::Failed(source) if give_up => return Err(AttachError::Unusable { pid, source }),
                 Missing::NotPython if give_up => {
-                    return Err(AttachError::NotPython { pid, program: program_name(process), searched_for: waited });
+                    let below = if patience.is_zero() { vec![] } else { self.pythons_below(process) };
+                    let program = program_name(process);
+                    return Err(AttachError::NotPython { pid, program, searched_for: waited, below });
                 }
                 Missing::ThirtyTwoBit if give_up => {
                     return Err(AttachError::ThirtyTwoBit { pid, program: program_name(process) });
@@ -188,6 +213,13 @@ impl Finder {
     fn look_below(&mut self, process: &Process) -> Option<Attached> {
         let children = process.descendants().into_iter().filter_map(|child| Process::observe(child.pid).ok());
         children.into_iter().find_map(|child| self.look(&child).ok())
+    }
+
+    /// The processes below that run Python, by pid, as far as they may be read.
+    pub fn pythons_below(&mut self, process: &Process) -> Vec<i32> {
+        let children = process.descendants().into_iter().take(MOST_BELOW);
+        let children = children.filter_map(|child| Process::observe(child.pid).ok());
+        children.filter_map(|child| self.look(&child).ok().map(|_| child.pid())).collect()
     }
 
     /// One look, without waiting.

@@ -4,6 +4,7 @@ mod attach;
 mod builder;
 mod clock;
 mod filter;
+mod kernel_names;
 mod live;
 mod members;
 mod moment;
