@@ -12,11 +12,19 @@ pub(super) use live::{dump_spy, lost_threads};
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::process::ExitCode;
 
-use super::failure::OutputError;
+use super::failure::{OutputError, below_text};
+use super::note;
 use crate::cli::DumpArgs;
-use crate::output::dump::{TextOptions, write_json, write_text};
+use crate::output::dump::{TextOptions, ThreadDump, write_json, write_text};
 use crate::process::Process;
 use crate::sampler::{Finder, PATIENCE_RUNNING};
+
+/// Says where the Python code runs that somebody will have looked for in a process without any, such as uWSGI's master.
+fn note_workers(workers: &[i32]) {
+    if !workers.is_empty() {
+        note(&format!("the process runs no Python code; {}", below_text(workers)));
+    }
+}
 
 /// Runs `pyspy dump`.
 ///
@@ -28,8 +36,12 @@ pub fn run(arguments: &DumpArgs) -> anyhow::Result<ExitCode> {
         (Some(core), _) => vec![core::dump(arguments, core, source)?],
         (None, Some(pid)) if arguments.subprocesses => tree::dump(arguments, &Process::open(pid)?, source)?,
         (None, Some(pid)) => {
-            let process = Process::open(pid)?;
-            vec![live::dump(arguments, &mut Finder::new(), &process, PATIENCE_RUNNING, source)?]
+            let (process, mut finder) = (Process::open(pid)?, Finder::new());
+            let dump = live::dump(arguments, &mut finder, &process, PATIENCE_RUNNING, source)?;
+            if !dump.threads.iter().any(ThreadDump::runs_python) {
+                note_workers(&finder.pythons_below(&process));
+            }
+            vec![dump]
         }
         (None, None) => anyhow::bail!("give a process with --pid or a core file with --core"),
     };

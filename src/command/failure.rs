@@ -1,6 +1,7 @@
 //! Errors at the edge: which exit status each has, and what the user can do about it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -8,6 +9,9 @@ use crate::core_file::CoreError;
 use crate::process::{ProcessError, SpawnError};
 use crate::python::locate::SUPPORTED;
 use crate::sampler::{AttachError, PostMortemError, SampleError};
+
+/// A program that is as old as this has started.
+const STARTS_WITHIN: Duration = Duration::from_secs(10);
 
 /// The exit statuses of `pyspy`, as `--help` lists them. 2, a command line that makes no sense, is clap's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,6 +114,21 @@ fn process_status(error: &ProcessError) -> Status {
     }
 }
 
+/// What to do about a process whose children run Python in place of it.
+pub(super) fn below_text(below: &[i32]) -> String {
+    const MOST: usize = 8;
+    if let [only] = below {
+        return format!("process {only} below it runs Python: give that pid, or both with --subprocesses");
+    }
+    let pids: Vec<String> = below.iter().take(MOST).map(ToString::to_string).collect();
+    let more = match below.len().saturating_sub(MOST) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let pids = pids.join(", ");
+    format!("processes below it run Python ({pids}{more}): give one of these pids, or all with --subprocesses")
+}
+
 /// What the user can do about an error, a sentence an entry, without capital and full stop.
 pub fn advice(error: &anyhow::Error) -> Vec<String> {
     let text = |text: &str| vec![text.to_owned()];
@@ -119,6 +138,9 @@ pub fn advice(error: &anyhow::Error) -> Vec<String> {
         }
         match cause.downcast_ref::<AttachError>() {
             Some(AttachError::Process(ProcessError::Denied(denial))) => return denial.advice(),
+            Some(AttachError::NotPython { below, .. } | AttachError::NotReady { below, .. }) if !below.is_empty() => {
+                return vec![below_text(below)];
+            }
             Some(AttachError::NotPython { .. }) => {
                 return vec![
                     format!("pyspy reads {SUPPORTED}, 64-bit; see what the process runs with `ps -fp PID`"),
@@ -126,6 +148,12 @@ pub fn advice(error: &anyhow::Error) -> Vec<String> {
                 ];
             }
             Some(AttachError::ThirtyTwoBit { .. }) => return text("only 64-bit interpreters can be read"),
+            Some(AttachError::NotReady { age: Some(age), .. }) if *age >= STARTS_WITHIN => {
+                return text(
+                    "it is a host that starts Python later or in worker processes only; \
+                     `record --subprocesses` waits for them",
+                );
+            }
             Some(AttachError::NotReady { .. }) => return text("try again when the program has started"),
             Some(AttachError::Unusable { .. }) => return vec![format!("pyspy reads {SUPPORTED}, 64-bit")],
             _ => {}

@@ -43,6 +43,9 @@ pub enum LocateError {
     /// The interpreter is there but has not started, or is on its way out.
     #[error("Python is not initialised")]
     NotReady,
+    /// There is an interpreter, but no thread belongs to it.
+    #[error("no thread belongs to its interpreter")]
+    NoThread,
     /// A version without a layout.
     #[error("Python {0} is not supported (supported: {SUPPORTED})")]
     Unsupported(Version),
@@ -139,9 +142,9 @@ impl PythonFile {
             match self.with_layout(&memory, layout, bias) {
                 Ok(runtime) => return Ok(runtime),
                 // "Not yet" says more than "not this version".
-                Err(LocateError::NotReady) => failure = LocateError::NotReady,
+                Err(error @ (LocateError::NotReady | LocateError::NoThread)) => failure = error,
                 Err(error) => {
-                    if failure != LocateError::NotReady {
+                    if !matches!(failure, LocateError::NotReady | LocateError::NoThread) {
                         failure = error;
                     }
                 }
@@ -228,7 +231,7 @@ fn check_interpreter(memory: &impl Memory, layout: &Layout, interpreter: u64) ->
     let implausible = |_: ReadError| LocateError::Implausible;
     let thread = memory.read_u64(at(layout.interpreter.threads_head)).map_err(implausible)?;
     if thread == 0 {
-        return Err(LocateError::NotReady);
+        return Err(LocateError::NoThread);
     }
     let back = memory.read_u64(thread.wrapping_add(u64::from(layout.thread.interp))).map_err(implausible)?;
     if back != interpreter {

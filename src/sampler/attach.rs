@@ -26,6 +26,8 @@ const SCAN_LIMIT: Duration = Duration::from_millis(5);
 const REST_FOR_SCAN: u32 = 10;
 /// The longest pause that repeated failure leads to.
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+/// As many processes below one without an interpreter are looked at for one.
+const MOST_BELOW: usize = 256;
 
 /// Why the interpreter of a process could not be found.
 #[derive(Debug, Error)]
@@ -42,6 +44,8 @@ pub enum AttachError {
         program: String,
         /// How long it was looked for.
         searched_for: Duration,
+        /// Processes below it that run Python; none where nothing was waited for.
+        below: Vec<i32>,
     },
     /// A 32-bit program.
     #[error("process {pid} ({program}) is a 32-bit program, of which no Python can be read")]
@@ -51,13 +55,19 @@ pub enum AttachError {
         /// Its program.
         program: String,
     },
-    /// There is a CPython, but it did not start within the time given.
-    #[error("the Python in process {pid} was not initialised after {waited:?}")]
+    /// There is a CPython, but within the time given no thread could have run Python code in it.
+    #[error("process {pid} ({program}) has Python loaded, but {}", what_is_missing(*.has_interpreter))]
     NotReady {
         /// The process.
         pid: i32,
-        /// How long it was waited for.
-        waited: Duration,
+        /// Its program.
+        program: String,
+        /// There is an interpreter, which has no threads.
+        has_interpreter: bool,
+        /// How long ago the process was started, where that can be told.
+        age: Option<Duration>,
+        /// Processes below it that run Python; none where nothing was waited for.
+        below: Vec<i32>,
     },
     /// There is a CPython that we cannot read.
     #[error("the Python in process {pid} cannot be read")]
@@ -74,6 +84,11 @@ pub enum AttachError {
         /// The process.
         pid: i32,
     },
+}
+
+/// What a process that has Python loaded lacks to run any of its code.
+fn what_is_missing(has_interpreter: bool) -> &'static str {
+    if has_interpreter { "no thread belongs to its interpreter" } else { "no interpreter is initialised in it" }
 }
 
 impl AttachError {
@@ -211,10 +226,20 @@ impl Finder {
                 {
                     return Err(AttachError::Unusable { pid, source });
                 }
-                Missing::Failed(LocateError::NotReady) if give_up => return Err(AttachError::NotReady { pid, waited }),
+                Missing::Failed(reason @ (LocateError::NotReady | LocateError::NoThread)) if give_up => {
+                    return Err(AttachError::NotReady {
+                        pid,
+                        program: program_name(process),
+                        has_interpreter: reason == LocateError::NoThread,
+                        age: process.start_time().and_then(|start| start.elapsed().ok()),
+                        below: if patience.is_zero() { vec![] } else { self.pythons_below(process) },
+                    });
+                }
                 Missing::Failed(source) if give_up => return Err(AttachError::Unusable { pid, source }),
                 Missing::NotPython { .. } if give_up => {
-                    return Err(AttachError::NotPython { pid, program: program_name(process), searched_for: waited });
+                    let below = if patience.is_zero() { vec![] } else { self.pythons_below(process) };
+                    let program = program_name(process);
+                    return Err(AttachError::NotPython { pid, program, searched_for: waited, below });
                 }
                 Missing::ThirtyTwoBit if give_up => {
                     return Err(AttachError::ThirtyTwoBit { pid, program: program_name(process) });
@@ -234,6 +259,13 @@ impl Finder {
     fn look_at_any(&mut self, processes: &[ChildProcess]) -> Option<Attached> {
         let mut processes = processes.iter().filter_map(|child| Process::observe(child.pid).ok());
         processes.find_map(|process| self.look(&process, Depth::Everything).ok())
+    }
+
+    /// The processes below that run Python, by pid, as far as they may be read.
+    pub fn pythons_below(&mut self, process: &Process) -> Vec<i32> {
+        let children = process.descendants().into_iter().take(MOST_BELOW);
+        let children = children.filter_map(|child| Process::observe(child.pid).ok());
+        children.filter_map(|child| self.look(&child, Depth::Files).ok().map(|_| child.pid())).collect()
     }
 
     /// Whether a scan may be made now. It takes some time of the one who samples, so we rest after each.

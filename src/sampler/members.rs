@@ -147,7 +147,7 @@ fn reason(missing: &Missing) -> String {
     match missing {
         Missing::NotPython { .. } => "it runs no Python".to_owned(),
         Missing::ThirtyTwoBit => "it is a 32-bit program".to_owned(),
-        Missing::Failed(LocateError::NotReady) => "its Python has not started".to_owned(),
+        Missing::Failed(LocateError::NotReady) => "no interpreter is initialised in it".to_owned(),
         Missing::Failed(error) => error.to_string(),
         Missing::Process(error) => error.to_string(),
     }

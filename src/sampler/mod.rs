@@ -7,6 +7,7 @@ mod clock;
 mod cpu_time;
 mod filter;
 mod identity;
+mod kernel_names;
 mod live;
 mod looks;
 mod members;

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use super::attach::Attached;
+use super::kernel_names::KernelNames;
 use super::moment::{Assurance, Moment, MomentFrame, MomentThread, Pausing, SampleError};
 use super::native::Native;
 use super::rest::Rest;
@@ -39,6 +40,7 @@ pub struct Spy {
     codes: CodeTable,
     stacks: Stacks,
     threads: Threads,
+    kernel_names: KernelNames,
     states: ThreadStates,
     names_read: Option<Instant>,
     known_states: usize,
@@ -79,6 +81,7 @@ impl Spy {
             codes: CodeTable::new(),
             stacks: Stacks::default(),
             threads: Threads::new(),
+            kernel_names: KernelNames::default(),
             names_read: None,
             known_states: 0,
             trouble: Trouble::default(),
@@ -147,7 +150,8 @@ impl Spy {
 
     /// The name of a thread, as last known.
     pub fn thread_name(&self, thread: &MomentThread) -> Option<&str> {
-        self.threads.name(&self.process, &thread.interpreter, &thread.stack)
+        let name = self.threads.name(&self.process, &thread.interpreter, &thread.stack);
+        name.or_else(|| self.kernel_names.of(thread.os_id?))
     }
 
     /// Takes a sample.
@@ -518,6 +522,11 @@ impl Spy {
         let interpreter_of = |thread: &ThreadStack| self.stacks.interpreters[thread.interpreter].address;
         let named = self.stacks.threads.iter().map(|thread| (interpreter_of(thread), thread.thread_id)).collect();
         self.threads.retain_names(&named);
+        let nameless = self.stacks.threads.iter().filter(|thread| {
+            self.threads.name(&self.process, &self.stacks.interpreters[thread.interpreter], thread).is_none()
+        });
+        let nameless = nameless.filter_map(|thread| self.threads.os_id(thread.address));
+        self.kernel_names.read(&self.process, nameless);
         let living: HashSet<u64> = self.stacks.threads.iter().map(|thread| thread.address).collect();
         self.threads.retain(|thread_state| living.contains(&thread_state));
         self.rest.retain(|thread_state| living.contains(&thread_state));

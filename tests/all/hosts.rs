@@ -1,96 +1,122 @@
-//! Trees with processes that are no Python: they cost next to nothing, and are found when they become Python's at last.
+//! Servers that have Python loaded and run none of it themselves.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal;
-
 use crate::interpreters::Interpreter;
-use crate::recording::Recording;
-use crate::running::{Running, any, script};
-use crate::target::{Target, note, run};
+use crate::target::{Ran, Target, note, pyspy, run};
 
-/// The shared library of an interpreter, if it has one.
-fn library_of(interpreter: &Interpreter) -> Option<PathBuf> {
-    let program = "import os, sysconfig\n\
-                   print(os.path.join(sysconfig.get_config_var('LIBDIR'), sysconfig.get_config_var('INSTSONAME')))";
-    let ran = run(Command::new(&interpreter.path).args(["-c", program]), Duration::from_secs(60)).unwrap();
-    let path = PathBuf::from(ran.stdout.trim());
-    (path.to_string_lossy().contains(".so") && path.exists()).then_some(path)
+/// `/usr` of `/usr/bin/python3`.
+fn prefix(interpreter: &Interpreter) -> &Path {
+    interpreter.path.ancestors().nth(2).expect("an interpreter is in PREFIX/bin")
 }
 
-/// The program of `tests/native/late_host.c`; `None`, which is said, without a compiler.
-fn late_host(folder: &Path) -> Option<PathBuf> {
-    let output = folder.join("late_host");
-    let mut command = Command::new("cc");
-    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/native/late_host.c"));
-    command.args(["-w", "-ldl", "-o"]).arg(&output);
-    match run(&mut command, Duration::from_secs(60)) {
-        Ok(ran) => assert!(ran.status.success(), "{ran:#?}"),
-        Err(error) => {
-            note(&format!("skipped: no host of Python can be made, for cc {error}"));
-            return None;
-        }
-    }
-    Some(output)
-}
-
-/// As PL/Python and `mod_wsgi` do: the interpreter comes long after the program.
-#[test]
-fn a_host_that_loads_python_late_is_found() {
-    let folder = tempfile::tempdir().unwrap();
-    let Some(host) = late_host(folder.path()) else { return };
-    let (begin, output) = (folder.path().join("begin"), folder.path().join("a.txt"));
-    // Those that have no library of their own, as most built from source, say nothing here.
-    for interpreter in Interpreter::all() {
-        let Some(library) = library_of(interpreter) else { continue };
-        let (_, _) = (fs::remove_file(&begin), fs::remove_file(&output));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pyspy"));
-        // So that it finds its standard library.
-        let home = interpreter.path.parent().and_then(Path::parent).unwrap();
-        command.env("PYTHONHOME", home).args(["record", "-s", "-f", "raw", "--every", "100ms", "-o"]).arg(&output);
-        command.arg("--").arg(&host).arg(&begin).arg(&library).arg("def spin():\n    while True: pass\nspin()\n");
-        let mut running = Running::start_command(&mut command);
-        let started = Instant::now();
-        running.wait_until("the time when looks are rare", || started.elapsed() > Duration::from_secs(4));
-        fs::write(&begin, "").unwrap();
-        let begun = Instant::now();
-        running.wait_until("samples of the host", || {
-            fs::read_to_string(&output).is_ok_and(|text| text.contains("spin ("))
-        });
-        note(&format!("{interpreter}: a library loaded late is seen after {:?}", begun.elapsed()));
-        running.signal(Signal::SIGINT);
-        running.ended().success();
-    }
-}
-
-/// Fifty processes of no Python beside one of Python's.
-#[test]
-fn processes_that_are_no_python_are_asked_cheaply() {
-    const OTHERS: usize = 50;
-    let calls = tempfile::NamedTempFile::new().unwrap();
-    let line = format!(
-        "n=0; while [ $n -lt {OTHERS} ]; do sleep 600 & n=$((n + 1)); done; '{}' '{}' exec 1 600 & echo ready; wait",
-        any().path.display(),
-        script("tree.py").display()
-    );
-    let mut shell = Command::new("sh");
-    shell.args(["-c", &line]);
-    let tree = Target::start_command(shell, "a shell");
-    let mut command = Command::new("strace");
-    command.args(["-f", "-e", "trace=process_vm_readv", "-o"]).arg(calls.path()).arg(env!("CARGO_BIN_EXE_pyspy"));
-    command.args(["record", "-s", "-d", "4", "-f", "raw", "-o", "/dev/null", "-p", &tree.pid().to_string()]);
-    let ran = match run(&mut command, Duration::from_secs(100)) {
-        Ok(ran) => ran,
-        Err(error) => return note(&format!("skipped: reads are not counted, for strace {error}")),
+/// The library that holds an interpreter for the server to load, where there is one and it can.
+fn library(server: &Path, interpreter: &Interpreter) -> Option<PathBuf> {
+    let (major, minor) = interpreter.feature();
+    let names = ["", "m", "t"].map(|abi| format!("libpython{major}.{minor}{abi}.so.1.0"));
+    let folder = prefix(interpreter).join("lib");
+    let loads = |path: &PathBuf| {
+        let ran = run(Command::new(server).arg(path).arg("probe"), Duration::from_secs(60));
+        ran.is_ok_and(|ran| ran.status.success())
     };
-    ran.success();
-    let reads = fs::read_to_string(calls.path()).unwrap().matches("process_vm_readv(").count();
-    let summary = Recording::summary_of(&ran.stderr);
-    note(&format!("{reads} reads for {} samples beside {OTHERS} processes", summary.samples));
-    // What one process costs is tested elsewhere; at first it is read twice for a sample and more.
-    let of_python = 8.0 * summary.rate_held * summary.seconds + 500.0;
-    assert!((reads as f64) < of_python + 10.0 * OTHERS as f64, "{reads} reads: {ran:#?}");
+    let is_it = |path: &PathBuf| path.ends_with(&names[2]) == interpreter.free_threaded && path.exists() && loads(path);
+    let folders = [folder.join("x86_64-linux-gnu"), folder.join("aarch64-linux-gnu"), folder];
+    folders.iter().flat_map(|folder| names.iter().map(|name| folder.join(name))).find(is_it)
+}
+
+/// `server.c`, made once; `None`, which is said, without a compiler.
+fn server(folder: &Path) -> Option<PathBuf> {
+    let program = folder.join("application server");
+    let mut compile = Command::new("cc");
+    compile.arg("-w").arg("-o").arg(&program);
+    compile.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/native/server.c")).arg("-ldl");
+    let made = run(&mut compile, Duration::from_secs(60)).is_ok_and(|ran| ran.status.success());
+    if !made {
+        note("skipped: there is no cc to make a server with");
+    }
+    made.then_some(program)
+}
+
+fn start(server: &Path, interpreter: &Interpreter, library: &Path, options: &[&str]) -> Target {
+    let mut command = Command::new(server);
+    command.arg(library).args(options).env("PYTHONHOME", prefix(interpreter));
+    Target::start_command(command, &format!("a server with {interpreter}"))
+}
+
+fn children(pid: u32) -> Vec<String> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    children.split_whitespace().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_server_whose_workers_run_python_names_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(server) = server(folder.path()) else { return };
+    let mut tested = 0;
+    for interpreter in Interpreter::all() {
+        let Some(library) = library(&server, interpreter) else { continue };
+        let target = start(&server, interpreter, &library, &["workers"]);
+        let (pid, workers) = (target.pid().to_string(), children(target.pid()));
+        assert_eq!(workers.len(), 2);
+        for command in [vec!["dump"], vec!["record", "-d", "1", "-f", "raw", "-o", "-"], vec!["top", "--once"]] {
+            let ran = pyspy(&[command.as_slice(), &["--pid", &pid]].concat());
+            assert_eq!(ran.status.code(), Some(5), "{interpreter}: {ran:#?}");
+            let message = "has Python loaded, but no interpreter is initialised in it";
+            assert!(ran.failure().contains(message), "{interpreter}: {ran:#?}");
+            assert!(ran.stderr.contains(&workers.join(", ")), "{interpreter}: {ran:#?}");
+            assert!(ran.stderr.contains("--subprocesses") && !ran.stderr.contains("try again"), "{ran:#?}");
+        }
+        // What it says to do does it.
+        let dumped = pyspy(&["dump", "--subprocesses", "--pid", &pid]).success().to_owned();
+        assert_eq!(dumped.matches("    serve (<string>:4)").count(), 2, "{interpreter}:\n{dumped}");
+        let recorded = pyspy(&["record", "-s", "-i", "-d", "1", "-f", "raw", "-o", "-", "--pid", &pid]);
+        assert!(recorded.success().contains("serve (<string>:4)"), "{interpreter}: {recorded:#?}");
+        tested += 1;
+    }
+    note(&format!("servers with {tested} of {} interpreters", Interpreter::all().len()));
+}
+
+#[test]
+fn a_server_whose_interpreter_has_nothing_to_run_names_its_workers_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(server) = server(folder.path()) else { return };
+    for interpreter in Interpreter::all() {
+        let Some(library) = library(&server, interpreter) else { continue };
+        let target = start(&server, interpreter, &library, &["master"]);
+        let ran = pyspy(&["dump", "--pid", &target.pid().to_string()]);
+        assert!(ran.success().contains(": \"MainThread\"\n  runs no Python code\n"), "{interpreter}: {ran:#?}");
+        assert!(ran.stderr.contains(&children(target.pid()).join(", ")), "{interpreter}: {ran:#?}");
+    }
+}
+
+#[test]
+fn a_server_without_workers_is_not_taken_for_a_program_that_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(server) = server(folder.path()) else { return };
+    let Some((interpreter, library)) =
+        Interpreter::all().iter().rev().find_map(|one| Some((one, library(&server, one)?)))
+    else {
+        note("skipped: no interpreter comes as a library");
+        return;
+    };
+    let target = start(&server, interpreter, &library, &[]);
+    let pid = target.pid().to_string();
+    let ask = || -> Ran { pyspy(&["dump", "--pid", &pid]) };
+    let started = Instant::now();
+    let ran = ask();
+    // As far as can be told it may be starting.
+    let is_young = started.elapsed() < Duration::from_secs(5);
+    assert!(!is_young || ran.failure().contains("try again when the program has started"), "{ran:#?}");
+    loop {
+        let ran = ask();
+        assert_eq!(ran.status.code(), Some(5), "{ran:#?}");
+        if ran.failure().contains("in worker processes") {
+            assert!(!ran.stderr.contains("try again"), "{ran:#?}");
+            break;
+        }
+        assert!(started.elapsed() < Duration::from_secs(60), "{ran:#?}");
+    }
 }

@@ -110,6 +110,9 @@ impl Text<'_> {
             let text = format!("{verb} {}{}", printable(&exception.type_name), message.unwrap_or_default());
             writeln!(self.writer, "  {}", self.styles.warning.apply_to(text))?;
         }
+        if thread.frames.is_empty() {
+            writeln!(self.writer, "  {}", self.styles.dim.apply_to("runs no Python code"))?;
+        }
         if let Some(text) = wait_text(thread) {
             let style = if thread.deadlocked { &self.styles.warning } else { &self.styles.dim };
             writeln!(self.writer, "  {}", style.apply_to(text))?;
