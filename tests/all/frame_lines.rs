@@ -152,7 +152,8 @@ fn compile(interpreter: &Interpreter, folder: &Path) -> Option<PathBuf> {
     let mut command = Command::new(&interpreter.path);
     command.args(["-m", "nuitka", "--module", "--lto=no", "--remove-output"]);
     command.arg(format!("--output-dir={}", folder.display())).arg(&source);
-    command.env("NUITKA_CACHE_DIR", folder.join("cache"));
+    // Where it fails it leaves a report in the working directory.
+    command.current_dir(folder).env("NUITKA_CACHE_DIR", folder.join("cache"));
     if let Some(place) = std::env::var_os("PYSPY_TEST_NUITKA") {
         command.env("PYTHONPATH", place);
     }
