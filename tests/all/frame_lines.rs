@@ -151,7 +151,9 @@ fn compile(interpreter: &Interpreter, folder: &Path) -> Option<PathBuf> {
     fs::write(&source, COMPILED).unwrap();
     let mut command = Command::new(&interpreter.path);
     command.args(["-m", "nuitka", "--module", "--lto=no", "--remove-output"]);
-    command.arg("--output-dir").arg(folder).arg(&source).env("NUITKA_CACHE_DIR", folder.join("cache"));
+    command.arg(format!("--output-dir={}", folder.display())).arg(&source);
+    // Where it fails it leaves a report in the working directory.
+    command.current_dir(folder).env("NUITKA_CACHE_DIR", folder.join("cache"));
     if let Some(place) = std::env::var_os("PYSPY_TEST_NUITKA") {
         command.env("PYTHONPATH", place);
     }
