@@ -1,4 +1,5 @@
-//! Files with what was stripped from others: found by build id, or by the name that the stripped file keeps (`.gnu_debuglink`).
+//! Files with what was stripped from others: found by build id, or by the name that the stripped file keeps
+//! (`.gnu_debuglink`).
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -15,8 +16,14 @@ const FOLDER: &str = "/usr/lib/debug";
 /// The longest name of one.
 const LONGEST_NAME: usize = 4096;
 
-/// The file with what was stripped from `binary`, which the target has mapped from `path`, with its bytes; `None` where its system has none.
-pub(super) fn stripped_part(process: &Process, binary: &Binary<'_>, bytes: &[u8], path: &Path) -> Option<(File, MappedFile)> {
+/// The file with what was stripped from `binary`, which the target has mapped from `path`, with its bytes; `None` where
+/// its system has none.
+pub(super) fn stripped_part(
+    process: &Process,
+    binary: &Binary<'_>,
+    bytes: &[u8],
+    path: &Path,
+) -> Option<(File, MappedFile)> {
     let by_id = binary.build_id().and_then(path_by_id).and_then(|path| open(process, &path));
     let same_build = |other: &[u8]| {
         Binary::parse(other, Architecture::HOST).is_ok_and(|other| other.build_id() == binary.build_id())

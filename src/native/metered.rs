@@ -1,8 +1,9 @@
 //! Bytes of debug information that can be read only so often and for so long.
 //!
-//! Debug information is made of parts that refer to each other, so that a small file can ask for any amount of work and memory: units that all share one
-//! table of lines, functions that all share one list of ranges. What is read costs a unit of the meter for each byte, and whatever is kept of it is some
-//! tens of bytes for each that was read, so the meter bounds both.
+//! Debug information is made of parts that refer to each other, so that a small file can ask for any amount of work and
+//! memory: units that all share one table of lines, functions that all share one list of ranges. What is read costs a
+//! unit of the meter for each byte, and whatever is kept of it is some tens of bytes for each that was read, so the
+//! meter bounds both.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -204,7 +205,10 @@ mod tests {
         assert_eq!((bytes.read_u8(), bytes.read_u16(), bytes.offset_from(&whole)), (Ok(1), Ok(0x302), 3));
         assert_eq!((bytes.find(6), bytes.find(9).is_err()), (Ok(2), true));
         let mut part = bytes.split(2).unwrap();
-        assert_eq!((part.read_u16(), part.read_u8().is_err(), bytes.to_slice().unwrap()), (Ok(0x500), true, [6, 7][..].into()));
+        assert_eq!(
+            (part.read_u16(), part.read_u8().is_err(), bytes.to_slice().unwrap()),
+            (Ok(0x500), true, [6, 7][..].into())
+        );
         assert_eq!(whole.lookup_offset_id(bytes.offset_id()), Some(5));
         assert_eq!(bytes.lookup_offset_id(whole.offset_id()), None);
         assert!(bytes.skip(3).is_err() && bytes.truncate(3).is_err() && bytes.read_u32().is_err());

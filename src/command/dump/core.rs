@@ -25,7 +25,8 @@ pub(super) fn dump(arguments: &DumpArgs, path: &Path, source: bool) -> anyhow::R
         let known = core.threads().iter().find(|known| known.id == thread)?;
         known.system_call
     };
-    let inspection = inspect(&memory, &read.runtime, &read.codes, &read.moment, &|thread| call_of(thread.os_id?), arguments.locals);
+    let inspection =
+        inspect(&memory, &read.runtime, &read.codes, &read.moment, &|thread| call_of(thread.os_id?), arguments.locals);
     let describer = Describer {
         pid: core.pid(),
         moment: &read.moment,

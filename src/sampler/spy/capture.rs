@@ -4,8 +4,8 @@ use std::io;
 
 use super::Spy;
 use crate::process::{Registers, ThreadId};
-use crate::sampler::moment::{Moment, Pausing};
 use crate::python::stack::ThreadStack;
+use crate::sampler::moment::{Moment, Pausing};
 use crate::sampler::native::Owner;
 
 impl Spy {
@@ -31,8 +31,9 @@ impl Spy {
         native.is_some_and(|native| native.wants(&self.stacks, &thread, os_id, running))
     }
 
-    /// The kernel's id of the thread of a thread state, if its native stack is this state's. A thread may have a state in each of several
-    /// interpreters: where this one has no Python frames, the native frames belong to one that has some, or else to the first.
+    /// The kernel's id of the thread of a thread state, if its native stack is this state's. A thread may have a state
+    /// in each of several interpreters: where this one has no Python frames, the native frames belong to one that has
+    /// some, or else to the first.
     fn native_stack_of(&mut self, index: usize) -> Option<ThreadId> {
         let thread = self.stacks.threads[index];
         let os_id = self.threads.os_id(&self.process, self.snapshot.memory(), &thread)?;
