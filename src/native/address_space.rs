@@ -176,6 +176,7 @@ impl AddressSpace {
             // Modules that nothing is mapped from stay, for they are known by number, until they are the larger part.
             if self.modules.len() > 2 * code.len() {
                 self.modules.clear();
+                self.lines.forget_files();
                 self.files.clear();
                 self.rows.clear();
                 self.row_numbers.clear();
@@ -247,6 +248,9 @@ impl AddressSpace {
 
     /// Reads what the program has written of its generated code, if a name was missing. Whether there are new names.
     pub(super) fn name_generated(&mut self) -> bool {
+        if !self.generated.lacks_names() {
+            return false;
+        }
         let dumps: Vec<Mapping> =
             self.regions.iter().map(|region| &region.mapping).filter(|mapping| is_dump(mapping)).cloned().collect();
         let is_new = self.generated.look(&self.process, &dumps);
@@ -300,18 +304,16 @@ impl AddressSpace {
             let bytes = MappedFile::open(&file)?;
             let find_stripped = |binary: &Binary<'_>| stripped_part(&self.process, binary, &bytes, path);
             let mut module = Module::new(path.to_string_lossy().into_owned(), &bytes, &offsets, &find_stripped)?;
-            let source = match std::mem::replace(&mut module.lines_in, LinesIn::Nothing) {
-                LinesIn::Nothing => None,
-                LinesIn::Itself => Some((file, None)),
-                LinesIn::Other(other) => Some((other, Some(()))),
+            let (file, is_other) = match std::mem::replace(&mut module.lines_in, LinesIn::Nothing) {
+                LinesIn::Nothing => return Ok(module),
+                LinesIn::Itself => (file, false),
+                LinesIn::Other(other) => (other, true),
             };
-            if let Some((file, is_other)) = source {
-                let other = is_other.and_then(|()| MappedFile::open(&file).ok());
-                let bytes: &[u8] = other.as_deref().unwrap_or(&bytes);
-                let shared = Binary::parse(bytes, Architecture::HOST).ok();
-                let shared = shared.and_then(|binary| shared_part(&self.process, &binary, bytes, path));
-                module.lines = self.lines.add(DebugFile { file, shared });
-            }
+            let other = if is_other { MappedFile::open(&file).ok() } else { None };
+            let bytes: &[u8] = other.as_deref().unwrap_or(&bytes);
+            let parsed = Binary::parse(bytes, Architecture::HOST).ok();
+            let shared = parsed.and_then(|binary| shared_part(&self.process, &binary, bytes, path));
+            module.lines = self.lines.add(DebugFile { file, shared });
             Ok(module)
         });
         module.map_err(|error: BinaryError| log::debug!("{}: {error}", path.display())).ok()

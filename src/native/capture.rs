@@ -40,18 +40,15 @@ impl Capture {
         if self.bytes.len() < size {
             self.bytes.resize(size, 0);
         }
-        let mut requests = Vec::with_capacity(size / piece + 2);
-        let (mut address, mut rest) = (self.start, &mut self.bytes[..size]);
-        while !rest.is_empty() {
-            // Up to a border, so that no piece fails for the sake of what comes after a page.
-            let length = (piece - (address as usize) % piece).min(rest.len());
-            let (buffer, after) = rest.split_at_mut(length);
-            requests.push(Request::new(address, buffer));
-            address = address.wrapping_add(length as u64);
-            rest = after;
+        self.length = read_from(memory, self.start, &mut self.bytes[..size], piece);
+        // The stack may end before the memory does that it lies in: at the guard of another thread's, which the
+        // mappings do not show where it was made by `madvise` (MADV_GUARD_INSTALL, glibc 2.42 and later).
+        if self.length < size && piece > BLIND_PIECE {
+            let address = self.start.wrapping_add(self.length as u64);
+            let rest = &mut self.bytes[self.length..size];
+            let length = rest.len().min(piece);
+            self.length += read_from(memory, address, &mut rest[..length], BLIND_PIECE);
         }
-        memory.read_many(&mut requests);
-        self.length = requests.iter().take_while(|request| request.complete).map(|request| request.buffer.len()).sum();
     }
 
     /// The word of the stack at an address, if it was copied.
@@ -76,6 +73,22 @@ impl Capture {
         const MOST: usize = 512;
         (from..to).step_by(8).take(MOST).any(|address| self.word(address) == Some(value))
     }
+}
+
+/// Reads memory from an address on, in pieces up to a border each; how many bytes could be had up to the first piece
+/// that could not be read whole.
+fn read_from(memory: &impl Memory, mut address: u64, mut rest: &mut [u8], piece: usize) -> usize {
+    let mut requests = Vec::with_capacity(rest.len() / piece + 2);
+    while !rest.is_empty() {
+        // Up to a border, so that no piece fails for the sake of what comes after a page.
+        let length = (piece - (address as usize) % piece).min(rest.len());
+        let (buffer, after) = rest.split_at_mut(length);
+        requests.push(Request::new(address, buffer));
+        address = address.wrapping_add(length as u64);
+        rest = after;
+    }
+    memory.read_many(&mut requests);
+    requests.iter().take_while(|request| request.complete).map(|request| request.buffer.len()).sum()
 }
 
 #[cfg(test)]
@@ -119,6 +132,16 @@ mod tests {
             (capture.word(0x10ff8), capture.word(0x11ff8), capture.word(0x12000)),
             (Some(511), Some(1023), None)
         );
+    }
+
+    #[test]
+    fn a_stack_ends_where_nothing_can_be_read_though_the_memory_around_it_goes_on() {
+        let mut image = stack(0x20000, 1024);
+        image.map(0x23000, vec![1; 0x40000]);
+        let mut capture = Capture::default();
+        capture.fill(&image, registers(0x20010), Some(0x63000));
+        assert_eq!((capture.word(0x20010), capture.word(0x21ff8)), (Some(2), Some(1023)));
+        assert!(!capture.holds(0x22000) && capture.word(0x23000).is_none());
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Names of functions that compilers of Python have written as C: Cython's and mypyc's.
 //!
-//! Cython (`Compiler/Naming.py`, `Symtab.py`): a prefix that tells what it is (`__pyx_pw_`: what Python calls, it unpacks the arguments;
-//! `__pyx_pf_`: the function itself; `__pyx_f_`: one of C; `__pyx_gb_`: the body of a generator), then each scope with the length of its name
-//! (`3pkg_4cmod_5Shape_`), then a number that makes it unique, then the name. mypyc (`mypyc/namegen.py`): `CPyDef_` or, for what Python calls,
+//! Cython (`Compiler/Naming.py`, `Symtab.py`): a prefix that tells what it is (`__pyx_pw_`: what Python calls, it
+//! unpacks the arguments;
+//! `__pyx_pf_`: the function itself; `__pyx_f_`: one of C; `__pyx_gb_`: the body of a generator), then each scope with
+//! the length of its name (`3pkg_4cmod_5Shape_`), then a number that makes it unique, then the name. mypyc
+//! (`mypyc/namegen.py`): `CPyDef_` or, for what Python calls,
 //! `CPyPy_`, then scopes and name joined by `___`.
 
 /// What is known of a name.
@@ -19,8 +21,8 @@ const PREFIXES: &[(&str, bool)] =
     &[("__pyx_pw_", true), ("__pyx_pf_", true), ("__pyx_f_", false), ("__pyx_gb_", false)];
 /// The functions of a type, beside those that were written.
 const SLOTS: &[&str] = &["tp_new_vectorcall", "tp_vectorcall", "tp_new", "tp_dealloc", "tp_traverse", "tp_clear"];
-/// Beginnings of the functions in each library of Cython's that only pass calls on: to functions of the library, and to Python (`Utility/CythonFunction.c`,
-/// `Utility/ObjectHandling.c`).
+/// Beginnings of the functions in each library of Cython's that only pass calls on: to functions and generators of the
+/// library, and to Python (`Utility/CythonFunction.c`, `Coroutine.c`, `ObjectHandling.c`).
 const PLUMBING: &[&str] = &[
     "__Pyx_CyFunction_Call",
     "__Pyx_CyFunction_Vectorcall",
@@ -31,6 +33,9 @@ const PLUMBING: &[&str] = &[
     "__Pyx__PyObject_Call",
     "__Pyx_PyVectorcall_",
     "__Pyx_PyMethod_",
+    "__Pyx_Generator_Next",
+    "__Pyx_Coroutine_Send",
+    "__Pyx_Coroutine_AmSend",
     "__pyx_FusedFunction_call",
 ];
 /// The largest number that is taken for a length.
@@ -38,8 +43,8 @@ const LONGEST_PART: usize = 512;
 /// How deep scopes may be nested.
 const DEEPEST: usize = 16;
 
-/// The name that a symbol stands for, if Cython or mypyc made it. `find` gives what follows a beginning in the name of the first function of the file
-/// that has one after it which is no digit.
+/// The name that a symbol stands for, if Cython or mypyc made it. `find` gives what follows a beginning in the name of
+/// the first function of the file that has one after it which is no digit.
 pub(super) fn compiled_name(symbol: &str, find: &dyn Fn(&str) -> Option<String>) -> Option<CompiledName> {
     if let Some(rest) = symbol.strip_prefix("CPyDef_") {
         return Some(CompiledName { name: mypyc(rest), is_wrapper: false });
@@ -68,6 +73,10 @@ fn cython(symbol: &str, find: &dyn Fn(&str) -> Option<String>) -> Option<Compile
     if let Some(module) = symbol.strip_prefix("__pyx_pymod_exec_") {
         return Some(CompiledName { name: format!("{module}.<module>"), is_wrapper: false });
     }
+    if symbol.starts_with("__pyx_lambda_funcdef_") {
+        // It does not tell where it is.
+        return Some(CompiledName { name: "<lambda>".to_owned(), is_wrapper: false });
+    }
     let inner = symbol.strip_prefix("__pyx_")?;
     for slot in SLOTS {
         if let Some(rest) = inner.strip_prefix(slot).and_then(|rest| rest.strip_prefix('_')) {
@@ -86,7 +95,8 @@ fn cython(symbol: &str, find: &dyn Fn(&str) -> Option<String>) -> Option<Compile
     let (prefix, is_wrapper) = PREFIXES.iter().find(|(prefix, _)| symbol.starts_with(prefix))?;
     let mangled = &symbol[prefix.len()..];
     let (mut parts, mut rest) = scopes(mangled);
-    // `3abc_def` is `def` in the scope `abc`, or the third function of its scope, `abc_def`. What Python calls has a number nearly always.
+    // `3abc_def` is `def` in the scope `abc`, or the third function of its scope, `abc_def`. What Python calls has a
+    // number nearly always.
     if parts.len() > 1 && !rest.starts_with(|c: char| c.is_ascii_digit()) {
         let (number, name) = last_as_number(mangled, parts.len());
         let is_number = match *prefix {
@@ -206,6 +216,7 @@ mod tests {
             ("__pyx_pw_3pkg_4cmod_5outer_1inner", "pkg.cmod.outer.inner", true),
             ("__pyx_pf_3pkg_4cmod_5outer_inner", "pkg.cmod.outer.inner", true),
             ("__pyx_pw_3pkg_4cmod_5outer_2__pyx_lambda_funcdef_lambda", "pkg.cmod.outer.<lambda>", true),
+            ("__pyx_lambda_funcdef_lambda", "<lambda>", false),
             ("__pyx_fuse_1__pyx_pw_3pkg_4cmod_21fused_fun", "pkg.cmod.fused_fun", true),
             ("__pyx_pw_3pkg_4cmod_19__pyx_fuse_0fused_fun", "pkg.cmod.fused_fun", true),
             ("__pyx_gb_3pkg_4cmod_8generator", "pkg.cmod.gen", false),
@@ -246,11 +257,10 @@ mod tests {
 
     #[test]
     fn what_passes_calls_on_is_known() {
-        for name in ["__Pyx_CyFunction_CallAsMethod", "__Pyx_PyObject_FastCallDict", "__pyx_FusedFunction_callfunction"]
-        {
+        for name in ["__Pyx_CyFunction_CallAsMethod", "__Pyx_Coroutine_SendEx", "__pyx_FusedFunction_callfunction"] {
             assert!(is_cython_plumbing(name), "{name}");
         }
-        for name in ["__Pyx_PyObject_GetAttrStr", "__Pyx_Generator_Next", "__pyx_f_4cmod_x", "call"] {
+        for name in ["__Pyx_PyObject_GetAttrStr", "__Pyx_Generator_New", "__pyx_f_4cmod_x", "call"] {
             assert!(!is_cython_plumbing(name), "{name}");
         }
     }

@@ -1,5 +1,6 @@
-//! From lines of the C that Cython has written to lines of the program that it was written from: Cython puts the place and some lines of that before
-//! what it makes of each, as comments that begin like `/* "pkg/mod.pyx":21`. (With `emit_linenums` the debug information tells them itself.)
+//! From lines of the C that Cython has written to lines of the program that it was written from: Cython puts the place
+//! and some lines of that before what it makes of each, as comments that begin like `/* "pkg/mod.pyx":21`. (With
+//! `emit_linenums` the debug information tells them itself.)
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -32,7 +33,8 @@ struct Mark {
 }
 
 impl CythonSources {
-    /// The file and line that a line of C was made from; `None` when that cannot be told. `open` finds files of the target; one that has changed since
+    /// The file and line that a line of C was made from; `None` when that cannot be told. `open` finds files of the
+    /// target; one that has changed since
     /// `built` says nothing.
     pub(super) fn find(
         &mut self,

@@ -1,4 +1,5 @@
-//! Files with what was stripped from others: found by build id, or by the name that the stripped file keeps (`.gnu_debuglink`).
+//! Files with what was stripped from others: found by build id, or by the name that the stripped file keeps
+//! (`.gnu_debuglink`).
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,8 @@ const FOLDER: &str = "/usr/lib/debug";
 /// The longest name of one.
 const LONGEST_NAME: usize = 4096;
 
-/// The file with what was stripped from `binary`, which the target has mapped from `path`, with its bytes; `None` where its system has none.
+/// The file with what was stripped from `binary`, which the target has mapped from `path`, with its bytes; `None` where
+/// its system has none.
 pub(super) fn stripped_part(
     process: &Process,
     binary: &Binary<'_>,

@@ -1,7 +1,8 @@
 //! Lines of source of the code of one file, and the functions that compilers have put into others: from its DWARF.
 //!
-//! What it says is the target's to choose. Sections have a limit of size also when they are compressed; lookups have one of bytes read and of time (see
-//! [`metered`](super::metered)), and all lookups of a file together one of time. What was kept is let go when it may have become too much.
+//! What it says is the target's to choose. Sections have a limit of size also when they are compressed; lookups have
+//! one of bytes read and of time (see [`metered`](super::metered)), and all lookups of a file together one of time.
+//! What was kept is let go when it may have become too much.
 
 use std::fs::File;
 use std::io::Read;
@@ -19,7 +20,8 @@ use crate::binary::{Architecture, Binary, MappedFile, Section, SectionName};
 
 /// The most bytes of the sections of one file.
 const MOST_BYTES: u64 = 768 << 20;
-/// The most bytes that one lookup reads: the lines and functions of the largest unit that a compiler makes, and the list of all units.
+/// The most bytes that one lookup reads: the lines and functions of the largest unit that a compiler makes, and the
+/// list of all units.
 const MOST_READ: u64 = 96 << 20;
 /// How long one lookup may take, and all of one file.
 const LONGEST_LOOKUP: Duration = Duration::from_secs(2);
@@ -92,8 +94,8 @@ impl Dwarf {
         self.sections.iter().chain(self.shared.iter().flatten()).map(|(_, bytes)| bytes.len()).sum()
     }
 
-    /// What is at an address of the file: the innermost function that was put into others first, last the one that has code of its own. Empty when
-    /// nothing is known. `open` finds files of the target.
+    /// What is at an address of the file: the innermost function that was put into others first, last the one that has
+    /// code of its own. Empty when nothing is known. `open` finds files of the target.
     pub(super) fn places(&mut self, address: u64, open: &dyn Fn(&Path) -> Option<File>) -> Vec<SourcePlace> {
         if self.spent > LONGEST_LOOKUPS {
             return Vec::new();
@@ -206,4 +208,108 @@ fn content(bytes: &[u8], section: &Section, most: u64) -> Option<Rc<[u8]>> {
         _ => return None,
     };
     (read.ok()? as u64 == size).then(|| unpacked.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::process::Command;
+
+    use super::*;
+    use crate::binary::tests::dice::Dice;
+
+    /// A library with functions in others, and its bytes; `None`, which is said, without a compiler.
+    fn library(folder: &Path, options: &[&str]) -> Option<(PathBuf, Vec<u8>)> {
+        let output = folder.join("inlined.so");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/native/inlined.c");
+        let mut command = Command::new("cc");
+        command.args(["-shared", "-fPIC", "-O2"]).args(options).arg("-o").arg(&output).arg(source);
+        let Ok(ran) = command.output() else {
+            eprintln!("skipped: there is no cc to make a library with");
+            return None;
+        };
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        let bytes = std::fs::read(&output).unwrap();
+        Some((output, bytes))
+    }
+
+    fn code(bytes: &[u8]) -> std::ops::Range<u64> {
+        let binary = Binary::parse(bytes, Architecture::HOST).unwrap();
+        let text = binary.section(named(".text")).unwrap();
+        text.address..text.address + text.size
+    }
+
+    fn names(dwarf: &mut Dwarf, code: std::ops::Range<u64>) -> Vec<Vec<String>> {
+        let name = |place: SourcePlace| format!("{}:{}", place.name.unwrap_or_default(), place.line);
+        code.map(|address| dwarf.places(address, &|_| None).into_iter().map(name).collect()).collect()
+    }
+
+    #[test]
+    fn functions_that_were_put_into_others_come_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let Some((path, bytes)) = library(folder.path(), &["-g"]) else { return };
+        let mut dwarf = Dwarf::read(&File::open(path).unwrap(), None).unwrap();
+        let found = names(&mut dwarf, code(&bytes));
+        let whole = ["innermost:5", "inner:11", "holder:9"].map(str::to_owned);
+        assert!(found.iter().any(|places| *places == whole), "{found:?}");
+        assert_eq!(dwarf.places(u64::MAX, &|_| None), []);
+        // One that has told too little in too much time is asked no more.
+        dwarf.spent = LONGEST_LOOKUPS + Duration::from_secs(1);
+        assert!(names(&mut dwarf, code(&bytes)).iter().all(Vec::is_empty));
+    }
+
+    #[test]
+    fn damaged_debug_information_is_answered_soon() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut dice = Dice::new();
+        for version in ["-gdwarf-4", "-gdwarf-5"] {
+            let Some((_, bytes)) = library(folder.path(), &[version]) else { return };
+            let code = code(&bytes);
+            let binary = Binary::parse(&bytes, Architecture::HOST).unwrap();
+            let sections = [".debug_info", ".debug_abbrev", ".debug_line", ".debug_aranges", ".debug_ranges"];
+            let places = sections.iter().filter_map(|name| binary.section(named(name))?.file_range.clone());
+            let places: Vec<_> = places.filter(|place| !place.is_empty()).collect();
+            let start = Instant::now();
+            for round in 0..300 {
+                let mut damaged = bytes.clone();
+                for _ in 0..=round / 20 {
+                    let place = &places[dice.below(places.len())];
+                    damaged[place.start + dice.below(place.len())] = u8::try_from(dice.below(256)).unwrap();
+                }
+                let path = folder.path().join("damaged.so");
+                std::fs::write(&path, &damaged).unwrap();
+                let Some(mut dwarf) = Dwarf::read(&File::open(path).unwrap(), None) else { continue };
+                for address in code.clone().step_by(13) {
+                    let places = dwarf.places(address, &|_| None);
+                    assert!(places.len() <= MOST_INLINED && dwarf.meter.used() < 2 * MOST_KEPT);
+                }
+            }
+            // Far more than it takes: it is to end, not to be fast.
+            assert!(start.elapsed() < Duration::from_secs(120), "{:?}", start.elapsed());
+        }
+    }
+
+    #[test]
+    fn packed_sections_have_a_limit() {
+        let section = |length: usize| Section { address: 0, size: 0, file_range: Some(0..length), compressed: true };
+        let packed = |claimed: u64| {
+            let mut bytes = Vec::from(1_u32.to_le_bytes());
+            bytes.extend_from_slice(&[0; 4]);
+            bytes.extend_from_slice(&claimed.to_le_bytes());
+            bytes.extend_from_slice(&[0; 8]);
+            let mut encoder = flate2::write::ZlibEncoder::new(bytes, flate2::Compression::fast());
+            std::io::Write::write_all(&mut encoder, &[7; 100_000]).unwrap();
+            encoder.finish().unwrap()
+        };
+        let unpacked = |claimed, most| {
+            let bytes = packed(claimed);
+            content(&bytes, &section(bytes.len()), most).map(|bytes| bytes.len())
+        };
+        assert_eq!(unpacked(100_000, 1 << 20), Some(100_000));
+        assert_eq!(unpacked(100_000, 99_999), None);
+        assert_eq!(unpacked(u64::MAX, 1 << 20), None);
+        // It holds more than it says.
+        assert_eq!(unpacked(50_000, 1 << 20), Some(50_000));
+        assert_eq!(content(&[1, 0, 0], &section(3), 100), None);
+    }
 }

@@ -58,7 +58,8 @@ pub(super) enum Role {
     Plumbing,
     /// It passes a call on to the function of the same name, if that was not made a part of it.
     Wrapper,
-    /// It is in no file and has no name. What calls the loop passes a call on: one of CPython's trampolines (`-X perf`).
+    /// It is in no file and has no name. What calls the loop passes a call on: one of CPython's trampolines (`-X
+    /// perf`).
     Generated,
     /// It does something of its own.
     Worker,
@@ -74,8 +75,8 @@ pub(super) struct Classified {
 }
 
 impl Classified {
-    /// The function at an address of a file; `start` is where it begins, as far as that is known. `is_signal` is one that the kernel returns to from a
-    /// signal's handler, for which nobody has a name.
+    /// The function at an address of a file; `start` is where it begins, as far as that is known. `is_signal` is one
+    /// that the kernel returns to from a signal's handler, for which nobody has a name.
     pub(super) fn of_module(module: &Module, address: u64, start: u64, is_signal: bool) -> Self {
         let symbol = module.symbol(address);
         let text = symbol.map(String::from_utf8_lossy);

@@ -1,11 +1,15 @@
-//! Names of code that a program makes while it runs: from the files that it writes for profilers, `/tmp/perf-PID.map` and jitdump.
+//! Names of code that a program makes while it runs: from the files that it writes for profilers, `/tmp/perf-PID.map`
+//! and jitdump.
 //!
-//! A perf map has a line for each function: its address and size in hexadecimal, and its name (Linux, `tools/perf/Documentation/jit-interface.txt`).
-//! A jitdump has records, of which those count that load and move code (`tools/perf/Documentation/jitdump-specification.txt`); the program has it
-//! mapped so that it can be found. Both grow while the program runs, so that only what is new is read.
+//! A perf map has a line for each function: its address and size in hexadecimal, and its name (Linux,
+//! `tools/perf/Documentation/jit-interface.txt`).
+//! A jitdump has records, of which those count that load and move code
+//! (`tools/perf/Documentation/jitdump-specification.txt`); the program has it mapped so that it can be found. Both grow
+//! while the program runs, so that only what is new is read.
 //!
-//! Anybody can put a file into `/tmp`: one is believed only if it belongs to the user that the process acts as, or to root. What is in it is text of the
-//! target all the same: names and entries have limits, and an address is only ever looked up.
+//! Anybody can put a file into `/tmp`: one is believed only if it belongs to the user that the process acts as, or to
+//! root. What is in it is text of the target all the same: names and entries have limits, and an address is only ever
+//! looked up.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -64,7 +68,13 @@ impl GeneratedCode {
         found
     }
 
-    /// Reads what has been written since the last look, if a name was missing and it is time to. Whether there are new names.
+    /// Whether code was met that has no name.
+    pub(super) fn lacks_names(&self) -> bool {
+        self.wanted
+    }
+
+    /// Reads what has been written since the last look, if a name was missing and it is time to. Whether there are new
+    /// names.
     pub(super) fn look(&mut self, process: &Process, dumps: &[Mapping]) -> bool {
         if !self.wanted || self.looked.is_some_and(|last| last.elapsed() < LOOK_AT_MOST_EVERY) {
             return false;
@@ -143,7 +153,8 @@ fn add(functions: &mut BTreeMap<u64, (u64, Box<str>)>, start: u64, size: u64, na
 }
 
 impl Source {
-    /// Hands what is new to `take`, with whether it is the beginning; it tells how much of it it has used, `None` when it makes no sense.
+    /// Hands what is new to `take`, with whether it is the beginning; it tells how much of it it has used, `None` when
+    /// it makes no sense.
     fn read(&mut self, mut take: impl FnMut(&[u8], bool) -> Option<usize>) {
         let Some(file) = self.file.as_mut().filter(|_| !self.is_broken) else { return };
         if file.metadata().is_ok_and(|metadata| metadata.len() < self.offset) {
@@ -197,7 +208,8 @@ enum Record<'bytes> {
     Move { from: u64, to: u64, size: u64 },
 }
 
-/// Reads whole records of a jitdump, after the header if it `is_start`; how many bytes they are, `None` when it is no jitdump.
+/// Reads whole records of a jitdump, after the header if it `is_start`; how many bytes they are, `None` when it is no
+/// jitdump.
 fn read_records(bytes: &[u8], is_start: bool, found: &mut dyn FnMut(Record<'_>)) -> Option<usize> {
     /// `JiTD` as a number in the order of bytes of the machine.
     const MAGIC: u32 = 0x4a69_5444;
@@ -251,7 +263,8 @@ mod tests {
     #[test]
     fn lines_of_a_map_name_addresses() {
         let mut code = GeneratedCode::default();
-        let text = b"1000 20 one\n0x2000 10 two words; and (more)\nnonsense\n3000 0 empty\nffffffffffffffff 2 over\n4000 8 cut";
+        let text = b"1000 20 one\n0x2000 10 two words; and (more)\nnonsense\n3000 0 empty\n\
+                     ffffffffffffffff 2 over\n4000 8 cut";
         let functions = &mut code.functions;
         let used = read_lines(text, &mut |start, size, name| {
             add(functions, start, size, name);

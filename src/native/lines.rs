@@ -1,11 +1,12 @@
-//! Where the source of native code is: asked of a thread of ours that reads debug information, so that nobody who samples waits for it.
+//! Where the source of native code is: asked of a thread of ours that reads debug information, so that nobody who
+//! samples waits for it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use super::dwarf::{Dwarf, SourcePlace};
 use super::function::CodePlace;
@@ -30,6 +31,8 @@ pub(super) struct DebugFile {
 pub(super) struct Lines {
     process: Process,
     files: Vec<Arc<DebugFile>>,
+    /// The number of the first of them.
+    first_file: u32,
     places: HashMap<CodePlace, Option<Box<[SourcePlace]>>>,
     sender: Sender<Answer>,
     answers: Receiver<Answer>,
@@ -62,19 +65,35 @@ pub(super) enum Found<'lines> {
 impl Lines {
     pub(super) fn new(process: Process) -> Self {
         let (sender, answers) = channel();
-        Self { process, files: Vec::new(), places: HashMap::new(), sender, answers, waiting: 0 }
+        Self { process, files: Vec::new(), first_file: 0, places: HashMap::new(), sender, answers, waiting: 0 }
     }
 
-    /// Takes a file in; its number.
+    /// Takes a file in; its number. One that another process has mapped too is held open once.
     pub(super) fn add(&mut self, file: DebugFile) -> Option<u32> {
-        let number = u32::try_from(self.files.len()).ok()?;
-        self.files.push(Arc::new(file));
+        static OPEN: Mutex<BTreeMap<FileKey, Weak<DebugFile>>> = Mutex::new(BTreeMap::new());
+        let number = self.first_file.checked_add(u32::try_from(self.files.len()).ok()?)?;
+        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|_, file| file.strong_count() > 0);
+        let key = file_key(&file.file);
+        let shared = key.and_then(|key| open.get(&key)?.upgrade()).unwrap_or_else(|| Arc::new(file));
+        if let Some(key) = key {
+            open.insert(key, Arc::downgrade(&shared));
+        }
+        self.files.push(shared);
         Some(number)
+    }
+
+    /// Lets go of all files; what was told of them stays known.
+    pub(super) fn forget_files(&mut self) {
+        let count = u32::try_from(self.files.len()).unwrap_or(u32::MAX);
+        self.first_file = self.first_file.saturating_add(count);
+        self.files.clear();
     }
 
     /// Asks for a place, if it was not asked for before.
     pub(super) fn ask(&mut self, place: CodePlace) {
-        let Some(file) = self.files.get(place.file as usize) else { return };
+        let number = place.file.checked_sub(self.first_file);
+        let Some(file) = number.and_then(|number| self.files.get(number as usize)) else { return };
         if self.places.contains_key(&place) || self.places.len() >= MOST_PLACES {
             return;
         }
@@ -141,32 +160,37 @@ fn reader() -> Option<&'static Sender<Question>> {
 fn read(questions: &Receiver<Question>) {
     let mut known: HashMap<FileKey, Option<Dwarf>> = HashMap::new();
     for question in questions {
-        let key = file_key(&question.file);
-        if !known.contains_key(&key) {
-            let dwarf = Dwarf::read(&question.file.file, question.file.shared.as_ref());
-            let held: usize = known.values().flatten().map(Dwarf::size).sum();
-            if held + dwarf.as_ref().map_or(0, Dwarf::size) > MOST_BYTES {
-                known.clear();
+        let found = file_key(&question.file.file).map(|key| {
+            if !known.contains_key(&key) {
+                let dwarf = Dwarf::read(&question.file.file, question.file.shared.as_ref());
+                let held: usize = known.values().flatten().map(Dwarf::size).sum();
+                if held + dwarf.as_ref().map_or(0, Dwarf::size) > MOST_BYTES {
+                    known.clear();
+                }
+                known.insert(key, dwarf);
             }
-            known.insert(key, dwarf);
-        }
-        let dwarf = known.get_mut(&key).and_then(Option::as_mut);
-        let open = |path: &Path| question.process.open_in_root(path).ok();
-        let found = dwarf.map(|dwarf| dwarf.places(question.place.address, &open)).unwrap_or_default();
+            let open = |path: &Path| question.process.open_in_root(path).ok();
+            let dwarf = known.get_mut(&key).and_then(Option::as_mut);
+            dwarf.map(|dwarf| dwarf.places(question.place.address, &open)).unwrap_or_default()
+        });
         // Who asked may be gone.
-        let _ = question.answer.send(Answer { place: question.place, found });
+        let _ = question.answer.send(Answer { place: question.place, found: found.unwrap_or_default() });
     }
 }
 
-/// What tells a file from others, also when it is opened anew: device, inode, size and time of change; or the address of what holds it.
+/// What tells a file from others, also when it is opened anew: device, inode, size and time of change.
 type FileKey = (u64, u64, u64, u128);
 
-fn file_key(file: &Arc<DebugFile>) -> FileKey {
-    #[cfg(unix)]
-    if let Ok(metadata) = file.file.metadata() {
-        use std::os::unix::fs::MetadataExt;
-        let changed = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        return (metadata.dev(), metadata.ino(), metadata.size(), changed.map_or(0, |time| time.as_nanos()));
-    }
-    (0, Arc::as_ptr(file) as u64, 0, 0)
+#[cfg(unix)]
+fn file_key(file: &File) -> Option<FileKey> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = file.metadata().ok()?;
+    let changed = metadata.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+    Some((metadata.dev(), metadata.ino(), metadata.size(), changed.as_nanos()))
+}
+
+/// Native stacks are read on Linux only.
+#[cfg(not(unix))]
+fn file_key(_file: &File) -> Option<FileKey> {
+    None
 }

@@ -41,7 +41,8 @@ pub enum MixedFrame {
 }
 
 /// The merged stack, newest frame first, into `mixed`. Native frames below the oldest Python frame are left out, as are those that only pass
-/// calls on. Where there are no Python frames, only those are left out below the function that the thread or the program was started for.
+/// calls on. Where there are no Python frames, only those are left out below the function that the thread or the
+/// program was started for.
 pub(super) fn merge(native: &NativeStack, entries: &[Entry], capture: &Capture, mixed: &mut Vec<MixedFrame>) {
     let start = mixed.len();
     if entries.is_empty() {
@@ -169,7 +170,8 @@ mod tests {
         capture
     }
 
-    /// Native frames of 16 bytes each: `w` a worker, numbered from 0, `e` an evaluator, `p` plumbing, `s` a worker that may have started the thread,
+    /// Native frames of 16 bytes each: `w` a worker, numbered from 0, `e` an evaluator, `p` plumbing, `s` a worker that
+    /// may have started the thread,
     /// `g` generated code, `f` a function and `x` what wraps it.
     fn native(kinds: &str, complete: bool) -> NativeStack {
         let frame = |(index, kind): (usize, char)| {

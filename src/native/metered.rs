@@ -1,8 +1,9 @@
 //! Bytes of debug information that can be read only so often and for so long.
 //!
-//! Debug information is made of parts that refer to each other, so that a small file can ask for any amount of work and memory: units that all share one
-//! table of lines, functions that all share one list of ranges. What is read costs a unit of the meter for each byte, and whatever is kept of it is some
-//! tens of bytes for each that was read, so the meter bounds both.
+//! Debug information is made of parts that refer to each other, so that a small file can ask for any amount of work and
+//! memory: units that all share one table of lines, functions that all share one list of ranges. What is read costs a
+//! unit of the meter for each byte, and whatever is kept of it is some tens of bytes for each that was read, so the
+//! meter bounds both.
 
 use std::borrow::Cow;
 use std::cell::Cell;

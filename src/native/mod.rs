@@ -8,8 +8,8 @@
 //! limits, and an address is only ever looked up.
 //!
 //! Limits: Linux on x86-64 and aarch64. Functions without unwind information are left by frame pointers, and where there are none either, the native
-//! stack ends there; Python frames never do. Names come from symbol tables, debug files, and what a program writes of its generated code; lines from
-//! DWARF, which a thread of its own reads.
+//! stack ends there; Python frames never do. Names come from symbol tables, debug files, and what a program writes of
+//! its generated code; lines from DWARF, which a thread of its own reads.
 
 mod address_space;
 mod capture;
@@ -102,7 +102,8 @@ impl NativeReader {
         place.is_some_and(|place| matches!(self.unwinder.space.lines.find(place), Found::NotYet))
     }
 
-    /// The frames to show for a function, newest first: the functions that the compiler has put into it at that place, then itself.
+    /// The frames to show for a function, newest first: the functions that the compiler has put into it at that place,
+    /// then itself.
     pub fn shown(&self, id: FunctionId) -> Vec<ShownFrame<'_>> {
         let space = &self.unwinder.space;
         let function = space.function(id);

@@ -50,7 +50,8 @@ pub(super) struct Module {
 }
 
 impl Module {
-    /// The file with these bytes, of which the parts from `offsets` on are mapped to be run. `find_stripped` is asked for what was stripped from it.
+    /// The file with these bytes, of which the parts from `offsets` on are mapped to be run. `find_stripped` is asked
+    /// for what was stripped from it.
     ///
     /// # Errors
     /// When it is no executable or library.
@@ -112,8 +113,8 @@ impl Module {
         self.evaluator.is_some()
     }
 
-    /// Whether it is the C library or the part of it that once held its threads: what starts programs and threads, under names that a stripped
-    /// one does not tell.
+    /// Whether it is the C library or the part of it that once held its threads: what starts programs and threads,
+    /// under names that a stripped one does not tell.
     pub(super) fn is_c_library(&self) -> bool {
         ["libc.so", "libc-", "libpthread", "ld-musl-"].iter().any(|name| self.short_name.starts_with(name))
     }

@@ -10,7 +10,8 @@ use super::plumbing::is_plumbing;
 pub struct ShownFrame<'native> {
     /// The function.
     pub name: &'native str,
-    /// The source file, as the compiler found it; where that is not known the file that holds the code, as the target names it.
+    /// The source file, as the compiler found it; where that is not known the file that holds the code, as the target
+    /// names it.
     pub file: &'native str,
     /// That file without its folders.
     pub short_file: &'native str,
@@ -43,15 +44,21 @@ pub(super) fn frames<'native>(function: &'native Function, places: &'native [Sou
         Some(name) if !function.is_named => name,
         _ => &function.name,
     };
-    if !function.is_wrapper || frames.last().is_none_or(|newer| newer.name != name) {
+    if !function.is_wrapper || !frames.last().is_some_and(|newer| is_same(newer.name, name)) {
         frames.push(at(outermost, ShownFrame { name, ..own }));
     }
     frames
 }
 
-/// Whether a place is in the wrapper that a compiler of Python makes around a function, of the same name, which was put into it.
+/// Whether a place is in the wrapper that a compiler of Python makes around a function, of the same name, which was put
+/// into it.
 fn is_wrapper_of(place: &SourcePlace, name: &str, frames: &[ShownFrame<'_>]) -> bool {
-    place.is_wrapper && frames.last().is_some_and(|newer| newer.name == name)
+    place.is_wrapper && frames.last().is_some_and(|newer| is_same(newer.name, name))
+}
+
+/// Whether a function has the name of its wrapper, which may tell more of where it is.
+fn is_same(name: &str, wrapper: &str) -> bool {
+    wrapper.strip_suffix(name).is_some_and(|scope| scope.is_empty() || scope.ends_with('.'))
 }
 
 fn at<'native>(place: &'native SourcePlace, frame: ShownFrame<'native>) -> ShownFrame<'native> {
@@ -108,5 +115,7 @@ mod tests {
         let places = [place(Some("cmod.f"), "/src/c.c", 30), between.clone(), call, place(None, "/src/c.c", 20)];
         assert_eq!(shown(&function, &places), ["cmod.f c.c 30"]);
         assert_eq!(shown(&function, &[between, place(None, "/src/c.c", 20)]), ["cmod.f c.c 25"]);
+        let places = [place(Some("f"), "/src/c.c", 30), place(None, "/src/c.c", 20)];
+        assert_eq!(shown(&function, &places), ["f c.c 30"]);
     }
 }

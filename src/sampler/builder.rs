@@ -64,7 +64,8 @@ enum FrameKey {
     Interpreter(i64),
 }
 
-/// A sample that is not in the profile yet: the lines of its native code are being looked up, or those of one before it.
+/// A sample that is not in the profile yet: the lines of its native code are being looked up, or those of one before
+/// it.
 #[derive(Debug)]
 struct Waiting {
     sample: Sample,

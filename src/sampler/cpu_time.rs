@@ -42,7 +42,8 @@ impl CpuTime {
         }
     }
 
-    /// Takes note of a sample that stands for `weight_us`, whatever of it is shown. What could not be read is taken to have run.
+    /// Takes note of a sample that stands for `weight_us`, whatever of it is shown. What could not be read is taken to
+    /// have run.
     pub(super) fn add(&mut self, moment: &Moment, weight_us: u64) {
         let running = moment.threads.iter().filter(|thread| thread.active && moment.has_stack(thread)).count();
         let native = moment.native_threads.iter().filter(|thread| thread.active).count();

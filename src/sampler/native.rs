@@ -89,7 +89,8 @@ impl Native {
         }
     }
 
-    /// The frames to show for a native function, newest first: those that the compiler has put into it there, then itself.
+    /// The frames to show for a native function, newest first: those that the compiler has put into it there, then
+    /// itself.
     pub fn shown(&self, id: FunctionId) -> Vec<ShownFrame<'_>> {
         self.reader.shown(id)
     }

@@ -109,7 +109,8 @@ pub struct Recorded {
     pub ending: Ending,
     /// Ticks on which at least one process was read.
     pub ticks: u64,
-    /// The process that spent the most CPU time in threads that were not sampled, if it is one that spent most of its own there.
+    /// The process that spent the most CPU time in threads that were not sampled, if it is one that spent most of its
+    /// own there.
     pub unsampled: Option<Unsampled>,
     /// Things worth telling about, such as a target that could not be stopped.
     pub notes: Vec<String>,
@@ -414,7 +415,8 @@ impl<'options> Recorder<'options> {
         }
     }
 
-    /// Puts the samples into the profile that wait for the lines of their native code, for which is waited so long at most.
+    /// Puts the samples into the profile that wait for the lines of their native code, for which is waited so long at
+    /// most.
     pub(super) fn put_waiting(&mut self, limit: Duration) {
         for member in &mut self.members {
             member.put_waiting(&mut self.profile, &self.options.filter, limit);

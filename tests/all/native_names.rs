@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -19,19 +20,25 @@ fn newest_with_ctypes() -> &'static Interpreter {
     Interpreter::all().iter().rfind(|interpreter| has_ctypes(interpreter)).unwrap()
 }
 
-/// The frames of the main thread down to a Python function, newest first, as `name file:line`; those before `from` are left out.
+/// The frames of the main thread from one function down to another, newest first, as `name file:line`. It says that it
+/// is ready before it is there.
 fn frames(target: &Target, from: &str, until: &str) -> Vec<String> {
-    let threads = dump(target.pid(), &["--native"]);
-    let shown = threads[0]["frames"].as_array().unwrap().iter().map(|frame| {
-        let file = Path::new(frame["filename"].as_str().unwrap()).file_name().unwrap_or_default().to_string_lossy();
-        format!("{} {file}:{}", frame["name"].as_str().unwrap(), frame["line"])
-    });
-    let name = |frame: &String| frame.split(' ').next().unwrap().to_owned();
-    let all: Vec<String> = shown.collect();
-    let found = all.iter().skip_while(|frame| name(frame) != from).take_while(|frame| name(frame) != until);
-    let found: Vec<String> = found.cloned().collect();
-    assert!(!found.is_empty(), "{all:#?}");
-    found
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let threads = dump(target.pid(), &["--native"]);
+        let shown = threads[0]["frames"].as_array().unwrap().iter().map(|frame| {
+            let file = Path::new(frame["filename"].as_str().unwrap()).file_name().unwrap_or_default();
+            format!("{} {}:{}", frame["name"].as_str().unwrap(), file.to_string_lossy(), frame["line"])
+        });
+        let all: Vec<String> = shown.collect();
+        let is = |frame: &String, name: &str| frame.split(' ').next() == Some(name);
+        let found = all.iter().skip_while(|frame| !is(frame, from)).take_while(|frame| !is(frame, until));
+        let found: Vec<String> = found.cloned().collect();
+        if !found.is_empty() && !all.iter().any(|frame| is(frame, "ready")) {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "{all:#?}");
+    }
 }
 
 /// Whether a program is there; that it is not is said.
@@ -122,6 +129,7 @@ fn lines_are_found_in_what_was_stripped() {
         }
         std::fs::write(&moved, &bytes).unwrap();
         let target = start(newest_with_ctypes(), &["call", path, "inlined_entry"]);
+        frames(&target, "inlined_entry", "call");
         let threads = dump(target.pid(), &["--native"]);
         let frames = threads[0]["frames"].as_array().unwrap();
         let of_library =
@@ -136,6 +144,7 @@ fn a_profile_has_lines_and_inlined_functions_too() {
     let folder = tempfile::tempdir().unwrap();
     let Some(library) = library(folder.path(), "inlined.c", &["-O2", "-g"]) else { return };
     let target = start(newest_with_ctypes(), &["call", library.to_str().unwrap(), "inlined_entry"]);
+    frames(&target, "innermost", "call");
     let output = folder.path().join("raw");
     let (pid, output) = (target.pid().to_string(), output.to_str().unwrap());
     // Idle, so that every sample is of the same place.

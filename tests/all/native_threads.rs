@@ -1,6 +1,7 @@
 //! Threads that run no Python: with a thread state, and without one.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -32,7 +33,9 @@ fn a_thread_state_without_python_frames_shows_its_native_ones() {
         let args = ["threads", library.to_str().unwrap(), "attached"];
         let target = Target::start(interpreter, "native_names.py", &args);
         // It may not have its thread state yet.
+        let deadline = Instant::now() + Duration::from_secs(60);
         let thread = loop {
+            assert!(Instant::now() < deadline, "{interpreter}");
             let threads = dump(target.pid(), &["--native"]);
             if let Some(thread) = threads.into_iter().find(|thread| names(thread).contains(&"spin_attached")) {
                 break thread;
@@ -68,7 +71,15 @@ fn threads_that_python_does_not_know_are_shown_when_asked_for() {
     let interpreter = Interpreter::all().iter().rfind(|interpreter| has_ctypes(interpreter)).unwrap();
     let target = Target::start(interpreter, "native_names.py", &["threads", library.to_str().unwrap(), "alone"]);
     assert_eq!(dump(target.pid(), &["--native"]).len(), 1);
-    let threads = dump(target.pid(), &["--native", "--native-threads"]);
+    let is_asleep = |thread: &Value| names(thread).contains(&"sleep_alone") && thread["waits_in"] == "pause";
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let threads = loop {
+        let threads = dump(target.pid(), &["--native", "--native-threads"]);
+        if threads.len() == 3 && threads.iter().any(is_asleep) {
+            break threads;
+        }
+        assert!(Instant::now() < deadline, "{threads:#?}");
+    };
     let named = |name: &str| threads.iter().find(|thread| thread["thread_name"] == name).unwrap();
     let (busy, idle) = (named("busy-worker"), named("idle-worker"));
     assert_eq!((names(busy), &busy["active"]), (vec!["spin_alone", "busy"], &true.into()));

@@ -1,4 +1,5 @@
-/* Functions with the names that Cython gives: what Python calls, the function itself, and one of C. With lines of the source that they stand for. */
+/* Functions with the names that Cython gives: what Python calls, the function itself, and one of C. With lines of the
+source that they stand for. */
 #include <unistd.h>
 
 volatile unsigned long compiled_count;

@@ -1,8 +1,9 @@
 """Native code with names of all kinds, asleep. Arguments: what, then a library or a folder.
 
-`call LIBRARY FUNCTION`: a function of a library that does not return. `threads LIBRARY attached|alone`: threads that run no Python.
-`trampolines perf|perf_jit`: Python code below C code below Python code, called through CPython's trampolines. `generated map|dump FOLDER`: code that is
-made here, of which a perf map or a jitdump tells the name.
+`call LIBRARY FUNCTION`: a function of a library that does not return.
+`threads LIBRARY attached|alone`: threads that run no Python.
+`trampolines perf|perf_jit`: Python code below C code below Python code, called through CPython's trampolines.
+`generated map|dump FOLDER`: code that is made here, of which a perf map or a jitdump tells the name.
 """
 import ctypes
 import mmap
@@ -65,7 +66,8 @@ def generated(kind, folder):
         with open(path, "wb+") as file:
             file.write(header + record)
             file.flush()
-            generated.mark = mmap.mmap(file.fileno(), 4096, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_EXEC)
+            generated.mark = mmap.mmap(file.fileno(), 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ |
+            mmap.PROT_EXEC)
     callback = ctypes.CFUNCTYPE(None)(lambda: leaf(0))
     ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)(ctypes.cast(callback, ctypes.c_void_p))
 

@@ -1,4 +1,5 @@
-//! Threads that CPython does not know: those of libraries, which have no thread state. Each is stopped for its native stack as the others are.
+//! Threads that CPython does not know: those of libraries, which have no thread state. Each is stopped for its native
+//! stack as the others are.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -63,7 +64,8 @@ impl Spy {
         Some(name)
     }
 
-    /// Lists the threads without a thread state and looks at what they are doing, before anything is held that is held for long.
+    /// Lists the threads without a thread state and looks at what they are doing, before anything is held that is held
+    /// for long.
     pub(super) fn look_at_native_threads(&mut self) {
         let Some(mut native_threads) = self.native_threads.take() else { return };
         let known: HashSet<ThreadId> = self.threads.known().map(|(_, os_id)| os_id).collect();
@@ -74,7 +76,8 @@ impl Spy {
         self.native_threads = Some(native_threads);
     }
 
-    /// Stops one after the other the threads without a thread state that run, or all if idle ones are wanted, and puts them into the moment.
+    /// Stops one after the other the threads without a thread state that run, or all if idle ones are wanted, and puts
+    /// them into the moment.
     pub(super) fn take_native_threads(&mut self, pausing: Pausing, moment: &mut Moment) {
         if pausing == Pausing::Never || self.native.is_none() {
             return;
