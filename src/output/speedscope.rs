@@ -256,7 +256,7 @@ mod tests {
             .take(4)
             .map(|index| frames[index.as_u64().unwrap() as usize].clone())
             .collect();
-        let marker = |name| json!({"name": name, "file": "", "line": 0, "col": null});
+        let marker = |name| json!({"name": name, "file": "", "line": null, "col": null});
         assert_eq!(stack[0], marker("process 100:\"python3 prog.py --all\""));
         assert_eq!(stack[1], marker("process 101:\"python3 child.py\""));
         assert_eq!(stack[2], marker("thread (101): MainThread"));
