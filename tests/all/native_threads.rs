@@ -32,18 +32,19 @@ fn a_thread_state_without_python_frames_shows_its_native_ones() {
     for interpreter in Interpreter::all().iter().filter(|interpreter| has_ctypes(interpreter)) {
         let args = ["threads", library.to_str().unwrap(), "attached"];
         let target = Target::start(interpreter, "native_names.py", &args);
-        // It may not have its thread state yet.
+        // It may not have its thread state yet, or have it only since the look at what runs.
         let deadline = Instant::now() + Duration::from_secs(60);
         let thread = loop {
             assert!(Instant::now() < deadline, "{interpreter}");
             let threads = dump(target.pid(), &["--native"]);
-            if let Some(thread) = threads.into_iter().find(|thread| names(thread).contains(&"spin_attached")) {
+            let is_it = |thread: &Value| names(thread).contains(&"spin_attached") && thread["active"] == true;
+            if let Some(thread) = threads.into_iter().find(is_it) {
                 break thread;
             }
         };
         // What started the thread is left out.
         assert_eq!(names(&thread), ["spin_attached", "attached"], "{interpreter}");
-        assert_eq!((&thread["active"], &thread["native"]), (&true.into(), &false.into()), "{interpreter}");
+        assert_eq!(thread["native"], false, "{interpreter}");
     }
 }
 
