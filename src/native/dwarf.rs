@@ -97,7 +97,8 @@ impl Dwarf {
     /// What is at an address of the file: the innermost function that was put into others first, last the one that has
     /// code of its own. Empty when nothing is known. `open` finds files of the target.
     pub(super) fn places(&mut self, address: u64, open: &dyn Fn(&Path) -> Option<File>) -> Vec<SourcePlace> {
-        if self.spent > LONGEST_LOOKUPS {
+        // `addr2line` looks for what begins before the next address.
+        if self.spent > LONGEST_LOOKUPS || address == u64::MAX {
             return Vec::new();
         }
         let start = Instant::now();

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
@@ -171,7 +172,19 @@ fn read(questions: &Receiver<Question>) {
             }
             let open = |path: &Path| question.process.open_in_root(path).ok();
             let dwarf = known.get_mut(&key).and_then(Option::as_mut);
-            dwarf.map(|dwarf| dwarf.places(question.place.address, &open)).unwrap_or_default()
+            // What makes a library of ours panic takes its own lines away and nobody else's.
+            let found = dwarf.map(|dwarf| {
+                let look_up = AssertUnwindSafe(|| dwarf.places(question.place.address, &open));
+                catch_unwind(look_up)
+            });
+            match found {
+                Some(Ok(places)) => places,
+                Some(Err(_)) => {
+                    known.insert(key, None);
+                    Vec::new()
+                }
+                None => Vec::new(),
+            }
         });
         // Who asked may be gone.
         let _ = question.answer.send(Answer { place: question.place, found: found.unwrap_or_default() });
