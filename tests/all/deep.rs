@@ -20,7 +20,7 @@ fn check_depth(interpreter: &Interpreter, depth: usize) {
     assert!(found.last().unwrap().0.ends_with("_bootstrap") || interpreter.version < (3, 0, 0), "{interpreter}");
     assert_eq!(threads.len(), 2, "{interpreter}: the others are not lost");
 
-    let recording = Recording::of(target.pid(), &["-d", "0.3", "-r", "100", "--idle"]);
+    let recording = Recording::of(target.pid(), &["-d", "2", "-r", "100", "--idle"]);
     let all_there = recording.count(|names| names.iter().filter(|name| **name == "descend").count() == depth);
     assert!(all_there > 10, "{interpreter}: {:?}", recording.summary);
     assert_eq!(recording.summary.lost, 0, "{interpreter}: {:?}", recording.summary);

@@ -1,6 +1,6 @@
 //! Workers that were forked behind CPython's back: their thread states tell of threads that are not there.
 
-use crate::dump::{dump, frames, thread_in};
+use crate::dump::{dump, frames, thread_in, wait_until_all_but_one_wait};
 use crate::interpreters::Interpreter;
 use crate::recording::Recording;
 use crate::target::Target;
@@ -16,6 +16,7 @@ fn only_threads_that_the_child_has_are_counted() {
             let mut target = Target::start(interpreter, "forked.py", &[left, started]);
             let child: u32 = target.line().parse().unwrap();
 
+            wait_until_all_but_one_wait(child);
             let threads = dump(child, &[]);
             let main = thread_in(&threads, "busy_main");
             assert_eq!((&main["os_thread_id"], &main["active"]), (&child.into(), &true.into()), "{case}");

@@ -28,7 +28,8 @@ fn frames(target: &Target, from: &str, until: &str) -> Vec<String> {
         let threads = dump(target.pid(), &["--native"]);
         let shown = threads[0]["frames"].as_array().unwrap().iter().map(|frame| {
             let file = Path::new(frame["filename"].as_str().unwrap()).file_name().unwrap_or_default();
-            format!("{} {}:{}", frame["name"].as_str().unwrap(), file.to_string_lossy(), frame["line"])
+            let line = frame["line"].as_u64().unwrap_or(0);
+            format!("{} {}:{line}", frame["name"].as_str().unwrap(), file.to_string_lossy())
         });
         let all: Vec<String> = shown.collect();
         let is = |frame: &String, name: &str| frame.split(' ').next() == Some(name);
