@@ -75,10 +75,12 @@ fn several_processes_are_recorded_together() {
     let pids = targets.each_ref().map(|target| target.pid().to_string());
     let ran = pyspy(&["record", "-p", &pids[0], "-p", &pids[1], "-d", "1", "-f", "raw", "-o", "-"]);
     let found = stacks(ran.success());
+    let observed = Recording::summary_of(&ran.stderr).observed();
     for pid in &pids {
         let of_this = found.iter().filter(|(stack, _)| stack[0].starts_with(&format!("process {pid}:")));
         let seconds = of_this.map(|(_, count)| count).sum::<u64>() as f64 / 100.0;
-        assert!((0.85..1.1).contains(&seconds), "{pid}: {seconds} s in {ran:#?}");
+        // On a busy machine one of them may be looked at later than the other.
+        assert!((observed - 0.25..1.1).contains(&seconds), "{pid}: {seconds} s in {ran:#?}");
     }
     assert!(ran.stderr.contains("; 2 processes"), "{}", ran.stderr);
 }
