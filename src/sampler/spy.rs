@@ -192,6 +192,7 @@ impl Spy {
                     let assurance = if was_held { Assurance::Stopped } else { Assurance::Proven };
                     self.take(index, assurance, moment);
                 }
+                _ if !self.threads.exists(thread.address) => self.take_gone(index, moment),
                 _ => self.take_uncertain(index, pausing, moment),
             }
         }
@@ -249,7 +250,11 @@ impl Spy {
         begun?;
         self.read_names_when_due();
         for index in broken {
-            self.take_uncertain(index, Pausing::Adaptive, moment);
+            if self.threads.exists(self.stacks.threads[index].address) {
+                self.take_uncertain(index, Pausing::Adaptive, moment);
+            } else {
+                self.take_gone(index, moment);
+            }
         }
         self.finish_native(moment);
         Ok(())
@@ -383,8 +388,11 @@ impl Spy {
                 }
                 None => {
                     moment.frames.truncate(first_frame);
-                    moment.lost += 1;
-                    return;
+                    if exists {
+                        moment.lost += 1;
+                        return;
+                    }
+                    break;
                 }
             }
         }
@@ -404,6 +412,14 @@ impl Spy {
         if os_id.is_some() && assurance != Assurance::Unproven && !active {
             self.rest.keep(stack.address, &moment.frames[first_frame..]);
         }
+    }
+
+    /// Puts a thread state without a thread into the moment. Of what it was doing nothing is left: another thread may have
+    /// its memory.
+    fn take_gone(&mut self, index: usize, moment: &mut Moment) {
+        let thread = &mut self.stacks.threads[index];
+        thread.end_frame = thread.first_frame;
+        self.take(index, Assurance::Unproven, moment);
     }
 
     /// Puts a thread that was left out of the walk into the moment, as it was last seen.

@@ -110,7 +110,7 @@ impl Text<'_> {
             let text = format!("{verb} {}{}", printable(&exception.type_name), message.unwrap_or_default());
             writeln!(self.writer, "  {}", self.styles.warning.apply_to(text))?;
         }
-        if thread.frames.is_empty() {
+        if thread.frames.is_empty() && !thread.gone {
             writeln!(self.writer, "  {}", self.styles.dim.apply_to("runs no Python code"))?;
         }
         if let Some(text) = wait_text(thread) {
