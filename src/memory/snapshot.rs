@@ -282,8 +282,8 @@ impl<M: Memory> Snapshot<M> {
         self.resting.sort_unstable();
     }
 
-    /// Tells which owners of lines are part of whose unit from the next [`Snapshot::begin`] on, until the next call: what
-    /// changes as a whole is fetched together and proven together. `pairs` are an owner and the unit each, sorted.
+    /// Tells which owners of lines are part of whose unit from the next [`Snapshot::begin`] on, until the next call:
+    /// what changes as a whole is fetched together and proven together. `pairs` are an owner and the unit each, sorted.
     pub fn join(&mut self, pairs: &[(Unit, Unit)]) {
         if self.joined != pairs {
             self.joined.clear();
@@ -323,8 +323,8 @@ impl<M: Memory> Snapshot<M> {
         self.current.is_presumed = self.presumed_still == Some(unit) && !self.held.contains(&unit);
     }
 
-    /// What is read from now on in the walk of this unit is kept for `owner`, which is joined to it: by now, or from the
-    /// next sample on.
+    /// What is read from now on in the walk of this unit is kept for `owner`, which is joined to it: by now, or from
+    /// the next sample on.
     pub fn start_owner(&mut self, owner: Unit) {
         self.current.owner = owner;
     }

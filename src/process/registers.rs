@@ -38,10 +38,12 @@ impl Registers {
         self
     }
 
-    /// The system call that the thread waits in, or is on its way back to after a stop: the one that was interrupted, or one whose
-    /// instruction is the very next in the target's `memory`. A thread that runs is as good as never found just there.
+    /// The system call that the thread waits in, or is on its way back to after a stop: the one that was interrupted,
+    /// or one whose instruction is the very next in the target's `memory`. A thread that runs is as good as never found
+    /// just there.
     pub fn waits_in(&self, memory: &impl Memory) -> Option<SystemCall> {
-        // System V ABI: `rdi`, `rsi`, `rdx`, `r10`, `r8`, `r9`; the number in `rax`. aarch64: `x0` to `x5`; the number in `x8`.
+        // System V ABI: `rdi`, `rsi`, `rdx`, `r10`, `r8`, `r9`; the number in `rax`. aarch64: `x0` to `x5`; the number
+        // in `x8`.
         let (numbers, number, arguments, instruction): (_, _, _, &[u8]) = match CallNumbers::HOST {
             CallNumbers::X86_64 => (CallNumbers::X86_64, 0, [5, 4, 1, 10, 8, 9], &[0x0f, 0x05]),
             CallNumbers::Aarch64 => (CallNumbers::Aarch64, 8, [0, 1, 2, 3, 4, 5], &[0x01, 0x00, 0x00, 0xd4]),

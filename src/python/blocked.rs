@@ -203,8 +203,8 @@ impl Reader<'_> {
         interpreter.has_gil && (runtime..runtime.saturating_add(RUNTIME_BEGINNING)).contains(&futex)
     }
 
-    /// Whether the entry of the parking lot around `futex` is for the thread's own `PyThreadState.state`: it waits for the
-    /// thread that has stopped the world (Python/pystate.c, `tstate_wait_attach`).
+    /// Whether the entry of the parking lot around `futex` is for the thread's own `PyThreadState.state`: it waits for
+    /// the thread that has stopped the world (Python/pystate.c, `tstate_wait_attach`).
     fn is_parked(&self, thread: &ThreadView<'_>, futex: u64) -> bool {
         let Some(offset) = self.layout().thread.attachment else { return false };
         let waits_at = futex.checked_sub(8).and_then(|place| self.objects.memory().read_u64(place).ok());

@@ -43,8 +43,8 @@ impl InterpreterState {
     }
 }
 
-/// The interpreter state at `address`, and the address of the next one. What the whole runtime knows is handed in: who holds
-/// the one GIL (before 3.12), and whether the collector runs (3.7 and 3.8).
+/// The interpreter state at `address`, and the address of the next one. What the whole runtime knows is handed in: who
+/// holds the one GIL (before 3.12), and whether the collector runs (3.7 and 3.8).
 ///
 /// # Errors
 /// When it cannot be read.

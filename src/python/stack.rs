@@ -1,10 +1,10 @@
 //! Walks interpreters, thread states and frames: the raw stacks of one moment.
 //!
-//! A frame is given as addresses and numbers only; [`super::code`] turns them into names and lines. Every chain has a cap
-//! and is watched for cycles, for the target may be torn or hostile.
+//! A frame is given as addresses and numbers only; [`super::code`] turns them into names and lines. Every chain has a
+//! cap and is watched for cycles, for the target may be torn or hostile.
 //!
-//! A thread that calls into another interpreter has a thread state in each. It is one thread with one stack: the frames of
-//! the outer interpreter continued by those of the inner one. They are read and proven together.
+//! A thread that calls into another interpreter has a thread state in each. It is one thread with one stack: the frames
+//! of the outer interpreter continued by those of the inner one. They are read and proven together.
 
 pub use super::frame_line::{FrameLine, Position};
 use super::interpreter::{InterpreterState, read_interpreter};
@@ -110,7 +110,8 @@ pub struct Stacks {
     pub frames: Vec<RawFrame>,
     /// The lists of interpreters or threads themselves could not be followed to their end.
     pub incomplete: bool,
-    /// The thread states as the last whole walk found them, in the order in which they were made, interpreter by interpreter.
+    /// The thread states as the last whole walk found them, in the order in which they were made, interpreter by
+    /// interpreter.
     states: Vec<ThreadState>,
     /// The thread states of each of `threads`.
     groups: Vec<Group>,
@@ -145,9 +146,9 @@ impl Stacks {
         Ok(())
     }
 
-    /// As [`Stacks::walk`], but goes by the lists of threads as they were at the last whole walk and does not look at the
-    /// thread states of which `rests` says that their threads have not moved since. Whether the lists are still as they
-    /// were, as far as can be seen; otherwise what was found is of no use.
+    /// As [`Stacks::walk`], but goes by the lists of threads as they were at the last whole walk and does not look at
+    /// the thread states of which `rests` says that their threads have not moved since. Whether the lists are still as
+    /// they were, as far as can be seen; otherwise what was found is of no use.
     ///
     /// # Errors
     /// As [`Stacks::walk`].
@@ -278,8 +279,9 @@ impl Stacks {
         if interpreter.has_gil {
             return interpreter.tells_holder.then_some(thread.holds_gil);
         }
-        // While the world is stopped only who has stopped it is attached. While it runs, as it does between two stops of
-        // a collection, nothing tells who collects. No other thread can take that from one, so it holds of one that rests.
+        // While the world is stopped only who has stopped it is attached. While it runs, as it does between two stops
+        // of a collection, nothing tells who collects. No other thread can take that from one, so it holds of one that
+        // rests.
         let is_attached = |other: &&ThreadStack| {
             other.running_in == thread.running_in && other.attachment == Some(Attachment::Attached)
         };
@@ -305,8 +307,8 @@ impl Stacks {
         sum_of_generations(counts.iter().copied())
     }
 
-    /// Walks one thread again, in a snapshot that has been refreshed for it, and puts its new frames in the place of its
-    /// old ones.
+    /// Walks one thread again, in a snapshot that has been refreshed for it, and puts its new frames in the place of
+    /// its old ones.
     pub fn walk_again<M: Memory>(&mut self, snapshot: &mut Snapshot<M>, runtime: &Runtime, index: usize) {
         let Some(mut thread) = self.threads.get(index).copied() else { return };
         let is_still = self.is_still(snapshot, &runtime.layout, index);

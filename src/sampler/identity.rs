@@ -1,9 +1,9 @@
 //! Which kernel thread runs a thread state.
 //!
-//! A thread state says it itself, but not always truly: after a fork(2) without CPython's own after-fork hook (uWSGI's workers,
-//! other embedding hosts) the child has the thread states of all threads of its parent, with their numbers, and only the thread
-//! that forked. So what it says counts only if there is such a thread in this very process, and one kernel thread belongs to
-//! one Python thread at most.
+//! A thread state says it itself, but not always truly: after a fork(2) without CPython's own after-fork hook (uWSGI's
+//! workers, other embedding hosts) the child has the thread states of all threads of its parent, with their numbers,
+//! and only the thread that forked. So what it says counts only if there is such a thread in this very process, and one
+//! kernel thread belongs to one Python thread at most.
 
 use std::collections::HashMap;
 

@@ -61,7 +61,8 @@ pub struct MomentThread {
     /// The kernel's id of it, as we see it. `None` when it cannot be told, or when there is no such thread: see
     /// [`MomentThread::exists`].
     pub os_id: Option<ThreadId>,
-    /// There is, or may be, a kernel thread that runs it. A thread state outlives its thread in the child of a bare fork(2).
+    /// There is, or may be, a kernel thread that runs it. A thread state outlives its thread in the child of a bare
+    /// fork(2).
     pub exists: bool,
     /// It was on a CPU or waiting for one.
     pub active: bool,
@@ -101,7 +102,8 @@ pub struct Moment {
     pub stopped_for: Duration,
     /// How long a thread was held that was held longest.
     pub longest_hold: Duration,
-    /// The system calls in which threads were found that had seemed to run when they were last looked at: a stop shows them.
+    /// The system calls in which threads were found that had seemed to run when they were last looked at: a stop shows
+    /// them.
     pub interrupted: Vec<(ThreadId, SystemCall)>,
     /// Native frames between the Python ones, where they were asked for.
     pub native: NativeMoment,
@@ -141,8 +143,8 @@ impl Moment {
     }
 }
 
-/// The id of the interpreter into which the thread called below the frame at `index` of its `frames`, newest first: that frame
-/// and what is above it run in another one than the next older frame.
+/// The id of the interpreter into which the thread called below the frame at `index` of its `frames`, newest first:
+/// that frame and what is above it run in another one than the next older frame.
 pub fn entered_interpreter(frames: &[MomentFrame], index: usize) -> Option<i64> {
     let (inner, outer) = (frames.get(index)?.interpreter, frames.get(index + 1)?.interpreter);
     (inner != outer).then_some(inner)

@@ -414,8 +414,8 @@ impl Spy {
         }
     }
 
-    /// Puts a thread state without a thread into the moment. Of what it was doing nothing is left: another thread may have
-    /// its memory.
+    /// Puts a thread state without a thread into the moment. Of what it was doing nothing is left: another thread may
+    /// have its memory.
     fn take_gone(&mut self, index: usize, moment: &mut Moment) {
         let thread = &mut self.stacks.threads[index];
         thread.end_frame = thread.first_frame;

@@ -20,8 +20,8 @@ const LONGEST_PAUSE: u64 = 256;
 /// How often the dict of threads is used before it is looked up in `sys.modules` anew, which means to compare some hundred names.
 const SEARCH_ANEW: u32 = 30;
 
-/// The kernel's id of a thread from its C library's `struct pthread`, looked for at `offset` or, where that is not known yet,
-/// all over the beginning of that struct. `known` tells which numbers are threads, and what they are called.
+/// The kernel's id of a thread from its C library's `struct pthread`, looked for at `offset` or, where that is not
+/// known yet, all over the beginning of that struct. `known` tells which numbers are threads, and what they are called.
 pub(super) fn id_in_pthread(
     memory: &impl Memory,
     pthread: u64,

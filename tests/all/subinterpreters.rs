@@ -64,9 +64,9 @@ fn time_in_an_interpreter_below_another_is_counted_once() {
         if !makes_interpreters(interpreter) {
             continue;
         }
-        // Up to 3.11 the program hangs when another thread has made the interpreter, and up to 3.12 an interpreter below
-        // another does not know the others. 3.12 runs it with the thread state, and the ids, of the thread that made it;
-        // the native stack tells all the same whose it is.
+        // Up to 3.11 the program hangs when another thread has made the interpreter, and up to 3.12 an interpreter
+        // below another does not know the others. 3.12 runs it with the thread state, and the ids, of the thread that
+        // made it; the native stack tells all the same whose it is.
         let kinds: &[&str] = match interpreter.feature() {
             (3, ..=11) => &["here"],
             (3, 12) => &["here", "elsewhere"],

@@ -160,8 +160,8 @@ fn take(spy: &mut Spy, pausing: Pausing, locals: u8) -> Result<Taken, SampleErro
     }
 }
 
-/// Completes the calls with those of threads that were about to go back to theirs: as the stop has shown them, or, where that
-/// does not tell which call goes on, as the kernel does when they sleep again.
+/// Completes the calls with those of threads that were about to go back to theirs: as the stop has shown them, or,
+/// where that does not tell which call goes on, as the kernel does when they sleep again.
 fn add_resumed_calls(process: &Process, moment: &Moment, calls: &mut HashMap<ThreadId, SystemCall>) {
     let deadline = Instant::now() + RESUMED;
     for os_id in moment.threads.iter().filter(|thread| !thread.active).filter_map(|thread| thread.os_id) {

@@ -18,8 +18,8 @@ pub(super) struct Part {
 }
 
 impl Stacks {
-    /// Adds the frames of a part of a stack, newest first. Where on the native stack its oldest frame was entered, as far as that can be told:
-    /// the structs that the evaluation loop keeps there tell it from 3.11 on.
+    /// Adds the frames of a part of a stack, newest first. Where on the native stack its oldest frame was entered, as
+    /// far as that can be told: the structs that the evaluation loop keeps there tell it from 3.11 on.
     pub(super) fn follow_frames<M: Memory>(
         &mut self,
         snapshot: &mut Snapshot<M>,

@@ -8,8 +8,8 @@ use crate::memory::{COMMON, Memory, ReadError, Snapshot};
 use crate::python::cycle::CycleWatch;
 use crate::python::layout::{Layout, attachment};
 
-/// Frames of two thread states with different idents, one of which must be out of date, are taken for those of one thread
-/// only where they lie no further apart on the native stack than this, in bytes.
+/// Frames of two thread states with different idents, one of which must be out of date, are taken for those of one
+/// thread only where they lie no further apart on the native stack than this, in bytes.
 const ONE_STACK: u64 = 4 << 20;
 
 /// A thread state in the list of its interpreter.
@@ -101,7 +101,8 @@ impl Stacks {
         snapshot.volatile_word(self.interpreters[index].address.wrapping_add(offset)).ok()
     }
 
-    /// Whether the lists are as they were when they were read, as far as can be seen without a look at threads that rest.
+    /// Whether the lists are as they were when they were read, as far as can be seen without a look at threads that
+    /// rest.
     pub(super) fn is_as_listed<M: Memory>(
         &mut self,
         snapshot: &mut Snapshot<M>,
@@ -186,8 +187,8 @@ impl Stacks {
         is_another
     }
 
-    /// Finds the first thread state of the same thread for each: by where its frames are on the native stack, as far as that
-    /// is known, for what a thread state says of its thread may be out of date; else by that.
+    /// Finds the first thread state of the same thread for each: by where its frames are on the native stack, as far as
+    /// that is known, for what a thread state says of its thread may be out of date; else by that.
     fn find_homes(&mut self) {
         let mut idents: Vec<u64> = self.states.iter().map(|state| state.thread_id).collect();
         idents.sort_unstable();
@@ -219,8 +220,8 @@ impl Stacks {
         }
     }
 
-    /// By what the states of one thread are sorted, the innermost first: stacks grow downwards; where nothing tells their
-    /// places, who holds the GIL runs, and a newer interpreter was called by an older one.
+    /// By what the states of one thread are sorted, the innermost first: stacks grow downwards; where nothing tells
+    /// their places, who holds the GIL runs, and a newer interpreter was called by an older one.
     fn depth(&self, index: usize) -> (bool, u64, bool, Reverse<usize>) {
         let state = &self.states[index];
         let holds_gil = self.interpreters[state.interpreter].gil_holder == state.address;

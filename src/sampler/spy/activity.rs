@@ -14,8 +14,8 @@ impl Spy {
         look.is_running
     }
 
-    /// Looks at the known threads before anything is read or stopped. One that ran when it was last looked at, and is not to be stopped now, is looked at
-    /// once only, after it was read.
+    /// Looks at the known threads before anything is read or stopped. One that ran when it was last looked at, and is
+    /// not to be stopped now, is looked at once only, after it was read.
     pub(super) fn look_at_threads(&mut self, pausing: Pausing) {
         self.looks.clear();
         self.rest.begin_sample();
@@ -57,8 +57,9 @@ impl Spy {
         }
     }
 
-    /// Looks at the threads that were read, before one of them is stopped: at those that were not looked at yet, and once more at those that ran. One that
-    /// has gone to sleep since may have been read asleep, and would count as busy where it waits.
+    /// Looks at the threads that were read, before one of them is stopped: at those that were not looked at yet, and
+    /// once more at those that ran. One that has gone to sleep since may have been read asleep, and would count as busy
+    /// where it waits.
     pub(super) fn look_at_threads_again(&mut self, held: &Held) {
         for index in 0..self.stacks.threads.len() {
             let thread = self.stacks.threads[index];
@@ -74,8 +75,9 @@ impl Spy {
         }
     }
 
-    /// Looks again at the threads that seemed to run when they were looked at before they were all stopped. One that was just
-    /// woken, by an earlier stop or by its own clock, and that waits for a CPU, is on its way back to its call.
+    /// Looks again at the threads that seemed to run when they were looked at before they were all stopped. One that
+    /// was just woken, by an earlier stop or by its own clock, and that waits for a CPU, is on its way back to its
+    /// call.
     pub(super) fn look_at_interrupted(&mut self, held: &PausedProcess, moment: &mut Moment) {
         for thread in &self.stacks.threads {
             let Some(os_id) = self.threads.os_id(thread.address) else { continue };
