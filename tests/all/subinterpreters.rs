@@ -77,7 +77,7 @@ fn time_in_an_interpreter_below_another_is_counted_once() {
             let recording = Recording::of(target.pid(), &["-d", "0.5", "--threads"]);
             let most = recording.summary.most_intervals("100");
             let counted = recording.count(|names| names.contains(&"in_sub"));
-            assert!((25..=most).contains(&counted), "{interpreter} {kind}: {recording:#?}");
+            assert!((15..=most).contains(&counted), "{interpreter} {kind}: {recording:#?}");
             let of_thread = recording.stacks.iter().filter(|(stack, _)| stack[0].ends_with(": runs"));
             let of_thread: u64 = of_thread.map(|(_, count)| count).sum();
             assert_eq!(counted, of_thread, "{interpreter} {kind}: {recording:#?}");

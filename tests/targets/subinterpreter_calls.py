@@ -19,7 +19,7 @@ import time
 def in_sub():
     os.write(%d, b"x")
     while True:
-        sum(range(5000))
+        sum(range(100000))
         time.sleep(0)
 in_sub()
 """
