@@ -5,7 +5,7 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use pyspy::memory::{Image, Snapshot};
+use pyspy::memory::{Copies, Image, ReadPlan, Snapshot};
 use pyspy::output::{Presentation, flamegraph, pprof, raw, speedscope};
 use pyspy::profile::{Flags, Frame, Keep, Process, Profile, Thread};
 use pyspy::python::layout::{FrameEntry, InstructionPosition, Layout, LineTableFormat, tables};
@@ -71,7 +71,8 @@ fn walking(criterion: &mut Criterion) {
         group.throughput(Throughput::Elements(threads * depth));
         group.bench_function(BenchmarkId::from_parameter(format!("{threads} threads, {depth} deep")), |bencher| {
             bencher.iter(|| {
-                snapshot.begin(false);
+                let plan = ReadPlan { copies_of: &|_| Copies::Two, leaves_out_the_same: true, is_stopped: false };
+                snapshot.fetch_planned(&plan, &mut []);
                 stacks.walk(&mut snapshot, &runtime).expect("the image is whole");
                 black_box(stacks.frames.len())
             });

@@ -3,15 +3,17 @@
 //! Knows nothing of CPython and nothing of how the bytes are reached. Addresses are always of the *target*; a plain
 //! `u64`, never a pointer, so that nothing here can be dereferenced by accident.
 
-mod cached;
 mod image;
+mod page_cache;
+mod reader;
 mod recording;
 mod snapshot;
 
-pub use cached::Cached;
 pub use image::Image;
+pub use page_cache::PageCache;
+pub use reader::{COMMON, Reader, Unit};
 pub use recording::Recording;
-pub use snapshot::{COMMON, Snapshot, SnapshotStatistics, Unit, Verdict};
+pub use snapshot::{Copies, CopiesFound, Evidence, LastWord, ReadPlan, Revalidation, Snapshot, SnapshotStatistics};
 
 use std::time::Duration;
 

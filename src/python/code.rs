@@ -15,7 +15,7 @@ use super::layout::{Layout, TextFormat};
 use super::line_table::{LineTable, Location};
 use super::object::ObjectReader;
 use super::stack::{FrameLine, Position, RawFrame};
-use crate::memory::{Cached, Memory, ReadError, Recording};
+use crate::memory::{Memory, PageCache, ReadError, Recording};
 
 /// Samples for which an entry is believed after a check, at most.
 const TRUST: u32 = 64;
@@ -224,7 +224,7 @@ impl CodeTable {
     /// # Errors
     /// When what is there is no code object or cannot be read.
     pub fn load(&mut self, memory: &impl Memory, layout: &Layout, address: u64) -> Result<CodeId, CodeError> {
-        let cached = Cached::new(memory);
+        let cached = PageCache::new(memory);
         let recording = Recording::new(&cached);
         let type_address = recording
             .read_u64(address.wrapping_add(u64::from(layout.object.ob_type)))

@@ -6,7 +6,7 @@
 //! a frame that is traced. Up to 3.9 the field of any other frame holds the line that the function begins in.
 
 use super::layout::{InstructionPosition, Layout, OwnLine};
-use crate::memory::{Memory, ReadError, Snapshot};
+use crate::memory::{ReadError, Reader};
 
 /// Where in its code a frame is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,8 +40,8 @@ pub enum FrameLine {
 ///
 /// # Errors
 /// When the frame cannot be read; a frame object that cannot be read says nothing.
-pub(super) fn read_instruction<M: Memory>(
-    snapshot: &mut Snapshot<M>,
+pub(super) fn read_instruction(
+    reader: &mut impl Reader,
     layout: &Layout,
     frame: u64,
     newest: bool,
@@ -50,9 +50,9 @@ pub(super) fn read_instruction<M: Memory>(
     match layout.frame.position {
         InstructionPosition::Lasti { offset, scale } => {
             // `f_lasti` and `f_lineno`, two `int`s.
-            let [instruction, line] = halves(word(snapshot, at(offset), newest)?);
+            let [instruction, line] = halves(word(reader, at(offset), newest)?);
             let is_believed = match layout.frame.own_line {
-                OwnLine::InFrame { trace: Some(trace) } => word(snapshot, at(trace), newest)? != 0,
+                OwnLine::InFrame { trace: Some(trace) } => word(reader, at(trace), newest)? != 0,
                 _ => true,
             };
             let said = if is_believed { FrameLine::Said } else { FrameLine::SaidUntraced };
@@ -60,25 +60,25 @@ pub(super) fn read_instruction<M: Memory>(
             Ok((Position::Offset(i64::from(instruction.cast_signed()) * i64::from(scale)), line))
         }
         InstructionPosition::Pointer { offset } => {
-            let pointer = word(snapshot, at(offset), newest)?;
+            let pointer = word(reader, at(offset), newest)?;
             let position = match layout.frame.tlbc_index {
                 Some(offset) if layout.free_threaded => {
-                    Position::LocalCopy { pointer, index: snapshot.volatile_half(at(offset))? }
+                    Position::LocalCopy { pointer, index: reader.volatile_half(at(offset))? }
                 }
                 _ => Position::Pointer(pointer),
             };
             let line = match layout.frame.own_line {
                 OwnLine::InObject { object: place, frame: owner, line } => {
-                    match word(snapshot, at(place), newest)? {
+                    match word(reader, at(place), newest)? {
                         0 => FrameLine::Unsaid,
                         object => {
                             let at = |offset: u32| object.wrapping_add(u64::from(offset));
-                            let said = line_of_object(snapshot, frame, [at(owner), at(line)], newest);
+                            let said = line_of_object(reader, frame, [at(owner), at(line)], newest);
                             let said = said.unwrap_or(FrameLine::Unsaid);
                             if newest && said != FrameLine::Unsaid {
                                 // The line may change; whose line it is may not.
-                                snapshot.word(frame.wrapping_add(u64::from(place)))?;
-                                snapshot.word(at(owner))?;
+                                reader.word(frame.wrapping_add(u64::from(place)))?;
+                                reader.word(at(owner))?;
                             }
                             said
                         }
@@ -92,22 +92,22 @@ pub(super) fn read_instruction<M: Memory>(
 }
 
 /// What a frame object says: at the two places are the frame that it is of, and the line.
-fn line_of_object<M: Memory>(
-    snapshot: &mut Snapshot<M>,
+fn line_of_object(
+    reader: &mut impl Reader,
     frame: u64,
     [owner, line]: [u64; 2],
     newest: bool,
 ) -> Result<FrameLine, ReadError> {
-    if word(snapshot, owner, newest)? != frame {
+    if word(reader, owner, newest)? != frame {
         return Ok(FrameLine::Unsaid);
     }
-    let line = if newest { snapshot.volatile_half(line)? } else { snapshot.half(line)? };
+    let line = if newest { reader.volatile_half(line)? } else { reader.half(line)? };
     Ok(if line.cast_signed() > 0 { FrameLine::Said(line) } else { FrameLine::Unsaid })
 }
 
 /// A word of a frame: the walk depends on it unless the frame is the newest one.
-fn word<M: Memory>(snapshot: &mut Snapshot<M>, address: u64, newest: bool) -> Result<u64, ReadError> {
-    if newest { snapshot.volatile_word(address) } else { snapshot.word(address) }
+fn word(reader: &mut impl Reader, address: u64, newest: bool) -> Result<u64, ReadError> {
+    if newest { reader.volatile_word(address) } else { reader.word(address) }
 }
 
 /// The two `int`s that a word of the target holds, in the order in which they lie in memory.

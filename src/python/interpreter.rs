@@ -2,7 +2,7 @@
 
 use super::layout::{Gil, Layout};
 use super::runtime::Runtime;
-use crate::memory::{Memory, ReadError, Snapshot};
+use crate::memory::{Memory, ReadError, Reader};
 
 /// One interpreter of the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,8 +48,8 @@ impl InterpreterState {
 ///
 /// # Errors
 /// When it cannot be read.
-pub(super) fn read_interpreter<M: Memory>(
-    snapshot: &mut Snapshot<M>,
+pub(super) fn read_interpreter(
+    reader: &mut impl Reader,
     layout: &Layout,
     address: u64,
     runtime_holder: Option<u64>,
@@ -57,34 +57,34 @@ pub(super) fn read_interpreter<M: Memory>(
 ) -> Result<(InterpreterState, u64), ReadError> {
     let offsets = &layout.interpreter;
     let at = |offset: u32| address.wrapping_add(u64::from(offset));
-    let next = snapshot.volatile_word(at(offsets.next))?;
+    let next = reader.volatile_word(at(offsets.next))?;
     let id = match offsets.id {
-        Some(offset) => snapshot.volatile_word(at(offset))?.cast_signed(),
+        Some(offset) => reader.volatile_word(at(offset))?.cast_signed(),
         None => 0,
     };
     let collecting = match offsets.gc_collecting {
-        Some(offset) => snapshot.volatile_half(at(offset))? != 0,
+        Some(offset) => reader.volatile_half(at(offset))? != 0,
         None => runtime_collecting,
     };
     let collecting_frame = match offsets.gc_frame {
-        Some(offset) if collecting => snapshot.volatile_word(at(offset))?,
+        Some(offset) if collecting => reader.volatile_word(at(offset))?,
         _ => 0,
     };
     let code_generation = match offsets.code_object_generation {
-        Some(offset) => Some(snapshot.volatile_word(at(offset))?),
+        Some(offset) => Some(reader.volatile_word(at(offset))?),
         None => None,
     };
     let gil = match offsets.gil {
-        Some(offset) => snapshot.volatile_word(at(offset))?,
+        Some(offset) => reader.volatile_word(at(offset))?,
         None => 0,
     };
     let gil_holder = match (layout.gil, gil_places(layout, gil, address)) {
         (Gil::CurrentThreadSymbol | Gil::RuntimeCurrentThread, _) => runtime_holder,
-        (_, Some((locked, last_holder))) => Some(read_holder(snapshot, locked, last_holder)),
+        (_, Some((locked, last_holder))) => Some(read_holder(reader, locked, last_holder)),
         (_, None) => None,
     };
     let has_gil = match layout.gil {
-        Gil::InInterpreter { enabled: Some(enabled), .. } => snapshot.volatile_half(at(enabled))? != 0,
+        Gil::InInterpreter { enabled: Some(enabled), .. } => reader.volatile_half(at(enabled))? != 0,
         _ => true,
     };
     let tells_holder = has_gil && gil_holder.is_some();
@@ -118,8 +118,8 @@ fn gil_places(layout: &Layout, gil: u64, interpreter: u64) -> Option<(u64, u64)>
 }
 
 /// The last holder of a GIL, if it is locked; a GIL that cannot be read has none.
-fn read_holder<M: Memory>(snapshot: &mut Snapshot<M>, locked: u64, last_holder: u64) -> u64 {
-    match (snapshot.volatile_half(locked), snapshot.volatile_word(last_holder)) {
+fn read_holder(reader: &mut impl Reader, locked: u64, last_holder: u64) -> u64 {
+    match (reader.volatile_half(locked), reader.volatile_word(last_holder)) {
         (Ok(1), Ok(holder)) => holder,
         _ => 0,
     }

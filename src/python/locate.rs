@@ -13,7 +13,7 @@ use super::object::ObjectReader;
 use super::runtime::Runtime;
 use super::version::Version;
 use crate::binary::{Binary, SectionName};
-use crate::memory::{Cached, Memory, ReadError};
+use crate::memory::{Memory, PageCache, ReadError};
 
 /// The section that `_PyRuntime` has to itself (`GENERATE_DEBUG_SECTION`, pycore_debug_offsets.h).
 const RUNTIME_SECTION: SectionName = SectionName { elf: ".PyRuntime", mach_o: "__DATA,PyRuntime", pe: "PyRuntim" };
@@ -120,7 +120,7 @@ impl PythonFile {
     /// # Errors
     /// When there is none (yet), or none that we can read.
     pub fn locate(&self, memory: &impl Memory, bias: u64) -> Result<Runtime, LocateError> {
-        let memory = Cached::new(memory);
+        let memory = PageCache::new(memory);
         let in_process = |address: u64| address.wrapping_add(bias);
         if let Some(runtime) = self.runtime.map(in_process)
             && let Some(found) = by_debug_offsets(&memory, runtime)?

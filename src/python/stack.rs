@@ -4,13 +4,13 @@
 //! cap and is watched for cycles, for the target may be torn or hostile.
 //!
 //! A thread that calls into another interpreter has a thread state in each. It is one thread with one stack: the frames
-//! of the outer interpreter continued by those of the inner one. They are read and proven together.
+//! of the outer interpreter continued by those of the inner one. They are read together, as one unit.
 
 pub use super::frame_line::{FrameLine, Position};
 use super::interpreter::{InterpreterState, read_interpreter};
 use super::layout::Layout;
 use super::runtime::Runtime;
-use crate::memory::{COMMON, Memory, ReadError, ReadFailure, Snapshot, Verdict};
+use crate::memory::{COMMON, ReadError, ReadFailure, Reader};
 
 mod frames;
 mod states;
@@ -80,12 +80,10 @@ pub struct ThreadStack {
     pub first_frame: usize,
     /// One past the index of its last frame.
     pub end_frame: usize,
-    /// How far the frames can be trusted.
-    pub verdict: Verdict,
     /// The chain ended in something unreadable: older frames are missing.
-    pub broken: bool,
-    /// It was left out of the walk, for it has not moved: it has no frames here.
-    pub rests: bool,
+    pub is_truncated: bool,
+    /// It was left out of the walk: it has no frames here.
+    pub is_left_out: bool,
 }
 
 /// Whether a thread may run Python code, where there is no GIL: `PyThreadState.state`.
@@ -127,54 +125,53 @@ impl Stacks {
         self.frames.get(thread.first_frame..thread.end_frame).unwrap_or(&[])
     }
 
-    /// Fills itself with what `snapshot`, whose sample the caller has begun, shows.
+    /// Fills itself with what `reader` shows.
     ///
     /// # Errors
     /// When not even the first interpreter state can be read.
-    pub fn walk<M: Memory>(&mut self, snapshot: &mut Snapshot<M>, runtime: &Runtime) -> Result<(), ReadError> {
-        self.walk_interpreters(snapshot, runtime)?;
-        self.list_states(snapshot, &runtime.layout);
-        self.walk_groups(snapshot, &runtime.layout, &|_| false);
+    pub fn walk(&mut self, reader: &mut impl Reader, runtime: &Runtime) -> Result<(), ReadError> {
+        self.walk_interpreters(reader, runtime)?;
+        self.list_states(reader, &runtime.layout);
+        self.walk_groups(reader, &runtime.layout, &|_| false);
         // Where the frames lie tells which thread states belong together, and that tells how to read them.
         for _ in 0..REGROUPINGS {
             if !self.regroup() {
                 break;
             }
-            self.walk_groups(snapshot, &runtime.layout, &|_| false);
+            self.walk_groups(reader, &runtime.layout, &|_| false);
         }
-        snapshot.join(&self.joined());
         Ok(())
     }
 
-    /// As [`Stacks::walk`], but goes by the lists of threads as they were at the last whole walk and does not look at
-    /// the thread states of which `rests` says that their threads have not moved since. Whether the lists are still as
-    /// they were, as far as can be seen; otherwise what was found is of no use.
+    /// As [`Stacks::walk`], but goes by the lists of threads as they were at the last whole walk and leaves out the
+    /// threads for whose address `leaves_out` says so. Whether the lists are still as they were, as far as can be seen;
+    /// otherwise what was found is of no use.
     ///
     /// # Errors
     /// As [`Stacks::walk`].
-    pub fn walk_known<M: Memory>(
+    pub fn walk_known(
         &mut self,
-        snapshot: &mut Snapshot<M>,
+        reader: &mut impl Reader,
         runtime: &Runtime,
-        rests: &dyn Fn(u64) -> bool,
+        leaves_out: &dyn Fn(u64) -> bool,
     ) -> Result<bool, ReadError> {
-        self.walk_interpreters(snapshot, runtime)?;
-        if !self.is_as_listed(snapshot, &runtime.layout, rests) {
+        self.walk_interpreters(reader, runtime)?;
+        if !self.is_as_listed(reader, &runtime.layout, leaves_out) {
             return Ok(false);
         }
-        self.walk_groups(snapshot, &runtime.layout, rests);
+        self.walk_groups(reader, &runtime.layout, leaves_out);
         Ok(!self.regroup())
     }
 
-    fn walk_interpreters<M: Memory>(&mut self, snapshot: &mut Snapshot<M>, runtime: &Runtime) -> Result<(), ReadError> {
+    fn walk_interpreters(&mut self, reader: &mut impl Reader, runtime: &Runtime) -> Result<(), ReadError> {
         self.interpreters.clear();
         self.incomplete = false;
-        snapshot.start_unit(COMMON);
+        reader.start_walk(COMMON);
         let layout = &runtime.layout;
-        let runtime_holder = runtime.current_thread.map(|address| snapshot.volatile_word(address).unwrap_or(0));
+        let runtime_holder = runtime.current_thread.map(|address| reader.volatile_word(address).unwrap_or(0));
         let runtime_collecting =
-            runtime.collecting.is_some_and(|address| snapshot.volatile_half(address).is_ok_and(|value| value != 0));
-        let mut address = snapshot.volatile_word(runtime.interpreters_head)?;
+            runtime.collecting.is_some_and(|address| reader.volatile_half(address).is_ok_and(|value| value != 0));
+        let mut address = reader.volatile_word(runtime.interpreters_head)?;
         if address == 0 {
             return Err(ReadError::new(runtime.interpreters_head, 8, ReadFailure::Unmapped));
         }
@@ -185,7 +182,7 @@ impl Stacks {
                 self.incomplete = true;
                 break;
             }
-            match read_interpreter(snapshot, layout, address, runtime_holder, runtime_collecting) {
+            match read_interpreter(reader, layout, address, runtime_holder, runtime_collecting) {
                 Ok((interpreter, next)) => {
                     self.interpreters.push(interpreter);
                     address = next;
@@ -201,34 +198,34 @@ impl Stacks {
         Ok(())
     }
 
-    /// Walks the frames of all threads, or leaves out those that rest.
-    fn walk_groups<M: Memory>(&mut self, snapshot: &mut Snapshot<M>, layout: &Layout, rests: &dyn Fn(u64) -> bool) {
+    /// Walks the frames of all threads, or of some.
+    fn walk_groups(&mut self, reader: &mut impl Reader, layout: &Layout, leaves_out: &dyn Fn(u64) -> bool) {
         self.threads.clear();
         self.frames.clear();
         for index in 0..self.groups.len() {
             let home = self.states[self.groups[index].home];
-            let thread = if rests(home.address) {
-                ThreadStack { verdict: Verdict::Proven, rests: true, ..self.thread_of(index) }
+            let thread = if leaves_out(home.address) {
+                ThreadStack { is_left_out: true, ..self.thread_of(index) }
             } else {
-                snapshot.start_unit(home.address);
-                self.walk_group(snapshot, layout, index)
+                reader.start_walk(home.address);
+                self.walk_group(reader, layout, index)
             };
             self.threads.push(thread);
         }
     }
 
-    /// The thread of a group, in the snapshot's unit that was started for it.
-    fn walk_group<M: Memory>(&mut self, snapshot: &mut Snapshot<M>, layout: &Layout, index: usize) -> ThreadStack {
+    /// The thread of a group, in the walk that was started for it.
+    fn walk_group(&mut self, reader: &mut impl Reader, layout: &Layout, index: usize) -> ThreadStack {
         let Group { first, end, .. } = self.groups[index];
         let first_frame = self.frames.len();
-        let (mut broken, mut unplaced) = (false, 0);
+        let (mut is_truncated, mut unplaced) = (false, 0);
         for member in first..end {
             let place = self.members[member];
             let ThreadState { address: state, interpreter, .. } = self.states[place];
             let before = self.frames.len();
             let part = Part { state, interpreter, is_innermost: member == first };
-            let (followed, entered_at) = self.follow_frames(snapshot, layout, part);
-            broken |= followed.is_err();
+            let (followed, entered_at) = self.follow_frames(reader, layout, part);
+            is_truncated |= followed.is_err();
             let has_frames = self.frames.len() > before;
             let entered_at = entered_at.filter(|_| has_frames);
             unplaced += u32::from(has_frames && entered_at.is_none());
@@ -238,9 +235,8 @@ impl Stacks {
         }
         // Their order goes by who holds the GIL.
         self.has_new_places |= unplaced > 1;
-        let verdict = snapshot.finish_unit();
-        let verdict = if broken && !snapshot.is_frozen() { Verdict::Moved } else { verdict };
-        ThreadStack { first_frame, end_frame: self.frames.len(), verdict, broken, ..self.thread_of(index) }
+        reader.finish_walk();
+        ThreadStack { first_frame, end_frame: self.frames.len(), is_truncated, ..self.thread_of(index) }
     }
 
     /// The thread of a group, without frames.
@@ -260,9 +256,8 @@ impl Stacks {
             holds_gil: members.clone().any(|state| self.interpreters[state.interpreter].gil_holder == state.address),
             first_frame: self.frames.len(),
             end_frame: self.frames.len(),
-            verdict: Verdict::Open,
-            broken: false,
-            rests: false,
+            is_truncated: false,
+            is_left_out: false,
         }
     }
 
@@ -272,7 +267,7 @@ impl Stacks {
         if !interpreter.collecting {
             return Some(false);
         }
-        if interpreter.collecting_frame != 0 && !thread.rests {
+        if interpreter.collecting_frame != 0 && !thread.is_left_out {
             let frames = self.frames_of(thread);
             return Some(frames.iter().any(|frame| frame.address == interpreter.collecting_frame));
         }
@@ -281,7 +276,7 @@ impl Stacks {
         }
         // While the world is stopped only who has stopped it is attached. While it runs, as it does between two stops
         // of a collection, nothing tells who collects. No other thread can take that from one, so it holds of one that
-        // rests.
+        // is left out.
         let is_attached = |other: &&ThreadStack| {
             other.running_in == thread.running_in && other.attachment == Some(Attachment::Attached)
         };
@@ -307,33 +302,25 @@ impl Stacks {
         sum_of_generations(counts.iter().copied())
     }
 
-    /// Walks one thread again, in a snapshot that has been refreshed for it, and puts its new frames in the place of
-    /// its old ones.
-    pub fn walk_again<M: Memory>(&mut self, snapshot: &mut Snapshot<M>, runtime: &Runtime, index: usize) {
+    /// Walks one thread again, by a reader that has been refreshed for it, and puts its new frames in the place of its
+    /// old ones.
+    pub fn walk_again(&mut self, reader: &mut impl Reader, runtime: &Runtime, index: usize) {
         let Some(mut thread) = self.threads.get(index).copied() else { return };
-        let is_still = self.is_still(snapshot, &runtime.layout, index);
-        snapshot.start_unit(thread.address);
+        let is_still = self.is_still(reader, &runtime.layout, index);
+        reader.start_walk(thread.address);
         if is_still {
-            thread = ThreadStack { rests: thread.rests, ..self.walk_group(snapshot, &runtime.layout, index) };
+            thread = ThreadStack { is_left_out: thread.is_left_out, ..self.walk_group(reader, &runtime.layout, index) };
         } else {
-            snapshot.finish_unit();
+            reader.finish_walk();
             thread.end_frame = thread.first_frame;
-            thread.broken = true;
-            thread.verdict = Verdict::Moved;
+            thread.is_truncated = true;
         }
         self.threads[index] = thread;
     }
 
-    /// Keeps the first `kept` frames of a thread and walks on from the frame at `address`: for a chain that is broken, but whose next frame was
-    /// found in another way.
-    pub fn walk_on<M: Memory>(
-        &mut self,
-        snapshot: &mut Snapshot<M>,
-        runtime: &Runtime,
-        index: usize,
-        kept: usize,
-        address: u64,
-    ) {
+    /// Keeps the first `kept` frames of a thread and walks on from the frame at `address`: for a chain that is cut off,
+    /// but whose next frame was found in another way.
+    pub fn walk_on(&mut self, reader: &mut impl Reader, runtime: &Runtime, index: usize, kept: usize, address: u64) {
         let Some(mut thread) = self.threads.get(index).copied() else { return };
         let old_end = thread.end_frame;
         let end = old_end.min(thread.first_frame + kept);
@@ -343,7 +330,7 @@ impl Stacks {
         let interpreter = last.map_or(thread.running_in, |frame| frame.interpreter);
         let part = Part { state: thread.address, interpreter, is_innermost: false };
         thread.first_frame = first;
-        thread.broken = self.follow_chain(snapshot, &runtime.layout, address, part).is_err();
+        thread.is_truncated = self.follow_chain(reader, &runtime.layout, address, part).is_err();
         // What called into the interpreter is no part of its chain.
         let outer = self.frames[end..old_end].iter().position(|frame| frame.interpreter != interpreter);
         if let Some(outer) = outer {

@@ -12,8 +12,8 @@ use super::moment::{
     Assurance, Moment, MomentFrame, MomentThread, NativeThread, entered_interpreter, interpreter_name,
 };
 use super::native::Owner;
+use super::process_sampler::ProcessSampler as Spy;
 use super::short_names::ShortNames;
-use super::spy::Spy;
 use super::title::command_line;
 use crate::native::{FunctionId, MixedFrame, ShownFrame};
 use crate::process::{Process, ThreadId};

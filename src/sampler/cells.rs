@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::memory::{Cached, Memory};
+use crate::memory::{Memory, PageCache};
 use crate::python::interpreter::InterpreterState;
 use crate::python::layout::Layout;
 use crate::python::notebook::{cell_name, may_be_cell};
@@ -34,7 +34,7 @@ impl Cells {
             if self.failures >= MOST_FAILURES {
                 return None;
             }
-            match cell_name(&Cached::new(memory), layout, interpreter, file) {
+            match cell_name(&PageCache::new(memory), layout, interpreter, file) {
                 Some(name) => drop(self.names.insert(file.to_owned(), name)),
                 None => self.failures += 1,
             }

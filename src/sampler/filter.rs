@@ -3,7 +3,7 @@
 use wildmatch::WildMatch;
 
 use super::moment::{MomentThread, NativeThread};
-use super::spy::Spy;
+use super::process_sampler::ProcessSampler as Spy;
 use crate::process::ThreadId;
 use crate::profile::{Below, Profile, StackId, module_name, without_archive};
 

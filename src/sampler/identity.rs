@@ -112,7 +112,6 @@ fn claim(thread: &ThreadStack, kernel: &mut impl KernelThreads) -> Option<(Threa
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::Verdict;
 
     /// A process with these threads, each with its `pthread_t`.
     struct Invented(Vec<(ThreadId, u64)>);
@@ -147,9 +146,8 @@ mod tests {
             attachment: None,
             first_frame: 0,
             end_frame: 0,
-            verdict: Verdict::Proven,
-            broken: false,
-            rests: false,
+            is_truncated: false,
+            is_left_out: false,
         }
     }
 

@@ -11,7 +11,7 @@ use super::cpu_time::{CpuTime, Unsampled};
 use super::filter::Filter;
 use super::looks::Looks;
 use super::moment::Moment;
-use super::spy::Spy;
+use super::process_sampler::ProcessSampler as Spy;
 use super::unread::Unread;
 use crate::process::{ChildProcess, Orphans, Process, ProcessError};
 use crate::profile::Profile;

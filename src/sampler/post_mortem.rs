@@ -7,10 +7,11 @@ use thiserror::Error;
 
 use super::identity::{Identity, KernelThreads, identify};
 use super::moment::{Assurance, Moment, MomentFrame, MomentThread};
-use super::threads::{Threads, id_in_pthread};
+use super::thread_names::ThreadNames;
+use super::threads::id_in_pthread;
 use crate::binary::{Architecture, Binary, BinaryError};
 use crate::core_file::{BinarySources, CoreFile, CoreMemory};
-use crate::memory::{ReadError, Snapshot};
+use crate::memory::ReadError;
 use crate::process::{Mapping, ThreadId};
 use crate::python::code::{CodeTable, Place};
 use crate::python::data_stack::{Below, below};
@@ -117,7 +118,7 @@ pub struct PostMortem {
     pub codes: CodeTable,
     /// Binaries that are not those of the process, by where they are here.
     pub other_builds: Vec<PathBuf>,
-    threads: Threads,
+    names: ThreadNames,
 }
 
 impl PostMortem {
@@ -127,17 +128,16 @@ impl PostMortem {
     /// When there is no Python in it, or it cannot be read.
     pub fn read(core: &CoreFile, sources: &BinarySources) -> Result<Self, PostMortemError> {
         let (runtime, other_builds) = locate(core, sources)?;
-        let mut snapshot = Snapshot::new(CoreMemory::new(core, sources));
+        let memory = CoreMemory::new(core, sources);
         let mut stacks = Stacks::default();
-        snapshot.begin(true);
         let unreadable = |source| match cut_off(core) {
             Some(error) => error,
             None => PostMortemError::Unreadable { core: core.path().to_owned(), source },
         };
-        stacks.walk(&mut snapshot, &runtime).map_err(unreadable)?;
-        bridge_gaps(&mut stacks, &mut snapshot, &runtime);
+        stacks.walk(&mut &memory, &runtime).map_err(unreadable)?;
+        bridge_gaps(&mut stacks, &memory, &runtime);
         let mut reader = Reader {
-            memory: snapshot.memory(),
+            memory: &memory,
             runtime: &runtime,
             core,
             codes: CodeTable::new(),
@@ -150,18 +150,14 @@ impl PostMortem {
             reader.take(&stacks, thread, identity);
         }
         let (codes, moment) = (reader.codes, reader.moment);
-        let mut threads = Threads::new();
-        threads.read_names(snapshot.memory(), &runtime, &stacks.interpreters);
-        Ok(Self { runtime, moment, codes, other_builds, threads })
+        let mut names = ThreadNames::default();
+        names.read(&memory, &runtime, &stacks.interpreters);
+        Ok(Self { runtime, moment, codes, other_builds, names })
     }
 
     /// The name of a thread: what `threading` says, else what must be so.
     pub fn thread_name(&self, core: &CoreFile, thread: &MomentThread) -> Option<&str> {
-        if let Some(name) = self.threads.known_name(thread.interpreter.address, thread.stack.thread_id) {
-            return Some(name);
-        }
-        let is_process = thread.os_id == Some(u64::from(core.pid().unsigned_abs()));
-        (is_process && thread.interpreter.id == 0).then_some("MainThread")
+        self.names.name(thread, thread.os_id == Some(u64::from(core.pid().unsigned_abs())))
     }
 }
 
@@ -182,7 +178,7 @@ impl Reader<'_, '_> {
 
     fn take(&mut self, stacks: &Stacks, thread: &ThreadStack, identity: Identity) {
         let first_frame = self.moment.frames.len();
-        let mut broken = thread.broken;
+        let mut is_truncated = thread.is_truncated;
         for frame in stacks.frames_of(thread) {
             let layout = &self.runtime.layout;
             let known = self.codes.evidence(frame.code).next().is_some();
@@ -194,7 +190,7 @@ impl Reader<'_, '_> {
                 self.bad.insert(frame.code);
             }
             let Some(Place { code, line, offset }) = self.codes.resolve(self.memory, layout, frame) else {
-                broken = true;
+                is_truncated = true;
                 break;
             };
             let (address, code_address) = (frame.address, frame.code);
@@ -203,7 +199,7 @@ impl Reader<'_, '_> {
         }
         let end_frame = self.moment.frames.len();
         // There will be no other look at this process: the newer part of a stack is better than nothing.
-        if broken {
+        if is_truncated {
             self.moment.lost += 1;
             if first_frame == end_frame {
                 return;
@@ -256,25 +252,25 @@ impl KernelThreads for CoreThreads<'_, '_> {
 }
 
 /// Goes on behind the links that lead into what the core has not.
-fn bridge_gaps(stacks: &mut Stacks, snapshot: &mut Snapshot<CoreMemory<'_>>, runtime: &Runtime) {
+fn bridge_gaps(stacks: &mut Stacks, memory: &CoreMemory<'_>, runtime: &Runtime) {
     for index in 0..stacks.threads.len() {
         let mut begun = 0;
         for _ in 0..MOST_GAPS {
             let thread = stacks.threads[index];
-            let objects = ObjectReader::new(snapshot.memory(), &runtime.layout);
+            let objects = ObjectReader::new(memory, &runtime.layout);
             let frames = stacks.frames_of(&thread);
             let good = frames.iter().skip(begun).take_while(|frame| objects.is_code(frame.code)).count() + begun;
-            if good == frames.len() && !thread.broken {
+            if good == frames.len() && !thread.is_truncated {
                 break;
             }
-            let place = |frame: &RawFrame| below(snapshot.memory(), &runtime.layout, thread.address, frame.address);
+            let place = |frame: &RawFrame| below(memory, &runtime.layout, thread.address, frame.address);
             // A frame of a generator lies elsewhere; one that called it, directly or not, does not.
             match frames.iter().take(good).rev().map(place).find(|place| *place != Below::Unknown) {
-                Some(Below::Frame(frame)) => stacks.walk_on(snapshot, runtime, index, good, frame),
+                Some(Below::Frame(frame)) => stacks.walk_on(&mut &*memory, runtime, index, good, frame),
                 Some(Below::Nothing) => {
                     let thread = &mut stacks.threads[index];
                     thread.end_frame = thread.first_frame + good;
-                    thread.broken = false;
+                    thread.is_truncated = false;
                     break;
                 }
                 _ => break,

@@ -296,11 +296,11 @@ impl<'options> Recorder<'options> {
         let mut any = false;
         let is_alone = self.members.len() == 1;
         let has_time = clock.period() >= SHORTEST_SHARED_PERIOD && !clock.is_often_late();
-        let may_sit = is_alone && has_time && self.options.pausing != Pausing::Blocking;
+        let may_pin = is_alone && has_time && self.options.pausing != Pausing::Blocking;
         for member in &mut self.members {
             let (Some(spy), Some(builder)) = (&mut member.spy, &mut member.builder) else { continue };
             let pausing = if member.is_held { Pausing::Never } else { self.options.pausing };
-            spy.may_sit_beside(may_sit);
+            spy.allow_pinning(may_pin);
             match spy.sample(pausing, &mut member.moment) {
                 Ok(()) => {
                     any = true;

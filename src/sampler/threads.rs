@@ -1,15 +1,11 @@
-//! Which thread of the operating system runs a Python thread, and what it is called.
+//! Which thread of the operating system runs a Python thread.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::identity::{Identity, KernelThreads, identify};
-use crate::memory::{Cached, Memory};
+use crate::memory::Memory;
 use crate::process::{Process, ThreadId};
-use crate::python::interpreter::InterpreterState;
-use crate::python::object::ObjectReader;
-use crate::python::runtime::Runtime;
 use crate::python::stack::ThreadStack;
-use crate::python::thread_name::{active_threads, thread_names};
 
 /// glibc keeps a thread's kernel id here in its `struct pthread`, on 64-bit machines (nptl/descr.h).
 const GLIBC_THREAD_ID: u64 = 720;
@@ -17,8 +13,6 @@ const GLIBC_THREAD_ID: u64 = 720;
 const SEARCHED: u64 = 1024;
 /// A thread whose kernel thread was not found is looked for again after pauses that grow up to so many samples.
 const LONGEST_PAUSE: u64 = 256;
-/// How often the dict of threads is used before it is looked up in `sys.modules` anew, which means to compare some hundred names.
-const SEARCH_ANEW: u32 = 30;
 
 /// The kernel's id of a thread from its C library's `struct pthread`, looked for at `offset` or, where that is not
 /// known yet, all over the beginning of that struct. `known` tells which numbers are threads, and what they are called.
@@ -38,7 +32,7 @@ pub(super) fn id_in_pthread(
     at(found)
 }
 
-/// Kernel thread ids of thread states, and the names of threads, as last known.
+/// Kernel thread ids of thread states, as last known.
 #[derive(Debug, Default)]
 pub(super) struct Threads {
     ids: HashMap<u64, Known, foldhash::fast::RandomState>,
@@ -46,9 +40,6 @@ pub(super) struct Threads {
     offset: Option<u64>,
     /// Counts the samples, for the pauses after which those that were not found are looked for again.
     sample: u64,
-    names: HashMap<(u64, u64), String>,
-    /// `threading._active` of each interpreter, which stays where it is, and how often it was used without a new search.
-    active: HashMap<u64, (u64, u32)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -115,7 +106,8 @@ impl Threads {
     pub(super) fn identify(&mut self, process: &Process, memory: &impl Memory, threads: &[ThreadStack]) {
         self.sample += 1;
         let is_settled = |thread: &ThreadStack| {
-            thread.rests || self.ids.get(&thread.address).is_some_and(|known| known.is_settled(thread, self.sample))
+            thread.is_left_out
+                || self.ids.get(&thread.address).is_some_and(|known| known.is_settled(thread, self.sample))
         };
         if threads.iter().all(is_settled) {
             return;
@@ -154,55 +146,5 @@ impl Threads {
     /// Forgets which thread runs a thread state, for it is gone.
     pub(super) fn forget(&mut self, thread_state: u64) {
         self.ids.remove(&thread_state);
-    }
-
-    /// Forgets the names of all threads but these, each the interpreter state and what `threading` calls the thread's ident.
-    pub(super) fn retain_names(&mut self, living: &HashSet<(u64, u64)>) {
-        self.names.retain(|thread, _| living.contains(thread));
-    }
-
-    /// Reads the names anew. A name that is no longer there stays as it was last known while the thread lives.
-    pub(super) fn read_names(&mut self, memory: &impl Memory, runtime: &Runtime, interpreters: &[InterpreterState]) {
-        let memory = Cached::new(memory);
-        let layout = &runtime.layout;
-        let objects = ObjectReader::new(&memory, layout);
-        for interpreter in interpreters {
-            let active = match self.active.get_mut(&interpreter.address) {
-                Some((active, uses)) if *uses < SEARCH_ANEW => {
-                    *uses += 1;
-                    Some(*active)
-                }
-                _ => {
-                    let place = interpreter.address.wrapping_add(u64::from(layout.interpreter.modules));
-                    let modules = memory.read_u64(place).ok();
-                    let found = modules.and_then(|modules| active_threads(objects, modules).ok().flatten());
-                    if let Some(active) = found {
-                        self.active.insert(interpreter.address, (active, 0));
-                    }
-                    found
-                }
-            };
-            let Some(names) = active.and_then(|active| thread_names(objects, active).ok()) else {
-                self.active.remove(&interpreter.address);
-                continue;
-            };
-            for (ident, name) in names {
-                self.names.insert((interpreter.address, ident), name);
-            }
-        }
-    }
-
-    /// The name of a thread of the interpreter state `interpreter`, as `threading` last said it.
-    pub(super) fn known_name(&self, interpreter: u64, thread_id: u64) -> Option<&str> {
-        self.names.get(&(interpreter, thread_id)).map(String::as_str)
-    }
-
-    /// The name of a thread: what `threading` says, else what must be so: the thread that is the process is the main one.
-    pub(super) fn name(&self, process: &Process, interpreter: &InterpreterState, thread: &ThreadStack) -> Option<&str> {
-        if let Some(name) = self.names.get(&(interpreter.address, thread.thread_id)) {
-            return Some(name);
-        }
-        let is_process = self.os_id(thread.address) == Some(u64::from(process.pid().unsigned_abs()));
-        (is_process && interpreter.id == 0).then_some("MainThread")
     }
 }

@@ -1,6 +1,6 @@
 //! What else a moment shows while the process stands still: what threads wait for, their exceptions, their variables.
 
-use crate::memory::{Cached, Memory};
+use crate::memory::{Memory, PageCache};
 use crate::output::dump::VariableDump;
 use crate::process::SystemCall;
 use crate::python::blocked::{Blocked, FrameView, ThreadView, blocked, rings};
@@ -31,7 +31,7 @@ pub(super) fn inspect(
     call_of: &dyn Fn(&MomentThread) -> Option<SystemCall>,
     level: u8,
 ) -> Inspection {
-    let memory = Cached::new(memory);
+    let memory = PageCache::new(memory);
     let objects = ObjectReader::new(&memory, &runtime.layout);
     let views: Vec<ThreadView<'_>> = moment
         .threads

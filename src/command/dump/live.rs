@@ -8,7 +8,7 @@ use super::inspect::{Inspection, inspect};
 use crate::cli::DumpArgs;
 use crate::command::attach::note_if_newer;
 use crate::command::{native, note, pausing};
-use crate::memory::Cached;
+use crate::memory::PageCache;
 use crate::output::dump::{ProcessDump, ProcessInfo};
 use crate::process::{Process, SystemCall, ThreadId};
 use crate::sampler::{Finder, Moment, MomentThread, Pausing, SampleError, Spy, command_line, why_not_pausable};
@@ -130,7 +130,7 @@ fn take(spy: &mut Spy, pausing: Pausing, locals: u8) -> Result<Taken, SampleErro
         let mut inspection = Inspection::default();
         // A thread that is held shows no system call, so that they are read before.
         let mut calls = system_calls(spy.process());
-        let memory = Cached::new(spy.process().memory());
+        let memory = PageCache::new(spy.process().memory());
         let look = |spy: &Spy, moment: &Moment, calls: &HashMap<ThreadId, SystemCall>| {
             let call_of = |thread: &MomentThread| calls.get(&thread.os_id?).copied();
             inspect(&memory, spy.runtime(), spy.codes(), moment, &call_of, locals)
@@ -142,7 +142,7 @@ fn take(spy: &mut Spy, pausing: Pausing, locals: u8) -> Result<Taken, SampleErro
             if spy.sample(Pausing::Never, &mut moment).is_ok() {
                 look(spy, &moment, &calls);
             }
-            spy.sample_stopped_and(&mut moment, &mut |_, _| memory.refresh())
+            spy.sample_stopped(&mut moment, &mut |_, _| memory.refresh())
         };
         if taken.is_ok() {
             add_resumed_calls(spy.process(), &moment, &mut calls);

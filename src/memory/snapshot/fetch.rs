@@ -1,174 +1,165 @@
-//! How a snapshot gets its bytes: all spans in one call, those of one unit, or the page of a value that no span covers.
+//! How a snapshot gets its bytes: spans in one call, or the page of a value that no span covers.
 
-use super::{MOST_MISSED, Memory, PAGE, READS, ReadError, Request, SLOW, Snapshot, Unit, WIDEST_MISS, recycle};
+use super::{Buffers, Copies, LINE, LastWord, Memory, PAGE, Prefetch, ReadError, Request, Snapshot, Span, recycle};
+use crate::memory::Unit;
 
-impl<M: Memory> Snapshot<M> {
-    /// While `unit` alone is held still: fetches its spans anew and walks of it need no second look until [`Snapshot::thaw`].
-    /// Values of it in spans of others, which share a line with it, are read when they are asked for. The words at `beside` are read in
-    /// the same call; those that could not be read are `None`.
-    pub fn begin_frozen_unit(&mut self, unit: Unit, beside: &[u64]) -> Vec<Option<u64>> {
-        self.frozen = true;
-        self.frozen_unit = Some(unit);
-        self.fetch_unit(unit, false, beside)
+/// How far a run of misses in neighbouring pages widens the read, in bytes.
+const WIDEST_MISS: u64 = 64 * 1024;
+/// Bytes that are read for misses of one sample, at most; only a target that leads us astray has so many.
+const MOST_MISSED: usize = 128 * 1024 * 1024;
+
+/// Bytes that were fetched in this sample because no span covered them.
+#[derive(Debug, Default)]
+pub(super) struct Misses {
+    pub(super) bytes: Vec<u8>,
+    /// Sorted by address; may overlap.
+    pieces: Vec<Piece>,
+    /// Lines to learn.
+    pub(super) touched: Vec<Touch>,
+}
+
+/// A range of the target whose bytes lie in a buffer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Piece {
+    /// First address.
+    pub(super) start: u64,
+    /// End.
+    pub(super) end: u64,
+    /// Where its bytes begin.
+    pub(super) offset: usize,
+}
+
+impl Piece {
+    /// Bytes.
+    pub(super) fn length(&self) -> usize {
+        usize::try_from(self.end - self.start).unwrap_or(0)
+    }
+}
+
+/// A line that a walk went through, and whether with its chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Touch {
+    pub(super) line: u64,
+    pub(super) owner: Unit,
+    pub(super) by_chain: bool,
+}
+
+impl Misses {
+    /// What was read is out of date; what was touched is to be learned still.
+    pub(super) fn forget_bytes(&mut self) {
+        self.bytes.clear();
+        self.pieces.clear();
     }
 
-    /// Fetches the spans of one unit anew, twice, for another walk of it in this sample. The words at `beside` are read after that in the same call.
-    pub fn begin_unit_again(&mut self, unit: Unit, beside: &[u64]) -> Vec<Option<u64>> {
-        self.presumed_still = None;
-        self.fetch_unit(unit, true, beside)
+    /// Where in `bytes` the bytes of a value are, if they were read.
+    pub(super) fn find(&self, address: u64, end: u64) -> Option<usize> {
+        // Pieces may overlap where a wide miss met an older one; the nearest below is the one that can hold the value.
+        let index = self.pieces.partition_point(|piece| piece.start <= address).checked_sub(1)?;
+        let piece = self.pieces[index];
+        (end <= piece.end).then(|| piece.offset + usize::try_from(address - piece.start).unwrap_or(0))
     }
 
-    fn fetch_unit(&mut self, unit: Unit, twice: bool, beside: &[u64]) -> Vec<Option<u64>> {
-        // A page that an earlier miss brought is older.
-        self.misses.bytes.clear();
-        self.misses.pieces.clear();
-        self.again.resize(self.now.len(), 0);
-        let mut requests = recycle(std::mem::take(&mut self.requests));
-        for buffer in [self.now.as_mut_slice(), self.again.as_mut_slice()].into_iter().take(1 + usize::from(twice)) {
-            let mut rest = buffer;
-            let is_first = requests.is_empty();
-            for &index in &self.order {
-                let span = &self.spans[index as usize];
-                let (bytes, tail) = rest.split_at_mut(span.length());
-                rest = tail;
-                if span.unit == unit && (is_first || !span.is_head) {
-                    requests.push(Request::new(span.start, bytes));
-                }
+    /// The lines of a value are to be learned for `owner`.
+    pub(super) fn learn(&mut self, address: u64, length: usize, owner: Unit, by_chain: bool) {
+        let lines = [address & !(LINE - 1), (address + length as u64 - 1) & !(LINE - 1)];
+        for line in lines {
+            let touch = Touch { line, owner, by_chain };
+            if self.touched.last() != Some(&touch) {
+                self.touched.push(touch);
             }
-        }
-        let mut words = vec![[0; 8]; beside.len()];
-        requests.extend(beside.iter().zip(&mut words).map(|(address, word)| Request::new(*address, word)));
-        self.statistics.prefetched_bytes += requests.iter().map(|request| request.buffer.len() as u64).sum::<u64>();
-        self.memory.read_many(&mut requests);
-        let count = self.spans.iter().filter(|span| span.unit == unit).count();
-        let mut done = requests.iter().map(|request| request.complete);
-        let mut done_again = requests.iter().skip(count).map(|request| request.complete);
-        for &index in &self.order {
-            let span = &mut self.spans[index as usize];
-            if span.unit == unit {
-                span.filled = done.next().unwrap_or(false);
-                span.twice = twice && !span.is_head && done_again.next().unwrap_or(false);
-            }
-        }
-        let of_words = requests.len() - beside.len();
-        let are_complete: Vec<bool> = requests.iter().skip(of_words).map(|request| request.complete).collect();
-        self.requests = recycle(requests);
-        words.iter().zip(are_complete).map(|(word, complete)| complete.then(|| u64::from_ne_bytes(*word))).collect()
-    }
-
-    /// The one vectored read: units at rest and common values once, then of each restless unit its chain, its head and its chain again. The second copy
-    /// begins in another place each time: at equal distances, the copies of a loop of that length would be equal always.
-    pub(super) fn fetch(&mut self) {
-        self.again.resize(self.now.len(), 0);
-        let mut requests = recycle(std::mem::take(&mut self.requests));
-        let (mut now, mut again) = (self.now.as_mut_slice(), self.again.as_mut_slice());
-        let mut index = 0;
-        while index < self.order.len() {
-            let unit = self.spans[self.order[index] as usize].unit;
-            let group = self.order[index..].iter().take_while(|span| self.spans[**span as usize].unit == unit).count();
-            let group = &self.order[index..index + group];
-            for &span in group {
-                let span = &self.spans[span as usize];
-                let (bytes, tail) = now.split_at_mut(span.length());
-                now = tail;
-                if !span.skipped {
-                    requests.push(Request::new(span.start, bytes));
-                }
-            }
-            let (first, second) = group.split_at(turn(self.sample, group.len()));
-            let length = |group: &[u32]| group.iter().map(|span| self.spans[*span as usize].length()).sum();
-            let (bytes_of_first, tail) = again.split_at_mut(length(first));
-            let (bytes_of_second, tail) = tail.split_at_mut(length(second));
-            again = tail;
-            for (group, mut rest) in [(second, bytes_of_second), (first, bytes_of_first)] {
-                for &span in group {
-                    let span = &self.spans[span as usize];
-                    let (bytes, tail) = rest.split_at_mut(span.length());
-                    rest = tail;
-                    if span.twice {
-                        requests.push(Request::new(span.start, bytes));
-                    }
-                }
-            }
-            index += group.len();
-        }
-        let mut word = [0; 4];
-        requests.extend(self.last_word_at.map(|address| Request::new(address, &mut word)));
-        if !requests.is_empty() {
-            self.statistics.prefetched_bytes += requests.iter().map(|request| request.buffer.len() as u64).sum::<u64>();
-            self.memory.read_many(&mut requests);
-        }
-        let has_read = !requests.is_empty();
-        let has_last = self.last_word_at.is_some() && requests.last().is_some_and(|request| request.complete);
-        let mut done = requests.iter().map(|request| request.complete);
-        let mut index = 0;
-        while index < self.order.len() {
-            let unit = self.spans[self.order[index] as usize].unit;
-            let end =
-                index + self.order[index..].iter().take_while(|span| self.spans[**span as usize].unit == unit).count();
-            for &span in &self.order[index..end] {
-                let span = &mut self.spans[span as usize];
-                span.filled = !span.skipped && done.next().unwrap_or(false);
-            }
-            let (first, second) = self.order[index..end].split_at(turn(self.sample, end - index));
-            for &span in second.iter().chain(first) {
-                let span = &mut self.spans[span as usize];
-                if span.twice {
-                    span.twice = done.next().unwrap_or(false);
-                }
-            }
-            index = end;
-        }
-        self.gap = self.spans.iter().any(|span| !span.filled && !span.skipped);
-        self.requests = recycle(requests);
-        self.last_word = has_last.then(|| u32::from_ne_bytes(word));
-        if has_read {
-            self.time_read();
         }
     }
 
-    /// Takes note of how long the read of this sample took.
-    fn time_read(&mut self) {
-        let Some(took) = self.memory.last_read_time() else { return };
-        self.slow_read = !self.usual_read.is_zero() && took > self.usual_read * SLOW;
-        self.usual_read = (self.usual_read * (READS - 1) + took) / READS;
-    }
-
-    /// Fetches the page or pages around a value; the further a run of misses goes on through neighbouring pages, the more at a time.
-    pub(super) fn miss(&mut self, address: u64, length: usize) -> Result<usize, ReadError> {
-        self.statistics.misses += 1;
-        let Some(end) = address.checked_add(length as u64).filter(|end| *end < u64::MAX - WIDEST_MISS) else {
-            return Err(ReadError::implausible(address));
-        };
-        let (mut low, mut high) = (address & !(PAGE - 1), (end + PAGE - 1) & !(PAGE - 1));
-        if self.misses.bytes.len() >= MOST_MISSED {
-            return Err(ReadError::implausible(address));
-        }
-        let pieces = &self.misses.pieces;
-        let position = pieces.partition_point(|(start, _, _)| *start < low);
-        let around = &pieces[position.saturating_sub(1)..(position + 1).min(pieces.len())];
-        let neighbour = around.iter().find(|(start, stop, _)| *start == high || *stop == low).copied();
-        let narrow = (low, high);
-        if let Some((start, stop, _)) = neighbour {
-            let width = (2 * (stop - start)).min(WIDEST_MISS);
-            if start == high {
+    /// What to read around a value that ends at `end`, the widest range first; the further a run of misses goes on
+    /// through neighbouring pages, the more at a time.
+    fn ranges_around(&self, address: u64, end: u64) -> [(u64, u64); 3] {
+        let narrow = (address & !(PAGE - 1), (end + PAGE - 1) & !(PAGE - 1));
+        let (mut low, mut high) = narrow;
+        let position = self.pieces.partition_point(|piece| piece.start < low);
+        let around = &self.pieces[position.saturating_sub(1)..(position + 1).min(self.pieces.len())];
+        if let Some(neighbour) = around.iter().find(|piece| piece.start == high || piece.end == low) {
+            let width = (2 * (neighbour.end - neighbour.start)).min(WIDEST_MISS);
+            if neighbour.start == high {
                 low = high.saturating_sub(width).max(PAGE).min(low);
             } else {
                 high = high.max(low + width);
             }
         }
-        let tries = [(low, high), narrow, (address, end)];
+        [(low, high), narrow, (address, end)]
+    }
+}
+
+/// A span to be fetched: its place in the order of the read, and which copy it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fetched {
+    place: usize,
+    is_second: bool,
+}
+
+impl<M: Memory> Snapshot<M> {
+    /// The one vectored read of the `wanted` spans: of each unit its chain, its head and, of what is fetched twice, the
+    /// chain again; at last the words of `last`.
+    pub(super) fn fetch(&mut self, wanted: impl Fn(&Span) -> bool, last: &mut [LastWord]) {
+        let Prefetch { spans, order, fetched, .. } = &mut self.prefetch;
+        let span_at = |place: usize| &spans[order[place] as usize];
+        let is_wanted = |place: &usize| span_at(*place).copies != Copies::None && wanted(span_at(*place));
+        fetched.clear();
+        let mut first = 0;
+        for unit in order.chunk_by(|a, b| spans[*a as usize].unit == spans[*b as usize].unit) {
+            let end = first + unit.len();
+            fetched.extend((first..end).filter(is_wanted).map(|place| Fetched { place, is_second: false }));
+            let turn = first + turn(self.sample, unit.len());
+            let again = (turn..end).chain(first..turn).filter(|place| span_at(*place).is_twice && is_wanted(place));
+            fetched.extend(again.map(|place| Fetched { place, is_second: true }));
+            first = end;
+        }
+        let mut requests = recycle(std::mem::take(&mut self.requests));
+        let mut copies = split_by_span(&mut self.buffers, spans, order);
+        for Fetched { place, is_second } in &*fetched {
+            let [now, again] = &mut copies[*place];
+            let bytes = std::mem::take(if *is_second { again } else { now });
+            requests.push(Request::new(span_at(*place).start, bytes));
+        }
+        let mut words = vec![[0; 8]; last.len()];
+        requests.extend(last.iter().zip(&mut words).map(|(word, bytes)| Request::new(word.address, bytes)));
+        if !requests.is_empty() {
+            self.statistics.prefetched_bytes += requests.iter().map(|request| request.buffer.len() as u64).sum::<u64>();
+            self.memory.read_many(&mut requests);
+        }
+        for (Fetched { place, is_second }, request) in fetched.iter().zip(&requests) {
+            let span = &mut spans[order[*place] as usize];
+            if *is_second {
+                span.is_twice = request.complete;
+            } else {
+                span.is_filled = request.complete;
+            }
+        }
+        for (word, request) in last.iter_mut().zip(requests.iter().skip(fetched.len())) {
+            let bytes: Option<[u8; 8]> = request.complete.then(|| request.buffer.as_ref().try_into().ok()).flatten();
+            word.value = bytes.map(u64::from_ne_bytes);
+        }
+        self.requests = recycle(requests);
+    }
+
+    /// Fetches the page or pages around a value. Where its bytes are in those of the misses.
+    pub(super) fn fetch_missed(&mut self, address: u64, length: usize) -> Result<usize, ReadError> {
+        self.statistics.misses += 1;
+        let end = address.checked_add(length as u64).filter(|end| *end < u64::MAX - WIDEST_MISS);
+        let Some(end) = end.filter(|_| self.misses.bytes.len() < MOST_MISSED) else {
+            return Err(ReadError::implausible(address));
+        };
+        let ranges = self.misses.ranges_around(address, end);
         let mut failure = ReadError::implausible(address);
-        for (index, (low, high)) in tries.into_iter().enumerate() {
-            if index > 0 && tries[index - 1] == (low, high) {
+        for (index, (low, high)) in ranges.into_iter().enumerate() {
+            if index > 0 && ranges[index - 1] == (low, high) {
                 continue;
             }
             let offset = self.misses.bytes.len();
             self.misses.bytes.resize(offset + usize::try_from(high - low).unwrap_or(0), 0);
             match self.memory.read(low, &mut self.misses.bytes[offset..]) {
                 Ok(()) => {
-                    let position = self.misses.pieces.partition_point(|(start, _, _)| *start < low);
-                    self.misses.pieces.insert(position, (low, high, offset));
+                    let position = self.misses.pieces.partition_point(|piece| piece.start < low);
+                    self.misses.pieces.insert(position, Piece { start: low, end: high, offset });
                     return Ok(offset + usize::try_from(address - low).unwrap_or(0));
                 }
                 Err(error) => {
@@ -181,7 +172,26 @@ impl<M: Memory> Snapshot<M> {
     }
 }
 
-/// With which of `count` ranges the second copy begins in a sample: by turns with all of them, in no order that a loop could follow.
+/// The places of both copies of each span, in the order of the read.
+fn split_by_span<'buffers>(
+    buffers: &'buffers mut Buffers,
+    spans: &[Span],
+    order: &[u32],
+) -> Vec<[&'buffers mut [u8]; 2]> {
+    let (mut now, mut again) = (buffers.now.as_mut_slice(), buffers.again.as_mut_slice());
+    let of_span = |index: &u32| {
+        let length = spans[*index as usize].length();
+        [&mut now, &mut again].map(|rest| {
+            let (bytes, tail) = std::mem::take(rest).split_at_mut(length);
+            *rest = tail;
+            bytes
+        })
+    };
+    order.iter().map(of_span).collect()
+}
+
+/// With which of `count` ranges the second copy begins in a sample: by turns with all of them, in no order that a loop
+/// could follow. At equal distances the copies of a loop that takes as long would be equal always.
 fn turn(sample: u32, count: usize) -> usize {
     // Knuth's multiplicative hash.
     let hash = sample.wrapping_mul(0x9E37_79B1) >> 16;

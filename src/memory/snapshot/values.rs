@@ -1,144 +1,216 @@
 //! The values that a walk reads: where their bytes are, what they say of the walk, and that they will be wanted again.
 
-use super::{LINE, Memory, Misses, ReadError, Snapshot, Span, Touch, Unit};
+use super::{Copies, CopiesFound, Evidence, LINE, Memory, ReadError, Reader, Snapshot, Stopped};
+use crate::memory::{COMMON, Unit};
 
+/// A value that a walk depends on.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Dependency {
     pub(super) address: u64,
     pub(super) length: u32,
 }
 
+/// The walk that goes on now.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Walk {
+    unit: Unit,
+    /// Who keeps the lines that are learned now: the unit itself, or what is joined to it.
+    owner: Unit,
+    /// It is at its head still.
+    is_in_head: bool,
+    /// All values of the chain so far were equal in both copies of this sample, and the head lies between these.
+    is_same_again: bool,
+    /// All values so far were equal to the previous sample's.
+    is_as_before: bool,
+    /// A value differs between two copies of this sample.
+    is_torn: bool,
+    /// Something was read for it alone, after the rest.
+    has_missed: bool,
+    /// The line of the buffers that it touched last in this part; `usize::MAX` is none.
+    line: usize,
+    /// The span that it read last; the next value is nearly always in the same one.
+    window: Window,
+    /// Index of its first dependency.
+    first: usize,
+}
+
+impl Walk {
+    fn new(unit: Unit, first: usize) -> Self {
+        Self {
+            unit,
+            owner: unit,
+            is_in_head: true,
+            is_same_again: true,
+            is_as_before: true,
+            is_torn: false,
+            has_missed: false,
+            line: usize::MAX,
+            window: Window::default(),
+            first,
+        }
+    }
+}
+
+impl Default for Walk {
+    fn default() -> Self {
+        Self::new(COMMON, 0)
+    }
+}
+
+/// What is kept of the last walk of a unit.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct WalkRecord {
+    /// The sample that it was in.
+    pub(super) sample: u32,
+    /// Its dependencies, a range of those of that sample.
+    pub(super) first: usize,
+    pub(super) end: usize,
+    pub(super) evidence: Evidence,
+}
+
 /// Where a span that was fetched is, and its bytes in the buffers; empty at first.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Window {
+struct Window {
     start: u64,
     length: u64,
     offset: usize,
     span: usize,
 }
 
+/// Where the bytes of a value are.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Place {
+    /// In a span, and at this offset in the buffers.
     Learned { span: usize, offset: usize },
+    /// At this offset in the bytes of the misses.
     Missed(usize),
 }
 
-impl<M: Memory> Snapshot<M> {
-    /// An 8-byte word that the walk depends on.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn word(&mut self, address: u64) -> Result<u64, ReadError> {
+impl<M: Memory> Reader for Snapshot<M> {
+    fn word(&mut self, address: u64) -> Result<u64, ReadError> {
         self.value(address, true).map(u64::from_ne_bytes)
     }
 
-    /// An 8-byte word that may change without harm to the walk, such as the instruction pointer of the newest frame.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn volatile_word(&mut self, address: u64) -> Result<u64, ReadError> {
+    fn volatile_word(&mut self, address: u64) -> Result<u64, ReadError> {
         self.value(address, false).map(u64::from_ne_bytes)
     }
 
-    /// A 4-byte word that the walk depends on.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn half(&mut self, address: u64) -> Result<u32, ReadError> {
+    fn half(&mut self, address: u64) -> Result<u32, ReadError> {
         self.value(address, true).map(u32::from_ne_bytes)
     }
 
-    /// A 4-byte word that may change without harm to the walk.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn volatile_half(&mut self, address: u64) -> Result<u32, ReadError> {
+    fn volatile_half(&mut self, address: u64) -> Result<u32, ReadError> {
         self.value(address, false).map(u32::from_ne_bytes)
     }
 
-    /// A byte that may change without harm to the walk.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn volatile_byte(&mut self, address: u64) -> Result<u8, ReadError> {
+    fn volatile_byte(&mut self, address: u64) -> Result<u8, ReadError> {
         self.value(address, false).map(u8::from_ne_bytes)
     }
 
+    fn start_walk(&mut self, unit: Unit) {
+        self.walk = Walk::new(unit, self.dependencies.len());
+    }
+
+    fn start_owner(&mut self, owner: Unit) {
+        self.walk.owner = owner;
+    }
+
+    fn start_head(&mut self) {
+        self.walk.is_in_head = true;
+        self.walk.line = usize::MAX;
+    }
+
+    fn start_chain(&mut self) {
+        self.walk.is_in_head = false;
+        self.walk.line = usize::MAX;
+    }
+
+    fn finish_walk(&mut self) {
+        let walk = &self.walk;
+        let copies = match (walk.is_torn, walk.is_same_again) {
+            (true, _) => CopiesFound::Torn,
+            (false, true) => CopiesFound::Equal,
+            (false, false) => CopiesFound::Single,
+        };
+        let has_missed = walk.has_missed && self.stopped == Stopped::Nothing;
+        let evidence = Evidence { copies, is_as_before: walk.is_as_before, has_missed };
+        let record = WalkRecord { sample: self.sample, first: walk.first, end: self.dependencies.len(), evidence };
+        self.walks.insert(walk.unit, record);
+    }
+}
+
+impl<M: Memory> Snapshot<M> {
     /// A value of `N` bytes, and whether the walk depends on it.
     #[inline]
     fn value<const N: usize>(&mut self, address: u64, depends: bool) -> Result<[u8; N], ReadError> {
         let place = self.place(address, N)?;
         let value = match place {
-            Place::Learned { offset, .. } => array(&self.now, offset),
+            Place::Learned { offset, .. } => array(&self.buffers.now, offset),
             Place::Missed(offset) => array(&self.misses.bytes, offset),
         };
-        if depends && !self.frozen {
-            if !self.current.is_presumed {
-                self.depend(place, value);
-            }
+        if depends && self.stopped == Stopped::Nothing {
+            self.compare_copies(place, value);
             self.dependencies.push(Dependency { address, length: N as u32 });
         }
         Ok(value)
     }
 
+    /// Takes note of whether the other copies of a value say the same.
     #[inline]
-    fn depend<const N: usize>(&mut self, place: Place, value: [u8; N]) {
-        match place {
-            Place::Learned { span, offset } => {
-                let (span, walk) = (&self.spans[span], &mut self.current);
-                if span.unit != walk.unit {
-                    // The two copies of another unit were both made before those of this one, or both after: no moment lies between all of them.
-                    walk.same_again = false;
-                } else if !(walk.in_head && span.is_head) {
-                    walk.same_again &= span.twice;
-                    if span.twice && value != array(&self.again, offset) {
-                        walk.same_again = false;
-                        walk.torn = true;
-                    }
-                }
-                walk.same_before &= span.has_before && value == array(&self.before, offset);
-            }
-            Place::Missed(_) => {
-                self.current.same_again = false;
-                self.current.same_before = false;
+    fn compare_copies<const N: usize>(&mut self, place: Place, value: [u8; N]) {
+        let Place::Learned { span, offset } = place else {
+            self.walk.is_same_again = false;
+            self.walk.is_as_before = false;
+            return;
+        };
+        let (span, walk) = (&self.prefetch.spans[span], &mut self.walk);
+        if span.copies == Copies::One {
+            walk.is_same_again = false;
+            return;
+        }
+        if span.unit != walk.unit {
+            // The copies of another unit were both made before those of this one, or both after: no moment lies
+            // between all of them.
+            walk.is_same_again = false;
+        } else if !(walk.is_in_head && span.is_head) {
+            walk.is_same_again &= span.is_twice;
+            if span.is_twice && value != array(&self.buffers.again, offset) {
+                walk.is_same_again = false;
+                walk.is_torn = true;
             }
         }
+        walk.is_as_before &= span.has_before && value == array(&self.buffers.before, offset);
     }
 
     /// Finds the bytes, fetching them when no span covers them, and marks their lines as used.
     #[inline]
     fn place(&mut self, address: u64, length: usize) -> Result<Place, ReadError> {
-        let window = self.current.window;
+        let window = &self.walk.window;
         let inside = address.wrapping_sub(window.start);
         if inside < window.length && window.length - inside >= length as u64 {
-            let offset = window.offset + inside as usize;
-            self.touch(window.span, offset, length);
-            return Ok(Place::Learned { span: window.span, offset });
+            let (span, offset) = (window.span, window.offset + inside as usize);
+            self.mark_used(span, offset, length);
+            return Ok(Place::Learned { span, offset });
         }
         self.place_elsewhere(address, length)
     }
 
     fn place_elsewhere(&mut self, address: u64, length: usize) -> Result<Place, ReadError> {
-        let place = match find(&self.spans, &self.misses, address, length, self.frozen_unit) {
+        let only = if let Stopped::Unit(unit) = self.stopped { Some(unit) } else { None };
+        let place = match self.find(address, length, only) {
             Some(place) => place,
-            None => Place::Missed(self.miss(address, length)?),
+            None => Place::Missed(self.fetch_missed(address, length)?),
         };
         match place {
             Place::Learned { span, offset } => {
-                let Span { start, end, offset: begin, .. } = self.spans[span];
-                self.current.window = Window { start, length: end - start, offset: begin, span };
-                self.touch(span, offset, length);
+                let found = &self.prefetch.spans[span];
+                self.walk.window =
+                    Window { start: found.start, length: found.end - found.start, offset: found.offset, span };
+                self.mark_used(span, offset, length);
             }
             Place::Missed(_) => {
-                self.current.has_missed = true;
-                let (owner, by_chain) = (self.current.owner, !self.current.in_head);
-                let (first, last) = (address & !(LINE - 1), (address + length as u64 - 1) & !(LINE - 1));
-                for line in [first, last] {
-                    let touch = Touch { line, owner, by_chain };
-                    if self.misses.touched.last() != Some(&touch) {
-                        self.misses.touched.push(touch);
-                    }
-                }
+                self.walk.has_missed = true;
+                self.misses.learn(address, length, self.walk.owner, !self.walk.is_in_head);
             }
         }
         Ok(place)
@@ -146,50 +218,48 @@ impl<M: Memory> Snapshot<M> {
 
     /// Marks the lines of a value as used, which is at `offset` in the buffers and in a span.
     #[inline]
-    fn touch(&mut self, span: usize, offset: usize, length: usize) {
+    fn mark_used(&mut self, span: usize, offset: usize, length: usize) {
         // Spans and their offsets are whole lines, so a value is in one line or two.
         let lines = [offset / LINE as usize, (offset + length - 1) / LINE as usize];
-        if lines != [self.current.line.unwrap_or(usize::MAX); 2] {
-            self.touch_lines(span, lines);
+        if lines != [self.walk.line; 2] {
+            self.mark_lines_used(span, lines);
         }
     }
 
-    fn touch_lines(&mut self, span: usize, lines: [usize; 2]) {
-        self.current.line = Some(lines[1]);
+    fn mark_lines_used(&mut self, span: usize, lines: [usize; 2]) {
+        self.walk.line = lines[1];
+        let is_in_head = self.walk.is_in_head;
         for line in lines {
-            let stamp = &mut self.stamps[line];
+            let stamp = &mut self.prefetch.stamps[line];
             stamp.any = self.sample;
-            if !self.current.in_head {
+            if !is_in_head {
                 stamp.chain = self.sample;
             }
         }
-        self.reclassed |= !self.current.in_head && self.spans[span].is_head;
+        self.prefetch.is_to_be_made_anew |= !is_in_head && self.prefetch.spans[span].is_head;
     }
-}
 
-/// Where the bytes of a value are; with `only`, not in spans of other units than that.
-#[inline]
-pub(super) fn find(spans: &[Span], misses: &Misses, address: u64, length: usize, only: Option<Unit>) -> Option<Place> {
-    let end = address.checked_add(length as u64)?;
-    let inside = |span: &Span| span.start <= address && end <= span.end;
-    let index = spans.partition_point(|span| span.start <= address).wrapping_sub(1);
-    if let Some(span) = spans.get(index)
-        && inside(span)
-        && span.filled
-        && only.is_none_or(|unit| unit == span.unit)
-    {
-        let offset = span.offset + usize::try_from(address - span.start).ok()?;
-        return Some(Place::Learned { span: index, offset });
+    /// Where the bytes of a value are; with `only`, not in spans of other units than that.
+    #[inline]
+    pub(super) fn find(&self, address: u64, length: usize, only: Option<Unit>) -> Option<Place> {
+        let end = address.checked_add(length as u64)?;
+        let spans = &self.prefetch.spans;
+        let index = spans.partition_point(|span| span.start <= address).wrapping_sub(1);
+        if let Some(span) = spans.get(index)
+            && end <= span.end
+            && span.is_filled
+            && only.is_none_or(|unit| unit == span.unit)
+        {
+            let offset = span.offset + usize::try_from(address - span.start).ok()?;
+            return Some(Place::Learned { span: index, offset });
+        }
+        self.misses.find(address, end).map(Place::Missed)
     }
-    // Pieces may overlap where a wide miss met an older one; the nearest below is the one that can hold the value.
-    let index = misses.pieces.partition_point(|(start, _, _)| *start <= address).checked_sub(1)?;
-    let (start, stop, offset) = misses.pieces[index];
-    (end <= stop).then(|| Place::Missed(offset + usize::try_from(address - start).unwrap_or(0)))
 }
 
 /// The `N` bytes at `offset`, which the caller knows to be there.
 #[inline]
-pub(super) fn array<const N: usize>(bytes: &[u8], offset: usize) -> [u8; N] {
+fn array<const N: usize>(bytes: &[u8], offset: usize) -> [u8; N] {
     let mut value = [0; N];
     value.copy_from_slice(&bytes[offset..offset + N]);
     value

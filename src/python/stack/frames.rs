@@ -1,7 +1,7 @@
 //! The frames of one thread state, from its newest to its oldest.
 
 use super::{Entered, MOST_FRAMES, MOST_FRAMES_OF_ALL, RawFrame, Stacks};
-use crate::memory::{Memory, ReadError, Snapshot};
+use crate::memory::{ReadError, Reader};
 use crate::python::cycle::CycleWatch;
 use crate::python::frame_line::read_instruction;
 use crate::python::layout::{FrameEntry, Layout};
@@ -20,26 +20,26 @@ pub(super) struct Part {
 impl Stacks {
     /// Adds the frames of a part of a stack, newest first. Where on the native stack its oldest frame was entered, as
     /// far as that can be told: the structs that the evaluation loop keeps there tell it from 3.11 on.
-    pub(super) fn follow_frames<M: Memory>(
+    pub(super) fn follow_frames(
         &mut self,
-        snapshot: &mut Snapshot<M>,
+        reader: &mut impl Reader,
         layout: &Layout,
         part: Part,
     ) -> (Result<(), ReadError>, Option<u64>) {
-        snapshot.start_owner(part.state);
+        reader.start_owner(part.state);
         // While a thread runs on in another interpreter, what it left behind does not change at all.
         if part.is_innermost {
-            snapshot.start_head();
+            reader.start_head();
         } else {
-            snapshot.start_chain();
+            reader.start_chain();
         }
         let first = self.frames.len();
-        let (newest, cframe) = match find_newest(snapshot, layout, part.state) {
+        let (newest, cframe) = match find_newest(reader, layout, part.state) {
             Ok(found) => found,
             Err(error) => return (Err(error), None),
         };
-        snapshot.start_chain();
-        let followed = self.follow_chain(snapshot, layout, newest, part);
+        reader.start_chain();
+        let followed = self.follow_chain(reader, layout, newest, part);
         let shim = self.frames[first..].last().and_then(|oldest| match oldest.entry {
             Entered::ByShim(address) => Some(address),
             Entered::Within | Entered::FromC => None,
@@ -49,9 +49,9 @@ impl Stacks {
     }
 
     /// Adds the frames from the one at `newest` on.
-    pub(super) fn follow_chain<M: Memory>(
+    pub(super) fn follow_chain(
         &mut self,
-        snapshot: &mut Snapshot<M>,
+        reader: &mut impl Reader,
         layout: &Layout,
         newest: u64,
         part: Part,
@@ -65,20 +65,20 @@ impl Stacks {
             if is_full || watch.comes_again(address) {
                 return Err(ReadError::implausible(address));
             }
-            let previous = snapshot.word(address.wrapping_add(u64::from(frame_layout.previous)))?;
-            let code = snapshot.word(address.wrapping_add(u64::from(frame_layout.code)))? & !frame_layout.tag_mask;
+            let previous = reader.word(address.wrapping_add(u64::from(frame_layout.previous)))?;
+            let code = reader.word(address.wrapping_add(u64::from(frame_layout.code)))? & !frame_layout.tag_mask;
             let shim = match frame_layout.owner {
                 Some(owner) => {
-                    let value = snapshot.volatile_byte(address.wrapping_add(u64::from(owner.offset)))?;
+                    let value = reader.volatile_byte(address.wrapping_add(u64::from(owner.offset)))?;
                     owner.shims.contains(&Some(value))
                 }
                 None => false,
             };
             if !shim {
                 let moves_on = part.is_innermost && self.frames.len() == first;
-                let (position, line) = read_instruction(snapshot, layout, address, moves_on)?;
+                let (position, line) = read_instruction(reader, layout, address, moves_on)?;
                 let entry = match (frame_layout.is_entry, frame_layout.owner) {
-                    (Some(offset), _) if snapshot.volatile_byte(address.wrapping_add(u64::from(offset)))? == 0 => {
+                    (Some(offset), _) if reader.volatile_byte(address.wrapping_add(u64::from(offset)))? == 0 => {
                         Entered::Within
                     }
                     (None, Some(_)) => Entered::Within,
@@ -104,19 +104,15 @@ impl Stacks {
 }
 
 /// The newest frame of a thread state, 0 for none, and the `_PyCFrame` that leads to it (3.11, 3.12).
-fn find_newest<M: Memory>(
-    snapshot: &mut Snapshot<M>,
-    layout: &Layout,
-    state: u64,
-) -> Result<(u64, Option<u64>), ReadError> {
+fn find_newest(reader: &mut impl Reader, layout: &Layout, state: u64) -> Result<(u64, Option<u64>), ReadError> {
     match layout.thread.frame {
-        FrameEntry::Direct(offset) => Ok((snapshot.word(state.wrapping_add(u64::from(offset)))?, None)),
+        FrameEntry::Direct(offset) => Ok((reader.word(state.wrapping_add(u64::from(offset)))?, None)),
         FrameEntry::ThroughCFrame { cframe, current_frame } => {
-            let cframe = snapshot.word(state.wrapping_add(u64::from(cframe)))?;
+            let cframe = reader.word(state.wrapping_add(u64::from(cframe)))?;
             if cframe == 0 {
                 return Ok((0, None));
             }
-            Ok((snapshot.word(cframe.wrapping_add(u64::from(current_frame)))?, Some(cframe)))
+            Ok((reader.word(cframe.wrapping_add(u64::from(current_frame)))?, Some(cframe)))
         }
     }
 }

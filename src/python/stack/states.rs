@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use super::{Attachment, MOST_THREADS, Stacks};
-use crate::memory::{COMMON, Memory, ReadError, Snapshot};
+use crate::memory::{COMMON, ReadError, Reader};
 use crate::python::cycle::CycleWatch;
 use crate::python::layout::{Layout, attachment};
 
@@ -48,9 +48,9 @@ pub(super) struct Group {
 
 impl Stacks {
     /// Reads the lists of thread states anew, and forgets how they were grouped unless they are as before.
-    pub(super) fn list_states<M: Memory>(&mut self, snapshot: &mut Snapshot<M>, layout: &Layout) {
+    pub(super) fn list_states(&mut self, reader: &mut impl Reader, layout: &Layout) {
         let before = std::mem::take(&mut self.states);
-        self.read_lists(snapshot, layout);
+        self.read_lists(reader, layout);
         let is_same = |(new, old): (&ThreadState, &ThreadState)| {
             (new.address, new.interpreter_address) == (old.address, old.interpreter_address)
                 && new.ident() == old.ident()
@@ -64,17 +64,17 @@ impl Stacks {
         }
     }
 
-    fn read_lists<M: Memory>(&mut self, snapshot: &mut Snapshot<M>, layout: &Layout) {
+    fn read_lists(&mut self, reader: &mut impl Reader, layout: &Layout) {
         for index in 0..self.interpreters.len() {
             let first = self.states.len();
-            self.list_states_of(snapshot, layout, index);
+            self.list_states_of(reader, layout, index);
             // New threads, as new interpreters, are put at the head of the list.
             self.states[first..].reverse();
         }
     }
 
-    fn list_states_of<M: Memory>(&mut self, snapshot: &mut Snapshot<M>, layout: &Layout, index: usize) {
-        let Some(mut address) = self.threads_head(snapshot, layout, index) else {
+    fn list_states_of(&mut self, reader: &mut impl Reader, layout: &Layout, index: usize) {
+        let Some(mut address) = self.threads_head(reader, layout, index) else {
             self.incomplete = true;
             return;
         };
@@ -85,7 +85,7 @@ impl Stacks {
                 return;
             }
             let interpreter = self.interpreters[index].address;
-            let Ok(mut state) = read_state(snapshot, layout, address, interpreter) else {
+            let Ok(mut state) = read_state(reader, layout, address, interpreter) else {
                 self.incomplete = true;
                 return;
             };
@@ -95,33 +95,33 @@ impl Stacks {
         }
     }
 
-    fn threads_head<M: Memory>(&self, snapshot: &mut Snapshot<M>, layout: &Layout, index: usize) -> Option<u64> {
-        snapshot.start_unit(COMMON);
+    fn threads_head(&self, reader: &mut impl Reader, layout: &Layout, index: usize) -> Option<u64> {
+        reader.start_walk(COMMON);
         let offset = u64::from(layout.interpreter.threads_head);
-        snapshot.volatile_word(self.interpreters[index].address.wrapping_add(offset)).ok()
+        reader.volatile_word(self.interpreters[index].address.wrapping_add(offset)).ok()
     }
 
-    /// Whether the lists are as they were when they were read, as far as can be seen without a look at threads that
-    /// rest.
-    pub(super) fn is_as_listed<M: Memory>(
+    /// Whether the lists are as they were when they were read, as far as can be seen without a look at the threads
+    /// that are left out.
+    pub(super) fn is_as_listed(
         &mut self,
-        snapshot: &mut Snapshot<M>,
+        reader: &mut impl Reader,
         layout: &Layout,
-        rests: &dyn Fn(u64) -> bool,
+        leaves_out: &dyn Fn(u64) -> bool,
     ) -> bool {
         let mut seen = 0;
         for index in 0..self.interpreters.len() {
             let interpreter = self.interpreters[index].address;
             let length =
                 self.states[seen..].iter().take_while(|state| state.interpreter_address == interpreter).count();
-            let Some(mut address) = self.threads_head(snapshot, layout, index) else { return false };
+            let Some(mut address) = self.threads_head(reader, layout, index) else { return false };
             for place in (seen..seen + length).rev() {
                 let known = self.states[place];
                 if known.address != address {
                     return false;
                 }
-                if !rests(self.states[known.home].address) {
-                    match read_state(snapshot, layout, address, interpreter) {
+                if !leaves_out(self.states[known.home].address) {
+                    match read_state(reader, layout, address, interpreter) {
                         Ok(state) if state.next == known.next && state.ident() == known.ident() => {
                             self.states[place].attachment = state.attachment;
                         }
@@ -140,11 +140,11 @@ impl Stacks {
     }
 
     /// Whether the thread states of a thread are still those of that thread.
-    pub(super) fn is_still<M: Memory>(&mut self, snapshot: &mut Snapshot<M>, layout: &Layout, index: usize) -> bool {
+    pub(super) fn is_still(&mut self, reader: &mut impl Reader, layout: &Layout, index: usize) -> bool {
         let Some(group) = self.groups.get(index) else { return false };
         self.members[group.first..group.end].iter().all(|member| {
             let known = &mut self.states[*member];
-            match read_state(snapshot, layout, known.address, known.interpreter_address) {
+            match read_state(reader, layout, known.address, known.interpreter_address) {
                 Ok(state) if state.thread_id == known.thread_id => {
                     known.attachment = state.attachment;
                     true
@@ -235,7 +235,7 @@ impl Stacks {
     }
 
     /// The thread states that are part of another one's thread, each with that, sorted.
-    pub(super) fn joined(&self) -> Vec<(u64, u64)> {
+    pub fn joined(&self) -> Vec<(u64, u64)> {
         let inner = self.groups.iter().filter(|group| group.end - group.first > 1).flat_map(|group| {
             let home = self.states[group.home].address;
             let members = self.members[group.first..group.end].iter().map(|member| self.states[*member].address);
@@ -259,27 +259,27 @@ impl ThreadState {
     }
 }
 
-fn read_state<M: Memory>(
-    snapshot: &mut Snapshot<M>,
+fn read_state(
+    reader: &mut impl Reader,
     layout: &Layout,
     address: u64,
     interpreter: u64,
 ) -> Result<ThreadState, ReadError> {
-    snapshot.start_unit(address);
+    reader.start_walk(address);
     let offsets = &layout.thread;
     let at = |offset: u32| address.wrapping_add(u64::from(offset));
     // A thread state that has been freed, or was never one, belongs to no interpreter that we know.
-    if snapshot.volatile_word(at(offsets.interp))? != interpreter {
+    if reader.volatile_word(at(offsets.interp))? != interpreter {
         return Err(ReadError::implausible(address));
     }
-    let next = snapshot.volatile_word(at(offsets.next))?;
-    let thread_id = snapshot.volatile_word(at(offsets.thread_id))?;
+    let next = reader.volatile_word(at(offsets.next))?;
+    let thread_id = reader.volatile_word(at(offsets.thread_id))?;
     let native_thread_id = match offsets.native_thread_id {
-        Some(offset) => Some(snapshot.volatile_word(at(offset))?),
+        Some(offset) => Some(reader.volatile_word(at(offset))?),
         None => None,
     };
     let attachment = match offsets.attachment {
-        Some(offset) => Some(match snapshot.volatile_half(at(offset))? {
+        Some(offset) => Some(match reader.volatile_half(at(offset))? {
             attachment::ATTACHED => Attachment::Attached,
             attachment::SUSPENDED => Attachment::Suspended,
             _ => Attachment::Detached,

@@ -4,10 +4,13 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use super::Spy;
+use super::activity::Activities;
+use super::native_stacks::NativeStacks;
+use crate::memory::Memory;
 use crate::process::{PausedProcess, Process, ThreadId};
-use crate::sampler::moment::{Moment, NativeThread, Pausing};
+use crate::sampler::moment::{Moment, NativeThread};
 use crate::sampler::native::Owner;
+use crate::sampler::threads::Threads;
 
 /// Between two lists of the threads of the process.
 const LIST_EVERY: Duration = Duration::from_millis(10);
@@ -52,68 +55,72 @@ impl NativeThreads {
     }
 }
 
-impl Spy {
-    /// From now on threads without a thread state are read too, if native frames are.
-    pub fn read_native_threads(&mut self) {
-        self.native_threads = Some(NativeThreads::default());
-    }
-
+impl NativeStacks {
     /// What the kernel calls a thread without a thread state.
-    pub fn native_thread_name(&self, thread: &NativeThread) -> Option<&str> {
-        let (name, _) = self.native_threads.as_ref()?.names.get(&thread.os_id)?;
+    pub(super) fn thread_name(&self, thread: &NativeThread) -> Option<&str> {
+        let (name, _) = self.threads.as_ref()?.names.get(&thread.os_id)?;
         Some(name)
     }
 
-    /// Lists the threads without a thread state and looks at what they are doing, before anything is held that is held
-    /// for long.
-    pub(super) fn look_at_native_threads(&mut self) {
-        let Some(mut native_threads) = self.native_threads.take() else { return };
-        let known: HashSet<ThreadId> = self.threads.known().map(|(_, os_id)| os_id).collect();
-        native_threads.list(&self.process, &known);
+    /// Lists the threads without a thread state and looks at what they are doing, before anything is stopped that is
+    /// stopped for long.
+    pub(super) fn observe_threads(&mut self, process: &Process, threads: &Threads, activities: &mut Activities) {
+        let Some(native_threads) = &mut self.threads else { return };
+        let known: HashSet<ThreadId> = threads.known().map(|(_, os_id)| os_id).collect();
+        native_threads.list(process, &known);
         for thread in &native_threads.threads {
-            self.is_running(*thread);
+            activities.is_running(*thread);
         }
-        self.native_threads = Some(native_threads);
     }
 
     /// Stops one after the other the threads without a thread state that run, or all if idle ones are wanted, and puts
-    /// them into the moment.
-    pub(super) fn take_native_threads(&mut self, pausing: Pausing, moment: &mut Moment) {
-        if pausing == Pausing::Never || self.native.is_none() {
-            return;
-        }
-        self.look_at_native_threads();
-        for index in 0..self.native_threads.as_ref().map_or(0, |known| known.threads.len()) {
-            let Some(os_id) = self.native_threads.as_ref().map(|known| known.threads[index]) else { return };
-            let active = self.is_running(os_id);
-            let wants = self.native.as_mut().is_some_and(|native| native.wants_thread(os_id, active));
-            if wants {
+    /// them into the moment. They were observed in this sample.
+    pub(super) fn read_threads(
+        &mut self,
+        process: &Process,
+        memory: &impl Memory,
+        activities: &mut Activities,
+        moment: &mut Moment,
+    ) {
+        for index in 0..self.threads.as_ref().map_or(0, |known| known.threads.len()) {
+            let Some(os_id) = self.threads.as_ref().map(|known| known.threads[index]) else { return };
+            let active = activities.is_running(os_id);
+            let Some(native) = &mut self.native else { return };
+            let wants_idle = native.wants_idle();
+            if native.wants_thread(os_id, active) {
                 let started = Instant::now();
-                match self.process.pause_thread(os_id) {
+                match process.pause_thread(os_id) {
                     Ok(pause) => {
                         moment.stops += 1;
-                        self.capture_thread(Owner::Thread(os_id), os_id, |_| pause.registers());
+                        self.capture(memory, activities, Owner::Thread(os_id), os_id, |_| pause.registers());
                         drop(pause);
                         moment.add_hold(started.elapsed());
                     }
                     Err(error) => {
                         log::debug!("thread {os_id}: {error}");
-                        moment.lost += u32::from(active && !self.process.has_exited());
+                        moment.lost += u32::from(active && !process.has_exited());
                     }
                 }
             }
-            if active || self.native.as_ref().is_some_and(|native| native.wants_idle()) {
+            if active || wants_idle {
                 moment.native_threads.push(NativeThread { os_id, active });
             }
         }
     }
 
-    /// The same while all threads are held.
-    pub(super) fn take_held_native_threads(&mut self, held: &PausedProcess, moment: &mut Moment) {
-        for index in 0..self.native_threads.as_ref().map_or(0, |known| known.threads.len()) {
-            let Some(os_id) = self.native_threads.as_ref().map(|known| known.threads[index]) else { return };
-            let active = self.looks.get(&os_id).is_some_and(|look| look.is_running);
-            if self.capture_thread(Owner::Thread(os_id), os_id, |os_id| held.registers(os_id)) {
+    /// The same while all threads are stopped.
+    pub(super) fn read_stopped_threads(
+        &mut self,
+        stopped: &PausedProcess,
+        memory: &impl Memory,
+        activities: &mut Activities,
+        moment: &mut Moment,
+    ) {
+        for index in 0..self.threads.as_ref().map_or(0, |known| known.threads.len()) {
+            let Some(os_id) = self.threads.as_ref().map(|known| known.threads[index]) else { return };
+            let active = activities.was_running(os_id) == Some(true);
+            let owner = Owner::Thread(os_id);
+            if self.capture(memory, activities, owner, os_id, |os_id| stopped.registers(os_id)) {
                 moment.native_threads.push(NativeThread { os_id, active });
             }
         }

@@ -21,14 +21,14 @@ const MOST_CPUS: u32 = 1 << 16;
 
 /// How far a thread's `cpu_id` is from what `pthread_self` says, in the target.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct CpuWord {
+pub(in crate::sampler) struct CpuWord {
     offset: u64,
 }
 
 impl CpuWord {
     /// Asks the C library of `process`; `None` where it is not glibc, is an older one, was told not to, or where `pthread_self` is not the thread pointer (as it is
     /// on x86-64 only, of what we know).
-    pub(super) fn find(process: &Process) -> Option<Self> {
+    pub(in crate::sampler) fn find(process: &Process) -> Option<Self> {
         if !cfg!(target_arch = "x86_64") {
             return None;
         }
@@ -50,13 +50,13 @@ impl CpuWord {
     }
 
     /// Where the word of a thread is, by what `pthread_self` says there; `None` if that is not the thread pointer of anybody.
-    pub(super) fn address(self, memory: &impl Memory, pthread: u64) -> Option<u64> {
+    pub(in crate::sampler) fn address(self, memory: &impl Memory, pthread: u64) -> Option<u64> {
         let is_thread_pointer = memory.read_u64(pthread.wrapping_add(SELF)).is_ok_and(|itself| itself == pthread);
         is_thread_pointer.then(|| pthread.wrapping_add(self.offset))
     }
 
     /// The CPU that a word tells.
-    pub(super) fn cpu(word: u32) -> Option<usize> {
+    pub(in crate::sampler) fn cpu(word: u32) -> Option<usize> {
         (word < MOST_CPUS).then(|| usize::try_from(word).ok()).flatten()
     }
 }

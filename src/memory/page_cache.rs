@@ -16,12 +16,12 @@ const MOST_PAGES: usize = 16 * 1024;
 
 /// A cache of pages over `memory`. It never notices that the target changed: make a new one for each look.
 #[derive(Debug)]
-pub struct Cached<M> {
+pub struct PageCache<M> {
     memory: M,
     pages: RefCell<HashMap<u64, Box<[u8]>>>,
 }
 
-impl<M: Memory> Cached<M> {
+impl<M: Memory> PageCache<M> {
     /// An empty cache.
     pub fn new(memory: M) -> Self {
         Self { memory, pages: RefCell::new(HashMap::new()) }
@@ -43,7 +43,7 @@ impl<M: Memory> Cached<M> {
     }
 }
 
-impl<M: Memory> Cached<M> {
+impl<M: Memory> PageCache<M> {
     /// Fetches those of the pages that are not here yet, together.
     fn fetch(&self, wanted: impl Iterator<Item = u64>) {
         let mut pages = self.pages.borrow_mut();
@@ -67,7 +67,7 @@ impl<M: Memory> Cached<M> {
     }
 }
 
-impl<M: Memory> Memory for Cached<M> {
+impl<M: Memory> Memory for PageCache<M> {
     fn read_many(&self, requests: &mut [Request<'_>]) {
         let first_and_last = requests.iter().filter(|request| request.buffer.len() <= LONGEST).flat_map(|request| {
             let last = request.address.saturating_add(request.buffer.len().max(1) as u64 - 1);
@@ -129,7 +129,7 @@ mod tests {
                 self.0.borrow().read(address, buffer)
             }
         }
-        let cached = Cached::new(Shared(&image));
+        let cached = PageCache::new(Shared(&image));
         assert_eq!(cached.read_u8(0x1234), Ok(1));
         image.borrow_mut().patch(0x1234, &[2]);
         assert_eq!(cached.read_u8(0x1234), Ok(1));
@@ -145,7 +145,7 @@ mod tests {
         let mut image = Image::new();
         image.map(0x1000, (0..0x3000u32).map(|index| (index % 251) as u8).collect());
         let recording = Recording::new(&image);
-        let cached = Cached::new(&recording);
+        let cached = PageCache::new(&recording);
         for address in (0x1000..0x3ff0).step_by(7) {
             assert_eq!(cached.read_array::<16>(address), image.read_array::<16>(address));
         }
@@ -159,7 +159,7 @@ mod tests {
         let mut image = Image::new();
         image.map(0x1000, (0..0x3000u32).map(|index| (index % 251) as u8).collect());
         let counting = Counting { image, calls: Cell::new(0) };
-        let cached = Cached::new(&counting);
+        let cached = PageCache::new(&counting);
         let mut buffers = [[0; 16]; 4];
         // One across two pages, one that is not there.
         let addresses = [0x1ff8, 0x3000, 0x3010, 0x9000];

@@ -1,0 +1,224 @@
+//! Whether the stacks of a sample are stacks that their threads had: what is known of each thread, the plan for the
+//! next read, the verdict on it.
+
+use std::collections::HashMap;
+
+use super::moment::MomentFrame;
+use crate::memory::{COMMON, Copies, Unit};
+
+pub(super) mod cpu_word;
+pub(super) mod history;
+pub(super) mod pinning;
+pub(super) mod policy;
+
+use history::History;
+use policy::{Activity, Circumstances, ReadMode, plan_read};
+
+/// After so many samples everything is read once: for what another thread changed in the state of one that waits, and
+/// so that what is prefetched is not forgotten.
+const WHOLE_EVERY: u32 = 64;
+
+/// What is known of the threads of a process, each by the address of its thread state in the target.
+#[derive(Debug)]
+pub(super) struct ThreadRecords {
+    by_thread: HashMap<Unit, ThreadRecord, foldhash::fast::RandomState>,
+    /// The number of the sample: far above 0, so that "never" is long ago.
+    sample: u32,
+    /// How many threads have not moved since their stack was kept.
+    unchanged: usize,
+    /// Nothing has changed in which threads those are since the last plan that left them out.
+    leaves_out_the_same: bool,
+    /// This sample reads everything.
+    is_whole: bool,
+    until_whole: u32,
+}
+
+/// What is known of one thread.
+#[derive(Debug)]
+pub(super) struct ThreadRecord {
+    pub(super) history: History,
+    /// What it was seen doing before this sample was read.
+    activity: Activity,
+    /// How it is read in this sample.
+    pub(super) mode: ReadMode,
+    /// It waited when its stack was kept, and has not been on a CPU since.
+    is_unchanged: bool,
+    /// Its stack, newest frame first, if it is unchanged.
+    frames: Vec<MomentFrame>,
+}
+
+impl ThreadRecord {
+    fn new(sample: u32) -> Self {
+        Self {
+            history: History::new(sample),
+            activity: Activity::Unknown,
+            mode: ReadMode::Twice,
+            is_unchanged: false,
+            frames: Vec::new(),
+        }
+    }
+}
+
+impl Default for ThreadRecords {
+    fn default() -> Self {
+        Self {
+            by_thread: HashMap::default(),
+            sample: 1000,
+            unchanged: 0,
+            leaves_out_the_same: false,
+            is_whole: false,
+            until_whole: 0,
+        }
+    }
+}
+
+impl ThreadRecords {
+    /// Begins a sample: nothing was seen of any thread so far.
+    pub(super) fn start_sample(&mut self) {
+        self.sample += 1;
+        self.is_whole = self.until_whole == 0;
+        self.until_whole = if self.is_whole { WHOLE_EVERY } else { self.until_whole - 1 };
+        for record in self.by_thread.values_mut() {
+            record.activity = Activity::Unknown;
+        }
+    }
+
+    /// The number of this sample.
+    pub(super) fn sample(&self) -> u32 {
+        self.sample
+    }
+
+    /// What is known of a thread.
+    pub(super) fn of(&self, thread: Unit) -> Option<&ThreadRecord> {
+        self.by_thread.get(&thread)
+    }
+
+    /// What is known of a thread, which may be new.
+    pub(super) fn entry(&mut self, thread: Unit) -> &mut ThreadRecord {
+        self.by_thread.entry(thread).or_insert_with(|| ThreadRecord::new(self.sample))
+    }
+
+    /// Whether a thread would be stopped in this sample if it ran.
+    pub(super) fn needs_stop(&self, thread: Unit) -> bool {
+        self.of(thread).is_some_and(|record| !record.history.is_compared(self.sample))
+    }
+
+    /// Whether a thread is too fast to be read from another CPU.
+    pub(super) fn is_unsteady(&self, thread: Unit) -> bool {
+        self.of(thread).is_some_and(|record| !record.history.is_steady())
+    }
+
+    /// Takes note of what a thread was seen doing before it is read.
+    pub(super) fn note_activity(&mut self, thread: Unit, is_running: bool, has_moved: bool) {
+        let Some(record) = self.by_thread.get_mut(&thread) else { return };
+        if !has_moved {
+            record.history.record_wait();
+        }
+        if has_moved && record.is_unchanged {
+            record.is_unchanged = false;
+            self.unchanged -= 1;
+            self.leaves_out_the_same = false;
+        }
+        record.activity = match (is_running, record.is_unchanged) {
+            (true, _) => Activity::Running,
+            (false, true) => Activity::Unchanged,
+            (false, false) => Activity::Waiting,
+        };
+    }
+
+    /// Which threads there are may have changed: this sample reads everything.
+    pub(super) fn read_everything(&mut self) {
+        self.is_whole = true;
+        for record in self.by_thread.values_mut().filter(|record| record.mode == ReadMode::Unchanged) {
+            let circumstances = Circumstances { sample: self.sample, may_stop: false, is_whole: true };
+            record.mode = plan_read(&record.history, record.activity, false, circumstances);
+        }
+    }
+
+    /// Decides how each thread is read. `pinned` is the one on whose CPU we are, as its own memory told.
+    pub(super) fn plan(&mut self, may_stop: bool, pinned: Option<Unit>) {
+        let circumstances = Circumstances { sample: self.sample, may_stop, is_whole: self.is_whole };
+        for (thread, record) in &mut self.by_thread {
+            record.mode = plan_read(&record.history, record.activity, pinned == Some(*thread), circumstances);
+        }
+    }
+
+    /// A thread is not stopped though that was the plan, or is though it was not.
+    pub(super) fn set_stopped(&mut self, thread: Unit, is_stopped: bool) {
+        self.entry(thread).mode = if is_stopped { ReadMode::Stopped } else { ReadMode::Unproven };
+    }
+
+    /// What was stopped for this sample runs again.
+    pub(super) fn note_all_resumed(&mut self) {
+        for record in self.by_thread.values_mut().filter(|record| record.mode == ReadMode::Stopped) {
+            record.mode = ReadMode::Unproven;
+        }
+    }
+
+    /// Whether some threads are left out of this sample.
+    pub(super) fn leaves_out_some(&self) -> bool {
+        !self.is_whole && self.unchanged > 0
+    }
+
+    /// Whether the threads that are left out are those of the plan before; from now on they are.
+    pub(super) fn leaves_out_the_same(&mut self) -> bool {
+        let is_same = self.leaves_out_the_same && !self.is_whole;
+        self.leaves_out_the_same = !self.is_whole;
+        is_same
+    }
+
+    /// Whether a thread is left out of this sample.
+    pub(super) fn leaves_out(&self, thread: Unit) -> bool {
+        self.mode_of(thread) == ReadMode::Unchanged
+    }
+
+    /// How a thread is read in this sample.
+    pub(super) fn mode_of(&self, thread: Unit) -> ReadMode {
+        self.of(thread).map_or(ReadMode::Twice, |record| record.mode)
+    }
+
+    /// How often the bytes of a unit are fetched in this sample.
+    pub(super) fn copies_of(&self, unit: Unit) -> Copies {
+        if unit == COMMON { Copies::OneIfKnown } else { self.mode_of(unit).copies() }
+    }
+
+    /// Keeps the frames of a thread that waits, read since it was last looked at: until it has moved they are what it
+    /// does.
+    pub(super) fn keep_frames(&mut self, thread: Unit, frames: &[MomentFrame]) {
+        let record = self.by_thread.entry(thread).or_insert_with(|| ThreadRecord::new(self.sample));
+        if !record.is_unchanged {
+            record.is_unchanged = true;
+            self.unchanged += 1;
+            self.leaves_out_the_same = false;
+        }
+        record.frames.clear();
+        record.frames.extend_from_slice(frames);
+    }
+
+    /// The frames of a thread that has not moved since they were kept, newest first.
+    pub(super) fn kept_frames(&self, thread: Unit) -> &[MomentFrame] {
+        self.of(thread).map_or(&[], |record| &record.frames)
+    }
+
+    /// Forgets all frames that were kept.
+    pub(super) fn forget_frames(&mut self) {
+        for record in self.by_thread.values_mut() {
+            record.is_unchanged = false;
+            record.frames.clear();
+        }
+        (self.unchanged, self.leaves_out_the_same) = (0, false);
+    }
+
+    /// Forgets the threads for which `keep` says no.
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(Unit) -> bool) {
+        self.by_thread.retain(|thread, _| keep(*thread));
+        self.unchanged = self.by_thread.values().filter(|record| record.is_unchanged).count();
+        self.leaves_out_the_same = false;
+    }
+
+    /// What is not believed from another CPU has nothing that speaks for it any more.
+    pub(super) fn distrust_fast_threads(&mut self) {
+        let fast = self.by_thread.values_mut().filter(|record| record.history.is_fast());
+        fast.for_each(|record| record.history.start_probation());
+    }
+}

@@ -1,0 +1,189 @@
+//! How a thread is read, and whether the stack that was read is one that it had: decisions over plain values.
+//!
+//! [`plan_read`] says from what is known of a thread how to read it; [`judge_stack`] says from what the read has shown
+//! whether to believe it, or which check that still needs. Nothing here reads, stops or waits.
+
+use super::history::History;
+use crate::memory::{Copies, CopiesFound, Evidence};
+
+/// How a thread is read in a sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReadMode {
+    /// Not at all: it has not run since its stack was last read.
+    Unchanged,
+    /// Once, to be compared with the previous sample.
+    Once,
+    /// Twice in one call, with the head between the two copies of the chain.
+    Twice,
+    /// Once while it runs, which proves nothing: it moves too fast.
+    Unproven,
+    /// Once, while we run on its CPU and it cannot.
+    SameCpu,
+    /// Once, while it is stopped.
+    Stopped,
+}
+
+impl ReadMode {
+    /// How often its bytes are fetched.
+    pub(crate) fn copies(self) -> Copies {
+        match self {
+            Self::Unchanged => Copies::None,
+            Self::Once => Copies::OneIfKnown,
+            Self::Twice => Copies::Two,
+            Self::Unproven | Self::SameCpu | Self::Stopped => Copies::One,
+        }
+    }
+}
+
+/// What a thread was seen doing before it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Activity {
+    /// It has not been on a CPU since its stack was last read, and that stack is here.
+    Unchanged,
+    /// It waits.
+    Waiting,
+    /// It is on a CPU, or waits for one.
+    Running,
+    /// It was not looked at.
+    Unknown,
+}
+
+/// What is the same for all threads in a sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Circumstances {
+    /// The number of the sample.
+    pub(crate) sample: u32,
+    /// Single threads may be stopped before they are read.
+    pub(crate) may_stop: bool,
+    /// Everything is read, whatever has not changed.
+    pub(crate) is_whole: bool,
+}
+
+/// How to read a thread. `is_pinned` says that we are on its CPU, as its own memory told in the last sample.
+pub(crate) fn plan_read(
+    history: &History,
+    activity: Activity,
+    is_pinned: bool,
+    circumstances: Circumstances,
+) -> ReadMode {
+    let Circumstances { sample, may_stop, is_whole } = circumstances;
+    if activity == Activity::Unchanged && !is_whole {
+        ReadMode::Unchanged
+    } else if is_pinned {
+        ReadMode::SameCpu
+    } else if !history.is_compared(sample) {
+        if may_stop && activity == Activity::Running { ReadMode::Stopped } else { ReadMode::Unproven }
+    } else if history.is_restless(sample) {
+        ReadMode::Twice
+    } else {
+        ReadMode::Once
+    }
+}
+
+/// What is known of a stack that was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct StackEvidence {
+    /// What its bytes have shown.
+    pub(crate) bytes: Evidence,
+    /// It ends in something that could not be read.
+    pub(crate) is_truncated: bool,
+    /// It refers to code that was read only after it.
+    pub(crate) has_new_code: bool,
+    /// A second look has found all of it unchanged, or not.
+    pub(crate) is_unchanged: Option<bool>,
+    /// The thread ran when it was looked at after the read.
+    pub(crate) has_run: Option<bool>,
+    /// It was on our CPU while it was read; in [`ReadMode::SameCpu`]: and cannot have run there.
+    pub(crate) was_on_our_cpu: Option<bool>,
+}
+
+impl StackEvidence {
+    /// Of a stack that was only just read.
+    pub(crate) fn new(bytes: Evidence, is_truncated: bool) -> Self {
+        Self { bytes, is_truncated, has_new_code: false, is_unchanged: None, has_run: None, was_on_our_cpu: None }
+    }
+}
+
+/// Whether a stack is one that its thread had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It is.
+    Consistent,
+    /// It may be: this check is missing.
+    Needs(Check),
+    /// It may be a mixture of several.
+    Torn,
+}
+
+/// A check that can make sure of a stack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Check {
+    /// Look again at all that it was read from: [`StackEvidence::is_unchanged`].
+    Revalidation,
+    /// Look whether the thread runs: [`StackEvidence::has_run`].
+    Activity,
+    /// Look on which CPU the thread is: [`StackEvidence::was_on_our_cpu`].
+    OwnCpu,
+}
+
+/// Whether to believe a stack.
+pub(crate) fn judge_stack(history: &History, sample: u32, mode: ReadMode, evidence: &StackEvidence) -> Verdict {
+    let StackEvidence { bytes, is_truncated, has_new_code, is_unchanged, .. } = *evidence;
+    if mode == ReadMode::Unchanged {
+        return Verdict::Consistent;
+    }
+    if is_truncated || is_unchanged == Some(false) {
+        return Verdict::Torn;
+    }
+    if has_new_code && is_unchanged.is_none() {
+        return Verdict::Needs(Check::Revalidation);
+    }
+    match mode {
+        ReadMode::Unchanged => Verdict::Consistent,
+        // What it was not fetched with was read when it ran again.
+        ReadMode::Stopped if bytes.has_missed => Verdict::Torn,
+        ReadMode::Stopped => Verdict::Consistent,
+        ReadMode::Unproven => Verdict::Torn,
+        ReadMode::SameCpu => judge_on_same_cpu(evidence),
+        // Of a thread that moves too fast neither equal copies nor an equal second look mean anything.
+        ReadMode::Once | ReadMode::Twice if bytes.copies == CopiesFound::Torn || !history.is_steady() => Verdict::Torn,
+        ReadMode::Once | ReadMode::Twice => {
+            let is_as_before = bytes.is_as_before && history.was_consistent_before(sample);
+            if bytes.copies == CopiesFound::Equal || is_as_before || is_unchanged == Some(true) {
+                judge_activity(history, evidence)
+            } else {
+                Verdict::Needs(Check::Revalidation)
+            }
+        }
+    }
+}
+
+/// Of a thread in whose place we were: one copy is enough if we really were there.
+fn judge_on_same_cpu(evidence: &StackEvidence) -> Verdict {
+    match (evidence.has_run, evidence.was_on_our_cpu, evidence.is_unchanged) {
+        (None, ..) => Verdict::Needs(Check::Activity),
+        (Some(true), None, _) => Verdict::Needs(Check::OwnCpu),
+        (Some(true), Some(true), _) => Verdict::Consistent,
+        (Some(true), Some(false), _) => Verdict::Torn,
+        // It may have run elsewhere until a moment ago, which a second look shows now that it waits.
+        (Some(false), _, None) => Verdict::Needs(Check::Revalidation),
+        (Some(false), _, Some(true)) => Verdict::Consistent,
+        (Some(false), _, Some(false)) => Verdict::Torn,
+    }
+}
+
+/// Of a thread whose bytes agree: whether that means anything where it runs.
+fn judge_activity(history: &History, evidence: &StackEvidence) -> Verdict {
+    match (evidence.has_run, evidence.was_on_our_cpu) {
+        (None, _) => Verdict::Needs(Check::Activity),
+        (Some(false), _) => Verdict::Consistent,
+        (Some(true), _) if !history.is_fast() && !history.is_on_probation() => Verdict::Consistent,
+        (Some(true), None) => Verdict::Needs(Check::OwnCpu),
+        // Where it stood still because we were in its place nothing was found out about it, but what was read is true.
+        (Some(true), Some(true)) => Verdict::Consistent,
+        (Some(true), Some(false)) => Verdict::Torn,
+    }
+}
+
+#[cfg(test)]
+mod tests;

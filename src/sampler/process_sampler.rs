@@ -1,0 +1,174 @@
+//! Samples one process: what every thread of it was doing at one moment.
+//!
+//! A sample goes through these steps, each of which has a file of its own: the threads are *observed* before anything is
+//! stopped (`activity`), how each is read is *planned* from what is known of it (`consistency`), what must be is
+//! *stopped* (`stops`), everything is *read* in one call and walked (`stack_reader`, `code_check`), each stack is
+//! *judged* (`judgement`), and what could not be made sure of is stopped and read again, as what is *emitted*
+//! (`emission`).
+
+use std::time::Instant;
+
+use super::attach::Attached;
+use super::consistency::ThreadRecords;
+use super::consistency::pinning::Pinning;
+use super::moment::{Moment, Pausing, SampleError};
+use super::thread_names::ThreadNames;
+use super::threads::Threads;
+use crate::process::Process;
+
+mod access;
+mod activity;
+mod code_check;
+mod emission;
+mod judgement;
+mod native_stacks;
+mod native_threads;
+mod stack_reader;
+mod stops;
+
+use activity::Activities;
+use native_stacks::NativeStacks;
+use stack_reader::{Passes, StackReader};
+use stops::{StoppedThreads, Stopper};
+
+pub use stops::Trouble;
+
+/// Samples one process.
+#[derive(Debug)]
+pub struct ProcessSampler {
+    process: Process,
+    reader: StackReader,
+    records: ThreadRecords,
+    pinning: Pinning,
+    threads: Threads,
+    names: ThreadNames,
+    activities: Activities,
+    stopper: Stopper,
+    natives: NativeStacks,
+}
+
+impl ProcessSampler {
+    /// A sampler of the interpreter that was found in `process`.
+    pub fn new(process: Process, attached: Attached) -> Self {
+        Self {
+            reader: StackReader::new(&process, attached),
+            activities: Activities::new(process.thread_states()),
+            process,
+            records: ThreadRecords::default(),
+            pinning: Pinning::default(),
+            threads: Threads::new(),
+            names: ThreadNames::default(),
+            stopper: Stopper::default(),
+            natives: NativeStacks::default(),
+        }
+    }
+
+    /// Takes a sample.
+    ///
+    /// # Errors
+    /// When there is nothing to sample any more, or not at this moment.
+    pub fn sample(&mut self, pausing: Pausing, moment: &mut Moment) -> Result<(), SampleError> {
+        moment.clear();
+        let pausing = self.natives.start_sample(pausing, moment);
+        if pausing == Pausing::Blocking && self.reader.stacks.threads.is_empty() {
+            self.find_threads();
+        }
+        // A stop changes the state that the system shows, so threads are observed before anything is stopped.
+        self.observe_threads(pausing);
+        self.records.plan(pausing == Pausing::Adaptive, self.pinning.pinned());
+        let mut stopped = self.stop_planned(pausing, moment)?;
+        self.pinning.watch_own_cpu();
+        self.read_planned(&mut stopped, moment)?;
+        self.read_names_when_due();
+        self.judge(&stopped);
+        for index in 0..self.reader.stacks.threads.len() {
+            self.emit_thread(index, pausing, &stopped, moment);
+        }
+        if pausing != Pausing::Never {
+            self.natives.observe_threads(&self.process, &self.threads, &mut self.activities);
+            let memory = self.reader.snapshot.memory();
+            self.natives.read_threads(&self.process, memory, &mut self.activities, moment);
+        }
+        self.natives.finish_sample(&self.reader.stacks, moment);
+        self.pinning.choose(&mut self.records, &self.process, self.reader.snapshot.memory());
+        Ok(())
+    }
+
+    /// Takes one sample of everything at one moment: all threads are stopped, everything is read, then they are let go.
+    /// While everything is still stopped, `inspect` is called with what was found.
+    ///
+    /// # Errors
+    /// When the process is gone or could not be stopped.
+    pub fn sample_stopped(
+        &mut self,
+        moment: &mut Moment,
+        inspect: &mut dyn FnMut(&Self, &Moment),
+    ) -> Result<(), SampleError> {
+        moment.clear();
+        self.natives.start_sample(Pausing::Blocking, moment);
+        // So that the ids of the threads are known whose state is read before the stop.
+        self.find_threads();
+        self.observe_threads(Pausing::Blocking);
+        self.natives.observe_threads(&self.process, &self.threads, &mut self.activities);
+        let started = Instant::now();
+        let stopped = self.process.pause_all()?;
+        let read = self.read_stopped(stopped.not_held());
+        let mut torn = Vec::new();
+        if read.is_ok() {
+            let (stacks, memory) = (&self.reader.stacks.threads, self.reader.snapshot.memory());
+            self.activities.observe_stopped(&stopped, &self.threads, stacks, memory, moment);
+            torn = self.emit_stopped(&stopped, moment);
+            inspect(self, moment);
+        }
+        drop(stopped);
+        moment.add_hold(started.elapsed());
+        moment.stops += 1;
+        read?;
+        self.read_names_when_due();
+        for index in torn {
+            self.emit_uncertain(index, Pausing::Adaptive, moment);
+        }
+        self.natives.finish_sample(&self.reader.stacks, moment);
+        Ok(())
+    }
+
+    /// Looks at what the known threads are doing, before anything is read or stopped.
+    fn observe_threads(&mut self, pausing: Pausing) {
+        self.records.start_sample();
+        self.activities.observe_before(pausing, &mut self.threads, &mut self.records);
+    }
+
+    /// Reads stacks only to know which threads there are. Whether that is possible, the next read tells.
+    fn find_threads(&mut self) {
+        self.records.start_sample();
+        self.records.plan(false, None);
+        if self.reader.read(&self.process, &mut self.records, None, || ()).is_ok() {
+            self.threads.identify(&self.process, self.reader.snapshot.memory(), &self.reader.stacks.threads);
+        }
+    }
+
+    /// Reads the stacks and makes sure of their code, then lets go what is stopped. Single threads are stopped only
+    /// while the bytes are fetched; what is missing in those makes their stacks unsure.
+    fn read_planned(&mut self, stopped: &mut StoppedThreads, moment: &mut Moment) -> Result<(), SampleError> {
+        if stopped.is_everything {
+            let read = self.read_stopped(stopped.not_stopped());
+            moment.add_hold(stopped.release());
+            return read;
+        }
+        let last = self.pinning.last_word();
+        let release = || moment.add_hold(stopped.release());
+        if self.reader.read(&self.process, &mut self.records, last, release)? == Passes::Two {
+            stopped.units.clear();
+        }
+        self.threads.identify(&self.process, self.reader.snapshot.memory(), &self.reader.stacks.threads);
+        self.reader.settle(&self.records);
+        Ok(())
+    }
+
+    fn read_names_when_due(&mut self) {
+        let (process, reader) = (&self.process, &self.reader);
+        if self.names.read_when_due(process, reader.snapshot.memory(), &reader.runtime, &reader.stacks, &self.threads) {
+            self.forget_threads_that_are_gone();
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! Puts the threads of a sample into a moment; stops those that could not be made sure of, and reads them again.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use super::ProcessSampler;
+use super::stops::StoppedThreads;
+use crate::process::{PausedProcess, ThreadId};
+use crate::python::code::Place;
+use crate::sampler::consistency::policy::{ReadMode, Verdict};
+use crate::sampler::moment::{Assurance, Moment, MomentFrame, MomentThread, Pausing, SampleError};
+use crate::sampler::native::Owner;
+
+/// How often a thread that was stopped in the middle of a call is let go and stopped again.
+const STOPS: u32 = 4;
+/// How long it then runs in between: stopped again at once it would stand where it stood.
+const BETWEEN_STOPS: Duration = Duration::from_micros(20);
+
+impl ProcessSampler {
+    /// Stops what the plan says is to be stopped before it is read; with [`Pausing::Blocking`] the threads that hold a
+    /// GIL, or all where there is none.
+    pub(super) fn stop_planned(
+        &mut self,
+        pausing: Pausing,
+        moment: &mut Moment,
+    ) -> Result<StoppedThreads, SampleError> {
+        if pausing == Pausing::Never {
+            return Ok(StoppedThreads::default());
+        }
+        let interpreters = &self.reader.stacks.interpreters;
+        if pausing == Pausing::Blocking && interpreters.iter().any(|interpreter| !interpreter.has_gil) {
+            let everything = StoppedThreads::everything(&self.process)?;
+            moment.stops += 1;
+            self.activities.note_all_stopped();
+            return Ok(everything);
+        }
+        let mut stopped = StoppedThreads::starting_now();
+        if pausing == Pausing::Blocking {
+            for index in 0..self.reader.stacks.interpreters.len() {
+                let reader = &self.reader;
+                let holder =
+                    reader.stacks.interpreters[index].current_holder(reader.snapshot.memory(), &reader.runtime);
+                // Between the look and the stop it may let the GIL go; then another thread may run, and must prove
+                // itself.
+                self.stop_for_read(reader.stacks.thread_of_state(holder), &mut stopped, moment);
+            }
+        } else {
+            for index in 0..self.reader.stacks.threads.len() {
+                let thread = self.reader.stacks.threads[index].address;
+                if self.records.of(thread).is_some_and(|record| record.mode == ReadMode::Stopped) {
+                    self.stop_for_read(thread, &mut stopped, moment);
+                }
+            }
+        }
+        Ok(stopped)
+    }
+
+    fn stop_for_read(&mut self, thread_state: u64, stopped: &mut StoppedThreads, moment: &mut Moment) {
+        let Some(os_id) = self.threads.os_id(thread_state) else { return };
+        let pause = self.stopper.stop(&self.process, &self.activities, os_id);
+        self.records.set_stopped(thread_state, pause.is_some());
+        if let Some(pause) = pause {
+            moment.stops += 1;
+            stopped.push(thread_state, pause);
+            self.activities.note_stopped(os_id);
+        }
+    }
+
+    /// Puts a thread into the moment, by whatever means make sure of its stack.
+    pub(super) fn emit_thread(
+        &mut self,
+        index: usize,
+        pausing: Pausing,
+        stopped: &StoppedThreads,
+        moment: &mut Moment,
+    ) {
+        let thread = self.reader.stacks.threads[index];
+        if thread.is_left_out {
+            if !(self.wants_native(index, pausing) && self.emit_after_stop(index, moment)) {
+                self.reader.stacks.threads[index] = thread;
+                self.emit_unchanged(index, moment);
+            }
+        } else if self.reader.readings[index].verdict != Verdict::Consistent || self.wants_native(index, pausing) {
+            self.emit_uncertain(index, pausing, moment);
+        } else {
+            let was_stopped = stopped.included(thread.address);
+            self.emit(index, if was_stopped { Assurance::Stopped } else { Assurance::Proven }, moment);
+        }
+    }
+
+    /// Puts all threads into the moment whose stacks are whole, while everything is stopped; the others' indices.
+    pub(super) fn emit_stopped(&mut self, stopped: &PausedProcess, moment: &mut Moment) -> Vec<usize> {
+        let mut torn = Vec::new();
+        for index in 0..self.reader.stacks.threads.len() {
+            if self.reader.readings[index].verdict == Verdict::Consistent {
+                self.emit(index, Assurance::Stopped, moment);
+                self.capture_native(index, |os_id| stopped.registers(os_id));
+            } else {
+                torn.push(index);
+            }
+        }
+        let memory = self.reader.snapshot.memory();
+        self.natives.read_stopped_threads(stopped, memory, &mut self.activities, moment);
+        torn
+    }
+
+    /// A thread whose stack could not be made sure of: stopped and read again, or taken for what it is.
+    pub(super) fn emit_uncertain(&mut self, index: usize, pausing: Pausing, moment: &mut Moment) {
+        let thread = self.reader.stacks.threads[index];
+        if !self.threads.exists(thread.address) {
+            // Of what it was doing nothing is left: another thread may have its memory.
+            self.reader.stacks.threads[index].end_frame = thread.first_frame;
+            self.emit(index, Assurance::Unproven, moment);
+            return;
+        }
+        if pausing == Pausing::Never {
+            self.reader.read_unstopped_thread(index, &mut self.records);
+        } else {
+            if self.emit_after_stop(index, moment) {
+                return;
+            }
+            self.reader.stacks.threads[index] = thread;
+        }
+        // What has an end, at least, is a stack that may have been.
+        if self.reader.stacks.threads[index].is_truncated || !self.reader.knows_codes(index) {
+            moment.lost += 1;
+        } else {
+            self.emit(index, Assurance::Unproven, moment);
+        }
+    }
+
+    /// Stops one thread, reads its stack again, lets it go and puts it into the moment. Whether that was possible.
+    fn emit_after_stop(&mut self, index: usize, moment: &mut Moment) -> bool {
+        let Some(os_id) = self.threads.os_id(self.reader.stacks.threads[index].address) else { return false };
+        let (mut is_complete, mut stopped_for) = (false, Duration::ZERO);
+        for stop in 0..STOPS {
+            if stop > 0 {
+                std::thread::sleep(BETWEEN_STOPS);
+            }
+            let started = Instant::now();
+            let Some(pause) = self.stopper.stop(&self.process, &self.activities, os_id) else { break };
+            moment.stops += 1;
+            is_complete = self.reader.read_stopped_thread(index, &mut self.records);
+            if is_complete {
+                self.capture_native(index, |_| pause.registers());
+            }
+            drop(pause);
+            stopped_for += started.elapsed();
+            self.reader.snapshot.note_resumed();
+            if is_complete {
+                break;
+            }
+        }
+        moment.add_hold(stopped_for);
+        if is_complete {
+            self.emit(index, Assurance::Stopped, moment);
+        }
+        is_complete
+    }
+
+    /// Puts a thread with its frames into the moment.
+    fn emit(&mut self, index: usize, assurance: Assurance, moment: &mut Moment) {
+        let stack = self.reader.stacks.threads[index];
+        let os_id = self.threads.os_id(stack.address);
+        let exists = self.threads.exists(stack.address);
+        let active = match os_id {
+            Some(os_id) => self.activities.is_running(os_id),
+            // Who holds the GIL runs, whoever it is.
+            None => exists && stack.holds_gil,
+        };
+        let first_frame = moment.frames.len();
+        for place in stack.first_frame..stack.end_frame {
+            let frame = self.reader.stacks.frames[place];
+            let Some(Place { code, line, offset }) = self.reader.resolve(&frame) else {
+                moment.frames.truncate(first_frame);
+                if exists {
+                    moment.lost += 1;
+                    return;
+                }
+                break;
+            };
+            let (address, code_address) = (frame.address, frame.code);
+            let interpreter = self.reader.stacks.interpreters[frame.interpreter].id;
+            moment.frames.push(MomentFrame { address, code_address, code, line, offset, interpreter });
+        }
+        let stacks = &self.reader.stacks;
+        moment.threads.push(MomentThread {
+            stack,
+            interpreter: stacks.interpreters[stack.interpreter],
+            running_in: stacks.interpreters[stack.running_in],
+            os_id,
+            exists,
+            active,
+            collecting: stacks.collects(&stack).unwrap_or(active),
+            assurance,
+            first_frame,
+            end_frame: moment.frames.len(),
+        });
+        // Without an id nobody would notice that it moves again.
+        if os_id.is_some() && assurance != Assurance::Unproven && !active {
+            self.records.keep_frames(stack.address, &moment.frames[first_frame..]);
+        }
+    }
+
+    /// Puts a thread that was left out of the read into the moment, as it was last seen.
+    fn emit_unchanged(&mut self, index: usize, moment: &mut Moment) {
+        let stacks = &self.reader.stacks;
+        let stack = stacks.threads[index];
+        let first_frame = moment.frames.len();
+        moment.frames.extend_from_slice(self.records.kept_frames(stack.address));
+        let running_in = stacks.interpreters[stack.running_in];
+        moment.threads.push(MomentThread {
+            stack,
+            interpreter: stacks.interpreters[stack.interpreter],
+            running_in,
+            os_id: self.threads.os_id(stack.address),
+            exists: true,
+            active: false,
+            collecting: running_in.collecting && stack.holds_gil,
+            assurance: Assurance::Proven,
+            first_frame,
+            end_frame: moment.frames.len(),
+        });
+    }
+
+    /// Whether the native frames of a thread are to be read, for which it must be stopped.
+    fn wants_native(&mut self, index: usize, pausing: Pausing) -> bool {
+        let stacks = &self.reader.stacks;
+        self.natives.wants(stacks, &stacks.threads[index], &self.threads, &mut self.activities, pausing)
+    }
+
+    /// Copies the registers and the stack of a thread that is stopped.
+    fn capture_native(
+        &mut self,
+        index: usize,
+        registers: impl FnOnce(ThreadId) -> std::io::Result<crate::process::Registers>,
+    ) {
+        let thread = self.reader.stacks.threads[index].address;
+        if let Some(os_id) = self.threads.os_id(thread) {
+            let memory = self.reader.snapshot.memory();
+            self.natives.capture(memory, &mut self.activities, Owner::State(thread), os_id, registers);
+        }
+    }
+
+    /// Forgets what is known of threads that are no more.
+    pub(super) fn forget_threads_that_are_gone(&mut self) {
+        let living: HashSet<u64> = self.reader.stacks.threads.iter().map(|thread| thread.address).collect();
+        self.threads.retain(|thread_state| living.contains(&thread_state));
+        self.records.retain(|thread_state| living.contains(&thread_state));
+        let os_ids: HashSet<ThreadId> = self.threads.known().map(|(_, os_id)| os_id).collect();
+        let native_threads = self.natives.threads.as_ref();
+        self.activities.retain(|os_id| os_ids.contains(&os_id) || native_threads.is_some_and(|known| known.has(os_id)));
+    }
+}

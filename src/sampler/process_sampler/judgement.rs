@@ -1,0 +1,98 @@
+//! Judges the stacks of a sample, with the checks that each still needs.
+
+use super::ProcessSampler;
+use super::activity::has_run;
+use super::stops::StoppedThreads;
+use crate::process::{OwnCpus, ThreadId};
+use crate::python::stack::ThreadStack;
+use crate::sampler::consistency::pinning::{CpuQuestion, RunningThread};
+use crate::sampler::consistency::policy::{Check, ReadMode, Verdict};
+use crate::sampler::moment::SampleError;
+
+impl ProcessSampler {
+    /// Judges all stacks that were read, and takes note of what that says of their threads.
+    pub(super) fn judge(&mut self, stopped: &StoppedThreads) {
+        self.pinning.clear_running();
+        for index in 0..self.reader.stacks.threads.len() {
+            let thread = self.reader.stacks.threads[index];
+            if thread.is_left_out {
+                continue;
+            }
+            let os_id = self.threads.os_id(thread.address);
+            let has_run = has_run(&mut self.activities, &self.threads, stopped, &thread);
+            let reading = &mut self.reader.readings[index];
+            reading.evidence.has_run = has_run;
+            if reading.mode == ReadMode::SameCpu && has_run == Some(false) {
+                // A second look counts only now that the thread is known to wait.
+                (reading.evidence.is_unchanged, reading.evidence.has_new_code) = (None, false);
+            }
+            reading.judge(&self.records, &thread);
+            self.make_sure(index, &thread, os_id);
+            let is_consistent = self.reader.readings[index].verdict == Verdict::Consistent;
+            let sample = self.records.sample();
+            self.records.entry(thread.address).history.record_outcome(sample, is_consistent);
+            if let Some(os_id) = os_id.filter(|os_id| self.activities.was_running(*os_id) == Some(true)) {
+                let (unit, pthread, is_torn) = (thread.address, thread.thread_id, !is_consistent);
+                self.pinning.note_running(RunningThread { unit, os_id, pthread, is_torn });
+            }
+        }
+    }
+
+    /// Does the checks that a stack still needs, until there is a verdict.
+    fn make_sure(&mut self, index: usize, thread: &ThreadStack, os_id: Option<ThreadId>) {
+        while let Verdict::Needs(check) = self.reader.readings[index].verdict {
+            match check {
+                Check::Revalidation => {
+                    let is_unchanged = self.reader.revalidate(index);
+                    self.reader.readings[index].evidence.is_unchanged = Some(is_unchanged);
+                }
+                Check::OwnCpu => {
+                    let was_here = self.was_on_our_cpu(index, thread, os_id);
+                    if !was_here {
+                        self.records.entry(thread.address).history.record_pass();
+                    }
+                    self.reader.readings[index].evidence.was_on_our_cpu = Some(was_here);
+                }
+                // It was made before, where there is anything to look at.
+                Check::Activity => self.reader.readings[index].evidence.has_run = Some(true),
+            }
+            self.reader.readings[index].judge(&self.records, thread);
+        }
+    }
+
+    /// Whether a thread was on our CPU while it was read; if it was read once only, whether it cannot have run there.
+    fn was_on_our_cpu(&mut self, index: usize, thread: &ThreadStack, os_id: Option<ThreadId>) -> bool {
+        let Self { activities, pinning, records, reader, .. } = self;
+        let mut cpu_of = || os_id.and_then(|os_id| activities.cpu_of(os_id));
+        if !records.of(thread.address).is_some_and(|record| record.history.is_fast()) {
+            let here = OwnCpus::current();
+            return here.is_some() && cpu_of() == here;
+        }
+        let reading = &reader.readings[index];
+        let question = CpuQuestion {
+            unit: thread.address,
+            pthread: thread.thread_id,
+            is_single: reading.mode == ReadMode::SameCpu,
+            has_missed: reading.evidence.bytes.has_missed,
+            last: &reader.last,
+        };
+        pinning.was_on_our_cpu(&question, reader.snapshot.memory(), cpu_of)
+    }
+
+    /// Reads everything while all threads are stopped. What runs all the same, and has not waited all the time, is torn.
+    pub(super) fn read_stopped(&mut self, not_stopped: &[ThreadId]) -> Result<(), SampleError> {
+        self.reader.read_stopped(&self.process, &mut self.records)?;
+        self.threads.identify(&self.process, self.reader.snapshot.memory(), &self.reader.stacks.threads);
+        self.reader.settle(&self.records);
+        if not_stopped.is_empty() {
+            return Ok(());
+        }
+        for (reading, thread) in self.reader.readings.iter_mut().zip(&self.reader.stacks.threads) {
+            let os_id = self.threads.os_id(thread.address).filter(|os_id| not_stopped.contains(os_id));
+            if os_id.is_some_and(|os_id| !self.activities.has_kept_waiting(os_id)) {
+                reading.verdict = Verdict::Torn;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,88 @@
+//! Native frames beside the Python ones: which threads are stopped for them, and what is copied while they stand still.
+
+use std::io;
+
+use super::activity::Activities;
+use super::native_threads::NativeThreads;
+use crate::memory::Memory;
+use crate::process::{Process, Registers, ThreadId};
+use crate::python::stack::{Stacks, ThreadStack};
+use crate::sampler::moment::{Moment, Pausing};
+use crate::sampler::native::{Native, Owner};
+use crate::sampler::threads::Threads;
+
+/// Reads the native stacks of a process, where they were asked for.
+#[derive(Debug, Default)]
+pub(super) struct NativeStacks {
+    pub(super) native: Option<Box<Native>>,
+    /// The threads without a thread state, where they were asked for.
+    pub(super) threads: Option<NativeThreads>,
+}
+
+impl NativeStacks {
+    /// From now on native frames are read, of idle threads too if `idle`.
+    pub(super) fn enable(&mut self, process: &Process, idle: bool) {
+        self.native = Some(Box::new(Native::new(process.clone(), idle)));
+    }
+
+    /// From now on threads without a thread state are read too, if native frames are.
+    pub(super) fn enable_threads(&mut self) {
+        self.threads = Some(NativeThreads::default());
+    }
+
+    /// Gets ready for a sample. With native frames each thread is stopped for itself, whatever else would be.
+    pub(super) fn start_sample(&mut self, pausing: Pausing, moment: &mut Moment) -> Pausing {
+        moment.native.clear();
+        let Some(native) = &mut self.native else { return pausing };
+        native.begin();
+        if pausing == Pausing::Blocking { Pausing::Adaptive } else { pausing }
+    }
+
+    /// Whether the native frames of a thread are to be read, for which it must be stopped.
+    pub(super) fn wants(
+        &mut self,
+        stacks: &Stacks,
+        thread: &ThreadStack,
+        threads: &Threads,
+        activities: &mut Activities,
+        pausing: Pausing,
+    ) -> bool {
+        let Some(native) = self.native.as_mut().filter(|_| pausing != Pausing::Never) else { return false };
+        if thread.is_left_out {
+            let wants = native.wants_rested(Owner::State(thread.address));
+            return wants && threads.os_id(thread.address).is_some();
+        }
+        let Some(os_id) = threads.os_id(thread.address) else { return false };
+        native.wants(stacks, thread, os_id, activities.is_running(os_id))
+    }
+
+    /// Copies the registers and the stack of a thread that is stopped. Whether they could be had.
+    pub(super) fn capture(
+        &mut self,
+        memory: &impl Memory,
+        activities: &mut Activities,
+        owner: Owner,
+        os_id: ThreadId,
+        registers: impl FnOnce(ThreadId) -> io::Result<Registers>,
+    ) -> bool {
+        let Some(native) = &mut self.native else { return false };
+        activities.note_stopped(os_id);
+        match registers(os_id) {
+            Ok(registers) => {
+                native.capture(memory, owner, registers);
+                true
+            }
+            Err(error) => {
+                log::debug!("thread {os_id}: {error}");
+                false
+            }
+        }
+    }
+
+    /// Makes merged stacks of what was captured, now that nothing is stopped.
+    pub(super) fn finish_sample(&mut self, stacks: &Stacks, moment: &mut Moment) {
+        if let Some(native) = &mut self.native {
+            native.finish(stacks, &moment.threads, &moment.native_threads, &mut moment.native);
+        }
+    }
+}
