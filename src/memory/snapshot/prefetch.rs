@@ -103,11 +103,12 @@ impl Prefetch {
 
     /// Marks how often each span is to be fetched.
     pub(super) fn follow_plan(&mut self, plan: &ReadPlan<'_>) {
-        let leaves_out_others = !plan.leaves_out_the_same || std::mem::take(&mut self.is_new);
+        let leaves_out_the_same = plan.leaves_out_the_same && !std::mem::take(&mut self.is_new);
         for span in &mut self.spans {
-            span.has_before = span.is_filled;
+            // Of what is not fetched the buffers hold bytes of some older sample.
+            span.has_before = std::mem::take(&mut span.is_filled);
             span.is_twice = false;
-            if span.copies == Copies::None && !leaves_out_others {
+            if span.copies == Copies::None && leaves_out_the_same {
                 continue;
             }
             span.copies = if plan.is_stopped { Copies::One } else { (plan.copies_of)(span.unit) };

@@ -7,6 +7,8 @@ use super::*;
 enum Bytes {
     /// Two copies, equal.
     Equal,
+    /// The same, and as the previous sample's.
+    Still,
     /// Two copies that differ.
     Torn,
     /// One copy, as the previous sample's.
@@ -20,11 +22,15 @@ enum Bytes {
 impl Bytes {
     fn evidence(self) -> Evidence {
         let copies = match self {
-            Self::Equal => CopiesFound::Equal,
+            Self::Equal | Self::Still => CopiesFound::Equal,
             Self::Torn => CopiesFound::Torn,
             Self::AsBefore | Self::Changed | Self::Missing => CopiesFound::Single,
         };
-        Evidence { copies, is_as_before: self == Self::AsBefore, has_missed: self == Self::Missing }
+        Evidence {
+            copies,
+            is_as_before: matches!(self, Self::AsBefore | Self::Still),
+            has_missed: self == Self::Missing,
+        }
     }
 }
 
@@ -65,7 +71,7 @@ impl Thread {
     fn waiting(samples: u32) -> Self {
         let mut thread = Self::slow();
         for _ in 0..samples {
-            let bytes = if thread.plan(Activity::Waiting) == ReadMode::Twice { Bytes::Equal } else { Bytes::AsBefore };
+            let bytes = if thread.plan(Activity::Waiting) == ReadMode::Twice { Bytes::Still } else { Bytes::AsBefore };
             thread.take_sample(bytes, WAITS);
         }
         thread
