@@ -8,7 +8,7 @@ use std::process::Command;
 
 use nix::unistd::{Gid, Uid, User, getgrouplist, setgid, setgroups, setuid};
 
-use super::permission::can_trace_all;
+use super::procfs::permission::can_trace_all;
 
 /// A user with his groups.
 #[derive(Debug, Clone)]

@@ -17,8 +17,8 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::address_space::living_thread;
-use super::handle::Handle;
+use super::procfs::address_space::living_thread;
+use super::procfs::handle::Handle;
 use crate::memory::{Memory, ReadError, ReadFailure, Request};
 
 /// The most ranges of one call on each side (kernel: `include/uapi/linux/uio.h`, `UIO_MAXIOV`).

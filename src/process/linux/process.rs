@@ -14,15 +14,16 @@ use nix::fcntl::AtFlags;
 use nix::sys::stat::fstatat;
 use nix::unistd::{SysconfVar, sysconf};
 
-use super::address_space::{self, ImageIdentity, MappingsSign};
 use super::cpu::shareable_cpu;
-use super::descriptors::Descriptors;
-use super::handle::Handle;
+use super::files;
 use super::live_memory::LiveMemory;
-use super::pause::{PausedProcess, PausedThread};
-use super::stat::status_field;
-use super::thread_states::ThreadStates;
-use super::{children, files, permission, thread_ids, waiting};
+use super::procfs::address_space::{self, ImageIdentity, MappingsSign};
+use super::procfs::descriptors::Descriptors;
+use super::procfs::handle::Handle;
+use super::procfs::stat::status_field;
+use super::procfs::thread_states::ThreadStates;
+use super::procfs::{children, permission, thread_ids, waiting};
+use super::ptrace::pause::{PausedProcess, PausedThread};
 use crate::memory::{Memory, ReadFailure};
 use crate::process::{
     ChildProcess, Mapping, PauseError, ProcessError, ProcessUsage, RestingPlace, SystemCall, ThreadActivity, ThreadId,
@@ -96,7 +97,9 @@ impl Process {
         for mapping in readable.take(PROBES) {
             match memory.read_u8(mapping.start) {
                 Ok(_) => return Ok(()),
-                Err(error) if error.failure == ReadFailure::Denied => return Err(permission::denied(&self.handle)),
+                Err(error) if error.failure == ReadFailure::Denied => {
+                    return Err(permission::denied(self.handle.directory()));
+                }
                 Err(error) if error.failure == ReadFailure::Gone => return Err(ProcessError::Exited(pid)),
                 Err(error) => {
                     let source = io::Error::other(error);

@@ -10,7 +10,6 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, PipeReader};
-use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -18,10 +17,12 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{SigHandler, Signal, signal};
 
 use super::caller::Caller;
-use super::handle::Handle;
 use super::orphans::{Before, Orphans};
 use super::process::Process;
-use super::{children, tracee};
+use super::procfs::children;
+use super::procfs::handle::Handle;
+use super::ptrace::tracee;
+use super::wait;
 use crate::process::{ProcessError, SpawnError};
 
 /// A started program, which is our child.
@@ -111,8 +112,8 @@ impl SpawnedProgram {
     /// # Errors
     /// When somebody else has collected it.
     pub fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
-        if self.status.is_none() && tracee::has_exited(self.pid)? {
-            self.status = Some(collect(self.pid)?);
+        if self.status.is_none() && wait::has_child_exited(self.pid)? {
+            self.status = Some(wait::collect_exit(self.pid)?);
         }
         Ok(self.status)
     }
@@ -234,21 +235,10 @@ fn use_default_action(number: Signal) {
     }
 }
 
-/// Collects the exit status of a child that has exited.
-#[expect(unsafe_code, reason = "nix's waitpid refuses a child that was killed by a real-time signal")]
-pub(super) fn collect(pid: i32) -> io::Result<ExitStatus> {
-    let mut status = 0;
-    // SAFETY: `status` lives through the call, which writes one int to it.
-    let result = unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) };
-    match result {
-        -1 => Err(io::Error::last_os_error()),
-        0 => Err(io::ErrorKind::WouldBlock.into()),
-        _ => Ok(ExitStatus::from_raw(status)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
     use super::*;
     use crate::process::linux::testing::wait_until;
 
@@ -292,7 +282,7 @@ mod tests {
         let handle = Handle::open(program.pid()).unwrap();
         wait_until("the shell ignores SIGTERM", || {
             let status = handle.status().unwrap();
-            let ignored = super::super::stat::status_field(&status, "SigIgn:").unwrap().to_owned();
+            let ignored = crate::process::linux::procfs::stat::status_field(&status, "SigIgn:").unwrap().to_owned();
             u64::from_str_radix(&ignored, 16).unwrap() & (1 << (libc::SIGTERM - 1)) != 0
         });
         assert_eq!(program.end(Duration::from_millis(50)).unwrap().signal(), Some(libc::SIGKILL));

@@ -6,28 +6,28 @@
 use crate::process::ThreadActivity;
 
 /// More than any `stat` line: 52 numbers of up to 20 digits and a name of up to 64 characters.
-pub(super) const STAT_LINE_LIMIT: usize = 1536;
+pub(crate) const STAT_LINE_LIMIT: usize = 1536;
 
 /// The fields of a `stat` line that we use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct StatLine {
-    pub(super) activity: ThreadActivity,
-    pub(super) parent: i32,
+pub(crate) struct StatLine {
+    pub(crate) activity: ThreadActivity,
+    pub(crate) parent: i32,
     /// The process group.
-    pub(super) group: i32,
-    pub(super) user_ticks: u64,
-    pub(super) system_ticks: u64,
+    pub(crate) group: i32,
+    pub(crate) user_ticks: u64,
+    pub(crate) system_ticks: u64,
     /// How many threads the process has; at least 1 until it is a zombie.
-    pub(super) threads: u64,
+    pub(crate) threads: u64,
     /// When it was started, in clock ticks since the machine was.
-    pub(super) start_ticks: u64,
+    pub(crate) start_ticks: u64,
     /// Memory that is there for the process, in pages.
-    pub(super) resident_pages: u64,
+    pub(crate) resident_pages: u64,
 }
 
 impl StatLine {
     /// Takes a line apart; allocates nothing. `None` for what is no such line.
-    pub(super) fn parse(line: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(line: &[u8]) -> Option<Self> {
         let mut fields = fields(line)?;
         // The numbers are those of proc(5), where the state is field 3.
         let activity = ThreadActivity::from_letter(*fields.next()?.first()?);
@@ -43,7 +43,7 @@ impl StatLine {
 }
 
 /// The exit code of a `stat` line (field 52, as `waitpid` has it), shown to those who may trace the process; only of a zombie.
-pub(super) fn exit_code(line: &[u8]) -> Option<i32> {
+pub(crate) fn exit_code(line: &[u8]) -> Option<i32> {
     let mut fields = fields(line)?;
     if ThreadActivity::from_letter(*fields.next()?.first()?) != ThreadActivity::Zombie {
         return None;
@@ -53,18 +53,18 @@ pub(super) fn exit_code(line: &[u8]) -> Option<i32> {
 
 /// How the scheduler treats a thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Scheduling {
+pub(crate) struct Scheduling {
     /// From -20, which is the best, to 19.
-    pub(super) nice: i32,
+    pub(crate) nice: i32,
     /// The CPU that it is on or was on last.
-    pub(super) cpu: usize,
+    pub(crate) cpu: usize,
     /// `SCHED_OTHER` and its kin (sched(7)).
-    pub(super) policy: i32,
+    pub(crate) policy: i32,
 }
 
 impl Scheduling {
     /// Takes a `stat` line apart; `None` for what is no such line.
-    pub(super) fn parse(line: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(line: &[u8]) -> Option<Self> {
         let mut fields = fields(line)?;
         let nice = number(fields.nth(19 - 3)?)?;
         let cpu = number(fields.nth(39 - 20)?)?;
@@ -81,7 +81,7 @@ fn fields(line: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
 }
 
 /// The text of one field of a `status` file, without the spaces around it. `name` is with its colon: `TracerPid:`.
-pub(super) fn status_field<'status>(status: &'status [u8], name: &str) -> Option<&'status str> {
+pub(crate) fn status_field<'status>(status: &'status [u8], name: &str) -> Option<&'status str> {
     let line = status.split(|byte| *byte == b'\n').find(|line| line.starts_with(name.as_bytes()))?;
     Some(str::from_utf8(line.get(name.len()..)?).ok()?.trim())
 }

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::handle::Handle;
 use super::tracee::Tracee;
+use crate::process::linux::procfs::handle::Handle;
 use crate::process::{PauseError, Registers, ThreadActivity, ThreadId};
 
 /// How often the threads are listed anew while the whole process is being stopped. A process that starts threads all
@@ -28,7 +28,7 @@ pub struct PausedThread {
 }
 
 impl PausedThread {
-    pub(super) fn new(
+    pub(crate) fn new(
         handle: &Handle,
         thread: ThreadId,
         seen: Option<ThreadActivity>,
@@ -66,7 +66,7 @@ pub struct PausedProcess {
 }
 
 impl PausedProcess {
-    pub(super) fn new(handle: &Handle, limit: Duration) -> Result<Self, PauseError> {
+    pub(crate) fn new(handle: &Handle, limit: Duration) -> Result<Self, PauseError> {
         let process = ThreadId::from(handle.pid().unsigned_abs());
         let start = Instant::now();
         let mut paused = Self { tracees: Vec::new(), waiting: Vec::new(), late: Vec::new() };

@@ -9,23 +9,23 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
-use super::handle::Handle;
+use super::directory::Directory;
 use super::stat::exit_code;
 
-/// The status of a process that has exited, if it can be known.
-pub(super) fn of(handle: &Handle) -> Option<ExitStatus> {
-    let raw = handle.pidfd().and_then(of_collected).or_else(|| of_zombie(handle))?;
+/// The status of a process that has exited, if it can be known from its directory and its pidfd.
+pub(super) fn of(directory: &Directory, pidfd: Option<BorrowedFd<'_>>) -> Option<ExitStatus> {
+    let raw = pidfd.and_then(of_collected).or_else(|| of_zombie(directory))?;
     Some(ExitStatus::from_raw(raw))
 }
 
 /// From `stat`, while its parent has not collected it.
-fn of_zombie(handle: &Handle) -> Option<i32> {
+fn of_zombie(directory: &Directory) -> Option<i32> {
     // The link needs the same right as the field. To whoever has it the link of a process without memory is not there.
-    let denied = handle.read_link("exe").is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
+    let denied = directory.read_link("exe").is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
     if denied {
         return None;
     }
-    let line = handle.read_file("stat", 4096).ok()?;
+    let line = directory.read_file("stat", 4096).ok()?;
     exit_code(&line)
 }
 
@@ -60,6 +60,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::process::linux::procfs::handle::Handle;
     use crate::process::linux::testing::{Target, become_nobody, wait_until};
 
     /// A shell whose child, a shell too, runs `script` after a line of input. The parent collects it only after a second line, and
@@ -85,16 +86,16 @@ mod tests {
             ("kill -TERM $$", None, Some(libc::SIGTERM)),
         ] {
             let (mut parent, handle) = parent_of(script);
-            assert_eq!(of(&handle), None, "it has not exited");
+            assert_eq!(status_of(&handle), None, "it has not exited");
             parent.tell("");
             assert!(handle.wait_for_exit(Duration::from_secs(30)));
             let expected = Some((code, signal));
             let seen = |status: Option<ExitStatus>| status.map(|status| (status.code(), status.signal()));
-            assert_eq!(of_zombie(&handle).map(ExitStatus::from_raw).map(|status| status.code()), Some(code));
-            assert_eq!(seen(of(&handle)), expected, "{script}, not collected");
+            assert_eq!(of_zombie(handle.directory()).map(ExitStatus::from_raw).map(|status| status.code()), Some(code));
+            assert_eq!(seen(status_of(&handle)), expected, "{script}, not collected");
             parent.tell("");
             assert_eq!(parent.line(), "collected");
-            assert_eq!(of_zombie(&handle), None);
+            assert_eq!(of_zombie(handle.directory()), None);
             let collected = handle.pidfd().and_then(of_collected);
             if collected.is_none() {
                 note_skip("this kernel tells no exit status by pidfd");
@@ -104,6 +105,10 @@ mod tests {
             // What was seen at the exit is kept.
             assert_eq!(seen(handle.exit_status()), expected, "{script}, collected");
         }
+    }
+
+    fn status_of(handle: &Handle) -> Option<ExitStatus> {
+        of(handle.directory(), handle.pidfd())
     }
 
     fn note_skip(reason: &str) {
@@ -138,7 +143,7 @@ mod tests {
         let seen_by_nobody = std::thread::scope(|scope| {
             let look = || {
                 become_nobody();
-                (of_zombie(&handle), handle.exit_status())
+                (of_zombie(handle.directory()), handle.exit_status())
             };
             scope.spawn(look).join().unwrap()
         });

@@ -5,13 +5,13 @@ use super::stat::status_field;
 use crate::process::ThreadId;
 
 /// The number by which a thread goes in the innermost namespace that it is in.
-pub(super) fn inner_number(status: &[u8]) -> Option<ThreadId> {
+pub(crate) fn inner_number(status: &[u8]) -> Option<ThreadId> {
     // The numbers run from our namespace to the innermost (kernel: `fs/proc/array.c`, `task_state`).
     status_field(status, "NSpid:")?.split_ascii_whitespace().next_back()?.parse().ok()
 }
 
 /// Each thread's number inside its namespace, with the one outside.
-pub(super) fn numbers(handle: &Handle) -> Vec<(ThreadId, ThreadId)> {
+pub(crate) fn numbers(handle: &Handle) -> Vec<(ThreadId, ThreadId)> {
     let threads = handle.threads().unwrap_or_default();
     let pair = |thread: i32| {
         let status = handle.read_file(&format!("task/{thread}/status"), 64 << 10).ok()?;

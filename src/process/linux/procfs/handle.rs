@@ -5,45 +5,32 @@
 //! then `stat` does.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open, openat, readlinkat};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll, ppoll};
-use nix::sys::stat::Mode;
 use nix::sys::time::TimeSpec;
 
-use super::exit_status;
-use super::stat::{STAT_LINE_LIMIT, StatLine};
+use super::directory::Directory;
+use super::stat::{StatLine, status_field};
+use super::{exit_status, permission};
 use crate::process::{ProcessError, ThreadActivity, ThreadId};
-
-/// More entries than a directory of `/proc` can have: the kernel's limit on process numbers.
-const ENTRY_LIMIT: usize = 4 << 20;
-
-/// Room for most files of `/proc`, in bytes. To begin with less costs a call for each doubling, as these files do not tell their size.
-const USUAL_SIZE: u64 = 16 << 10;
-
-/// Files of `/proc` are never waited for.
-const READ: OFlag = OFlag::O_RDONLY.union(OFlag::O_CLOEXEC).union(OFlag::O_NONBLOCK);
 
 /// One process, for as long as this lives.
 #[derive(Debug)]
-pub(super) struct Handle {
-    pid: i32,
-    directory: OwnedFd,
+pub(crate) struct Handle {
+    directory: Directory,
     pidfd: Option<OwnedFd>,
     start_ticks: u64,
     is_our_child: OnceLock<bool>,
     /// Whether its threads go by the same numbers inside its pid namespace and outside.
-    pub(super) has_our_numbers: OnceLock<bool>,
+    pub(crate) has_our_numbers: OnceLock<bool>,
     exit_status: OnceLock<ExitStatus>,
     /// Its status was looked for when its exit was first noticed.
     exit_was_noticed: AtomicBool,
@@ -51,18 +38,15 @@ pub(super) struct Handle {
 
 impl Handle {
     /// Takes hold of process `pid`, in whatever state it is and whether or not it may be read.
-    pub(super) fn open(pid: i32) -> Result<Self, ProcessError> {
+    pub(crate) fn open(pid: i32) -> Result<Self, ProcessError> {
         if pid <= 0 {
             return Err(ProcessError::NoSuchProcess(pid));
         }
-        let path = format!("/proc/{pid}");
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let directory = open(path.as_str(), flags, Mode::empty()).map_err(|error| match error {
+        let directory = Directory::open(pid).map_err(|error| match error {
             Errno::ENOENT | Errno::ESRCH => ProcessError::NoSuchProcess(pid),
             error => ProcessError::System { pid, what: "the directory in /proc", source: error.into() },
         })?;
         let mut handle = Self {
-            pid,
             directory,
             pidfd: None,
             start_ticks: 0,
@@ -72,7 +56,7 @@ impl Handle {
             exit_was_noticed: AtomicBool::new(false),
         };
         let status = handle.status()?;
-        let owner = super::stat::status_field(&status, "Tgid:").and_then(|field| field.parse().ok());
+        let owner = status_field(&status, "Tgid:").and_then(|field| field.parse().ok());
         if let Some(process) = owner.filter(|process| *process != pid) {
             return Err(ProcessError::IsThread { thread: pid, process });
         }
@@ -83,75 +67,53 @@ impl Handle {
     }
 
     /// The number of the process.
-    pub(super) fn pid(&self) -> i32 {
-        self.pid
+    pub(crate) fn pid(&self) -> i32 {
+        self.directory.pid()
     }
 
     /// When it was started, in clock ticks since the machine was.
-    pub(super) fn start_ticks(&self) -> u64 {
+    pub(crate) fn start_ticks(&self) -> u64 {
         self.start_ticks
     }
 
     /// The directory in `/proc`.
-    pub(super) fn directory(&self) -> BorrowedFd<'_> {
-        self.directory.as_fd()
+    pub(crate) fn directory(&self) -> &Directory {
+        &self.directory
     }
 
     /// Opens a file below the directory in `/proc` for reading.
-    pub(super) fn open_file(&self, name: &str) -> io::Result<File> {
-        Ok(File::from(openat(&self.directory, name, READ, Mode::empty())?))
+    pub(crate) fn open_file(&self, name: &str) -> io::Result<File> {
+        self.directory.open_file(name)
     }
 
     /// The bytes of a file below the directory in `/proc`, at most `limit`.
-    pub(super) fn read_file(&self, name: &str, limit: u64) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::with_capacity(usize::try_from(limit.min(USUAL_SIZE)).unwrap_or(0));
-        self.open_file(name)?.take(limit).read_to_end(&mut bytes)?;
-        Ok(bytes)
+    pub(crate) fn read_file(&self, name: &str, limit: u64) -> io::Result<Vec<u8>> {
+        self.directory.read_file(name, limit)
     }
 
     /// Where a link below the directory in `/proc` points to.
-    pub(super) fn read_link(&self, name: &str) -> io::Result<PathBuf> {
-        Ok(PathBuf::from(readlinkat(&self.directory, name)?))
-    }
-
-    /// The entries of a directory below the directory in `/proc` that are numbers.
-    pub(super) fn numbers(&self, name: &str) -> io::Result<Vec<i32>> {
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let mut directory = Dir::openat(&self.directory, name, flags, Mode::empty())?;
-        let mut numbers = Vec::new();
-        for entry in directory.iter().take(ENTRY_LIMIT) {
-            if let Some(number) = entry?.file_name().to_str().ok().and_then(|name| name.parse().ok()) {
-                numbers.push(number);
-            }
-        }
-        Ok(numbers)
+    pub(crate) fn read_link(&self, name: &str) -> io::Result<PathBuf> {
+        self.directory.read_link(name)
     }
 
     /// The `status` file of the process.
-    pub(super) fn status(&self) -> Result<Vec<u8>, ProcessError> {
+    pub(crate) fn status(&self) -> Result<Vec<u8>, ProcessError> {
         self.read_file("status", 64 << 10).map_err(|error| self.error("the status", error))
     }
 
     /// The `stat` line of the process (of its first thread).
-    pub(super) fn stat_line(&self) -> Result<StatLine, ProcessError> {
-        self.read_stat("stat").map_err(|error| self.error("the state", error))
+    pub(crate) fn stat_line(&self) -> Result<StatLine, ProcessError> {
+        self.directory.read_stat("stat").map_err(|error| self.error("the state", error))
     }
 
     /// The `stat` line of a thread.
-    pub(super) fn thread_stat(&self, thread: ThreadId) -> io::Result<StatLine> {
-        self.read_stat(&format!("task/{thread}/stat"))
-    }
-
-    fn read_stat(&self, name: &str) -> io::Result<StatLine> {
-        let file = self.open_file(name)?;
-        let mut line = [0; STAT_LINE_LIMIT];
-        let length = file.read_at(&mut line, 0)?;
-        StatLine::parse(line.get(..length).unwrap_or_default()).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    pub(crate) fn thread_stat(&self, thread: ThreadId) -> io::Result<StatLine> {
+        self.directory.read_stat(&format!("task/{thread}/stat"))
     }
 
     /// The numbers of the threads.
-    pub(super) fn threads(&self) -> io::Result<Vec<i32>> {
-        let threads = self.numbers("task")?;
+    pub(crate) fn threads(&self) -> io::Result<Vec<i32>> {
+        let threads = self.directory.numbers("task")?;
         if threads.is_empty() {
             return Err(Errno::ESRCH.into());
         }
@@ -160,12 +122,12 @@ impl Handle {
 
     /// Whether `thread` is a living thread of the process. Far cheaper than to read its `stat`; false also where we may
     /// not ask.
-    pub(super) fn is_thread(&self, thread: i32) -> bool {
-        thread > 0 && signal_could_be_sent(self.pid, thread) && !self.has_exited()
+    pub(crate) fn is_thread(&self, thread: i32) -> bool {
+        thread > 0 && signal_could_be_sent(self.pid(), thread) && !self.has_exited()
     }
 
     /// Whether the process is a child of ours, so that its exit status is for us to collect.
-    pub(super) fn is_our_child(&self) -> bool {
+    pub(crate) fn is_our_child(&self) -> bool {
         // A child of ours stays one as long as we live. What the program leaves behind may become one later
         // (`orphans`), but nobody waits for the status of that.
         *self
@@ -174,15 +136,15 @@ impl Handle {
     }
 
     /// The pidfd, where the kernel has such.
-    pub(super) fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+    pub(crate) fn pidfd(&self) -> Option<BorrowedFd<'_>> {
         self.pidfd.as_ref().map(AsFd::as_fd)
     }
 
     /// How the process has ended, if it has and that can be known.
-    pub(super) fn exit_status(&self) -> Option<ExitStatus> {
+    pub(crate) fn exit_status(&self) -> Option<ExitStatus> {
         if self.exit_status.get().is_none()
             && self.is_over()
-            && let Some(status) = exit_status::of(self)
+            && let Some(status) = exit_status::of(&self.directory, self.pidfd())
         {
             return Some(*self.exit_status.get_or_init(|| status));
         }
@@ -190,7 +152,7 @@ impl Handle {
     }
 
     /// Whether the process has exited, all threads of it.
-    pub(super) fn has_exited(&self) -> bool {
+    pub(crate) fn has_exited(&self) -> bool {
         let exited = self.is_over();
         // Its status is best looked for at once: its parent may be about to collect it.
         if exited && !self.exit_was_noticed.swap(true, Ordering::Relaxed) {
@@ -212,7 +174,7 @@ impl Handle {
     }
 
     /// Waits until the process has exited, at most `limit`; whether it has.
-    pub(super) fn wait_for_exit(&self, limit: Duration) -> bool {
+    pub(crate) fn wait_for_exit(&self, limit: Duration) -> bool {
         let Some(pidfd) = &self.pidfd else { return self.poll_for_exit(limit) };
         let deadline = Instant::now() + limit;
         loop {
@@ -244,24 +206,24 @@ impl Handle {
     }
 
     /// Sends a signal to the process and to no other that got its number.
-    pub(super) fn send_signal(&self, signal: i32) -> io::Result<()> {
+    pub(crate) fn send_signal(&self, signal: i32) -> io::Result<()> {
         match &self.pidfd {
             Some(pidfd) => pidfd_send_signal(pidfd.as_fd(), signal),
             None if self.has_exited() => Err(Errno::ESRCH.into()),
             None => {
                 let signal = nix::sys::signal::Signal::try_from(signal)?;
-                Ok(nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid), signal)?)
+                Ok(nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid()), signal)?)
             }
         }
     }
 
     /// The error for reading `what`, told apart by whether the process is still there.
-    pub(super) fn error(&self, what: &'static str, source: io::Error) -> ProcessError {
+    pub(crate) fn error(&self, what: &'static str, source: io::Error) -> ProcessError {
         match source.raw_os_error() {
-            Some(libc::ESRCH) => ProcessError::Exited(self.pid),
-            Some(libc::ENOENT) if self.has_exited() => ProcessError::Exited(self.pid),
-            Some(libc::EACCES | libc::EPERM) => super::permission::denied(self),
-            _ => ProcessError::System { pid: self.pid, what, source },
+            Some(libc::ESRCH) => ProcessError::Exited(self.pid()),
+            Some(libc::ENOENT) if self.has_exited() => ProcessError::Exited(self.pid()),
+            Some(libc::EACCES | libc::EPERM) => permission::denied(&self.directory),
+            _ => ProcessError::System { pid: self.pid(), what, source },
         }
     }
 }
@@ -302,12 +264,12 @@ mod tests {
 
     impl Handle {
         /// As on a kernel that has none.
-        pub(in crate::process::linux) fn without_pidfd(self) -> Self {
+        pub(crate) fn without_pidfd(self) -> Self {
             Self { pidfd: None, ..self }
         }
 
         /// As [`Handle::has_exited`], with its status not looked for.
-        pub(in crate::process::linux) fn has_exited_quietly(&self) -> bool {
+        pub(crate) fn has_exited_quietly(&self) -> bool {
             self.is_over()
         }
     }

@@ -6,7 +6,7 @@ use crate::process::Registers;
 
 /// The registers of a thread that the calling thread traces and that has stopped.
 #[cfg(all(target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))]
-pub(super) fn read(thread: i32) -> io::Result<Registers> {
+pub(crate) fn read(thread: i32) -> io::Result<Registers> {
     use nix::sys::ptrace::{getregset, regset::NT_PRSTATUS};
     let raw = getregset::<NT_PRSTATUS>(nix::unistd::Pid::from_raw(thread))?;
     // The System V ABI of x86-64 numbers registers in an order of its own.
@@ -35,7 +35,7 @@ pub(super) fn read(thread: i32) -> io::Result<Registers> {
 
 /// Not known how.
 #[cfg(not(all(target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64"))))]
-pub(super) fn read(_thread: i32) -> io::Result<Registers> {
+pub(crate) fn read(_thread: i32) -> io::Result<Registers> {
     Err(io::ErrorKind::Unsupported.into())
 }
 

@@ -48,14 +48,14 @@ fn all_children() -> HashMap<i32, Vec<i32>> {
 }
 
 /// The direct children of a process, zombies included.
-pub(super) fn children(handle: &Handle) -> Vec<ChildProcess> {
+pub(crate) fn children(handle: &Handle) -> Vec<ChildProcess> {
     let parent = handle.pid();
     let pids = listed_children(handle).unwrap_or_else(|| all_children().remove(&parent).unwrap_or_default());
     pids.into_iter().map(|pid| ChildProcess { pid, parent }).collect()
 }
 
 /// All processes below a process, parents before their children.
-pub(super) fn descendants(handle: &Handle) -> Vec<ChildProcess> {
+pub(crate) fn descendants(handle: &Handle) -> Vec<ChildProcess> {
     if listed_children(handle).is_some() {
         return collect(handle.pid(), |pid| Handle::open(pid).map(|handle| children(&handle)).unwrap_or_default());
     }

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use nix::fcntl::AtFlags;
 use nix::sys::stat::fstatat;
 
-use super::handle::Handle;
+use super::directory::Directory;
 use super::stat::status_field;
 use crate::process::{Denial, ProcessError};
 
@@ -17,16 +17,16 @@ const CAP_SYS_PTRACE: u32 = 19;
 const FIRST_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 
 /// The error for a process that we may not read.
-pub(super) fn denied(handle: &Handle) -> ProcessError {
-    let status = handle.read_file("status", 64 << 10).unwrap_or_default();
+pub(crate) fn denied(directory: &Directory) -> ProcessError {
+    let status = directory.read_file("status", 64 << 10).unwrap_or_default();
     let target_user = second_number(&status, "Uid:");
     // The kernel gives the files of an undumpable process to root, whoever the process acts as; its directory stays
     // that user's.
-    let file = fstatat(handle.directory(), "status", AtFlags::empty());
+    let file = fstatat(directory, "status", AtFlags::empty());
     let file_owner = file.ok().map(|metadata| metadata.st_uid);
     let tracer = status_field(&status, "TracerPid:").and_then(|field| field.parse().ok());
     ProcessError::Denied(Box::new(Denial {
-        pid: handle.pid(),
+        pid: directory.pid(),
         own_user: nix::unistd::geteuid().as_raw(),
         target_user,
         can_trace_all: can_trace_all(),
@@ -40,7 +40,7 @@ pub(super) fn denied(handle: &Handle) -> ProcessError {
 }
 
 /// Whether we hold the capability to trace any process.
-pub(super) fn can_trace_all() -> bool {
+pub(crate) fn can_trace_all() -> bool {
     has_capability(&fs::read("/proc/thread-self/status").unwrap_or_default(), CAP_SYS_PTRACE)
 }
 

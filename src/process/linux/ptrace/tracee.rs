@@ -32,9 +32,10 @@ use nix::errno::Errno;
 use nix::sys::ptrace;
 use nix::unistd::Pid;
 
-use super::handle::Handle;
 use super::registers;
-use super::stat::status_field;
+use crate::process::linux::procfs::handle::Handle;
+use crate::process::linux::procfs::stat::status_field;
+use crate::process::linux::wait;
 use crate::process::{PauseError, Registers, ThreadActivity, ThreadId};
 
 /// How often the wait for a stop looks without giving up the CPU: a running thread stops within some ten microseconds.
@@ -53,7 +54,7 @@ const PENDING_LIMIT: usize = 1024;
 
 /// A thread that we trace, let go when this is dropped.
 #[derive(Debug)]
-pub(super) struct Tracee {
+pub(crate) struct Tracee {
     seizure: Seizure,
     /// Set once it has stopped: the signal to hand back, or 0.
     stop: Option<i32>,
@@ -96,19 +97,12 @@ pub fn release_pending() -> usize {
         .unwrap_or(0)
 }
 
-/// Whether our own child has exited. Its status is left to be collected; a stop of a thread that we hold is not taken
-/// for an exit.
-pub(super) fn has_exited(child: i32) -> io::Result<bool> {
-    let change = wait_for_change(child, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL)?;
-    Ok(change.is_some_and(|(code, _)| matches!(code, libc::CLD_EXITED | libc::CLD_KILLED | libc::CLD_DUMPED)))
-}
-
 impl Tracee {
     /// Takes hold of a thread and asks it to stop, without waiting for that.
     ///
     /// `thread` may be any number; it is refused unless it is a thread of that process which can stop now. `seen` is
     /// what it has just been seen doing, if it has been; it is looked at otherwise.
-    pub(super) fn seize(handle: &Handle, thread: ThreadId, seen: Option<ThreadActivity>) -> Result<Self, PauseError> {
+    pub(crate) fn seize(handle: &Handle, thread: ThreadId, seen: Option<ThreadActivity>) -> Result<Self, PauseError> {
         let number = i32::try_from(thread).map_err(|_| PauseError::Gone(thread))?;
         // Either way proves that the thread is one of this process: a hostile target must not make us stop another.
         let activity = match seen {
@@ -136,7 +130,7 @@ impl Tracee {
     }
 
     /// Waits until the thread has stopped, at most to `deadline`, and less long where it cannot stop.
-    pub(super) fn wait(&mut self, handle: &Handle, deadline: Instant) -> Result<(), PauseError> {
+    pub(crate) fn wait(&mut self, handle: &Handle, deadline: Instant) -> Result<(), PauseError> {
         let thread = self.thread();
         let start = Instant::now();
         let mut looks = 0;
@@ -176,12 +170,12 @@ impl Tracee {
     }
 
     /// The thread.
-    pub(super) fn thread(&self) -> ThreadId {
+    pub(crate) fn thread(&self) -> ThreadId {
         ThreadId::from(self.seizure.thread.unsigned_abs())
     }
 
     /// Its registers, once it has stopped.
-    pub(super) fn registers(&self) -> io::Result<Registers> {
+    pub(crate) fn registers(&self) -> io::Result<Registers> {
         registers::read(self.seizure.thread)
     }
 }
@@ -206,12 +200,12 @@ impl Seizure {
             // To collect it here would lose the status for the one who started it.
             options |= libc::WNOWAIT;
         }
-        let Some((code, status)) = wait_for_change(self.thread, options)? else { return Ok(Look::Moving) };
-        Ok(match code {
-            libc::CLD_EXITED | libc::CLD_KILLED | libc::CLD_DUMPED => Look::Exited,
+        let Some(change) = wait::change_of(self.thread, options)? else { return Ok(Look::Moving) };
+        Ok(match change.code {
+            _ if change.is_exit() => Look::Exited,
             // The event is in the bits above the signal; without one the stop is for a signal that is about to be
             // delivered.
-            libc::CLD_TRAPPED if status >> 8 == 0 => Look::Stopped(status),
+            libc::CLD_TRAPPED if change.status >> 8 == 0 => Look::Stopped(change.status),
             libc::CLD_TRAPPED => Look::Stopped(0),
             _ => Look::Moving,
         })
@@ -271,23 +265,6 @@ fn refusal(handle: &Handle, thread: ThreadId, error: Errno) -> PauseError {
         Some(tracer) if tracer != 0 => PauseError::AlreadyTraced { thread, tracer: Some(tracer) },
         _ => PauseError::Denied(thread),
     }
-}
-
-/// `waitid` for one thread: the kind of the change and its status, or `None` when there was none.
-#[expect(unsafe_code, reason = "nix's waitid refuses real-time signals, which a tracee may well be stopped for")]
-fn wait_for_change(thread: i32, options: i32) -> io::Result<Option<(i32, i32)>> {
-    // SAFETY: all-zero bytes are a valid siginfo_t, which is made of numbers and raw pointers.
-    let mut information: libc::siginfo_t = unsafe { std::mem::zeroed() };
-    // SAFETY: `information` lives through the call, which writes one siginfo_t to it.
-    let result = unsafe { libc::waitid(libc::P_PID, thread.unsigned_abs(), &raw mut information, options) };
-    if result != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: waitid has filled in the fields of SIGCHLD, or left them zero.
-    let process = unsafe { information.si_pid() };
-    // SAFETY: as above.
-    let status = unsafe { information.si_status() };
-    Ok((process != 0).then_some((information.si_code, status)))
 }
 
 /// `PTRACE_DETACH`, with any signal of the system or none (0).

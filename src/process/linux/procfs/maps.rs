@@ -16,7 +16,7 @@ const MAPPING_LIMIT: usize = 1 << 20;
 
 /// The mappings in the text of a maps file, in the order of addresses. A line that is not of the known form is left
 /// out.
-pub(super) fn parse(text: &[u8]) -> Vec<Mapping> {
+pub(crate) fn parse(text: &[u8]) -> Vec<Mapping> {
     text.split(|byte| *byte == b'\n').filter_map(parse_line).take(MAPPING_LIMIT).collect()
 }
 

@@ -36,7 +36,7 @@ pub struct Descriptors {
 }
 
 impl Descriptors {
-    pub(super) fn new(handle: Arc<Handle>) -> Self {
+    pub(crate) fn new(handle: Arc<Handle>) -> Self {
         Self { handle, sockets: Default::default() }
     }
 

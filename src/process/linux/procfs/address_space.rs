@@ -75,7 +75,7 @@ impl MappingsSign {
 }
 
 /// The sign of what is mapped now; `None` when it cannot be told.
-pub(super) fn mappings_sign(handle: &Handle) -> Option<MappingsSign> {
+pub(crate) fn mappings_sign(handle: &Handle) -> Option<MappingsSign> {
     let program = fstatat(handle.directory(), "exe", AtFlags::empty()).ok()?;
     let sizes = handle.read_file("statm", 256).ok()?;
     let pages = str::from_utf8(&sizes).ok()?.split(' ').next()?.parse().ok()?;
@@ -83,7 +83,7 @@ pub(super) fn mappings_sign(handle: &Handle) -> Option<MappingsSign> {
 }
 
 /// A thread of the process that has not exited, for when the first one has.
-pub(super) fn living_thread(handle: &Handle) -> io::Result<i32> {
+pub(crate) fn living_thread(handle: &Handle) -> io::Result<i32> {
     let living = |thread: &i32| {
         let line = u64::try_from(*thread).ok().and_then(|thread| handle.thread_stat(thread).ok());
         line.is_some_and(|line| line.activity != ThreadActivity::Zombie)
@@ -92,7 +92,7 @@ pub(super) fn living_thread(handle: &Handle) -> io::Result<i32> {
 }
 
 /// The bytes of a file that shows the address space, such as `maps`.
-pub(super) fn read_file(handle: &Handle, name: &str, limit: u64) -> io::Result<Vec<u8>> {
+pub(crate) fn read_file(handle: &Handle, name: &str, limit: u64) -> io::Result<Vec<u8>> {
     match handle.read_file(name, limit) {
         Ok(bytes) if bytes.is_empty() => {}
         Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
@@ -102,17 +102,17 @@ pub(super) fn read_file(handle: &Handle, name: &str, limit: u64) -> io::Result<V
 }
 
 /// The first mappings of the process, for their addresses: the last may lack the end of its name.
-pub(super) fn first_mappings(handle: &Handle) -> io::Result<Vec<Mapping>> {
+pub(crate) fn first_mappings(handle: &Handle) -> io::Result<Vec<Mapping>> {
     Ok(maps::parse(&read_file(handle, "maps", FIRST_MAPS)?))
 }
 
 /// The mappings of the process.
-pub(super) fn mappings(handle: &Handle) -> io::Result<Vec<Mapping>> {
+pub(crate) fn mappings(handle: &Handle) -> io::Result<Vec<Mapping>> {
     Ok(maps::parse(&read_file(handle, "maps", MAPS_LIMIT)?))
 }
 
 /// The name below the process's directory by which its program can be opened.
-pub(super) fn program_link(handle: &Handle) -> io::Result<String> {
+pub(crate) fn program_link(handle: &Handle) -> io::Result<String> {
     match handle.read_link("exe") {
         Ok(_) => Ok("exe".to_owned()),
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) && !handle.has_exited() => {
@@ -125,7 +125,7 @@ pub(super) fn program_link(handle: &Handle) -> io::Result<String> {
 }
 
 /// The path of the program, without the mark of a deleted file.
-pub(super) fn program_path(handle: &Handle) -> io::Result<PathBuf> {
+pub(crate) fn program_path(handle: &Handle) -> io::Result<PathBuf> {
     let path = handle.read_link(&program_link(handle)?)?;
     Ok(without_deleted_mark(&path).map_or(path.clone(), Path::to_path_buf))
 }
@@ -137,7 +137,7 @@ fn without_deleted_mark(path: &Path) -> Option<&Path> {
 }
 
 /// The identity of the image that the process runs now.
-pub(super) fn image_identity<M: Memory>(handle: &Handle, memory: &M) -> io::Result<ImageIdentity> {
+pub(crate) fn image_identity<M: Memory>(handle: &Handle, memory: &M) -> io::Result<ImageIdentity> {
     let program = fstatat(handle.directory(), program_link(handle)?.as_str(), AtFlags::empty())?;
     let vector = read_file(handle, "auxv", 64 << 10)?;
     let random_address = auxiliary_value(&vector, AT_RANDOM).unwrap_or(0);

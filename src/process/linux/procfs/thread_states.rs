@@ -73,7 +73,7 @@ struct Schedule {
 }
 
 impl ThreadStates {
-    pub(super) fn new(handle: Arc<Handle>) -> Self {
+    pub(crate) fn new(handle: Arc<Handle>) -> Self {
         let capacity = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| room(soft));
         Self { handle, threads: HashMap::default(), capacity, raised: false }
     }

@@ -4,7 +4,7 @@ use super::handle::Handle;
 use crate::process::{CallNumbers, RestingPlace, SystemCall, ThreadId};
 
 /// The system call that a thread is in; `None` when it runs, is in none, or the system does not tell.
-pub(super) fn system_call(handle: &Handle, thread: ThreadId) -> Option<SystemCall> {
+pub(crate) fn system_call(handle: &Handle, thread: ThreadId) -> Option<SystemCall> {
     let text = handle.read_file(&format!("task/{thread}/syscall"), 4096).ok()?;
     let call = parse(std::str::from_utf8(&text).ok()?)?;
     if call.name() == Some("restart_syscall") {
@@ -14,7 +14,7 @@ pub(super) fn system_call(handle: &Handle, thread: ThreadId) -> Option<SystemCal
 }
 
 /// Where a thread sleeps: the system call, its arguments, stack pointer and instruction; `None` when it runs or the system does not tell.
-pub(super) fn resting_place(handle: &Handle, thread: ThreadId) -> Option<RestingPlace> {
+pub(crate) fn resting_place(handle: &Handle, thread: ThreadId) -> Option<RestingPlace> {
     let text = handle.read_file(&format!("task/{thread}/syscall"), 4096).ok()?;
     parse_resting_place(std::str::from_utf8(&text).ok()?)
 }
@@ -31,7 +31,7 @@ fn parse_resting_place(text: &str) -> Option<RestingPlace> {
 }
 
 /// The name of the kernel's function that a thread sleeps in (`futex_wait_queue`), where the kernel shows it.
-pub(super) fn wait_channel(handle: &Handle, thread: ThreadId) -> Option<String> {
+pub(crate) fn wait_channel(handle: &Handle, thread: ThreadId) -> Option<String> {
     let text = handle.read_file(&format!("task/{thread}/wchan"), 4096).ok()?;
     let name = String::from_utf8_lossy(&text).trim().to_owned();
     (!name.is_empty() && name != "0").then_some(name)
