@@ -7,11 +7,11 @@
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
 
-use super::Presentation;
-use super::flamegraph::subtitle;
-use super::functions::{FunctionId, Functions};
-use super::place::Places;
-use super::text::printable;
+use crate::output::Presentation;
+use crate::output::functions::{FunctionId, Functions};
+use crate::output::heading::subtitle;
+use crate::output::place::Places;
+use crate::output::text::printable;
 use crate::profile::Profile;
 
 /// Writes `profile` in callgrind's format.

@@ -8,9 +8,9 @@ use std::io::{self, BufWriter, Write};
 
 use serde_json::{Value, json};
 
-use super::Presentation;
-use super::place::{Places, process_label, sampled_threads, thread_name};
-use super::runs::{Call, Edge, calls};
+use crate::output::Presentation;
+use crate::output::place::{Places, process_label, sampled_threads, thread_name};
+use crate::output::runs::{Call, Edge, calls};
 use crate::profile::{Process, Profile, Thread};
 
 /// Writes `profile` as a JSON list of trace events. It should have its timeline.

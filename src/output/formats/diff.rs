@@ -6,10 +6,11 @@ use inferno::differential;
 use inferno::flamegraph::color::BackgroundColor;
 use inferno::flamegraph::{Options, TextTruncateDirection};
 
-use super::Presentation;
-use super::flamegraph::{inferno_color, lines, round, title, with_legend, write_message};
-use super::narrow::{Node, narrowed, nodes};
-use super::tree::LabelTree;
+use super::flamegraph::{inferno_color, lines, write_message};
+use crate::output::Presentation;
+use crate::output::heading::{round, title, with_legend};
+use crate::output::narrow::{Node, narrowed, nodes};
+use crate::output::tree::LabelTree;
 use crate::profile::Profile;
 
 /// What is counted, in µs: a millisecond, which is also what one count stands for in a profile without times. Inferno's own

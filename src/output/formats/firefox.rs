@@ -12,10 +12,10 @@ use fxprof_processed_profile::{
     Timestamp, WeightType,
 };
 
-use super::Presentation;
-use super::flamegraph::title;
-use super::place::{Origin, PlaceId, Places, process_label, sampled_threads, thread_name};
-use super::runs::runs;
+use crate::output::Presentation;
+use crate::output::heading::title;
+use crate::output::place::{Origin, PlaceId, Places, process_label, sampled_threads, thread_name};
+use crate::output::runs::runs;
 use crate::profile::{Flags, Profile, StackId, ThreadRef};
 
 /// Writes `profile` for the Firefox Profiler. It should have its timeline.

@@ -6,12 +6,12 @@
 
 use std::io::{self, BufWriter, Write};
 
-use super::Presentation;
-use super::color::{NEUTRAL, color};
-use super::flamegraph::{subtitle, title, with_legend};
-use super::place::{PlaceId, Places, process_label, sampled_threads, thread_label};
-use super::runs::{Call, Edge, calls};
-use super::text::xml;
+use crate::output::Presentation;
+use crate::output::color::{NEUTRAL, color};
+use crate::output::heading::{subtitle, title, with_legend};
+use crate::output::place::{PlaceId, Places, process_label, sampled_threads, thread_label};
+use crate::output::runs::{Call, Edge, calls};
+use crate::output::text::xml;
 use crate::profile::{Profile, ThreadRef};
 
 /// The picture's width until it is fitted to the window, and the border left and right, in pixels.

@@ -7,12 +7,13 @@ use std::io::{self, Write};
 use inferno::flamegraph::color::{BackgroundColor, Color, PaletteMap};
 use inferno::flamegraph::{Options, TextTruncateDirection};
 
-use super::Presentation;
-use super::color::{NEUTRAL, color};
-use super::narrow::{JOINED, Node, narrowed, nodes};
-use super::text::{printable, shortened, xml};
-use super::tree::LabelTree;
-use crate::profile::{Metadata, Profile};
+use crate::output::Presentation;
+use crate::output::color::{NEUTRAL, color};
+use crate::output::heading::{subtitle, title, with_legend};
+use crate::output::narrow::{JOINED, Node, narrowed, nodes};
+use crate::output::text::xml;
+use crate::output::tree::LabelTree;
+use crate::profile::Profile;
 
 /// All lines that are handed to inferno, in bytes; it needs them at once. Past it, inner frames of deep stacks become one `…`.
 const MAX_LINES: usize = 128 << 20;
@@ -125,60 +126,6 @@ pub(super) fn inferno_color([r, g, b]: [u8; 3]) -> Color {
     Color { r, g, b }
 }
 
-/// The command, shortened to what fits.
-pub(super) fn title(metadata: &Metadata) -> String {
-    const FITS: usize = 100;
-    if metadata.command.trim().is_empty() {
-        return "Python profile".to_owned();
-    }
-    shortened(&printable(&metadata.command), FITS).into_owned()
-}
-
-/// Pid, rate, samples and duration, as far as they are known.
-pub(super) fn subtitle(profile: &Profile) -> String {
-    let metadata = &profile.metadata;
-    let mut parts = vec![];
-    if metadata.pid != 0 {
-        parts.push(format!("pid {}", metadata.pid));
-    }
-    if metadata.is_time_known() {
-        let mut rate = format!("{} samples/s", round(metadata.rate_asked));
-        // A rate that was nearly held is not worth a word.
-        if metadata.rate_held > 0.0 && metadata.rate_held < 0.97 * metadata.rate_asked {
-            rate.push_str(&format!(" asked, {} held", round(metadata.rate_held)));
-        }
-        parts.push(rate);
-    }
-    parts.push(format!("{} samples", profile.sum().0));
-    let below = &metadata.filters.below;
-    if !below.is_empty() {
-        let (inside, outside) = (profile.sum().0, metadata.counts.outside);
-        let share = inside as f64 * 100.0 / (inside + outside).max(1) as f64;
-        parts.push(format!("below {}: {} %", shortened(&printable(below), 40), round(share)));
-    }
-    if metadata.duration_us > 0 {
-        parts.push(format!("{} s", round(metadata.duration_us as f64 / 1e6)));
-    }
-    if let Some(seconds) = metadata.unobserved_s() {
-        parts.push(format!("{} s of them unobserved", round(seconds)));
-    }
-    parts.join(" · ")
-}
-
-/// A subtitle with what else there is to know of the picture.
-pub(super) fn with_legend(subtitle: String, legend: Option<String>) -> String {
-    match legend {
-        Some(legend) => format!("{subtitle} · {legend}"),
-        None => subtitle,
-    }
-}
-
-/// One digit after the point, and none when that is a zero.
-pub(super) fn round(number: f64) -> String {
-    let text = format!("{number:.1}");
-    text.strip_suffix(".0").unwrap_or(&text).to_owned()
-}
-
 /// A picture that only says something.
 pub(super) fn write_message(title: &str, message: &str, mut writer: impl Write) -> io::Result<()> {
     let title = xml(title);
@@ -201,6 +148,7 @@ mod tests {
 
     use super::*;
     use crate::output::samples;
+    use crate::output::text::printable;
     use crate::profile::{Flags, Keep};
 
     fn svg(profile: &Profile, presentation: Presentation) -> String {

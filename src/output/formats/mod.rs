@@ -1,13 +1,25 @@
-//! The formats by name and by file suffix.
+//! The formats, one module each, and their names and file suffixes.
+//!
+//! A new format is a module here with `write(&Profile, &Presentation, impl Write)` and a variant of [`Format`].
+
+pub mod callgrind;
+pub mod chrometrace;
+pub mod collapsed;
+pub mod diff;
+pub mod firefox;
+pub mod flamechart;
+pub mod flamegraph;
+pub mod pprof;
+pub mod pstats;
+pub mod raw;
+pub mod speedscope;
 
 use std::io::{self, Write};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::{
-    Presentation, callgrind, chrometrace, firefox, flamechart, flamegraph, pprof, pstats, raw, recording, speedscope,
-};
+use super::{Presentation, recording};
 use crate::profile::Profile;
 
 /// A format that a profile can be written in.

@@ -10,11 +10,11 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use prost::Message;
 
-use super::Presentation;
-use super::flamegraph::subtitle;
-use super::functions::Functions;
-use super::place::{Places, thread_name};
-use super::text::printable;
+use crate::output::Presentation;
+use crate::output::functions::Functions;
+use crate::output::heading::subtitle;
+use crate::output::place::{Places, thread_name};
+use crate::output::text::printable;
 use crate::profile::{Profile, ThreadRef};
 
 /// Writes `profile` for pprof.

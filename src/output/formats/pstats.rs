@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
 
-use super::Presentation;
-use super::functions::{Function, FunctionId, Functions};
-use super::place::Places;
+use crate::output::Presentation;
+use crate::output::functions::{Function, FunctionId, Functions};
+use crate::output::place::Places;
 use crate::profile::{Profile, Total};
 
 /// Writes `profile` as `pstats.Stats` reads it.

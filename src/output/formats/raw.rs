@@ -5,8 +5,8 @@
 
 use std::io::{self, Write};
 
-use super::Presentation;
-use super::tree::LabelTree;
+use crate::output::Presentation;
+use crate::output::tree::LabelTree;
 use crate::profile::Profile;
 
 /// Writes `profile` as collapsed stacks, sorted.

@@ -8,10 +8,10 @@ use std::io::{self, BufWriter, Write};
 use serde::Serialize;
 use serde::ser::{SerializeSeq, Serializer};
 
-use super::Presentation;
-use super::place::{PlaceId, Places, sampled_threads, thread_number};
-use super::runs::runs;
-use super::text::printable;
+use crate::output::Presentation;
+use crate::output::place::{PlaceId, Places, sampled_threads, thread_number};
+use crate::output::runs::runs;
+use crate::output::text::printable;
 use crate::profile::{Profile, StackId, ThreadRef};
 
 /// The schema that the files follow.
