@@ -9,8 +9,9 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::CoreFile;
 use super::content::open_regular;
-use super::{CoreFile, CoreMemory};
+use super::kept::KeptMemory;
 use crate::binary::{Architecture, Binary, MappedFile};
 use crate::memory::Memory;
 use crate::process::Mapping;
@@ -107,7 +108,7 @@ fn is_another_build(core: &CoreFile, path: &Path, bytes: &[u8]) -> bool {
     let first =
         core.mappings().iter().find(|mapping| mapping.path.as_deref() == Some(path) && mapping.file_offset == 0);
     let Some(first) = first else { return false };
-    let beginning = CoreMemory::of_core_alone(core).read_bytes(first.start, BEGINNING, BEGINNING as usize);
+    let beginning = KeptMemory(core).read_bytes(first.start, BEGINNING, BEGINNING as usize);
     let Ok(beginning) = beginning else { return false };
     let Ok(then) = Binary::parse(&beginning, Architecture::HOST) else { return false };
     match (then.build_id(), Binary::parse(bytes, Architecture::HOST)) {

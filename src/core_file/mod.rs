@@ -12,6 +12,7 @@ mod binaries;
 mod command_line;
 mod content;
 mod headers;
+mod kept;
 mod memory;
 mod notes;
 
@@ -27,6 +28,7 @@ pub use notes::CoreThread;
 use crate::process::Mapping;
 use content::Content;
 use headers::Segment;
+use kept::KeptMemory;
 use notes::Notes;
 
 /// Why a core file is of no use.
@@ -150,8 +152,8 @@ impl CoreFile {
 
     /// Its arguments: whole where the core has the stack that the kernel made, else the first 80 bytes of them.
     pub fn command_line(&self) -> Vec<String> {
-        let own = CoreMemory::of_core_alone(self);
-        command_line::from_stack(&own, &self.segments, &self.notes).unwrap_or_else(|| self.notes.arguments.clone())
+        command_line::from_stack(&KeptMemory(self), &self.segments, &self.notes)
+            .unwrap_or_else(|| self.notes.arguments.clone())
     }
 
     /// The mapping of the program itself: the one that holds the program headers that the kernel told it of.

@@ -1,7 +1,7 @@
 //! A profile that is kept by what another grows by, with numbers of its own: the other may begin anew, and before it takes in what follows
 //! it may be [condensed](super::Profile::condensed).
 
-use super::{Delta, Frame, FrameId, Process, ProcessRef, Profile, StackId, TextId, Thread, ThreadRef, Total};
+use super::{Delta, Frame, FrameId, Mark, Process, ProcessRef, Profile, StackId, TextId, Thread, ThreadRef, Total};
 
 /// What the numbers of the other profile are here.
 #[derive(Debug, Default)]
@@ -97,6 +97,16 @@ impl Follower {
             Some(Total { thread: self.thread_here(total.thread)?, stack: self.stack(total.stack), ..*total })
         };
         theirs.iter().filter_map(here).collect()
+    }
+}
+
+impl Profile {
+    /// A copy without samples.
+    #[must_use]
+    pub fn without_samples(&self) -> Profile {
+        let mut copy = Profile::default();
+        Follower::default().take_in(&mut copy, &self.delta_since(&mut Mark::default()));
+        copy
     }
 }
 

@@ -9,9 +9,8 @@ use foldhash::{HashMap, HashMapExt};
 use super::cells::Cells;
 use super::filter::{Choice, Filter};
 use super::moment::{
-    Assurance, Moment, MomentFrame, MomentThread, NativeThread, entered_interpreter, interpreter_name,
+    Assurance, Moment, MomentFrame, MomentThread, NativeThread, Owner, entered_interpreter, interpreter_name,
 };
-use super::native::Owner;
 use super::short_names::ShortNames;
 use super::spy::Spy;
 use super::title::command_line;

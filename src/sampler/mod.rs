@@ -33,10 +33,10 @@ pub use filter::Filter;
 pub use live::{Inspection, LiveOptions, LiveRequest, LiveThread, LiveWindow, watch};
 pub use members::Roots;
 pub use moment::{
-    Assurance, Moment, MomentFrame, MomentThread, NativeThread, Pausing, SampleError, entered_interpreter,
-    interpreter_name,
+    Assurance, Moment, MomentFrame, MomentThread, NativeMoment, NativeThread, Pausing, SampleError,
+    entered_interpreter, interpreter_name,
 };
-pub use native::{Native, NativeMoment};
+pub use native::Native;
 pub use post_mortem::{PostMortem, PostMortemError};
 pub use recorder::{Ending, Progress, RecordOptions, Recorded, Watch, record, why_not_pausable};
 pub use short_names::ShortNames;

@@ -10,13 +10,15 @@ mod dict;
 mod instance;
 mod number;
 mod text;
+mod type_flags;
 mod types;
 
 pub use dict::DictItems;
 pub(crate) use instance::Slot;
 pub(crate) use number::{DIGIT_BITS, Integer};
 pub use text::{Text, escape_lone_surrogates};
-pub use types::{TypeFlags, TypeInfo};
+pub use type_flags::TypeFlags;
+pub use types::TypeInfo;
 
 use crate::memory::{Memory, ReadError, ReadFailure};
 use crate::python::layout::Layout;

@@ -4,8 +4,8 @@ use std::io;
 
 use super::Spy;
 use crate::process::{Registers, ThreadId};
+use crate::sampler::moment::Owner;
 use crate::sampler::moment::{Moment, Pausing};
-use crate::sampler::native::Owner;
 
 impl Spy {
     /// Gets ready for native frames, if they are read: then each thread is stopped for itself, whatever else would be.

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::Spy;
 use crate::process::{PausedProcess, Process, ThreadId};
+use crate::sampler::moment::Owner;
 use crate::sampler::moment::{Moment, NativeThread, Pausing};
-use crate::sampler::native::Owner;
 
 /// Between two lists of the threads of the process.
 const LIST_EVERY: Duration = Duration::from_millis(10);
