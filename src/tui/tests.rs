@@ -9,8 +9,7 @@ use ratatui::crossterm::event::{
 };
 use ratatui::style::Color;
 
-use super::rows::Key;
-use super::state::{Column, Entry, Overlay, Scope, View};
+use super::state::{Column, Entry, Key, Overlay, Scope, View};
 use super::window::{Facts, ThreadNow, Usage, Window};
 use super::*;
 use crate::profile::{Flags, Frame, Mark, Process, ProcessRef, Profile, StackId, Thread, ThreadRef, Total};

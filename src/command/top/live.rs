@@ -80,7 +80,7 @@ impl Live<'_> {
                 screen.draw(&state)?;
                 drawn = Instant::now();
                 if windows > 0 {
-                    let (sizes, totals) = (state.profile.table_sizes(), state.profile.totals().len());
+                    let (sizes, totals) = (state.data.profile.table_sizes(), state.data.profile.totals().len());
                     log::debug!("a window and its drawing took {:?}; {sizes:?}, {totals} totals", begun.elapsed());
                 }
             }
@@ -131,13 +131,13 @@ impl Live<'_> {
                 update(state, Event::Source(file, source));
             }
             Effect::Dump(process, thread) => {
-                if let Some(ended) = &state.ended {
+                if let Some(ended) = &state.data.ended {
                     let notice = format!("{ended}: there is nothing to dump");
                     update(state, Event::Notice(notice));
                 } else {
-                    let only = thread.map(|thread| ident(&state.profile, thread));
-                    let pid = process.map(|process| state.profile.process(process).pid);
-                    self.sampling.dump(self.pausing, state.full_file_names, pid, only);
+                    let only = thread.map(|thread| ident(&state.data.profile, thread));
+                    let pid = process.map(|process| state.data.profile.process(process).pid);
+                    self.sampling.dump(self.pausing, state.selection.full_file_names, pid, only);
                 }
             }
             Effect::Write(path) => {
@@ -152,7 +152,7 @@ impl Live<'_> {
 
     /// A source file as the target finds it.
     fn source(&self, state: &State, file: TextId) -> Option<Vec<String>> {
-        let path = Path::new(state.profile.text(file));
+        let path = Path::new(state.data.profile.text(file));
         let mut processes = self.target.processes.iter();
         let bytes =
             processes.find_map(|process| source_file::read(&|path| process.open_in_root(path), path, SOURCE_BYTES))?;

@@ -44,13 +44,13 @@ pub(super) fn print(
                 };
                 written.and_then(|()| writer.flush()).map_err(OutputError::of_stdout)?;
                 if arguments.once {
-                    let counts = state.counts();
-                    below::told(&state.profile, &state.settings.below, counts).iter().for_each(|text| note(text));
+                    let counts = state.data.counts();
+                    below::told(&state.data.profile, &state.settings.below, counts).iter().for_each(|text| note(text));
                     return Ok(());
                 }
             }
             Message::Ended(Ending::Lost(reason)) => bail!("{}", printable(&reason)),
-            Message::Ended(_) if arguments.once && state.windows == 0 => {
+            Message::Ended(_) if arguments.once && state.data.windows == 0 => {
                 return Err(SampleError::Exited).context("there was no sample");
             }
             Message::Ended(ending) => {

@@ -45,7 +45,7 @@ fn without_colour_there_is_none() {
     for colour in [true, false] {
         let (mut state, _) = usual((80, 24));
         state.settings.colour = colour;
-        state.ended = Some("target exited, status 1".to_owned());
+        state.data.ended = Some("target exited, status 1".to_owned());
         let mut coloured = false;
         every_look(&mut state, |state| {
             let terminal = drawn(state);
@@ -59,7 +59,7 @@ fn without_colour_there_is_none() {
 #[test]
 fn colours_are_readable_on_light_and_dark_backgrounds() {
     let (mut state, _) = usual((80, 24));
-    state.ended = Some("target exited, status 1".to_owned());
+    state.data.ended = Some("target exited, status 1".to_owned());
     let mut seen = std::collections::HashSet::new();
     every_look(&mut state, |state| {
         for cell in &drawn(state).backend().buffer().content {

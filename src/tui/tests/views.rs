@@ -93,11 +93,11 @@ all  100.0% 2.00s in all, 0.0% itself, of all since reset
     );
     // Without a started program there is no view of its output.
     press(&mut state, "F7");
-    assert_eq!(state.view, View::Flame);
+    assert_eq!(state.selection.view, View::Flame);
     press(&mut state, "Tab");
-    assert_eq!(state.view, View::Functions);
+    assert_eq!(state.selection.view, View::Functions);
     press(&mut state, "BackTab");
-    assert_eq!(state.view, View::Flame);
+    assert_eq!(state.selection.view, View::Flame);
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn a_function_is_shown_with_callers_callees_and_source() {
     let (mut state, _) = usual((100, 30));
     let effects = press(&mut state, "j j Enter");
     let [Effect::Source(file)] = effects[..] else { panic!("{effects:?}") };
-    assert_eq!(state.profile.text(file), "/srv/site/app.py");
+    assert_eq!(state.data.profile.text(file), "/srv/site/app.py");
     assert!(view(&state).contains("reading the source"));
     let lines = (1..=2000).map(|line| format!("line {line} \u{1b}[31m")).collect();
     update(&mut state, Event::Source(file, Some(lines)));
@@ -247,7 +247,7 @@ fn what_the_target_wrote_is_scrolled_through_escaped() {
     assert!(view(&state).ends_with("line 19999"));
     press(&mut state, "Home");
     assert!(view(&state).contains("line 10000"), "{}", view(&state));
-    assert!(state.output.len() <= 10_000);
+    assert!(state.data.output.lines.len() <= 10_000);
 }
 
 #[test]

@@ -32,7 +32,7 @@ pub fn draw(state: &State, frame: &mut Frame<'_>) {
     let areas = layout::areas((area.width, area.height));
     header::draw(state, theme, areas.header, buffer);
     draw_tabs(state, theme, areas.tabs, buffer);
-    match state.view {
+    match state.selection.view {
         View::Flame => flame::draw(state, theme, areas.columns, areas.body, buffer),
         View::Output => overlay::draw_output(state, theme, areas.columns, areas.body, buffer),
         _ => table::draw(state, theme, areas.columns, areas.body, buffer),
@@ -53,7 +53,7 @@ fn draw_too_small(state: &State, area: Rect, buffer: &mut Buffer) {
         "Enlarge the terminal,".to_owned(),
         "or press q to quit.".to_owned(),
     ];
-    if let Some(ended) = &state.ended {
+    if let Some(ended) = &state.data.ended {
         lines.insert(0, ended.clone());
     }
     for (line, y) in lines.iter().zip(area.y..area.bottom()) {
@@ -63,7 +63,7 @@ fn draw_too_small(state: &State, area: Rect, buffer: &mut Buffer) {
 
 fn draw_tabs(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
     for (view, x, width) in layout::tabs(state) {
-        let style = if view == state.view { theme.selected() } else { theme.plain() };
+        let style = if view == state.selection.view { theme.selected() } else { theme.plain() };
         let place = Rect { x: area.x + x, width, ..area }.intersection(area);
         put(buffer, place, &layout::tab_text(view), style);
     }
@@ -78,8 +78,8 @@ fn draw_footer(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
             Span::styled(" ", theme.selected()),
         ])
     };
-    let line = match (&state.entry, &state.notice, &state.ended) {
-        (Entry::Filter(_), ..) => typed("filter: ", &state.filter),
+    let line = match (&state.prompt.entry, &state.prompt.notice, &state.data.ended) {
+        (Entry::Filter(_), ..) => typed("filter: ", &state.selection.filter),
         (Entry::Write(path), ..) => typed("write to (name.svg, .txt, .speedscope.json): ", path),
         (_, Some(notice), _) => Line::styled(first_of(notice, usize::from(area.width)), theme.accent()),
         (.., Some(ended)) => {
