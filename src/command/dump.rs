@@ -1,10 +1,8 @@
 //! `pyspy dump`: what every thread is doing right now, or was doing when a core file was written.
 
 mod core;
-mod describe;
-mod inspect;
+mod document;
 mod live;
-mod source;
 mod tree;
 
 pub(super) use live::{dump_spy, lost_threads};
@@ -15,6 +13,7 @@ use std::process::ExitCode;
 use super::failure::{OutputError, below_text};
 use super::note;
 use crate::cli::DumpArgs;
+use crate::inspect::Details;
 use crate::output::dump::{TextOptions, ThreadDump, write_json, write_text};
 use crate::process::Process;
 use crate::sampler::{Finder, PATIENCE_RUNNING};
@@ -32,12 +31,13 @@ fn note_workers(workers: &[i32]) {
 /// When the process or the core file cannot be read.
 pub fn run(arguments: &DumpArgs) -> anyhow::Result<ExitCode> {
     let source = !arguments.json && !arguments.no_source && (arguments.source || io::stdout().is_terminal());
+    let details = Details { variables: arguments.locals, source };
     let dumps = match (&arguments.core, arguments.pid) {
-        (Some(core), _) => vec![core::dump(arguments, core, source)?],
-        (None, Some(pid)) if arguments.subprocesses => tree::dump(arguments, &Process::open(pid)?, source)?,
+        (Some(core), _) => vec![core::dump(arguments, core, details)?],
+        (None, Some(pid)) if arguments.subprocesses => tree::dump(arguments, &Process::open(pid)?, details)?,
         (None, Some(pid)) => {
             let (process, mut finder) = (Process::open(pid)?, Finder::new());
-            let dump = live::dump(arguments, &mut finder, &process, PATIENCE_RUNNING, source)?;
+            let dump = live::dump(arguments, &mut finder, &process, PATIENCE_RUNNING, details)?;
             if !dump.threads.iter().any(ThreadDump::runs_python) {
                 note_workers(&finder.pythons_below(&process));
             }

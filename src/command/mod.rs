@@ -10,7 +10,6 @@ mod left;
 mod output_file;
 pub mod record;
 mod screen;
-mod source_file;
 pub mod top;
 
 use std::io::Write;

@@ -1,5 +1,4 @@
-//! What a thread that waits in a futex waits for in Python: which lock, condition, queue or thread, who holds it, and whether threads wait for
-//! each other in a ring.
+//! What a thread that waits in a futex waits for in Python: which lock, condition, queue or thread, and who holds it.
 //!
 //! The address of the futex makes it certain: it is the semaphore of a lock (up to 3.12, and `RLock` of 3.13), or a word in the entry of a
 //! parking lot, with the address of the lock's `PyMutex` before it (3.13+, Python/parking_lot.c `struct wait_entry`), or in the GIL.
@@ -130,35 +129,6 @@ pub fn blocked(memory: &dyn Memory, runtime: &Runtime, threads: &[ThreadView<'_>
         }
     }
     blocked
-}
-
-/// Rings of threads each of which waits for the next, by their indices: deadlocks.
-pub fn rings(threads: &[ThreadView<'_>], blocked: &[Option<Blocked>]) -> Vec<Vec<usize>> {
-    let next = |index: usize| match blocked.get(index)? {
-        Some(Blocked::Object(wait)) => {
-            let holder = wait.holder?;
-            threads.iter().position(|thread| thread.ident == holder)
-        }
-        _ => None,
-    };
-    let mut seen = vec![false; threads.len()];
-    let mut rings = Vec::new();
-    for start in 0..threads.len() {
-        let mut path = Vec::new();
-        let mut at = Some(start);
-        while let Some(index) = at {
-            if let Some(place) = path.iter().position(|visited| *visited == index) {
-                rings.push(path.split_off(place));
-                break;
-            }
-            if std::mem::replace(&mut seen[index], true) {
-                break;
-            }
-            path.push(index);
-            at = next(index);
-        }
-    }
-    rings
 }
 
 struct Reader<'target> {
@@ -382,39 +352,4 @@ fn is_waiting_method(frame: &FrameView<'_>) -> bool {
     let file = frame.filename.rsplit(['/', '\\']).next().unwrap_or_default();
     let method = frame.name.rsplit('.').next().unwrap_or_default();
     WAITING_METHODS.iter().any(|(name, methods)| *name == file && methods.contains(&method))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn thread(ident: u64) -> ThreadView<'static> {
-        let interpreter = InterpreterState {
-            address: 1,
-            id: 0,
-            collecting: false,
-            collecting_frame: 0,
-            code_generation: None,
-            has_gil: true,
-            gil: 0,
-            gil_holder: 0,
-            tells_holder: true,
-        };
-        ThreadView { ident, state: 0, interpreter, frames: vec![], futex: None, requests_gil: false }
-    }
-
-    fn waits_for(holder: u64) -> Option<Blocked> {
-        let operation = "RLock.acquire".to_owned();
-        Some(Blocked::Object(Wait { operation, object: 0, holder: Some(holder), joined: None }))
-    }
-
-    #[test]
-    fn rings_are_found_and_what_leads_into_them_is_not_part_of_them() {
-        let threads: Vec<_> = (10..16).map(thread).collect();
-        // 0 → 1 → 2 → 1; 3 → 3; 4 → 0; 5 waits for nobody.
-        let blocked = [waits_for(11), waits_for(12), waits_for(11), waits_for(13), waits_for(10), waits_for(99)];
-        assert_eq!(rings(&threads, &blocked), [vec![1, 2], vec![3]]);
-        assert!(rings(&threads, &[const { None }; 6]).is_empty());
-        assert!(rings(&[], &[]).is_empty());
-    }
 }

@@ -19,9 +19,23 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("core_file", &["memory", "binary", "process"]),
     ("native", &["memory", "binary", "process"]),
     ("sampler", &["memory", "binary", "process", "core_file", "native", "python", "profile"]),
+    ("inspect", &["memory", "process", "core_file", "native", "python", "sampler"]),
     (
         "command",
-        &["memory", "binary", "process", "core_file", "native", "python", "profile", "output", "tui", "sampler", "cli"],
+        &[
+            "memory",
+            "binary",
+            "process",
+            "core_file",
+            "native",
+            "python",
+            "profile",
+            "output",
+            "tui",
+            "sampler",
+            "inspect",
+            "cli",
+        ],
     ),
 ];
 

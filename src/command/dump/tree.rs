@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::live;
 use crate::cli::DumpArgs;
+use crate::inspect::Details;
 use crate::output::dump::{Parent, ProcessDump};
 use crate::process::Process;
 use crate::sampler::{Finder, command_line};
@@ -13,10 +14,10 @@ use crate::sampler::{Finder, command_line};
 ///
 /// # Errors
 /// When none of them could be read: then that of the first.
-pub(super) fn dump(arguments: &DumpArgs, root: &Process, source: bool) -> anyhow::Result<Vec<ProcessDump>> {
+pub(super) fn dump(arguments: &DumpArgs, root: &Process, details: Details) -> anyhow::Result<Vec<ProcessDump>> {
     let mut finder = Finder::new();
     let mut first_error = None;
-    let mut read_one = |process: &Process| match live::dump(arguments, &mut finder, process, Duration::ZERO, source) {
+    let mut read_one = |process: &Process| match live::dump(arguments, &mut finder, process, Duration::ZERO, details) {
         Ok(dump) => (dump, true),
         Err(error) => {
             let mut info = live::info(process);

@@ -15,7 +15,7 @@ use super::target::{Target, take_captured};
 use super::{MESSAGES, Message, settings, write};
 use crate::cli::TopArgs;
 use crate::command::screen::Screen;
-use crate::command::source_file;
+use crate::inspect::source_file;
 use crate::output::printable;
 use crate::profile::{Profile, TextId, ThreadRef};
 use crate::sampler::{LiveRequest, Pausing};

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::Message;
 use crate::command::dump;
+use crate::inspect::Details;
 use crate::output::dump::{TextOptions, ThreadDump, write_text};
 use crate::sampler::{Finder, LiveOptions, LiveRequest, LiveWindow, Pausing, Roots, Spy, watch};
 
@@ -130,7 +131,7 @@ fn dump_text(
     full_file_names: bool,
     only: Option<OneThread>,
 ) -> anyhow::Result<String> {
-    let (mut dumped, lost) = dump::dump_spy(spy, pausing, 1, false)?;
+    let (mut dumped, lost) = dump::dump_spy(spy, pausing, Details { variables: 1, source: false })?;
     if let Some(only) = only {
         let is_it = |thread: &ThreadDump| only.is(thread);
         dumped.threads.retain(is_it);
