@@ -12,8 +12,9 @@
 //!                      └─────▶ profile
 //! ```
 //!
-//! Invariants: `python` makes no system call. Nothing below `command` prints. A failed read loses a frame or a thread, never the
-//! run. Every loop over target memory has a cap. The target is resumed on every path. Nothing is ever written to the target.
+//! Invariants: `python` makes no system call. Nothing below `command` prints. A failed read loses a frame or a thread,
+//! never the run. Every loop over target memory has a cap. The target is resumed on every path. Nothing is ever written
+//! to the target.
 
 pub mod binary;
 pub mod cli;

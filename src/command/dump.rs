@@ -11,7 +11,7 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::process::ExitCode;
 
 use super::failure::{OutputError, below_text};
-use super::note;
+use super::print_note;
 use crate::cli::DumpArgs;
 use crate::inspect::Details;
 use crate::output::dump::{TextOptions, ThreadDump, write_json, write_text};
@@ -21,7 +21,7 @@ use crate::sampler::{Finder, PATIENCE_RUNNING};
 /// Says where the Python code runs that somebody will have looked for in a process without any, such as uWSGI's master.
 fn note_workers(workers: &[i32]) {
     if !workers.is_empty() {
-        note(&format!("the process runs no Python code; {}", below_text(workers)));
+        print_note(&format!("the process runs no Python code; {}", below_text(workers)));
     }
 }
 

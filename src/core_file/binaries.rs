@@ -1,7 +1,7 @@
 //! The executable and the libraries of a core's process, as they are on this machine.
 //!
-//! Limits: a file is taken by its path. Where the core has the first page of one, its build id tells whether it is the same; where
-//! not, the path is believed.
+//! Limits: a file is taken by its path. Where the core has the first page of one, its build id tells whether it is the
+//! same; where not, the path is believed.
 
 use std::cell::OnceCell;
 use std::collections::HashMap;
@@ -40,8 +40,8 @@ pub struct BinarySources {
 }
 
 impl BinarySources {
-    /// The executable is the file `executable` if given; other files, and it too if not, are looked for below `root`, by their path there or by
-    /// their name alone. Without `root` they are where they were.
+    /// The executable is the file `executable` if given; other files, and it too if not, are looked for below `root`,
+    /// by their path there or by their name alone. Without `root` they are where they were.
     pub fn new(core: &CoreFile, executable: Option<&Path>, root: Option<&Path>) -> Self {
         let paths = core.mappings().iter().filter_map(|mapping| mapping.path.clone());
         Self {

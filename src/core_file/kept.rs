@@ -47,8 +47,8 @@ impl Memory for KeptMemory<'_> {
     }
 }
 
-/// Fills `buffer` part by part. `read_part` reads some bytes from an address on and says how many, or `None` where there
-/// are none.
+/// Fills `buffer` part by part. `read_part` reads some bytes from an address on and says how many, or `None` where
+/// there are none.
 pub(super) fn read_in_parts(
     address: u64,
     buffer: &mut [u8],

@@ -1,9 +1,10 @@
 //! A process that is no more, as a core file keeps it: its memory, its mappings, its threads, and what it was.
 //!
-//! Cores of the kernel and of `gcore` are read, whole or compressed (`.gz`, `.zst`; told by their content). Both leave out what can be had
-//! from the binaries, so [`CoreMemory`] takes from there what the core has not.
+//! Cores of the kernel and of `gcore` are read, whole or compressed (`.gz`, `.zst`; told by their content). Both leave
+//! out what can be had from the binaries, so [`CoreMemory`] takes from there what the core has not.
 //!
-//! The file is not trusted: every count and offset is checked against its length, and the paths in it are opened only as regular files.
+//! The file is not trusted: every count and offset is checked against its length, and the paths in it are opened only
+//! as regular files.
 //!
 //! # Limits
 //! 64-bit little-endian ELF of x86-64 and aarch64. No minidumps, no Mach-O cores.
@@ -110,7 +111,8 @@ pub struct CoreFile {
 }
 
 impl CoreFile {
-    /// Opens a core file and reads what it says of its process; a compressed one is decompressed into a temporary file first.
+    /// Opens a core file and reads what it says of its process; a compressed one is decompressed into a temporary file
+    /// first.
     ///
     /// # Errors
     /// When it is no core file of a machine that we read, or too much of it is missing.

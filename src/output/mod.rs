@@ -1,11 +1,12 @@
 //! Writers: a [`Profile`](crate::profile::Profile) in the formats that people's viewers read, one file a format
 //! below `formats`. What they share lies beside that folder: labels, places, calls, colours.
 //!
-//! Each writer is a pure function of a profile, a [`Presentation`] and an `impl Write`. One recording gives every format, and the
-//! formats agree: all count the wall time that samples stand for, not how many there are.
+//! Each writer is a pure function of a profile, a [`Presentation`] and an `impl Write`. One recording gives every
+//! format, and the formats agree: all count the wall time that samples stand for, not how many there are.
 //!
-//! Limits: knows only the profile; opens no file, prints nothing. Names come from the target and can hold anything: what a format
-//! cannot carry is written as a visible escape (`\n`, `\u{0}`), and `;` becomes `:` where it separates frames.
+//! Limits: knows only the profile; opens no file, prints nothing. Names come from the target and can hold anything:
+//! what a format cannot carry is written as a visible escape (`\n`, `\u{0}`), and `;` becomes `:` where it separates
+//! frames.
 
 mod color;
 pub mod dump;

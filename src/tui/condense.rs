@@ -1,5 +1,5 @@
-//! Joins what took the least when there is too much of it, for a view that is left open for days. The sampler begins its
-//! tables anew at that time.
+//! Joins what took the least when there is too much of it, for a view that is left open for days. The sampler begins
+//! its tables anew at that time.
 
 use std::collections::HashSet;
 
@@ -41,7 +41,8 @@ impl Moved {
 }
 
 impl State {
-    /// Joins what took the least. Only when the sampler has begun anew: what windows say until then is in the old numbers.
+    /// Joins what took the least. Only when the sampler has begun anew: what windows say until then is in the old
+    /// numbers.
     pub(super) fn condense(&mut self) {
         let now = |threads: &[ThreadNow]| threads.iter().map(|now| (now.thread, now.stack)).collect::<Vec<_>>();
         let mut shown: Vec<(ThreadRef, StackId)> = now(&self.data.latest.threads);

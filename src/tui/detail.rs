@@ -57,7 +57,8 @@ impl State {
         detail
     }
 
-    /// Whether no call further out goes from the same function to the same function: what is below such calls counts once.
+    /// Whether no call further out goes from the same function to the same function: what is below such calls counts
+    /// once.
     fn is_first_call(&self, caller: NodeId, callee: FunctionId) -> bool {
         let from = self.data.index.node(caller).function;
         let mut at = self.data.index.node(caller);

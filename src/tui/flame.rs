@@ -16,7 +16,7 @@ pub(super) fn blocks(state: &State, adder: &mut Adder) -> Vec<Block> {
     let sums = state.sums(adder, totals.iter(), false);
     let root = sums.iter().find(|sum| sum.id == state.selection.zoom).or(sums.first());
     let Some(root) = root else { return Vec::new() };
-    let scale = f64::from(state.size.0) / (root.total_us.max(1)) as f64;
+    let scale = f64::from(state.size.width) / (root.total_us.max(1)) as f64;
     let mut children: HashMap<NodeId, Vec<Sum>> = HashMap::new();
     // What is narrower than half a column is not to be seen, nor is anything below it.
     let wide = sums.iter().filter(|sum| sum.id != ROOT && sum.total_us as f64 * scale >= 0.5);
@@ -33,7 +33,7 @@ pub(super) fn blocks(state: &State, adder: &mut Adder) -> Vec<Block> {
         let mut next = Vec::new();
         for (sum, start) in level {
             let end = start + sum.total_us as f64 * scale;
-            let (x, past) = (start.round() as u16, (end.round() as u16).min(state.size.0));
+            let (x, past) = (start.round() as u16, (end.round() as u16).min(state.size.width));
             if past <= x {
                 continue;
             }

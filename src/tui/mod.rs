@@ -1,7 +1,8 @@
-//! The live view of `top`: [`State`] is what it holds, [`update()`] changes it by what happens, [`draw()`] puts it on the screen.
+//! The live view of `top`: [`State`] is what it holds, [`update()`] changes it by what happens, [`draw()`] puts it on
+//! the screen.
 //!
-//! Limits: knows the profile and nothing of how samples are made; opens no file and reads no terminal. What must be done outside is
-//! asked for by [`Effect`].
+//! Limits: knows the profile and nothing of how samples are made; opens no file and reads no terminal. What must be
+//! done outside is asked for by [`Effect`].
 
 mod condense;
 mod detail;

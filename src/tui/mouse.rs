@@ -12,8 +12,8 @@ const WHEEL: i32 = 3;
 /// Does what a click or a turn of the wheel asks for.
 pub(super) fn handle(state: &mut State, mouse: &MouseEvent, effects: &mut Vec<Effect>) {
     match mouse.kind {
-        MouseEventKind::ScrollUp => navigate::step(state, -WHEEL),
-        MouseEventKind::ScrollDown => navigate::step(state, WHEEL),
+        MouseEventKind::ScrollUp => navigate::step_rows(state, -WHEEL),
+        MouseEventKind::ScrollDown => navigate::step_rows(state, WHEEL),
         MouseEventKind::Down(MouseButton::Left) => click(state, mouse.column, mouse.row, effects),
         _ => return,
     }
@@ -23,9 +23,9 @@ pub(super) fn handle(state: &mut State, mouse: &MouseEvent, effects: &mut Vec<Ef
 fn click(state: &mut State, column: u16, row: u16, effects: &mut Vec<Effect>) {
     let areas = layout::areas(state.size);
     if row == areas.tabs.y {
-        let tab = layout::tabs(state).into_iter().find(|(_, x, width)| (*x..x + width).contains(&column));
-        if let Some((view, ..)) = tab {
-            navigate::show_view(state, view);
+        let tab = layout::tabs(state).into_iter().find(|tab| (tab.x..tab.x + tab.width).contains(&column));
+        if let Some(tab) = tab {
+            navigate::show_view(state, tab.view);
         }
     } else if !matches!(state.overlay, Overlay::Nothing) {
     } else if row == areas.columns.y {
@@ -44,13 +44,13 @@ fn click(state: &mut State, column: u16, row: u16, effects: &mut Vec<Effect>) {
                 .find(|block| block.level as usize == level && (block.x..block.x + block.width).contains(&column));
             if let Some(node) = block.map(|block| block.node) {
                 if node == state.selection.block {
-                    navigate::enter(state, effects);
+                    navigate::enter_selected(state, effects);
                 }
                 state.selection.block = node;
             }
         } else if let Some(key) = state.rows.get(state.selection.cursor().top + line).map(|row| row.key) {
             if state.selection.cursor().selected == Some(key) {
-                navigate::enter(state, effects);
+                navigate::enter_selected(state, effects);
             }
             state.selection.cursor_mut().selected = Some(key);
         }

@@ -33,12 +33,12 @@ pub(super) fn short_function(state: &State, id: FunctionId) -> Cow<'_, str> {
 }
 
 /// What a row is about.
-pub(super) fn of(state: &State, key: Key) -> String {
-    of_within(state, key, WHOLE)
+pub(super) fn row_name(state: &State, key: Key) -> String {
+    row_name_within(state, key, WHOLE)
 }
 
 /// The same in so many columns, so that what tells most stays to be seen.
-pub(super) fn of_within(state: &State, key: Key, width: usize) -> String {
+pub(super) fn row_name_within(state: &State, key: Key, width: usize) -> String {
     match key {
         Key::Function(of_thread, id) => {
             let (prefix, room) = thread_before(state, of_thread, width);

@@ -23,11 +23,11 @@ pub(super) fn step_view(state: &mut State, steps: usize) {
 }
 
 /// Up and down: in the flame graph by calls, everywhere else by rows.
-pub(super) fn step(state: &mut State, rows: i32) {
+pub(super) fn step_rows(state: &mut State, rows: i32) {
     if state.selection.view == View::Flame && matches!(state.overlay, Overlay::Nothing) {
         step_to_block(state, if rows < 0 { Step::Caller } else { Step::Callee });
     } else {
-        move_by(state, rows);
+        move_rows(state, rows);
     }
 }
 
@@ -45,7 +45,7 @@ pub(super) fn step_to_block(state: &mut State, step: Step) {
 }
 
 /// Moves what is shown, or the selection, by so many rows.
-pub(super) fn move_by(state: &mut State, rows: i32) {
+pub(super) fn move_rows(state: &mut State, rows: i32) {
     let moved = |at: usize, count: usize| {
         let last = i64::try_from(count).unwrap_or(i64::MAX) - 1;
         let wanted = i64::try_from(at).unwrap_or(i64::MAX).saturating_add(i64::from(rows));
@@ -95,7 +95,7 @@ pub(super) fn move_by(state: &mut State, rows: i32) {
 }
 
 /// Left and right: in texts sideways, in the tree close and open, in the flame graph to the neighbours.
-pub(super) fn turn(state: &mut State, right: bool) {
+pub(super) fn move_sideways(state: &mut State, right: bool) {
     if sideways::move_text(state, right) {
         return;
     }
@@ -104,7 +104,7 @@ pub(super) fn turn(state: &mut State, right: bool) {
         View::Tree => {
             let Some(row) = state.selected_row().and_then(|at| state.rows.get(at)).copied() else { return };
             match row.open {
-                Some(open) if open != right => toggle(state, row.key),
+                Some(open) if open != right => toggle_node(state, row.key),
                 // Closed already: to what it lies in.
                 _ if !right => {
                     if let Key::Node(thread, node) = row.key {
@@ -121,14 +121,14 @@ pub(super) fn turn(state: &mut State, right: bool) {
     }
 }
 
-fn toggle(state: &mut State, key: Key) {
+fn toggle_node(state: &mut State, key: Key) {
     if !state.selection.toggled.remove(&key) {
         state.selection.toggled.insert(key);
     }
 }
 
 /// Goes into what is selected: a function's details, a thread, a process, a block of the flame graph.
-pub(super) fn enter(state: &mut State, effects: &mut Vec<Effect>) {
+pub(super) fn enter_selected(state: &mut State, effects: &mut Vec<Effect>) {
     if !matches!(state.overlay, Overlay::Nothing) {
         return;
     }
@@ -160,7 +160,7 @@ fn show_detail(state: &mut State, function: FunctionId, effects: &mut Vec<Effect
 }
 
 /// Takes back one thing: what lies over the view, the zoom, the filter, the choice of a thread, the selection.
-pub(super) fn back(state: &mut State) {
+pub(super) fn go_back(state: &mut State) {
     if !matches!(state.overlay, Overlay::Nothing) {
         state.overlay = Overlay::Nothing;
     } else if state.selection.view == View::Flame && state.selection.zoom != ROOT {

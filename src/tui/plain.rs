@@ -56,7 +56,7 @@ pub fn write_text(state: &mut State, writer: &mut dyn Write) -> io::Result<()> {
             format!("{:.2}%", share(total, window_us)),
             format!("{:.2}s", own_time as f64 / 1e6),
             format!("{:.2}s", total_time as f64 / 1e6),
-            names::of(state, row.key)
+            names::row_name(state, row.key)
         )?;
     }
     Ok(())

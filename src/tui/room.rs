@@ -2,8 +2,8 @@
 
 use crate::profile::{self, Profile};
 
-/// Stacks (some 100 bytes each, here and in the sampler) and totals (some 60 bytes) that there may be. Of totals there are as many as threads
-/// times stacks in time; joined they lose only which thread they were of.
+/// Stacks (some 100 bytes each, here and in the sampler) and totals (some 60 bytes) that there may be. Of totals there
+/// are as many as threads times stacks in time; joined they lose only which thread they were of.
 const MOST: profile::Room = profile::Room { stacks: 200_000, totals: 57_000 };
 /// Frames that there may be, and threads, also those that have ended, and processes.
 const MOST_FRAMES: usize = 100_000;

@@ -98,7 +98,7 @@ impl State {
         let groups = self.groups(adder, true);
         let mut rows = flat(&groups, self.data.profile.table_sizes().frames, item, Key::Line);
         if !self.selection.filter.is_empty() {
-            rows.retain(|row| self.selection.is_match(&names::of(self, row.key)));
+            rows.retain(|row| self.selection.is_match(&names::row_name(self, row.key)));
         }
         rows
     }
@@ -110,7 +110,7 @@ impl State {
         }
         self.add_activity(|total| Some(total.thread), &mut rows);
         let mut rows: Vec<Row> = rows.into_values().collect();
-        rows.retain(|row| self.selection.filter.is_empty() || self.selection.is_match(&names::of(self, row.key)));
+        rows.retain(|row| self.selection.filter.is_empty() || self.selection.is_match(&names::row_name(self, row.key)));
         rows
     }
 
@@ -121,7 +121,7 @@ impl State {
         }
         self.add_activity(|total| Some(self.data.profile.thread(total.thread).process), &mut rows);
         let mut rows: Vec<Row> = rows.into_values().collect();
-        rows.retain(|row| self.selection.filter.is_empty() || self.selection.is_match(&names::of(self, row.key)));
+        rows.retain(|row| self.selection.filter.is_empty() || self.selection.is_match(&names::row_name(self, row.key)));
         rows
     }
 
@@ -221,7 +221,8 @@ impl State {
         for id in nodes.keys().filter(|id| **id != ROOT) {
             children.entry(self.data.index.node(*id).parent).or_default().push(*id);
         }
-        // By %Own and %Total alike the heaviest is the one with the most below it; which time it is of, the column says.
+        // By %Own and %Total alike the heaviest is the one with the most below it; which time it is of, the column
+        // says.
         let by = match self.selection.column {
             Column::OwnPercent | Column::TotalPercent => 1,
             Column::OwnTime | Column::TotalTime => 3,
@@ -265,7 +266,8 @@ impl State {
     }
 }
 
-/// Leaves out of a tree of very many nodes those that took less than a ten-thousandth of it, which nobody would scroll to.
+/// Leaves out of a tree of very many nodes those that took less than a ten-thousandth of it, which nobody would scroll
+/// to.
 fn drop_specks(nodes: &mut HashMap<NodeId, Row>) {
     let Some(root) = nodes.get(&ROOT).copied().filter(|_| nodes.len() > MANY_NODES) else { return };
     let (window, all) = (root.window.total_us / 10_000, root.all.total_us / 10_000);

@@ -19,7 +19,7 @@ pub(super) fn move_text(state: &mut State, right: bool) -> bool {
     };
     if !right {
         *left = left.saturating_sub(STEP);
-    } else if *left + usize::from(state.size.0) < widest {
+    } else if *left + usize::from(state.size.width) < widest {
         *left += STEP;
     }
     true

@@ -1,6 +1,7 @@
 //! What happens to the state: one event after the other. Does nothing else; what must be done outside is returned.
 
 use ratatui::crossterm::event::{Event as Input, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use ratatui::layout::Size;
 
 use super::event::{Effect, Event};
 use super::keys::{self, Action};
@@ -45,7 +46,7 @@ pub fn update(state: &mut State, event: Event) -> Vec<Effect> {
         Event::Notice(text) => state.prompt.notice = Some(text),
         Event::Ended(how) => state.data.ended = Some(how),
         Event::Input(Input::Resize(columns, rows)) => {
-            state.size = (columns, rows);
+            state.size = Size::new(columns, rows);
             state.refresh();
         }
         Event::Input(Input::Key(key)) if key.kind != KeyEventKind::Release => {
@@ -95,21 +96,21 @@ fn carry_out(state: &mut State, action: Action, effects: &mut Vec<Effect>) {
         Action::Show(view) => navigate::show_view(state, view),
         Action::NextView => navigate::step_view(state, 1),
         Action::PreviousView => navigate::step_view(state, state.views().count() - 1),
-        Action::Move(rows) => navigate::step(state, rows),
+        Action::Move(rows) => navigate::step_rows(state, rows),
         Action::Page(pages) => {
             let page = i32::try_from(layout::body_rows(state.size)).unwrap_or(1);
-            navigate::move_by(state, pages * (page - 1).max(1));
+            navigate::move_rows(state, pages * (page - 1).max(1));
         }
-        Action::First => navigate::move_by(state, i32::MIN),
-        Action::Last => navigate::move_by(state, i32::MAX),
-        Action::Left => navigate::turn(state, false),
-        Action::Right => navigate::turn(state, true),
+        Action::First => navigate::move_rows(state, i32::MIN),
+        Action::Last => navigate::move_rows(state, i32::MAX),
+        Action::Left => navigate::move_sideways(state, false),
+        Action::Right => navigate::move_sideways(state, true),
         Action::CloseAll(closed) => {
             state.selection.tree_closed = closed;
             state.selection.toggled.clear();
         }
-        Action::Enter => navigate::enter(state, effects),
-        Action::Back => navigate::back(state),
+        Action::Enter => navigate::enter_selected(state, effects),
+        Action::Back => navigate::go_back(state),
         Action::Sort(column) => state.selection.column = column,
         Action::SortNext => state.selection.column = state.selection.column.next(),
         Action::Reverse => state.selection.reversed = !state.selection.reversed,

@@ -6,7 +6,7 @@ use super::document::process_dump;
 use crate::cli::DumpArgs;
 use crate::command::attach::note_if_newer;
 use crate::command::ending::signal_name;
-use crate::command::note;
+use crate::command::print_note;
 use crate::core_file::{BinarySources, CoreFile};
 use crate::inspect::{Details, inspect_core};
 use crate::output::dump::{ProcessDump, ProcessInfo};
@@ -35,16 +35,16 @@ pub(super) fn dump(arguments: &DumpArgs, path: &Path, details: Details) -> anyho
 
 fn warn(core: &CoreFile, read: &PostMortem) {
     for path in &read.other_builds {
-        note(&format!(
+        print_note(&format!(
             "{} is not the file that the process had mapped: its build id is another",
             printable(&path.display().to_string())
         ));
     }
     if let Some((size, expected)) = core.missing_end() {
-        note(&format!("the core file is cut off: it has {size} bytes of {expected}"));
+        print_note(&format!("the core file is cut off: it has {size} bytes of {expected}"));
     }
     note_if_newer(&read.runtime.layout);
     if read.moment.lost > 0 {
-        note(&format!("{} threads could not be read to their ends", read.moment.lost));
+        print_note(&format!("{} threads could not be read to their ends", read.moment.lost));
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use super::document::process_dump;
 use crate::cli::DumpArgs;
 use crate::command::attach::note_if_newer;
-use crate::command::{native, note, pausing};
+use crate::command::{native, pausing, print_note};
 use crate::inspect::{Details, inspect_process};
 use crate::output::dump::{ProcessDump, ProcessInfo};
 use crate::process::Process;
@@ -25,7 +25,7 @@ pub(super) fn dump(
     if pausing != Pausing::Never
         && let Some(reason) = why_not_pausable(process)
     {
-        note(&reason);
+        print_note(&reason);
         pausing = Pausing::Never;
     }
     let mut spy = Spy::new(process.clone(), attached);
@@ -37,7 +37,7 @@ pub(super) fn dump(
     }
     let (dump, lost) = dump_spy(&mut spy, pausing, details)?;
     if lost > 0 {
-        note(&lost_threads(lost));
+        print_note(&lost_threads(lost));
     }
     Ok(dump)
 }

@@ -10,7 +10,8 @@ use crate::output::dump::{Parent, ProcessDump};
 use crate::process::Process;
 use crate::sampler::{Finder, command_line};
 
-/// What all processes of a tree are doing, parents before their children. One that cannot be read, or is no Python, is there with the reason.
+/// What all processes of a tree are doing, parents before their children. One that cannot be read, or is no Python, is
+/// there with the reason.
 ///
 /// # Errors
 /// When none of them could be read: then that of the first.

@@ -38,7 +38,7 @@ pub(super) struct OneThread {
 }
 
 impl OneThread {
-    fn is(self, thread: &ThreadDump) -> bool {
+    fn matches(self, thread: &ThreadDump) -> bool {
         match self.python_id {
             0 => self.os_id == thread.os_thread_id,
             ident => ident == thread.thread_id && u64::try_from(thread.interpreter).unwrap_or(0) == self.interpreter,
@@ -101,16 +101,22 @@ impl Sampling {
         }
     }
 
-    pub(super) fn ask(&self, request: LiveRequest) {
+    pub(super) fn send_request(&self, request: LiveRequest) {
         // When sampling is over, there is nobody to ask.
         let _ = self.requests.send(request);
     }
 
     /// Has all threads, or those of one process, or one, dumped between two samples.
-    pub(super) fn dump(&self, pausing: Pausing, full_file_names: bool, pid: Option<u32>, only: Option<OneThread>) {
+    pub(super) fn request_dump(
+        &self,
+        pausing: Pausing,
+        full_file_names: bool,
+        pid: Option<u32>,
+        only: Option<OneThread>,
+    ) {
         let answers = self.answers.clone();
         let pausing = if pausing == Pausing::Never { Pausing::Never } else { Pausing::Blocking };
-        self.ask(LiveRequest::Inspect(Box::new(move |spies| {
+        self.send_request(LiveRequest::Inspect(Box::new(move |spies| {
             let wanted = spies.iter_mut().filter(|spy| pid.is_none_or(|pid| pid == spy.process().pid().unsigned_abs()));
             let texts: Vec<String> = wanted
                 .map(|spy| {
@@ -133,7 +139,7 @@ fn dump_text(
 ) -> anyhow::Result<String> {
     let (mut dumped, lost) = dump::dump_spy(spy, pausing, Details { variables: 1, source: false })?;
     if let Some(only) = only {
-        let is_it = |thread: &ThreadDump| only.is(thread);
+        let is_it = |thread: &ThreadDump| only.matches(thread);
         dumped.threads.retain(is_it);
         dumped.deadlocks.clear();
     }

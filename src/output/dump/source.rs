@@ -35,11 +35,11 @@ pub struct SourceLine {
 impl SourceLine {
     /// The line as it is shown: one line, no control characters, not endless.
     pub(super) fn shown(&self) -> String {
-        cut(&safe(&self.text))
+        cut_to_width(&printable_line(&self.text))
     }
 
-    /// What to write below it: spaces up to the marked part and carets under it. `None` when there is nothing to mark, or when
-    /// it would be the whole line.
+    /// What to write below it: spaces up to the marked part and carets under it. `None` when there is nothing to mark,
+    /// or when it would be the whole line.
     pub(super) fn underline(&self) -> Option<String> {
         let Range { start, end } = self.marked.clone()?;
         let (before, rest) = self.text.split_at_checked(start.min(self.text.len()))?;
@@ -53,7 +53,7 @@ impl SourceLine {
     }
 }
 
-fn safe(text: &str) -> Cow<'_, str> {
+fn printable_line(text: &str) -> Cow<'_, str> {
     match text.contains('\t') {
         true => Cow::Owned(printable(&text.replace('\t', TAB)).into_owned()),
         false => printable(text),
@@ -61,11 +61,11 @@ fn safe(text: &str) -> Cow<'_, str> {
 }
 
 fn width(text: &str) -> usize {
-    measure_text_width(&safe(text))
+    measure_text_width(&printable_line(text))
 }
 
 /// At most [`WIDEST`] columns.
-fn cut(text: &str) -> String {
+fn cut_to_width(text: &str) -> String {
     if measure_text_width(text) <= WIDEST {
         return text.to_owned();
     }

@@ -1,8 +1,9 @@
 //! Valgrind's callgrind format, for KCachegrind, QCachegrind and `callgrind_annotate`.
 //!
-//! The one event is µs of wall time. A function's own cost plus that of its calls is the time in which it was on the stack, also when
-//! it is recursive: of a stack, each function gets the time once, as its own if it is innermost, else for the call that it made first.
-//! What the format calls the number of calls is the number of samples; how often a function was called, sampling cannot know.
+//! The one event is µs of wall time. A function's own cost plus that of its calls is the time in which it was on the
+//! stack, also when it is recursive: of a stack, each function gets the time once, as its own if it is innermost, else
+//! for the call that it made first. What the format calls the number of calls is the number of samples; how often a
+//! function was called, sampling cannot know.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
@@ -73,13 +74,13 @@ fn costs(profile: &Profile, places: &Places<'_>, functions: &Functions<'_>) -> C
         places.stack(total.thread, total.stack, &mut stack);
         let Some(innermost) = stack.last() else { continue };
         costs.total_us = costs.total_us.saturating_add(total.weight_us);
-        let function = functions.of(*innermost);
+        let function = functions.function_of(*innermost);
         last_seen[function] = at;
         let line = places.get(*innermost).line.unwrap_or(0);
         let own = costs.functions.entry(function).or_default().own.entry(line).or_default();
         *own = own.saturating_add(total.weight_us);
         for pair in stack.windows(2) {
-            let caller = functions.of(pair[0]);
+            let caller = functions.function_of(pair[0]);
             if std::mem::replace(&mut last_seen[caller], at) == at {
                 continue;
             }
@@ -87,7 +88,7 @@ fn costs(profile: &Profile, places: &Places<'_>, functions: &Functions<'_>) -> C
             let cost = costs.functions.entry(caller).or_default();
             // A cost of nothing in this line: `callgrind_annotate` shows only lines that have a cost of their own.
             cost.own.entry(line).or_default();
-            let call = cost.calls.entry((line, functions.of(pair[1]))).or_default();
+            let call = cost.calls.entry((line, functions.function_of(pair[1]))).or_default();
             call.samples = call.samples.saturating_add(total.samples);
             call.inclusive_us = call.inclusive_us.saturating_add(total.weight_us);
         }

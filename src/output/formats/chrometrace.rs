@@ -1,7 +1,7 @@
 //! Chrome's trace events, for `chrome://tracing` and <https://ui.perfetto.dev>.
 //!
-//! A list of begin and end events, as py-spy writes it, and metadata events with the names of processes and threads. Times are real:
-//! all threads are on one clock, and a call ends where its thread was idle.
+//! A list of begin and end events, as py-spy writes it, and metadata events with the names of processes and threads.
+//! Times are real: all threads are on one clock, and a call ends where its thread was idle.
 
 use std::collections::HashSet;
 use std::io::{self, BufWriter, Write};
@@ -62,8 +62,9 @@ fn name(kind: &str, process: &Process, number: u64, name: &str) -> Value {
     })
 }
 
-/// The number that tells threads apart: the system's, or another where that was used before: by a thread that is gone, or by the same
-/// thread in another interpreter. Perfetto takes numbers of 32 bits and puts others on the track of the main thread.
+/// The number that tells threads apart: the system's, or another where that was used before: by a thread that is gone,
+/// or by the same thread in another interpreter. Perfetto takes numbers of 32 bits and puts others on the track of the
+/// main thread.
 fn thread_number(thread: &Thread, process: &Process, used: &mut HashSet<(u32, u64)>) -> u64 {
     const BITS: u64 = (1 << 31) - 1;
     // Odd, so every number comes in turn; beyond the numbers that systems give to threads.

@@ -1,7 +1,7 @@
 //! Reading collapsed stacks, as this program, py-spy, flamegraph.pl, perf scripts and inferno write them.
 //!
-//! A frame of the form `name (file:line)` is taken apart; any other is a name. There is no time in such a file: each count
-//! stands for a millisecond, and [`Metadata::is_time_known`](crate::profile::Metadata::is_time_known) is false.
+//! A frame of the form `name (file:line)` is taken apart; any other is a name. There is no time in such a file: each
+//! count stands for a millisecond, and [`Metadata::is_time_known`](crate::profile::Metadata::is_time_known) is false.
 
 use std::io::{self, BufRead};
 

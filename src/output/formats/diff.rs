@@ -1,4 +1,5 @@
-//! A differential flame graph of two profiles, through inferno: widths are the times after, red has grown, blue has shrunk.
+//! A differential flame graph of two profiles, through inferno: widths are the times after, red has grown, blue has
+//! shrunk.
 
 use std::io::{self, Write};
 
@@ -13,12 +14,12 @@ use crate::output::narrow::{Node, narrowed, nodes};
 use crate::output::tree::LabelTree;
 use crate::profile::Profile;
 
-/// What is counted, in µs: a millisecond, which is also what one count stands for in a profile without times. Inferno's own
-/// scaling would not apply to differences.
+/// What is counted, in µs: a millisecond, which is also what one count stands for in a profile without times. Inferno's
+/// own scaling would not apply to differences.
 const UNIT_US: u64 = 1_000;
 
-/// Writes how `after` differs from `before`. With `normalize`, the times before are scaled so that both have the same sum: then
-/// shares are compared, not lengths of recordings.
+/// Writes how `after` differs from `before`. With `normalize`, the times before are scaled so that both have the same
+/// sum: then shares are compared, not lengths of recordings.
 ///
 /// A stack that is gone has no width; draw the other way round to see it.
 ///

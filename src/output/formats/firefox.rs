@@ -1,7 +1,8 @@
 //! The processed profile format of <https://profiler.firefox.com>.
 //!
-//! Weights are milliseconds. A sample stands at the begin of its time and lasts to the next one; where a thread was idle, a sample
-//! without a stack ends it. The format as the crate writes it has no source lines: they are in the names.
+//! Weights are milliseconds. A sample stands at the begin of its time and lasts to the next one; where a thread was
+//! idle, a sample without a stack ends it. The format as the crate writes it has no source lines: they are in the
+//! names.
 
 use std::io::{self, BufWriter, Write};
 use std::time::{Duration, UNIX_EPOCH};

@@ -1,8 +1,8 @@
 //! A flame chart in SVG: time runs from left to right, calls hang below their callers, one lane for each thread, as the
 //! performance tools of browsers draw it.
 //!
-//! Hover texts have the length and the begin of a call; a click zooms to it; search takes regular expressions. Calls too short to
-//! be seen are drawn together with their neighbours, so a long recording is a picture of bounded size.
+//! Hover texts have the length and the begin of a call; a click zooms to it; search takes regular expressions. Calls
+//! too short to be seen are drawn together with their neighbours, so a long recording is a picture of bounded size.
 
 use std::io::{self, BufWriter, Write};
 
@@ -21,7 +21,8 @@ const BORDER: u64 = 10;
 const TOP: u64 = 90;
 const HEADER: u64 = 20;
 const ROW: u64 = 16;
-/// The narrowest call drawn, as a part of the whole width: less than a tenth of a pixel, so that there is something to zoom into.
+/// The narrowest call drawn, as a part of the whole width: less than a tenth of a pixel, so that there is something to
+/// zoom into.
 const NARROWEST: u64 = 20_000;
 /// Blocks drawn, each of some 300 bytes; with more, longer calls are drawn together.
 const MAX_BLOCKS: usize = 15_000;

@@ -15,7 +15,8 @@ use crate::output::text::xml;
 use crate::output::tree::LabelTree;
 use crate::profile::Profile;
 
-/// All lines that are handed to inferno, in bytes; it needs them at once. Past it, inner frames of deep stacks become one `…`.
+/// All lines that are handed to inferno, in bytes; it needs them at once. Past it, inner frames of deep stacks become
+/// one `…`.
 const MAX_LINES: usize = 128 << 20;
 
 /// Writes `profile` as a flame graph.
@@ -29,8 +30,8 @@ pub fn write(profile: &Profile, presentation: &Presentation, writer: impl Write)
     if lines.is_empty() {
         return write_message(&title(&profile.metadata), "no samples", writer);
     }
-    // In the order of a flame chart inferno takes the lines as they are, last first: siblings stay together whatever their
-    // names hold, which its own sorting of whole lines does not promise.
+    // In the order of a flame chart inferno takes the lines as they are, last first: siblings stay together whatever
+    // their names hold, which its own sorting of whole lines does not promise.
     lines.reverse();
     let mut palette = PaletteMap::default();
     for label in tree.labels() {
@@ -52,8 +53,8 @@ pub fn write(profile: &Profile, presentation: &Presentation, writer: impl Write)
     inferno::flamegraph::from_lines(&mut options, lines.iter().map(String::as_str), writer)
 }
 
-/// One line for each stack that has time of its own, counted in units of `unit_us` µs. Of stacks too deep, what lies below the
-/// last frame that fits is one line.
+/// One line for each stack that has time of its own, counted in units of `unit_us` µs. Of stacks too deep, what lies
+/// below the last frame that fits is one line.
 pub(super) fn lines(nodes: &[Node<'_>], unit_us: u64) -> Vec<String> {
     let mut deepest = usize::MAX;
     while lines_size(nodes, deepest) > MAX_LINES {
@@ -107,8 +108,8 @@ fn lines_size(nodes: &[Node<'_>], deepest: usize) -> usize {
     size
 }
 
-/// A label that inferno reads as one frame: it takes a number after a space at the end of a line for a count, and a line that
-/// begins with `# ` for a comment. The space becomes one that does not break lines, which looks the same.
+/// A label that inferno reads as one frame: it takes a number after a space at the end of a line for a count, and a
+/// line that begins with `# ` for a comment. The space becomes one that does not break lines, which looks the same.
 fn inferno_label(label: &str) -> String {
     let mut safe = label.trim().to_owned();
     if safe.starts_with("# ") {
@@ -132,7 +133,8 @@ pub(super) fn write_message(title: &str, message: &str, mut writer: impl Write) 
     writeln!(
         writer,
         "<?xml version=\"1.0\" encoding=\"utf-8\" standalone=\"no\"?>\n\
-         <svg version=\"1.1\" width=\"1200\" height=\"90\" viewBox=\"0 0 1200 90\" xmlns=\"http://www.w3.org/2000/svg\">\n\
+         <svg version=\"1.1\" width=\"1200\" height=\"90\" viewBox=\"0 0 1200 90\" \
+         xmlns=\"http://www.w3.org/2000/svg\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"#fcfcfa\"/>\n\
          <g font-family=\"monospace\" text-anchor=\"middle\">\n\
          <text x=\"600\" y=\"34\" font-size=\"17\">{title}</text>\n\

@@ -78,7 +78,8 @@ impl Format {
         }
     }
 
-    /// Ends of file names; longer ones stand before those that they end in. The first of each format is what it is called by.
+    /// Ends of file names; longer ones stand before those that they end in. The first of each format is what it is
+    /// called by.
     const SUFFIXES: [(&'static str, Self); 22] = [
         (".flamechart.svg", Self::Flamechart),
         (".chart.svg", Self::Flamechart),
@@ -134,8 +135,8 @@ impl Format {
         }
     }
 
-    /// Whether the profile must have kept its timeline ([`Keep::timeline`](crate::profile::Keep)) for this format. A recording
-    /// needs it too when it is written at the end; while recording, [`recording::RecordingWriter`] is better.
+    /// Whether the profile must have kept its timeline ([`Keep::timeline`](crate::profile::Keep)) for this format. A
+    /// recording needs it too when it is written at the end; while recording, [`recording::RecordingWriter`] is better.
     pub fn needs_timeline(self) -> bool {
         match self {
             Self::Flamegraph | Self::Raw | Self::Pprof | Self::Callgrind | Self::Pstats => false,
@@ -143,7 +144,8 @@ impl Format {
         }
     }
 
-    /// Writes `profile` in this format, into a file that will have the name `file_name`: what ends in `.gz` is compressed.
+    /// Writes `profile` in this format, into a file that will have the name `file_name`: what ends in `.gz` is
+    /// compressed.
     ///
     /// # Errors
     /// When `writer` fails.

@@ -27,7 +27,8 @@ pub fn write(profile: &Profile, presentation: &Presentation, writer: impl Write)
     let mut texts = Texts::default();
     let mut writer = GzEncoder::new(writer, Compression::default());
 
-    // Protobuf messages that follow one another are one message with the repeated fields joined: so nothing but the texts is held.
+    // Protobuf messages that follow one another are one message with the repeated fields joined: so nothing but the
+    // texts is held.
     let mut stack = vec![];
     let mut labels: HashMap<ThreadRef, Vec<Label>> = HashMap::new();
     for total in profile.totals() {
@@ -41,7 +42,7 @@ pub fn write(profile: &Profile, presentation: &Presentation, writer: impl Write)
     }
     for (at, place) in places.all().iter().enumerate() {
         let line = Line {
-            function_id: functions.of(at) as u64 + 1,
+            function_id: functions.function_of(at) as u64 + 1,
             line: i64::from(place.line.unwrap_or(0)),
             column: i64::from(place.column),
         };
@@ -49,7 +50,8 @@ pub fn write(profile: &Profile, presentation: &Presentation, writer: impl Write)
         put(&mut writer, &File { location: vec![location], ..File::default() })?;
     }
     for (at, function) in functions.all.iter().enumerate() {
-        // Without a system name, pprof takes the name as it is; else it would cut `<module>` away as a template's parameter.
+        // Without a system name, pprof takes the name as it is; else it would cut `<module>` away as a template's
+        // parameter.
         let function = Function {
             id: at as u64 + 1,
             name: texts.intern(function.name),
@@ -124,7 +126,8 @@ impl Texts {
     }
 }
 
-// The messages of profile.proto, with the fields that are used here. Numbers that name texts are positions in the string table.
+// The messages of profile.proto, with the fields that are used here. Numbers that name texts are positions in the
+// string table.
 
 #[derive(Clone, PartialEq, Message)]
 struct File {

@@ -1,7 +1,7 @@
 //! What Python's own profilers save: a marshalled dictionary, for `pstats.Stats`, snakeviz, gprof2dot and tuna.
 //!
-//! Functions are named by file, first line and name, as cProfile does. Times are seconds. Where cProfile counts calls there are
-//! samples: how often a function was called, sampling cannot know.
+//! Functions are named by file, first line and name, as cProfile does. Times are seconds. Where cProfile counts calls
+//! there are samples: how often a function was called, sampling cannot know.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
@@ -20,8 +20,8 @@ pub fn write(profile: &Profile, presentation: &Presentation, writer: impl Write)
     let functions = Functions::new(&places);
     let times = times(profile, &places, &functions);
 
-    // Marshal's version 0 types, which every Python reads: `{` dictionary up to `0`, `(` tuple with its length, `u` text,
-    // `i` 32-bit integer, `g` double (Python/marshal.c).
+    // Marshal's version 0 types, which every Python reads: `{` dictionary up to `0`, `(` tuple with its length, `u`
+    // text, `i` 32-bit integer, `g` double (Python/marshal.c).
     let mut out = Marshal { writer: BufWriter::new(writer) };
     out.put(b"{")?;
     for (function, time) in &times {
@@ -80,7 +80,7 @@ fn times(profile: &Profile, places: &Places<'_>, functions: &Functions<'_>) -> B
         places.stack(total.thread, total.stack, &mut stack);
         let mut caller = None;
         for (depth, place) in stack.iter().enumerate() {
-            let function = functions.of(*place);
+            let function = functions.function_of(*place);
             let is_innermost = depth + 1 == stack.len();
             let time = times.entry(function).or_default();
             time.all.add(at, total, is_innermost);

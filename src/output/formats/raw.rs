@@ -1,7 +1,7 @@
 //! Collapsed stacks, what flamegraph.pl, inferno and speedscope read: `outer (a.py:3);inner (a.py:9) 42`.
 //!
-//! The count is the time of the stack in sampling intervals, so a sample that came late because the machine was busy counts for
-//! more than one, and counts of two stacks compare as their times do. It is never less than 1.
+//! The count is the time of the stack in sampling intervals, so a sample that came late because the machine was busy
+//! counts for more than one, and counts of two stacks compare as their times do. It is never less than 1.
 
 use std::io::{self, Write};
 

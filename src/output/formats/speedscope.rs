@@ -1,7 +1,8 @@
 //! JSON for <https://www.speedscope.app>: one profile for each thread, all on one clock.
 //!
-//! Frames, names of profiles and the order of frames are as py-spy writes them. Unlike py-spy's, weights are measured, and time
-//! without samples (idle threads, a thread not started yet) stays as an empty stack, so that threads are aligned.
+//! Frames, names of profiles and the order of frames are as py-spy writes them. Unlike py-spy's, weights are measured,
+//! and time without samples (idle threads, a thread not started yet) stays as an empty stack, so that threads are
+//! aligned.
 
 use std::io::{self, BufWriter, Write};
 
@@ -20,8 +21,8 @@ const SCHEMA: &str = "https://www.speedscope.app/file-format-schema.json";
 /// Entries for one run of equal samples, so that no number in a damaged recording makes a file without end.
 const MAX_ENTRIES: u64 = 1 << 24;
 
-/// Writes `profile` for speedscope. It should have its timeline; without, stacks follow one another in the order in which they
-/// were first seen.
+/// Writes `profile` for speedscope. It should have its timeline; without, stacks follow one another in the order in
+/// which they were first seen.
 ///
 /// # Errors
 /// When `writer` fails.

@@ -2,7 +2,8 @@
 //!
 //! It keeps our standard streams, our environment and our process group: at a terminal it stays in the foreground, may
 //! read from it, and gets Ctrl-C itself, as it would without us. When we die in any way it lives on; nothing ends it
-//! but [`SpawnedProgram::end`], also not dropping the value. It runs as we do, or as who called us through sudo ([`SpawnedProgram::user`]).
+//! but [`SpawnedProgram::end`], also not dropping the value. It runs as we do, or as who called us through sudo
+//! ([`SpawnedProgram::user`]).
 //!
 //! # Why not `std::process::Child::wait`
 //! It takes whatever `waitpid` reports for the exit, also the stop of a thread that we hold at that moment. Here the
@@ -46,7 +47,8 @@ impl SpawnedProgram {
             .map_err(|source| SpawnError::from_start(PathBuf::from(program), source))
     }
 
-    /// Starts `program` as [`Self::start`] does, but what it writes on standard output comes out on our standard error: ours is taken.
+    /// Starts `program` as [`Self::start`] does, but what it writes on standard output comes out on our standard error:
+    /// ours is taken.
     ///
     /// # Errors
     /// As [`Self::start`].
@@ -60,8 +62,9 @@ impl SpawnedProgram {
         Caller::find().map(|caller| caller.name)
     }
 
-    /// Starts `program` as [`Self::start`] does, but apart from our terminal: its standard input is empty and what it writes on standard
-    /// output and standard error comes out of the pipe that is returned, which must be read or the program will wait.
+    /// Starts `program` as [`Self::start`] does, but apart from our terminal: its standard input is empty and what it
+    /// writes on standard output and standard error comes out of the pipe that is returned, which must be read or the
+    /// program will wait.
     ///
     /// # Errors
     /// As [`Self::start`], and when no pipe can be made.
@@ -81,7 +84,7 @@ impl SpawnedProgram {
         // Where our parent ignored SIGCHLD the kernel would throw exit statuses away.
         restore_child_signal();
         if let Some(caller) = Caller::find() {
-            caller.adopt(command);
+            caller.run_as(command);
         }
         let before = Before::become_reaper();
         let pid = command.spawn()?.id().cast_signed();
@@ -175,11 +178,11 @@ impl SpawnedProgram {
         }
         // Launchers pass the signal on, so what is below gets its own only now.
         for handle in below.iter().filter(|handle| !handle.has_exited()) {
-            end_one(handle, Signal::SIGTERM);
+            send_and_continue(handle, Signal::SIGTERM);
         }
         for handle in &below {
             if !handle.wait_for_exit(deadline.saturating_duration_since(Instant::now())) {
-                end_one(handle, Signal::SIGKILL);
+                send_and_continue(handle, Signal::SIGKILL);
             }
         }
         status.ok_or_else(|| io::ErrorKind::TimedOut.into())
@@ -187,7 +190,7 @@ impl SpawnedProgram {
 
     fn ask_to_end(&self, signal: Signal) {
         match &self.handle {
-            Some(handle) => end_one(handle, signal),
+            Some(handle) => send_and_continue(handle, signal),
             // Not collected yet, so the number is still that of our child.
             None => {
                 let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid), signal);
@@ -204,7 +207,7 @@ impl SpawnedProgram {
 }
 
 /// Sends a signal to a process that may be stopped: it would not act on SIGTERM before it goes on.
-fn end_one(handle: &Handle, signal: Signal) {
+fn send_and_continue(handle: &Handle, signal: Signal) {
     for signal in [signal, Signal::SIGCONT] {
         if let Err(error) = handle.send_signal(signal as i32) {
             log::debug!("cannot send {signal} to process {}: {error}", handle.pid());

@@ -1,8 +1,8 @@
 //! What the live view holds: plain data. It changes in [`update`](super::update()) and is drawn by
 //! [`draw`](super::draw()).
 //!
-//! Apart lie what was collected ([`Data`]), what of it is looked at ([`Selection`]), what lies over it ([`Overlay`]), and
-//! the last line ([`Prompt`]).
+//! Apart lie what was collected ([`Data`]), what of it is looked at ([`Selection`]), what lies over it ([`Overlay`]),
+//! and the last line ([`Prompt`]).
 
 mod data;
 mod drawn;
@@ -15,6 +15,8 @@ pub use drawn::{Block, Pair, Row};
 pub use overlay::{Detail, Overlay, Pane};
 pub use prompt::{Entry, Prompt};
 pub use selection::{Column, Cursor, Key, Scope, Selection, View};
+
+use ratatui::layout::Size;
 
 use super::index::{FunctionId, ROOT};
 use super::sums::Adder;
@@ -52,8 +54,8 @@ pub struct State {
     pub overlay: Overlay,
     /// The last line.
     pub prompt: Prompt,
-    /// The size of the terminal: columns, rows.
-    pub size: (u16, u16),
+    /// The size of the terminal.
+    pub size: Size,
     /// The rows of the view, as the last refresh worked them out.
     pub rows: Vec<Row>,
     /// The blocks of the flame graph, likewise.
@@ -64,7 +66,7 @@ pub struct State {
 
 impl State {
     /// Nothing seen yet.
-    pub fn new(settings: Settings, size: (u16, u16)) -> Self {
+    pub fn new(settings: Settings, size: Size) -> Self {
         let facts = Facts { rate_asked: settings.rate, ..Facts::default() };
         let selection = Selection {
             gil_only: settings.gil_only,

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn sorting_and_scope_choose_columns() {
     let (mut state, mut source) = usual((100, 30));
-    let first = |state: &State| names::of(state, state.rows[0].key);
+    let first = |state: &State| names::row_name(state, state.rows[0].key);
     for (keys, column, expected) in [
         ("2", Column::TotalPercent, "main (app.py:620)"),
         ("3", Column::OwnTime, "heavy (app.py:20)"),
@@ -41,7 +41,7 @@ fn sorting_and_scope_choose_columns() {
 #[test]
 fn idle_gil_and_threads_change_what_counts() {
     let (mut state, _) = usual((100, 30));
-    let names = |state: &State| state.rows.iter().map(|row| names::of(state, row.key)).collect::<Vec<_>>();
+    let names = |state: &State| state.rows.iter().map(|row| names::row_name(state, row.key)).collect::<Vec<_>>();
     assert!(!names(&state).iter().any(|name| name.starts_with("sleep")));
     press(&mut state, "i");
     assert!(names(&state)[0].starts_with("sleep"));
@@ -130,7 +130,7 @@ fn tree_nodes_close_and_open() {
     press(&mut state, "Right Down Down Down Left");
     assert!(matches!(state.selection.cursor().selected, Some(Key::Node(..))));
     assert!(
-        names::of(&state, state.selection.cursor().selected.unwrap()).starts_with("medium"),
+        names::row_name(&state, state.selection.cursor().selected.unwrap()).starts_with("medium"),
         "a leaf's caller is selected"
     );
     press(&mut state, "[");
@@ -168,7 +168,7 @@ fn rows_are_walked_by_keys_and_mouse() {
     for (at, name) in names.iter().enumerate() {
         source.add(thread, &[name], ACTIVE_GIL, 1_000_000 - at as u64 * 1000);
     }
-    let mut state = State::new(Settings::default(), (80, 24));
+    let mut state = State::new(Settings::default(), Size::new(80, 24));
     let window = source.window(100_000_000);
     update(&mut state, window);
     let selected = |state: &State| state.selected_row();
@@ -198,7 +198,7 @@ fn rows_are_walked_by_keys_and_mouse() {
     mouse(&mut state, click, 30, areas.columns.y);
     assert_eq!(state.selection.column, Column::TotalTime);
     let tab = layout::tabs(&state)[2];
-    mouse(&mut state, click, tab.1 + 1, areas.tabs.y);
+    mouse(&mut state, click, tab.x + 1, areas.tabs.y);
     assert_eq!(state.selection.view, View::Threads);
     // The selected function stays selected where it moves.
     press(&mut state, "F1 S");

@@ -34,7 +34,7 @@ fn a_refresh_of_many_threads_and_functions_is_quick() {
         }
         source.window(1_000_000)
     };
-    let mut state = State::new(Settings::default(), (200, 60));
+    let mut state = State::new(Settings::default(), Size::new(200, 60));
     for _ in 0..3 {
         let window = fill(&mut source);
         update(&mut state, window);
@@ -70,7 +70,7 @@ fn stacks_and_threads_without_end_are_joined_and_no_time_is_lost() {
     let mut source = Source::new();
     let main = source.thread("MainThread");
     assert_eq!(main.number(), 0);
-    let mut state = State::new(Settings { rate: 100, ..Settings::default() }, (100, 30));
+    let mut state = State::new(Settings { rate: 100, ..Settings::default() }, Size::new(100, 30));
     let (mut expected, mut heavy, mut fresh) = (0, 0, 0);
     for round in 0..40u32 {
         let main = source.threads[0];
@@ -91,7 +91,7 @@ fn stacks_and_threads_without_end_are_joined_and_no_time_is_lost() {
         if round == 0 {
             press(&mut state, "F5");
             let key = |state: &State, name: &str| {
-                state.rows.iter().map(|row| row.key).find(|key| names::of(state, *key).starts_with(name)).unwrap()
+                state.rows.iter().map(|row| row.key).find(|key| names::row_name(state, *key).starts_with(name)).unwrap()
             };
             let heavy = key(&state, "heavy");
             state.selection.cursor_mut().selected = Some(heavy);
@@ -123,7 +123,7 @@ fn stacks_and_threads_without_end_are_joined_and_no_time_is_lost() {
     assert_eq!(frozen.all.iter().map(|total| total.weight_us).sum::<u64>(), 750_000);
     press(&mut state, "Space F5");
     let selected = state.selection.cursor().selected.unwrap();
-    assert!(names::of(&state, selected).starts_with("heavy "), "{}", names::of(&state, selected));
-    let closed: Vec<String> = state.selection.toggled.iter().map(|key| names::of(&state, *key)).collect();
+    assert!(names::row_name(&state, selected).starts_with("heavy "), "{}", names::row_name(&state, selected));
+    let closed: Vec<String> = state.selection.toggled.iter().map(|key| names::row_name(&state, *key)).collect();
     assert!(closed.len() == 1 && closed[0].starts_with("calls "), "{closed:?}");
 }

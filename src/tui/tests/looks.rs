@@ -16,7 +16,7 @@ fn hostile_and_wide_names_do_not_break_the_screen() {
         source.add(thread, &[name], ACTIVE_GIL, 100_000);
     }
     source.add(thread, &["x".repeat(4000).as_str()], ACTIVE_GIL, 100_000);
-    let mut state = State::new(Settings { colour: true, ..Settings::default() }, (80, 24));
+    let mut state = State::new(Settings { colour: true, ..Settings::default() }, Size::new(80, 24));
     let window = source.window(600_000);
     update(&mut state, window);
     for key in ["F1", "F2", "F3", "F4", "F5", "F6", "F1 j Enter"] {

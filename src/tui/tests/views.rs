@@ -160,7 +160,7 @@ fn no_thread_has_more_than_the_whole_window() {
     let mut source = Source::new();
     let thread = source.thread("MainThread");
     source.add(thread, &["main"], ACTIVE_GIL, 1_000_000);
-    let mut state = State::new(Settings::default(), (80, 24));
+    let mut state = State::new(Settings::default(), Size::new(80, 24));
     let window = source.window(999_500);
     update(&mut state, window);
     assert!(view(&state).contains(" 100.00% 100.00%     1.00s     1.00s main"), "{}", view(&state));
@@ -171,7 +171,7 @@ fn recursion_counts_once() {
     let mut source = Source::new();
     let thread = source.thread("MainThread");
     source.add(thread, &["fib", "fib", "fib"], ACTIVE_GIL, 1_000_000);
-    let mut state = State::new(Settings::default(), (100, 30));
+    let mut state = State::new(Settings::default(), Size::new(100, 30));
     let window = source.window(1_000_000);
     update(&mut state, window);
     assert!(view(&state).contains(" 100.00% 100.00%     1.00s     1.00s fib"), "{}", view(&state));
@@ -201,7 +201,7 @@ fn long_paths_do_not_push_what_tells_most_off_the_screen() {
     let frame = source.profile.frame(frame);
     let stack = source.profile.push(StackId::EMPTY, frame);
     source.profile.add_total(Total { thread, stack, flags: ACTIVE_GIL, samples: 100, weight_us: 1_000_000 });
-    let mut state = State::new(Settings::default(), (80, 24));
+    let mut state = State::new(Settings::default(), Size::new(80, 24));
     let window = source.window(1_000_000);
     update(&mut state, window);
     for (keys, expected) in [
@@ -232,7 +232,7 @@ fn the_last_view_stays_when_the_target_ends() {
 #[test]
 fn what_the_target_wrote_is_scrolled_through_escaped() {
     let settings = Settings { has_output: true, ..Settings::default() };
-    let mut state = State::new(settings, (80, 24));
+    let mut state = State::new(settings, Size::new(80, 24));
     update(&mut state, Event::Output("one\ntwo \u{1b}[2Jthree\npart".to_owned()));
     press(&mut state, "F7");
     let seen = view(&state);

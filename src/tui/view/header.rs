@@ -122,7 +122,8 @@ fn draw_samples(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
     buffer.set_line(area.x, area.y, &Line::from(spans), area.width);
 }
 
-/// All values as bars, several averaged into one where there are more than fit; `full` is what a whole bar stands for, or else the highest value does.
+/// All values as bars, several averaged into one where there are more than fit; `full` is what a whole bar stands for,
+/// or else the highest value does.
 fn sparkline(values: &VecDeque<f64>, full: Option<f64>, width: usize) -> String {
     if width == 0 {
         return String::new();

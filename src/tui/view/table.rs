@@ -95,7 +95,7 @@ fn draw_header(state: &State, theme: Theme, line: Rect, buffer: &mut Buffer) {
 pub(in crate::tui) fn text(state: &State, row: &Row, width: u16) -> String {
     let room = |before: &str| usize::from(width).saturating_sub(before.width());
     match row.key {
-        Key::Function(..) | Key::Line(..) => names::of_within(state, row.key, room("")),
+        Key::Function(..) | Key::Line(..) => names::row_name_within(state, row.key, room("")),
         Key::Thread(thread) => {
             let now = state.data.shown().threads.iter().find(|now| now.thread == thread);
             let flags = now.map_or(Flags::NONE, |now| now.flags);
@@ -112,7 +112,7 @@ pub(in crate::tui) fn text(state: &State, row: &Row, width: u16) -> String {
             let bytes = usage.map_or("-".to_owned(), |usage| memory(usage.resident_bytes as f64));
             let indent = "  ".repeat(row.depth.min(20) as usize);
             let before = format!("{cpu:>5} {bytes:>6} {threads:>7}  {indent}");
-            let name = names::of_within(state, row.key, room(&before));
+            let name = names::row_name_within(state, row.key, room(&before));
             before + &name
         }
         Key::Node(..) => {
@@ -125,7 +125,7 @@ pub(in crate::tui) fn text(state: &State, row: &Row, width: u16) -> String {
             let indent = " ".repeat(row.depth.min(widest) as usize * 2);
             let depth = if row.depth > widest { format!("[{}] ", row.depth) } else { String::new() };
             let before = format!("{indent}{sign}{depth}");
-            let name = names::of_within(state, row.key, room(&before));
+            let name = names::row_name_within(state, row.key, room(&before));
             before + &name
         }
     }
@@ -145,7 +145,7 @@ pub(in crate::tui) fn thread_state(flags: Flags) -> &'static str {
 /// The innermost function and line of a stack, in so many columns.
 pub(in crate::tui) fn place(state: &State, stack: StackId, width: usize) -> String {
     match state.data.profile.pop(stack) {
-        Some((_, frame)) => names::of_within(state, Key::Line(None, frame.number()), width),
+        Some((_, frame)) => names::row_name_within(state, Key::Line(None, frame.number()), width),
         None => String::new(),
     }
 }

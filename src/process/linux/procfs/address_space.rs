@@ -145,8 +145,8 @@ pub(crate) fn image_identity<M: Memory>(handle: &Handle, memory: &M) -> io::Resu
     Ok(ImageIdentity { program: (program.st_dev, program.st_ino), random_address, random })
 }
 
-/// The value of an entry of an auxiliary vector. A 32-bit program has one of 32-bit numbers; in one of 64-bit numbers no key needs more
-/// than 32 bits.
+/// The value of an entry of an auxiliary vector. A 32-bit program has one of 32-bit numbers; in one of 64-bit numbers
+/// no key needs more than 32 bits.
 fn auxiliary_value(vector: &[u8], key: u64) -> Option<u64> {
     let (words, _) = vector.as_chunks::<8>();
     let words: Vec<u64> = words.iter().map(|word| u64::from_ne_bytes(*word)).collect();

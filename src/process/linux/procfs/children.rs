@@ -57,17 +57,19 @@ pub(crate) fn children(handle: &Handle) -> Vec<ChildProcess> {
 /// All processes below a process, parents before their children.
 pub(crate) fn descendants(handle: &Handle) -> Vec<ChildProcess> {
     if listed_children(handle).is_some() {
-        return collect(handle.pid(), |pid| Handle::open(pid).map(|handle| children(&handle)).unwrap_or_default());
+        return collect_below(handle.pid(), |pid| {
+            Handle::open(pid).map(|handle| children(&handle)).unwrap_or_default()
+        });
     }
     let all = all_children();
-    collect(handle.pid(), |parent| {
+    collect_below(handle.pid(), |parent| {
         let pids = all.get(&parent).map(Vec::as_slice).unwrap_or_default();
         pids.iter().map(|pid| ChildProcess { pid: *pid, parent }).collect()
     })
 }
 
 /// Goes down from `root`. A process that is met twice, as when numbers are given anew meanwhile, counts once.
-fn collect(root: i32, mut children_of: impl FnMut(i32) -> Vec<ChildProcess>) -> Vec<ChildProcess> {
+fn collect_below(root: i32, mut children_of: impl FnMut(i32) -> Vec<ChildProcess>) -> Vec<ChildProcess> {
     let mut found: Vec<ChildProcess> = Vec::new();
     let mut seen = HashSet::from([root]);
     let mut next = 0;
@@ -91,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_circle_of_parents_ends() {
-        let found = collect(1, |pid| vec![ChildProcess { pid: if pid == 3 { 1 } else { pid + 1 }, parent: pid }]);
+        let found = collect_below(1, |pid| vec![ChildProcess { pid: if pid == 3 { 1 } else { pid + 1 }, parent: pid }]);
         assert_eq!(found, [ChildProcess { pid: 2, parent: 1 }, ChildProcess { pid: 3, parent: 2 }]);
     }
 

@@ -1,7 +1,7 @@
 //! What the target's descriptors are open on: files by their paths, sockets by their addresses.
 //!
-//! Addresses come from `/proc/PID/net`, which is that of the target's own network namespace. Unix sockets have the name that they were
-//! bound to; what is at their other end the kernel does not show there.
+//! Addresses come from `/proc/PID/net`, which is that of the target's own network namespace. Unix sockets have the name
+//! that they were bound to; what is at their other end the kernel does not show there.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -16,7 +16,8 @@ const LARGEST_TABLE: u64 = 64 << 20;
 /// The states of a listening TCP socket and of a UDP socket that is connected to nothing (include/net/tcp_states.h).
 const LISTEN: &str = "0A";
 
-/// The tables below `/proc/PID/net`, the cheapest first: for those of TCP the kernel walks through all its buckets, which takes milliseconds.
+/// The tables below `/proc/PID/net`, the cheapest first: for those of TCP the kernel walks through all its buckets,
+/// which takes milliseconds.
 const TABLES: [(&str, Parse); 5] = [
     ("unix", unix_socket),
     ("udp", |line| internet_socket("udp", line)),
@@ -25,8 +26,16 @@ const TABLES: [(&str, Parse); 5] = [
     ("tcp6", |line| internet_socket("tcp", line)),
 ];
 
-/// From a line to the number of a socket and what it is.
-type Parse = fn(&str) -> Option<(u64, String)>;
+/// Takes a line of a table apart.
+type Parse = fn(&str) -> Option<Socket>;
+
+/// A socket of a table.
+#[derive(Debug, PartialEq, Eq)]
+struct Socket {
+    inode: u64,
+    /// What it is and where it leads, in words.
+    text: String,
+}
 
 /// The descriptors of one process. Sockets are listed when they are asked for, table by table until the one is found.
 #[derive(Debug)]
@@ -46,7 +55,12 @@ impl Descriptors {
         let found = tables.find_map(|((table, parse), sockets)| {
             let sockets = sockets.get_or_init(|| {
                 let text = self.handle.read_file(&format!("net/{table}"), LARGEST_TABLE).unwrap_or_default();
-                String::from_utf8_lossy(&text).lines().skip(1).filter_map(parse).collect()
+                String::from_utf8_lossy(&text)
+                    .lines()
+                    .skip(1)
+                    .filter_map(parse)
+                    .map(|socket| (socket.inode, socket.text))
+                    .collect()
             });
             sockets.get(&inode)
         });
@@ -79,7 +93,7 @@ impl DescriptorNames for Descriptors {
 }
 
 /// A line of `net/tcp` and its like: `sl local remote state queues timer retransmits uid timeout inode …`.
-fn internet_socket(protocol: &str, line: &str) -> Option<(u64, String)> {
+fn internet_socket(protocol: &str, line: &str) -> Option<Socket> {
     let words: Vec<&str> = line.split_ascii_whitespace().take(10).collect();
     let (local, remote) = (address(words.get(1)?)?, address(words.get(2)?)?);
     let inode = words.get(9)?.parse().ok()?;
@@ -90,7 +104,7 @@ fn internet_socket(protocol: &str, line: &str) -> Option<(u64, String)> {
     } else {
         format!("{protocol} {local} → {remote}")
     };
-    Some((inode, text))
+    Some(Socket { inode, text })
 }
 
 /// `0100007F:1F90`: the address in words of 4 bytes as the machine has them, the port as a number.
@@ -114,7 +128,7 @@ fn address(text: &str) -> Option<SocketAddr> {
 }
 
 /// A line of `net/unix`: `number references protocol flags type state inode path`.
-fn unix_socket(line: &str) -> Option<(u64, String)> {
+fn unix_socket(line: &str) -> Option<Socket> {
     let mut rest = line;
     let mut words = [""; 7];
     for word in &mut words {
@@ -124,7 +138,7 @@ fn unix_socket(line: &str) -> Option<(u64, String)> {
     }
     let path = rest.trim_start();
     let text = if path.is_empty() { "unix socket".to_owned() } else { format!("unix {path}") };
-    Some((words[6].parse().ok()?, text))
+    Some(Socket { inode: words[6].parse().ok()?, text })
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! How a process ended that is not our child, so that `waitpid` is not for us.
 //!
-//! Two places tell. While its parent has not collected it, field 52 of its `stat` line does, to those who may trace it; to all others it shows 0,
-//! which must not be taken for success. Once it is collected, a pidfd that was opened before does, from Linux 6.15 on. Where both fail
-//! (an older kernel and a parent that was quicker than we), it cannot be known.
+//! Two places tell. While its parent has not collected it, field 52 of its `stat` line does, to those who may trace it;
+//! to all others it shows 0, which must not be taken for success. Once it is collected, a pidfd that was opened before
+//! does, from Linux 6.15 on. Where both fail (an older kernel and a parent that was quicker than we), it cannot be
+//! known.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -13,7 +14,7 @@ use super::directory::Directory;
 use super::stat::exit_code;
 
 /// The status of a process that has exited, if it can be known from its directory and its pidfd.
-pub(super) fn of(directory: &Directory, pidfd: Option<BorrowedFd<'_>>) -> Option<ExitStatus> {
+pub(super) fn exit_status_of(directory: &Directory, pidfd: Option<BorrowedFd<'_>>) -> Option<ExitStatus> {
     let raw = pidfd.and_then(of_collected).or_else(|| of_zombie(directory))?;
     Some(ExitStatus::from_raw(raw))
 }
@@ -50,7 +51,8 @@ const GET_INFO: u32 = (3 << 30) | ((size_of::<PidfdInfo>() as u32) << 16) | (0xF
 #[expect(unsafe_code, reason = "this ioctl has no wrapper in nix")]
 fn of_collected(pidfd: BorrowedFd<'_>) -> Option<i32> {
     let mut info = PidfdInfo { mask: WITH_EXIT, ..PidfdInfo::default() };
-    // SAFETY: the number tells the kernel the size of `info`, which lives through the call; older kernels refuse the number.
+    // SAFETY: the number tells the kernel the size of `info`, which lives through the call; older kernels refuse the
+    // number.
     let result = unsafe { libc::ioctl(pidfd.as_raw_fd(), GET_INFO as _, &raw mut info) };
     (result == 0 && info.mask & WITH_EXIT != 0).then_some(info.exit_code)
 }
@@ -63,12 +65,12 @@ mod tests {
     use crate::process::linux::procfs::handle::Handle;
     use crate::process::linux::testing::{Target, become_nobody, wait_until};
 
-    /// A shell whose child, a shell too, runs `script` after a line of input. The parent collects it only after a second line, and
-    /// then says so.
+    /// A shell whose child, a shell too, runs `script` after a line of input. The parent collects it only after a
+    /// second line, and then says so.
     fn parent_of(script: &str) -> (Target, Handle) {
         let program = format!(
-            "import subprocess; child = subprocess.Popen(['sh', '-c', 'read line; {script}'], stdin=subprocess.PIPE); ready(); \
-             say(str(child.pid)); sys.stdin.readline(); child.stdin.write(b'\\n'); child.stdin.flush(); \
+            "import subprocess; child = subprocess.Popen(['sh', '-c', 'read line; {script}'], stdin=subprocess.PIPE); \
+             ready(); say(str(child.pid)); sys.stdin.readline(); child.stdin.write(b'\\n'); child.stdin.flush(); \
              sys.stdin.readline(); child.wait(); say('collected'); sys.stdin.readline()"
         );
         let mut parent = Target::python(&program);
@@ -108,7 +110,7 @@ mod tests {
     }
 
     fn status_of(handle: &Handle) -> Option<ExitStatus> {
-        of(handle.directory(), handle.pidfd())
+        exit_status_of(handle.directory(), handle.pidfd())
     }
 
     fn note_skip(reason: &str) {

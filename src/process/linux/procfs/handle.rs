@@ -144,7 +144,7 @@ impl Handle {
     pub(crate) fn exit_status(&self) -> Option<ExitStatus> {
         if self.exit_status.get().is_none()
             && self.is_over()
-            && let Some(status) = exit_status::of(&self.directory, self.pidfd())
+            && let Some(status) = exit_status::exit_status_of(&self.directory, self.pidfd())
         {
             return Some(*self.exit_status.get_or_init(|| status));
         }

@@ -42,7 +42,8 @@ impl StatLine {
     }
 }
 
-/// The exit code of a `stat` line (field 52, as `waitpid` has it), shown to those who may trace the process; only of a zombie.
+/// The exit code of a `stat` line (field 52, as `waitpid` has it), shown to those who may trace the process; only of a
+/// zombie.
 pub(crate) fn exit_code(line: &[u8]) -> Option<i32> {
     let mut fields = fields(line)?;
     if ThreadActivity::from_letter(*fields.next()?.first()?) != ThreadActivity::Zombie {

@@ -11,7 +11,7 @@ pub(crate) fn inner_number(status: &[u8]) -> Option<ThreadId> {
 }
 
 /// Each thread's number inside its namespace, with the one outside.
-pub(crate) fn numbers(handle: &Handle) -> Vec<(ThreadId, ThreadId)> {
+pub(crate) fn id_pairs(handle: &Handle) -> Vec<(ThreadId, ThreadId)> {
     let threads = handle.threads().unwrap_or_default();
     let pair = |thread: i32| {
         let status = handle.read_file(&format!("task/{thread}/status"), 64 << 10).ok()?;

@@ -23,12 +23,14 @@ const THREAD_LIMIT: usize = 8192;
 const FILES: usize = 3;
 /// How many descriptors are left to everything else.
 const SPARE_DESCRIPTORS: u64 = 128;
-/// A thread that waited when we held it counts as running only after so much time on a CPU, in ns: to go back to its wait takes some 20 µs.
+/// A thread that waited when we held it counts as running only after so much time on a CPU, in ns: to go back to its
+/// wait takes some 20 µs.
 const ROUSED: u64 = 200_000;
 /// Three numbers of 64 bits fit.
 const SCHEDULE_LIMIT: usize = 64;
 
-/// The states of the threads of one process. A look at a thread seen before is one system call or two and allocates nothing.
+/// The states of the threads of one process. A look at a thread seen before is one system call or two and allocates
+/// nothing.
 #[derive(Debug)]
 pub struct ThreadStates {
     handle: Arc<Handle>,
@@ -45,7 +47,8 @@ struct Watched {
     /// Its `stat`, opened when its CPU is asked for.
     stat: Option<File>,
     last: Last,
-    /// Its time on a CPU (ns) when we held it while it waited. To go back to its wait it has to run for a moment, which is our doing.
+    /// Its time on a CPU (ns) when we held it while it waited. To go back to its wait it has to run for a moment, which
+    /// is our doing.
     roused_at: Option<u64>,
 }
 
@@ -150,7 +153,8 @@ impl Watched {
     }
 
     fn look(&mut self) -> io::Result<ThreadLook> {
-        // The numbers are read before the state: what the thread does in between changes them and shows in the next look.
+        // The numbers are read before the state: what the thread does in between changes them and shows in the next
+        // look.
         let schedule = match self.last {
             Last::Running => None,
             Last::Waiting(before) => {

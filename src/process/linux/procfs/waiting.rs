@@ -13,7 +13,8 @@ pub(crate) fn system_call(handle: &Handle, thread: ThreadId) -> Option<SystemCal
     Some(call)
 }
 
-/// Where a thread sleeps: the system call, its arguments, stack pointer and instruction; `None` when it runs or the system does not tell.
+/// Where a thread sleeps: the system call, its arguments, stack pointer and instruction; `None` when it runs or the
+/// system does not tell.
 pub(crate) fn resting_place(handle: &Handle, thread: ThreadId) -> Option<RestingPlace> {
     let text = handle.read_file(&format!("task/{thread}/syscall"), 4096).ok()?;
     parse_resting_place(std::str::from_utf8(&text).ok()?)
@@ -37,8 +38,8 @@ pub(crate) fn wait_channel(handle: &Handle, thread: ThreadId) -> Option<String> 
     (!name.is_empty() && name != "0").then_some(name)
 }
 
-/// `number arguments… stack-pointer instruction-pointer`; the number is −1 outside of system calls, and the whole `running` for a thread
-/// that runs (kernel: fs/proc/base.c, `proc_pid_syscall`).
+/// `number arguments… stack-pointer instruction-pointer`; the number is −1 outside of system calls, and the whole
+/// `running` for a thread that runs (kernel: fs/proc/base.c, `proc_pid_syscall`).
 fn parse(text: &str) -> Option<SystemCall> {
     let mut words = text.split_ascii_whitespace();
     let number = words.next()?.parse().ok()?;

@@ -38,12 +38,15 @@ use crate::process::linux::procfs::stat::status_field;
 use crate::process::linux::wait;
 use crate::process::{PauseError, Registers, ThreadActivity, ThreadId};
 
-/// How often the wait for a stop looks without giving up the CPU: a running thread stops within some ten microseconds.
-const EAGER_LOOKS: u32 = 20;
+/// How often the wait for a stop polls without giving up the CPU: a running thread stops within some ten microseconds.
+const EAGER_POLLS: u32 = 20;
 
-/// How long it sleeps between looks after that, at first and at most. The thread may be waiting for our CPU: to yield that could give it to a third for
-/// some milliseconds, after which the thread stands still until we get it back.
-const SLEEP_BETWEEN_LOOKS: (Duration, Duration) = (Duration::from_micros(20), Duration::from_micros(200));
+/// How long it sleeps between polls after that, at first. The thread may be waiting for our CPU: to yield that could give
+/// it to a third for some milliseconds, after which the thread stands still until we get it back.
+const FIRST_SLEEP: Duration = Duration::from_micros(20);
+
+/// How long it sleeps between polls at most.
+const LONGEST_SLEEP: Duration = Duration::from_micros(200);
 
 /// How long a thread in an uninterruptible wait is waited for: most waits for a disk are over by then. Any other thread
 /// stops as soon as it gets a CPU.
@@ -70,8 +73,8 @@ struct Seizure {
     is_own_child: bool,
 }
 
-/// What a look at a tracee shows.
-enum Look {
+/// What has become of a tracee.
+enum TraceeState {
     /// It has stopped; the signal that it was about to get, or 0.
     Stopped(i32),
     /// It has exited, and the exit was collected unless it is our child's.
@@ -120,7 +123,7 @@ impl Tracee {
             return Err(PauseError::Uninterruptible(thread));
         }
         ptrace::seize(Pid::from_raw(number), ptrace::Options::empty())
-            .map_err(|error| refusal(handle, thread, error))?;
+            .map_err(|error| seize_error(handle, thread, error))?;
         let tracee = Self { seizure, stop: None, not_send: PhantomData };
         match ptrace::interrupt(Pid::from_raw(number)) {
             Ok(()) => Ok(tracee),
@@ -133,26 +136,26 @@ impl Tracee {
     pub(crate) fn wait(&mut self, handle: &Handle, deadline: Instant) -> Result<(), PauseError> {
         let thread = self.thread();
         let start = Instant::now();
-        let mut looks = 0;
-        let mut sleep = SLEEP_BETWEEN_LOOKS.0;
+        let mut polls = 0;
+        let mut sleep = FIRST_SLEEP;
         loop {
-            match self.seizure.look() {
-                Ok(Look::Stopped(signal)) => {
+            match self.seizure.current_state() {
+                Ok(TraceeState::Stopped(signal)) => {
                     self.stop = Some(signal);
                     return Ok(());
                 }
-                Ok(Look::Exited) => return Err(PauseError::Gone(thread)),
-                Ok(Look::Moving) => {}
+                Ok(TraceeState::Exited) => return Err(PauseError::Gone(thread)),
+                Ok(TraceeState::Moving) => {}
                 Err(error) if error.raw_os_error() == Some(libc::ECHILD) => return Err(PauseError::Gone(thread)),
                 Err(source) => return Err(PauseError::System { thread, source }),
             }
-            looks += 1;
-            if looks < EAGER_LOOKS {
+            polls += 1;
+            if polls < EAGER_POLLS {
                 std::hint::spin_loop();
                 continue;
             }
             std::thread::sleep(sleep);
-            if sleep < SLEEP_BETWEEN_LOOKS.1 {
+            if sleep < LONGEST_SLEEP {
                 sleep *= 2;
                 continue;
             }
@@ -194,29 +197,29 @@ impl Drop for Tracee {
 
 impl Seizure {
     /// Looks whether the tracee has stopped or exited, without waiting.
-    fn look(self) -> io::Result<Look> {
+    fn current_state(self) -> io::Result<TraceeState> {
         let mut options = libc::WSTOPPED | libc::WEXITED | libc::WNOHANG | libc::__WALL;
         if self.is_own_child {
             // To collect it here would lose the status for the one who started it.
             options |= libc::WNOWAIT;
         }
-        let Some(change) = wait::change_of(self.thread, options)? else { return Ok(Look::Moving) };
+        let Some(change) = wait::change_of(self.thread, options)? else { return Ok(TraceeState::Moving) };
         Ok(match change.code {
-            _ if change.is_exit() => Look::Exited,
+            _ if change.is_exit() => TraceeState::Exited,
             // The event is in the bits above the signal; without one the stop is for a signal that is about to be
             // delivered.
-            libc::CLD_TRAPPED if change.status >> 8 == 0 => Look::Stopped(change.status),
-            libc::CLD_TRAPPED => Look::Stopped(0),
-            _ => Look::Moving,
+            libc::CLD_TRAPPED if change.status >> 8 == 0 => TraceeState::Stopped(change.status),
+            libc::CLD_TRAPPED => TraceeState::Stopped(0),
+            _ => TraceeState::Moving,
         })
     }
 
     /// Lets the tracee go if it can be; whether there is nothing left to do.
     fn try_release(self) -> bool {
-        match self.look() {
-            Ok(Look::Stopped(signal)) => self.detach(signal),
-            Ok(Look::Exited) => true,
-            Ok(Look::Moving) => false,
+        match self.current_state() {
+            Ok(TraceeState::Stopped(signal)) => self.detach(signal),
+            Ok(TraceeState::Exited) => true,
+            Ok(TraceeState::Moving) => false,
             // It is not our tracee any more.
             Err(_) => true,
         }
@@ -228,7 +231,7 @@ impl Seizure {
         match ptrace_detach(self.thread, signal) {
             Ok(()) => true,
             // Killed while it was held: its exit has to be collected.
-            Err(_) => !matches!(self.look(), Ok(Look::Moving | Look::Stopped(_))),
+            Err(_) => !matches!(self.current_state(), Ok(TraceeState::Moving | TraceeState::Stopped(_))),
         }
     }
 
@@ -247,7 +250,7 @@ impl Seizure {
 }
 
 /// The error for a thread that the system did not let us seize.
-fn refusal(handle: &Handle, thread: ThreadId, error: Errno) -> PauseError {
+fn seize_error(handle: &Handle, thread: ThreadId, error: Errno) -> PauseError {
     if error != Errno::EPERM {
         return match error {
             Errno::ESRCH => PauseError::Gone(thread),
