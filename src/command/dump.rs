@@ -5,7 +5,7 @@ mod document;
 mod live;
 mod tree;
 
-pub(super) use live::{dump_spy, lost_threads};
+pub(super) use live::{SpyDump, dump_spy, lost_threads};
 
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::process::ExitCode;

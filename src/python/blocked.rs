@@ -347,10 +347,16 @@ impl Reader<'_> {
         let head = layout.object.head_size;
         self.objects.type_name(value).is_ok_and(|name| name == "builtin_function_or_method")
             && self.objects.pointer(value, head + 8) == Ok(lock)
-            // `m_ml`, a `PyMethodDef` that begins with the name.
-            && self.objects.pointer(value, head).and_then(|method| self.objects.pointer(method, 0)).is_ok_and(|name| {
-                self.objects.memory().read_bytes(name, 9, 9).is_ok_and(|bytes| bytes == b"__exit__\0" || bytes.starts_with(b"release\0"))
-            })
+            && self.is_release_method(value)
+    }
+
+    /// Whether a bound method of C is a lock's `__exit__` or `release`.
+    fn is_release_method(&self, method: u64) -> bool {
+        // `m_ml`, a `PyMethodDef` that begins with the name.
+        let definition = self.objects.pointer(method, self.layout().object.head_size);
+        let name = definition.and_then(|definition| self.objects.pointer(definition, 0));
+        name.and_then(|name| self.objects.memory().read_bytes(name, 9, 9))
+            .is_ok_and(|name| name == b"__exit__\0" || name.starts_with(b"release\0"))
     }
 }
 

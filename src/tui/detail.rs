@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::index::{FunctionId, NodeId, ROOT};
-use super::state::{Detail, Overlay, Scope, State};
+use super::state::{Detail, Overlay, Pair, Scope, State};
 use super::sums::Adder;
 
 impl State {
@@ -43,10 +43,10 @@ impl State {
             let stack = self.data.index.stack(sum.id);
             if sum.id != 0 && self.data.index.frame_function(stack.frame) == function {
                 let line = self.data.profile.frames_from(stack.frame as usize).next().map_or(0, |frame| frame.line);
-                let (own, total) = detail.lines.entry(line).or_default();
-                *own += sum.own_us;
+                let pair = detail.lines.entry(line).or_default();
+                pair.own_us += sum.own_us;
                 if stack.outermost {
-                    *total += sum.total_us;
+                    pair.total_us += sum.total_us;
                 }
             }
         }
@@ -87,7 +87,8 @@ pub(super) fn detail_top(state: &State) -> usize {
         return top;
     }
     let first = state.data.index.function(detail.function).map_or(0, |function| function.first_line);
-    let heaviest = detail.lines.iter().max_by_key(|(line, (own, total))| (*total, *own, std::cmp::Reverse(**line)));
+    let weight = |(line, pair): &(&u32, &Pair)| (pair.total_us, pair.own_us, std::cmp::Reverse(**line));
+    let heaviest = detail.lines.iter().max_by_key(weight);
     let heaviest = heaviest.map_or(first, |(line, _)| *line);
     // From the definition on, if the heaviest line is near it.
     let top = if heaviest.saturating_sub(first) < 6 { first.saturating_sub(1) } else { heaviest.saturating_sub(4) };

@@ -61,21 +61,15 @@ pub(super) fn row_name_within(state: &State, key: Key, width: usize) -> String {
     }
 }
 
-/// `id "name"` of a thread.
+/// `id "name"` of a thread: the system's number if it is known, else CPython's.
 pub(super) fn thread(state: &State, id: ThreadRef) -> String {
-    let (number, name) = thread_parts(state, id);
-    if name.is_empty() { number } else { format!("{number} \"{name}\"") }
-}
-
-/// The number of a thread, the system's if it is known, and its name.
-pub(super) fn thread_parts(state: &State, id: ThreadRef) -> (String, String) {
     let thread = state.data.profile.thread(id);
     let number = thread.os_id.map_or_else(|| format!("{:#x}", thread.python_id), |id| id.to_string());
     let mut name = thread.name.map(|name| text(state, name).into_owned()).unwrap_or_default();
     if thread.interpreter != 0 {
         name.push_str(&format!(" (interpreter {})", thread.interpreter));
     }
-    (number, name)
+    if name.is_empty() { number } else { format!("{number} \"{name}\"") }
 }
 
 /// A text of the target.

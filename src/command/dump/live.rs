@@ -35,11 +35,11 @@ pub(super) fn dump(
     if arguments.pause.native_threads {
         spy.read_native_threads();
     }
-    let (dump, lost) = dump_spy(&mut spy, pausing, details)?;
-    if lost > 0 {
-        print_note(&lost_threads(lost));
+    let dumped = dump_spy(&mut spy, pausing, details)?;
+    if dumped.lost_threads > 0 {
+        print_note(&lost_threads(dumped.lost_threads));
     }
-    Ok(dump)
+    Ok(dumped.dump)
 }
 
 /// What is said of threads that are missing from a dump.
@@ -47,15 +47,17 @@ pub(in crate::command) fn lost_threads(lost: u32) -> String {
     format!("{lost} threads could not be read")
 }
 
-/// What the process of `spy` is doing. With it comes how many threads could not be read.
+/// A dump, and how many threads are missing from it.
+pub(in crate::command) struct SpyDump {
+    pub(in crate::command) dump: ProcessDump,
+    pub(in crate::command) lost_threads: u32,
+}
+
+/// What the process of `spy` is doing.
 ///
 /// # Errors
 /// When it is gone or cannot be read.
-pub(in crate::command) fn dump_spy(
-    spy: &mut Spy,
-    pausing: Pausing,
-    details: Details,
-) -> Result<(ProcessDump, u32), SampleError> {
+pub(in crate::command) fn dump_spy(spy: &mut Spy, pausing: Pausing, details: Details) -> Result<SpyDump, SampleError> {
     let inspected = inspect_process(spy, pausing, details)?;
     let process = spy.process();
     let since = |start| inspected.read_at?.duration_since(start).ok();
@@ -66,8 +68,8 @@ pub(in crate::command) fn dump_spy(
         stopped_us: Some(inspected.stopped_for.as_micros() as u64),
         ..info(process)
     };
-    let lost = inspected.lost_threads;
-    Ok((process_dump(inspected, info), lost))
+    let lost_threads = inspected.lost_threads;
+    Ok(SpyDump { dump: process_dump(inspected, info), lost_threads })
 }
 
 /// What everyone may see of a process.

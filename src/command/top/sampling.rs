@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::Message;
-use crate::command::dump;
+use crate::command::dump::{self, SpyDump};
 use crate::inspect::Details;
 use crate::output::dump::{TextOptions, ThreadDump, write_text};
 use crate::sampler::{Finder, LiveOptions, LiveRequest, LiveWindow, Pausing, Roots, Spy, watch};
@@ -137,16 +137,16 @@ fn dump_text(
     full_file_names: bool,
     only: Option<OneThread>,
 ) -> anyhow::Result<String> {
-    let (mut dumped, lost) = dump::dump_spy(spy, pausing, Details { variables: 1, source: false })?;
+    let SpyDump { mut dump, lost_threads } = dump::dump_spy(spy, pausing, Details { variables: 1, source: false })?;
     if let Some(only) = only {
         let is_it = |thread: &ThreadDump| only.matches(thread);
-        dumped.threads.retain(is_it);
-        dumped.deadlocks.clear();
+        dump.threads.retain(is_it);
+        dump.deadlocks.clear();
     }
     let mut text = Vec::new();
-    write_text(&[dumped], TextOptions { full_file_names, ..TextOptions::default() }, &mut text)?;
-    if lost > 0 && only.is_none() {
-        writeln!(text, "({})", dump::lost_threads(lost))?;
+    write_text(&[dump], TextOptions { full_file_names, ..TextOptions::default() }, &mut text)?;
+    if lost_threads > 0 && only.is_none() {
+        writeln!(text, "({})", dump::lost_threads(lost_threads))?;
     }
     Ok(String::from_utf8_lossy(&text).into_owned())
 }

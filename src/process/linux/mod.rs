@@ -12,6 +12,7 @@ mod spawn;
 mod timer;
 mod wait;
 
+// For `cpu`, which names them as its neighbours.
 use procfs::{handle, stat};
 
 pub use cpu::OwnCpus;

@@ -293,8 +293,8 @@ impl Writer<'_, '_> {
         self.sequence(object, &items, total, &format!("{name}(["), &close, "[...]")
     }
 
-    /// Items that are shown, how many there are, and `maxlen`, −1 for none. `dequeobject` and its blocks of 64 (2.7: 62)
-    /// items are in Modules/_collectionsmodule.c.
+    /// Items that are shown, how many there are, and `maxlen`, −1 for none. `dequeobject` and its blocks of 64
+    /// (2.7: 62) items are in Modules/_collectionsmodule.c.
     fn deque_items(&self, object: u64) -> Result<(Vec<u64>, u64, i64), ReadError> {
         let python2 = self.is_python2();
         // Size, left block, right block, left index, right index, state, maxlen; 2.7 has the size after the indices.

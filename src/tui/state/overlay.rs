@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::drawn::Pair;
 use crate::tui::index::FunctionId;
 
 /// A text to be scrolled through.
@@ -32,8 +33,8 @@ pub struct Detail {
     pub callers: Vec<(Option<FunctionId>, u64)>,
     /// Whom it calls, with the time below that, µs.
     pub callees: Vec<(FunctionId, u64)>,
-    /// Of each line that was seen: by itself, with what it called, µs.
-    pub lines: HashMap<u32, (u64, u64)>,
+    /// What each line took that was seen.
+    pub lines: HashMap<u32, Pair>,
     /// The first line of source that is shown, from 0; `None` until somebody scrolls.
     pub top: Option<usize>,
     /// The first column of source that is shown.

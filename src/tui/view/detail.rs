@@ -51,12 +51,13 @@ fn draw_source(state: &State, detail: &Detail, theme: Theme, area: Rect, buffer:
     let file = state.data.index.function(detail.function).map(|function| function.file);
     let body = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
     let numbers = |line: u32| match detail.lines.get(&line) {
-        Some((own, total)) => {
-            format!("{:6.2}% {:6.2}%", percent(*own, detail.wall_us), percent(*total, detail.wall_us))
+        Some(pair) => {
+            let (own, total) = (percent(pair.own_us, detail.wall_us), percent(pair.total_us, detail.wall_us));
+            format!("{own:6.2}% {total:6.2}%")
         }
         None => " ".repeat(15),
     };
-    let heat = |line: u32| detail.lines.get(&line).map_or(0.0, |(_, total)| percent(*total, detail.wall_us));
+    let heat = |line: u32| detail.lines.get(&line).map_or(0.0, |pair| percent(pair.total_us, detail.wall_us));
     let Some(source) = detail_source(state) else {
         // Without the source there still are the lines' numbers.
         let asked = file.is_some_and(|file| state.data.sources.contains_key(&file));
