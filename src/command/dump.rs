@@ -33,11 +33,11 @@ pub fn run(arguments: &DumpArgs) -> anyhow::Result<ExitCode> {
     let source = !arguments.json && !arguments.no_source && (arguments.source || io::stdout().is_terminal());
     let details = Details { variables: arguments.locals, source };
     let dumps = match (&arguments.core, arguments.pid) {
-        (Some(core), _) => vec![core::dump(arguments, core, details)?],
-        (None, Some(pid)) if arguments.subprocesses => tree::dump(arguments, &Process::open(pid)?, details)?,
+        (Some(core), _) => vec![core::dump_core(arguments, core, details)?],
+        (None, Some(pid)) if arguments.subprocesses => tree::dump_tree(arguments, &Process::open(pid)?, details)?,
         (None, Some(pid)) => {
             let (process, mut finder) = (Process::open(pid)?, Finder::new());
-            let dump = live::dump(arguments, &mut finder, &process, PATIENCE_RUNNING, details)?;
+            let dump = live::dump_process(arguments, &mut finder, &process, PATIENCE_RUNNING, details)?;
             if !dump.threads.iter().any(ThreadDump::runs_python) {
                 note_workers(&finder.pythons_below(&process));
             }

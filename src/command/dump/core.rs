@@ -14,11 +14,11 @@ use crate::output::printable;
 use crate::sampler::{PostMortem, title};
 
 /// What the process of a core file was doing.
-pub(super) fn dump(arguments: &DumpArgs, path: &Path, details: Details) -> anyhow::Result<ProcessDump> {
+pub(super) fn dump_core(arguments: &DumpArgs, path: &Path, details: Details) -> anyhow::Result<ProcessDump> {
     let core = CoreFile::open(path)?;
     let sources = BinarySources::new(&core, arguments.exe.as_deref(), arguments.root.as_deref());
     let read = PostMortem::read(&core, &sources)?;
-    warn(&core, &read);
+    note_what_is_missing(&core, &read);
     let inspected = inspect_core(&core, &sources, &read, details);
     let executable = core.executable_mapping().and_then(|mapping| mapping.path.as_deref());
     let info = ProcessInfo {
@@ -33,7 +33,7 @@ pub(super) fn dump(arguments: &DumpArgs, path: &Path, details: Details) -> anyho
     Ok(process_dump(inspected, info))
 }
 
-fn warn(core: &CoreFile, read: &PostMortem) {
+fn note_what_is_missing(core: &CoreFile, read: &PostMortem) {
     for path in &read.other_builds {
         print_note(&format!(
             "{} is not the file that the process had mapped: its build id is another",

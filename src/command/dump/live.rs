@@ -12,7 +12,7 @@ use crate::process::Process;
 use crate::sampler::{Finder, Pausing, SampleError, Spy, command_line, why_not_pausable};
 
 /// What a process is doing. `patience` is how long it is given to show its interpreter.
-pub(super) fn dump(
+pub(super) fn dump_process(
     arguments: &DumpArgs,
     finder: &mut Finder,
     process: &Process,
@@ -63,17 +63,17 @@ pub(in crate::command) fn dump_spy(spy: &mut Spy, pausing: Pausing, details: Det
     let since = |start| inspected.read_at?.duration_since(start).ok();
     let info = ProcessInfo {
         python_version: spy.runtime().layout.version.to_string(),
-        uptime_seconds: process.start_time().and_then(since).map(seconds),
+        uptime_seconds: process.start_time().and_then(since).map(rounded_seconds),
         snapshot_unix_ms: since(SystemTime::UNIX_EPOCH).map(|since| since.as_millis() as u64),
         stopped_us: Some(inspected.stopped_for.as_micros() as u64),
-        ..info(process)
+        ..process_info(process)
     };
     let lost_threads = inspected.lost_threads;
     Ok(SpyDump { dump: process_dump(inspected, info), lost_threads })
 }
 
 /// What everyone may see of a process.
-pub(super) fn info(process: &Process) -> ProcessInfo {
+pub(super) fn process_info(process: &Process) -> ProcessInfo {
     ProcessInfo {
         pid: process.pid(),
         command_line: command_line(process),
@@ -83,6 +83,6 @@ pub(super) fn info(process: &Process) -> ProcessInfo {
 }
 
 /// To a tenth of a second, which is what the system's clock tells.
-fn seconds(duration: Duration) -> f64 {
+fn rounded_seconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 10.0).round() / 10.0
 }

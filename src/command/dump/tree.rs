@@ -15,18 +15,19 @@ use crate::sampler::{Finder, command_line};
 ///
 /// # Errors
 /// When none of them could be read: then that of the first.
-pub(super) fn dump(arguments: &DumpArgs, root: &Process, details: Details) -> anyhow::Result<Vec<ProcessDump>> {
+pub(super) fn dump_tree(arguments: &DumpArgs, root: &Process, details: Details) -> anyhow::Result<Vec<ProcessDump>> {
     let mut finder = Finder::new();
     let mut first_error = None;
-    let mut read_one = |process: &Process| match live::dump(arguments, &mut finder, process, Duration::ZERO, details) {
-        Ok(dump) => (dump, true),
-        Err(error) => {
-            let mut info = live::info(process);
-            info.unreadable = Some(format!("{error:#}"));
-            first_error.get_or_insert(error);
-            (ProcessDump { info, threads: vec![], deadlocks: vec![] }, false)
-        }
-    };
+    let mut read_one =
+        |process: &Process| match live::dump_process(arguments, &mut finder, process, Duration::ZERO, details) {
+            Ok(dump) => (dump, true),
+            Err(error) => {
+                let mut info = live::process_info(process);
+                info.unreadable = Some(format!("{error:#}"));
+                first_error.get_or_insert(error);
+                (ProcessDump { info, threads: vec![], deadlocks: vec![] }, false)
+            }
+        };
     let (dump, mut any) = read_one(root);
     let mut dumps = vec![dump];
     let mut parents: HashMap<i32, Parent> = HashMap::new();
