@@ -1,4 +1,5 @@
-//! The command line: clap definitions and nothing else. The flags are py-spy's, so that its users need not learn new ones.
+//! The command line: clap definitions and nothing else. The flags are py-spy's, so that its users need not learn new
+//! ones.
 
 mod values;
 
@@ -70,7 +71,8 @@ pub struct PauseArgs {
     /// Never stop the process, not even where a stack moves too fast to be read consistently
     #[arg(long)]
     pub nonblocking: bool,
-    /// Show the frames of C, C++ and Rust code between the Python ones; stops each thread that is read for every sample (Linux)
+    /// Show the frames of C, C++ and Rust code between the Python ones; stops each thread that is read for every sample
+    /// (Linux)
     #[arg(short, long, conflicts_with = "nonblocking")]
     pub native: bool,
     /// With --native, show threads too that run no Python, such as those of BLAS, tokio or rayon
@@ -98,10 +100,12 @@ pub struct RecordArgs {
     #[arg(short, long, value_enum, ignore_case = true, value_name = "format")]
     pub format: Option<FormatName>,
     /// How long to sample for: seconds, or a number with s, m or h [default: unlimited]
-    #[arg(short, long, value_name = "duration", value_parser = values::duration, default_value = "unlimited", hide_default_value = true)]
+    #[arg(short, long, value_name = "duration", value_parser = values::duration)]
+    #[arg(default_value = "unlimited", hide_default_value = true)]
     pub duration: Limit,
     /// Samples to take each second
-    #[arg(short, long, value_name = "rate", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(short, long, value_name = "rate", default_value_t = 100)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub rate: u32,
     /// Profile all processes below the given ones, too, and those that a started program leaves behind
     #[arg(short, long)]
@@ -180,7 +184,8 @@ pub struct TopArgs {
     #[arg(long)]
     pub full_filenames: bool,
     /// Samples to take each second
-    #[arg(short, long, value_name = "rate", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(short, long, value_name = "rate", default_value_t = 100)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub rate: u32,
     /// Profile all processes below the given ones, too, and those that a started program leaves behind
     #[arg(short, long)]
@@ -270,7 +275,8 @@ pub struct DiffArgs {
 #[derive(Debug, Args)]
 pub struct DumpArgs {
     /// Process to look at, in decimal or hex
-    #[arg(short, long, value_name = "pid", value_parser = values::pid, required_unless_present = "core", conflicts_with = "core")]
+    #[arg(short, long, value_name = "pid", value_parser = values::pid)]
+    #[arg(required_unless_present = "core", conflicts_with = "core")]
     pub pid: Option<i32>,
     /// Core file to look at instead of a process; also one compressed with gzip or zstd
     #[arg(short, long, value_name = "file", conflicts_with = "native")]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use super::{ending, note};
+use super::{ending, print_note};
 use crate::output::printable;
 use crate::process::{Process, SpawnedProgram};
 use crate::python::layout::Layout;
@@ -13,8 +13,8 @@ use crate::sampler::{AttachError, Finder, PATIENCE_RUNNING, PATIENCE_STARTED};
 /// How long the exit status of a started program is waited for once its process is gone.
 const STATUS_WAIT: Duration = Duration::from_secs(2);
 
-/// Waits until each process shows its interpreter; `program` is what they belong to if we started it. `last_words` tells what such a
-/// program has written, if it is ours to tell.
+/// Waits until each process shows its interpreter; `program` is what they belong to if we started it. `last_words`
+/// tells what such a program has written, if it is ours to tell.
 ///
 /// # Errors
 /// When one shows none in time, cannot be read or has ended, or `cancelled` said to stop waiting.
@@ -46,7 +46,7 @@ pub(super) fn wait_for_python(
 /// Says as whom a program will be started, if not as ourselves.
 pub(super) fn note_user() {
     if let Some(user) = SpawnedProgram::user() {
-        note(&format!(
+        print_note(&format!(
             "the program runs as {}, who called sudo; `sudo env -u SUDO_UID pyspy` runs it as root",
             printable(&user)
         ));
@@ -57,6 +57,8 @@ pub(super) fn note_user() {
 pub(super) fn note_if_newer(layout: &Layout) {
     if layout.tentative {
         let version = layout.version;
-        note(&format!("Python {version} is newer than what this pyspy knows; trusting the interpreter's own offsets"));
+        print_note(&format!(
+            "Python {version} is newer than what this pyspy knows; trusting the interpreter's own offsets"
+        ));
     }
 }

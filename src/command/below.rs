@@ -11,7 +11,7 @@ const PROPOSED: usize = 3;
 /// How much of the samples was below functions that match `glob`, and what to do when none was; nothing without a glob
 /// or without samples.
 /// `profile` has all functions that were seen.
-pub(super) fn told(profile: &Profile, glob: &str, counts: SampleCounts) -> Option<String> {
+pub(super) fn below_notes(profile: &Profile, glob: &str, counts: SampleCounts) -> Option<String> {
     let all = counts.taken.saturating_add(counts.outside);
     if glob.is_empty() || all == 0 {
         return None;
@@ -21,7 +21,7 @@ pub(super) fn told(profile: &Profile, glob: &str, counts: SampleCounts) -> Optio
         let share = counts.taken as f64 * 100.0 / all as f64;
         return Some(format!("{} of {all} samples ({share:.1} %) were below '{glob_shown}'", counts.taken));
     }
-    let similar = similar(profile, glob);
+    let similar = similar_names(profile, glob);
     let advice = if similar.is_empty() {
         "`pyspy dump` shows the names, `*` stands for anything, --idle counts functions that only wait".to_owned()
     } else {
@@ -31,7 +31,7 @@ pub(super) fn told(profile: &Profile, glob: &str, counts: SampleCounts) -> Optio
 }
 
 /// Names of functions that have in them what the glob has beside its wildcards.
-fn similar(profile: &Profile, glob: &str) -> Vec<String> {
+fn similar_names(profile: &Profile, glob: &str) -> Vec<String> {
     let parts = glob.split(['*', '?', '.']).filter(|part| part.chars().count() > 1);
     let Some(part) = parts.max_by_key(|part| part.len()).map(str::to_lowercase) else { return vec![] };
     let names: BTreeSet<&str> = profile.frames_from(0).map(|frame| profile.text(frame.name)).collect();
@@ -50,7 +50,7 @@ mod tests {
         let name = profile.intern("Server.handle_request");
         profile.frame(Frame { name, ..Frame::default() });
         let counts = |taken, outside| SampleCounts { taken, outside, ..SampleCounts::default() };
-        let told = |glob, taken, outside| told(&profile, glob, counts(taken, outside)).unwrap_or_default();
+        let told = |glob, taken, outside| below_notes(&profile, glob, counts(taken, outside)).unwrap_or_default();
         assert_eq!(told("handle*", 25, 75), "25 of 100 samples (25.0 %) were below 'handle*'");
         assert_eq!(told("Handle", 0, 9), "none of 9 samples were below 'Handle': seen were 'Server.handle_request'");
         assert!(told("a\nb", 0, 9).contains("'a\\nb': `pyspy dump` shows the names"));

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use super::output_file::OutputFile;
-use super::{below, note, presentation};
+use super::{below, print_note, shown_lines};
 use crate::cli::{ConvertArgs, DiffArgs};
 use crate::output::{Format, Presentation, diff};
 use crate::profile::{Below, Profile};
@@ -26,18 +26,16 @@ pub fn convert(arguments: &ConvertArgs) -> anyhow::Result<ExitCode> {
     let mut profile = read(&arguments.input)?;
     if let Some(below) = &arguments.below {
         let cut = profile.below(&Below::new(below));
-        below::told(&profile, below, cut.metadata.counts).iter().for_each(|text| note(text));
+        below::below_notes(&profile, below, cut.metadata.counts).iter().for_each(|text| print_note(text));
         profile = cut;
     }
     let several = profile.processes().any(|(_, one)| profile.processes().any(|(_, other)| one.pid != other.pid));
     let presentation = Presentation {
+        lines: shown_lines(arguments.function, arguments.nolineno),
         columns: true,
-        ..presentation(
-            (arguments.function, arguments.nolineno),
-            arguments.full_filenames,
-            arguments.threads,
-            arguments.subprocesses || several,
-        )
+        full_file_names: arguments.full_filenames,
+        threads: arguments.threads,
+        processes: arguments.subprocesses || several,
     };
     let name = arguments.output.to_string_lossy();
     output.finish(|writer| format.write(&profile, &presentation, &name, writer))?;
@@ -61,7 +59,7 @@ fn read(path: &Path) -> anyhow::Result<Profile> {
     let open = || File::open(path).map(BufReader::new).with_context(context);
     let recording = crate::output::read(open()?).with_context(context)?;
     if !recording.is_complete {
-        note(&format!("{path:?} was cut off; it is shown as far as it goes"));
+        print_note(&format!("{path:?} was cut off; it is shown as far as it goes"));
     }
     Ok(recording.profile)
 }

@@ -1,20 +1,19 @@
 //! `pyspy dump`: what every thread is doing right now, or was doing when a core file was written.
 
 mod core;
-mod describe;
-mod inspect;
+mod document;
 mod live;
-mod source;
 mod tree;
 
-pub(super) use live::{dump_spy, lost_threads};
+pub(super) use live::{SampledDump, dump_sampled, lost_threads};
 
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::process::ExitCode;
 
 use super::failure::{OutputError, below_text};
-use super::note;
+use super::print_note;
 use crate::cli::DumpArgs;
+use crate::inspect::Details;
 use crate::output::dump::{TextOptions, ThreadDump, write_json, write_text};
 use crate::process::Process;
 use crate::sampler::{Finder, PATIENCE_RUNNING};
@@ -22,7 +21,7 @@ use crate::sampler::{Finder, PATIENCE_RUNNING};
 /// Says where the Python code runs that somebody will have looked for in a process without any, such as uWSGI's master.
 fn note_workers(workers: &[i32]) {
     if !workers.is_empty() {
-        note(&format!("the process runs no Python code; {}", below_text(workers)));
+        print_note(&format!("the process runs no Python code; {}", below_text(workers)));
     }
 }
 
@@ -32,12 +31,13 @@ fn note_workers(workers: &[i32]) {
 /// When the process or the core file cannot be read.
 pub fn run(arguments: &DumpArgs) -> anyhow::Result<ExitCode> {
     let source = !arguments.json && !arguments.no_source && (arguments.source || io::stdout().is_terminal());
+    let details = Details { variables: arguments.locals, source };
     let dumps = match (&arguments.core, arguments.pid) {
-        (Some(core), _) => vec![core::dump(arguments, core, source)?],
-        (None, Some(pid)) if arguments.subprocesses => tree::dump(arguments, &Process::open(pid)?, source)?,
+        (Some(core), _) => vec![core::dump_core(arguments, core, details)?],
+        (None, Some(pid)) if arguments.subprocesses => tree::dump_tree(arguments, &Process::open(pid)?, details)?,
         (None, Some(pid)) => {
             let (process, mut finder) = (Process::open(pid)?, Finder::new());
-            let dump = live::dump(arguments, &mut finder, &process, PATIENCE_RUNNING, source)?;
+            let dump = live::dump_process(arguments, &mut finder, &process, PATIENCE_RUNNING, details)?;
             if !dump.threads.iter().any(ThreadDump::runs_python) {
                 note_workers(&finder.pythons_below(&process));
             }

@@ -1,6 +1,6 @@
 //! Errors at the edge: which exit status each has, and what the user can do about it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use thiserror::Error;
@@ -57,7 +57,7 @@ impl OutputError {
 
 /// The output of a recording could not be written when there was something to write.
 #[derive(Debug, Error)]
-#[error("cannot write {path:?}{}", match .kept { Some(kept) => format!("; what was recorded is in {kept:?}"), None => "; what was recorded is lost".to_owned() })]
+#[error("cannot write {path:?}; what was recorded is {}", place_of(.kept.as_deref()))]
 pub struct UnfinishedError {
     /// Where to.
     pub path: PathBuf,
@@ -66,6 +66,10 @@ pub struct UnfinishedError {
     /// Why not.
     #[source]
     pub source: std::io::Error,
+}
+
+fn place_of(recording: Option<&Path>) -> String {
+    recording.map_or_else(|| "lost".to_owned(), |path| format!("in {path:?}"))
 }
 
 /// The exit status for an error.

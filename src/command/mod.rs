@@ -10,7 +10,6 @@ mod left;
 mod output_file;
 pub mod record;
 mod screen;
-mod source_file;
 pub mod top;
 
 use std::io::Write;
@@ -22,7 +21,7 @@ use clap::CommandFactory;
 
 use self::failure::OutputError;
 use crate::cli::{Cli, Command, FormatName, PauseArgs};
-use crate::output::{Format, Lines, Presentation};
+use crate::output::{Format, Lines};
 use crate::process::Registers;
 use crate::sampler::Pausing;
 
@@ -66,19 +65,13 @@ fn native(arguments: PauseArgs) -> anyhow::Result<bool> {
     Ok(arguments.native)
 }
 
-/// How frames are named, from the flags that all commands share: `(function, nolineno)`, and so on.
-fn presentation(
-    (function, nolineno): (bool, bool),
-    full_file_names: bool,
-    threads: bool,
-    processes: bool,
-) -> Presentation {
-    let lines = match (nolineno, function) {
+/// Which line frames show, from the flags `--function` and `--nolineno`.
+fn shown_lines(function: bool, nolineno: bool) -> Lines {
+    match (nolineno, function) {
         (true, _) => Lines::None,
         (false, true) => Lines::First,
         (false, false) => Lines::Current,
-    };
-    Presentation { lines, full_file_names, threads, processes, ..Presentation::default() }
+    }
 }
 
 impl From<FormatName> for Format {
@@ -99,7 +92,7 @@ impl From<FormatName> for Format {
 }
 
 /// Tells the user something beside the product.
-fn note(text: &str) {
+fn print_note(text: &str) {
     // The terminal may be gone; what is recorded is worth more than that.
     let _ = writeln!(std::io::stderr(), "pyspy: {text}");
 }
@@ -113,10 +106,11 @@ fn is_ignored(signal: i32) -> bool {
     mask >> (signal - 1) & 1 == 1
 }
 
-/// What signals ask for. SIGINT, SIGTERM and SIGHUP: to end; a SIGINT after that was begun ends the program at once. SIGUSR1: to write what there is.
+/// What signals ask for. SIGINT, SIGTERM and SIGHUP: to end; a SIGINT after that was begun ends the program at once.
+/// SIGUSR1: to write what there is.
 ///
-/// The others may come twice without anybody's being impatient: a shell that closes and the kernel both send SIGHUP, `timeout` sends its signal to the
-/// program and to its group.
+/// The others may come twice without anybody's being impatient: a shell that closes and the kernel both send SIGHUP,
+/// `timeout` sends its signal to the program and to its group.
 #[derive(Debug, Clone, Default)]
 struct Interrupt {
     end: Arc<AtomicBool>,

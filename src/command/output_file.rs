@@ -70,7 +70,7 @@ impl OutputFile {
                 write(&mut writer).and_then(|()| writer.flush()).map_err(failed)
             }
             Target::InPlace(file) => {
-                empty(file).map_err(failed)?;
+                truncate_file(file).map_err(failed)?;
                 let mut writer = BufWriter::new(file);
                 write(&mut writer).and_then(|()| writer.flush()).map_err(failed)
             }
@@ -91,11 +91,11 @@ impl OutputFile {
     }
 
     /// A file that grows while it is made. A new one stays beside its place until it is put there.
-    pub(super) fn grow(&self) -> io::Result<Growing> {
+    pub(super) fn open_growing(&self) -> io::Result<Growing> {
         Ok(match &self.target {
             Target::Stdout => Growing { writer: Box::new(io::stdout()), place: None },
             Target::InPlace(file) => {
-                empty(file)?;
+                truncate_file(file)?;
                 Growing { writer: Box::new(file.try_clone()?), place: None }
             }
             Target::Beside(directory) => {
@@ -121,14 +121,14 @@ pub(super) struct Place {
 
 impl Growing {
     /// Where it must be put once it holds something; `None` if it is there already.
-    pub(super) fn place(&mut self) -> Option<Place> {
+    pub(super) fn take_place(&mut self) -> Option<Place> {
         self.place.take()
     }
 }
 
 impl Place {
     /// Puts the file in its place.
-    pub(super) fn take(self) -> io::Result<()> {
+    pub(super) fn move_into_place(self) -> io::Result<()> {
         self.temporary.persist(&self.path).map_err(|error| error.error)
     }
 }
@@ -152,7 +152,7 @@ fn new_file(directory: &Path) -> io::Result<NamedTempFile> {
 }
 
 /// Makes a regular file empty; a device or a pipe stays as it is.
-fn empty(mut file: &File) -> io::Result<()> {
+fn truncate_file(mut file: &File) -> io::Result<()> {
     if file.metadata()?.is_file() {
         file.set_len(0)?;
         file.rewind()?;

@@ -17,7 +17,7 @@ use self::sink::Sink;
 use self::target::Target;
 use super::ending::status_text;
 use super::failure::UnfinishedError;
-use super::{Interrupt, below, native, note, pausing, presentation};
+use super::{Interrupt, below, native, pausing, print_note, shown_lines};
 use crate::cli::{Limit, Mode, RecordArgs};
 use crate::output::{Format, Presentation, printable};
 use crate::profile::{Below, Profile};
@@ -42,7 +42,7 @@ pub fn run(arguments: &RecordArgs) -> anyhow::Result<ExitCode> {
     let mut sink = Sink::open(&path, format, presentation_of(arguments))?;
     let interrupt = Interrupt::install().context("cannot take over signals")?;
     let mut finder = Finder::new();
-    let mut target = Target::take(arguments, &mut finder)?;
+    let mut target = Target::open_or_start(arguments, &mut finder)?;
     let recorded = match record_target(arguments, &mut target, &mut finder, &mut sink, &interrupt) {
         Ok(recorded) => recorded,
         Err(error) => {
@@ -58,18 +58,18 @@ pub fn run(arguments: &RecordArgs) -> anyhow::Result<ExitCode> {
     let has_ended = target.program_has_ended();
     let status = target.end(arguments.keep || ending == Ending::Exited || has_failed);
     if has_failed && target.is_started() && status.is_none() {
-        note("the program was left running");
+        print_note("the program was left running");
     }
     finished?;
     for text in &notes {
-        note(&printable(text));
+        print_note(&printable(text));
     }
     let program = Program { status, has_ended, left: target.still_running(), is_followed: arguments.subprocesses };
     let mut line = summary(&profile, &ending, &path, &target, &program, interrupt.is_set());
     line.push_str(&what_is_missing(&profile, unsampled, arguments));
-    note(&line);
+    print_note(&line);
     if let Some(below) = &arguments.below {
-        below::told(&profile, below, profile.metadata.counts).iter().for_each(|text| note(text));
+        below::below_notes(&profile, below, profile.metadata.counts).iter().for_each(|text| print_note(text));
     }
     if arguments.open && path.as_os_str() != "-" {
         open_in_viewer(&path);
@@ -82,13 +82,11 @@ pub fn run(arguments: &RecordArgs) -> anyhow::Result<ExitCode> {
 
 fn presentation_of(arguments: &RecordArgs) -> Presentation {
     Presentation {
+        lines: shown_lines(arguments.function, arguments.nolineno),
         columns: arguments.columns,
-        ..presentation(
-            (arguments.function, arguments.nolineno),
-            arguments.full_filenames,
-            arguments.threads,
-            arguments.subprocesses || arguments.name.is_some() || arguments.pid.len() > 1,
-        )
+        full_file_names: arguments.full_filenames,
+        threads: arguments.threads,
+        processes: arguments.subprocesses || arguments.name.is_some() || arguments.pid.len() > 1,
     }
 }
 
@@ -140,7 +138,7 @@ fn record_target(
         let mut written = Ok(());
         if asked || written_at.elapsed() >= every {
             written_at = Instant::now();
-            written = bar.hidden(|| sink.write_so_far(profile));
+            written = bar.with_line_hidden(|| sink.write_so_far(profile));
         } else if streamed_at.elapsed() >= STREAM_EVERY {
             streamed_at = Instant::now();
             written = sink.stream(profile);
@@ -292,6 +290,6 @@ fn open_in_viewer(path: &Path) {
         "xdg-open"
     };
     if let Err(error) = std::process::Command::new(opener).arg(path).spawn() {
-        note(&format!("cannot open the result: {opener}: {error}"));
+        print_note(&format!("cannot open the result: {opener}: {error}"));
     }
 }

@@ -13,11 +13,12 @@ use ratatui::crossterm::terminal::{
     enable_raw_mode,
 };
 use ratatui::crossterm::{execute, queue};
-use ratatui::layout::{Position, Rect};
+use ratatui::layout::{Position, Rect, Size};
 
 use crate::tui::{State, draw};
 
-/// The terminal is ours and must be given back: once, for the second time would put the cursor where it was before what was printed since.
+/// The terminal is ours and must be given back: once, for the second time would put the cursor where it was before what
+/// was printed since.
 static IS_TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// More than a frame takes, so that each is written in one piece and none is seen half drawn.
@@ -31,7 +32,7 @@ pub(super) struct Screen {
 
 impl Screen {
     /// Takes the terminal.
-    pub(super) fn take() -> io::Result<Self> {
+    pub(super) fn take_over() -> io::Result<Self> {
         give_back_on_panic();
         let writer = BufWriter::with_capacity(FRAME_BYTES, io::stdout());
         let log_level = log::max_level();
@@ -42,7 +43,8 @@ impl Screen {
 
     /// Takes the terminal again, after [`Screen::leave`] or after somebody else had it.
     pub(super) fn enter(&mut self) -> io::Result<()> {
-        // What was saved as the usual mode is kept; without this a terminal that a shell has set meanwhile would be taken for raw.
+        // What was saved as the usual mode is kept; without this a terminal that a shell has set meanwhile would be
+        // taken for raw.
         disable_raw_mode()?;
         enable_raw_mode()?;
         IS_TAKEN.store(true, Ordering::SeqCst);
@@ -59,10 +61,9 @@ impl Screen {
         log::set_max_level(self.log_level);
     }
 
-    /// Columns and rows.
-    pub(super) fn size(&self) -> io::Result<(u16, u16)> {
-        let size = self.terminal.size()?;
-        Ok((size.width, size.height))
+    /// Its size.
+    pub(super) fn size(&self) -> io::Result<Size> {
+        self.terminal.size()
     }
 
     /// Draws what has changed; everything after a [`Screen::redraw`].
@@ -116,13 +117,14 @@ mod tests {
 
     use super::*;
 
-    /// Where the test that panics is asked for, in a terminal of its own: in the thread that has the screen, or in another.
+    /// Where the test that panics is asked for, in a terminal of its own: in the thread that has the screen, or in
+    /// another.
     const PLACE: &str = "PYSPY_TEST_PANIC_IN";
 
     #[test]
     fn panics_when_asked_to() {
         let Ok(place) = std::env::var(PLACE) else { return };
-        let screen = Screen::take().unwrap();
+        let screen = Screen::take_over().unwrap();
         assert!(ratatui::crossterm::terminal::is_raw_mode_enabled().unwrap());
         if place == "another" {
             let other = std::thread::spawn(|| panic!("on purpose, in another thread"));
@@ -142,8 +144,8 @@ mod tests {
             let socket = format!("pyspy-panic-{}-{place}", std::process::id());
             let tmux = |args: &[&str]| Command::new("tmux").args(["-L", &socket]).args(args).output();
             let script = format!(
-                "stty -a > {before}; {PLACE}={place} {ourselves} --exact command::screen::tests::panics_when_asked_to --nocapture; \
-                 echo status $?; stty -a > {after}.new; mv {after}.new {after}; sleep 60",
+                "stty -a > {before}; {PLACE}={place} {ourselves} --exact command::screen::tests::panics_when_asked_to \
+                 --nocapture; echo status $?; stty -a > {after}.new; mv {after}.new {after}; sleep 60",
                 before = path("before").display(),
                 after = path("after").display(),
                 ourselves = ourselves.display(),

@@ -1,5 +1,5 @@
-//! `pyspy top`: the live view. One thread samples and owns the target's reader, one waits for keys, one reads what a started program
-//! writes; this one takes what they send, and draws.
+//! `pyspy top`: the live view. One thread samples and owns the target's reader, one waits for keys, one reads what a
+//! started program writes; this one takes what they send, and draws.
 
 mod live;
 mod meter;
@@ -45,8 +45,8 @@ pub fn run(arguments: &TopArgs) -> anyhow::Result<ExitCode> {
         );
     }
     let (sender, messages) = sync_channel(MESSAGES);
-    let signals = Signals::watch(&sender)?;
-    let mut target = Target::take(arguments, &sender, draws)?;
+    let signals = Signals::forward_to(&sender)?;
+    let mut target = Target::open_or_start(arguments, &sender, draws)?;
     let result = run_target(arguments, &mut target, &sender, &messages, &signals);
     target.end();
     result?;

@@ -1,7 +1,7 @@
 //! The executable and the libraries of a core's process, as they are on this machine.
 //!
-//! Limits: a file is taken by its path. Where the core has the first page of one, its build id tells whether it is the same; where
-//! not, the path is believed.
+//! Limits: a file is taken by its path. Where the core has the first page of one, its build id tells whether it is the
+//! same; where not, the path is believed.
 
 use std::cell::OnceCell;
 use std::collections::HashMap;
@@ -9,8 +9,9 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::CoreFile;
 use super::content::open_regular;
-use super::{CoreFile, CoreMemory};
+use super::kept::KeptMemory;
 use crate::binary::{Architecture, Binary, MappedFile};
 use crate::memory::Memory;
 use crate::process::Mapping;
@@ -39,8 +40,8 @@ pub struct BinarySources {
 }
 
 impl BinarySources {
-    /// The executable is the file `executable` if given; other files, and it too if not, are looked for below `root`, by their path there or by
-    /// their name alone. Without `root` they are where they were.
+    /// The executable is the file `executable` if given; other files, and it too if not, are looked for below `root`,
+    /// by their path there or by their name alone. Without `root` they are where they were.
     pub fn new(core: &CoreFile, executable: Option<&Path>, root: Option<&Path>) -> Self {
         let paths = core.mappings().iter().filter_map(|mapping| mapping.path.clone());
         Self {
@@ -107,7 +108,7 @@ fn is_another_build(core: &CoreFile, path: &Path, bytes: &[u8]) -> bool {
     let first =
         core.mappings().iter().find(|mapping| mapping.path.as_deref() == Some(path) && mapping.file_offset == 0);
     let Some(first) = first else { return false };
-    let beginning = CoreMemory::of_core_alone(core).read_bytes(first.start, BEGINNING, BEGINNING as usize);
+    let beginning = KeptMemory(core).read_bytes(first.start, BEGINNING, BEGINNING as usize);
     let Ok(beginning) = beginning else { return false };
     let Ok(then) = Binary::parse(&beginning, Architecture::HOST) else { return false };
     match (then.build_id(), Binary::parse(bytes, Architecture::HOST)) {

@@ -1,5 +1,5 @@
-//! The whole command line, from the stack that the kernel made for the program: it puts the arguments' addresses, those of the
-//! environment and the auxiliary vector one after the other, and the core has that vector.
+//! The whole command line, from the stack that the kernel made for the program: it puts the arguments' addresses, those
+//! of the environment and the auxiliary vector one after the other, and the core has that vector.
 
 use super::headers::Segment;
 use super::notes::{AT_RANDOM, Notes};
@@ -23,7 +23,8 @@ pub(super) fn from_stack(memory: &impl Memory, segments: &[Segment], notes: &Not
     let words: Vec<u64> = chunks.iter().map(|chunk| u64::from_le_bytes(*chunk)).collect();
     let vector: Vec<u64> = notes.auxiliary.iter().flat_map(|(key, value)| [*key, *value]).collect();
     let place = words.windows(vector.len()).rposition(|window| window == vector)?;
-    // Backwards: the zero after the environment, the environment, the zero after the arguments, the arguments, their number.
+    // Backwards: the zero after the environment, the environment, the zero after the arguments, the arguments, their
+    // number.
     let before = words.get(..place.checked_sub(1)?)?;
     let environment = before.iter().rposition(|word| *word == 0)?;
     let arguments = before.get(..environment)?;

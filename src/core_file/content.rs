@@ -1,7 +1,7 @@
 //! The bytes of a core file, decompressed if need be.
 //!
-//! They are read where they are needed and never mapped: a core may be larger than memory, and one that is cut short while it is looked
-//! at must be an error and not the end of us.
+//! They are read where they are needed and never mapped: a core may be larger than memory, and one that is cut short
+//! while it is looked at must be an error and not the end of us.
 
 use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
@@ -54,11 +54,13 @@ impl Content {
             Some(Compression::Unread(with)) => {
                 return Err(CoreError::Compression { path: path.to_owned(), with });
             }
-            Some(Compression::Gzip) => Some(unpack(flate2::read::MultiGzDecoder::new(BufReader::new(&file)))),
+            Some(Compression::Gzip) => {
+                Some(unpack_to_temporary(flate2::read::MultiGzDecoder::new(BufReader::new(&file))))
+            }
             Some(Compression::Zstandard) => Some(
                 ruzstd::decoding::StreamingDecoder::new(BufReader::new(&file))
                     .map_err(io::Error::other)
-                    .and_then(unpack),
+                    .and_then(unpack_to_temporary),
             ),
         };
         if let Some(unpacked) = unpacked {
@@ -81,7 +83,7 @@ impl Content {
     }
 
     /// `length` bytes from `offset` on, or `None` where the file does not have them.
-    pub(super) fn bytes(&self, offset: u64, length: u64) -> io::Result<Option<Vec<u8>>> {
+    pub(super) fn read_bytes(&self, offset: u64, length: u64) -> io::Result<Option<Vec<u8>>> {
         if offset.checked_add(length).is_none_or(|end| end > self.size) {
             return Ok(None);
         }
@@ -105,7 +107,7 @@ pub(super) fn open_regular(path: &Path) -> io::Result<File> {
 }
 
 /// Writes everything from `reader` to a temporary file, leaving holes where there are only zeros.
-fn unpack(mut reader: impl Read) -> io::Result<File> {
+fn unpack_to_temporary(mut reader: impl Read) -> io::Result<File> {
     let mut file = tempfile::tempfile()?;
     let mut buffer = vec![0; STEP];
     let mut size = 0;

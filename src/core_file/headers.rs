@@ -13,7 +13,8 @@ use super::CoreError;
 use super::content::Content;
 use crate::binary::Architecture;
 
-/// `e_phnum` when there are more program headers than fit into it; the first section header's `sh_info` has their number.
+/// `e_phnum` when there are more program headers than fit into it; the first section header's `sh_info` has their
+/// number.
 const PN_XNUM: u16 = 0xffff;
 /// More ranges than a process can have mapped (`vm.max_map_count` may be raised up to this).
 const MOST_SEGMENTS: u32 = 1 << 20;
@@ -51,7 +52,7 @@ pub(super) fn read(path: &Path, content: &Content) -> Result<Headers, CoreError>
     let foreign = |what| CoreError::Foreign { path: path.to_owned(), what };
     let malformed = |what| CoreError::Malformed { path: path.to_owned(), what };
     let failed = |source| CoreError::Read { path: path.to_owned(), source };
-    let bytes = |offset, length| content.bytes(offset, length).map_err(failed);
+    let bytes = |offset, length| content.read_bytes(offset, length).map_err(failed);
 
     let size = content.size();
     let start = bytes(0, size.min(header64::SIZEOF_EHDR as u64))?.unwrap_or_default();

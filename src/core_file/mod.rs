@@ -1,9 +1,10 @@
 //! A process that is no more, as a core file keeps it: its memory, its mappings, its threads, and what it was.
 //!
-//! Cores of the kernel and of `gcore` are read, whole or compressed (`.gz`, `.zst`; told by their content). Both leave out what can be had
-//! from the binaries, so [`CoreMemory`] takes from there what the core has not.
+//! Cores of the kernel and of `gcore` are read, whole or compressed (`.gz`, `.zst`; told by their content). Both leave
+//! out what can be had from the binaries, so [`CoreMemory`] takes from there what the core has not.
 //!
-//! The file is not trusted: every count and offset is checked against its length, and the paths in it are opened only as regular files.
+//! The file is not trusted: every count and offset is checked against its length, and the paths in it are opened only
+//! as regular files.
 //!
 //! # Limits
 //! 64-bit little-endian ELF of x86-64 and aarch64. No minidumps, no Mach-O cores.
@@ -12,6 +13,7 @@ mod binaries;
 mod command_line;
 mod content;
 mod headers;
+mod kept;
 mod memory;
 mod notes;
 
@@ -27,6 +29,7 @@ pub use notes::CoreThread;
 use crate::process::Mapping;
 use content::Content;
 use headers::Segment;
+use kept::KeptMemory;
 use notes::Notes;
 
 /// Why a core file is of no use.
@@ -108,7 +111,8 @@ pub struct CoreFile {
 }
 
 impl CoreFile {
-    /// Opens a core file and reads what it says of its process; a compressed one is decompressed into a temporary file first.
+    /// Opens a core file and reads what it says of its process; a compressed one is decompressed into a temporary file
+    /// first.
     ///
     /// # Errors
     /// When it is no core file of a machine that we read, or too much of it is missing.
@@ -150,8 +154,8 @@ impl CoreFile {
 
     /// Its arguments: whole where the core has the stack that the kernel made, else the first 80 bytes of them.
     pub fn command_line(&self) -> Vec<String> {
-        let own = CoreMemory::of_core_alone(self);
-        command_line::from_stack(&own, &self.segments, &self.notes).unwrap_or_else(|| self.notes.arguments.clone())
+        command_line::from_stack(&KeptMemory(self), &self.segments, &self.notes)
+            .unwrap_or_else(|| self.notes.arguments.clone())
     }
 
     /// The mapping of the program itself: the one that holds the program headers that the kernel told it of.

@@ -1,6 +1,7 @@
 //! The notes of a core: threads with their registers, what the process was, and which files it had mapped.
 //!
-//! The structs are those of the kernel (include/uapi/linux/elfcore.h, include/linux/elfcore.h, fs/binfmt_elf.c); gdb writes the same.
+//! The structs are those of the kernel (include/uapi/linux/elfcore.h, include/linux/elfcore.h, fs/binfmt_elf.c); gdb
+//! writes the same.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -75,8 +76,9 @@ struct Note<'bytes> {
     content: &'bytes [u8],
 }
 
-/// The first note of `bytes` and what comes after it: {length of the owner's name, length of the content, kind}, then the two, each padded to 4
-/// bytes. (goblin's reader writes each note out as text for its log, megabytes of it with many threads.)
+/// The first note of `bytes` and what comes after it: {length of the owner's name, length of the content, kind}, then
+/// the two, each padded to 4 bytes. (goblin's reader writes each note out as text for its log, megabytes of it with
+/// many threads.)
 fn next_note(bytes: &[u8]) -> Option<(Note<'_>, &[u8])> {
     let word = |offset: usize| bytes.pread_with::<u32>(offset, LE).ok();
     let (owner_length, length, kind) = (word(0)? as usize, word(4)? as usize, word(8)?);
@@ -94,7 +96,7 @@ pub(super) fn read(path: &Path, content: &Content, headers: &Headers) -> Result<
         if *length > LARGEST_NOTES {
             return Err(malformed("the notes are too large"));
         }
-        let bytes = content.bytes(*offset, *length);
+        let bytes = content.read_bytes(*offset, *length);
         let bytes = bytes.map_err(|source| CoreError::Read { path: path.to_owned(), source })?;
         let Some(bytes) = bytes else {
             let (size, expected) = (content.size(), headers.expected_size);
@@ -103,7 +105,7 @@ pub(super) fn read(path: &Path, content: &Content, headers: &Headers) -> Result<
         };
         let mut rest = bytes.as_slice();
         while let Some((note, after)) = next_note(rest) {
-            notes.add(&note, headers.architecture);
+            notes.add_note(&note, headers.architecture);
             rest = after;
         }
     }
@@ -132,7 +134,7 @@ impl Notes {
         mappings
     }
 
-    fn add(&mut self, note: &Note<'_>, architecture: Architecture) {
+    fn add_note(&mut self, note: &Note<'_>, architecture: Architecture) {
         if note.owner != b"CORE\0" {
             return;
         }
@@ -166,7 +168,8 @@ fn thread(bytes: &[u8], architecture: Architecture) -> Option<CoreThread> {
     Some(CoreThread { id: u64::from(id), signal: i32::from(signal), system_call })
 }
 
-/// The system call that a thread was interrupted in: it is in one, and its result says "interrupted" or "to be restarted".
+/// The system call that a thread was interrupted in: it is in one, and its result says "interrupted" or "to be
+/// restarted".
 fn waiting_call(bytes: &[u8], architecture: Architecture) -> Option<SystemCall> {
     let register = |index: usize| bytes.pread_with::<u64>(STATUS_REGISTERS + 8 * index, LE).ok();
     // The order is that of `struct user_regs_struct`: x86-64 keeps the number in `orig_rax`, aarch64 in x8.

@@ -1,5 +1,5 @@
-//! What one file tells of the code in it: how its frames lie, what its functions are called. Copied out of the file, which need not stay
-//! open or as it is.
+//! What one file tells of the code in it: how its frames lie, what its functions are called. Copied out of the file,
+//! which need not stay open or as it is.
 
 use std::fs::File;
 

@@ -5,8 +5,8 @@ use super::place::Origin;
 /// What is no code.
 pub(super) const NEUTRAL: [u8; 3] = [215, 218, 222];
 
-/// Red, green and blue for a frame: warm for the program's own code, cooler the further away from it, grey for what is no code;
-/// shades by name, always the same.
+/// Red, green and blue for a frame: warm for the program's own code, cooler the further away from it, grey for what is
+/// no code; shades by name, always the same.
 pub(super) fn color(name: &str, origin: Origin) -> [u8; 3] {
     // FNV-1a, for its short text and its stable result.
     let hash = name

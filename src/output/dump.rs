@@ -1,4 +1,5 @@
-//! What every thread of a process is doing, as text and as JSON (py-spy's schema: a list of threads, with keys of our own added).
+//! What every thread of a process is doing, as text and as JSON (py-spy's schema: a list of threads, with keys of our
+//! own added).
 
 mod fold;
 mod source;
@@ -180,7 +181,8 @@ pub struct VariableDump {
     pub kind: &'static str,
 }
 
-/// Writes dumps for a program: one list of the threads of all processes. A process that could not be read is an entry without frames.
+/// Writes dumps for a program: one list of the threads of all processes. A process that could not be read is an entry
+/// without frames.
 ///
 /// # Errors
 /// When `writer` fails.

@@ -38,7 +38,7 @@ impl<'places> Functions<'places> {
         functions
     }
 
-    pub(super) fn of(&self, place: PlaceId) -> FunctionId {
+    pub(super) fn function_of(&self, place: PlaceId) -> FunctionId {
         self.of_place[place]
     }
 }

@@ -4,7 +4,7 @@ use std::io::{self, BufRead, Read};
 
 use thiserror::Error;
 
-use super::collapsed::{self, CollapsedError};
+use super::formats::collapsed::{self, CollapsedError};
 use super::recording::{self, MAGIC, Recording, RecordingError};
 
 /// Why a file is no profile that we can read.

@@ -1,4 +1,5 @@
-//! JSON that a terminal can show: what serde_json leaves as it is though no terminal should get it is written as an escape. The values are the same.
+//! JSON that a terminal can show: what serde_json leaves as it is though no terminal should get it is written as an
+//! escape. The values are the same.
 
 use std::io::{self, Write};
 

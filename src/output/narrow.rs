@@ -29,6 +29,21 @@ pub(super) struct Node<'label> {
     pub(super) own_before: u64,
 }
 
+/// The time of a frame with all that it called, or of several frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Width {
+    now: u64,
+    /// In the profile that is compared with.
+    before: u64,
+}
+
+impl Width {
+    fn add(&mut self, other: Self) {
+        self.now = self.now.saturating_add(other.now);
+        self.before = self.before.saturating_add(other.before);
+    }
+}
+
 /// A tree whose frames can be seen.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Narrowed<'label> {
@@ -62,14 +77,14 @@ pub(super) fn nodes(tree: &LabelTree) -> Vec<Node<'_>> {
 pub(super) fn narrowed(nodes: Vec<Node<'_>>) -> Narrowed<'_> {
     let widths = widths(&nodes);
     let roots = nodes.iter().zip(&widths).filter(|(node, _)| node.depth == 0);
-    let whole = roots.fold(0u64, |whole, (_, width)| whole.saturating_add(width.0));
+    let whole = roots.fold(0u64, |whole, (_, width)| whole.saturating_add(width.now));
     let least = whole.div_ceil(NARROWEST).max(1);
-    let mut widest: Vec<usize> = (0..nodes.len()).filter(|at| widths[*at].0 >= least).collect();
-    let visible = widths.iter().filter(|width| width.0 > 0).count();
+    let mut widest: Vec<usize> = (0..nodes.len()).filter(|at| widths[*at].now >= least).collect();
+    let visible = widths.iter().filter(|width| width.now > 0).count();
     // A caller comes before what it calls, which is at most as wide and deeper.
-    widest.sort_unstable_by_key(|at| (Reverse(widths[*at].0), nodes[*at].depth, *at));
+    widest.sort_unstable_by_key(|at| (Reverse(widths[*at].now), nodes[*at].depth, *at));
     let limit = match widest.get(MOST.saturating_sub(1)) {
-        Some(last) if widest.len() > MOST => widths[*last].0,
+        Some(last) if widest.len() > MOST => widths[*last].now,
         _ => least,
     };
     widest.truncate(MOST);
@@ -80,23 +95,23 @@ pub(super) fn narrowed(nodes: Vec<Node<'_>>) -> Narrowed<'_> {
     for at in &widest {
         is_kept[*at] = true;
     }
-    let mut joined = Joined { kept: Vec::with_capacity(widest.len()), open: vec![(0, 0)] };
+    let mut joined = Joined { kept: Vec::with_capacity(widest.len()), open: vec![Width::default()] };
     let mut left_out_at = None;
     for (at, node) in nodes.into_iter().enumerate() {
         if left_out_at.is_some_and(|depth| node.depth > depth) {
             continue;
         }
         left_out_at = None;
-        joined.close(node.depth);
+        joined.close_deeper(node.depth);
         if is_kept[at] {
             joined.kept.push(node);
-            joined.open.push((0, 0));
+            joined.open.push(Width::default());
         } else {
             joined.leave_out(widths[at]);
             left_out_at = Some(node.depth);
         }
     }
-    joined.close(0);
+    joined.close_deeper(0);
     joined.close_last();
     Narrowed { nodes: joined.kept, limit: Some(limit as f64 / whole.max(1) as f64) }
 }
@@ -105,18 +120,19 @@ pub(super) fn narrowed(nodes: Vec<Node<'_>>) -> Narrowed<'_> {
 /// of its calls.
 struct Joined<'label> {
     kept: Vec<Node<'label>>,
-    open: Vec<(u64, u64)>,
+    open: Vec<Width>,
 }
 
 impl Joined<'_> {
-    fn leave_out(&mut self, (width, before): (u64, u64)) {
+    /// Leaves out a frame of this width with all below it.
+    fn leave_out(&mut self, width: Width) {
         if let Some(open) = self.open.last_mut() {
-            *open = (open.0.saturating_add(width), open.1.saturating_add(before));
+            open.add(width);
         }
     }
 
     /// There is nothing more below frames of this depth and deeper ones.
-    fn close(&mut self, depth: usize) {
+    fn close_deeper(&mut self, depth: usize) {
         while self.open.len() > depth + 1 {
             self.close_last();
         }
@@ -124,17 +140,18 @@ impl Joined<'_> {
 
     fn close_last(&mut self) {
         let depth = self.open.len().saturating_sub(1);
-        if let Some((own, own_before)) = self.open.pop()
-            && (own, own_before) != (0, 0)
+        if let Some(width) = self.open.pop()
+            && width != Width::default()
         {
-            self.kept.push(Node { label: JOINED, depth, own, own_before });
+            self.kept.push(Node { label: JOINED, depth, own: width.now, own_before: width.before });
         }
     }
 }
 
 /// The time of each frame with all that it called, now and before.
-fn widths(nodes: &[Node<'_>]) -> Vec<(u64, u64)> {
-    let mut widths: Vec<(u64, u64)> = nodes.iter().map(|node| (node.own, node.own_before)).collect();
+fn widths(nodes: &[Node<'_>]) -> Vec<Width> {
+    let own = nodes.iter().map(|node| Width { now: node.own, before: node.own_before });
+    let mut widths: Vec<Width> = own.collect();
     // The frames above the current one.
     let mut above: Vec<usize> = vec![];
     let mut callers: Vec<Option<usize>> = Vec::with_capacity(nodes.len());
@@ -145,9 +162,8 @@ fn widths(nodes: &[Node<'_>]) -> Vec<(u64, u64)> {
     }
     for at in (0..nodes.len()).rev() {
         if let Some(caller) = callers[at] {
-            let (width, before) = widths[at];
-            let sum = &mut widths[caller];
-            *sum = (sum.0.saturating_add(width), sum.1.saturating_add(before));
+            let width = widths[at];
+            widths[caller].add(width);
         }
     }
     widths

@@ -122,7 +122,8 @@ impl<'profile> Places<'profile> {
         self.frames[id.number() as usize]
     }
 
-    /// What stands in front of the stacks of a thread: processes, outermost first, then the thread, as far as they are wanted.
+    /// What stands in front of the stacks of a thread: processes, outermost first, then the thread, as far as they are
+    /// wanted.
     pub(super) fn prefix(&self, thread: ThreadRef) -> &[PlaceId] {
         &self.prefixes[thread.number() as usize]
     }

@@ -23,6 +23,7 @@ pub struct Presentation {
     pub full_file_names: bool,
     /// Keep threads apart: each stack begins with `thread (ID): NAME` (`--threads`).
     pub threads: bool,
-    /// Keep processes apart: each stack begins with `process PID:"COMMAND"` of its process and those above (`--subprocesses`).
+    /// Keep processes apart: each stack begins with `process PID:"COMMAND"` of its process and those above
+    /// (`--subprocesses`).
     pub processes: bool,
 }

@@ -1,5 +1,5 @@
-//! Tests that read what was written: each format with the program that it is made for where that is installed, and all of them with
-//! small readers of our own, which must agree.
+//! Tests that read what was written: each format with the program that it is made for where that is installed, and all
+//! of them with small readers of our own, which must agree.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
@@ -326,8 +326,9 @@ fn in_browser(format: Format, profile: &Profile, script: &str) -> Option<String>
     let (start, _) = svg.trim_end().rsplit_once("</svg>").unwrap();
     let driven = format!(
         "{start}<text id=\"result\"></text><script><![CDATA[\
-         window.addEventListener('load', () => setTimeout(() => {{ let result; try {{ result = (() => {{ {script} }})(); }}\
-         catch (error) {{ result = 'failed: ' + error; }} document.getElementById('result').textContent = result; }}, 100));\
+         window.addEventListener('load', () => setTimeout(() => {{ let result;\
+         try {{ result = (() => {{ {script} }})(); }} catch (error) {{ result = 'failed: ' + error; }}\
+         document.getElementById('result').textContent = result; }}, 100));\
          ]]></script></svg>"
     );
     std::fs::write(&written.path, driven).unwrap();
@@ -349,8 +350,9 @@ const TOOLS: &str = "
     const groups = () => Array.from(document.querySelectorAll('g')).filter((group) => group.querySelector('rect'));
     const shown = () => groups().filter((group) => !group.classList.contains('hide'));
     const group = (name) => groups().find((group) => title(group).startsWith(name));
-    const fire = (name, type) => group(name).querySelector('rect').dispatchEvent(new MouseEvent(type, { bubbles: true }));
-    const button = (id) => document.getElementById(id).dispatchEvent(new MouseEvent('click', { bubbles: true }));
+    const send = (element, type) => element.dispatchEvent(new MouseEvent(type, { bubbles: true }));
+    const fire = (name, type) => send(group(name).querySelector('rect'), type);
+    const button = (id) => send(document.getElementById(id), 'click');
     const text = (id) => document.getElementById(id).textContent;
 ";
 
@@ -362,7 +364,8 @@ fn a_browser_zooms_and_searches_in_a_flame_graph() {
          const width = group('Thread.run').querySelector('rect').getAttribute('width');
          button('unzoom'); const again = shown().length === all;
          window.prompt = () => '^sp.n.*:5'; button('search'); const matched = text('matched');
-         const lit = groups().filter((one) => one.querySelector('rect').getAttribute('fill') === 'rgb(230,0,230)').length;
+         const colour = (one) => one.querySelector('rect').getAttribute('fill');
+         const lit = groups().filter((one) => colour(one) === 'rgb(230,0,230)').length;
          return [hover, zoomed, width, again, matched, lit].join(' | ');"
     );
     let Some(result) = in_browser(Format::Flamegraph, &samples::usual(Keep::default()), &script) else { return };

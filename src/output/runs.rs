@@ -5,8 +5,8 @@ use std::io;
 use super::place::{Place, PlaceId, Places};
 use crate::profile::{Profile, Run, StackId, ThreadRef, Total};
 
-/// The runs of a thread in time order. Of a profile without a timeline, its stacks follow one another in the order in which they
-/// were first seen.
+/// The runs of a thread in time order. Of a profile without a timeline, its stacks follow one another in the order in
+/// which they were first seen.
 pub(super) fn runs(profile: &Profile, thread: ThreadRef) -> impl Iterator<Item = Run> {
     let mut end_us: u64 = 0;
     let totals = if profile.has_timeline() { &[] } else { profile.totals() };
@@ -37,8 +37,9 @@ pub(super) enum Edge {
     End(Call, u64),
 }
 
-/// Calls `each` for every begin and end of a call of `thread`, in time order and properly nested. A call goes on for as long as
-/// consecutive samples have the same functions up to it, whatever their lines; it ends where there are no samples.
+/// Calls `each` for every begin and end of a call of `thread`, in time order and properly nested. A call goes on for as
+/// long as consecutive samples have the same functions up to it, whatever their lines; it ends where there are no
+/// samples.
 pub(super) fn calls(
     profile: &Profile,
     places: &Places<'_>,

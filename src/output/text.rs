@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// `text` with everything that a line, a terminal or an XML file cannot carry written as an escape: control characters, Unicode's
-/// line separators, what turns the direction of writing, and code points that are no characters.
+/// `text` with everything that a line, a terminal or an XML file cannot carry written as an escape: control characters,
+/// Unicode's line separators, what turns the direction of writing, and code points that are no characters.
 pub fn printable(text: &str) -> Cow<'_, str> {
     if !text.chars().any(needs_escape) {
         return Cow::Borrowed(text);
@@ -23,8 +23,11 @@ pub fn printable(text: &str) -> Cow<'_, str> {
 /// Whether a character is one of those.
 pub(super) fn needs_escape(character: char) -> bool {
     character.is_control()
-        || matches!(character,
-            '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{2028}' | '\u{2029}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FDD0}'..='\u{FDEF}')
+        // Marks that turn the direction of text, or end lines or paragraphs.
+        || matches!(character, '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{2028}' | '\u{2029}')
+        || matches!(character, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+        // Code points that are no characters.
+        || matches!(character, '\u{FDD0}'..='\u{FDEF}')
         // The last two code points of every plane are not characters, and XML forbids U+FFFE and U+FFFF.
         || u32::from(character) & 0xFFFE == 0xFFFE
 }

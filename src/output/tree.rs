@@ -1,4 +1,5 @@
-//! All stacks of a profile as one tree of labels, with the time of each: what collapsed stacks and flame graphs are made of.
+//! All stacks of a profile as one tree of labels, with the time of each: what collapsed stacks and flame graphs are
+//! made of.
 
 use std::collections::HashMap;
 

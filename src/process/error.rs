@@ -86,8 +86,8 @@ impl Denial {
         }
         if root && !self.can_trace_all {
             advice.push(if self.in_container {
-                "we are root of a container without CAP_SYS_PTRACE: start it with `docker run --cap-add SYS_PTRACE`, or in Kubernetes \
-                 with `securityContext.capabilities.add: [SYS_PTRACE]`"
+                "we are root of a container without CAP_SYS_PTRACE: start it with `docker run --cap-add SYS_PTRACE`, \
+                 or in Kubernetes with `securityContext.capabilities.add: [SYS_PTRACE]`"
                     .to_owned()
             } else {
                 "we are root without CAP_SYS_PTRACE: give pyspy this capability".to_owned()
@@ -112,19 +112,20 @@ impl Denial {
                     .to_owned(),
             ),
             Some(2) if !self.can_trace_all => {
-                advice.push("kernel.yama.ptrace_scope is 2, so that only an administrator may read a process".to_owned());
+                let reason = "kernel.yama.ptrace_scope is 2, so that only an administrator may read a process";
+                advice.push(reason.to_owned());
             }
             Some(3) => advice.push(
-                "kernel.yama.ptrace_scope is 3, so that no process may trace another until the machine is started anew with another \
-                 value"
+                "kernel.yama.ptrace_scope is 3, so that no process may trace another until the machine is started \
+                 anew with another value"
                     .to_owned(),
             ),
             _ => {}
         }
         if root && self.can_trace_all && advice.is_empty() {
             advice.push(
-                "we are root and may trace, so a security module or seccomp filter (SELinux, AppArmor, a sandbox) or another user \
-                 namespace is in the way"
+                "we are root and may trace, so a security module or seccomp filter (SELinux, AppArmor, a sandbox) or \
+                 another user namespace is in the way"
                     .to_owned(),
             );
         }
@@ -139,7 +140,7 @@ pub enum PauseError {
     #[error("thread {0} is gone")]
     Gone(ThreadId),
     /// Another process traces it.
-    #[error("thread {thread} is traced already{}", .tracer.map_or_else(String::new, |tracer| format!(" by process {tracer}")))]
+    #[error("thread {thread} is traced already{}", by_process(*.tracer))]
     AlreadyTraced {
         /// The thread.
         thread: ThreadId,
@@ -246,4 +247,8 @@ mod tests {
         let error = SpawnError::from_start("a\u{1b}[2Jb".into(), io::ErrorKind::NotFound.into());
         assert_eq!(error.to_string(), "there is no program \"a\\u{1b}[2Jb\"");
     }
+}
+
+fn by_process(tracer: Option<i32>) -> String {
+    tracer.map_or_else(String::new, |tracer| format!(" by process {tracer}"))
 }

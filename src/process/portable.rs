@@ -21,14 +21,16 @@ use std::time::{Duration, Instant, SystemTime};
 use super::error::{Denial, PauseError, ProcessError};
 use super::mapping::{DeviceNumber, Mapping};
 use super::thread_state::{ThreadActivity, ThreadReading};
-use super::{ChildProcess, DescriptorNames, ProcessUsage, RestingPlace, SystemCall, ThreadId};
+use super::{ChildProcess, ProcessUsage, RestingPlace, SystemCall, ThreadId};
 use crate::memory::Memory;
 
+mod descriptors;
 mod live_memory;
 mod pause;
 mod spawn;
 mod thread_states;
 
+pub use descriptors::Descriptors;
 pub use live_memory::{ImageIdentity, LiveMemory, MappingsSign, ReadStatistics};
 pub use pause::{PausedProcess, PausedThread};
 pub use spawn::{Orphans, SpawnedProgram};
@@ -66,20 +68,6 @@ pub fn sharpen_sleep() {}
 impl std::fmt::Debug for Process {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Process").field("pid", &self.pid).finish_non_exhaustive()
-    }
-}
-
-/// The descriptors of a process, which these systems do not tell.
-#[derive(Debug)]
-pub struct Descriptors;
-
-impl DescriptorNames for Descriptors {
-    fn name(&self, _descriptor: i32) -> Option<String> {
-        None
-    }
-
-    fn watched(&self, _descriptor: i32) -> Vec<i32> {
-        vec![]
     }
 }
 

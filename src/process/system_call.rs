@@ -1,7 +1,7 @@
 //! What a thread waits in, in words: a system call with the arguments that tell what for.
 //!
-//! Limits: the numbers of x86-64 and aarch64 Linux. Pointers in the arguments are followed in the target's memory, where they may have
-//! changed since the call was made.
+//! Limits: the numbers of x86-64 and aarch64 Linux. Pointers in the arguments are followed in the target's memory,
+//! where they may have changed since the call was made.
 
 use crate::memory::Memory;
 
@@ -165,8 +165,9 @@ impl SystemCall {
         self.entry().map(|(name, _)| name)
     }
 
-    /// The call that `restart_syscall` goes on with after a stop: the kernel has forgotten its number, but its arguments are still there, and
-    /// `wait_channel`, the kernel's function that the thread sleeps in, tells which it is. Every other call is itself.
+    /// The call that `restart_syscall` goes on with after a stop: the kernel has forgotten its number, but its
+    /// arguments are still there, and `wait_channel`, the kernel's function that the thread sleeps in, tells which it
+    /// is. Every other call is itself.
     pub fn resumed(self, wait_channel: &str) -> Self {
         if self.name() != Some("restart_syscall") {
             return self;
@@ -192,7 +193,8 @@ impl SystemCall {
         waits.then_some(self.arguments[0])
     }
 
-    /// The call in words: `recvfrom fd 7 (tcp 127.0.0.1:5000 → 127.0.0.1:43210)`. What comes from the target is not escaped.
+    /// The call in words: `recvfrom fd 7 (tcp 127.0.0.1:5000 → 127.0.0.1:43210)`. What comes from the target is not
+    /// escaped.
     pub fn describe(&self, memory: &dyn Memory, descriptors: &dyn DescriptorNames) -> String {
         let Some((name, form)) = self.entry() else { return format!("system call {}", self.number) };
         let [first, second, third, ..] = self.arguments;

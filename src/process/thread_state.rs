@@ -53,7 +53,8 @@ pub struct ThreadReading {
 /// One look at a thread, compared with the look before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ThreadLook {
-    /// It is on a CPU or wants to be. A thread that was woken and has not yet come onto a CPU may still count as waiting.
+    /// It is on a CPU or wants to be. A thread that was woken and has not yet come onto a CPU may still count as
+    /// waiting.
     pub is_running: bool,
     /// It waits and has not been on a CPU since before the last look: its stack is as it was then.
     pub is_unmoved: bool,

@@ -1,6 +1,6 @@
 //! What a profile has grown by, to keep a copy of it elsewhere: in a thread that must not hold up the one that samples.
 
-use super::{Follower, Frame, FrameId, Metadata, Process, Profile, StackId, Thread, Total};
+use super::{Frame, FrameId, Metadata, Process, Profile, StackId, Thread, Total};
 
 /// How far a copy of a profile's tables has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -10,7 +10,8 @@ pub struct Mark {
     stacks: usize,
 }
 
-/// Additions to the tables of a profile since a [`Mark`], with all processes and threads as they are now and the totals that the caller chose.
+/// Additions to the tables of a profile since a [`Mark`], with all processes and threads as they are now and the totals
+/// that the caller chose.
 #[derive(Debug, Clone, Default)]
 pub struct Delta {
     /// What is known of the recording by now.
@@ -55,13 +56,5 @@ impl Profile {
     /// Takes all totals out, so that they begin anew; the tables stay.
     pub fn take_totals(&mut self) -> Vec<Total> {
         self.totals.take()
-    }
-
-    /// A copy without samples.
-    #[must_use]
-    pub fn without_samples(&self) -> Profile {
-        let mut copy = Profile::default();
-        Follower::default().take_in(&mut copy, &self.delta_since(&mut Mark::default()));
-        copy
     }
 }

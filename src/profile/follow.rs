@@ -1,7 +1,7 @@
-//! A profile that is kept by what another grows by, with numbers of its own: the other may begin anew, and before it takes in what follows
-//! it may be [condensed](super::Profile::condensed).
+//! A profile that is kept by what another grows by, with numbers of its own: the other may begin anew, and before it
+//! takes in what follows it may be [condensed](super::Profile::condensed).
 
-use super::{Delta, Frame, FrameId, Process, ProcessRef, Profile, StackId, TextId, Thread, ThreadRef, Total};
+use super::{Delta, Frame, FrameId, Mark, Process, ProcessRef, Profile, StackId, TextId, Thread, ThreadRef, Total};
 
 /// What the numbers of the other profile are here.
 #[derive(Debug, Default)]
@@ -14,8 +14,8 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Takes in what the other profile has grown by, its totals apart. Deltas must come in order, all since the last that was
-    /// [fresh](Delta::fresh).
+    /// Takes in what the other profile has grown by, its totals apart. Deltas must come in order, all since the last
+    /// that was [fresh](Delta::fresh).
     pub fn take_in(&mut self, profile: &mut Profile, delta: &Delta) {
         if delta.fresh {
             *self = Self { texts: vec![TextId::EMPTY], stacks: vec![StackId::EMPTY], ..Self::default() };
@@ -97,6 +97,16 @@ impl Follower {
             Some(Total { thread: self.thread_here(total.thread)?, stack: self.stack(total.stack), ..*total })
         };
         theirs.iter().filter_map(here).collect()
+    }
+}
+
+impl Profile {
+    /// A copy without samples.
+    #[must_use]
+    pub fn without_samples(&self) -> Profile {
+        let mut copy = Profile::default();
+        Follower::default().take_in(&mut copy, &self.delta_since(&mut Mark::default()));
+        copy
     }
 }
 

@@ -1,12 +1,12 @@
-//! What a thread that waits in a futex waits for in Python: which lock, condition, queue or thread, who holds it, and whether threads wait for
-//! each other in a ring.
+//! What a thread that waits in a futex waits for in Python: which lock, condition, queue or thread, and who holds it.
 //!
-//! The address of the futex makes it certain: it is the semaphore of a lock (up to 3.12, and `RLock` of 3.13), or a word in the entry of a
-//! parking lot, with the address of the lock's `PyMutex` before it (3.13+, Python/parking_lot.c `struct wait_entry`), or in the GIL.
-//! The object is looked for only in the newest frames, among their variables and on their value stacks.
+//! The address of the futex makes it certain: it is the semaphore of a lock (up to 3.12, and `RLock` of 3.13), or a
+//! word in the entry of a parking lot, with the address of the lock's `PyMutex` before it (3.13+, Python/parking_lot.c
+//! `struct wait_entry`), or in the GIL. The object is looked for only in the newest frames, among their variables and
+//! on their value stacks.
 //!
-//! Limits: a plain `Lock` has no owner. It is held by whoever is in a `with` block of it, as a value stack shows; one taken by `acquire()` has
-//! no known holder. Semaphores are those of Linux.
+//! Limits: a plain `Lock` has no owner. It is held by whoever is in a `with` block of it, as a value stack shows; one
+//! taken by `acquire()` has no known holder. Semaphores are those of Linux.
 
 use super::interpreter::InterpreterState;
 use super::layout::Layout;
@@ -20,7 +20,8 @@ const FRAMES_SEARCHED: usize = 4;
 const FRAMES_OF_HOLDERS: usize = 512;
 /// Words of one frame that are looked at.
 const MOST_WORDS: usize = 2048;
-/// How far from its beginning a GIL goes, in bytes (`struct _gil_runtime_state`), and how far into `_PyRuntime` it ends up to 3.11.
+/// How far from its beginning a GIL goes, in bytes (`struct _gil_runtime_state`), and how far into `_PyRuntime` it ends
+/// up to 3.11.
 const GIL_SIZE: u64 = 256;
 const RUNTIME_BEGINNING: u64 = 4096;
 /// Characters of a thread's name.
@@ -132,35 +133,6 @@ pub fn blocked(memory: &dyn Memory, runtime: &Runtime, threads: &[ThreadView<'_>
     blocked
 }
 
-/// Rings of threads each of which waits for the next, by their indices: deadlocks.
-pub fn rings(threads: &[ThreadView<'_>], blocked: &[Option<Blocked>]) -> Vec<Vec<usize>> {
-    let next = |index: usize| match blocked.get(index)? {
-        Some(Blocked::Object(wait)) => {
-            let holder = wait.holder?;
-            threads.iter().position(|thread| thread.ident == holder)
-        }
-        _ => None,
-    };
-    let mut seen = vec![false; threads.len()];
-    let mut rings = Vec::new();
-    for start in 0..threads.len() {
-        let mut path = Vec::new();
-        let mut at = Some(start);
-        while let Some(index) = at {
-            if let Some(place) = path.iter().position(|visited| *visited == index) {
-                rings.push(path.split_off(place));
-                break;
-            }
-            if std::mem::replace(&mut seen[index], true) {
-                break;
-            }
-            path.push(index);
-            at = next(index);
-        }
-    }
-    rings
-}
-
 struct Reader<'target> {
     objects: ObjectReader<'target>,
     runtime: &'target Runtime,
@@ -248,7 +220,8 @@ impl Reader<'_> {
         }
     }
 
-    /// `rlock_owner` (≤ 3.13), `_PyRecursiveMutex.thread` (3.14+): both one word after the lock itself (Modules/_threadmodule.c).
+    /// `rlock_owner` (≤ 3.13), `_PyRecursiveMutex.thread` (3.14+): both one word after the lock itself
+    /// (Modules/_threadmodule.c).
     fn owner(&self, lock: Lock) -> Option<u64> {
         let owner = self.objects.pointer(lock.address, self.layout().object.head_size + 8).ok()?;
         (owner != 0).then_some(owner)
@@ -285,7 +258,8 @@ impl Reader<'_> {
         if self.layout().version.major > 2 || name != "instance" {
             return Some(name);
         }
-        // An instance of a class without base in 2.7: `PyInstanceObject` {head, in_class}, `PyClassObject` {head, cl_bases, cl_dict, cl_name}.
+        // An instance of a class without base in 2.7: `PyInstanceObject` {head, in_class}, `PyClassObject` {head,
+        // cl_bases, cl_dict, cl_name}.
         let head = self.layout().object.head_size;
         let class = self.objects.pointer(object, head).ok()?;
         self.objects.text_or_none(self.objects.pointer(class, head + 16).ok()?, NAME_LIMIT)
@@ -304,7 +278,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Variables and value stack of a frame, as far as they may be values: what is above the top is as old as it may be.
+    /// Variables and value stack of a frame, as far as they may be values: what is above the top is as old as it may
+    /// be.
     fn values(&self, frame: &FrameView<'_>) -> Vec<u64> {
         let layout = self.layout();
         let at = frame.address;
@@ -362,7 +337,8 @@ impl Reader<'_> {
         words.into_iter().rev().map(|word| word & !mask).filter(|word| *word > 0x1000 && word % 8 == 0).collect()
     }
 
-    /// Whether a value is what a `with` block of `lock` keeps for its end: the lock's bound `__exit__`, or from 3.14 on the lock itself.
+    /// Whether a value is what a `with` block of `lock` keeps for its end: the lock's bound `__exit__`, or from 3.14 on
+    /// the lock itself.
     fn is_exit_of(&self, value: u64, lock: u64) -> bool {
         let layout = self.layout();
         if layout.version.feature() >= (3, 14) {
@@ -371,10 +347,16 @@ impl Reader<'_> {
         let head = layout.object.head_size;
         self.objects.type_name(value).is_ok_and(|name| name == "builtin_function_or_method")
             && self.objects.pointer(value, head + 8) == Ok(lock)
-            // `m_ml`, a `PyMethodDef` that begins with the name.
-            && self.objects.pointer(value, head).and_then(|method| self.objects.pointer(method, 0)).is_ok_and(|name| {
-                self.objects.memory().read_bytes(name, 9, 9).is_ok_and(|bytes| bytes == b"__exit__\0" || bytes.starts_with(b"release\0"))
-            })
+            && self.is_release_method(value)
+    }
+
+    /// Whether a bound method of C is a lock's `__exit__` or `release`.
+    fn is_release_method(&self, method: u64) -> bool {
+        // `m_ml`, a `PyMethodDef` that begins with the name.
+        let definition = self.objects.pointer(method, self.layout().object.head_size);
+        let name = definition.and_then(|definition| self.objects.pointer(definition, 0));
+        name.and_then(|name| self.objects.memory().read_bytes(name, 9, 9))
+            .is_ok_and(|name| name == b"__exit__\0" || name.starts_with(b"release\0"))
     }
 }
 
@@ -382,39 +364,4 @@ fn is_waiting_method(frame: &FrameView<'_>) -> bool {
     let file = frame.filename.rsplit(['/', '\\']).next().unwrap_or_default();
     let method = frame.name.rsplit('.').next().unwrap_or_default();
     WAITING_METHODS.iter().any(|(name, methods)| *name == file && methods.contains(&method))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn thread(ident: u64) -> ThreadView<'static> {
-        let interpreter = InterpreterState {
-            address: 1,
-            id: 0,
-            collecting: false,
-            collecting_frame: 0,
-            code_generation: None,
-            has_gil: true,
-            gil: 0,
-            gil_holder: 0,
-            tells_holder: true,
-        };
-        ThreadView { ident, state: 0, interpreter, frames: vec![], futex: None, requests_gil: false }
-    }
-
-    fn waits_for(holder: u64) -> Option<Blocked> {
-        let operation = "RLock.acquire".to_owned();
-        Some(Blocked::Object(Wait { operation, object: 0, holder: Some(holder), joined: None }))
-    }
-
-    #[test]
-    fn rings_are_found_and_what_leads_into_them_is_not_part_of_them() {
-        let threads: Vec<_> = (10..16).map(thread).collect();
-        // 0 → 1 → 2 → 1; 3 → 3; 4 → 0; 5 waits for nobody.
-        let blocked = [waits_for(11), waits_for(12), waits_for(11), waits_for(13), waits_for(10), waits_for(99)];
-        assert_eq!(rings(&threads, &blocked), [vec![1, 2], vec![3]]);
-        assert!(rings(&threads, &[const { None }; 6]).is_empty());
-        assert!(rings(&[], &[]).is_empty());
-    }
 }

@@ -1,6 +1,7 @@
 //! What the tests of [`crate::python`] share: the interpreters of this machine, and programs of theirs to look into.
 //!
-//! Limits: interpreters are looked for where pyenv, the system and `target/interpreters` have them; one that does not start is left out.
+//! Limits: interpreters are looked for where pyenv, the system and `target/interpreters` have them; one that does not
+//! start is left out.
 
 use std::env;
 use std::fmt;
@@ -58,8 +59,8 @@ pub(crate) fn some_layouts() -> Vec<Layout> {
     layouts
 }
 
-/// What a program under test begins with. `show(name, object)` prints what `Target::shown` finds again: the address of the object,
-/// and what the interpreter itself says about it. `wait()` ends the output and keeps everything alive.
+/// What a program under test begins with. `show(name, object)` prints what `Target::shown` finds again: the address of
+/// the object, and what the interpreter itself says about it. `wait()` ends the output and keeps everything alive.
 const PRELUDE: &str = r#"
 from __future__ import print_function
 import sys

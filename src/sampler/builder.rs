@@ -9,10 +9,9 @@ use foldhash::{HashMap, HashMapExt};
 use super::cells::Cells;
 use super::filter::{Choice, Filter};
 use super::moment::{
-    Assurance, Moment, MomentFrame, MomentThread, NativeThread, entered_interpreter, interpreter_name,
+    Assurance, Moment, MomentFrame, MomentThread, NativeThread, Owner, entered_interpreter, interpreter_name,
 };
-use super::native::Owner;
-use super::process_sampler::ProcessSampler as Spy;
+use super::process_sampler::ProcessSampler;
 use super::short_names::ShortNames;
 use super::title::command_line;
 use crate::native::{FunctionId, MixedFrame, ShownFrame};
@@ -112,13 +111,13 @@ impl Builder {
     }
 
     /// The program in the process is a new one (or the first): its code objects have nothing to do with those before.
-    pub(super) fn begin_program(&mut self, profile: &mut Profile, spy: &Spy) {
+    pub(super) fn begin_program(&mut self, profile: &mut Profile, sampler: &ProcessSampler) {
         self.frames.clear();
         self.last_stacks.clear();
         self.threads.clear();
         self.native_threads.clear();
-        let command_line = profile.intern(&command_line(spy.process()));
-        let python_version = profile.intern(&spy.runtime().layout.version.to_string());
+        let command_line = profile.intern(&command_line(sampler.process()));
+        let python_version = profile.intern(&sampler.runtime().layout.version.to_string());
         let entry = profile.process_mut(self.process);
         entry.command_line = command_line;
         entry.python_version = python_version;
@@ -142,60 +141,81 @@ impl Builder {
         &mut self,
         profile: &mut Profile,
         filter: &Filter,
-        spy: &Spy,
+        sampler: &ProcessSampler,
         moment: &Moment,
         (time_us, weight_us): (u64, u64),
     ) {
-        self.put_waiting(profile, filter, spy, LONGEST_WAIT);
+        self.put_waiting(profile, filter, sampler, LONGEST_WAIT);
         profile.metadata.counts.lost += u64::from(moment.lost);
         let mut keys = std::mem::take(&mut self.keys);
         for thread in moment.threads.iter().filter(|thread| moment.has_stack(thread)) {
-            if filter.wants_thread(spy, thread) {
+            if filter.wants_thread(sampler, thread) {
                 let owner = Owner::State(thread.stack.address);
                 let (flags, assurance) = (flags(thread), thread.assurance);
-                let thread_ref = self.thread(profile, spy, thread);
-                self.fill_keys(spy, moment, thread, &mut keys);
+                let thread_ref = self.thread(profile, sampler, thread);
+                self.fill_keys(sampler, moment, thread, &mut keys);
                 let sample = Sample { owner, thread: thread_ref, flags, assurance, time_us, weight_us };
-                self.put_or_wait(profile, filter, spy, sample, &keys);
+                self.put_or_wait(profile, filter, sampler, sample, &keys);
             }
         }
         for thread in &moment.native_threads {
             if let Some(mixed) = moment.native.of_native(thread)
-                && filter.wants_native_thread(spy, thread)
+                && filter.wants_native_thread(sampler, thread)
             {
                 let (owner, flags, assurance) = (Owner::Thread(thread.os_id), native_flags(thread), Assurance::Stopped);
-                let thread_ref = self.native_thread(profile, spy, thread);
+                let thread_ref = self.native_thread(profile, sampler, thread);
                 fill_native_keys(mixed, &mut keys);
                 let sample = Sample { owner, thread: thread_ref, flags, assurance, time_us, weight_us };
-                self.put_or_wait(profile, filter, spy, sample, &keys);
+                self.put_or_wait(profile, filter, sampler, sample, &keys);
             }
         }
         self.keys = keys;
     }
 
     /// Puts the samples into the profile that wait for lines: as they are, where they have waited as long as `limit`.
-    pub(super) fn put_waiting(&mut self, profile: &mut Profile, filter: &Filter, spy: &Spy, limit: Duration) {
+    pub(super) fn put_waiting(
+        &mut self,
+        profile: &mut Profile,
+        filter: &Filter,
+        sampler: &ProcessSampler,
+        limit: Duration,
+    ) {
         while let Some(first) = self.waiting.front() {
-            if awaits_lines(spy, &first.keys) && first.since.elapsed() < limit && self.waiting.len() <= MOST_WAITING {
+            if awaits_lines(sampler, &first.keys) && first.since.elapsed() < limit && self.waiting.len() <= MOST_WAITING
+            {
                 return;
             }
             if let Some(Waiting { sample, keys, .. }) = self.waiting.pop_front() {
-                self.put(profile, filter, spy, sample, &keys);
+                self.put(profile, filter, sampler, sample, &keys);
             }
         }
     }
 
-    fn put_or_wait(&mut self, profile: &mut Profile, filter: &Filter, spy: &Spy, sample: Sample, keys: &[FrameKey]) {
+    fn put_or_wait(
+        &mut self,
+        profile: &mut Profile,
+        filter: &Filter,
+        sampler: &ProcessSampler,
+        sample: Sample,
+        keys: &[FrameKey],
+    ) {
         // They stay in order.
-        if self.waiting.is_empty() && !awaits_lines(spy, keys) {
-            self.put(profile, filter, spy, sample, keys);
+        if self.waiting.is_empty() && !awaits_lines(sampler, keys) {
+            self.put(profile, filter, sampler, sample, keys);
         } else {
             self.waiting.push_back(Waiting { sample, keys: keys.into(), since: Instant::now() });
         }
     }
 
-    fn put(&mut self, profile: &mut Profile, filter: &Filter, spy: &Spy, sample: Sample, keys: &[FrameKey]) {
-        let mut stack = self.push_keys(profile, spy, sample.owner, keys);
+    fn put(
+        &mut self,
+        profile: &mut Profile,
+        filter: &Filter,
+        sampler: &ProcessSampler,
+        sample: Sample,
+        keys: &[FrameKey],
+    ) {
+        let mut stack = self.push_keys(profile, sampler, sample.owner, keys);
         if filter.looks_at_stacks() {
             match *self.chosen.entry(stack).or_insert_with(|| filter.choose(profile, stack)) {
                 Choice::Taken(chosen) => stack = chosen,
@@ -211,10 +231,10 @@ impl Builder {
     }
 
     /// Puts the last known names of all threads of this moment into the profile.
-    pub(super) fn name_threads(&self, profile: &mut Profile, spy: &Spy, moment: &Moment) {
+    pub(super) fn name_threads(&self, profile: &mut Profile, sampler: &ProcessSampler, moment: &Moment) {
         for thread in &moment.threads {
             if let Some(reference) = self.threads.get(&key(thread)).copied()
-                && let Some(name) = spy.thread_name(thread)
+                && let Some(name) = sampler.thread_name(thread)
             {
                 profile.set_thread_name(reference, name);
             }
@@ -225,23 +245,25 @@ impl Builder {
     pub(super) fn threads_now(
         &mut self,
         profile: &mut Profile,
-        spy: &Spy,
+        sampler: &ProcessSampler,
         moment: &Moment,
     ) -> Vec<(ThreadRef, StackId, Flags)> {
         let with_stacks = moment.threads.iter().filter(|thread| moment.has_stack(thread));
         let mut now: Vec<_> = with_stacks
-            .map(|thread| (self.thread(profile, spy, thread), self.stack(profile, spy, moment, thread), flags(thread)))
+            .map(|thread| {
+                (self.thread(profile, sampler, thread), self.stack(profile, sampler, moment, thread), flags(thread))
+            })
             .collect();
         for thread in &moment.native_threads {
             if let Some(mixed) = moment.native.of_native(thread) {
-                let stack = self.native_stack(profile, spy, thread, mixed);
-                now.push((self.native_thread(profile, spy, thread), stack, native_flags(thread)));
+                let stack = self.native_stack(profile, sampler, thread, mixed);
+                now.push((self.native_thread(profile, sampler, thread), stack, native_flags(thread)));
             }
         }
         now
     }
 
-    fn thread(&mut self, profile: &mut Profile, spy: &Spy, thread: &MomentThread) -> ThreadRef {
+    fn thread(&mut self, profile: &mut Profile, sampler: &ProcessSampler, thread: &MomentThread) -> ThreadRef {
         if let Some(reference) = self.threads.get(&key(thread)) {
             return *reference;
         }
@@ -252,29 +274,35 @@ impl Builder {
             interpreter: u64::try_from(thread.interpreter.id).unwrap_or(0),
             name: None,
         });
-        if let Some(name) = spy.thread_name(thread) {
+        if let Some(name) = sampler.thread_name(thread) {
             profile.set_thread_name(reference, name);
         }
         self.threads.insert(key(thread), reference);
         reference
     }
 
-    fn native_thread(&mut self, profile: &mut Profile, spy: &Spy, thread: &NativeThread) -> ThreadRef {
+    fn native_thread(&mut self, profile: &mut Profile, sampler: &ProcessSampler, thread: &NativeThread) -> ThreadRef {
         let process = self.process;
         let entry = self.native_threads.entry(thread.os_id);
         let reference = *entry.or_insert_with(|| {
             profile.add_thread(Thread { process, os_id: Some(thread.os_id), python_id: 0, interpreter: 0, name: None })
         });
-        if let Some(name) = spy.native_thread_name(thread) {
+        if let Some(name) = sampler.native_thread_name(thread) {
             profile.set_thread_name(reference, name);
         }
         reference
     }
 
-    fn stack(&mut self, profile: &mut Profile, spy: &Spy, moment: &Moment, thread: &MomentThread) -> StackId {
+    fn stack(
+        &mut self,
+        profile: &mut Profile,
+        sampler: &ProcessSampler,
+        moment: &Moment,
+        thread: &MomentThread,
+    ) -> StackId {
         let mut keys = std::mem::take(&mut self.keys);
-        self.fill_keys(spy, moment, thread, &mut keys);
-        let stack = self.push_keys(profile, spy, Owner::State(thread.stack.address), &keys);
+        self.fill_keys(sampler, moment, thread, &mut keys);
+        let stack = self.push_keys(profile, sampler, Owner::State(thread.stack.address), &keys);
         self.keys = keys;
         stack
     }
@@ -282,17 +310,23 @@ impl Builder {
     fn native_stack(
         &mut self,
         profile: &mut Profile,
-        spy: &Spy,
+        sampler: &ProcessSampler,
         thread: &NativeThread,
         mixed: &[MixedFrame],
     ) -> StackId {
         let mut keys = Vec::with_capacity(mixed.len());
         fill_native_keys(mixed, &mut keys);
-        self.push_keys(profile, spy, Owner::Thread(thread.os_id), &keys)
+        self.push_keys(profile, sampler, Owner::Thread(thread.os_id), &keys)
     }
 
     /// The stack of these frames, newest first.
-    fn push_keys(&mut self, profile: &mut Profile, spy: &Spy, owner: Owner, keys: &[FrameKey]) -> StackId {
+    fn push_keys(
+        &mut self,
+        profile: &mut Profile,
+        sampler: &ProcessSampler,
+        owner: Owner,
+        keys: &[FrameKey],
+    ) -> StackId {
         // From the oldest frame on, what is as in the thread's last sample has its stack already.
         let mut last = std::mem::take(self.last_stacks.entry(owner).or_default());
         let same = last.iter().zip(keys.iter().rev()).take_while(|((last, _), key)| last == *key).count();
@@ -303,10 +337,10 @@ impl Builder {
             if let Some(frames) = self.frames.get(key) {
                 stack = frames.iter().rev().fold(stack, |stack, frame| profile.push(stack, *frame));
             } else {
-                let frames = self.frames_of(profile, spy, *key);
+                let frames = self.frames_of(profile, sampler, *key);
                 stack = frames.iter().rev().fold(stack, |stack, frame| profile.push(stack, *frame));
                 // Once its lines are known it is shown otherwise.
-                is_final &= !awaits_lines(spy, std::slice::from_ref(key));
+                is_final &= !awaits_lines(sampler, std::slice::from_ref(key));
                 if is_final {
                     self.frames.insert(*key, frames);
                 }
@@ -320,9 +354,9 @@ impl Builder {
     }
 
     /// The frames of a thread, newest first. The garbage collector is above the newest Python frame, which it interrupts.
-    fn fill_keys(&self, spy: &Spy, moment: &Moment, thread: &MomentThread, keys: &mut Vec<FrameKey>) {
+    fn fill_keys(&self, sampler: &ProcessSampler, moment: &Moment, thread: &MomentThread, keys: &mut Vec<FrameKey>) {
         let python = |frame: &MomentFrame| {
-            let column = if self.columns { column(spy, frame) } else { 0 };
+            let column = if self.columns { column(sampler, frame) } else { 0 };
             FrameKey::Python(frame.code, frame.line, column)
         };
         let frames = moment.frames_of(thread);
@@ -357,14 +391,14 @@ impl Builder {
     }
 
     /// The frames of a key, newest first: more than one where the compiler has put native functions into others.
-    fn frames_of(&mut self, profile: &mut Profile, spy: &Spy, key: FrameKey) -> Box<[FrameId]> {
+    fn frames_of(&mut self, profile: &mut Profile, sampler: &ProcessSampler, key: FrameKey) -> Box<[FrameId]> {
         let frame = match key {
             FrameKey::Python(code, line, column) => {
-                let known = spy.codes().get(code);
-                let process = spy.process();
+                let known = sampler.codes().get(code);
+                let process = sampler.process();
                 let file = &known.filename;
-                let cell = spy.main_interpreter().and_then(|interpreter| {
-                    self.cells.name(process.memory(), &spy.runtime().layout, interpreter, file)
+                let cell = sampler.main_interpreter().and_then(|interpreter| {
+                    self.cells.name(process.memory(), &sampler.runtime().layout, interpreter, file)
                 });
                 let short = match cell {
                     Some(cell) => cell,
@@ -381,7 +415,7 @@ impl Builder {
                 }
             }
             FrameKey::Native(function) => {
-                let shown = spy.native().map(|native| native.shown(function)).unwrap_or_default();
+                let shown = sampler.native().map(|native| native.shown(function)).unwrap_or_default();
                 return shown.iter().map(|frame| native_frame(profile, frame)).collect();
             }
             FrameKey::Gc => {
@@ -412,8 +446,8 @@ fn native_frame(profile: &mut Profile, shown: &ShownFrame<'_>) -> FrameId {
 }
 
 /// Whether the lines of one of these frames are being looked up.
-fn awaits_lines(spy: &Spy, keys: &[FrameKey]) -> bool {
-    let Some(native) = spy.native() else { return false };
+fn awaits_lines(sampler: &ProcessSampler, keys: &[FrameKey]) -> bool {
+    let Some(native) = sampler.native() else { return false };
     keys.iter().any(|key| matches!(key, FrameKey::Native(function) if native.awaits_lines(*function)))
 }
 
@@ -446,8 +480,8 @@ pub(super) fn enter_process(profile: &mut Profile, process: &Process, merge: boo
 }
 
 /// The column of a frame's instruction, from 1; 0 where it is not known.
-fn column(spy: &Spy, frame: &MomentFrame) -> u32 {
-    let location = spy.codes().location_at(frame.code, frame.offset);
+fn column(sampler: &ProcessSampler, frame: &MomentFrame) -> u32 {
+    let location = sampler.codes().location_at(frame.code, frame.offset);
     location.and_then(|location| location.column).map_or(0, |column| column + 1)
 }
 

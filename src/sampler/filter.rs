@@ -3,7 +3,7 @@
 use wildmatch::WildMatch;
 
 use super::moment::{MomentThread, NativeThread};
-use super::process_sampler::ProcessSampler as Spy;
+use super::process_sampler::ProcessSampler;
 use crate::process::ThreadId;
 use crate::profile::{Below, Profile, StackId, module_name, without_archive};
 
@@ -28,27 +28,27 @@ pub struct Filter {
 
 impl Filter {
     /// Whether the thread as such counts.
-    pub(super) fn wants_thread(&self, spy: &Spy, thread: &MomentThread) -> bool {
+    pub(super) fn wants_thread(&self, sampler: &ProcessSampler, thread: &MomentThread) -> bool {
         if !(self.idle || thread.active) || (self.gil_only && !thread.stack.holds_gil) {
             return false;
         }
-        self.wants_thread_by(spy, thread.os_id, || spy.thread_name(thread))
+        self.wants_thread_by(sampler, thread.os_id, || sampler.thread_name(thread))
     }
 
     /// The same for a thread without a thread state.
-    pub(super) fn wants_native_thread(&self, spy: &Spy, thread: &NativeThread) -> bool {
+    pub(super) fn wants_native_thread(&self, sampler: &ProcessSampler, thread: &NativeThread) -> bool {
         (self.idle || thread.active)
             && !self.gil_only
-            && self.wants_thread_by(spy, Some(thread.os_id), || spy.native_thread_name(thread))
+            && self.wants_thread_by(sampler, Some(thread.os_id), || sampler.native_thread_name(thread))
     }
 
-    fn wants_thread_by<'spy>(
+    fn wants_thread_by<'sampler>(
         &self,
-        spy: &Spy,
+        sampler: &ProcessSampler,
         os_id: Option<ThreadId>,
-        name: impl FnOnce() -> Option<&'spy str>,
+        name: impl FnOnce() -> Option<&'sampler str>,
     ) -> bool {
-        if self.main_thread && os_id != Some(u64::from(spy.process().pid().unsigned_abs())) {
+        if self.main_thread && os_id != Some(u64::from(sampler.process().pid().unsigned_abs())) {
             return false;
         }
         if self.threads.is_empty() {

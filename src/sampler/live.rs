@@ -11,7 +11,7 @@ use super::clock::Clock;
 use super::filter::Filter;
 use super::members::{Member, Roots};
 use super::moment::{MomentThread, Pausing};
-use super::process_sampler::ProcessSampler as Spy;
+use super::process_sampler::ProcessSampler;
 use super::recorder::{Ending, RecordOptions, Recorder};
 use super::unobserved::longest_weight_us;
 use crate::process::release_pending;
@@ -44,7 +44,7 @@ pub struct LiveOptions {
 }
 
 /// Something to be done with the readers of all processes.
-pub type Inspection = Box<dyn FnOnce(&mut [&mut Spy]) + Send>;
+pub type Inspection = Box<dyn FnOnce(&mut [&mut ProcessSampler]) + Send>;
 
 /// What can be asked for meanwhile.
 pub enum LiveRequest {
@@ -206,8 +206,9 @@ impl<'options> Watcher<'options> {
                     LiveRequest::BeginAnew => self.begins_anew = true,
                     LiveRequest::Inspect(inspect) => {
                         let members = self.recorder.members.iter_mut();
-                        let mut spies: Vec<&mut Spy> = members.filter_map(|member| member.spy.as_mut()).collect();
-                        inspect(&mut spies);
+                        let mut samplers: Vec<&mut ProcessSampler> =
+                            members.filter_map(|member| member.sampler.as_mut()).collect();
+                        inspect(&mut samplers);
                     }
                 }
             }
@@ -221,7 +222,7 @@ impl<'options> Watcher<'options> {
                     Some(_) => deadline,
                 };
                 let has_exited = self.recorder.wait(until.saturating_duration_since(now), &self.clock);
-                if !has_exited && self.recorder.members.iter().all(|member| member.spy.is_some()) {
+                if !has_exited && self.recorder.members.iter().all(|member| member.sampler.is_some()) {
                     continue;
                 }
             } else {
@@ -250,10 +251,10 @@ impl<'options> Watcher<'options> {
         let mut trouble = None;
         let profile = &mut self.recorder.profile;
         for member in &mut self.recorder.members {
-            if let (Some(spy), Some(builder)) = (&member.spy, &mut member.builder) {
-                let seen = builder.threads_now(profile, spy, &member.moment).into_iter();
+            if let (Some(sampler), Some(builder)) = (&member.sampler, &mut member.builder) {
+                let seen = builder.threads_now(profile, sampler, &member.moment).into_iter();
                 threads.extend(seen.map(|(thread, stack, flags)| LiveThread { thread, stack, flags }));
-                trouble = trouble.or_else(|| spy.trouble().pause.clone());
+                trouble = trouble.or_else(|| sampler.trouble().pause.clone());
             }
         }
         trouble = trouble.or_else(|| self.recorder.unread.lines().into_iter().next());
@@ -293,7 +294,7 @@ impl<'options> Watcher<'options> {
         if self.recorder.ticks == before {
             return;
         }
-        let members = self.recorder.members.iter().filter(|member| member.spy.is_some());
+        let members = self.recorder.members.iter().filter(|member| member.sampler.is_some());
         let moments = members.map(|member: &Member| &member.moment);
         let any = |is: fn(&MomentThread) -> bool| {
             let is_so = moments.clone().any(|moment| moment.threads.iter().any(is));

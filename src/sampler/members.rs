@@ -11,7 +11,7 @@ use super::cpu_time::{CpuTime, Unsampled};
 use super::filter::Filter;
 use super::looks::Looks;
 use super::moment::Moment;
-use super::process_sampler::ProcessSampler as Spy;
+use super::process_sampler::ProcessSampler;
 use super::unread::Unread;
 use crate::process::{ChildProcess, Orphans, Process, ProcessError};
 use crate::profile::Profile;
@@ -40,7 +40,7 @@ pub(super) struct Member {
     /// At the last look. What it leaves behind has been there since.
     pub(super) has_exited: bool,
     /// Its reader, when it runs a Python that can be read.
-    pub(super) spy: Option<Spy>,
+    pub(super) sampler: Option<ProcessSampler>,
     /// What of it is in the profile; from its first reader on.
     pub(super) builder: Option<Builder>,
     pub(super) moment: Moment,
@@ -63,7 +63,7 @@ impl Member {
             process,
             is_root,
             has_exited: false,
-            spy: None,
+            sampler: None,
             builder: None,
             moment: Moment::default(),
             cpu_time: CpuTime::default(),
@@ -77,14 +77,14 @@ impl Member {
 
     /// The reader is for a program that is no more.
     pub(super) fn lose_program(&mut self) {
-        self.spy = None;
+        self.sampler = None;
         self.unreadable_since = None;
         self.looks = Looks::new();
     }
 
     /// Whether it was looked at and found to run something else than Python, or has ended without having shown any.
     pub(super) fn runs_no_python(&self) -> bool {
-        self.spy.is_none() && (self.looks.found_no_python() || self.has_exited && self.builder.is_none())
+        self.sampler.is_none() && (self.looks.found_no_python() || self.has_exited && self.builder.is_none())
     }
 
     /// The CPU time of its threads that were not sampled, if it is the most.
@@ -95,9 +95,9 @@ impl Member {
 
     /// Puts its samples into the profile that wait for the lines of native code, for which is waited so long at most.
     pub(super) fn put_waiting(&mut self, profile: &mut Profile, filter: &Filter, limit: Duration) {
-        if let (Some(spy), Some(builder)) = (&mut self.spy, &mut self.builder) {
-            spy.wait_for_lines(limit);
-            builder.put_waiting(profile, filter, spy, Duration::ZERO);
+        if let (Some(sampler), Some(builder)) = (&mut self.sampler, &mut self.builder) {
+            sampler.wait_for_lines(limit);
+            builder.put_waiting(profile, filter, sampler, Duration::ZERO);
         }
     }
 
@@ -108,27 +108,27 @@ impl Member {
 
     /// Makes its reader if it is time to look and there is an interpreter.
     pub(super) fn look(&mut self, finder: &mut Finder, profile: &mut Profile, setup: &Setup, unread: &mut Unread) {
-        if self.spy.is_some() || self.has_exited {
+        if self.sampler.is_some() || self.has_exited {
             return;
         }
         let Some(depth) = self.looks.next(&self.process, finder.may_scan()) else { return };
         match finder.look(&self.process, depth) {
             Ok(attached) => {
-                let mut spy = Spy::new(self.process.clone(), attached);
+                let mut sampler = ProcessSampler::new(self.process.clone(), attached);
                 if setup.native {
-                    spy.read_native(setup.native_idle);
+                    sampler.read_native(setup.native_idle);
                 }
                 if setup.native_threads {
-                    spy.read_native_threads();
+                    sampler.read_native_threads();
                 }
                 let start_us = u64::try_from(setup.start.elapsed().as_micros()).unwrap_or(u64::MAX);
                 let mut builder = self.builder.take().unwrap_or_else(|| {
                     let process = enter_process(profile, &self.process, setup.merge, start_us);
                     Builder::new(profile, process, setup.columns)
                 });
-                builder.begin_program(profile, &spy);
+                builder.begin_program(profile, &sampler);
                 self.builder = Some(builder);
-                self.spy = Some(spy);
+                self.sampler = Some(sampler);
                 self.cpu_time.look(&self.process);
                 self.last_tick = Instant::now();
                 self.missing = None;

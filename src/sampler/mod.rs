@@ -32,12 +32,12 @@ pub use filter::Filter;
 pub use live::{Inspection, LiveOptions, LiveRequest, LiveThread, LiveWindow, watch};
 pub use members::Roots;
 pub use moment::{
-    Assurance, Moment, MomentFrame, MomentThread, NativeThread, Pausing, SampleError, entered_interpreter,
-    interpreter_name,
+    Assurance, Moment, MomentFrame, MomentThread, NativeMoment, NativeThread, Pausing, SampleError,
+    entered_interpreter, interpreter_name,
 };
-pub use native::{Native, NativeMoment};
+pub use native::Native;
 pub use post_mortem::{PostMortem, PostMortemError};
-pub use process_sampler::{ProcessSampler as Spy, Trouble};
+pub use process_sampler::{ProcessSampler, Trouble};
 pub use recorder::{Ending, Progress, RecordOptions, Recorded, Watch, record, why_not_pausable};
 pub use short_names::ShortNames;
 pub use title::{command_line, title, whole_command_line};

@@ -1,10 +1,12 @@
 //! What every thread of a process was doing at one moment: the form in which samples leave the reader.
 
+use std::collections::HashMap;
+use std::ops::Range;
 use std::time::Duration;
 
 use thiserror::Error;
 
-use super::native::NativeMoment;
+use crate::native::MixedFrame;
 use crate::process::{PauseError, SystemCall, ThreadId};
 use crate::python::code::CodeId;
 use crate::python::interpreter::InterpreterState;
@@ -83,6 +85,44 @@ pub struct NativeThread {
     pub os_id: ThreadId,
     /// It was on a CPU or waiting for one.
     pub active: bool,
+}
+
+/// Whose native stack it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Owner {
+    /// The thread that has this thread state (its address in the target).
+    State(u64),
+    /// A thread without one.
+    Thread(ThreadId),
+}
+
+/// The merged stacks of a moment. Empty where native frames were not asked for or could not be had.
+#[derive(Debug, Default)]
+pub struct NativeMoment {
+    pub(super) frames: Vec<MixedFrame>,
+    pub(super) threads: HashMap<Owner, Range<usize>>,
+}
+
+impl NativeMoment {
+    /// The merged stack of a thread, newest frame first; the index of a Python frame counts from the thread's newest. `None` when there are only its
+    /// Python frames.
+    pub fn of(&self, thread: &MomentThread) -> Option<&[MixedFrame]> {
+        self.stack(Owner::State(thread.stack.address))
+    }
+
+    /// The stack of a thread without a thread state, newest frame first; `None` when it could not be had.
+    pub fn of_native(&self, thread: &NativeThread) -> Option<&[MixedFrame]> {
+        self.stack(Owner::Thread(thread.os_id))
+    }
+
+    fn stack(&self, owner: Owner) -> Option<&[MixedFrame]> {
+        self.frames.get(self.threads.get(&owner)?.clone())
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.frames.clear();
+        self.threads.clear();
+    }
 }
 
 /// What every thread was doing; kept and refilled.

@@ -1,54 +1,15 @@
 //! Native frames in moments: captured while a thread is held, followed and merged with its Python frames after it was let go.
 
 use std::collections::{HashMap, HashSet};
-use std::ops::Range;
 use std::time::Duration;
 
-use super::moment::{MomentThread, NativeThread};
+use super::moment::{MomentThread, NativeMoment, NativeThread, Owner};
 use crate::memory::Memory;
 use crate::native::{Capture, Entry, FunctionId, MixedFrame, NativeReader, ShownFrame};
 use crate::process::{Process, Registers, RestingPlace, ThreadId};
 use crate::python::stack::{Entered, RawFrame, Stacks, ThreadStack};
 
-/// Whose native stack it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Owner {
-    /// The thread that has this thread state (its address in the target).
-    State(u64),
-    /// A thread without one.
-    Thread(ThreadId),
-}
-
-/// The merged stacks of a moment. Empty where native frames were not asked for or could not be had.
-#[derive(Debug, Default)]
-pub struct NativeMoment {
-    frames: Vec<MixedFrame>,
-    threads: HashMap<Owner, Range<usize>>,
-}
-
-impl NativeMoment {
-    /// The merged stack of a thread, newest frame first; the index of a Python frame counts from the thread's newest. `None` when there are only its
-    /// Python frames.
-    pub fn of(&self, thread: &MomentThread) -> Option<&[MixedFrame]> {
-        self.stack(Owner::State(thread.stack.address))
-    }
-
-    /// The stack of a thread without a thread state, newest frame first; `None` when it could not be had.
-    pub fn of_native(&self, thread: &NativeThread) -> Option<&[MixedFrame]> {
-        self.stack(Owner::Thread(thread.os_id))
-    }
-
-    fn stack(&self, owner: Owner) -> Option<&[MixedFrame]> {
-        self.frames.get(self.threads.get(&owner)?.clone())
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.frames.clear();
-        self.threads.clear();
-    }
-}
-
-/// Reads native frames for a [`Spy`](super::Spy).
+/// Reads native frames for a [`ProcessSampler`](super::ProcessSampler).
 #[derive(Debug)]
 pub struct Native {
     process: Process,

@@ -218,7 +218,7 @@ impl<'options> Recorder<'options> {
                     ticks: self.ticks,
                     missed: clock.missed(),
                     lost: self.profile.metadata.counts.lost,
-                    processes: self.members.iter().filter(|member| member.spy.is_some()).count(),
+                    processes: self.members.iter().filter(|member| member.sampler.is_some()).count(),
                 };
                 if !watch(&progress, &mut self.profile) {
                     break Ending::Interrupted;
@@ -231,7 +231,7 @@ impl<'options> Recorder<'options> {
                 deadline = clock.next_deadline(Instant::now());
                 all_read
             };
-            settled &= self.members.iter().all(|member| member.spy.is_some());
+            settled &= self.members.iter().all(|member| member.sampler.is_some());
             if settled && now < meet_due {
                 continue;
             }
@@ -248,7 +248,7 @@ impl<'options> Recorder<'options> {
         self.note_unobserved(clock.period());
         self.describe();
         for member in &self.members {
-            if let Some(trouble) = member.spy.as_ref().and_then(|spy| spy.trouble().pause.clone()) {
+            if let Some(trouble) = member.sampler.as_ref().and_then(|sampler| sampler.trouble().pause.clone()) {
                 self.notes.push(format!("some samples could not be made sure of: {trouble}"));
                 break;
             }
@@ -271,7 +271,7 @@ impl<'options> Recorder<'options> {
             }
             return false;
         }
-        let longest = if self.options.subprocesses || self.members.iter().any(|member| member.spy.is_none()) {
+        let longest = if self.options.subprocesses || self.members.iter().any(|member| member.sampler.is_none()) {
             LONGEST_SLEEP_WITH_CHILDREN
         } else {
             LONGEST_SLEEP
@@ -298,10 +298,10 @@ impl<'options> Recorder<'options> {
         let has_time = clock.period() >= SHORTEST_SHARED_PERIOD && !clock.is_often_late();
         let may_pin = is_alone && has_time && self.options.pausing != Pausing::Blocking;
         for member in &mut self.members {
-            let (Some(spy), Some(builder)) = (&mut member.spy, &mut member.builder) else { continue };
+            let (Some(sampler), Some(builder)) = (&mut member.sampler, &mut member.builder) else { continue };
             let pausing = if member.is_held { Pausing::Never } else { self.options.pausing };
-            spy.allow_pinning(may_pin);
-            match spy.sample(pausing, &mut member.moment) {
+            sampler.allow_pinning(may_pin);
+            match sampler.sample(pausing, &mut member.moment) {
                 Ok(()) => {
                     any = true;
                     member.unreadable_since = None;
@@ -313,14 +313,14 @@ impl<'options> Recorder<'options> {
                     member.last_tick = now;
                     let time = (time_us, weight_us);
                     member.cpu_time.add(&member.moment, weight_us);
-                    builder.add(&mut self.profile, &self.options.filter, spy, &member.moment, time);
+                    builder.add(&mut self.profile, &self.options.filter, sampler, &member.moment, time);
                 }
                 Err(SampleError::Exited) => all = false,
                 Err(SampleError::Exec) => {
                     all = false;
-                    spy.wait_for_lines(WAIT_FOR_LINES);
-                    builder.put_waiting(&mut self.profile, &self.options.filter, spy, Duration::ZERO);
-                    builder.name_threads(&mut self.profile, spy, &member.moment);
+                    sampler.wait_for_lines(WAIT_FOR_LINES);
+                    builder.put_waiting(&mut self.profile, &self.options.filter, sampler, Duration::ZERO);
+                    builder.name_threads(&mut self.profile, sampler, &member.moment);
                     builder.end(&mut self.profile, micros(self.setup.start.elapsed()));
                     member.builder = None;
                     member.lose_program();
@@ -330,7 +330,7 @@ impl<'options> Recorder<'options> {
                     log::debug!("no sample of process {}: {error}", member.process.pid());
                     let since = *member.unreadable_since.get_or_insert_with(Instant::now);
                     if since.elapsed() > UNREADABLE {
-                        builder.put_waiting(&mut self.profile, &self.options.filter, spy, Duration::ZERO);
+                        builder.put_waiting(&mut self.profile, &self.options.filter, sampler, Duration::ZERO);
                         member.lose_program();
                     }
                 }
@@ -338,7 +338,7 @@ impl<'options> Recorder<'options> {
         }
         release_pending();
         if self.options.pausing == Pausing::Adaptive {
-            let read = self.members.iter().filter(|member| member.spy.is_some());
+            let read = self.members.iter().filter(|member| member.sampler.is_some());
             let held = read.map(|member| member.moment.longest_hold).max().unwrap_or_default();
             clock.rest(Instant::now(), held * RUN_FOR_STOP);
         }
@@ -389,8 +389,8 @@ impl<'options> Recorder<'options> {
                 && several
                 && let Some(builder) = &member.builder
             {
-                if let Some(spy) = &member.spy {
-                    builder.name_threads(profile, spy, &member.moment);
+                if let Some(sampler) = &member.sampler {
+                    builder.name_threads(profile, sampler, &member.moment);
                 }
                 builder.end(profile, elapsed_us);
             }
@@ -408,8 +408,8 @@ impl<'options> Recorder<'options> {
                 builder.move_to(&mut self.profile, &before);
             }
             // Code that is gone leaves here, too.
-            if let Some(spy) = &mut member.spy {
-                spy.forget_codes();
+            if let Some(sampler) = &mut member.sampler {
+                sampler.forget_codes();
                 member.moment.clear();
             }
         }
@@ -434,7 +434,7 @@ impl<'options> Recorder<'options> {
         if self.members.iter().all(|member| member.has_exited || is_other(member)) {
             return Some(Ending::Exited);
         }
-        let lost = |member: &Member| member.spy.is_none() && member.searched_for() > self.options.patience;
+        let lost = |member: &Member| member.sampler.is_none() && member.searched_for() > self.options.patience;
         if self.members.iter().all(lost) {
             let reason = self.members.iter().find_map(|member| member.missing.clone()).unwrap_or_default();
             return Some(Ending::Lost(reason));
@@ -451,9 +451,9 @@ impl<'options> Recorder<'options> {
             }
         }
         for member in &mut self.members {
-            if let (Some(spy), Some(builder)) = (&member.spy, &member.builder) {
+            if let (Some(sampler), Some(builder)) = (&member.sampler, &member.builder) {
                 member.cpu_time.look(&member.process);
-                builder.name_threads(&mut self.profile, spy, &member.moment);
+                builder.name_threads(&mut self.profile, sampler, &member.moment);
             }
         }
         let elapsed = self.setup.start.elapsed();

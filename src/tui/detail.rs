@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::index::{FunctionId, NodeId, ROOT};
-use super::state::{Detail, Overlay, Scope, State};
+use super::state::{Detail, Overlay, Pair, Scope, State};
 use super::sums::Adder;
 
 impl State {
@@ -16,8 +16,8 @@ impl State {
 
     fn detail(&self, adder: &mut Adder, before: &Detail) -> Detail {
         let function = before.function;
-        let shown = self.shown();
-        let (totals, wall_us) = match self.scope {
+        let shown = self.data.shown();
+        let (totals, wall_us) = match self.selection.scope {
             Scope::Window => (shown.window, shown.window_us),
             Scope::Both | Scope::Reset => (shown.all, shown.all_us),
         };
@@ -25,8 +25,8 @@ impl State {
         let mut callers: HashMap<Option<FunctionId>, u64> = HashMap::new();
         let mut callees: HashMap<FunctionId, u64> = HashMap::new();
         for sum in self.sums(adder, totals.iter(), false).into_iter().filter(|sum| sum.id != ROOT) {
-            let node = self.index.node(sum.id);
-            let parent = self.index.node(node.parent);
+            let node = self.data.index.node(sum.id);
+            let parent = self.data.index.node(node.parent);
             if node.function == function {
                 detail.own_us += sum.own_us;
                 if node.outermost {
@@ -40,13 +40,13 @@ impl State {
             }
         }
         for sum in self.sums(adder, totals.iter(), true) {
-            let stack = self.index.stack(sum.id);
-            if sum.id != 0 && self.index.frame_function(stack.frame) == function {
-                let line = self.profile.frames_from(stack.frame as usize).next().map_or(0, |frame| frame.line);
-                let (own, total) = detail.lines.entry(line).or_default();
-                *own += sum.own_us;
+            let stack = self.data.index.stack(sum.id);
+            if sum.id != 0 && self.data.index.frame_function(stack.frame) == function {
+                let line = self.data.profile.frames_from(stack.frame as usize).next().map_or(0, |frame| frame.line);
+                let pair = detail.lines.entry(line).or_default();
+                pair.own_us += sum.own_us;
                 if stack.outermost {
-                    *total += sum.total_us;
+                    pair.total_us += sum.total_us;
                 }
             }
         }
@@ -57,12 +57,13 @@ impl State {
         detail
     }
 
-    /// Whether no call further out goes from the same function to the same function: what is below such calls counts once.
+    /// Whether no call further out goes from the same function to the same function: what is below such calls counts
+    /// once.
     fn is_first_call(&self, caller: NodeId, callee: FunctionId) -> bool {
-        let from = self.index.node(caller).function;
-        let mut at = self.index.node(caller);
+        let from = self.data.index.node(caller).function;
+        let mut at = self.data.index.node(caller);
         while at.parent != ROOT {
-            let above = self.index.node(at.parent);
+            let above = self.data.index.node(at.parent);
             if above.function == from && at.function == callee {
                 return false;
             }
@@ -70,4 +71,26 @@ impl State {
         }
         true
     }
+}
+
+/// The source of the function that is looked at, if it is known.
+pub(super) fn detail_source(state: &State) -> Option<&[String]> {
+    let Overlay::Detail(detail) = &state.overlay else { return None };
+    let function = state.data.index.function(detail.function)?;
+    state.data.sources.get(&function.file)?.as_deref()
+}
+
+/// The first line of source to show: where somebody has scrolled to, or so that the heaviest line is to be seen.
+pub(super) fn detail_top(state: &State) -> usize {
+    let Overlay::Detail(detail) = &state.overlay else { return 0 };
+    if let Some(top) = detail.top {
+        return top;
+    }
+    let first = state.data.index.function(detail.function).map_or(0, |function| function.first_line);
+    let weight = |(line, pair): &(&u32, &Pair)| (pair.total_us, pair.own_us, std::cmp::Reverse(**line));
+    let heaviest = detail.lines.iter().max_by_key(weight);
+    let heaviest = heaviest.map_or(first, |(line, _)| *line);
+    // From the definition on, if the heaviest line is near it.
+    let top = if heaviest.saturating_sub(first) < 6 { first.saturating_sub(1) } else { heaviest.saturating_sub(4) };
+    usize::try_from(top).unwrap_or(0)
 }

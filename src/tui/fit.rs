@@ -1,4 +1,5 @@
-//! Texts made to fit in the columns that there are, so that what tells most about a thing stays to be seen. All of them are escaped already.
+//! Texts made to fit in the columns that there are, so that what tells most about a thing stays to be seen. All of them
+//! are escaped already.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -118,8 +119,8 @@ pub(super) fn place(name: &str, file: &str, line: u32, width: usize) -> String {
     first_of(&format!("{name} ({}{after}", path(file, room)), width)
 }
 
-/// A command line in `width` columns. As far as needed the folders of its words are left out, then what stands between the interpreter and the
-/// program that it runs, then the interpreter, and at last the end.
+/// A command line in `width` columns. As far as needed the folders of its words are left out, then what stands between
+/// the interpreter and the program that it runs, then the interpreter, and at last the end.
 pub(super) fn command_line(text: &str, width: usize) -> String {
     if fits(text, width) {
         return text.to_owned();
@@ -159,7 +160,8 @@ pub(super) fn command_line(text: &str, width: usize) -> String {
     format!("{LEFT_OUT}{}", last_of(&shown, width.saturating_sub(1)))
 }
 
-/// Which words of a command line say what runs: a script or `-m` and its module, where the first is Python; else the first.
+/// Which words of a command line say what runs: a script or `-m` and its module, where the first is Python; else the
+/// first.
 fn program(words: &[Cow<'_, str>]) -> Range<usize> {
     let first = words[0].rsplit('/').next().unwrap_or_default();
     let mut at = 1;

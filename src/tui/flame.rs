@@ -3,46 +3,29 @@
 use std::collections::HashMap;
 
 use super::index::{NodeId, ROOT};
-use super::state::{Scope, State};
+use super::state::{Block, Scope, State};
 use super::sums::{Adder, Sum};
 
 /// Levels beyond this are not laid out.
 const DEEPEST: u32 = 4096;
 
-/// A block of the flame graph.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Block {
-    /// Its place in the tree of calls.
-    pub node: NodeId,
-    /// Its first column.
-    pub x: u16,
-    /// Its width in columns, at least 1.
-    pub width: u16,
-    /// Its level; 0 is what was zoomed to.
-    pub level: u32,
-    /// What it took by itself, µs.
-    pub own_us: u64,
-    /// What it took with all below it, µs.
-    pub total_us: u64,
-}
-
 /// The blocks below the zoomed one, level by level, from left to right; the zoomed one first.
 pub(super) fn blocks(state: &State, adder: &mut Adder) -> Vec<Block> {
-    let shown = state.shown();
-    let totals = if state.scope == Scope::Window { shown.window } else { shown.all };
+    let shown = state.data.shown();
+    let totals = if state.selection.scope == Scope::Window { shown.window } else { shown.all };
     let sums = state.sums(adder, totals.iter(), false);
-    let root = sums.iter().find(|sum| sum.id == state.zoom).or(sums.first());
+    let root = sums.iter().find(|sum| sum.id == state.selection.zoom).or(sums.first());
     let Some(root) = root else { return Vec::new() };
-    let scale = f64::from(state.size.0) / (root.total_us.max(1)) as f64;
+    let scale = f64::from(state.size.width) / (root.total_us.max(1)) as f64;
     let mut children: HashMap<NodeId, Vec<Sum>> = HashMap::new();
     // What is narrower than half a column is not to be seen, nor is anything below it.
     let wide = sums.iter().filter(|sum| sum.id != ROOT && sum.total_us as f64 * scale >= 0.5);
     for sum in wide {
-        children.entry(state.index.node(sum.id).parent).or_default().push(*sum);
+        children.entry(state.data.index.node(sum.id).parent).or_default().push(*sum);
     }
     for list in children.values_mut() {
         // Always in the same order, so that blocks do not jump about.
-        list.sort_by_key(|sum| (state.index.node(sum.id).function, sum.id));
+        list.sort_by_key(|sum| (state.data.index.node(sum.id).function, sum.id));
     }
     let mut blocks = Vec::new();
     let mut level: Vec<(Sum, f64)> = vec![(*root, 0.0)];
@@ -50,7 +33,7 @@ pub(super) fn blocks(state: &State, adder: &mut Adder) -> Vec<Block> {
         let mut next = Vec::new();
         for (sum, start) in level {
             let end = start + sum.total_us as f64 * scale;
-            let (x, past) = (start.round() as u16, (end.round() as u16).min(state.size.0));
+            let (x, past) = (start.round() as u16, (end.round() as u16).min(state.size.width));
             if past <= x {
                 continue;
             }
@@ -82,7 +65,7 @@ pub(super) enum Step {
 /// The block that lies next to the selected one.
 pub(super) fn neighbour(state: &State, step: Step) -> Option<NodeId> {
     let blocks = &state.blocks;
-    let current = blocks.iter().find(|block| block.node == state.block).or(blocks.first())?;
+    let current = blocks.iter().find(|block| block.node == state.selection.block).or(blocks.first())?;
     let level = |wanted: u32| blocks.iter().filter(move |block| block.level == wanted);
     let found = match step {
         Step::Caller => {
@@ -90,7 +73,8 @@ pub(super) fn neighbour(state: &State, step: Step) -> Option<NodeId> {
             level(above).find(|block| (block.x..block.x + block.width).contains(&current.x))
         }
         Step::Callee => {
-            let below = level(current.level + 1).filter(|block| state.index.node(block.node).parent == current.node);
+            let below =
+                level(current.level + 1).filter(|block| state.data.index.node(block.node).parent == current.node);
             below.max_by_key(|block| block.total_us)
         }
         Step::Left => level(current.level).rfind(|block| block.x < current.x),

@@ -1,4 +1,5 @@
-//! What the views need to know of a profile's stacks, worked out once for each stack: functions, and the tree of calls by function.
+//! What the views need to know of a profile's stacks, worked out once for each stack: functions, and the tree of calls
+//! by function.
 //!
 //! Limits: grows with the profile, which is condensed when it is too large.
 

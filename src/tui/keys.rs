@@ -164,7 +164,8 @@ pub const MOUSE: &[(&str, &str)] = &[
     ("wheel", "up and down"),
 ];
 
-/// The keys that were pressed. A terminal tells Esc and a key soon after it as that key with Alt, with which nothing here is called.
+/// The keys that were pressed. A terminal tells Esc and a key soon after it as that key with Alt, with which nothing
+/// here is called.
 pub fn pressed(event: &KeyEvent) -> impl Iterator<Item = KeyEvent> + use<> {
     let codes = matches!(event.code, KeyCode::Char(_) | KeyCode::Enter | KeyCode::Tab | KeyCode::Backspace);
     let is_after_escape = codes && event.modifiers.contains(KeyModifiers::ALT);
@@ -213,7 +214,8 @@ impl Key {
     }
 }
 
-/// The columns of the names of keys on the help screen, and of what is said of them: together they fit in the smallest terminal's frame.
+/// The columns of the names of keys on the help screen, and of what is said of them: together they fit in the smallest
+/// terminal's frame.
 const HELP_COLUMNS: (usize, usize) = (22, 54);
 
 /// The lines of the help screen.

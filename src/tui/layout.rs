@@ -1,11 +1,11 @@
 //! Where what is on the screen, for drawing and for the mouse alike.
 
-use ratatui::layout::Rect;
+use ratatui::layout::{Rect, Size};
 
 use super::state::{State, View};
 
-/// The smallest terminal that the views fit in: columns, rows.
-pub const SMALLEST: (u16, u16) = (80, 24);
+/// The smallest terminal that the views fit in.
+pub const SMALLEST: Size = Size { width: 80, height: 24 };
 /// Lines of the header.
 pub const HEADER: u16 = 5;
 /// Width of the two percentages and the two times before the names.
@@ -27,8 +27,8 @@ pub struct Areas {
 }
 
 /// Where the parts are on a screen of this size.
-pub fn areas(size: (u16, u16)) -> Areas {
-    let (width, height) = size;
+pub fn areas(size: Size) -> Areas {
+    let Size { width, height } = size;
     let line = |y: u16, lines: u16| {
         let y = y.min(height);
         Rect { x: 0, y, width, height: lines.min(height - y) }
@@ -44,17 +44,28 @@ pub fn areas(size: (u16, u16)) -> Areas {
 }
 
 /// How many rows are shown.
-pub fn body_rows(size: (u16, u16)) -> usize {
+pub fn body_rows(size: Size) -> usize {
     usize::from(areas(size).body.height)
 }
 
-/// Each view's tab with its first column and width.
-pub fn tabs(state: &State) -> Vec<(View, u16, u16)> {
+/// The name of a view, to be clicked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tab {
+    /// The view.
+    pub view: View,
+    /// The first column.
+    pub x: u16,
+    /// How many columns.
+    pub width: u16,
+}
+
+/// The tab of each view that there is.
+pub fn tabs(state: &State) -> Vec<Tab> {
     let mut x = 0;
     let mut tabs = Vec::new();
     for view in state.views() {
         let width = tab_text(view).len() as u16;
-        tabs.push((view, x, width));
+        tabs.push(Tab { view, x, width });
         x += width;
     }
     tabs

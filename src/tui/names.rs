@@ -6,8 +6,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::fit;
 use super::index::{FunctionId, ROOT};
-use super::rows::Key;
-use super::state::State;
+use super::state::{Key, State};
 use crate::output::printable;
 use crate::profile::{TextId, ThreadRef};
 
@@ -21,67 +20,61 @@ pub(super) fn function(state: &State, id: FunctionId) -> String {
 
 /// The same in so many columns.
 pub(super) fn function_within(state: &State, id: FunctionId, width: usize) -> String {
-    let Some(function) = state.index.function(id) else { return String::new() };
+    let Some(function) = state.data.index.function(id) else { return String::new() };
     place(state, function.name, function.file, function.short_file, function.first_line, width)
 }
 
 /// A function's name alone.
 pub(super) fn short_function(state: &State, id: FunctionId) -> Cow<'_, str> {
-    match state.index.function(id) {
+    match state.data.index.function(id) {
         Some(function) => text(state, function.name),
         None => Cow::Borrowed(""),
     }
 }
 
 /// What a row is about.
-pub(super) fn of(state: &State, key: Key) -> String {
-    of_within(state, key, WHOLE)
+pub(super) fn row_name(state: &State, key: Key) -> String {
+    row_name_within(state, key, WHOLE)
 }
 
 /// The same in so many columns, so that what tells most stays to be seen.
-pub(super) fn of_within(state: &State, key: Key, width: usize) -> String {
+pub(super) fn row_name_within(state: &State, key: Key, width: usize) -> String {
     match key {
         Key::Function(of_thread, id) => {
             let (prefix, room) = thread_before(state, of_thread, width);
             prefix + &function_within(state, id, room)
         }
         Key::Line(of_thread, frame) => {
-            let Some(frame) = state.profile.frames_from(frame as usize).next() else { return String::new() };
+            let Some(frame) = state.data.profile.frames_from(frame as usize).next() else { return String::new() };
             let (prefix, room) = thread_before(state, of_thread, width);
             prefix + &place(state, frame.name, frame.file, frame.short_file, frame.line, room)
         }
         Key::Thread(id) => thread(state, id),
         Key::Process(id) => {
-            let process = state.profile.process(id);
+            let process = state.data.profile.process(id);
             let pid = format!("{} ", process.pid);
             let command = fit::command_line(&text(state, process.command_line), width.saturating_sub(pid.len()));
             pid + &command
         }
         Key::Node(Some(id), ROOT) => thread(state, id),
-        Key::Node(_, node) => function_within(state, state.index.node(node).function, width),
+        Key::Node(_, node) => function_within(state, state.data.index.node(node).function, width),
     }
 }
 
-/// `id "name"` of a thread.
+/// `id "name"` of a thread: the system's number if it is known, else CPython's.
 pub(super) fn thread(state: &State, id: ThreadRef) -> String {
-    let (number, name) = thread_parts(state, id);
-    if name.is_empty() { number } else { format!("{number} \"{name}\"") }
-}
-
-/// The number of a thread, the system's if it is known, and its name.
-pub(super) fn thread_parts(state: &State, id: ThreadRef) -> (String, String) {
-    let thread = state.profile.thread(id);
+    let thread = state.data.profile.thread(id);
     let number = thread.os_id.map_or_else(|| format!("{:#x}", thread.python_id), |id| id.to_string());
     let mut name = thread.name.map(|name| text(state, name).into_owned()).unwrap_or_default();
     if thread.interpreter != 0 {
         name.push_str(&format!(" (interpreter {})", thread.interpreter));
     }
-    (number, name)
+    if name.is_empty() { number } else { format!("{number} \"{name}\"") }
 }
 
 /// A text of the target.
 pub(super) fn text(state: &State, id: TextId) -> Cow<'_, str> {
-    printable(state.profile.text(id))
+    printable(state.data.profile.text(id))
 }
 
 /// What stands before a row's name where threads are apart, and the columns left for the name.
@@ -92,7 +85,7 @@ fn thread_before(state: &State, id: Option<ThreadRef>, width: usize) -> (String,
 }
 
 fn place(state: &State, name: TextId, file: TextId, short_file: TextId, line: u32, width: usize) -> String {
-    let short = short_file != TextId::EMPTY && !state.full_file_names;
+    let short = short_file != TextId::EMPTY && !state.selection.full_file_names;
     let file = text(state, if short { short_file } else { file });
     let name = if name == TextId::EMPTY { Cow::Borrowed("<unknown>") } else { text(state, name) };
     fit::place(&name, &file, line, width)

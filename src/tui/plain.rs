@@ -5,8 +5,7 @@ use std::io::{self, Write};
 use serde_json::{Value, json};
 
 use super::names;
-use super::rows::{Key, Row};
-use super::state::{State, View};
+use super::state::{Key, Row, State, View};
 use super::view::{place, thread_state};
 use crate::output::{printable, write_safe_json};
 use crate::profile::Flags;
@@ -16,17 +15,17 @@ use crate::profile::Flags;
 /// # Errors
 /// When `writer` fails.
 pub fn write_text(state: &mut State, writer: &mut dyn Write) -> io::Result<()> {
-    state.view = View::Functions;
+    state.selection.view = View::Functions;
     state.refresh();
     let state = &*state;
-    let facts = &state.facts;
-    for (_, process) in state.profile.processes() {
+    let facts = &state.data.facts;
+    for (_, process) in state.data.profile.processes() {
         let version = names::text(state, process.python_version);
         writeln!(writer, "Process {}: {}", process.pid, names::text(state, process.command_line))?;
         writeln!(writer, "Python {version}")?;
     }
-    let counts = state.counts();
-    let metadata = &state.profile.metadata;
+    let counts = state.data.counts();
+    let metadata = &state.data.profile.metadata;
     writeln!(
         writer,
         "{} Hz asked, {:.1} held; {} samples, {} lost, {} late{}",
@@ -47,9 +46,9 @@ pub fn write_text(state: &mut State, writer: &mut dyn Write) -> io::Result<()> {
     }
     writeln!(writer)?;
     writeln!(writer, "{:>8}{:>8}{:>10}{:>10}  Function (file:first line)", "%Own", "%Total", "OwnTime", "TotalTime")?;
-    let window_us = state.shown().window_us;
+    let window_us = state.data.shown().window_us;
     for row in &state.rows {
-        let [own, total, own_time, total_time] = row.columns(state.scope);
+        let [own, total, own_time, total_time] = row.columns(state.selection.scope);
         writeln!(
             writer,
             "{:>8}{:>8}{:>10}{:>10}  {}",
@@ -57,7 +56,7 @@ pub fn write_text(state: &mut State, writer: &mut dyn Write) -> io::Result<()> {
             format!("{:.2}%", share(total, window_us)),
             format!("{:.2}s", own_time as f64 / 1e6),
             format!("{:.2}s", total_time as f64 / 1e6),
-            names::of(state, row.key)
+            names::row_name(state, row.key)
         )?;
     }
     Ok(())
@@ -68,19 +67,20 @@ pub fn write_text(state: &mut State, writer: &mut dyn Write) -> io::Result<()> {
 /// # Errors
 /// When `writer` fails.
 pub fn write_json(state: &mut State, time_unix: f64, writer: &mut dyn Write) -> io::Result<()> {
-    state.view = View::Functions;
+    state.selection.view = View::Functions;
     state.refresh();
     let state = &*state;
-    let facts = &state.facts;
-    let shown = state.shown();
+    let facts = &state.data.facts;
+    let shown = state.data.shown();
     let processes: Vec<Value> = state
+        .data
         .profile
         .processes()
         .map(|(_, process)| {
             json!({
                 "pid": process.pid,
-                "command_line": state.profile.text(process.command_line),
-                "python_version": state.profile.text(process.python_version),
+                "command_line": state.data.profile.text(process.command_line),
+                "python_version": state.data.profile.text(process.python_version),
             })
         })
         .collect();
@@ -88,12 +88,12 @@ pub fn write_json(state: &mut State, time_unix: f64, writer: &mut dyn Write) -> 
         .threads
         .iter()
         .map(|now| {
-            let thread = state.profile.thread(now.thread);
+            let thread = state.data.profile.thread(now.thread);
             json!({
-                "pid": state.profile.process(thread.process).pid,
+                "pid": state.data.profile.process(thread.process).pid,
                 "thread_id": thread.python_id,
                 "os_thread_id": thread.os_id,
-                "name": thread.name.map(|name| state.profile.text(name)),
+                "name": thread.name.map(|name| state.data.profile.text(name)),
                 "state": thread_state(now.flags),
                 "active": now.flags.contains(Flags::ACTIVE),
                 "owns_gil": now.flags.contains(Flags::GIL),
@@ -102,7 +102,7 @@ pub fn write_json(state: &mut State, time_unix: f64, writer: &mut dyn Write) -> 
         })
         .collect();
     let functions: Vec<Value> = state.rows.iter().map(|row| function(state, row)).collect();
-    let counts = state.counts();
+    let counts = state.data.counts();
     let line = json!({
         "time": time_unix,
         "processes": processes,
@@ -113,7 +113,7 @@ pub fn write_json(state: &mut State, time_unix: f64, writer: &mut dyn Write) -> 
         "samples": counts.taken,
         "lost": counts.lost,
         "late": facts.missed,
-        "unobserved_seconds": state.profile.metadata.unobserved_us as f64 / 1e6,
+        "unobserved_seconds": state.data.profile.metadata.unobserved_us as f64 / 1e6,
         "unproven": counts.unproven,
         "below": if state.settings.below.is_empty() { Value::Null } else { json!(state.settings.below) },
         "not_below": counts.outside,
@@ -136,9 +136,9 @@ fn function(state: &State, row: &Row) -> Value {
         Key::Function(thread, id) => (thread, Some(id)),
         _ => (None, None),
     };
-    let function = id.and_then(|id| state.index.function(id));
-    let text = |id| state.profile.text(id);
-    let window_us = state.shown().window_us;
+    let function = id.and_then(|id| state.data.index.function(id));
+    let text = |id| state.data.profile.text(id);
+    let window_us = state.data.shown().window_us;
     json!({
         "name": function.map(|function| text(function.name)),
         "file": function.map(|function| text(function.file)),

@@ -3,72 +3,13 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::index::{FunctionId, NodeId, ROOT};
-use super::state::{Column, Scope, State, View};
+use super::state::{Column, Key, Pair, Row, State, View};
 use super::sums::{Adder, Sum};
 use super::{flame, names};
 use crate::profile::{Flags, ProcessRef, ThreadRef, Total};
 
 /// A tree of more nodes is shown without the smallest.
 const MANY_NODES: usize = 20_000;
-
-/// What a row is about; stays the same when rows move.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Key {
-    /// A function, of one thread where threads are apart.
-    Function(Option<ThreadRef>, FunctionId),
-    /// A line: a frame's number.
-    Line(Option<ThreadRef>, u32),
-    /// A thread.
-    Thread(ThreadRef),
-    /// A process.
-    Process(ProcessRef),
-    /// A place in the tree of calls; its root where threads are apart.
-    Node(Option<ThreadRef>, NodeId),
-}
-
-/// Two times: what a function took by itself and with what it called; how long a thread was active and had the GIL.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Pair {
-    /// The first, µs.
-    pub own_us: u64,
-    /// The second, µs.
-    pub total_us: u64,
-}
-
-/// A row of a table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Row {
-    /// What it is about.
-    pub key: Key,
-    /// In the last window.
-    pub window: Pair,
-    /// Since the reset.
-    pub all: Pair,
-    /// How deep it lies in a tree.
-    pub depth: u32,
-    /// Whether what is below it in a tree is shown; `None` where nothing is.
-    pub open: Option<bool>,
-}
-
-impl Row {
-    fn new(key: Key) -> Self {
-        Self { key, window: Pair::default(), all: Pair::default(), depth: 0, open: None }
-    }
-
-    /// The times behind the four columns, µs: the first two are shown as percentages.
-    pub fn columns(&self, scope: Scope) -> [u64; 4] {
-        let (percent, time) = match scope {
-            Scope::Both => (self.window, self.all),
-            Scope::Window => (self.window, self.window),
-            Scope::Reset => (self.all, self.all),
-        };
-        [percent.own_us, percent.total_us, time.own_us, time.total_us]
-    }
-
-    fn is_empty(&self) -> bool {
-        self.window == Pair::default() && self.all == Pair::default()
-    }
-}
 
 /// Sums of each thread, or of all together, in the last window and since the reset.
 type Groups = BTreeMap<Option<ThreadRef>, [Vec<Sum>; 2]>;
@@ -77,7 +18,7 @@ impl State {
     /// Works out what the view shows. Needed after a change of anything that it depends on.
     pub(super) fn refresh(&mut self) {
         let mut adder = std::mem::take(&mut self.adder);
-        self.rows = match self.view {
+        self.rows = match self.selection.view {
             View::Functions => self.functions(&mut adder),
             View::Lines => self.lines(&mut adder),
             View::Threads => self.threads(),
@@ -85,13 +26,13 @@ impl State {
             View::Tree => self.tree(&mut adder),
             View::Flame | View::Output => Vec::new(),
         };
-        if !matches!(self.view, View::Tree) {
+        if !matches!(self.selection.view, View::Tree) {
             self.sort();
         }
-        if self.view == View::Processes {
+        if self.selection.view == View::Processes {
             self.put_below_parents();
         }
-        self.blocks = if self.view == View::Flame { flame::blocks(self, &mut adder) } else { Vec::new() };
+        self.blocks = if self.selection.view == View::Flame { flame::blocks(self, &mut adder) } else { Vec::new() };
         self.refresh_detail(&mut adder);
         self.adder = adder;
         self.keep_selection_visible();
@@ -99,10 +40,10 @@ impl State {
 
     /// The sums over the tree of calls, or over stacks where lines matter.
     fn groups(&self, adder: &mut Adder, by_line: bool) -> Groups {
-        let shown = self.shown();
+        let shown = self.data.shown();
         let mut groups = Groups::new();
         for (at, totals) in [shown.window, shown.all].into_iter().enumerate() {
-            if !self.per_thread {
+            if !self.selection.per_thread {
                 groups.entry(None).or_default()[at] = self.sums(adder, totals.iter(), by_line);
                 continue;
             }
@@ -123,8 +64,8 @@ impl State {
         totals: impl Iterator<Item = &'total Total>,
         by_line: bool,
     ) -> Vec<Sum> {
-        let index = &self.index;
-        let wanted = totals.filter(|total| self.wants(total));
+        let index = &self.data.index;
+        let wanted = totals.filter(|total| self.selection.wants(total));
         if by_line {
             let weights = wanted.map(|total| (total.stack.number(), total.weight_us));
             adder.add_up(index.stack_count(), |stack| index.stack(stack).parent, weights)
@@ -135,14 +76,16 @@ impl State {
     }
 
     fn functions(&self, adder: &mut Adder) -> Vec<Row> {
-        let index = &self.index;
+        let index = &self.data.index;
         let item = |id: u32| (index.node(id).function, index.node(id).outermost);
         let groups = self.groups(adder, false);
         let mut rows = flat(&groups, index.function_count(), item, Key::Function);
-        if !self.filter.is_empty() {
+        if !self.selection.filter.is_empty() {
             let mut matches: HashMap<FunctionId, bool> = HashMap::new();
             rows.retain(|row| match row.key {
-                Key::Function(_, id) => *matches.entry(id).or_insert_with(|| self.is_match(&names::function(self, id))),
+                Key::Function(_, id) => {
+                    *matches.entry(id).or_insert_with(|| self.selection.is_match(&names::function(self, id)))
+                }
                 _ => true,
             });
         }
@@ -150,41 +93,41 @@ impl State {
     }
 
     fn lines(&self, adder: &mut Adder) -> Vec<Row> {
-        let index = &self.index;
+        let index = &self.data.index;
         let item = |id: u32| (index.stack(id).frame, index.stack(id).outermost);
         let groups = self.groups(adder, true);
-        let mut rows = flat(&groups, self.profile.table_sizes().frames, item, Key::Line);
-        if !self.filter.is_empty() {
-            rows.retain(|row| self.is_match(&names::of(self, row.key)));
+        let mut rows = flat(&groups, self.data.profile.table_sizes().frames, item, Key::Line);
+        if !self.selection.filter.is_empty() {
+            rows.retain(|row| self.selection.is_match(&names::row_name(self, row.key)));
         }
         rows
     }
 
     fn threads(&self) -> Vec<Row> {
         let mut rows: BTreeMap<ThreadRef, Row> = BTreeMap::new();
-        for now in self.shown().threads {
+        for now in self.data.shown().threads {
             rows.insert(now.thread, Row::new(Key::Thread(now.thread)));
         }
         self.add_activity(|total| Some(total.thread), &mut rows);
         let mut rows: Vec<Row> = rows.into_values().collect();
-        rows.retain(|row| self.filter.is_empty() || self.is_match(&names::of(self, row.key)));
+        rows.retain(|row| self.selection.filter.is_empty() || self.selection.is_match(&names::row_name(self, row.key)));
         rows
     }
 
     fn processes(&self) -> Vec<Row> {
         let mut rows: BTreeMap<ProcessRef, Row> = BTreeMap::new();
-        for (process, _) in self.profile.processes().filter(|(_, process)| process.end_us.is_none()) {
+        for (process, _) in self.data.profile.processes().filter(|(_, process)| process.end_us.is_none()) {
             rows.insert(process, Row::new(Key::Process(process)));
         }
-        self.add_activity(|total| Some(self.profile.thread(total.thread).process), &mut rows);
+        self.add_activity(|total| Some(self.data.profile.thread(total.thread).process), &mut rows);
         let mut rows: Vec<Row> = rows.into_values().collect();
-        rows.retain(|row| self.filter.is_empty() || self.is_match(&names::of(self, row.key)));
+        rows.retain(|row| self.selection.filter.is_empty() || self.selection.is_match(&names::row_name(self, row.key)));
         rows
     }
 
     /// Adds the time in which threads were active, and in which they held the GIL, to the rows that are there.
     fn add_activity<K: Ord>(&self, key: impl Fn(&Total) -> Option<K>, rows: &mut BTreeMap<K, Row>) {
-        let shown = self.shown();
+        let shown = self.data.shown();
         for (totals, is_window) in [(shown.window, true), (shown.all, false)] {
             for total in totals {
                 let Some(row) = key(total).and_then(|key| rows.get_mut(&key)) else { continue };
@@ -200,7 +143,7 @@ impl State {
     }
 
     fn sort(&mut self) {
-        let (column, scope, reversed) = (self.column as usize, self.scope, self.reversed);
+        let (column, scope, reversed) = (self.selection.column as usize, self.selection.scope, self.selection.reversed);
         // What is equal stays in the order of its first sight.
         self.rows.sort_by(|one, other| {
             let (one, other) = (one.columns(scope), other.columns(scope));
@@ -221,7 +164,7 @@ impl State {
         let mut below: HashMap<Option<ProcessRef>, Vec<Row>> = HashMap::new();
         for row in rows {
             // Below the nearest one that is shown.
-            let line = process_of(&row).map(|process| self.profile.lineage(process)).unwrap_or_default();
+            let line = process_of(&row).map(|process| self.data.profile.lineage(process)).unwrap_or_default();
             let parent = line.iter().rev().skip(1).find(|parent| known.contains(parent));
             below.entry(parent.copied()).or_default().push(row);
         }
@@ -257,15 +200,15 @@ impl State {
 
     /// Leaves only what matches the filter and what leads there.
     fn keep_matching_nodes(&self, nodes: &mut HashMap<NodeId, Row>) {
-        if self.filter.is_empty() {
+        if self.selection.filter.is_empty() {
             return;
         }
         let mut kept = HashSet::new();
         for id in nodes.keys().filter(|id| **id != ROOT) {
-            if self.is_match(&names::function(self, self.index.node(*id).function)) {
+            if self.selection.is_match(&names::function(self, self.data.index.node(*id).function)) {
                 let mut at = *id;
                 while kept.insert(at) && at != ROOT {
-                    at = self.index.node(at).parent;
+                    at = self.data.index.node(at).parent;
                 }
             }
         }
@@ -276,19 +219,20 @@ impl State {
     fn lay_out_tree(&self, thread: Option<ThreadRef>, nodes: &HashMap<NodeId, Row>, rows: &mut Vec<Row>) {
         let mut children: HashMap<NodeId, Vec<NodeId>> = HashMap::new();
         for id in nodes.keys().filter(|id| **id != ROOT) {
-            children.entry(self.index.node(*id).parent).or_default().push(*id);
+            children.entry(self.data.index.node(*id).parent).or_default().push(*id);
         }
-        // By %Own and %Total alike the heaviest is the one with the most below it; which time it is of, the column says.
-        let by = match self.column {
+        // By %Own and %Total alike the heaviest is the one with the most below it; which time it is of, the column
+        // says.
+        let by = match self.selection.column {
             Column::OwnPercent | Column::TotalPercent => 1,
             Column::OwnTime | Column::TotalTime => 3,
         };
         for list in children.values_mut() {
             list.sort_by_key(|id| {
-                let columns = nodes.get(id).map(|row| row.columns(self.scope)).unwrap_or_default();
+                let columns = nodes.get(id).map(|row| row.columns(self.selection.scope)).unwrap_or_default();
                 (std::cmp::Reverse((columns[by], columns[3])), *id)
             });
-            if self.reversed {
+            if self.selection.reversed {
                 list.reverse();
             }
         }
@@ -300,8 +244,8 @@ impl State {
             let below = children.get(&id).map(Vec::as_slice).unwrap_or_default();
             let mut open = true;
             if id != ROOT || thread.is_some() {
-                open = self.is_open(row.key);
-                let depth = if id == ROOT { 0 } else { self.index.node(id).depth - 1 + first_depth };
+                open = self.selection.is_open(row.key);
+                let depth = if id == ROOT { 0 } else { self.data.index.node(id).depth - 1 + first_depth };
                 rows.push(Row { depth, open: (!below.is_empty()).then_some(open), ..*row });
             }
             if open {
@@ -310,25 +254,11 @@ impl State {
         }
     }
 
-    /// Whether what is below a tree node is shown.
-    pub(super) fn is_open(&self, key: Key) -> bool {
-        self.tree_closed == self.toggled.contains(&key)
-    }
-
-    /// Whether a text passes the filter. Capital letters in the filter must be capital in the text.
-    pub(super) fn is_match(&self, text: &str) -> bool {
-        if self.filter.chars().any(char::is_uppercase) {
-            text.contains(&self.filter)
-        } else {
-            text.to_lowercase().contains(&self.filter)
-        }
-    }
-
     fn keep_selection_visible(&mut self) {
         let height = super::layout::body_rows(self.size);
         let count = self.rows.len();
         let selected = self.selected_row();
-        let cursor = self.cursor_mut();
+        let cursor = self.selection.cursor_mut();
         if let Some(at) = selected {
             cursor.top = cursor.top.min(at).max((at + 1).saturating_sub(height));
         }
@@ -336,7 +266,8 @@ impl State {
     }
 }
 
-/// Leaves out of a tree of very many nodes those that took less than a ten-thousandth of it, which nobody would scroll to.
+/// Leaves out of a tree of very many nodes those that took less than a ten-thousandth of it, which nobody would scroll
+/// to.
 fn drop_specks(nodes: &mut HashMap<NodeId, Row>) {
     let Some(root) = nodes.get(&ROOT).copied().filter(|_| nodes.len() > MANY_NODES) else { return };
     let (window, all) = (root.window.total_us / 10_000, root.all.total_us / 10_000);

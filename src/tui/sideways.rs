@@ -2,8 +2,8 @@
 
 use unicode_width::UnicodeWidthStr;
 
+use super::detail::detail_source;
 use super::state::{Overlay, State, View};
-use super::update::detail_source;
 
 /// Columns that a text is moved at once.
 const STEP: usize = 16;
@@ -14,12 +14,12 @@ pub(super) fn move_text(state: &mut State, right: bool) -> bool {
     let left = match &mut state.overlay {
         Overlay::Help(pane) | Overlay::Dump(pane) => &mut pane.left,
         Overlay::Detail(detail) => &mut detail.left,
-        Overlay::Nothing if state.view == View::Output => &mut state.output_left,
+        Overlay::Nothing if state.selection.view == View::Output => &mut state.selection.output_left,
         Overlay::Nothing => return false,
     };
     if !right {
         *left = left.saturating_sub(STEP);
-    } else if *left + usize::from(state.size.0) < widest {
+    } else if *left + usize::from(state.size.width) < widest {
         *left += STEP;
     }
     true
@@ -33,6 +33,6 @@ fn widest(state: &State) -> usize {
         Overlay::Help(pane) | Overlay::Dump(pane) => widest(&mut pane.lines.iter()) + 2,
         // Before the source are its shares and its line numbers.
         Overlay::Detail(_) => widest(&mut detail_source(state).unwrap_or_default().iter()) + 2 + 17 + 7,
-        Overlay::Nothing => widest(&mut state.output.iter().chain([&state.output_open])),
+        Overlay::Nothing => widest(&mut state.data.output.lines.iter().chain([&state.data.output.open])),
     }
 }

@@ -21,8 +21,8 @@ pub(super) struct Adder {
 }
 
 impl Adder {
-    /// The sums of every place that has any weight, parents before their children. A tree has `count` places, whose numbers are higher
-    /// than their parents'; 0 is the root, of which there is a sum too if there is anything.
+    /// The sums of every place that has any weight, parents before their children. A tree has `count` places, whose
+    /// numbers are higher than their parents'; 0 is the root, of which there is a sum too if there is anything.
     pub(super) fn add_up(
         &mut self,
         count: usize,

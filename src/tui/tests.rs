@@ -7,10 +7,10 @@ use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{
     Event as Input, KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
 };
+use ratatui::layout::Size;
 use ratatui::style::Color;
 
-use super::rows::Key;
-use super::state::{Column, Entry, Overlay, Scope, View};
+use super::state::{Column, Entry, Key, Overlay, Scope, View};
 use super::window::{Facts, ThreadNow, Usage, Window};
 use super::*;
 use crate::profile::{Flags, Frame, Mark, Process, ProcessRef, Profile, StackId, Thread, ThreadRef, Total};
@@ -22,7 +22,8 @@ mod views;
 
 const ACTIVE_GIL: Flags = Flags::ACTIVE.with(Flags::GIL);
 
-/// A target made up: `main` calls `heavy` (60 %), `medium` (30 %) and `light` (10 %) with the GIL; another thread sleeps.
+/// A target made up: `main` calls `heavy` (60 %), `medium` (30 %) and `light` (10 %) with the GIL; another thread
+/// sleeps.
 struct Source {
     profile: Profile,
     mark: Mark,
@@ -71,7 +72,8 @@ impl Source {
         thread
     }
 
-    /// A stack of functions that begin in lines 10, 20 … of app.py, each at the line after, `+N` behind a name adds to that.
+    /// A stack of functions that begin in lines 10, 20 … of app.py, each at the line after, `+N` behind a name adds to
+    /// that.
     fn stack(&mut self, functions: &[&str]) -> StackId {
         let mut stack = StackId::EMPTY;
         for function in functions {
@@ -142,8 +144,8 @@ fn usual_window(source: &mut Source) -> Event {
     source.window(1_000_000)
 }
 
-fn usual(size: (u16, u16)) -> (State, Source) {
-    let mut state = State::new(Settings { rate: 100, colour: true, ..Settings::default() }, size);
+fn usual((columns, rows): (u16, u16)) -> (State, Source) {
+    let mut state = State::new(Settings { rate: 100, colour: true, ..Settings::default() }, Size::new(columns, rows));
     let mut source = Source::new();
     for _ in 0..2 {
         let window = usual_window(&mut source);
@@ -191,7 +193,7 @@ fn mouse(state: &mut State, kind: MouseEventKind, column: u16, row: u16) -> Vec<
 }
 
 fn drawn(state: &State) -> Terminal<TestBackend> {
-    let mut terminal = Terminal::new(TestBackend::new(state.size.0, state.size.1)).unwrap();
+    let mut terminal = Terminal::new(TestBackend::new(state.size.width, state.size.height)).unwrap();
     terminal.draw(|frame| draw(state, frame)).unwrap();
     terminal
 }
@@ -221,7 +223,7 @@ fn screen(state: &State) -> Vec<String> {
 /// From the tabs on, without what is always the same below.
 fn view(state: &State) -> String {
     let lines = screen(state);
-    let footer = usize::from(state.size.1) - 1;
+    let footer = usize::from(state.size.height) - 1;
     let body: Vec<&str> = lines.iter().take(footer).skip(usize::from(layout::HEADER) + 1).map(String::as_str).collect();
     body.join("\n").trim_end().to_owned()
 }

@@ -131,7 +131,7 @@ pub struct Collected {
     pub threads: Vec<ThreadNow>,
 }
 
-/// See [`State::shown`](super::State::shown).
+/// See [`Data::shown`](super::state::Data::shown).
 #[derive(Debug, Clone, Copy)]
 pub struct Shown<'state> {
     /// Of the last window.

@@ -1,8 +1,10 @@
-//! The layers of the crate: imports run one way only.
+//! The layers of the crate: imports run one way only, between layers and within each.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+mod circles;
 
 /// Each layer with those that it may use.
 const LAYERS: &[(&str, &[&str])] = &[
@@ -17,9 +19,23 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("core_file", &["memory", "binary", "process"]),
     ("native", &["memory", "binary", "process"]),
     ("sampler", &["memory", "binary", "process", "core_file", "native", "python", "profile"]),
+    ("inspect", &["memory", "process", "core_file", "native", "python", "sampler"]),
     (
         "command",
-        &["memory", "binary", "process", "core_file", "native", "python", "profile", "output", "tui", "sampler", "cli"],
+        &[
+            "memory",
+            "binary",
+            "process",
+            "core_file",
+            "native",
+            "python",
+            "profile",
+            "output",
+            "tui",
+            "sampler",
+            "inspect",
+            "cli",
+        ],
     ),
 ];
 
@@ -58,9 +74,8 @@ fn every_layer_is_listed() {
 
 /// The first path segments after `crate::`, grouped imports included, test modules left out.
 fn used_layers(text: &str) -> BTreeSet<String> {
-    let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or(text);
     let mut used = BTreeSet::new();
-    for line in code.lines().map(str::trim).filter(|line| !line.starts_with("//")) {
+    for line in code_without_tests(text).lines() {
         for (position, _) in line.match_indices("crate::") {
             let rest = &line[position + "crate::".len()..];
             if let Some(group) = rest.strip_prefix('{') {
@@ -75,14 +90,25 @@ fn used_layers(text: &str) -> BTreeSet<String> {
     used
 }
 
+/// What a file says to the compiler, without comments of whole lines and without the tests at its end.
+fn code_without_tests(text: &str) -> String {
+    let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or(text);
+    let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+    lines.flat_map(|line| [line, "\n"]).collect()
+}
+
+/// Whether a file or folder holds nothing but tests and what they need.
+fn is_test_only(name: &str) -> bool {
+    ["tests.rs", "tests", "testing.rs", "test_support.rs", "readers.rs", "samples.rs"].contains(&name)
+}
+
 /// Files of a layer, but for those that are tests only.
 fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).unwrap().flatten() {
         let path = entry.path();
         let name = entry.file_name().into_string().unwrap();
-        let is_test = ["tests.rs", "tests", "testing.rs", "readers.rs", "samples.rs"].contains(&name.as_str());
-        if is_test {
+        if is_test_only(&name) {
             continue;
         } else if path.is_dir() {
             files.extend(rust_files(&path));

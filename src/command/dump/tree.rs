@@ -5,26 +5,29 @@ use std::time::Duration;
 
 use super::live;
 use crate::cli::DumpArgs;
+use crate::inspect::Details;
 use crate::output::dump::{Parent, ProcessDump};
 use crate::process::Process;
 use crate::sampler::{Finder, command_line};
 
-/// What all processes of a tree are doing, parents before their children. One that cannot be read, or is no Python, is there with the reason.
+/// What all processes of a tree are doing, parents before their children. One that cannot be read, or is no Python, is
+/// there with the reason.
 ///
 /// # Errors
 /// When none of them could be read: then that of the first.
-pub(super) fn dump(arguments: &DumpArgs, root: &Process, source: bool) -> anyhow::Result<Vec<ProcessDump>> {
+pub(super) fn dump_tree(arguments: &DumpArgs, root: &Process, details: Details) -> anyhow::Result<Vec<ProcessDump>> {
     let mut finder = Finder::new();
     let mut first_error = None;
-    let mut read_one = |process: &Process| match live::dump(arguments, &mut finder, process, Duration::ZERO, source) {
-        Ok(dump) => (dump, true),
-        Err(error) => {
-            let mut info = live::info(process);
-            info.unreadable = Some(format!("{error:#}"));
-            first_error.get_or_insert(error);
-            (ProcessDump { info, threads: vec![], deadlocks: vec![] }, false)
-        }
-    };
+    let mut read_one =
+        |process: &Process| match live::dump_process(arguments, &mut finder, process, Duration::ZERO, details) {
+            Ok(dump) => (dump, true),
+            Err(error) => {
+                let mut info = live::process_info(process);
+                info.unreadable = Some(format!("{error:#}"));
+                first_error.get_or_insert(error);
+                (ProcessDump { info, threads: vec![], deadlocks: vec![] }, false)
+            }
+        };
     let (dump, mut any) = read_one(root);
     let mut dumps = vec![dump];
     let mut parents: HashMap<i32, Parent> = HashMap::new();

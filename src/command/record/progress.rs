@@ -52,7 +52,7 @@ impl Bar {
     }
 
     /// Does something that may print, with the line out of the way.
-    pub(super) fn hidden<T>(&self, action: impl FnOnce() -> T) -> T {
+    pub(super) fn with_line_hidden<T>(&self, action: impl FnOnce() -> T) -> T {
         self.bar.suspend(action)
     }
 

@@ -4,8 +4,8 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use crate::command::failure::{OutputError, UnfinishedError};
-use crate::command::note;
-use crate::command::output_file::{Growing, OutputFile};
+use crate::command::output_file::{Growing, OutputFile, Place};
+use crate::command::print_note;
 use crate::output::recording::{self, RecordingWriter};
 use crate::output::{Format, Presentation, printable};
 use crate::profile::{Keep, Profile};
@@ -21,7 +21,8 @@ pub(super) struct Sink {
 }
 
 impl Sink {
-    /// Makes sure that the profile can be written to `path`. Whatever is there stays as it is until there is something to write.
+    /// Makes sure that the profile can be written to `path`. Whatever is there stays as it is until there is something
+    /// to write.
     pub(super) fn open(path: &Path, format: Format, presentation: Presentation) -> Result<Self, OutputError> {
         let file = OutputFile::create(path)?;
         Ok(Self { path: path.to_owned(), format, presentation, file, stream: None })
@@ -53,14 +54,14 @@ impl Sink {
         let stream = match &mut self.stream {
             Some(stream) => stream,
             empty => {
-                let mut file = self.file.grow()?;
-                growing = file.place();
+                let mut file = self.file.open_growing()?;
+                growing = file.take_place();
                 let writer = RecordingWriter::new(BufWriter::new(file))?;
                 empty.insert(writer)
             }
         };
         // It takes its place with its first chunk, and grows there: a kill must leave what there is.
-        let written = stream.append(profile).and_then(|()| growing.map_or(Ok(()), |place| place.take()));
+        let written = stream.append(profile).and_then(|()| growing.map_or(Ok(()), Place::move_into_place));
         if written.is_err() && is_first {
             self.stream = None;
         }
@@ -74,7 +75,7 @@ impl Sink {
         }
         if let Err(error) = self.write_whole(profile) {
             let path = printable(&self.path.display().to_string()).into_owned();
-            note(&format!("cannot write {path} so far: {error}; the recording goes on"));
+            print_note(&format!("cannot write {path} so far: {error}; the recording goes on"));
         }
         Ok(())
     }

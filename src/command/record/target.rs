@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Error};
 use wildmatch::WildMatch;
 
-use super::note;
+use super::print_note;
 use crate::cli::RecordArgs;
 use crate::command::{attach, left};
 use crate::process::{Process, SpawnedProgram, all_processes};
@@ -23,7 +23,7 @@ pub(super) struct Target {
 
 impl Target {
     /// Opens the processes asked for, or starts the program.
-    pub(super) fn take(arguments: &RecordArgs, finder: &mut Finder) -> anyhow::Result<Self> {
+    pub(super) fn open_or_start(arguments: &RecordArgs, finder: &mut Finder) -> anyhow::Result<Self> {
         if let Some(glob) = &arguments.name {
             let mut processes = by_name(glob, finder)?;
             for pid in &arguments.pid {
@@ -42,7 +42,8 @@ impl Target {
             Some(output) if output.as_os_str() == "-" => SpawnedProgram::start_to_stderr(name, rest)?,
             _ => SpawnedProgram::start(name.clone(), rest)?,
         };
-        // Whether we may read it is found out while waiting for its interpreter: the first program in the process may be another's.
+        // Whether we may read it is found out while waiting for its interpreter: the first program in the process may
+        // be another's.
         match Process::observe(program.pid()) {
             Ok(process) => Ok(Self { processes: vec![process], program: Some(program) }),
             Err(error) => {
@@ -91,7 +92,7 @@ impl Target {
         let program = self.program.as_mut()?;
         let ended = if keep { program.wait_at_most(Duration::from_millis(200)) } else { program.end(GRACE).map(Some) };
         ended.unwrap_or_else(|error| {
-            note(&format!("cannot learn how process {} ended: {error}", program.pid()));
+            print_note(&format!("cannot learn how process {} ended: {error}", program.pid()));
             None
         })
     }
@@ -136,7 +137,7 @@ fn by_name(glob: &str, finder: &mut Finder) -> anyhow::Result<Vec<Process>> {
         });
     }
     if denied > 0 {
-        note(&format!("{denied} processes with a command line like {glob:?} may not be read"));
+        print_note(&format!("{denied} processes with a command line like {glob:?} may not be read"));
     }
     Ok(processes)
 }

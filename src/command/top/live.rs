@@ -15,7 +15,7 @@ use super::target::{Target, take_captured};
 use super::{MESSAGES, Message, settings, write};
 use crate::cli::TopArgs;
 use crate::command::screen::Screen;
-use crate::command::source_file;
+use crate::inspect::source_file;
 use crate::output::printable;
 use crate::profile::{Profile, TextId, ThreadRef};
 use crate::sampler::{LiveRequest, Pausing};
@@ -44,7 +44,7 @@ enum Next {
 
 impl Live<'_> {
     pub(super) fn run(mut self, arguments: &TopArgs, sender: &SyncSender<Message>) -> anyhow::Result<()> {
-        let mut screen = Screen::take().context("cannot take over the terminal")?;
+        let mut screen = Screen::take_over().context("cannot take over the terminal")?;
         let mut state = State::new(settings(arguments, self.target.program.is_some()), screen.size()?);
         wait_for_input(sender)?;
         screen.draw(&state)?;
@@ -68,7 +68,7 @@ impl Live<'_> {
                 }
                 draw_now = true;
                 windows += u32::from(matches!(message, Message::Window(_)));
-                if self.handle(message, &mut state, &mut screen)? == Next::Quit {
+                if self.handle_message(message, &mut state, &mut screen)? == Next::Quit {
                     return Ok(());
                 }
             }
@@ -80,14 +80,14 @@ impl Live<'_> {
                 screen.draw(&state)?;
                 drawn = Instant::now();
                 if windows > 0 {
-                    let (sizes, totals) = (state.profile.table_sizes(), state.profile.totals().len());
+                    let (sizes, totals) = (state.data.profile.table_sizes(), state.data.profile.totals().len());
                     log::debug!("a window and its drawing took {:?}; {sizes:?}, {totals} totals", begun.elapsed());
                 }
             }
         }
     }
 
-    fn handle(&mut self, message: Message, state: &mut State, screen: &mut Screen) -> anyhow::Result<Next> {
+    fn handle_message(&mut self, message: Message, state: &mut State, screen: &mut Screen) -> anyhow::Result<Next> {
         let event = match message {
             Message::Input(input) => {
                 if matches!(input, event::Event::Resize(..)) {
@@ -124,20 +124,20 @@ impl Live<'_> {
     fn carry_out(&mut self, effect: Effect, state: &mut State, screen: &mut Screen) -> anyhow::Result<Next> {
         match effect {
             Effect::Quit => return Ok(Next::Quit),
-            Effect::Rate(rate) => self.sampling.ask(LiveRequest::Rate(rate)),
+            Effect::Rate(rate) => self.sampling.send_request(LiveRequest::Rate(rate)),
             Effect::Redraw => screen.redraw()?,
             Effect::Source(file) => {
-                let source = self.source(state, file);
+                let source = self.read_source(state, file);
                 update(state, Event::Source(file, source));
             }
             Effect::Dump(process, thread) => {
-                if let Some(ended) = &state.ended {
+                if let Some(ended) = &state.data.ended {
                     let notice = format!("{ended}: there is nothing to dump");
                     update(state, Event::Notice(notice));
                 } else {
-                    let only = thread.map(|thread| ident(&state.profile, thread));
-                    let pid = process.map(|process| state.profile.process(process).pid);
-                    self.sampling.dump(self.pausing, state.full_file_names, pid, only);
+                    let only = thread.map(|thread| ident(&state.data.profile, thread));
+                    let pid = process.map(|process| state.data.profile.process(process).pid);
+                    self.sampling.request_dump(self.pausing, state.selection.full_file_names, pid, only);
                 }
             }
             Effect::Write(path) => {
@@ -145,14 +145,14 @@ impl Live<'_> {
                 update(state, Event::Notice(printable(&notice).into_owned()));
             }
             Effect::Suspend => self.suspend(state, screen)?,
-            Effect::BeginAnew => self.sampling.ask(LiveRequest::BeginAnew),
+            Effect::BeginAnew => self.sampling.send_request(LiveRequest::BeginAnew),
         }
         Ok(Next::GoOn)
     }
 
     /// A source file as the target finds it.
-    fn source(&self, state: &State, file: TextId) -> Option<Vec<String>> {
-        let path = Path::new(state.profile.text(file));
+    fn read_source(&self, state: &State, file: TextId) -> Option<Vec<String>> {
+        let path = Path::new(state.data.profile.text(file));
         let mut processes = self.target.processes.iter();
         let bytes =
             processes.find_map(|process| source_file::read(&|path| process.open_in_root(path), path, SOURCE_BYTES))?;
@@ -165,7 +165,7 @@ impl Live<'_> {
         screen.leave();
         let (done, stopped) = channel();
         // Done by the thread that samples, so that it cannot hold the target meanwhile.
-        self.sampling.ask(LiveRequest::Inspect(Box::new(move |_| {
+        self.sampling.send_request(LiveRequest::Inspect(Box::new(move |_| {
             let _ = done.send(nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP));
         })));
         if stopped.recv().is_err() {

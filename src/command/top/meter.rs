@@ -21,6 +21,14 @@ pub(super) struct Meter {
     trouble: Option<String>,
 }
 
+/// What has been used between two looks.
+struct Measured {
+    /// By each process.
+    usages: Vec<Usage>,
+    /// By ourselves: CPU time in percent of one CPU.
+    own_cpu: Option<f64>,
+}
+
 impl Meter {
     pub(super) fn new(processes: &[Process], trouble: Option<String>) -> anyhow::Result<Self> {
         let known =
@@ -34,8 +42,8 @@ impl Meter {
         })
     }
 
-    /// What each process uses, and our own CPU in percent, since the last call.
-    fn measure(&mut self, profile: &[crate::profile::Process]) -> (Vec<Usage>, Option<f64>) {
+    /// What has been used since the last call.
+    fn measure_usage(&mut self, profile: &[crate::profile::Process]) -> Measured {
         let now = Instant::now();
         let passed = (now - self.measured_at).as_secs_f64().max(1e-3);
         self.measured_at = now;
@@ -68,12 +76,12 @@ impl Meter {
         let ours = our_cpu();
         let own_cpu = ours.zip(self.our_cpu).map(|(now, before)| share(now, before));
         self.our_cpu = ours;
-        (usages, own_cpu)
+        Measured { usages, own_cpu }
     }
 
     /// A window as the view takes it.
     pub(super) fn window(&mut self, window: LiveWindow) -> Window {
-        let (processes, own_cpu) = self.measure(&window.delta.processes);
+        let Measured { usages: processes, own_cpu } = self.measure_usage(&window.delta.processes);
         let cpu: f64 = processes.iter().filter_map(|usage| usage.cpu).sum();
         let resident: u64 = processes.iter().map(|usage| usage.resident_bytes).sum();
         let share = |part: u64| part as f64 * 100.0 / (window.wall_us.max(1)) as f64;
@@ -100,8 +108,8 @@ impl Meter {
     }
 }
 
-/// The CPU time that we have used. Not as others' is measured: the system tells that in hundredths of a second, of which we use less than
-/// one between two looks.
+/// The CPU time that we have used. Not as others' is measured: the system tells that in hundredths of a second, of
+/// which we use less than one between two looks.
 #[cfg(unix)]
 fn our_cpu() -> Option<Duration> {
     use nix::sys::resource::{UsageWho, getrusage};

@@ -13,10 +13,10 @@ use super::target::Target;
 use super::{Message, settings};
 use crate::cli::TopArgs;
 use crate::command::failure::OutputError;
-use crate::command::{below, note};
+use crate::command::{below, print_note};
 use crate::output::printable;
 use crate::sampler::{Ending, LiveRequest, SampleError};
-use crate::tui::{Effect, Event, State, plain, update};
+use crate::tui::{Effect, Event, State, layout, plain, update};
 
 /// `--once` and `--json`.
 pub(super) fn print(
@@ -26,7 +26,7 @@ pub(super) fn print(
     messages: &Receiver<Message>,
     target: &mut Target,
 ) -> anyhow::Result<()> {
-    let mut state = State::new(settings(arguments, false), (80, 24));
+    let mut state = State::new(settings(arguments, false), layout::SMALLEST);
     let mut writer = BufWriter::new(io::stdout().lock());
     while let Ok(message) = messages.recv() {
         match message {
@@ -34,7 +34,7 @@ pub(super) fn print(
                 sampling.in_flight.store(false, Ordering::Release);
                 let effects = update(&mut state, Event::Window(Box::new(meter.window(*window))));
                 if effects.contains(&Effect::BeginAnew) {
-                    sampling.ask(LiveRequest::BeginAnew);
+                    sampling.send_request(LiveRequest::BeginAnew);
                 }
                 let written = if arguments.json {
                     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -44,17 +44,19 @@ pub(super) fn print(
                 };
                 written.and_then(|()| writer.flush()).map_err(OutputError::of_stdout)?;
                 if arguments.once {
-                    let counts = state.counts();
-                    below::told(&state.profile, &state.settings.below, counts).iter().for_each(|text| note(text));
+                    let counts = state.data.counts();
+                    below::below_notes(&state.data.profile, &state.settings.below, counts)
+                        .iter()
+                        .for_each(|text| print_note(text));
                     return Ok(());
                 }
             }
             Message::Ended(Ending::Lost(reason)) => bail!("{}", printable(&reason)),
-            Message::Ended(_) if arguments.once && state.windows == 0 => {
+            Message::Ended(_) if arguments.once && state.data.windows == 0 => {
                 return Err(SampleError::Exited).context("there was no sample");
             }
             Message::Ended(ending) => {
-                note(&target.how_it_ended(&ending));
+                print_note(&target.how_it_ended(&ending));
                 return Ok(());
             }
             #[cfg(unix)]

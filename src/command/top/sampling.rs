@@ -8,9 +8,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::Message;
-use crate::command::dump;
+use crate::command::dump::{self, SampledDump};
+use crate::inspect::Details;
 use crate::output::dump::{TextOptions, ThreadDump, write_text};
-use crate::sampler::{Finder, LiveOptions, LiveRequest, LiveWindow, Pausing, Roots, Spy, watch};
+use crate::sampler::{Finder, LiveOptions, LiveRequest, LiveWindow, Pausing, ProcessSampler, Roots, watch};
 
 /// Between two looks for what has ended that a program left behind, when nothing is sampled any more.
 const COLLECT_EVERY: Duration = Duration::from_millis(100);
@@ -37,7 +38,7 @@ pub(super) struct OneThread {
 }
 
 impl OneThread {
-    fn is(self, thread: &ThreadDump) -> bool {
+    fn matches(self, thread: &ThreadDump) -> bool {
         match self.python_id {
             0 => self.os_id == thread.os_thread_id,
             ident => ident == thread.thread_id && u64::try_from(thread.interpreter).unwrap_or(0) == self.interpreter,
@@ -100,20 +101,28 @@ impl Sampling {
         }
     }
 
-    pub(super) fn ask(&self, request: LiveRequest) {
+    pub(super) fn send_request(&self, request: LiveRequest) {
         // When sampling is over, there is nobody to ask.
         let _ = self.requests.send(request);
     }
 
     /// Has all threads, or those of one process, or one, dumped between two samples.
-    pub(super) fn dump(&self, pausing: Pausing, full_file_names: bool, pid: Option<u32>, only: Option<OneThread>) {
+    pub(super) fn request_dump(
+        &self,
+        pausing: Pausing,
+        full_file_names: bool,
+        pid: Option<u32>,
+        only: Option<OneThread>,
+    ) {
         let answers = self.answers.clone();
         let pausing = if pausing == Pausing::Never { Pausing::Never } else { Pausing::Blocking };
-        self.ask(LiveRequest::Inspect(Box::new(move |spies| {
-            let wanted = spies.iter_mut().filter(|spy| pid.is_none_or(|pid| pid == spy.process().pid().unsigned_abs()));
+        self.send_request(LiveRequest::Inspect(Box::new(move |samplers| {
+            let wanted = samplers
+                .iter_mut()
+                .filter(|sampler| pid.is_none_or(|pid| pid == sampler.process().pid().unsigned_abs()));
             let texts: Vec<String> = wanted
-                .map(|spy| {
-                    dump_text(spy, pausing, full_file_names, only).unwrap_or_else(|error| format!("{error:#}\n"))
+                .map(|sampler| {
+                    dump_text(sampler, pausing, full_file_names, only).unwrap_or_else(|error| format!("{error:#}\n"))
                 })
                 .collect();
             let text = texts.join("\n");
@@ -125,21 +134,22 @@ impl Sampling {
 
 /// What the threads of a process are doing, or one of them.
 fn dump_text(
-    spy: &mut Spy,
+    sampler: &mut ProcessSampler,
     pausing: Pausing,
     full_file_names: bool,
     only: Option<OneThread>,
 ) -> anyhow::Result<String> {
-    let (mut dumped, lost) = dump::dump_spy(spy, pausing, 1, false)?;
+    let SampledDump { mut dump, lost_threads } =
+        dump::dump_sampled(sampler, pausing, Details { variables: 1, source: false })?;
     if let Some(only) = only {
-        let is_it = |thread: &ThreadDump| only.is(thread);
-        dumped.threads.retain(is_it);
-        dumped.deadlocks.clear();
+        let is_it = |thread: &ThreadDump| only.matches(thread);
+        dump.threads.retain(is_it);
+        dump.deadlocks.clear();
     }
     let mut text = Vec::new();
-    write_text(&[dumped], TextOptions { full_file_names, ..TextOptions::default() }, &mut text)?;
-    if lost > 0 && only.is_none() {
-        writeln!(text, "({})", dump::lost_threads(lost))?;
+    write_text(&[dump], TextOptions { full_file_names, ..TextOptions::default() }, &mut text)?;
+    if lost_threads > 0 && only.is_none() {
+        writeln!(text, "({})", dump::lost_threads(lost_threads))?;
     }
     Ok(String::from_utf8_lossy(&text).into_owned())
 }

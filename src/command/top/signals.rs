@@ -16,7 +16,7 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    pub(super) fn watch(sender: &SyncSender<Message>) -> anyhow::Result<Self> {
+    pub(super) fn forward_to(sender: &SyncSender<Message>) -> anyhow::Result<Self> {
         let signals = Self::default();
         #[cfg(unix)]
         {

@@ -10,7 +10,7 @@ use anyhow::Context;
 
 use super::{Message, lock};
 use crate::cli::TopArgs;
-use crate::command::{attach, ending, left, note};
+use crate::command::{attach, ending, left, print_note};
 use crate::output::printable;
 use crate::process::{Process, SpawnedProgram};
 use crate::sampler::{Ending, Finder, Roots};
@@ -33,7 +33,11 @@ pub(super) struct Target {
 }
 
 impl Target {
-    pub(super) fn take(arguments: &TopArgs, sender: &SyncSender<Message>, draws: bool) -> anyhow::Result<Self> {
+    pub(super) fn open_or_start(
+        arguments: &TopArgs,
+        sender: &SyncSender<Message>,
+        draws: bool,
+    ) -> anyhow::Result<Self> {
         let captured = Captured::default();
         if !arguments.pid.is_empty() {
             let processes = arguments.pid.iter().map(|pid| Process::open(*pid)).collect::<Result<_, _>>()?;
@@ -45,10 +49,10 @@ impl Target {
         let (sender, shared) = (sender.clone(), Arc::clone(&captured));
         let reader = std::thread::Builder::new().name("output".to_owned()).spawn(move || {
             if draws {
-                capture(pipe, &shared, &sender);
+                capture_output(pipe, &shared, &sender);
             } else {
                 // Standard output is for our own.
-                pass_on(pipe);
+                pass_on_output(pipe);
             }
         });
         let process = reader.map_err(anyhow::Error::from).and_then(|_| Ok(Process::observe(program.pid())?));
@@ -82,15 +86,16 @@ impl Target {
             return format!("nothing to sample any more: {}", printable(reason));
         }
         if let Some(program) = &mut self.program {
-            let status = words(program.wait_at_most(STATUS_WAIT).ok().flatten());
+            let status = status_words(program.wait_at_most(STATUS_WAIT).ok().flatten());
             let left = left::still_running(&program.orphans());
             let left = left.map(|left| format!("; still running: {left}")).unwrap_or_default();
             return format!("target exited, {status}{left}");
         }
         match &self.processes[..] {
-            [only] => format!("target exited, {}", words(only.exit_status())),
+            [only] => format!("target exited, {}", status_words(only.exit_status())),
             several => {
-                let each = several.iter().map(|process| format!("{} {}", process.pid(), words(process.exit_status())));
+                let each =
+                    several.iter().map(|process| format!("{} {}", process.pid(), status_words(process.exit_status())));
                 format!("targets exited: {}", each.collect::<Vec<_>>().join("; "))
             }
         }
@@ -100,19 +105,19 @@ impl Target {
     pub(super) fn end(&mut self) {
         let Some(program) = &mut self.program else { return };
         if let Err(error) = program.end(GRACE) {
-            note(&format!("cannot learn how process {} ended: {error}", program.pid()));
+            print_note(&format!("cannot learn how process {} ended: {error}", program.pid()));
         }
         if let Some(left) = left::still_running(&program.orphans()) {
-            note(&format!("still running: {left}"));
+            print_note(&format!("still running: {left}"));
         }
     }
 }
 
-fn words(status: Option<ExitStatus>) -> String {
+fn status_words(status: Option<ExitStatus>) -> String {
     status.map_or_else(|| "status unknown".to_owned(), ending::status_text)
 }
 
-fn capture(mut pipe: PipeReader, captured: &Captured, sender: &SyncSender<Message>) {
+fn capture_output(mut pipe: PipeReader, captured: &Captured, sender: &SyncSender<Message>) {
     let mut bytes = [0; 16 << 10];
     while let Ok(length @ 1..) = pipe.read(&mut bytes) {
         let mut kept = lock(captured);
@@ -123,13 +128,13 @@ fn capture(mut pipe: PipeReader, captured: &Captured, sender: &SyncSender<Messag
         // When many messages wait, one of them will do.
         if let Err(TrySendError::Disconnected(_)) = sender.try_send(Message::Output) {
             // Whoever looked on is gone; the program is not to be held up.
-            pass_on(pipe);
+            pass_on_output(pipe);
             return;
         }
     }
 }
 
-fn pass_on(mut pipe: PipeReader) {
+fn pass_on_output(mut pipe: PipeReader) {
     if let Err(error) = io::copy(&mut pipe, &mut io::stderr()) {
         log::debug!("cannot pass on what the program writes: {error}");
         let _ = io::copy(&mut pipe, &mut io::sink());

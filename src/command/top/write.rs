@@ -13,8 +13,8 @@ pub(super) fn write(state: &State, path: &Path) -> anyhow::Result<String> {
     let Some(format) = Format::from_suffix(&path.to_string_lossy()) else {
         bail!("which format? {}", Format::ALL.map(Format::suffix).join(" "));
     };
-    let mut profile = state.profile.without_samples();
-    for total in state.shown().all.iter().filter(|total| state.wants(total)) {
+    let mut profile = state.data.profile.without_samples();
+    for total in state.data.shown().all.iter().filter(|total| state.selection.wants(total)) {
         profile.add_total(*total);
     }
     let first = profile.processes().next().map(|(_, process)| process.clone()).unwrap_or_default();
@@ -22,15 +22,15 @@ pub(super) fn write(state: &State, path: &Path) -> anyhow::Result<String> {
     let metadata = &mut profile.metadata;
     metadata.command = command;
     metadata.pid = first.pid;
-    metadata.duration_us = state.shown().all_us;
-    metadata.rate_asked = f64::from(state.facts.rate_asked);
-    metadata.rate_held = state.facts.rate_held;
-    metadata.filters.gil_only = state.gil_only;
-    metadata.filters.idle = state.idle;
+    metadata.duration_us = state.data.shown().all_us;
+    metadata.rate_asked = f64::from(state.data.facts.rate_asked);
+    metadata.rate_held = state.data.facts.rate_held;
+    metadata.filters.gil_only = state.selection.gil_only;
+    metadata.filters.idle = state.selection.idle;
     metadata.filters.below.clone_from(&state.settings.below);
     let presentation = Presentation {
-        full_file_names: state.full_file_names,
-        threads: state.per_thread,
+        full_file_names: state.selection.full_file_names,
+        threads: state.selection.per_thread,
         processes: profile.processes().count() > 1,
         ..Presentation::default()
     };

@@ -1,6 +1,7 @@
 //! Lines of source under a frame: the current one marked, with the columns of the current expression below it.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use console::measure_text_width;
 
@@ -28,19 +29,19 @@ pub struct SourceLine {
     /// The current line.
     pub current: bool,
     /// The bytes of the current expression in it, where they are known.
-    pub marked: Option<(usize, usize)>,
+    pub marked: Option<Range<usize>>,
 }
 
 impl SourceLine {
     /// The line as it is shown: one line, no control characters, not endless.
     pub(super) fn shown(&self) -> String {
-        cut(&safe(&self.text))
+        cut_to_width(&printable_line(&self.text))
     }
 
-    /// What to write below it: spaces up to the marked part and carets under it. `None` when there is nothing to mark, or when
-    /// it would be the whole line.
+    /// What to write below it: spaces up to the marked part and carets under it. `None` when there is nothing to mark,
+    /// or when it would be the whole line.
     pub(super) fn underline(&self) -> Option<String> {
-        let (start, end) = self.marked?;
+        let Range { start, end } = self.marked.clone()?;
         let (before, rest) = self.text.split_at_checked(start.min(self.text.len()))?;
         let (marked, after) = rest.split_at_checked(end.checked_sub(start)?.min(rest.len()))?;
         let whole = before.trim().is_empty() && after.trim_end().is_empty();
@@ -52,7 +53,7 @@ impl SourceLine {
     }
 }
 
-fn safe(text: &str) -> Cow<'_, str> {
+fn printable_line(text: &str) -> Cow<'_, str> {
     match text.contains('\t') {
         true => Cow::Owned(printable(&text.replace('\t', TAB)).into_owned()),
         false => printable(text),
@@ -60,11 +61,11 @@ fn safe(text: &str) -> Cow<'_, str> {
 }
 
 fn width(text: &str) -> usize {
-    measure_text_width(&safe(text))
+    measure_text_width(&printable_line(text))
 }
 
 /// At most [`WIDEST`] columns.
-fn cut(text: &str) -> String {
+fn cut_to_width(text: &str) -> String {
     if measure_text_width(text) <= WIDEST {
         return text.to_owned();
     }
@@ -85,8 +86,8 @@ fn cut(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn line(text: &str, marked: (usize, usize)) -> SourceLine {
-        SourceLine { number: 1, text: text.to_owned(), current: true, marked: Some(marked) }
+    fn line(text: &str, (start, end): (usize, usize)) -> SourceLine {
+        SourceLine { number: 1, text: text.to_owned(), current: true, marked: Some(start..end) }
     }
 
     #[test]

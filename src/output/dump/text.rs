@@ -50,7 +50,7 @@ pub fn write_text(dumps: &[ProcessDump], options: TextOptions, writer: &mut dyn 
         if index > 0 {
             writeln!(text.writer)?;
         }
-        text.process(dump)?;
+        text.write_process(dump)?;
     }
     Ok(())
 }
@@ -62,7 +62,7 @@ struct Text<'writer> {
 }
 
 impl Text<'_> {
-    fn process(&mut self, dump: &ProcessDump) -> io::Result<()> {
+    fn write_process(&mut self, dump: &ProcessDump) -> io::Result<()> {
         let info = &dump.info;
         let heading = format!("Process {}: {}", info.pid, printable(&info.command_line));
         writeln!(self.writer, "{}", self.styles.thread.apply_to(heading))?;
@@ -78,16 +78,16 @@ impl Text<'_> {
         }
         for ring in &dump.deadlocks {
             writeln!(self.writer)?;
-            self.deadlock(dump, ring)?;
+            self.write_deadlock(dump, ring)?;
         }
         for thread in &dump.threads {
             writeln!(self.writer)?;
-            self.thread(thread)?;
+            self.write_thread(thread)?;
         }
         Ok(())
     }
 
-    fn deadlock(&mut self, dump: &ProcessDump, ring: &[usize]) -> io::Result<()> {
+    fn write_deadlock(&mut self, dump: &ProcessDump, ring: &[usize]) -> io::Result<()> {
         let heading = match ring.len() {
             1 => "Deadlock: a thread waits for itself".to_owned(),
             count => format!("Deadlock: {count} threads wait for each other"),
@@ -95,12 +95,12 @@ impl Text<'_> {
         writeln!(self.writer, "{}", self.styles.warning.apply_to(heading))?;
         for thread in ring.iter().filter_map(|index| dump.threads.get(*index)) {
             let what = wait_text(thread).unwrap_or_default();
-            writeln!(self.writer, "    Thread {} {what}", who(number(thread), thread.thread_name.as_deref()))?;
+            writeln!(self.writer, "    Thread {} {what}", holder_text(number(thread), thread.thread_name.as_deref()))?;
         }
         Ok(())
     }
 
-    fn thread(&mut self, thread: &ThreadDump) -> io::Result<()> {
+    fn write_thread(&mut self, thread: &ThreadDump) -> io::Result<()> {
         let heading = format!("Thread {} ({})", number(thread), state(thread));
         let name = thread.thread_name.as_ref().map(|name| format!(": \"{}\"", printable(name))).unwrap_or_default();
         writeln!(self.writer, "{}{name}", self.styles.thread.apply_to(heading))?;
@@ -128,7 +128,7 @@ impl Text<'_> {
                 frames.reverse();
             }
             for frame in &frames {
-                self.frame(frame)?;
+                self.write_frame(frame)?;
             }
             if group.times > 1 {
                 let frames = if group.length == 1 { "this frame" } else { &format!("these {} frames", group.length) };
@@ -139,7 +139,7 @@ impl Text<'_> {
         Ok(())
     }
 
-    fn frame(&mut self, frame: &FrameDump) -> io::Result<()> {
+    fn write_frame(&mut self, frame: &FrameDump) -> io::Result<()> {
         let file = match &frame.short_filename {
             Some(short) if !self.options.full_file_names => short,
             _ => &frame.filename,
@@ -155,7 +155,7 @@ impl Text<'_> {
             writeln!(self.writer, "    {name} ({place})")?;
         }
         if let Some(source) = &frame.source {
-            self.source(source)?;
+            self.write_source(source)?;
         }
         if let Some(variables) = &frame.locals {
             self.variables("Arguments", variables.iter().filter(|variable| variable.arg))?;
@@ -164,7 +164,7 @@ impl Text<'_> {
         Ok(())
     }
 
-    fn source(&mut self, source: &SourceLines) -> io::Result<()> {
+    fn write_source(&mut self, source: &SourceLines) -> io::Result<()> {
         let width = source.lines.last().map_or(0, |line| line.number.to_string().len());
         for line in &source.lines {
             let mark = if line.current { '>' } else { ' ' };
@@ -203,7 +203,7 @@ fn number(thread: &ThreadDump) -> String {
     thread.os_thread_id.map_or_else(|| format!("{:#X}", thread.thread_id), |id| id.to_string())
 }
 
-fn who(number: String, name: Option<&str>) -> String {
+fn holder_text(number: String, name: Option<&str>) -> String {
     match name {
         Some(name) => format!("{number} \"{}\"", printable(name)),
         None => number,
@@ -247,7 +247,7 @@ fn wait_text(thread: &ThreadDump) -> Option<String> {
         (Some(id), _) => Some(id.to_string()),
         (None, id) => id.map(|id| format!("{id:#X}")),
     };
-    let holder = holder.map(|number| who(number, wait.holder_name.as_deref()));
+    let holder = holder.map(|number| holder_text(number, wait.holder_name.as_deref()));
     let joins = wait.operation == "Thread.join";
     let mut text = format!("waits in {}", printable(&wait.operation));
     match holder {

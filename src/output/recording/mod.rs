@@ -1,21 +1,23 @@
 //! Our own recording: everything that a profile holds, compact, written while it is made.
 //!
-//! A recording that was cut off (power, `kill -9`) is read up to its last whole chunk; the recorder writes one a second.
+//! A recording that was cut off (power, `kill -9`) is read up to its last whole chunk; the recorder writes one a
+//! second.
 //!
 //! # Layout, version 1
-//! `PYSPYREC`, the version as two bytes, then chunks until the end. Numbers are little endian. A chunk is the mark `CHNK`, the length
-//! of its body and the CRC-32 of its body (four bytes each), then the body: raw deflate of the parts below, one after the
-//! other. What they say is an addition to what the chunks before said. Numbers in parts are variable-length
-//! (seven bits a byte, low bits first), texts are a length and UTF-8.
+//! `PYSPYREC`, the version as two bytes, then chunks until the end. Numbers are little endian. A chunk is the mark
+//! `CHNK`, the length of its body and the CRC-32 of its body (four bytes each), then the body: raw deflate of the parts
+//! below, one after the other. What they say is an addition to what the chunks before said. Numbers in parts are
+//! variable-length (seven bits a byte, low bits first), texts are a length and UTF-8.
 //!
 //! 1. One byte: 1 = this is the last chunk, 2 = there are no times, runs are totals.
 //! 2. The metadata as JSON; the last one holds.
 //! 3. Count of texts; the texts, numbered from 1 (0 is the empty one).
 //! 4. Count of frames, numbered from 0; each: kind, name, file, short file, module, line, first line, column.
 //! 5. Count of stacks, numbered from 1 (0 is the empty one); each: caller's stack, frame.
-//! 6. Count of processes that are new or changed; each: its number, pid, parent pid + 1 or 0, command line, Python version, start,
-//!    end + 1 or 0.
-//! 7. Count of threads that are new or changed; each: its number, process, system id + 1 or 0, Python id, interpreter, name + 1 or 0.
+//! 6. Count of processes that are new or changed; each: its number, pid, parent pid + 1 or 0, command line, Python
+//!    version, start, end + 1 or 0.
+//! 7. Count of threads that are new or changed; each: its number, process, system id + 1 or 0, Python id, interpreter,
+//!    name + 1 or 0.
 //! 8. Count of runs; each: thread, stack, flags, start minus the start of the run before it (zigzag), µs, samples.
 
 mod read;
@@ -41,8 +43,8 @@ const WITHOUT_TIMES: u8 = 2;
 
 /// Writes a recording while it is made.
 ///
-/// The profile must keep a journal ([`Keep::journal`](crate::profile::Keep)); call [`append`](Self::append) about once a second and
-/// [`finish`](Self::finish) at the end.
+/// The profile must keep a journal ([`Keep::journal`](crate::profile::Keep)); call [`append`](Self::append) about once
+/// a second and [`finish`](Self::finish) at the end.
 #[derive(Debug)]
 pub struct RecordingWriter<W: Write> {
     writer: W,

@@ -20,7 +20,8 @@ const MAX_CHUNK: u64 = 1 << 30;
 pub struct Recording {
     /// What it holds.
     pub profile: Profile,
-    /// Whether its end was reached. If not, it was cut off or is damaged, and what comes after the last good chunk is missing.
+    /// Whether its end was reached. If not, it was cut off or is damaged, and what comes after the last good chunk is
+    /// missing.
     pub is_complete: bool,
 }
 

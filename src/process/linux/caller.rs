@@ -1,5 +1,5 @@
-//! Whom a program that we start runs as: where sudo made us root, not as root but as whoever called sudo, as py-spy has it. A program is profiled
-//! with the rights that it is run with otherwise, and leaves no files of root's behind.
+//! Whom a program that we start runs as: where sudo made us root, not as root but as whoever called sudo, as py-spy has
+//! it. A program is profiled with the rights that it is run with otherwise, and leaves no files of root's behind.
 
 use std::ffi::CString;
 use std::os::unix::process::CommandExt;
@@ -8,7 +8,7 @@ use std::process::Command;
 
 use nix::unistd::{Gid, Uid, User, getgrouplist, setgid, setgroups, setuid};
 
-use super::permission::can_trace_all;
+use super::procfs::permission::can_trace_all;
 
 /// A user with his groups.
 #[derive(Debug, Clone)]
@@ -22,7 +22,8 @@ pub(super) struct Caller {
 }
 
 impl Caller {
-    /// Who called us through sudo (`SUDO_UID`, sudo(8)); `None` where nobody did, or where we could not read a program of his.
+    /// Who called us through sudo (`SUDO_UID`, sudo(8)); `None` where nobody did, or where we could not read a program
+    /// of his.
     pub(super) fn find() -> Option<Self> {
         let number = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
         let uid = Uid::from_raw(number("SUDO_UID").filter(|uid| *uid != 0)?);
@@ -43,12 +44,13 @@ impl Caller {
 
     /// Lets the program of `command` run as this user.
     #[expect(unsafe_code, reason = "what runs between fork and exec is restricted")]
-    pub(super) fn adopt(self, command: &mut Command) {
+    pub(super) fn run_as(self, command: &mut Command) {
         if let Some(home) = &self.home {
             command.env("HOME", home).env("USER", &self.name).env("LOGNAME", &self.name);
         }
         let Self { uid, gid, groups, .. } = self;
-        // SAFETY: between fork and exec this makes three system calls and takes no memory and no lock; the errors are numbers.
+        // SAFETY: between fork and exec this makes three system calls and takes no memory and no lock; the errors are
+        // numbers.
         unsafe {
             command.pre_exec(move || {
                 setgroups(&groups)?;

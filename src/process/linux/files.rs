@@ -23,8 +23,8 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 
-use super::handle::Handle;
-use super::{address_space, maps};
+use super::procfs::handle::Handle;
+use super::procfs::{address_space, maps};
 use crate::process::{DeviceNumber, Mapping};
 
 /// As many symbolic links in one path as the kernel follows.

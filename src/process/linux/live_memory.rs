@@ -17,8 +17,8 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::address_space::living_thread;
-use super::handle::Handle;
+use super::procfs::address_space::living_thread;
+use super::procfs::handle::Handle;
 use crate::memory::{Memory, ReadError, ReadFailure, Request};
 
 /// The most ranges of one call on each side (kernel: `include/uapi/linux/uio.h`, `UIO_MAXIOV`).
@@ -117,13 +117,13 @@ impl LiveMemory {
             Way::File(file) => {
                 let first = batch.first_mut().map(|request| (request.address, &mut *request.buffer));
                 let (address, buffer) = first.unwrap_or((0, &mut []));
-                self.count(1, 0);
+                self.count_call();
                 return read_from_file(file, address, buffer);
             }
         };
         let mut ranges = self.ranges.borrow_mut();
-        ranges.fill(batch);
-        self.count(1, 0);
+        ranges.set_to(batch);
+        self.count_call();
         call_process_vm_readv(thread, &ranges)
     }
 
@@ -157,9 +157,14 @@ impl LiveMemory {
         first.or_else(|| self.handle.open_file(&format!("task/{}/mem", living_thread(&self.handle).ok()?)).ok())
     }
 
-    fn count(&self, calls: u64, failures: u64) {
+    fn count_call(&self) {
         let mut statistics = self.statistics.get();
-        statistics.calls += calls;
+        statistics.calls += 1;
+        self.statistics.set(statistics);
+    }
+
+    fn count_failures(&self, failures: u64) {
+        let mut statistics = self.statistics.get();
         statistics.failures += failures;
         self.statistics.set(statistics);
     }
@@ -189,12 +194,12 @@ impl Memory for LiveMemory {
                 if bytes == length && is_reachable(address, length) {
                     return Ok(());
                 }
-                self.count(0, 1);
+                self.count_failures(1);
                 fail(ReadFailure::Unmapped)
             }
             Err(error) => {
-                self.count(0, 1);
-                fail(failure(&error))
+                self.count_failures(1);
+                fail(failure_kind(&error))
             }
         }
     }
@@ -226,15 +231,15 @@ impl LiveMemory {
                     self.count_bytes(bytes);
                     // `transfer` may have changed over to the file, which serves the first range only.
                     let served = if self.reads_through_file() { 1 } else { batch_length };
-                    next += self.settle(batch.get_mut(..served).unwrap_or_default(), bytes);
+                    next += self.mark_complete(batch.get_mut(..served).unwrap_or_default(), bytes);
                 }
-                Err(error) if failure(&error) == ReadFailure::Unmapped => {
-                    self.count(0, 1);
+                Err(error) if failure_kind(&error) == ReadFailure::Unmapped => {
+                    self.count_failures(1);
                     next += 1;
                 }
                 Err(_) => {
                     // No range of this process can be read.
-                    self.count(0, rest.len() as u64);
+                    self.count_failures(rest.len() as u64);
                     return;
                 }
             }
@@ -242,14 +247,14 @@ impl LiveMemory {
     }
 
     /// Marks what a call has brought; returns how many requests it has settled, the one that failed included.
-    fn settle(&self, batch: &mut [Request<'_>], bytes: usize) -> usize {
+    fn mark_complete(&self, batch: &mut [Request<'_>], bytes: usize) -> usize {
         let mut left = bytes;
         let mut settled = 0;
         for request in batch {
             settled += 1;
             if !is_reachable(request.address, request.buffer.len()) {
                 // It went into the call as an empty range.
-                self.count(0, 1);
+                self.count_failures(1);
                 continue;
             }
             match left.checked_sub(request.buffer.len()) {
@@ -258,7 +263,7 @@ impl LiveMemory {
                     request.complete = true;
                 }
                 None => {
-                    self.count(0, 1);
+                    self.count_failures(1);
                     break;
                 }
             }
@@ -268,7 +273,7 @@ impl LiveMemory {
 }
 
 impl Ranges {
-    fn fill(&mut self, batch: &mut [Request<'_>]) {
+    fn set_to(&mut self, batch: &mut [Request<'_>]) {
         self.local.clear();
         self.remote.clear();
         for request in batch {
@@ -287,7 +292,7 @@ fn is_reachable(address: u64, length: usize) -> bool {
     end.is_some_and(|end| end <= isize::MAX as u64)
 }
 
-fn failure(error: &io::Error) -> ReadFailure {
+fn failure_kind(error: &io::Error) -> ReadFailure {
     match error.raw_os_error() {
         // EIO is what the file `mem` answers for a page that is not there.
         Some(libc::EFAULT | libc::EIO) => ReadFailure::Unmapped,

@@ -6,7 +6,8 @@
 //! process read it), and is ours to collect once it has ended. Nothing else comes of it: it gets no signal, and when we
 //! end it goes to the next reaper, where it would have gone without us.
 //!
-//! # Limits Whatever else comes to be a child of ours after the start of the program is taken for an orphan, so nothing
+//! # Limits
+//! Whatever else comes to be a child of ours after the start of the program is taken for an orphan, so nothing
 //! more is started while these are asked for. A process that becomes us by `exec` may have children from before. They
 //! are left alone; what *they* leave behind cannot be told from what the program leaves.
 
@@ -15,9 +16,9 @@ use std::sync::Arc;
 use nix::errno::Errno;
 use nix::sys::prctl;
 
-use super::handle::Handle;
-use super::spawn::collect;
-use super::{children, tracee};
+use super::procfs::children;
+use super::procfs::handle::Handle;
+use super::wait;
 use crate::process::ChildProcess;
 
 /// The processes that a program has left behind. A clone is the same.
@@ -91,9 +92,9 @@ impl Orphans {
 /// Whether a child of ours has ended; then it is collected. Asked for one by one: to wait for any child would take the
 /// stops of threads that we hold, and the status of the program.
 fn has_ended(child: i32) -> bool {
-    match tracee::has_exited(child) {
+    match wait::has_child_exited(child) {
         // Who holds a thread of it may have to collect that one first; then it ends a moment later.
-        Ok(true) => collect(child).is_ok(),
+        Ok(true) => wait::collect_exit(child).is_ok(),
         Ok(false) => false,
         Err(error) => error.raw_os_error() == Some(Errno::ECHILD as i32),
     }

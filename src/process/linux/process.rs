@@ -14,15 +14,16 @@ use nix::fcntl::AtFlags;
 use nix::sys::stat::fstatat;
 use nix::unistd::{SysconfVar, sysconf};
 
-use super::address_space::{self, ImageIdentity, MappingsSign};
 use super::cpu::shareable_cpu;
-use super::descriptors::Descriptors;
-use super::handle::Handle;
+use super::files;
 use super::live_memory::LiveMemory;
-use super::pause::{PausedProcess, PausedThread};
-use super::stat::status_field;
-use super::thread_states::ThreadStates;
-use super::{children, files, permission, thread_ids, waiting};
+use super::procfs::address_space::{self, ImageIdentity, MappingsSign};
+use super::procfs::descriptors::Descriptors;
+use super::procfs::handle::Handle;
+use super::procfs::stat::status_field;
+use super::procfs::thread_states::ThreadStates;
+use super::procfs::{children, permission, thread_ids, waiting};
+use super::ptrace::pause::{PausedProcess, PausedThread};
 use crate::memory::{Memory, ReadFailure};
 use crate::process::{
     ChildProcess, Mapping, PauseError, ProcessError, ProcessUsage, RestingPlace, SystemCall, ThreadActivity, ThreadId,
@@ -77,7 +78,7 @@ impl Process {
             return Err(ProcessError::Exited(pid));
         }
         // The first ones will do nearly always, and a process may have thousands.
-        let mut result = self.read_one_of(&self.listed(address_space::first_mappings)?);
+        let mut result = self.read_one_of(&self.list_mappings(address_space::first_mappings)?);
         for _ in 0..PROGRAMS {
             // It may have begun to execute another program since its mappings were listed.
             if !matches!(result, Err(ProcessError::NoMemory(_) | ProcessError::System { .. })) {
@@ -96,7 +97,9 @@ impl Process {
         for mapping in readable.take(PROBES) {
             match memory.read_u8(mapping.start) {
                 Ok(_) => return Ok(()),
-                Err(error) if error.failure == ReadFailure::Denied => return Err(permission::denied(&self.handle)),
+                Err(error) if error.failure == ReadFailure::Denied => {
+                    return Err(permission::denied(self.handle.directory()));
+                }
                 Err(error) if error.failure == ReadFailure::Gone => return Err(ProcessError::Exited(pid)),
                 Err(error) => {
                     let source = io::Error::other(error);
@@ -122,10 +125,10 @@ impl Process {
     /// # Errors
     /// When it has exited, has no memory of its own, or may not be read.
     pub fn maps(&self) -> Result<Vec<Mapping>, ProcessError> {
-        self.listed(address_space::mappings)
+        self.list_mappings(address_space::mappings)
     }
 
-    fn listed(&self, list: impl Fn(&Handle) -> io::Result<Vec<Mapping>>) -> Result<Vec<Mapping>, ProcessError> {
+    fn list_mappings(&self, list: impl Fn(&Handle) -> io::Result<Vec<Mapping>>) -> Result<Vec<Mapping>, ProcessError> {
         let mappings = list(&self.handle).map_err(|error| self.handle.error("the maps", error))?;
         if mappings.is_empty() {
             let pid = self.pid();
@@ -175,13 +178,14 @@ impl Process {
         Ok(ThreadReading { activity: line.activity, user_ticks: line.user_ticks, system_ticks: line.system_ticks })
     }
 
-    /// The system call that a thread is in; `None` when it runs, is in none, or the system does not tell. While we hold the thread, what it
-    /// was in cannot be told: look first, then pause.
+    /// The system call that a thread is in; `None` when it runs, is in none, or the system does not tell. While we hold
+    /// the thread, what it was in cannot be told: look first, then pause.
     pub fn system_call(&self, thread: ThreadId) -> Option<SystemCall> {
         waiting::system_call(&self.handle, thread)
     }
 
-    /// Where a thread sleeps; `None` when it runs or the system does not tell. While we hold the thread it cannot be told.
+    /// Where a thread sleeps; `None` when it runs or the system does not tell. While we hold the thread it cannot be
+    /// told.
     pub fn resting_place(&self, thread: ThreadId) -> Option<RestingPlace> {
         waiting::resting_place(&self.handle, thread)
     }
@@ -223,7 +227,7 @@ impl Process {
 
     /// Each thread's number in the target's own pid namespace, with the one outside.
     pub fn thread_id_pairs(&self) -> Vec<(ThreadId, ThreadId)> {
-        thread_ids::numbers(&self.handle)
+        thread_ids::id_pairs(&self.handle)
     }
 
     /// The number by which the process knows itself (`os.getpid()` in it).
@@ -234,8 +238,8 @@ impl Process {
     /// Holds one thread until the value is dropped, which must be done by the thread of ours that called this. `thread`
     /// may be any number; one that is no thread of this process is refused.
     ///
-    /// A thread that sleeps in `epoll_wait` and a few other system calls sees them end with `EINTR`, which CPython 2.7 and some
-    /// C code do not expect; prefer to hold threads that run.
+    /// A thread that sleeps in `epoll_wait` and a few other system calls sees them end with `EINTR`, which CPython 2.7
+    /// and some C code do not expect; prefer to hold threads that run.
     ///
     /// After an error of [`PauseError::Uninterruptible`] or [`PauseError::TimedOut`] call
     /// [`release_pending`](crate::process::release_pending) soon and until it returns 0: such a thread may stop later
@@ -265,7 +269,8 @@ impl Process {
         PausedProcess::new(&self.handle, PAUSE_LIMIT)
     }
 
-    /// The CPU that a thread is on or was on last, if the calling thread would get it from that thread whenever it wakes there.
+    /// The CPU that a thread is on or was on last, if the calling thread would get it from that thread whenever it
+    /// wakes there.
     pub fn shareable_cpu(&self, thread: ThreadId) -> Option<usize> {
         shareable_cpu(&self.handle, thread)
     }
@@ -275,7 +280,8 @@ impl Process {
         self.handle.has_exited()
     }
 
-    /// How it has ended; `None` while it has not, and when that cannot be known: it is not our child, and its parent has collected it.
+    /// How it has ended; `None` while it has not, and when that cannot be known: it is not our child, and its parent
+    /// has collected it.
     pub fn exit_status(&self) -> Option<ExitStatus> {
         self.handle.exit_status()
     }

@@ -2,7 +2,8 @@
 //!
 //! It keeps our standard streams, our environment and our process group: at a terminal it stays in the foreground, may
 //! read from it, and gets Ctrl-C itself, as it would without us. When we die in any way it lives on; nothing ends it
-//! but [`SpawnedProgram::end`], also not dropping the value. It runs as we do, or as who called us through sudo ([`SpawnedProgram::user`]).
+//! but [`SpawnedProgram::end`], also not dropping the value. It runs as we do, or as who called us through sudo
+//! ([`SpawnedProgram::user`]).
 //!
 //! # Why not `std::process::Child::wait`
 //! It takes whatever `waitpid` reports for the exit, also the stop of a thread that we hold at that moment. Here the
@@ -10,7 +11,6 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, PipeReader};
-use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -18,10 +18,12 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{SigHandler, Signal, signal};
 
 use super::caller::Caller;
-use super::handle::Handle;
 use super::orphans::{Before, Orphans};
 use super::process::Process;
-use super::{children, tracee};
+use super::procfs::children;
+use super::procfs::handle::Handle;
+use super::ptrace::tracee;
+use super::wait;
 use crate::process::{ProcessError, SpawnError};
 
 /// A started program, which is our child.
@@ -45,7 +47,8 @@ impl SpawnedProgram {
             .map_err(|source| SpawnError::from_start(PathBuf::from(program), source))
     }
 
-    /// Starts `program` as [`Self::start`] does, but what it writes on standard output comes out on our standard error: ours is taken.
+    /// Starts `program` as [`Self::start`] does, but what it writes on standard output comes out on our standard error:
+    /// ours is taken.
     ///
     /// # Errors
     /// As [`Self::start`].
@@ -59,8 +62,9 @@ impl SpawnedProgram {
         Caller::find().map(|caller| caller.name)
     }
 
-    /// Starts `program` as [`Self::start`] does, but apart from our terminal: its standard input is empty and what it writes on standard
-    /// output and standard error comes out of the pipe that is returned, which must be read or the program will wait.
+    /// Starts `program` as [`Self::start`] does, but apart from our terminal: its standard input is empty and what it
+    /// writes on standard output and standard error comes out of the pipe that is returned, which must be read or the
+    /// program will wait.
     ///
     /// # Errors
     /// As [`Self::start`], and when no pipe can be made.
@@ -80,7 +84,7 @@ impl SpawnedProgram {
         // Where our parent ignored SIGCHLD the kernel would throw exit statuses away.
         restore_child_signal();
         if let Some(caller) = Caller::find() {
-            caller.adopt(command);
+            caller.run_as(command);
         }
         let before = Before::become_reaper();
         let pid = command.spawn()?.id().cast_signed();
@@ -111,8 +115,8 @@ impl SpawnedProgram {
     /// # Errors
     /// When somebody else has collected it.
     pub fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
-        if self.status.is_none() && tracee::has_exited(self.pid)? {
-            self.status = Some(collect(self.pid)?);
+        if self.status.is_none() && wait::has_child_exited(self.pid)? {
+            self.status = Some(wait::collect_exit(self.pid)?);
         }
         Ok(self.status)
     }
@@ -174,11 +178,11 @@ impl SpawnedProgram {
         }
         // Launchers pass the signal on, so what is below gets its own only now.
         for handle in below.iter().filter(|handle| !handle.has_exited()) {
-            end_one(handle, Signal::SIGTERM);
+            send_and_continue(handle, Signal::SIGTERM);
         }
         for handle in &below {
             if !handle.wait_for_exit(deadline.saturating_duration_since(Instant::now())) {
-                end_one(handle, Signal::SIGKILL);
+                send_and_continue(handle, Signal::SIGKILL);
             }
         }
         status.ok_or_else(|| io::ErrorKind::TimedOut.into())
@@ -186,7 +190,7 @@ impl SpawnedProgram {
 
     fn ask_to_end(&self, signal: Signal) {
         match &self.handle {
-            Some(handle) => end_one(handle, signal),
+            Some(handle) => send_and_continue(handle, signal),
             // Not collected yet, so the number is still that of our child.
             None => {
                 let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid), signal);
@@ -203,7 +207,7 @@ impl SpawnedProgram {
 }
 
 /// Sends a signal to a process that may be stopped: it would not act on SIGTERM before it goes on.
-fn end_one(handle: &Handle, signal: Signal) {
+fn send_and_continue(handle: &Handle, signal: Signal) {
     for signal in [signal, Signal::SIGCONT] {
         if let Err(error) = handle.send_signal(signal as i32) {
             log::debug!("cannot send {signal} to process {}: {error}", handle.pid());
@@ -234,21 +238,10 @@ fn use_default_action(number: Signal) {
     }
 }
 
-/// Collects the exit status of a child that has exited.
-#[expect(unsafe_code, reason = "nix's waitpid refuses a child that was killed by a real-time signal")]
-pub(super) fn collect(pid: i32) -> io::Result<ExitStatus> {
-    let mut status = 0;
-    // SAFETY: `status` lives through the call, which writes one int to it.
-    let result = unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) };
-    match result {
-        -1 => Err(io::Error::last_os_error()),
-        0 => Err(io::ErrorKind::WouldBlock.into()),
-        _ => Ok(ExitStatus::from_raw(status)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
     use super::*;
     use crate::process::linux::testing::wait_until;
 
@@ -292,7 +285,7 @@ mod tests {
         let handle = Handle::open(program.pid()).unwrap();
         wait_until("the shell ignores SIGTERM", || {
             let status = handle.status().unwrap();
-            let ignored = super::super::stat::status_field(&status, "SigIgn:").unwrap().to_owned();
+            let ignored = crate::process::linux::procfs::stat::status_field(&status, "SigIgn:").unwrap().to_owned();
             u64::from_str_radix(&ignored, 16).unwrap() & (1 << (libc::SIGTERM - 1)) != 0
         });
         assert_eq!(program.end(Duration::from_millis(50)).unwrap().signal(), Some(libc::SIGKILL));

@@ -3,8 +3,9 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use super::handle::Handle;
 use super::process::Process;
+use super::procfs::children;
+use super::procfs::handle::Handle;
 
 /// A process of ours to look at.
 pub(super) struct Target {
@@ -62,7 +63,7 @@ impl Target {
     pub(super) fn end(&mut self) {
         drop(self.input.take());
         let handle = Handle::open(self.pid());
-        let below = handle.map(|handle| super::children::descendants(&handle)).unwrap_or_default();
+        let below = handle.map(|handle| children::descendants(&handle)).unwrap_or_default();
         let _ = self.child.kill();
         for handle in below.iter().filter_map(|child| Handle::open(child.pid).ok()) {
             let _ = handle.send_signal(libc::SIGKILL);

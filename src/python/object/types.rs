@@ -1,8 +1,6 @@
 //! What a type says about the objects that have it.
 
-use std::ops::BitOr;
-
-use super::{ObjectReader, Text};
+use super::{ObjectReader, Text, TypeFlags};
 use crate::memory::ReadError;
 
 /// How long the name of a type may be, in bytes; the rest is cut.
@@ -13,50 +11,6 @@ const TYPE_SIZE_LIMIT: u32 = 1024;
 
 /// How many bases of a type are looked at.
 const BASES_LIMIT: usize = 64;
-
-/// `tp_flags`: what kind of object the type makes (object.h).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct TypeFlags(pub u64);
-
-impl TypeFlags {
-    /// `Py_TPFLAGS_INLINE_VALUES` (3.13+): attributes lie in the object itself.
-    pub const INLINE_VALUES: Self = Self(1 << 2);
-    /// `Py_TPFLAGS_MANAGED_DICT` (3.11+): attributes are reached through a word before the object.
-    pub const MANAGED_DICT: Self = Self(1 << 4);
-    /// `Py_TPFLAGS_HEAPTYPE`: made at run time, so the type object is a `PyHeapTypeObject`.
-    pub const HEAP_TYPE: Self = Self(1 << 9);
-    /// `Py_TPFLAGS_INT_SUBCLASS` (2.7): `int`.
-    pub const PLAIN_INT: Self = Self(1 << 23);
-    /// `Py_TPFLAGS_LONG_SUBCLASS`: `int` (2.7: `long`).
-    pub const INT: Self = Self(1 << 24);
-    /// `Py_TPFLAGS_LIST_SUBCLASS`.
-    pub const LIST: Self = Self(1 << 25);
-    /// `Py_TPFLAGS_TUPLE_SUBCLASS`.
-    pub const TUPLE: Self = Self(1 << 26);
-    /// `Py_TPFLAGS_BYTES_SUBCLASS` (2.7: `Py_TPFLAGS_STRING_SUBCLASS`).
-    pub const BYTES: Self = Self(1 << 27);
-    /// `Py_TPFLAGS_UNICODE_SUBCLASS`: `str` (2.7: `unicode`).
-    pub const TEXT: Self = Self(1 << 28);
-    /// `Py_TPFLAGS_DICT_SUBCLASS`.
-    pub const DICT: Self = Self(1 << 29);
-    /// `Py_TPFLAGS_BASE_EXC_SUBCLASS`.
-    pub const EXCEPTION: Self = Self(1 << 30);
-    /// `Py_TPFLAGS_TYPE_SUBCLASS`.
-    pub const TYPE: Self = Self(1 << 31);
-
-    /// Whether all of `flags` are set.
-    pub fn contains(self, flags: Self) -> bool {
-        self.0 & flags.0 == flags.0
-    }
-}
-
-impl BitOr for TypeFlags {
-    type Output = Self;
-
-    fn bitor(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-}
 
 /// A type, as far as readers of its objects need it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,8 +92,8 @@ impl ObjectReader<'_> {
     /// When it cannot be read.
     pub fn type_info(&self, type_object: u64) -> Result<TypeInfo, ReadError> {
         let layout = &self.layout.object;
-        // `tp_repr` has stood eight words behind `tp_name` in every version (object.h): basicsize, itemsize, dealloc, a word that
-        // changed its use, getattr, setattr, and another such word come between.
+        // `tp_repr` has stood eight words behind `tp_name` in every version (object.h): basicsize, itemsize, dealloc, a
+        // word that changed its use, getattr, setattr, and another such word come between.
         const REPR_AFTER_NAME: u32 = 64;
         // The furthest of the fields; what lies before it is read with it, in one go.
         let length = layout.type_dict_offset.max(layout.type_base).min(TYPE_SIZE_LIMIT) + 8;
@@ -161,7 +115,8 @@ impl ObjectReader<'_> {
         })
     }
 
-    /// The method resolution order of a type, itself first: `tp_mro`, and where that is not there the chain of `tp_base`.
+    /// The method resolution order of a type, itself first: `tp_mro`, and where that is not there the chain of
+    /// `tp_base`.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -179,7 +134,8 @@ impl ObjectReader<'_> {
         Ok(bases)
     }
 
-    /// `__qualname__` of a type: for a class as it is kept (2.7: the name), for a type written in C the name without its module.
+    /// `__qualname__` of a type: for a class as it is kept (2.7: the name), for a type written in C the name without
+    /// its module.
     ///
     /// # Errors
     /// When it cannot be read.

@@ -70,7 +70,8 @@ for o in (S('x\n'), U(u'y\u1234'), B(b'z\xff'), BA(b'q')):
 
 #[test]
 fn every_character_that_every_version_knows() {
-    // Assigned before Unicode 5.2, or in use for nothing at all, so that all versions since 2.7 agree; the ends of the blocks too.
+    // Assigned before Unicode 5.2, or in use for nothing at all, so that all versions since 2.7 agree; the ends of the
+    // blocks too.
     compare(
         r#"
 import unicodedata

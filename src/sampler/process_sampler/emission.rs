@@ -8,8 +8,8 @@ use super::stops::StoppedThreads;
 use crate::process::{PausedProcess, ThreadId};
 use crate::python::code::Place;
 use crate::sampler::consistency::policy::{ReadMode, Verdict};
+use crate::sampler::moment::Owner;
 use crate::sampler::moment::{Assurance, Moment, MomentFrame, MomentThread, Pausing, SampleError};
-use crate::sampler::native::Owner;
 
 /// How often a thread that was stopped in the middle of a call is let go and stopped again.
 const STOPS: u32 = 4;

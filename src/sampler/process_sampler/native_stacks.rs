@@ -7,8 +7,9 @@ use super::native_threads::NativeThreads;
 use crate::memory::Memory;
 use crate::process::{Process, Registers, ThreadId};
 use crate::python::stack::{Stacks, ThreadStack};
+use crate::sampler::moment::Owner;
 use crate::sampler::moment::{Moment, Pausing};
-use crate::sampler::native::{Native, Owner};
+use crate::sampler::native::Native;
 use crate::sampler::threads::Threads;
 
 /// Reads the native stacks of a process, where they were asked for.

@@ -8,8 +8,8 @@ use super::activity::Activities;
 use super::native_stacks::NativeStacks;
 use crate::memory::Memory;
 use crate::process::{PausedProcess, Process, ThreadId};
+use crate::sampler::moment::Owner;
 use crate::sampler::moment::{Moment, NativeThread};
-use crate::sampler::native::Owner;
 use crate::sampler::threads::Threads;
 
 /// Between two lists of the threads of the process.

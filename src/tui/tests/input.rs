@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn sorting_and_scope_choose_columns() {
     let (mut state, mut source) = usual((100, 30));
-    let first = |state: &State| names::of(state, state.rows[0].key);
+    let first = |state: &State| names::row_name(state, state.rows[0].key);
     for (keys, column, expected) in [
         ("2", Column::TotalPercent, "main (app.py:620)"),
         ("3", Column::OwnTime, "heavy (app.py:20)"),
@@ -17,7 +17,7 @@ fn sorting_and_scope_choose_columns() {
         ("S", Column::OwnPercent, "heavy (app.py:20)"),
     ] {
         press(&mut state, keys);
-        assert_eq!((state.column, first(&state).as_str()), (column, expected), "{keys}");
+        assert_eq!((state.selection.column, first(&state).as_str()), (column, expected), "{keys}");
     }
     // A window in which something else is the heaviest.
     let main = source.threads[0];
@@ -28,20 +28,20 @@ fn sorting_and_scope_choose_columns() {
     press(&mut state, "3");
     assert!(first(&state).starts_with("heavy"), "1.2 s since reset are more than 1 s");
     press(&mut state, "a");
-    assert_eq!(state.scope, Scope::Window);
+    assert_eq!(state.selection.scope, Scope::Window);
     assert!(first(&state).starts_with("sudden"));
     press(&mut state, "a");
-    assert_eq!(state.scope, Scope::Reset);
+    assert_eq!(state.selection.scope, Scope::Reset);
     assert!(first(&state).starts_with("heavy"));
     assert!(view(&state).contains("  40.00%  40.00%     1.20s     1.20s heavy"), "{}", view(&state));
     press(&mut state, "a");
-    assert_eq!(state.scope, Scope::Both);
+    assert_eq!(state.selection.scope, Scope::Both);
 }
 
 #[test]
 fn idle_gil_and_threads_change_what_counts() {
     let (mut state, _) = usual((100, 30));
-    let names = |state: &State| state.rows.iter().map(|row| names::of(state, row.key)).collect::<Vec<_>>();
+    let names = |state: &State| state.rows.iter().map(|row| names::row_name(state, row.key)).collect::<Vec<_>>();
     assert!(!names(&state).iter().any(|name| name.starts_with("sleep")));
     press(&mut state, "i");
     assert!(names(&state)[0].starts_with("sleep"));
@@ -60,10 +60,13 @@ fn idle_gil_and_threads_change_what_counts() {
 fn a_thread_can_be_looked_at_alone() {
     let (mut state, _) = usual((100, 30));
     press(&mut state, "F3 j j Enter i");
-    assert_eq!((state.view, state.only_thread), (View::Functions, Some(state.shown().threads[1].thread)));
+    assert_eq!(
+        (state.selection.view, state.selection.only_thread),
+        (View::Functions, Some(state.data.shown().threads[1].thread))
+    );
     assert_eq!(state.rows.len(), 2);
     press(&mut state, "Esc");
-    assert_eq!(state.only_thread, None);
+    assert_eq!(state.selection.only_thread, None);
 }
 
 #[test]
@@ -77,13 +80,13 @@ fn the_filter_works_as_it_is_typed_and_can_be_dropped() {
     assert_eq!(state.rows.len(), 1);
     // Keys that do something elsewhere are letters here.
     press(&mut state, "d Enter");
-    assert_eq!((state.filter.as_str(), &state.entry), ("med", &Entry::Nothing));
+    assert_eq!((state.selection.filter.as_str(), &state.prompt.entry), ("med", &Entry::Nothing));
     press(&mut state, "F5");
     assert_eq!(state.rows.len(), 2, "what leads there stays: {}", view(&state));
     press(&mut state, "/ iumx Esc");
-    assert_eq!(state.filter, "med", "as it was before");
+    assert_eq!(state.selection.filter, "med", "as it was before");
     press(&mut state, "Esc");
-    assert_eq!(state.filter, "");
+    assert_eq!(state.selection.filter, "");
 }
 
 #[test]
@@ -92,7 +95,10 @@ fn a_key_soon_after_escape_is_not_lost() {
     press(&mut state, "/ med");
     let event = KeyEvent::new(KeyCode::Char('2'), KeyModifiers::ALT);
     update(&mut state, Event::Input(Input::Key(event)));
-    assert_eq!((state.filter.as_str(), &state.entry, state.column), ("", &Entry::Nothing, Column::TotalPercent));
+    assert_eq!(
+        (state.selection.filter.as_str(), &state.prompt.entry, state.selection.column),
+        ("", &Entry::Nothing, Column::TotalPercent)
+    );
 }
 
 #[test]
@@ -122,8 +128,11 @@ fn tree_nodes_close_and_open() {
     press(&mut state, "F5 j Left");
     assert!(view(&state).contains("▸ main") && state.rows.len() == 1, "{}", view(&state));
     press(&mut state, "Right Down Down Down Left");
-    assert!(matches!(state.cursor().selected, Some(Key::Node(..))));
-    assert!(names::of(&state, state.cursor().selected.unwrap()).starts_with("medium"), "a leaf's caller is selected");
+    assert!(matches!(state.selection.cursor().selected, Some(Key::Node(..))));
+    assert!(
+        names::row_name(&state, state.selection.cursor().selected.unwrap()).starts_with("medium"),
+        "a leaf's caller is selected"
+    );
     press(&mut state, "[");
     assert_eq!(state.rows.len(), 1);
     press(&mut state, "]");
@@ -141,7 +150,7 @@ fn the_flame_graph_is_walked_and_zoomed_by_keys_and_mouse() {
     assert_eq!(state.blocks[0].width, 100);
     assert!(view(&state).contains("▏medium") && !view(&state).contains("▏heavy"));
     press(&mut state, "Esc Esc");
-    assert_eq!(state.zoom, index::ROOT);
+    assert_eq!(state.selection.zoom, index::ROOT);
     assert!(view(&state).contains("▏heavy"));
     let body = layout::areas(state.size).body.y;
     let click = MouseEventKind::Down(MouseButton::Left);
@@ -159,7 +168,7 @@ fn rows_are_walked_by_keys_and_mouse() {
     for (at, name) in names.iter().enumerate() {
         source.add(thread, &[name], ACTIVE_GIL, 1_000_000 - at as u64 * 1000);
     }
-    let mut state = State::new(Settings::default(), (80, 24));
+    let mut state = State::new(Settings::default(), Size::new(80, 24));
     let window = source.window(100_000_000);
     update(&mut state, window);
     let selected = |state: &State| state.selected_row();
@@ -187,10 +196,10 @@ fn rows_are_walked_by_keys_and_mouse() {
     assert!(matches!(state.overlay, Overlay::Detail(_)), "a second click looks closer");
     press(&mut state, "Esc");
     mouse(&mut state, click, 30, areas.columns.y);
-    assert_eq!(state.column, Column::TotalTime);
+    assert_eq!(state.selection.column, Column::TotalTime);
     let tab = layout::tabs(&state)[2];
-    mouse(&mut state, click, tab.1 + 1, areas.tabs.y);
-    assert_eq!(state.view, View::Threads);
+    mouse(&mut state, click, tab.x + 1, areas.tabs.y);
+    assert_eq!(state.selection.view, View::Threads);
     // The selected function stays selected where it moves.
     press(&mut state, "F1 S");
     assert_eq!(selected(&state), Some(94));
@@ -213,7 +222,7 @@ fn long_lines_of_texts_are_read_sideways() {
     assert!(view(&state).ends_with("b|end"), "{}", view(&state));
     press(&mut state, "F1 j Enter");
     let Overlay::Detail(detail) = &state.overlay else { panic!() };
-    let file = state.index.function(detail.function).unwrap().file;
+    let file = state.data.index.function(detail.function).unwrap().file;
     update(&mut state, Event::Source(file, Some(vec![long; 30])));
     press(&mut state, "Right Right Right Right");
     assert!(view(&state).contains("b|end"), "{}", view(&state));
@@ -226,8 +235,8 @@ fn effects_are_asked_for() {
     assert_eq!(press(&mut state, "^c"), [Effect::Quit]);
     assert_eq!(press(&mut state, "+ - -"), [Effect::Rate(200), Effect::Rate(100), Effect::Rate(50)]);
     assert_eq!(press(&mut state, "d"), [Effect::Dump(None, None)]);
-    let thread = state.shown().threads[0].thread;
-    let process = state.profile.thread(thread).process;
+    let thread = state.data.shown().threads[0].thread;
+    let process = state.data.profile.thread(thread).process;
     assert_eq!(press(&mut state, "F3 j d"), [Effect::Dump(Some(process), Some(thread))]);
     assert_eq!(press(&mut state, "F4 j d"), [Effect::Dump(Some(process), None)]);
     assert_eq!(press(&mut state, "w"), []);

@@ -34,12 +34,12 @@ fn a_refresh_of_many_threads_and_functions_is_quick() {
         }
         source.window(1_000_000)
     };
-    let mut state = State::new(Settings::default(), (200, 60));
+    let mut state = State::new(Settings::default(), Size::new(200, 60));
     for _ in 0..3 {
         let window = fill(&mut source);
         update(&mut state, window);
     }
-    assert_eq!(state.index.function_count(), 5_000);
+    assert_eq!(state.data.index.function_count(), 5_000);
     // A build for debugging is some five to ten times slower.
     let limit = Duration::from_millis(if cfg!(debug_assertions) { 500 } else { 50 });
     for keys in ["F1", "F2", "F3", "F4", "F5", "F6", "F1 t", "t F1"] {
@@ -59,7 +59,7 @@ fn a_refresh_of_many_threads_and_functions_is_quick() {
 
 /// The weight of all totals, and of those whose stack has `name` in it.
 fn weights(state: &State, name: &str) -> (u64, u64) {
-    let profile = &state.profile;
+    let profile = &state.data.profile;
     let has_name = |stack| profile.frames_of(stack).any(|frame| profile.text(profile.frame_of(frame).name) == name);
     let of_name = profile.totals().iter().filter(|total| has_name(total.stack)).map(|total| total.weight_us).sum();
     (profile.sum().1, of_name)
@@ -70,7 +70,7 @@ fn stacks_and_threads_without_end_are_joined_and_no_time_is_lost() {
     let mut source = Source::new();
     let main = source.thread("MainThread");
     assert_eq!(main.number(), 0);
-    let mut state = State::new(Settings { rate: 100, ..Settings::default() }, (100, 30));
+    let mut state = State::new(Settings { rate: 100, ..Settings::default() }, Size::new(100, 30));
     let (mut expected, mut heavy, mut fresh) = (0, 0, 0);
     for round in 0..40u32 {
         let main = source.threads[0];
@@ -91,14 +91,14 @@ fn stacks_and_threads_without_end_are_joined_and_no_time_is_lost() {
         if round == 0 {
             press(&mut state, "F5");
             let key = |state: &State, name: &str| {
-                state.rows.iter().map(|row| row.key).find(|key| names::of(state, *key).starts_with(name)).unwrap()
+                state.rows.iter().map(|row| row.key).find(|key| names::row_name(state, *key).starts_with(name)).unwrap()
             };
             let heavy = key(&state, "heavy");
-            state.cursor_mut().selected = Some(heavy);
+            state.selection.cursor_mut().selected = Some(heavy);
             let calls = key(&state, "calls");
-            state.toggled.insert(calls);
+            state.selection.toggled.insert(calls);
             press(&mut state, "F1 Space");
-            let samples = state.frozen.as_ref().unwrap().all.len();
+            let samples = state.data.frozen.as_ref().unwrap().all.len();
             assert!(samples > 1000, "{samples}");
         }
         if effects.contains(&Effect::BeginAnew) {
@@ -108,22 +108,22 @@ fn stacks_and_threads_without_end_are_joined_and_no_time_is_lost() {
             source.threads.truncate(1);
         }
         assert_eq!(weights(&state, "heavy"), (expected, heavy), "round {round}");
-        let sizes = state.profile.table_sizes();
+        let sizes = state.data.profile.table_sizes();
         assert!(
-            sizes.stacks < 400_000 && sizes.frames < 200_000 && state.profile.totals().len() < 200_000,
+            sizes.stacks < 400_000 && sizes.frames < 200_000 && state.data.profile.totals().len() < 200_000,
             "{sizes:?}"
         );
-        assert!(state.profile.threads().len() < 4000, "{}", state.profile.threads().len());
-        assert!(state.index.node_count() < 400_000 && state.index.stack_count() == sizes.stacks);
+        assert!(state.data.profile.threads().len() < 4000, "{}", state.data.profile.threads().len());
+        assert!(state.data.index.node_count() < 400_000 && state.data.index.stack_count() == sizes.stacks);
     }
     assert!(fresh >= 2, "asked {fresh} times");
     assert!(expected > 0);
     // What was frozen, selected and closed before is so after.
-    let frozen = state.frozen.as_ref().unwrap();
+    let frozen = state.data.frozen.as_ref().unwrap();
     assert_eq!(frozen.all.iter().map(|total| total.weight_us).sum::<u64>(), 750_000);
     press(&mut state, "Space F5");
-    let selected = state.cursor().selected.unwrap();
-    assert!(names::of(&state, selected).starts_with("heavy "), "{}", names::of(&state, selected));
-    let closed: Vec<String> = state.toggled.iter().map(|key| names::of(&state, *key)).collect();
+    let selected = state.selection.cursor().selected.unwrap();
+    assert!(names::row_name(&state, selected).starts_with("heavy "), "{}", names::row_name(&state, selected));
+    let closed: Vec<String> = state.selection.toggled.iter().map(|key| names::row_name(&state, *key)).collect();
     assert!(closed.len() == 1 && closed[0].starts_with("calls "), "{closed:?}");
 }

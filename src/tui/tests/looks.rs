@@ -16,7 +16,7 @@ fn hostile_and_wide_names_do_not_break_the_screen() {
         source.add(thread, &[name], ACTIVE_GIL, 100_000);
     }
     source.add(thread, &["x".repeat(4000).as_str()], ACTIVE_GIL, 100_000);
-    let mut state = State::new(Settings { colour: true, ..Settings::default() }, (80, 24));
+    let mut state = State::new(Settings { colour: true, ..Settings::default() }, Size::new(80, 24));
     let window = source.window(600_000);
     update(&mut state, window);
     for key in ["F1", "F2", "F3", "F4", "F5", "F6", "F1 j Enter"] {
@@ -45,7 +45,7 @@ fn without_colour_there_is_none() {
     for colour in [true, false] {
         let (mut state, _) = usual((80, 24));
         state.settings.colour = colour;
-        state.ended = Some("target exited, status 1".to_owned());
+        state.data.ended = Some("target exited, status 1".to_owned());
         let mut coloured = false;
         every_look(&mut state, |state| {
             let terminal = drawn(state);
@@ -59,7 +59,7 @@ fn without_colour_there_is_none() {
 #[test]
 fn colours_are_readable_on_light_and_dark_backgrounds() {
     let (mut state, _) = usual((80, 24));
-    state.ended = Some("target exited, status 1".to_owned());
+    state.data.ended = Some("target exited, status 1".to_owned());
     let mut seen = std::collections::HashSet::new();
     every_look(&mut state, |state| {
         for cell in &drawn(state).backend().buffer().content {

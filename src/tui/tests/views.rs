@@ -93,11 +93,11 @@ all  100.0% 2.00s in all, 0.0% itself, of all since reset
     );
     // Without a started program there is no view of its output.
     press(&mut state, "F7");
-    assert_eq!(state.view, View::Flame);
+    assert_eq!(state.selection.view, View::Flame);
     press(&mut state, "Tab");
-    assert_eq!(state.view, View::Functions);
+    assert_eq!(state.selection.view, View::Functions);
     press(&mut state, "BackTab");
-    assert_eq!(state.view, View::Flame);
+    assert_eq!(state.selection.view, View::Flame);
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn a_function_is_shown_with_callers_callees_and_source() {
     let (mut state, _) = usual((100, 30));
     let effects = press(&mut state, "j j Enter");
     let [Effect::Source(file)] = effects[..] else { panic!("{effects:?}") };
-    assert_eq!(state.profile.text(file), "/srv/site/app.py");
+    assert_eq!(state.data.profile.text(file), "/srv/site/app.py");
     assert!(view(&state).contains("reading the source"));
     let lines = (1..=2000).map(|line| format!("line {line} \u{1b}[31m")).collect();
     update(&mut state, Event::Source(file, Some(lines)));
@@ -160,7 +160,7 @@ fn no_thread_has_more_than_the_whole_window() {
     let mut source = Source::new();
     let thread = source.thread("MainThread");
     source.add(thread, &["main"], ACTIVE_GIL, 1_000_000);
-    let mut state = State::new(Settings::default(), (80, 24));
+    let mut state = State::new(Settings::default(), Size::new(80, 24));
     let window = source.window(999_500);
     update(&mut state, window);
     assert!(view(&state).contains(" 100.00% 100.00%     1.00s     1.00s main"), "{}", view(&state));
@@ -171,7 +171,7 @@ fn recursion_counts_once() {
     let mut source = Source::new();
     let thread = source.thread("MainThread");
     source.add(thread, &["fib", "fib", "fib"], ACTIVE_GIL, 1_000_000);
-    let mut state = State::new(Settings::default(), (100, 30));
+    let mut state = State::new(Settings::default(), Size::new(100, 30));
     let window = source.window(1_000_000);
     update(&mut state, window);
     assert!(view(&state).contains(" 100.00% 100.00%     1.00s     1.00s fib"), "{}", view(&state));
@@ -201,7 +201,7 @@ fn long_paths_do_not_push_what_tells_most_off_the_screen() {
     let frame = source.profile.frame(frame);
     let stack = source.profile.push(StackId::EMPTY, frame);
     source.profile.add_total(Total { thread, stack, flags: ACTIVE_GIL, samples: 100, weight_us: 1_000_000 });
-    let mut state = State::new(Settings::default(), (80, 24));
+    let mut state = State::new(Settings::default(), Size::new(80, 24));
     let window = source.window(1_000_000);
     update(&mut state, window);
     for (keys, expected) in [
@@ -232,7 +232,7 @@ fn the_last_view_stays_when_the_target_ends() {
 #[test]
 fn what_the_target_wrote_is_scrolled_through_escaped() {
     let settings = Settings { has_output: true, ..Settings::default() };
-    let mut state = State::new(settings, (80, 24));
+    let mut state = State::new(settings, Size::new(80, 24));
     update(&mut state, Event::Output("one\ntwo \u{1b}[2Jthree\npart".to_owned()));
     press(&mut state, "F7");
     let seen = view(&state);
@@ -247,7 +247,7 @@ fn what_the_target_wrote_is_scrolled_through_escaped() {
     assert!(view(&state).ends_with("line 19999"));
     press(&mut state, "Home");
     assert!(view(&state).contains("line 10000"), "{}", view(&state));
-    assert!(state.output.len() <= 10_000);
+    assert!(state.data.output.lines.len() <= 10_000);
 }
 
 #[test]

@@ -7,10 +7,10 @@ use super::overlay::draw_frame;
 use super::theme::Theme;
 use super::{percent, put, seconds};
 use crate::output::printable;
+use crate::tui::detail::{detail_source, detail_top};
 use crate::tui::fit::from_column;
 use crate::tui::names;
 use crate::tui::state::{Detail, State};
-use crate::tui::update::{detail_source, detail_top};
 
 pub(super) fn draw(state: &State, detail: &Detail, theme: Theme, area: Rect, buffer: &mut Buffer) {
     let shares = format!(
@@ -48,18 +48,19 @@ pub(super) fn draw(state: &State, detail: &Detail, theme: Theme, area: Rect, buf
 
 fn draw_source(state: &State, detail: &Detail, theme: Theme, area: Rect, buffer: &mut Buffer) {
     put(buffer, Rect { height: 1, ..area }, "   %Own  %Total   Line", theme.accent());
-    let file = state.index.function(detail.function).map(|function| function.file);
+    let file = state.data.index.function(detail.function).map(|function| function.file);
     let body = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
     let numbers = |line: u32| match detail.lines.get(&line) {
-        Some((own, total)) => {
-            format!("{:6.2}% {:6.2}%", percent(*own, detail.wall_us), percent(*total, detail.wall_us))
+        Some(pair) => {
+            let (own, total) = (percent(pair.own_us, detail.wall_us), percent(pair.total_us, detail.wall_us));
+            format!("{own:6.2}% {total:6.2}%")
         }
         None => " ".repeat(15),
     };
-    let heat = |line: u32| detail.lines.get(&line).map_or(0.0, |(_, total)| percent(*total, detail.wall_us));
+    let heat = |line: u32| detail.lines.get(&line).map_or(0.0, |pair| percent(pair.total_us, detail.wall_us));
     let Some(source) = detail_source(state) else {
         // Without the source there still are the lines' numbers.
-        let asked = file.is_some_and(|file| state.sources.contains_key(&file));
+        let asked = file.is_some_and(|file| state.data.sources.contains_key(&file));
         let reason = if asked { "the source cannot be read here" } else { "reading the source" };
         put(buffer, Rect { height: 1, ..body }, reason, theme.dim());
         let mut lines: Vec<u32> = detail.lines.keys().copied().collect();

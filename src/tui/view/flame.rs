@@ -10,12 +10,12 @@ use crate::tui::names;
 use crate::tui::state::{Scope, State};
 
 pub(super) fn draw(state: &State, theme: Theme, header: Rect, body: Rect, buffer: &mut Buffer) {
-    let shown = state.shown();
-    let (wall_us, of) = match state.scope {
+    let shown = state.data.shown();
+    let (wall_us, of) = match state.selection.scope {
         Scope::Window => (shown.window_us, "the last window"),
         Scope::Both | Scope::Reset => (shown.all_us, "all since reset"),
     };
-    let selected = state.blocks.iter().find(|block| block.node == state.block).or(state.blocks.first());
+    let selected = state.blocks.iter().find(|block| block.node == state.selection.block).or(state.blocks.first());
     let top = selected.map_or(0, |block| block.level.saturating_sub(u32::from(body.height).saturating_sub(1)));
     for block in &state.blocks {
         let Some(level) = block.level.checked_sub(top).filter(|level| *level < u32::from(body.height)) else {
@@ -27,11 +27,13 @@ pub(super) fn draw(state: &State, theme: Theme, header: Rect, body: Rect, buffer
         let name = if block.node == ROOT {
             "all".to_owned()
         } else {
-            names::short_function(state, state.index.node(block.node).function).into_owned()
+            names::short_function(state, state.data.index.node(block.node).function).into_owned()
         };
-        let is_found = state.filter.is_empty()
-            || block.node != ROOT && { state.is_match(&names::function(state, state.index.node(block.node).function)) };
-        let mut style = theme.block(if block.node == ROOT { 0 } else { state.index.node(block.node).function });
+        let is_found = state.selection.filter.is_empty()
+            || block.node != ROOT && {
+                state.selection.is_match(&names::function(state, state.data.index.node(block.node).function))
+            };
+        let mut style = theme.block(if block.node == ROOT { 0 } else { state.data.index.node(block.node).function });
         if !is_found {
             style = theme.dim();
         }
@@ -51,7 +53,7 @@ pub(super) fn draw(state: &State, theme: Theme, header: Rect, body: Rect, buffer
             let name = if block.node == ROOT {
                 "all".to_owned()
             } else {
-                names::function(state, state.index.node(block.node).function)
+                names::function(state, state.data.index.node(block.node).function)
             };
             let (total, own) = (percent(block.total_us, wall_us), percent(block.own_us, wall_us));
             format!("{name}  {total:.1}% {} in all, {own:.1}% itself, of {of}", seconds(block.total_us))

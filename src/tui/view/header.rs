@@ -20,7 +20,7 @@ const STEPS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', 
 
 pub(super) fn draw(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
     let line = |number: u16| Rect { y: area.y + number, height: 1, ..area };
-    let process = state.profile.processes().next().map(|(_, process)| process);
+    let process = state.data.profile.processes().next().map(|(_, process)| process);
     let command = process.map(|process| names::text(state, process.command_line).into_owned()).unwrap_or_default();
     // What is switched on, at the right edge; a command line can be told in a third.
     let switches = first_of(&switches(state), usize::from(area.width) * 2 / 3);
@@ -28,24 +28,24 @@ pub(super) fn draw(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer)
     put(buffer, line(0), &fit::command_line(&command, room), theme.bold());
     put_right(buffer, line(0), &switches, theme.accent());
     // When all have ended they are what the last view is of.
-    let all_ended = state.profile.processes().all(|(_, process)| process.end_us.is_some());
-    let living = state.profile.processes().filter(|(_, process)| all_ended || process.end_us.is_none());
+    let all_ended = state.data.profile.processes().all(|(_, process)| process.end_us.is_some());
+    let living = state.data.profile.processes().filter(|(_, process)| all_ended || process.end_us.is_none());
     let pids: Vec<String> = living.map(|(_, process)| process.pid.to_string()).collect();
     let version = process.map(|process| names::text(state, process.python_version).into_owned()).unwrap_or_default();
-    let facts = &state.facts;
+    let facts = &state.data.facts;
     let uptime = facts.uptime.map_or("-".to_owned(), duration);
     let more = if pids.len() > 4 { format!(" and {} more", pids.len() - 4) } else { String::new() };
     let pids = pids.get(..4).unwrap_or(&pids).join(", ");
     let left = format!("pid {pids}{more}  Python {version}  up {uptime}");
     put(buffer, line(1), &left, theme.plain());
-    if let Some(ended) = &state.ended {
+    if let Some(ended) = &state.data.ended {
         put_right(buffer, line(1), &format!("  {}", printable(ended)), theme.warning());
     } else if let Some(trouble) = &facts.trouble {
         let room = usize::from(area.width).saturating_sub(left.len() + 2);
         put_right(buffer, line(1), &first_of(&printable(trouble), room), theme.warning());
     }
     draw_samples(state, theme, line(2), buffer);
-    let history = &state.history;
+    let history = &state.data.history;
     let bytes = facts.resident_bytes.map(|bytes| bytes as f64);
     let percent = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.0}%"));
     let none = VecDeque::new();
@@ -85,25 +85,25 @@ fn switches(state: &State) -> String {
             on.push(text.to_owned());
         }
     };
-    add(state.frozen.is_some(), "FROZEN");
-    add(state.gil_only, "gil");
-    add(state.idle, "idle");
-    add(state.per_thread, "threads");
+    add(state.data.frozen.is_some(), "FROZEN");
+    add(state.selection.gil_only, "gil");
+    add(state.selection.idle, "idle");
+    add(state.selection.per_thread, "threads");
     if !state.settings.below.is_empty() {
         on.push(format!("below {}", printable(&state.settings.below)));
     }
-    if !state.filter.is_empty() || matches!(state.entry, Entry::Filter(_)) {
-        on.push(format!("/{}", printable(&state.filter)));
+    if !state.selection.filter.is_empty() || matches!(state.prompt.entry, Entry::Filter(_)) {
+        on.push(format!("/{}", printable(&state.selection.filter)));
     }
-    if let Some(thread) = state.only_thread {
+    if let Some(thread) = state.selection.only_thread {
         on.push(format!("thread {}", names::thread(state, thread)));
     }
     on.join("  ")
 }
 
 fn draw_samples(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
-    let facts = &state.facts;
-    let counts = state.counts();
+    let facts = &state.data.facts;
+    let counts = state.data.counts();
     let mut spans = vec![Span::raw(format!("{} Hz asked, {:.1} held", facts.rate_asked, facts.rate_held))];
     spans.push(Span::raw(format!("  {} samples", counts.taken)));
     let mut part = |number: u64, what: &str| {
@@ -116,13 +116,14 @@ fn draw_samples(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
     part(counts.lost, "lost");
     part(facts.missed, "late");
     part(counts.unproven, "unproven");
-    if let Some(seconds) = state.profile.metadata.unobserved_s() {
+    if let Some(seconds) = state.data.profile.metadata.unobserved_s() {
         spans.push(Span::styled(format!("  {seconds:.1} s unobserved"), theme.accent()));
     }
     buffer.set_line(area.x, area.y, &Line::from(spans), area.width);
 }
 
-/// All values as bars, several averaged into one where there are more than fit; `full` is what a whole bar stands for, or else the highest value does.
+/// All values as bars, several averaged into one where there are more than fit; `full` is what a whole bar stands for,
+/// or else the highest value does.
 fn sparkline(values: &VecDeque<f64>, full: Option<f64>, width: usize) -> String {
     if width == 0 {
         return String::new();

@@ -15,7 +15,7 @@ use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthStr;
 
 use super::fit::{first_of, last_of};
-use super::layout::{self, SMALLEST};
+use super::layout::{self, SMALLEST, Tab};
 use super::state::{Entry, Overlay, State, View};
 pub(super) use table::{place, thread_state};
 use theme::Theme;
@@ -25,14 +25,14 @@ pub fn draw(state: &State, frame: &mut Frame<'_>) {
     let area = frame.area();
     let buffer = frame.buffer_mut();
     let theme = Theme { colour: state.settings.colour };
-    if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
+    if area.width < SMALLEST.width || area.height < SMALLEST.height {
         draw_too_small(state, area, buffer);
         return;
     }
-    let areas = layout::areas((area.width, area.height));
+    let areas = layout::areas(area.as_size());
     header::draw(state, theme, areas.header, buffer);
     draw_tabs(state, theme, areas.tabs, buffer);
-    match state.view {
+    match state.selection.view {
         View::Flame => flame::draw(state, theme, areas.columns, areas.body, buffer),
         View::Output => overlay::draw_output(state, theme, areas.columns, areas.body, buffer),
         _ => table::draw(state, theme, areas.columns, areas.body, buffer),
@@ -49,11 +49,11 @@ pub fn draw(state: &State, frame: &mut Frame<'_>) {
 fn draw_too_small(state: &State, area: Rect, buffer: &mut Buffer) {
     let mut lines = vec![
         format!("{}×{} is too small:", area.width, area.height),
-        format!("pyspy top needs {}×{}.", SMALLEST.0, SMALLEST.1),
+        format!("pyspy top needs {}×{}.", SMALLEST.width, SMALLEST.height),
         "Enlarge the terminal,".to_owned(),
         "or press q to quit.".to_owned(),
     ];
-    if let Some(ended) = &state.ended {
+    if let Some(ended) = &state.data.ended {
         lines.insert(0, ended.clone());
     }
     for (line, y) in lines.iter().zip(area.y..area.bottom()) {
@@ -62,8 +62,8 @@ fn draw_too_small(state: &State, area: Rect, buffer: &mut Buffer) {
 }
 
 fn draw_tabs(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
-    for (view, x, width) in layout::tabs(state) {
-        let style = if view == state.view { theme.selected() } else { theme.plain() };
+    for Tab { view, x, width } in layout::tabs(state) {
+        let style = if view == state.selection.view { theme.selected() } else { theme.plain() };
         let place = Rect { x: area.x + x, width, ..area }.intersection(area);
         put(buffer, place, &layout::tab_text(view), style);
     }
@@ -78,8 +78,8 @@ fn draw_footer(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
             Span::styled(" ", theme.selected()),
         ])
     };
-    let line = match (&state.entry, &state.notice, &state.ended) {
-        (Entry::Filter(_), ..) => typed("filter: ", &state.filter),
+    let line = match (&state.prompt.entry, &state.prompt.notice, &state.data.ended) {
+        (Entry::Filter(_), ..) => typed("filter: ", &state.selection.filter),
         (Entry::Write(path), ..) => typed("write to (name.svg, .txt, .speedscope.json): ", path),
         (_, Some(notice), _) => Line::styled(first_of(notice, usize::from(area.width)), theme.accent()),
         (.., Some(ended)) => {

@@ -30,15 +30,19 @@ pub(super) fn draw_frame(title: &str, theme: Theme, area: Rect, buffer: &mut Buf
 
 /// What the target has written.
 pub(super) fn draw_output(state: &State, theme: Theme, header: Rect, body: Rect, buffer: &mut Buffer) {
-    let count = state.output.len() + 1;
-    let top = state.output_top.unwrap_or_else(|| count.saturating_sub(usize::from(body.height)));
-    let follows = if state.output_top.is_none() { "follows the end" } else { "End follows" };
-    let title = format!("What the program has written: {} lines, from {} on; {follows}", state.output.len(), top + 1);
+    let count = state.data.output.lines.len() + 1;
+    let top = state.selection.output_top.unwrap_or_else(|| count.saturating_sub(usize::from(body.height)));
+    let follows = if state.selection.output_top.is_none() { "follows the end" } else { "End follows" };
+    let title = format!(
+        "What the program has written: {} lines, from {} on; {follows}",
+        state.data.output.lines.len(),
+        top + 1
+    );
     put(buffer, header, &title, theme.bold());
-    let lines = state.output.iter().chain(std::iter::once(&state.output_open)).skip(top);
+    let lines = state.data.output.lines.iter().chain(std::iter::once(&state.data.output.open)).skip(top);
     for (line, y) in lines.zip(body.y..body.bottom()) {
         let line = line.replace('\t', "    ");
         let line = printable(line.trim_end_matches('\r'));
-        put(buffer, Rect { y, height: 1, ..body }, &from_column(&line, state.output_left), theme.plain());
+        put(buffer, Rect { y, height: 1, ..body }, &from_column(&line, state.selection.output_left), theme.plain());
     }
 }

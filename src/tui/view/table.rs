@@ -10,24 +10,23 @@ use super::{percent, put, put_right, seconds};
 use crate::profile::{Flags, StackId};
 use crate::tui::layout::{NUMBER_STARTS, NUMBERS};
 use crate::tui::names;
-use crate::tui::rows::{Key, Row};
-use crate::tui::state::{Scope, State, View};
+use crate::tui::state::{Key, Row, Scope, State, View};
 
 /// A tree is indented so far at most, as a part of the room for names; deeper nodes tell their depth.
 const DEEPEST_INDENT: u32 = 3;
 
 pub(super) fn draw(state: &State, theme: Theme, header: Rect, body: Rect, buffer: &mut Buffer) {
     draw_header(state, theme, header, buffer);
-    let shown = state.shown();
-    let (percent_of, _) = match state.scope {
+    let shown = state.data.shown();
+    let (percent_of, _) = match state.selection.scope {
         Scope::Both | Scope::Window => (shown.window_us, ()),
         Scope::Reset => (shown.all_us, ()),
     };
-    let selected = state.cursor().selected;
-    let rows = state.rows.iter().skip(state.cursor().top);
+    let selected = state.selection.cursor().selected;
+    let rows = state.rows.iter().skip(state.selection.cursor().top);
     for (row, y) in rows.zip(body.y..body.bottom()) {
         let line = Rect { y, height: 1, ..body };
-        let numbers = row.columns(state.scope);
+        let numbers = row.columns(state.selection.scope);
         for (at, us) in numbers.into_iter().enumerate() {
             let share = percent(us, percent_of);
             let text = if at < 2 { share_text(share) } else { seconds(us) };
@@ -57,14 +56,14 @@ fn number(line: Rect, at: usize) -> Rect {
 }
 
 fn draw_header(state: &State, theme: Theme, line: Rect, buffer: &mut Buffer) {
-    let is_activity = matches!(state.view, View::Threads | View::Processes);
+    let is_activity = matches!(state.selection.view, View::Threads | View::Processes);
     let names =
         if is_activity { ["%Active", "%GIL", "Active", "GIL"] } else { ["%Own", "%Total", "OwnTime", "TotalTime"] };
     for (at, name) in names.into_iter().enumerate() {
-        let sorted = state.column as usize == at;
+        let sorted = state.selection.column as usize == at;
         let mark = if !sorted {
             ""
-        } else if state.reversed {
+        } else if state.selection.reversed {
             "▲"
         } else {
             "▼"
@@ -72,14 +71,14 @@ fn draw_header(state: &State, theme: Theme, line: Rect, buffer: &mut Buffer) {
         let style = if sorted { theme.accent() } else { theme.bold() };
         put_right(buffer, number(line, at), &format!("{name}{mark}"), style);
     }
-    let what = match state.view {
+    let what = match state.selection.view {
         View::Functions => "Function (file:first line)",
         View::Lines => "Function (file:line)",
         View::Threads => "State     Thread, and what it is at",
         View::Processes => " CPU%    RSS Threads  Process",
         _ => "Call tree",
     };
-    let scope = match state.scope {
+    let scope = match state.selection.scope {
         Scope::Both => "% of the last window, times since reset",
         Scope::Window => "the last window",
         Scope::Reset => "all since reset",
@@ -96,24 +95,24 @@ fn draw_header(state: &State, theme: Theme, line: Rect, buffer: &mut Buffer) {
 pub(in crate::tui) fn text(state: &State, row: &Row, width: u16) -> String {
     let room = |before: &str| usize::from(width).saturating_sub(before.width());
     match row.key {
-        Key::Function(..) | Key::Line(..) => names::of_within(state, row.key, room("")),
+        Key::Function(..) | Key::Line(..) => names::row_name_within(state, row.key, room("")),
         Key::Thread(thread) => {
-            let now = state.shown().threads.iter().find(|now| now.thread == thread);
+            let now = state.data.shown().threads.iter().find(|now| now.thread == thread);
             let flags = now.map_or(Flags::NONE, |now| now.flags);
             let before = format!("{:<9} {}  ", thread_state(flags), names::thread(state, thread));
             let at = now.map(|now| place(state, now.stack, room(&before))).unwrap_or_default();
             before + &at
         }
         Key::Process(process) => {
-            let threads = state.shown().threads.iter();
-            let threads = threads.filter(|now| state.profile.thread(now.thread).process == process).count();
-            let pid = state.profile.process(process).pid;
-            let usage = state.facts.processes.iter().find(|usage| usage.pid == pid);
+            let threads = state.data.shown().threads.iter();
+            let threads = threads.filter(|now| state.data.profile.thread(now.thread).process == process).count();
+            let pid = state.data.profile.process(process).pid;
+            let usage = state.data.facts.processes.iter().find(|usage| usage.pid == pid);
             let cpu = usage.and_then(|usage| usage.cpu).map_or("-".to_owned(), |cpu| format!("{cpu:.0}%"));
             let bytes = usage.map_or("-".to_owned(), |usage| memory(usage.resident_bytes as f64));
             let indent = "  ".repeat(row.depth.min(20) as usize);
             let before = format!("{cpu:>5} {bytes:>6} {threads:>7}  {indent}");
-            let name = names::of_within(state, row.key, room(&before));
+            let name = names::row_name_within(state, row.key, room(&before));
             before + &name
         }
         Key::Node(..) => {
@@ -126,7 +125,7 @@ pub(in crate::tui) fn text(state: &State, row: &Row, width: u16) -> String {
             let indent = " ".repeat(row.depth.min(widest) as usize * 2);
             let depth = if row.depth > widest { format!("[{}] ", row.depth) } else { String::new() };
             let before = format!("{indent}{sign}{depth}");
-            let name = names::of_within(state, row.key, room(&before));
+            let name = names::row_name_within(state, row.key, room(&before));
             before + &name
         }
     }
@@ -145,20 +144,20 @@ pub(in crate::tui) fn thread_state(flags: Flags) -> &'static str {
 
 /// The innermost function and line of a stack, in so many columns.
 pub(in crate::tui) fn place(state: &State, stack: StackId, width: usize) -> String {
-    match state.profile.pop(stack) {
-        Some((_, frame)) => names::of_within(state, Key::Line(None, frame.number()), width),
+    match state.data.profile.pop(stack) {
+        Some((_, frame)) => names::row_name_within(state, Key::Line(None, frame.number()), width),
         None => String::new(),
     }
 }
 
 fn empty_reason(state: &State) -> &'static str {
-    if state.windows == 0 {
+    if state.data.windows == 0 {
         "waiting for the first samples"
-    } else if !state.filter.is_empty() {
+    } else if !state.selection.filter.is_empty() {
         "nothing matches the filter; Esc drops it"
-    } else if state.gil_only {
+    } else if state.selection.gil_only {
         "nothing that holds the GIL; g shows all"
-    } else if !state.idle {
+    } else if !state.selection.idle {
         "every thread is idle; i shows idle threads too"
     } else {
         "no Python code was seen"

@@ -1,5 +1,5 @@
-//! Styles: of the terminal's own sixteen colours or of none. On the terminal's background only those that stand out from white and from
-//! black (yellow and cyan do not from white, blue does not from black).
+//! Styles: of the terminal's own sixteen colours or of none. On the terminal's background only those that stand out
+//! from white and from black (yellow and cyan do not from white, blue does not from black).
 
 use ratatui::style::{Color, Modifier, Style};
 

@@ -111,7 +111,8 @@ fn versions_without_debug_offsets_are_refused() {
     }
 }
 
-/// Any word may hold anything: the answer is a valid layout or a refusal, never a panic, and no offset passes that is out of bounds.
+/// Any word may hold anything: the answer is a valid layout or a refusal, never a panic, and no offset passes that is
+/// out of bounds.
 #[test]
 fn hostile_words_never_pass_unchecked() {
     for original in [&WORDS_3_13[..], &WORDS_3_14, &WORDS_3_15] {

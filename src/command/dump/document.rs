@@ -1,0 +1,108 @@
+//! From what an inspection found to what is written of it.
+
+use crate::inspect::{
+    InspectedFrame, InspectedProcess, InspectedThread, NativeFrame, ObjectWait, PythonFrame, SourceLine, Variable,
+    VariableKind, Wait,
+};
+use crate::output::dump::{
+    self, ExceptionDump, FrameDump, ProcessDump, ProcessInfo, SourceLines, ThreadDump, VariableDump, WaitDump,
+};
+use crate::sampler::interpreter_name;
+
+/// A process as it is written, with what else is told of it.
+pub(super) fn process_dump(inspected: InspectedProcess, info: ProcessInfo) -> ProcessDump {
+    let deadlocks = inspected.deadlocks;
+    let threads = inspected.threads.into_iter().enumerate().map(|(index, thread)| ThreadDump {
+        deadlocked: deadlocks.iter().any(|ring| ring.contains(&index)),
+        ..thread_dump(thread, info.pid)
+    });
+    ProcessDump { threads: threads.collect(), info, deadlocks }
+}
+
+fn thread_dump(thread: InspectedThread, pid: i32) -> ThreadDump {
+    ThreadDump {
+        pid,
+        thread_id: thread.python_id,
+        thread_name: thread.name,
+        os_thread_id: thread.os_id,
+        active: thread.active,
+        owns_gil: thread.holds_gil,
+        frames: thread.frames.into_iter().map(frame_dump).collect(),
+        waits_for_gil: thread.waits_for == Some(Wait::Gil),
+        waits_for_world: thread.waits_for == Some(Wait::StoppedWorld),
+        gone: !thread.exists,
+        collecting_garbage: thread.collects_garbage,
+        interpreter: thread.interpreter,
+        native: !thread.has_thread_state,
+        waits_in: thread.waits_in,
+        waits_for: match thread.waits_for {
+            Some(Wait::Object(wait)) => Some(wait_dump(wait)),
+            _ => None,
+        },
+        deadlocked: false,
+        exception: thread.exception.map(|raised| ExceptionDump {
+            type_name: raised.type_name,
+            message: raised.message,
+            handled: raised.handled,
+        }),
+    }
+}
+
+fn wait_dump(wait: ObjectWait) -> WaitDump {
+    WaitDump {
+        operation: wait.operation,
+        object: wait.object,
+        holder_thread_id: wait.holder.python_id,
+        holder_os_thread_id: wait.holder.os_id,
+        holder_name: wait.holder.name,
+    }
+}
+
+fn frame_dump(frame: InspectedFrame) -> FrameDump {
+    match frame {
+        InspectedFrame::Python(frame) => python_frame_dump(frame),
+        InspectedFrame::Native(frame) => native_frame_dump(frame),
+        InspectedFrame::InterpreterBorder(id) => FrameDump { name: interpreter_name(id), ..FrameDump::default() },
+    }
+}
+
+fn python_frame_dump(frame: PythonFrame) -> FrameDump {
+    FrameDump {
+        name: frame.name,
+        filename: frame.file,
+        module: None,
+        short_filename: Some(frame.short_file),
+        line: frame.line,
+        locals: frame.variables.map(|variables| variables.into_iter().map(variable_dump).collect()),
+        end_line: frame.end_line,
+        column: frame.column,
+        end_column: frame.end_column,
+        source: frame.source.map(|lines| SourceLines { lines: lines.into_iter().map(source_line).collect() }),
+    }
+}
+
+fn native_frame_dump(frame: NativeFrame) -> FrameDump {
+    FrameDump {
+        name: frame.name,
+        filename: frame.file,
+        module: Some(frame.module),
+        short_filename: Some(frame.short_file),
+        line: frame.line,
+        ..FrameDump::default()
+    }
+}
+
+fn variable_dump(variable: Variable) -> VariableDump {
+    let kind = match variable.kind {
+        VariableKind::Argument => "argument",
+        VariableKind::Local => "local",
+        VariableKind::Cell => "cell",
+        VariableKind::Free => "free",
+    };
+    let arg = variable.kind == VariableKind::Argument;
+    VariableDump { name: variable.name, addr: variable.address, arg, repr: Some(variable.repr), kind }
+}
+
+fn source_line(line: SourceLine) -> dump::SourceLine {
+    dump::SourceLine { number: line.number, text: line.text, current: line.is_current, marked: line.expression }
+}

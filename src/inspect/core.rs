@@ -1,0 +1,88 @@
+//! Inspecting the process of a core file.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use super::describe::Describer;
+use super::findings::find;
+use super::subject::Subject;
+use super::{Details, InspectedProcess};
+use crate::core_file::{BinarySources, CoreFile, CoreMemory};
+use crate::memory::Memory;
+use crate::process::{DescriptorNames, SystemCall, ThreadId};
+use crate::sampler::{MomentThread, NativeThread, PostMortem};
+
+/// What the process of a core file was doing; `read` are its stacks.
+pub fn inspect_core(core: &CoreFile, sources: &BinarySources, read: &PostMortem, details: Details) -> InspectedProcess {
+    let subject = CoreSubject { core, sources, read, memory: CoreMemory::new(core, sources) };
+    let call_of = |thread: &MomentThread| subject.system_call(thread.os_id?);
+    let findings = find(&subject.memory, &read.runtime, &read.codes, &read.moment, &call_of, details.variables);
+    let describer = Describer {
+        subject: &subject,
+        moment: &read.moment,
+        findings: &findings,
+        codes: &read.codes,
+        native: None,
+        layout: &read.runtime.layout,
+        source: details.source,
+    };
+    InspectedProcess {
+        threads: describer.threads(),
+        deadlocks: findings.deadlocks,
+        lost_threads: read.moment.lost,
+        read_at: None,
+        stopped_for: Duration::ZERO,
+    }
+}
+
+struct CoreSubject<'core> {
+    core: &'core CoreFile,
+    sources: &'core BinarySources,
+    read: &'core PostMortem,
+    memory: CoreMemory<'core>,
+}
+
+impl Subject for CoreSubject<'_> {
+    fn memory(&self) -> &dyn Memory {
+        &self.memory
+    }
+
+    fn descriptors(&self) -> &dyn DescriptorNames {
+        &NoDescriptors
+    }
+
+    fn open_file(&self, path: &Path) -> io::Result<File> {
+        self.sources.open_file(path)
+    }
+
+    fn thread_name(&self, thread: &MomentThread) -> Option<String> {
+        self.read.thread_name(self.core, thread).map(str::to_owned)
+    }
+
+    fn native_thread_name(&self, _thread: &NativeThread) -> Option<String> {
+        None
+    }
+
+    fn system_call(&self, thread: ThreadId) -> Option<SystemCall> {
+        self.core.threads().iter().find(|known| known.id == thread)?.system_call
+    }
+
+    fn wait_channel(&self, _thread: ThreadId) -> Option<String> {
+        None
+    }
+}
+
+/// A core file does not say what descriptors were open on.
+struct NoDescriptors;
+
+impl DescriptorNames for NoDescriptors {
+    fn name(&self, _descriptor: i32) -> Option<String> {
+        None
+    }
+
+    fn watched(&self, _descriptor: i32) -> Vec<i32> {
+        vec![]
+    }
+}

@@ -1,0 +1,142 @@
+//! Inspecting a living process.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use super::describe::Describer;
+use super::findings::{Findings, find};
+use super::subject::Subject;
+use super::system_calls::{SystemCalls, add_resumed_calls, read_system_calls};
+use super::{Details, InspectedProcess};
+use crate::memory::{Memory, PageCache};
+use crate::process::{DescriptorNames, Descriptors, LiveMemory, Process, SystemCall, ThreadId};
+use crate::sampler::{Moment, MomentThread, NativeThread, Pausing, ProcessSampler, SampleError};
+
+/// How long is waited for the lines of native code.
+const LONGEST_LOOKUP: Duration = Duration::from_secs(5);
+/// How often a moment that could not be read is tried again.
+const TRIES: u32 = 20;
+
+/// What the process of `sampler` is doing. Unless `pausing` is [`Pausing::Never`] the whole process is stopped for the
+/// read, once.
+///
+/// # Errors
+/// When it is gone or cannot be read.
+pub fn inspect_process(
+    sampler: &mut ProcessSampler,
+    pausing: Pausing,
+    details: Details,
+) -> Result<InspectedProcess, SampleError> {
+    let read = read_moment(sampler, pausing, details.variables)?;
+    sampler.wait_for_lines(LONGEST_LOOKUP);
+    let process = sampler.process();
+    let subject = LiveSubject {
+        sampler,
+        process,
+        memory: process.memory(),
+        descriptors: process.descriptors(),
+        calls: &read.calls,
+    };
+    let describer = Describer {
+        subject: &subject,
+        moment: &read.moment,
+        findings: &read.findings,
+        codes: sampler.codes(),
+        native: sampler.native(),
+        layout: &sampler.runtime().layout,
+        source: details.source,
+    };
+    Ok(InspectedProcess {
+        threads: describer.threads(),
+        deadlocks: read.findings.deadlocks,
+        lost_threads: read.moment.lost,
+        read_at: Some(read.time),
+        stopped_for: read.moment.stopped_for,
+    })
+}
+
+/// A moment, and what was found in it.
+struct MomentRead {
+    moment: Moment,
+    findings: Findings,
+    calls: SystemCalls,
+    time: SystemTime,
+}
+
+fn read_moment(sampler: &mut ProcessSampler, pausing: Pausing, variables: u8) -> Result<MomentRead, SampleError> {
+    let mut tries = 0;
+    loop {
+        let mut moment = Moment::default();
+        let mut findings = Findings::default();
+        let mut calls = read_system_calls(sampler.process());
+        let memory = PageCache::new(sampler.process().memory());
+        let find_in = |sampler: &ProcessSampler, moment: &Moment, calls: &SystemCalls| {
+            let call_of = |thread: &MomentThread| calls.get(&thread.os_id?).copied();
+            find(&memory, sampler.runtime(), sampler.codes(), moment, &call_of, variables)
+        };
+        let result = if pausing == Pausing::Never {
+            sampler.sample(Pausing::Never, &mut moment)
+        } else {
+            // A rehearsal without a stop tells which pages matter, so that the stop lasts only for reading those; all
+            // else is done afterwards.
+            if sampler.sample(Pausing::Never, &mut moment).is_ok() {
+                find_in(sampler, &moment, &calls);
+            }
+            sampler.sample_stopped(&mut moment, &mut |_, _| memory.refresh())
+        };
+        if result.is_ok() {
+            add_resumed_calls(sampler.process(), &moment, &mut calls);
+            findings = find_in(sampler, &moment, &calls);
+        }
+        let time = SystemTime::now();
+        tries += 1;
+        match result {
+            Err(SampleError::Unreadable(_)) if tries < TRIES => std::thread::sleep(Duration::from_millis(10)),
+            // Without stops a stack in motion may need some tries.
+            Ok(()) if moment.lost > 0 && tries < TRIES => {}
+            Ok(()) => return Ok(MomentRead { moment, findings, calls, time }),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+struct LiveSubject<'sampler> {
+    sampler: &'sampler ProcessSampler,
+    process: &'sampler Process,
+    memory: LiveMemory,
+    descriptors: Descriptors,
+    calls: &'sampler SystemCalls,
+}
+
+impl Subject for LiveSubject<'_> {
+    fn memory(&self) -> &dyn Memory {
+        &self.memory
+    }
+
+    fn descriptors(&self) -> &dyn DescriptorNames {
+        &self.descriptors
+    }
+
+    fn open_file(&self, path: &Path) -> io::Result<File> {
+        self.process.open_in_root(path)
+    }
+
+    fn thread_name(&self, thread: &MomentThread) -> Option<String> {
+        self.sampler.thread_name(thread).map(str::to_owned)
+    }
+
+    fn native_thread_name(&self, thread: &NativeThread) -> Option<String> {
+        self.sampler.native_thread_name(thread).map(str::to_owned)
+    }
+
+    fn system_call(&self, thread: ThreadId) -> Option<SystemCall> {
+        // One that was on its way into a call before the stop is in it by now.
+        self.calls.get(&thread).copied().or_else(|| self.process.system_call(thread))
+    }
+
+    fn wait_channel(&self, thread: ThreadId) -> Option<String> {
+        self.process.wait_channel(thread)
+    }
+}

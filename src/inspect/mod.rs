@@ -1,0 +1,38 @@
+//! What a process is doing, thread by thread: stacks, what threads wait for and who holds it, deadlocks, exceptions,
+//! variables.
+//!
+//! [`inspect_process`] asks a living process, [`inspect_core`] a core file; both give an [`InspectedProcess`], which a
+//! writer turns into text or JSON. What CPython's structs say is read by `python`; here it is brought together with
+//! what the operating system, the core file and the source files say.
+//!
+//! Limits: knows nothing of formats, and prints nothing.
+
+mod core;
+mod deadlock;
+mod describe;
+mod findings;
+mod live;
+mod process;
+mod source;
+pub mod source_file;
+mod subject;
+mod system_calls;
+
+pub use core::inspect_core;
+pub use live::inspect_process;
+pub use process::{
+    Holder, InspectedFrame, InspectedProcess, InspectedThread, NativeFrame, ObjectWait, PythonFrame, Variable,
+    VariableKind, Wait,
+};
+pub use source::SourceLine;
+
+/// How much is wanted besides stacks and waits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Details {
+    /// How much of variables: 0 for none, more shows larger parts of their values ([`Limits::of_level`]).
+    ///
+    /// [`Limits::of_level`]: crate::python::repr::Limits::of_level
+    pub variables: u8,
+    /// The lines of source around the current one of each Python frame.
+    pub source: bool,
+}

@@ -1,0 +1,36 @@
+//! What an inspection asks of whatever it looks at: a living process, or a core file.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use crate::memory::Memory;
+use crate::process::{DescriptorNames, SystemCall, ThreadId};
+use crate::sampler::{MomentThread, NativeThread};
+
+/// A process that is inspected, in whichever form.
+pub(super) trait Subject {
+    /// Its memory.
+    fn memory(&self) -> &dyn Memory;
+
+    /// What its descriptors are open on.
+    fn descriptors(&self) -> &dyn DescriptorNames;
+
+    /// Opens a regular file that the process finds at `path`.
+    ///
+    /// # Errors
+    /// When there is none, or it may not be read.
+    fn open_file(&self, path: &Path) -> io::Result<File>;
+
+    /// What a thread is called.
+    fn thread_name(&self, thread: &MomentThread) -> Option<String>;
+
+    /// What the kernel calls a thread that has no thread state.
+    fn native_thread_name(&self, thread: &NativeThread) -> Option<String>;
+
+    /// The system call that a thread is in.
+    fn system_call(&self, thread: ThreadId) -> Option<SystemCall>;
+
+    /// What the kernel calls the place where a thread sleeps.
+    fn wait_channel(&self, thread: ThreadId) -> Option<String>;
+}

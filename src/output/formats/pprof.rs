@@ -1,0 +1,215 @@
+//! Google's pprof: gzipped protobuf (`profile.proto`), for `go tool pprof` and everything that reads its files.
+//!
+//! Two values a sample: how many samples, and the nanoseconds that they stand for. Process and thread are labels, so
+//! `-tagfocus` and `-tagroot` select by them.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use prost::Message;
+
+use crate::output::Presentation;
+use crate::output::functions::Functions;
+use crate::output::heading::subtitle;
+use crate::output::place::{Places, thread_name};
+use crate::output::text::printable;
+use crate::profile::{Profile, ThreadRef};
+
+/// Writes `profile` for pprof.
+///
+/// # Errors
+/// When `writer` fails.
+pub fn write(profile: &Profile, presentation: &Presentation, writer: impl Write) -> io::Result<()> {
+    let places = Places::new(profile, presentation);
+    let functions = Functions::new(&places);
+    let mut texts = Texts::default();
+    let mut writer = GzEncoder::new(writer, Compression::default());
+
+    // Protobuf messages that follow one another are one message with the repeated fields joined: so nothing but the
+    // texts is held.
+    let mut stack = vec![];
+    let mut labels: HashMap<ThreadRef, Vec<Label>> = HashMap::new();
+    for total in profile.totals() {
+        let label =
+            labels.entry(total.thread).or_insert_with(|| thread_labels(profile, total.thread, &mut texts)).clone();
+        places.stack(total.thread, total.stack, &mut stack);
+        let location_id = stack.iter().rev().map(|place| *place as u64 + 1).collect();
+        let value = vec![clamped(total.samples), clamped(total.weight_us.saturating_mul(1000))];
+        let sample = Sample { location_id, value, label };
+        put(&mut writer, &File { sample: vec![sample], ..File::default() })?;
+    }
+    for (at, place) in places.all().iter().enumerate() {
+        let line = Line {
+            function_id: functions.function_of(at) as u64 + 1,
+            line: i64::from(place.line.unwrap_or(0)),
+            column: i64::from(place.column),
+        };
+        let location = Location { id: at as u64 + 1, line: vec![line] };
+        put(&mut writer, &File { location: vec![location], ..File::default() })?;
+    }
+    for (at, function) in functions.all.iter().enumerate() {
+        // Without a system name, pprof takes the name as it is; else it would cut `<module>` away as a template's
+        // parameter.
+        let function = Function {
+            id: at as u64 + 1,
+            name: texts.intern(function.name),
+            filename: texts.intern(function.file),
+            start_line: i64::from(function.first_line),
+        };
+        put(&mut writer, &File { function: vec![function], ..File::default() })?;
+    }
+
+    let metadata = &profile.metadata;
+    let wall = ValueType { kind: texts.intern("wall"), unit: texts.intern("nanoseconds") };
+    let comment = [printable(&metadata.command).into_owned(), subtitle(profile)];
+    let mut rest = File {
+        sample_type: vec![ValueType { kind: texts.intern("samples"), unit: texts.intern("count") }, wall.clone()],
+        time_nanos: clamped(metadata.start_unix_us.saturating_mul(1000)),
+        duration_nanos: clamped(metadata.duration_us.saturating_mul(1000)),
+        default_sample_type: wall.kind,
+        period_type: Some(wall),
+        period: (metadata.interval_us() * 1e3) as i64,
+        comment: comment.iter().map(|text| texts.intern(text)).collect(),
+        ..File::default()
+    };
+    rest.string_table = texts.all;
+    put(&mut writer, &rest)?;
+    writer.finish()?.flush()
+}
+
+fn thread_labels(profile: &Profile, id: ThreadRef, texts: &mut Texts) -> Vec<Label> {
+    let thread = profile.thread(id);
+    let process = profile.process(thread.process);
+    let number = |key: &str, num: u64, texts: &mut Texts| Label { key: texts.intern(key), num: clamped(num), str: 0 };
+    let mut labels = vec![
+        number("pid", u64::from(process.pid), texts),
+        number("thread_id", thread.os_id.unwrap_or(thread.python_id), texts),
+    ];
+    labels.push(Label { key: texts.intern("thread"), str: texts.intern(&thread_name(profile, thread)), num: 0 });
+    if thread.interpreter != 0 {
+        labels.push(number("interpreter", thread.interpreter, texts));
+    }
+    labels
+}
+
+fn put(writer: &mut impl Write, message: &File) -> io::Result<()> {
+    writer.write_all(&message.encode_to_vec())
+}
+
+fn clamped(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// The string table; its first entry is the empty text.
+struct Texts {
+    all: Vec<String>,
+    ids: HashMap<String, i64>,
+}
+
+impl Default for Texts {
+    fn default() -> Self {
+        Self { all: vec![String::new()], ids: HashMap::from([(String::new(), 0)]) }
+    }
+}
+
+impl Texts {
+    fn intern(&mut self, text: &str) -> i64 {
+        if let Some(id) = self.ids.get(text) {
+            return *id;
+        }
+        let id = self.all.len() as i64;
+        self.all.push(text.to_owned());
+        self.ids.insert(text.to_owned(), id);
+        id
+    }
+}
+
+// The messages of profile.proto, with the fields that are used here. Numbers that name texts are positions in the
+// string table.
+
+#[derive(Clone, PartialEq, Message)]
+struct File {
+    #[prost(message, repeated, tag = "1")]
+    sample_type: Vec<ValueType>,
+    #[prost(message, repeated, tag = "2")]
+    sample: Vec<Sample>,
+    #[prost(message, repeated, tag = "4")]
+    location: Vec<Location>,
+    #[prost(message, repeated, tag = "5")]
+    function: Vec<Function>,
+    #[prost(string, repeated, tag = "6")]
+    string_table: Vec<String>,
+    #[prost(int64, tag = "9")]
+    time_nanos: i64,
+    #[prost(int64, tag = "10")]
+    duration_nanos: i64,
+    #[prost(message, optional, tag = "11")]
+    period_type: Option<ValueType>,
+    #[prost(int64, tag = "12")]
+    period: i64,
+    #[prost(int64, repeated, tag = "13")]
+    comment: Vec<i64>,
+    #[prost(int64, tag = "14")]
+    default_sample_type: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ValueType {
+    #[prost(int64, tag = "1")]
+    kind: i64,
+    #[prost(int64, tag = "2")]
+    unit: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Sample {
+    /// Innermost first.
+    #[prost(uint64, repeated, tag = "1")]
+    location_id: Vec<u64>,
+    #[prost(int64, repeated, tag = "2")]
+    value: Vec<i64>,
+    #[prost(message, repeated, tag = "3")]
+    label: Vec<Label>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Label {
+    #[prost(int64, tag = "1")]
+    key: i64,
+    #[prost(int64, tag = "2")]
+    str: i64,
+    #[prost(int64, tag = "3")]
+    num: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Location {
+    #[prost(uint64, tag = "1")]
+    id: u64,
+    #[prost(message, repeated, tag = "4")]
+    line: Vec<Line>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Line {
+    #[prost(uint64, tag = "1")]
+    function_id: u64,
+    #[prost(int64, tag = "2")]
+    line: i64,
+    #[prost(int64, tag = "3")]
+    column: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Function {
+    #[prost(uint64, tag = "1")]
+    id: u64,
+    #[prost(int64, tag = "2")]
+    name: i64,
+    #[prost(int64, tag = "4")]
+    filename: i64,
+    #[prost(int64, tag = "5")]
+    start_line: i64,
+}

@@ -1,0 +1,5 @@
+//! Holding threads still with ptrace(2), and reading their registers while they are held.
+
+pub(super) mod pause;
+mod registers;
+pub(super) mod tracee;

@@ -1,0 +1,107 @@
+//! What the live view holds: plain data. It changes in [`update`](super::update()) and is drawn by
+//! [`draw`](super::draw()).
+//!
+//! Apart lie what was collected ([`Data`]), what of it is looked at ([`Selection`]), what lies over it ([`Overlay`]),
+//! and the last line ([`Prompt`]).
+
+mod data;
+mod drawn;
+mod overlay;
+mod prompt;
+mod selection;
+
+pub use data::{Data, Output};
+pub use drawn::{Block, Pair, Row};
+pub use overlay::{Detail, Overlay, Pane};
+pub use prompt::{Entry, Prompt};
+pub use selection::{Column, Cursor, Key, Scope, Selection, View};
+
+use ratatui::layout::Size;
+
+use super::index::{FunctionId, ROOT};
+use super::sums::Adder;
+use super::window::Facts;
+
+/// What is fixed for the whole run.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// Samples a second.
+    pub rate: u32,
+    /// Colours may be used.
+    pub colour: bool,
+    /// Whole paths of files.
+    pub full_file_names: bool,
+    /// Only what held the GIL, at the start.
+    pub gil_only: bool,
+    /// Idle threads too, at the start.
+    pub idle: bool,
+    /// The target's output is ours to show.
+    pub has_output: bool,
+    /// Only what happens below functions that match this glob; everything if it is empty.
+    pub below: String,
+}
+
+/// Everything.
+#[derive(Debug, Default)]
+pub struct State {
+    /// What was fixed at the start.
+    pub settings: Settings,
+    /// What was collected.
+    pub data: Data,
+    /// What of it is looked at.
+    pub selection: Selection,
+    /// What lies over the view.
+    pub overlay: Overlay,
+    /// The last line.
+    pub prompt: Prompt,
+    /// The size of the terminal.
+    pub size: Size,
+    /// The rows of the view, as the last refresh worked them out.
+    pub rows: Vec<Row>,
+    /// The blocks of the flame graph, likewise.
+    pub blocks: Vec<Block>,
+    /// Buffers.
+    pub(super) adder: Adder,
+}
+
+impl State {
+    /// Nothing seen yet.
+    pub fn new(settings: Settings, size: Size) -> Self {
+        let facts = Facts { rate_asked: settings.rate, ..Facts::default() };
+        let selection = Selection {
+            gil_only: settings.gil_only,
+            idle: settings.idle,
+            full_file_names: settings.full_file_names,
+            ..Selection::default()
+        };
+        let mut state = Self { settings, selection, size, ..Self::default() };
+        state.data.facts = facts;
+        state
+    }
+
+    /// The views that there are.
+    pub fn views(&self) -> impl Iterator<Item = View> {
+        let has_output = self.settings.has_output;
+        View::ALL.into_iter().filter(move |view| *view != View::Output || has_output)
+    }
+
+    /// The selected row.
+    pub fn selected_row(&self) -> Option<usize> {
+        let selected = self.selection.cursor().selected?;
+        self.rows.iter().position(|row| row.key == selected)
+    }
+
+    /// The function that is selected, in views that have functions.
+    pub fn selected_function(&self) -> Option<FunctionId> {
+        let index = &self.data.index;
+        if self.selection.view == View::Flame {
+            return (self.selection.block != ROOT).then(|| index.node(self.selection.block).function);
+        }
+        match self.selection.cursor().selected? {
+            Key::Function(_, function) => Some(function),
+            Key::Line(_, frame) => Some(index.frame_function(frame)),
+            Key::Node(_, node) if node != ROOT => Some(index.node(node).function),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! What stands in the last line of the screen: what is being typed, or what there is to tell.
+
+/// What is being typed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Entry {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// The filter, which was this before.
+    Filter(String),
+    /// The name of a file to write to.
+    Write(String),
+}
+
+/// The last line.
+#[derive(Debug, Clone, Default)]
+pub struct Prompt {
+    /// What is being typed.
+    pub entry: Entry,
+    /// The file that was written to, or could not be: what is asked for next may differ little.
+    pub path: String,
+    /// A message, until the next key.
+    pub notice: Option<String>,
+}
