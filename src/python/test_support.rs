@@ -1,13 +1,13 @@
 //! What the tests of [`crate::python`] share: the interpreters of this machine, and programs of theirs to look into.
 //!
-//! Limits: interpreters are looked for where pyenv, the system and `target/interpreters` have them; one that does not start is left out.
+//! Limits: interpreters are looked for where pyenv, the system and `target/interpreters` have them; one that does not
+//! start is left out.
 
 use std::env;
 use std::fmt;
 use std::fs;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
-use std::os::unix::fs::FileExt;
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -175,7 +175,10 @@ struct ProcessMemory(File);
 impl Memory for ProcessMemory {
     fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
         let length = buffer.len();
-        self.0.read_exact_at(buffer, address).map_err(|_| ReadError::new(address, length, ReadFailure::Unmapped))
+        let mut file = &self.0;
+        file.seek(SeekFrom::Start(address))
+            .and_then(|_| file.read_exact(buffer))
+            .map_err(|_| ReadError::new(address, length, ReadFailure::Unmapped))
     }
 }
 
