@@ -3,14 +3,18 @@
 //! The layers, and the one direction in which imports run (each may use what stands to its right or below):
 //!
 //! ```text
-//! cli ◀─ command ─▶ output ─▶ profile
+//! cli ◀─ command ─▶ tui ────▶ output, profile
+//!           ├─────▶ output ─▶ profile
 //!           └─────▶ sampler ─▶ python ─▶ binary
 //!                      ├─────▶ native ─▶ process, binary
-//!                      └─────▶ core_file ─▶ process ─▶ memory
+//!                      ├─────▶ core_file ─▶ process, binary
+//!                      ├─────▶ process ─▶ memory
+//!                      └─────▶ profile
 //! ```
 //!
-//! Invariants: `python` makes no system call. Nothing below `command` prints. A failed read loses a frame or a thread, never the
-//! run. Every loop over target memory has a cap. The target is resumed on every path. Nothing is ever written to the target.
+//! Invariants: `python` makes no system call. Nothing below `command` prints. A failed read loses a frame or a thread,
+//! never the run. Every loop over target memory has a cap. The target is resumed on every path. Nothing is ever written
+//! to the target.
 
 pub mod binary;
 pub mod cli;
