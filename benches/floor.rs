@@ -1,5 +1,6 @@
-//! What the system itself takes for what a sampler cannot do without: a program that wakes up some times a second and makes only the calls of a sample,
-//! through the same layer as pyspy. It is measured by `benches/peers/compare.py`, as another tool beside a busy target; alone it has nothing to say.
+//! What the system itself takes for what a sampler cannot do without: a program that wakes up some times a second and
+//! makes only the calls of a sample, through the same layer as pyspy. It is measured by `benches/peers/compare.py`, as
+//! another tool beside a busy target; alone it has nothing to say.
 
 use std::io::Write;
 use std::time::{Duration, Instant};

@@ -1,4 +1,5 @@
-//! ELF: program headers for where things are loaded, section headers for names, `PT_DYNAMIC` for the symbols of the loader.
+//! ELF: program headers for where things are loaded, section headers for names, `PT_DYNAMIC` for the symbols of the
+//! loader.
 
 use goblin::container::{Container, Ctx};
 use goblin::elf::dynamic::dyn64::Dyn;
@@ -99,8 +100,8 @@ fn segment(bytes: &[u8], header: &ProgramHeader) -> Segment {
     }
 }
 
-/// The sections, the full symbol table if it was not stripped, and the loader's as the section headers show it. None of them is
-/// needed to run a program, so they can be missing or wrong without it being an error.
+/// The sections, the full symbol table if it was not stripped, and the loader's as the section headers show it. None of
+/// them is needed to run a program, so they can be missing or wrong without it being an error.
 fn sections<'bytes>(
     bytes: &'bytes [u8],
     header: &Header,
@@ -163,7 +164,8 @@ fn build_id<'bytes>(bytes: &'bytes [u8], headers: &[ProgramHeader]) -> Option<&'
     })
 }
 
-/// Finds what the loader itself uses: addresses in `PT_DYNAMIC`, which are there whatever became of the section headers.
+/// Finds what the loader itself uses: addresses in `PT_DYNAMIC`, which are there whatever became of the section
+/// headers.
 fn dynamic_table<'bytes>(binary: &Binary<'bytes>, headers: &[ProgramHeader]) -> Option<DynamicTable<'bytes>> {
     let header = headers.iter().find(|header| header.p_type == PT_DYNAMIC)?;
     let entries = slice(binary.bytes, header.p_offset, header.p_filesz)?;
@@ -193,8 +195,8 @@ pub(super) struct ElfSymbols<'bytes> {
     linked: Option<Table<'bytes>>,
 }
 
-/// `Elf64_Sym` entries and the strings that they name. For the loader's table, whose size is written nowhere, both go on to the end
-/// of the segment.
+/// `Elf64_Sym` entries and the strings that they name. For the loader's table, whose size is written nowhere, both go
+/// on to the end of the segment.
 #[derive(Debug)]
 struct Table<'bytes> {
     symbols: &'bytes [u8],
@@ -294,13 +296,14 @@ impl Table<'_> {
     }
 }
 
-/// Whether the symbol is code or data of this file: not imported, not a thread-local offset, not a section or file name.
+/// Whether the symbol is code or data of this file: not imported, not a thread-local offset, not a section or file
+/// name.
 fn is_defined(symbol: &Sym) -> bool {
     u32::from(symbol.st_shndx) != SHN_UNDEF && matches!(st_type(symbol.st_info), STT_NOTYPE | STT_OBJECT | STT_FUNC)
 }
 
-/// `DT_GNU_HASH`: {bucket count, first symbol, filter words, filter shift}, the filter (skipped here), the buckets (each the index of its first
-/// symbol), then one hash a symbol, its low bit set on the last of a bucket.
+/// `DT_GNU_HASH`: {bucket count, first symbol, filter words, filter shift}, the filter (skipped here), the buckets
+/// (each the index of its first symbol), then one hash a symbol, its low bit set on the last of a bucket.
 fn find_by_gnu_hash(table: &Table<'_>, index: &[u8], name: &str) -> Option<Symbol> {
     let word = |index_of: usize| index.pread_with::<u32>(index_of.checked_mul(4)?, LE).ok();
     let (bucket_count, first_symbol, filter_words) = (word(0)?, word(1)?, word(2)? as usize);
@@ -322,7 +325,8 @@ fn find_by_gnu_hash(table: &Table<'_>, index: &[u8], name: &str) -> Option<Symbo
     }
 }
 
-/// `DT_HASH`: {bucket count, chain count}, the buckets (each a symbol), the chains (each symbol's next one, 0 at the end).
+/// `DT_HASH`: {bucket count, chain count}, the buckets (each a symbol), the chains (each symbol's next one, 0 at the
+/// end).
 fn find_by_system_v_hash(table: &Table<'_>, index: &[u8], name: &str) -> Option<Symbol> {
     let word = |index_of: usize| index.pread_with::<u32>(index_of.checked_mul(4)?, LE).ok();
     let (bucket_count, chain_count) = (word(0)?, word(1)?);

@@ -1,10 +1,11 @@
 //! The one place that maps files into our memory.
 //!
-//! A mapping is only as safe as the file: when somebody cuts a mapped file short, touching the lost pages kills us (SIGBUS), and
-//! when somebody writes to it, bytes change under a shared reference. The target is hostile, and a profiler run by root maps files
-//! that the target's user owns. So a file is mapped only if nobody but root and our own user may write to it and it is not served
-//! by a process (FUSE, which can claim any owner), and copied into memory otherwise (some milliseconds for a libpython). What root or we ourselves do to a file in the milliseconds that we look at it
-//! is accepted: package managers replace files by renaming, which leaves a mapped one whole.
+//! A mapping is only as safe as the file: when somebody cuts a mapped file short, touching the lost pages kills us
+//! (SIGBUS), and when somebody writes to it, bytes change under a shared reference. The target is hostile, and a
+//! profiler run by root maps files that the target's user owns. So a file is mapped only if nobody but root and our own
+//! user may write to it and it is not served by a process (FUSE, which can claim any owner), and copied into memory
+//! otherwise (some milliseconds for a libpython). What root or we ourselves do to a file in the milliseconds that we
+//! look at it is accepted: package managers replace files by renaming, which leaves a mapped one whole.
 
 use std::fs::{File, Metadata};
 use std::io::{Read, Seek, SeekFrom};
@@ -65,8 +66,8 @@ impl Deref for MappedFile {
     }
 }
 
-/// Whether nobody but root and our own user may change the file. An access control list that lets others write shows in the
-/// group's bits (it is the list's mask), so it is covered.
+/// Whether nobody but root and our own user may change the file. An access control list that lets others write shows in
+/// the group's bits (it is the list's mask), so it is covered.
 #[cfg(unix)]
 fn only_trusted_may_write(metadata: &Metadata) -> bool {
     use std::os::unix::fs::MetadataExt;
@@ -97,8 +98,8 @@ fn only_trusted_may_write(_metadata: &Metadata) -> bool {
     reason = "a mapping is memory that others can change; the callers make sure that only trusted ones can"
 )]
 fn map(file: &File) -> Result<Mmap, BinaryError> {
-    // SAFETY: the mapping is read-only and `open` made sure that nobody but root and our own user, who can do worse to us than
-    // this, is able to change or truncate the file while it is mapped.
+    // SAFETY: the mapping is read-only and `open` made sure that nobody but root and our own user, who can do worse to
+    // us than this, is able to change or truncate the file while it is mapped.
     let map = unsafe { Mmap::map(file) };
     Ok(map?)
 }

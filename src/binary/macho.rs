@@ -16,7 +16,8 @@ use scroll::{LE, Pread};
 use super::{Architecture, Binary, BinaryError, Format, NamedSection, Section, Segment, Symbol, Symbols};
 use super::{clip, file_range, is_text_at, slice};
 
-/// More architectures than anybody puts into one file. Java class files begin with the same four bytes, and a number above this.
+/// More architectures than anybody puts into one file. Java class files begin with the same four bytes, and a number
+/// above this.
 const MOST_ARCHITECTURES: usize = 32;
 /// More load commands than any program has, in bytes.
 const LARGEST_COMMANDS: usize = 1 << 20;

@@ -1,19 +1,19 @@
 //! From the bytes of an executable or library to the few facts that finding CPython takes: where symbols, sections and
 //! segments are, how file and memory addresses relate, what static data begins with.
 //!
-//! Pure: bytes in, facts out; no process, no path, nothing of CPython. Only the tables that a question needs are read, and
-//! symbols are looked up by name (through the hash table or sorted names where the format has them), because a libpython has
-//! more than ten thousand of them and a `dump` asks for three.
+//! Pure: bytes in, facts out; no process, no path, nothing of CPython. Only the tables that a question needs are read,
+//! and symbols are looked up by name (through the hash table or sorted names where the format has them), because a
+//! libpython has more than ten thousand of them and a `dump` asks for three.
 //!
-//! An *address* here is what the headers say: the address in the file, before the loader moved the binary. What is added to
-//! it to get the address in the process is the *bias* ([`Binary::bias`]).
+//! An *address* here is what the headers say: the address in the file, before the loader moved the binary. What is
+//! added to it to get the address in the process is the *bias* ([`Binary::bias`]).
 //!
-//! The bytes are not trusted: every offset and count is checked against the file's length, nothing is allocated by a size that
-//! the file merely claims, and every loop is bounded by the bytes that exist. A part that makes no sense (a symbol table out
-//! of bounds) counts as absent; only headers that leave nothing to work with are an error.
+//! The bytes are not trusted: every offset and count is checked against the file's length, nothing is allocated by a
+//! size that the file merely claims, and every loop is bounded by the bytes that exist. A part that makes no sense (a
+//! symbol table out of bounds) counts as absent; only headers that leave nothing to work with are an error.
 //!
-//! Limits: 64-bit little-endian x86-64 and aarch64 only. No compressed symbol tables (`.gnu_debugdata`), no separate debug files,
-//! no ELF `.dynsym` without a hash table, no Mach-O 64-bit universal headers, no PDB, no COFF symbols.
+//! Limits: 64-bit little-endian x86-64 and aarch64 only. No compressed symbol tables (`.gnu_debugdata`), no separate
+//! debug files, no ELF `.dynsym` without a hash table, no Mach-O 64-bit universal headers, no PDB, no COFF symbols.
 
 mod elf;
 mod file;
@@ -114,7 +114,8 @@ pub struct FunctionSymbol<'bytes> {
     pub name: &'bytes [u8],
     /// Where it is; the size may be 0, when it is not known.
     pub place: Symbol,
-    /// How good a name it is among several of one place, 0 the best: one that is linked by, a weak one, a static one, a mere label.
+    /// How good a name it is among several of one place, 0 the best: one that is linked by, a weak one, a static one, a
+    /// mere label.
     pub rank: u8,
 }
 
@@ -125,7 +126,8 @@ pub struct Section {
     pub address: u64,
     /// Bytes in memory.
     pub size: u64,
-    /// Its bytes in the file, counted from the file's beginning; `None` when it has none there (zero-initialised, or cut off).
+    /// Its bytes in the file, counted from the file's beginning; `None` when it has none there (zero-initialised, or
+    /// cut off).
     pub file_range: Option<Range<usize>>,
     /// Those bytes are an `Elf64_Chdr` and what it says is compressed.
     pub compressed: bool,
@@ -207,8 +209,8 @@ impl<'bytes> Binary<'bytes> {
         self.architecture
     }
 
-    /// Looks names up among the symbols that the loader links by (ELF `.dynsym`, Mach-O external symbols, PE exports), which
-    /// stripping leaves in place. Names are those of C, without Mach-O's underscore. One answer a name, in order.
+    /// Looks names up among the symbols that the loader links by (ELF `.dynsym`, Mach-O external symbols, PE exports),
+    /// which stripping leaves in place. Names are those of C, without Mach-O's underscore. One answer a name, in order.
     pub fn exported(&self, names: &[&str]) -> Vec<Option<Symbol>> {
         match &self.symbols {
             Symbols::Elf(symbols) => names.iter().map(|name| symbols.exported(name)).collect(),
@@ -217,9 +219,9 @@ impl<'bytes> Binary<'bytes> {
         }
     }
 
-    /// As [`Binary::exported`], and for the names missing there one pass over the full symbol table (ELF `.symtab`, local Mach-O
-    /// symbols), where there is one: static variables are only found here. Where several symbols have the name, a global
-    /// one is taken before a local one.
+    /// As [`Binary::exported`], and for the names missing there one pass over the full symbol table (ELF `.symtab`,
+    /// local Mach-O symbols), where there is one: static variables are only found here. Where several symbols have the
+    /// name, a global one is taken before a local one.
     pub fn symbols(&self, names: &[&str]) -> Vec<Option<Symbol>> {
         let mut found = self.exported(names);
         if found.contains(&None) {
@@ -260,7 +262,8 @@ impl<'bytes> Binary<'bytes> {
         self.sections.iter().find(same).map(|named| &named.section)
     }
 
-    /// The address that the file gives to its own beginning: the page of the lowest `PT_LOAD`, `__TEXT`, or the image base.
+    /// The address that the file gives to its own beginning: the page of the lowest `PT_LOAD`, `__TEXT`, or the image
+    /// base.
     pub fn load_base(&self) -> u64 {
         self.load_base
     }
@@ -269,10 +272,11 @@ impl<'bytes> Binary<'bytes> {
     /// `file_offset` on at `mapped_start`.
     ///
     /// Any mapping of the file will do, though a small ELF file can have two segments in its first page: take the
-    /// lowest mapping where there is the choice. For PE pass the module's base and offset 0. `None` when no segment has that offset.
+    /// lowest mapping where there is the choice. For PE pass the module's base and offset 0. `None` when no segment has
+    /// that offset.
     pub fn bias(&self, mapped_start: u64, file_offset: u64) -> Option<u64> {
-        // A mapping begins at a page border, up to a page before its segment does; there the previous segment's tail is in
-        // the file, so a segment beginning in this page goes before one that merely contains it.
+        // A mapping begins at a page border, up to a page before its segment does; there the previous segment's tail is
+        // in the file, so a segment beginning in this page goes before one that merely contains it.
         let begins_within = |page: u64| {
             let distance = move |segment: &&Segment| segment.file_offset.wrapping_sub(file_offset);
             let near = self.segments.iter().filter(|segment| segment.file_size > 0);
@@ -293,8 +297,8 @@ impl<'bytes> Binary<'bytes> {
         self.build_id
     }
 
-    /// The bytes that the file puts at `address` in memory, before relocation. `None` unless all of them are in the file, so
-    /// never for zero-initialised data.
+    /// The bytes that the file puts at `address` in memory, before relocation. `None` unless all of them are in the
+    /// file, so never for zero-initialised data.
     pub fn bytes_at(&self, address: u64, length: usize) -> Option<&'bytes [u8]> {
         self.bytes_from(address)?.get(..length)
     }
@@ -308,8 +312,8 @@ impl<'bytes> Binary<'bytes> {
         self.segments.iter().find_map(find)
     }
 
-    /// Ranges of addresses that hold writable data with initial values in the file. Sizes are what the file claims: bound what
-    /// you do with them by what is mapped.
+    /// Ranges of addresses that hold writable data with initial values in the file. Sizes are what the file claims:
+    /// bound what you do with them by what is mapped.
     pub fn data_ranges(&self) -> Vec<Range<u64>> {
         let writable = self.segments.iter().filter(|segment| segment.writable && segment.file_size > 0);
         writable.map(|segment| segment.address..segment.address.saturating_add(segment.file_size)).collect()
@@ -326,12 +330,12 @@ impl<'bytes> Binary<'bytes> {
         writable.map(range).collect()
     }
 
-    /// The different texts among the constants that look like a version of Python: `2.7.18`, `3.6.15+`, `3.15.0b4`. First those
-    /// that are a string of their own, then those that end one (`/usr/lib/3.8.18`): linkers keep a string that is the end of
-    /// another only once.
+    /// The different texts among the constants that look like a version of Python: `2.7.18`, `3.6.15+`, `3.15.0b4`.
+    /// First those that are a string of their own, then those that end one (`/usr/lib/3.8.18`): linkers keep a string
+    /// that is the end of another only once.
     ///
-    /// `PY_VERSION` is one of them in every CPython, but versions of other things look the same, so these are candidates;
-    /// at most 32. Costs a pass over the read-only data.
+    /// `PY_VERSION` is one of them in every CPython, but versions of other things look the same, so these are
+    /// candidates; at most 32. Costs a pass over the read-only data.
     pub fn version_strings(&self) -> Vec<&'bytes str> {
         let constants = |named: &&NamedSection<'_>| match self.format {
             Format::Elf => named.name.starts_with(b".rodata"),
@@ -377,8 +381,8 @@ const LARGEST_PAGE: u64 = 64 << 10;
 /// What [`Binary::version_strings`] returns at most.
 const MOST_VERSIONS: usize = 32;
 
-/// The NUL-terminated string at the beginning of `bytes`, if its shape is digit.digits.digits, then perhaps a, b, c or rc with digits, then
-/// perhaps `+`.
+/// The NUL-terminated string at the beginning of `bytes`, if its shape is digit.digits.digits, then perhaps a, b, c or
+/// rc with digits, then perhaps `+`.
 fn version_at(bytes: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(text_at(bytes, 0, "3.999.999rc999+".len() + 1)?).ok()?;
     let mut parts = text.strip_suffix('+').unwrap_or(text).splitn(3, '.');

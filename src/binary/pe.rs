@@ -1,4 +1,5 @@
-//! PE32+: section headers, the export table and the debug directory. Addresses are the image base plus the relative address.
+//! PE32+: section headers, the export table and the debug directory. Addresses are the image base plus the relative
+//! address.
 
 use std::cmp::Ordering;
 

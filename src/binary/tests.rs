@@ -1,5 +1,5 @@
-//! Real files only: the interpreters of this machine, the committed extension modules of two wheels, and the libraries of macOS and
-//! Windows in `target/foreign`. What we find is compared with what goblin's own complete parsers find.
+//! Real files only: the interpreters of this machine, the committed extension modules of two wheels, and the libraries
+//! of macOS and Windows in `target/foreign`. What we find is compared with what goblin's own complete parsers find.
 
 mod damage;
 pub(crate) mod dice;

@@ -1,4 +1,5 @@
-//! The code of a process by address: its mappings, the files behind them, and what is known of each instruction that a stack went through.
+//! The code of a process by address: its mappings, the files behind them, and what is known of each instruction that a
+//! stack went through.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};

@@ -1,4 +1,5 @@
-//! What is taken of a thread while it is held: its registers and the bytes of its stack. Everything else is done after it runs again.
+//! What is taken of a thread while it is held: its registers and the bytes of its stack. Everything else is done after
+//! it runs again.
 
 use super::frame_info::Machine;
 use crate::memory::{Memory, Request};
@@ -26,7 +27,8 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Copies the stack of a held thread with these registers. `end` is where the memory of the stack ends, as far as that is known.
+    /// Copies the stack of a held thread with these registers. `end` is where the memory of the stack ends, as far as
+    /// that is known.
     pub fn fill(&mut self, memory: &impl Memory, registers: Registers, end: Option<u64>) {
         self.registers = registers;
         self.length = 0;

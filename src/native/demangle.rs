@@ -1,7 +1,7 @@
 //! Names of functions as their programmers wrote them: Rust's and C++'s demangled, the marks of compilers taken off.
 //!
-//! The names come from files of the target: what a demangler makes of them is cut off at a length, as a mangled name of some bytes can
-//! stand for gigabytes.
+//! The names come from files of the target: what a demangler makes of them is cut off at a length, as a mangled name of
+//! some bytes can stand for gigabytes.
 
 use std::fmt::{self, Write};
 

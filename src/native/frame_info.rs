@@ -1,8 +1,8 @@
-//! How the frames of a file's functions lie on the stack: `.eh_frame`, which every function that an exception may pass has, and on our
-//! machines all others too.
+//! How the frames of a file's functions lie on the stack: `.eh_frame`, which every function that an exception may pass
+//! has, and on our machines all others too.
 //!
-//! The bytes are not trusted. Entries are looked at only up to a length, so that none costs more than some microseconds however often
-//! it is referred to; programs in them end with their bytes, expressions after a number of steps.
+//! The bytes are not trusted. Entries are looked at only up to a length, so that none costs more than some microseconds
+//! however often it is referred to; programs in them end with their bytes, expressions after a number of steps.
 
 use gimli::{
     BaseAddresses, CfaRule, EhFrame, EndianSlice, Evaluation, EvaluationResult, Expression, LittleEndian, Location,
@@ -155,7 +155,8 @@ impl FrameInfo {
         row_of(row, return_address, entry.is_signal_trampoline(), entry.initial_address())
     }
 
-    /// The entry at a place of the section, if it is that of a function and neither it nor what it refers to is too long.
+    /// The entry at a place of the section, if it is that of a function and neither it nor what it refers to is too
+    /// long.
     fn entry(&self, offset: usize) -> Option<gimli::FrameDescriptionEntry<Bytes<'_>>> {
         let (length, back) = self.head(offset)?;
         let common = (offset + 4).checked_sub(back as usize)?;
@@ -166,8 +167,8 @@ impl FrameInfo {
         self.section().fde_from_offset(&self.bases, offset.into(), EhFrame::cie_from_offset).ok()
     }
 
-    /// The length of an entry without the length itself, and how far before its second word lies the entry that it refers to, 0 for one that others
-    /// refer to.
+    /// The length of an entry without the length itself, and how far before its second word lies the entry that it
+    /// refers to, 0 for one that others refer to.
     fn head(&self, offset: usize) -> Option<(usize, u32)> {
         let word = |at: usize| self.bytes.get(at..)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
         let length = word(offset)?;
@@ -269,8 +270,8 @@ fn row_of(
     Some(Row { cfa, rules, return_address, is_signal, function })
 }
 
-/// The table of an `.eh_frame_hdr` of the one kind that linkers make: version 1, a 32-bit distance to `.eh_frame`, a 32-bit count, and pairs of
-/// 32-bit distances from the header.
+/// The table of an `.eh_frame_hdr` of the one kind that linkers make: version 1, a 32-bit distance to `.eh_frame`, a
+/// 32-bit count, and pairs of 32-bit distances from the header.
 fn header_table(header: &[u8]) -> Option<&[u8]> {
     const KIND: [u8; 4] = [1, 0x1b, 0x03, 0x3b];
     let (kind, rest) = header.split_first_chunk::<4>()?;

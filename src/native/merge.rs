@@ -1,13 +1,13 @@
 //! Puts a native stack and a Python stack together in the order in which they called each other.
 //!
-//! The loop that runs Python code has a native frame for each time it was entered, and each entry runs one Python frame (up to 3.10)
-//! or several. So the entries are matched with the native frames of the loop, from the newest on:
+//! The loop that runs Python code has a native frame for each time it was entered, and each entry runs one Python frame
+//! (up to 3.10) or several. So the entries are matched with the native frames of the loop, from the newest on:
 //!
-//! - From 3.12 on the border between two entries is a frame that lies on the native stack, inside of the native frame that made it: there is
-//!   nothing to guess, whatever the function is called.
-//! - Before that the native frames are known by name, in the order of the entries. That a loop is for an entry is checked by its having
-//!   the address of the Python frame in a register or in its part of the stack: just before the loop begins its frame, and just after it has ended it,
-//!   there is a loop without a Python frame.
+//! - From 3.12 on the border between two entries is a frame that lies on the native stack, inside of the native frame
+//!   that made it: there is nothing to guess, whatever the function is called.
+//! - Before that the native frames are known by name, in the order of the entries. That a loop is for an entry is
+//!   checked by its having the address of the Python frame in a register or in its part of the stack: just before the
+//!   loop begins its frame, and just after it has ended it, there is a loop without a Python frame.
 //!
 //! Whatever becomes of the native stack, each Python frame is there, once and in order.
 
@@ -40,9 +40,9 @@ pub enum MixedFrame {
     Native(FunctionId),
 }
 
-/// The merged stack, newest frame first, into `mixed`. Native frames below the oldest Python frame are left out, as are those that only pass
-/// calls on. Where there are no Python frames, only those are left out below the function that the thread or the
-/// program was started for.
+/// The merged stack, newest frame first, into `mixed`. Native frames below the oldest Python frame are left out, as are
+/// those that only pass calls on. Where there are no Python frames, only those are left out below the function that the
+/// thread or the program was started for.
 pub(super) fn merge(native: &NativeStack, entries: &[Entry], capture: &Capture, mixed: &mut Vec<MixedFrame>) {
     let start = mixed.len();
     if entries.is_empty() {

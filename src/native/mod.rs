@@ -1,15 +1,15 @@
 //! Native stacks: what C, C++ and Rust code a thread is in, merged with its Python frames.
 //!
-//! While a thread is held, only its registers and its stack are copied ([`Capture`]). After it runs again the stack is followed by
-//! the unwind information of the files that are mapped, addresses become names, and the loop that runs Python code becomes
-//! the Python frames that it runs.
+//! While a thread is held, only its registers and its stack are copied ([`Capture`]). After it runs again the stack is
+//! followed by the unwind information of the files that are mapped, addresses become names, and the loop that runs
+//! Python code becomes the Python frames that it runs.
 //!
-//! Everything is read from the target or from files that it chose, so nothing is trusted: stacks, entries, expressions, names and tables all have
-//! limits, and an address is only ever looked up.
+//! Everything is read from the target or from files that it chose, so nothing is trusted: stacks, entries, expressions,
+//! names and tables all have limits, and an address is only ever looked up.
 //!
-//! Limits: Linux on x86-64 and aarch64. Functions without unwind information are left by frame pointers, and where there are none either, the native
-//! stack ends there; Python frames never do. Names come from symbol tables, debug files, and what a program writes of
-//! its generated code; lines from DWARF, which a thread of its own reads.
+//! Limits: Linux on x86-64 and aarch64. Functions without unwind information are left by frame pointers, and where
+//! there are none either, the native stack ends there; Python frames never do. Names come from symbol tables, debug
+//! files, and what a program writes of its generated code; lines from DWARF, which a thread of its own reads.
 
 mod address_space;
 mod capture;
@@ -75,8 +75,8 @@ impl NativeReader {
         end
     }
 
-    /// Follows the stack of a capture and merges it with the Python frames that `entries` tell of: the frames, newest first, are added to
-    /// `mixed`.
+    /// Follows the stack of a capture and merges it with the Python frames that `entries` tell of: the frames, newest
+    /// first, are added to `mixed`.
     pub fn merge(&mut self, capture: &Capture, entries: &[Entry], mixed: &mut Vec<MixedFrame>) {
         self.unwinder.unwind(capture, &mut self.stack);
         if !self.stack.complete && self.unwinder.space.refresh() {

@@ -1,8 +1,8 @@
 //! Which functions of the interpreter say nothing: those that only pass a call on.
 //!
-//! A list of names and beginnings of names: the protocol of calls (`Objects/call.c`, `methodobject.c`, `descrobject.c`), the entries to
-//! evaluation (`Python/ceval.c`), and the sending of values to generators. What does work of its own (`list_sort`, `builtin_sorted`,
-//! `type_call`'s `object_new`) stays.
+//! A list of names and beginnings of names: the protocol of calls (`Objects/call.c`, `methodobject.c`,
+//! `descrobject.c`), the entries to evaluation (`Python/ceval.c`), and the sending of values to generators. What does
+//! work of its own (`list_sort`, `builtin_sorted`, `type_call`'s `object_new`) stays.
 
 /// Functions by the beginning of the name.
 const BEGINNINGS: &[&str] = &[

@@ -61,7 +61,8 @@ impl SymbolTable {
         }
     }
 
-    /// By address; of several at one address only the best: one with a size, one that is linked by, one with few underscores before it.
+    /// By address; of several at one address only the best: one with a size, one that is linked by, one with few
+    /// underscores before it.
     fn sort(&mut self) {
         let Self { functions, names } = self;
         let name = |function: &Function| &names[function.name as usize..][..usize::from(function.length)];

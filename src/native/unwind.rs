@@ -132,8 +132,8 @@ impl Unwinder {
             if site.is_code {
                 stack.frames.push(frame);
             }
-            // Each frame lies above the one that it called, so this comes to an end. A signal may have been taken on another stack; what is
-            // not in the capture cannot be followed.
+            // Each frame lies above the one that it called, so this comes to an end. A signal may have been taken on
+            // another stack; what is not in the capture cannot be followed.
             let advances = high > low || (is_first && high == low && next.pc != state.pc);
             if !(advances && capture.holds(high)) || next.pc == 0 {
                 stack.complete = next.pc == 0;
@@ -155,8 +155,8 @@ impl Unwinder {
         }
     }
 
-    /// Without information: by the chain of frame pointers, or else, in the newest frame, by a return address where a call leaves it. At
-    /// worst that passes over one frame.
+    /// Without information: by the chain of frame pointers, or else, in the newest frame, by a return address where a
+    /// call leaves it. At worst that passes over one frame.
     fn step_blindly(&mut self, state: &State, capture: &Capture, is_first: bool) -> Result<Caller, Stop> {
         let Some(sp) = state.get(Machine::STACK_POINTER) else { return Err(Stop::Lost) };
         let mut candidates = Vec::with_capacity(2);

@@ -1,4 +1,5 @@
-//! A profile made smaller, for who keeps one for days: what took the most stays as it is, what took the least is joined.
+//! A profile made smaller, for who keeps one for days: what took the most stays as it is, what took the least is
+//! joined.
 
 use std::collections::{HashMap, HashSet};
 
@@ -76,8 +77,8 @@ impl Renumbering {
 }
 
 impl Profile {
-    /// A copy within `room`, as far as what is `needed` allows, without a timeline. The time of each function by itself stays what it was
-    /// unless it went to a frame named `<rarely seen>`; what all took together stays in any case.
+    /// A copy within `room`, as far as what is `needed` allows, without a timeline. The time of each function by itself
+    /// stays what it was unless it went to a frame named `<rarely seen>`; what all took together stays in any case.
     #[must_use]
     pub fn condensed(&self, room: Room, needed: &Needed<'_>) -> (Profile, Renumbering) {
         let mut copy = Profile { metadata: self.metadata.clone(), ..Profile::default() };

@@ -10,7 +10,8 @@ pub struct Mark {
     stacks: usize,
 }
 
-/// Additions to the tables of a profile since a [`Mark`], with all processes and threads as they are now and the totals that the caller chose.
+/// Additions to the tables of a profile since a [`Mark`], with all processes and threads as they are now and the totals
+/// that the caller chose.
 #[derive(Debug, Clone, Default)]
 pub struct Delta {
     /// What is known of the recording by now.

@@ -1,5 +1,5 @@
-//! A profile that is kept by what another grows by, with numbers of its own: the other may begin anew, and before it takes in what follows
-//! it may be [condensed](super::Profile::condensed).
+//! A profile that is kept by what another grows by, with numbers of its own: the other may begin anew, and before it
+//! takes in what follows it may be [condensed](super::Profile::condensed).
 
 use super::{Delta, Frame, FrameId, Process, ProcessRef, Profile, StackId, TextId, Thread, ThreadRef, Total};
 
@@ -14,8 +14,8 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Takes in what the other profile has grown by, its totals apart. Deltas must come in order, all since the last that was
-    /// [fresh](Delta::fresh).
+    /// Takes in what the other profile has grown by, its totals apart. Deltas must come in order, all since the last
+    /// that was [fresh](Delta::fresh).
     pub fn take_in(&mut self, profile: &mut Profile, delta: &Delta) {
         if delta.fresh {
             *self = Self { texts: vec![TextId::EMPTY], stacks: vec![StackId::EMPTY], ..Self::default() };

@@ -31,7 +31,8 @@ pub struct Metadata {
 }
 
 impl Metadata {
-    /// What a sample stands for when ticks are on time, µs. Where no rate is known, one count is taken for a millisecond.
+    /// What a sample stands for when ticks are on time, µs. Where no rate is known, one count is taken for a
+    /// millisecond.
     pub fn interval_us(&self) -> f64 {
         if self.rate_asked.is_finite() && self.rate_asked > 0.0 { 1e6 / self.rate_asked } else { 1e3 }
     }

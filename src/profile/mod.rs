@@ -1,12 +1,13 @@
 //! A profile: what was sampled, from which threads, for how long.
 //!
-//! Texts, frames and stacks are interned, so a stack is one `Copy` number, equal stacks have equal numbers, and memory grows with
-//! what is distinct. Samples go into totals for each (thread, stack, flags); when asked, also into a timeline for each thread,
-//! compactly coded, and into a journal that a streaming writer drains. Adding a sample that looks like an earlier one allocates
-//! nothing.
+//! Texts, frames and stacks are interned, so a stack is one `Copy` number, equal stacks have equal numbers, and memory
+//! grows with what is distinct. Samples go into totals for each (thread, stack, flags); when asked, also into a
+//! timeline for each thread, compactly coded, and into a journal that a streaming writer drains. Adding a sample that
+//! looks like an earlier one allocates nothing.
 //!
-//! Limits: knows nothing of how samples are made, of CPython, of files or of formats. Everything that the target can make grow
-//! without end has a cap; past it, [`Profile::is_clipped`] says so, and the time that samples stand for stays right.
+//! Limits: knows nothing of how samples are made, of CPython, of files or of formats. Everything that the target can
+//! make grow without end has a cap; past it, [`Profile::is_clipped`] says so, and the time that samples stand for stays
+//! right.
 
 mod below;
 mod condense;
@@ -160,8 +161,8 @@ impl Profile {
         line
     }
 
-    /// Adds a thread. The caller keeps the reference for as long as it knows that it is the same thread: ids are used again by
-    /// the operating system and by CPython, so only the caller can tell.
+    /// Adds a thread. The caller keeps the reference for as long as it knows that it is the same thread: ids are used
+    /// again by the operating system and by CPython, so only the caller can tell.
     pub fn add_thread(&mut self, thread: Thread) -> ThreadRef {
         let id = ThreadRef(index(self.threads.len()));
         self.threads.push(thread);
@@ -192,8 +193,8 @@ impl Profile {
         }
     }
 
-    /// Adds one sample: `thread` was seen with `stack` at `time_us` (µs since the start of the recording), which stands for the
-    /// `weight_us` µs of wall time before it.
+    /// Adds one sample: `thread` was seen with `stack` at `time_us` (µs since the start of the recording), which stands
+    /// for the `weight_us` µs of wall time before it.
     pub fn add_sample(&mut self, thread: ThreadRef, stack: StackId, time_us: u64, weight_us: u64, flags: Flags) {
         let start_us = time_us.saturating_sub(weight_us);
         self.add_run(Run { thread, stack, flags, start_us, weight_us, samples: 1 });
@@ -227,8 +228,8 @@ impl Profile {
         self.timeline.is_some()
     }
 
-    /// What one thread did, in time order; runs do not overlap, and what lies between them is time without samples. Empty when
-    /// no timeline was kept.
+    /// What one thread did, in time order; runs do not overlap, and what lies between them is time without samples.
+    /// Empty when no timeline was kept.
     pub fn timeline(&self, thread: ThreadRef) -> impl Iterator<Item = Run> + '_ {
         self.timeline.iter().flat_map(move |timeline| timeline.runs(thread))
     }
@@ -258,8 +259,8 @@ impl Profile {
         (first..self.frames.len()).map(|at| self.frames.get(FrameId(index(at))))
     }
 
-    /// The stacks from number `first` on, as (caller's stack, innermost frame). Number 0 is the empty stack; a stack has a
-    /// higher number than its callers'.
+    /// The stacks from number `first` on, as (caller's stack, innermost frame). Number 0 is the empty stack; a stack
+    /// has a higher number than its callers'.
     pub fn stacks_from(&self, first: usize) -> impl Iterator<Item = (StackId, FrameId)> {
         (first.max(1)..self.stacks.len()).filter_map(|at| self.stacks.pop(StackId(index(at))))
     }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::index;
 
-/// The longest text that is kept, in bytes. A name from the target can be of any length; past this it is cut and ends in `…`.
+/// The longest text that is kept, in bytes. A name from the target can be of any length; past this it is cut and ends
+/// in `…`.
 pub const MAX_TEXT: usize = 4096;
 
 /// All texts together, in bytes. A target that makes names without end stops adding to the profile there.

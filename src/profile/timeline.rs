@@ -1,7 +1,7 @@
 //! The order of samples: one compactly coded list of runs for each thread, and the journal of what is not yet on disk.
 //!
-//! A run is four variable-length numbers: the gap since the thread's last run, its weight, how the stack's number differs from the
-//! last one's, and samples with flags. That is 5 to 8 bytes at usual rates.
+//! A run is four variable-length numbers: the gap since the thread's last run, its weight, how the stack's number
+//! differs from the last one's, and samples with flags. That is 5 to 8 bytes at usual rates.
 
 use super::sample::{Flags, Run};
 use super::stack::StackId;
@@ -50,7 +50,8 @@ impl ThreadTimeline {
             self.open = Some(run);
             return;
         };
-        // Runs never overlap, whatever clock the caller has: a sample that claims time already given away comes after it.
+        // Runs never overlap, whatever clock the caller has: a sample that claims time already given away comes after
+        // it.
         run.start_us = run.start_us.max(open.end_us());
         if open.join(&run) {
             return;

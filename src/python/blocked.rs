@@ -1,12 +1,13 @@
-//! What a thread that waits in a futex waits for in Python: which lock, condition, queue or thread, who holds it, and whether threads wait for
-//! each other in a ring.
+//! What a thread that waits in a futex waits for in Python: which lock, condition, queue or thread, who holds it, and
+//! whether threads wait for each other in a ring.
 //!
-//! The address of the futex makes it certain: it is the semaphore of a lock (up to 3.12, and `RLock` of 3.13), or a word in the entry of a
-//! parking lot, with the address of the lock's `PyMutex` before it (3.13+, Python/parking_lot.c `struct wait_entry`), or in the GIL.
-//! The object is looked for only in the newest frames, among their variables and on their value stacks.
+//! The address of the futex makes it certain: it is the semaphore of a lock (up to 3.12, and `RLock` of 3.13), or a
+//! word in the entry of a parking lot, with the address of the lock's `PyMutex` before it (3.13+, Python/parking_lot.c
+//! `struct wait_entry`), or in the GIL. The object is looked for only in the newest frames, among their variables and
+//! on their value stacks.
 //!
-//! Limits: a plain `Lock` has no owner. It is held by whoever is in a `with` block of it, as a value stack shows; one taken by `acquire()` has
-//! no known holder. Semaphores are those of Linux.
+//! Limits: a plain `Lock` has no owner. It is held by whoever is in a `with` block of it, as a value stack shows; one
+//! taken by `acquire()` has no known holder. Semaphores are those of Linux.
 
 use super::interpreter::InterpreterState;
 use super::layout::Layout;
@@ -20,7 +21,8 @@ const FRAMES_SEARCHED: usize = 4;
 const FRAMES_OF_HOLDERS: usize = 512;
 /// Words of one frame that are looked at.
 const MOST_WORDS: usize = 2048;
-/// How far from its beginning a GIL goes, in bytes (`struct _gil_runtime_state`), and how far into `_PyRuntime` it ends up to 3.11.
+/// How far from its beginning a GIL goes, in bytes (`struct _gil_runtime_state`), and how far into `_PyRuntime` it ends
+/// up to 3.11.
 const GIL_SIZE: u64 = 256;
 const RUNTIME_BEGINNING: u64 = 4096;
 /// Characters of a thread's name.
@@ -248,7 +250,8 @@ impl Reader<'_> {
         }
     }
 
-    /// `rlock_owner` (≤ 3.13), `_PyRecursiveMutex.thread` (3.14+): both one word after the lock itself (Modules/_threadmodule.c).
+    /// `rlock_owner` (≤ 3.13), `_PyRecursiveMutex.thread` (3.14+): both one word after the lock itself
+    /// (Modules/_threadmodule.c).
     fn owner(&self, lock: Lock) -> Option<u64> {
         let owner = self.objects.pointer(lock.address, self.layout().object.head_size + 8).ok()?;
         (owner != 0).then_some(owner)
@@ -285,7 +288,8 @@ impl Reader<'_> {
         if self.layout().version.major > 2 || name != "instance" {
             return Some(name);
         }
-        // An instance of a class without base in 2.7: `PyInstanceObject` {head, in_class}, `PyClassObject` {head, cl_bases, cl_dict, cl_name}.
+        // An instance of a class without base in 2.7: `PyInstanceObject` {head, in_class}, `PyClassObject` {head,
+        // cl_bases, cl_dict, cl_name}.
         let head = self.layout().object.head_size;
         let class = self.objects.pointer(object, head).ok()?;
         self.objects.text_or_none(self.objects.pointer(class, head + 16).ok()?, NAME_LIMIT)
@@ -304,7 +308,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Variables and value stack of a frame, as far as they may be values: what is above the top is as old as it may be.
+    /// Variables and value stack of a frame, as far as they may be values: what is above the top is as old as it may
+    /// be.
     fn values(&self, frame: &FrameView<'_>) -> Vec<u64> {
         let layout = self.layout();
         let at = frame.address;
@@ -362,7 +367,8 @@ impl Reader<'_> {
         words.into_iter().rev().map(|word| word & !mask).filter(|word| *word > 0x1000 && word % 8 == 0).collect()
     }
 
-    /// Whether a value is what a `with` block of `lock` keeps for its end: the lock's bound `__exit__`, or from 3.14 on the lock itself.
+    /// Whether a value is what a `with` block of `lock` keeps for its end: the lock's bound `__exit__`, or from 3.14 on
+    /// the lock itself.
     fn is_exit_of(&self, value: u64, lock: u64) -> bool {
         let layout = self.layout();
         if layout.version.feature() >= (3, 14) {
@@ -372,9 +378,12 @@ impl Reader<'_> {
         self.objects.type_name(value).is_ok_and(|name| name == "builtin_function_or_method")
             && self.objects.pointer(value, head + 8) == Ok(lock)
             // `m_ml`, a `PyMethodDef` that begins with the name.
-            && self.objects.pointer(value, head).and_then(|method| self.objects.pointer(method, 0)).is_ok_and(|name| {
-                self.objects.memory().read_bytes(name, 9, 9).is_ok_and(|bytes| bytes == b"__exit__\0" || bytes.starts_with(b"release\0"))
-            })
+            && self
+                .objects
+                .pointer(value, head)
+                .and_then(|method| self.objects.pointer(method, 0))
+                .and_then(|name| self.objects.memory().read_bytes(name, 9, 9))
+                .is_ok_and(|name| name == b"__exit__\0" || name.starts_with(b"release\0"))
     }
 }
 

@@ -1,10 +1,11 @@
 //! Code objects, read once: names, file and lines by address, with a proof that the address still means the same.
 //!
-//! A code object may die and another be born at its address, so each entry keeps the bytes that it was read from (its *evidence*:
-//! the fields of the code object and the strings behind them). An entry is used unchecked only for a while after its evidence was
-//! last seen to hold, a while that grows with the time for which it is known to have held: what has lasted will last. Where the
-//! interpreter counts the deaths of code objects (3.14+), it is used as long as that count stands still. Once an address was seen
-//! to have changed its meaning, the program is taken for one that makes and drops code, and every entry is checked in every sample.
+//! A code object may die and another be born at its address, so each entry keeps the bytes that it was read from (its
+//! *evidence*: the fields of the code object and the strings behind them). An entry is used unchecked only for a while
+//! after its evidence was last seen to hold, a while that grows with the time for which it is known to have held: what
+//! has lasted will last. Where the interpreter counts the deaths of code objects (3.14+), it is used as long as that
+//! count stands still. Once an address was seen to have changed its meaning, the program is taken for one that makes
+//! and drops code, and every entry is checked in every sample.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -58,7 +59,8 @@ pub struct Place {
     pub code: CodeId,
     /// The line; 0 is "no line".
     pub line: u32,
-    /// The instruction: bytes from the beginning of the bytecode; negative before the first one or where it is not known.
+    /// The instruction: bytes from the beginning of the bytecode; negative before the first one or where it is not
+    /// known.
     pub offset: i32,
 }
 
@@ -157,7 +159,8 @@ impl CodeTable {
         self.reused
     }
 
-    /// Begins a sample. `generation` is the sum of the interpreters' counts of dead code objects (3.14+), `None` where there is none.
+    /// Begins a sample. `generation` is the sum of the interpreters' counts of dead code objects (3.14+), `None` where
+    /// there is none.
     pub fn begin_sample(&mut self, generation: Option<u64>) {
         self.sample += 1;
         self.begin_look(generation);
@@ -219,7 +222,8 @@ impl CodeTable {
     }
 
     /// Reads the code object at `address` and keeps it. Unless the target stands still, the entry is only good once its
-    /// evidence was seen to hold (see [`CodeTable::evidence`], [`CodeTable::confirm`]) together with a frame that refers to it.
+    /// evidence was seen to hold (see [`CodeTable::evidence`], [`CodeTable::confirm`]) together with a frame that
+    /// refers to it.
     ///
     /// # Errors
     /// When what is there is no code object or cannot be read.
@@ -242,7 +246,8 @@ impl CodeTable {
         let id = self.intern(code);
         let mut evidence = recording.into_reads();
         if version != 0 {
-            // The same number means the same object, which keeps its strings; what lies outside of it need not be looked at again.
+            // The same number means the same object, which keeps its strings; what lies outside of it need not be
+            // looked at again.
             evidence.retain(|(place, _)| (address..address.saturating_add(EXTENT)).contains(place));
         }
         for (_, bytes) in &mut evidence {
@@ -374,7 +379,8 @@ fn read_code(memory: &impl Memory, layout: &Layout, address: u64) -> Result<(Cod
     Ok((Code { name, filename, first_line, lines, is_empty }, version))
 }
 
-/// A string and its hash: two strings that lived at one address one after the other and are equal in length and hash are equal.
+/// A string and its hash: two strings that lived at one address one after the other and are equal in length and hash
+/// are equal.
 fn read_text(memory: &impl Memory, layout: &Layout, address: u64) -> Result<String, ReadError> {
     if let TextFormat::Compact { hash, .. } = layout.object.text {
         memory.read_u64(address.wrapping_add(u64::from(hash)))?;

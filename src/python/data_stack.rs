@@ -1,8 +1,8 @@
 //! The data stack: where a thread's frames lie one above the other (3.11+), for when the links between them are broken.
 //!
-//! From 3.12 on a call from C into the interpreter puts a frame of its own on the C stack, between the Python frames. A debugger that
-//! could not read a C stack leaves it out of its core file, and the chain of frames ends there; but the frames below are still in
-//! the data stack, in order.
+//! From 3.12 on a call from C into the interpreter puts a frame of its own on the C stack, between the Python frames. A
+//! debugger that could not read a C stack leaves it out of its core file, and the chain of frames ends there; but the
+//! frames below are still in the data stack, in order.
 //!
 //! Limits: frames of generators lie in their generators and are not found here.
 

@@ -109,7 +109,8 @@ fn gil_places(layout: &Layout, gil: u64, interpreter: u64) -> Option<(u64, u64)>
     match layout.gil {
         Gil::PerInterpreter { locked, last_holder } if gil != 0 => Some((at(gil, locked), at(gil, last_holder))),
         Gil::InInterpreter { locked, last_holder, base, .. } => {
-            // The offsets are those of the main interpreter's GIL inside of its interpreter state; another GIL is a struct like it.
+            // The offsets are those of the main interpreter's GIL inside of its interpreter state; another GIL is a
+            // struct like it.
             let origin = if gil == 0 { interpreter } else { gil.wrapping_sub(u64::from(base)) };
             Some((at(origin, locked), at(origin, last_holder)))
         }

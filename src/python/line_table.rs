@@ -1,8 +1,9 @@
 //! From an instruction to its line: the four ways in which CPython has written that down, decoded from bytes.
 //!
-//! A table is decoded once for each code object into sorted ranges; a lookup is then a binary search that allocates nothing.
-//! The bytes are taken as they come: a table that is cut off or nonsense gives the ranges that it has, never an error, so the
-//! caller bounds the length of the table and this file bounds the rest (a range takes at least one byte of the table).
+//! A table is decoded once for each code object into sorted ranges; a lookup is then a binary search that allocates
+//! nothing. The bytes are taken as they come: a table that is cut off or nonsense gives the ranges that it has, never
+//! an error, so the caller bounds the length of the table and this file bounds the rest (a range takes at least one
+//! byte of the table).
 //!
 //! Limits: positions are those that the compiler wrote. Code that was made with altered tables is believed.
 
@@ -59,8 +60,8 @@ impl LineTable {
     /// Decodes `table`, the bytes of `co_lnotab` or `co_linetable`, of a code object that begins in line `first_line`
     /// (`co_firstlineno`).
     ///
-    /// `code_length` is the length of the bytecode in bytes: where it is given, offsets past it have no line. The older two
-    /// formats do not say by themselves where their last line ends.
+    /// `code_length` is the length of the bytecode in bytes: where it is given, offsets past it have no line. The older
+    /// two formats do not say by themselves where their last line ends.
     pub fn decode(format: LineTableFormat, table: &[u8], first_line: i32, code_length: Option<u32>) -> Self {
         let mut builder = Builder { ranges: Vec::new(), offset: 0 };
         match format {
@@ -78,13 +79,15 @@ impl LineTable {
         Self { first_line, end, ranges: builder.ranges }
     }
 
-    /// The line of the instruction at `byte_offset` of the bytecode; before the first instruction, the line of the definition.
+    /// The line of the instruction at `byte_offset` of the bytecode; before the first instruction, the line of the
+    /// definition.
     pub fn line_of(&self, byte_offset: i32) -> Option<u32> {
         let Ok(offset) = u32::try_from(byte_offset) else { return u32::try_from(self.first_line).ok() };
         u32::try_from(self.position(offset)?.line).ok()
     }
 
-    /// Lines and columns of the instruction at `byte_offset`; the formats before 3.11 know no columns, and their `end_line` is the line.
+    /// Lines and columns of the instruction at `byte_offset`; the formats before 3.11 know no columns, and their
+    /// `end_line` is the line.
     pub fn location_of(&self, byte_offset: i32) -> Option<Location> {
         let position = match u32::try_from(byte_offset) {
             Ok(offset) => self.position(offset)?,
@@ -124,7 +127,8 @@ impl Builder {
         self.offset = self.offset.saturating_add(length);
     }
 
-    /// `co_lnotab` (Objects/lnotab_notes.txt up to 3.9): pairs of a byte step and a line step, both taken before the next range.
+    /// `co_lnotab` (Objects/lnotab_notes.txt up to 3.9): pairs of a byte step and a line step, both taken before the
+    /// next range.
     fn lnotab(&mut self, table: &[u8], first_line: i32, line_step: impl Fn(u8) -> i32) {
         let mut line = first_line;
         let (pairs, _) = table.as_chunks::<2>();
@@ -153,8 +157,8 @@ impl Builder {
         }
     }
 
-    /// `co_linetable` of 3.11+ (PEP 657; Objects/locations.md): an entry begins with a byte of bit 7 set, a kind in bits 3–6 and
-    /// the number of 2-byte code units, less one, in bits 0–2.
+    /// `co_linetable` of 3.11+ (PEP 657; Objects/locations.md): an entry begins with a byte of bit 7 set, a kind in
+    /// bits 3–6 and the number of 2-byte code units, less one, in bits 0–2.
     fn locations(&mut self, table: &[u8], first_line: i32) {
         let mut line = first_line;
         let mut bytes = Entries { bytes: table };
@@ -247,14 +251,16 @@ mod tests {
     const FORMATS: [LineTableFormat; 4] =
         [LineTableFormat::LnotabUnsigned, LineTableFormat::Lnotab, LineTableFormat::Pairs, LineTableFormat::Locations];
 
-    /// Prints, for every code object of a part of the standard library and of a source with extreme steps: first line, length of the
-    /// code, table in hexadecimal, and the position of every instruction.
+    /// Prints, for every code object of a part of the standard library and of a source with extreme steps: first line,
+    /// length of the code, table in hexadecimal, and the position of every instruction.
     const PROGRAM: &str = r#"
 from __future__ import print_function
 import binascii, dis, io, os, sys, types
-names = ['argparse.py', 'ast.py', 'difflib.py', 'decimal.py', 'inspect.py', 'threading.py', 'asyncio/base_events.py', 'unittest/mock.py']
+names = ['argparse.py', 'ast.py', 'difflib.py', 'decimal.py', 'inspect.py', 'threading.py', 'asyncio/base_events.py',
+         'unittest/mock.py']
 folder = os.path.dirname(os.__file__)
-sources = [io.open(os.path.join(folder, name), 'rb').read() for name in names if os.path.exists(os.path.join(folder, name))]
+paths = [os.path.join(folder, name) for name in names]
+sources = [io.open(path, 'rb').read() for path in paths if os.path.exists(path)]
 sources.append(b'x = 1\n' + b'\n' * 70000 + b'y = (x +\n' + b'\n' * 300 + b'x)\n')
 sources.append(b'def f(a):\n    return (' + b'a +\n' * 400 + b'a)\nz = [' + b'f(1), ' * 700 + b']\n')
 sources.append(b'def g(a):\n    return a(\n' + b'\n' * 200 + b' ' * 300 + b'b=a(1),\n\n c=2)\n')

@@ -1,6 +1,7 @@
 //! The variables of a frame: arguments, locals, and the cells that it shares with functions inside and around it.
 //!
-//! Limits: functions only. The names of a module or of a class body lie in a dict, and the values of the evaluation stack have no names.
+//! Limits: functions only. The names of a module or of a class body lie in a dict, and the values of the evaluation
+//! stack have no names.
 
 use crate::memory::ReadError;
 use crate::python::layout::{Code, Frame};
@@ -53,8 +54,9 @@ pub struct Variable {
     pub value: Value,
 }
 
-/// The variables of the frame at `frame` (`PyFrameObject` or `_PyInterpreterFrame`) which runs the code object at `code`, in the order
-/// of the code object: arguments first. Those without a value, not assigned yet or deleted, are left out.
+/// The variables of the frame at `frame` (`PyFrameObject` or `_PyInterpreterFrame`) which runs the code object at
+/// `code`, in the order of the code object: arguments first. Those without a value, not assigned yet or deleted, are
+/// left out.
 ///
 /// # Errors
 /// When frame or code cannot be read. A cell that cannot be read has no value.
@@ -113,7 +115,8 @@ fn slots(objects: ObjectReader<'_>, code: u64) -> Result<Vec<Slot>, ReadError> {
         for name in names {
             let is_cell = kind != VariableKind::Local;
             let kind = if index < arguments && !is_cell { VariableKind::Argument } else { kind };
-            // An argument that is shared lives in a cell with its name, the same object; what its own slot holds is nothing or old.
+            // An argument that is shared lives in a cell with its name, the same object; what its own slot holds is
+            // nothing or old.
             let shared = slots.iter_mut().take(arguments).find(|slot| kind == VariableKind::Cell && slot.name == name);
             match shared {
                 Some(argument) => (argument.is_cell, argument.index) = (true, index),
@@ -146,7 +149,8 @@ fn value_of(word: u64, layout: &Frame) -> Option<Value> {
     }
 }
 
-/// What is in a cell (`PyCellObject.ob_ref`). Until the function has made its cells (3.11+), their slots hold the values themselves.
+/// What is in a cell (`PyCellObject.ob_ref`). Until the function has made its cells (3.11+), their slots hold the
+/// values themselves.
 fn cell_contents(objects: ObjectReader<'_>, object: u64) -> Option<Value> {
     let name = objects.type_name(object).ok()?;
     if name != "cell" {

@@ -1,8 +1,8 @@
 //! Finds the runtime: from what a binary's file says ([`PythonFile`]) and what the process's memory shows.
 //!
-//! A file is Python when its content says so, never by its name. The order: the section `.PyRuntime` (3.11.7, 3.12.1 and later), the
-//! exported symbols (`_PyRuntime` from 3.7 on, `_PyThreadState_Current` before), at last a scan of the writable data for a pointer to something
-//! that is an interpreter state by all that can be checked.
+//! A file is Python when its content says so, never by its name. The order: the section `.PyRuntime` (3.11.7, 3.12.1
+//! and later), the exported symbols (`_PyRuntime` from 3.7 on, `_PyThreadState_Current` before), at last a scan of the
+//! writable data for a pointer to something that is an interpreter state by all that can be checked.
 
 use std::ops::Range;
 
@@ -222,7 +222,8 @@ fn by_debug_offsets(memory: &impl Memory, runtime: u64) -> Result<Option<Runtime
     Ok(Some(Runtime { interpreters_head: head, current_thread: None, collecting: None, layout }))
 }
 
-/// Whether `interpreter` is an interpreter state with at least one thread, by what its thread state and its `sys.modules` say.
+/// Whether `interpreter` is an interpreter state with at least one thread, by what its thread state and its
+/// `sys.modules` say.
 fn check_interpreter(memory: &impl Memory, layout: &Layout, interpreter: u64) -> Result<(), LocateError> {
     if interpreter == 0 {
         return Err(LocateError::NotReady);

@@ -1,7 +1,7 @@
 //! CPython as it lies in memory.
 //!
-//! Everything here works on a [`crate::memory::Memory`] and a [`layout::Layout`]; it makes no system call and knows no process id, so it runs
-//! from a saved image as well as from a live process. Every loop over target memory has a cap.
+//! Everything here works on a [`crate::memory::Memory`] and a [`layout::Layout`]; it makes no system call and knows no
+//! process id, so it runs from a saved image as well as from a live process. Every loop over target memory has a cap.
 
 pub mod blocked;
 pub mod code;

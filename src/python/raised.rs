@@ -1,4 +1,5 @@
-//! The exception that a thread is busy with: one that was raised and not yet caught, or the one that an `except` or `finally` handles now.
+//! The exception that a thread is busy with: one that was raised and not yet caught, or the one that an `except` or
+//! `finally` handles now.
 
 use super::object::{ObjectReader, TypeFlags};
 
@@ -35,7 +36,8 @@ fn in_flight(objects: ObjectReader<'_>, thread: u64) -> Option<Raised> {
 }
 
 /// The newest exception on the stack of those that are handled: `exc_value` up to 3.6, then `exc_info`, which points to
-/// `_PyErr_StackItem` {exc_type, exc_value, exc_traceback, previous}, from 3.11 on {exc_value, previous} (cpython/pystate.h).
+/// `_PyErr_StackItem` {exc_type, exc_value, exc_traceback, previous}, from 3.11 on {exc_value, previous}
+/// (cpython/pystate.h).
 fn handled(objects: ObjectReader<'_>, thread: u64) -> Option<Raised> {
     let layout = &objects.layout().thread;
     let exception = layout.current_exception_type.or(layout.current_exception)?;

@@ -9,10 +9,10 @@ pub struct Runtime {
     pub layout: Layout,
     /// Where the pointer to the first interpreter state is: `_PyRuntime.interpreters.head` (3.7+) or `interp_head`.
     pub interpreters_head: u64,
-    /// Where the pointer to the thread state that holds the GIL is (up to 3.11): `_PyRuntime.gilstate.tstate_current` or
-    /// `_PyThreadState_Current`. `None` where it was not found or the version keeps it elsewhere.
+    /// Where the pointer to the thread state that holds the GIL is (up to 3.11): `_PyRuntime.gilstate.tstate_current`
+    /// or `_PyThreadState_Current`. `None` where it was not found or the version keeps it elsewhere.
     pub current_thread: Option<u64>,
-    /// Where the `int` is that is not 0 while the garbage collector runs (up to 3.8): `_PyRuntime.gc.collecting` or the local symbol
-    /// `collecting`.
+    /// Where the `int` is that is not 0 while the garbage collector runs (up to 3.8): `_PyRuntime.gc.collecting` or the
+    /// local symbol `collecting`.
     pub collecting: Option<u64>,
 }

@@ -58,8 +58,8 @@ pub(crate) fn some_layouts() -> Vec<Layout> {
     layouts
 }
 
-/// What a program under test begins with. `show(name, object)` prints what `Target::shown` finds again: the address of the object,
-/// and what the interpreter itself says about it. `wait()` ends the output and keeps everything alive.
+/// What a program under test begins with. `show(name, object)` prints what `Target::shown` finds again: the address of
+/// the object, and what the interpreter itself says about it. `wait()` ends the output and keeps everything alive.
 const PRELUDE: &str = r#"
 from __future__ import print_function
 import sys

@@ -1,6 +1,7 @@
 //! What a program calls its threads: `threading._active`, which maps idents to `Thread` objects.
 //!
-//! Limits: only threads that the `threading` module knows have a name there. One that is starting has it a moment later.
+//! Limits: only threads that the `threading` module knows have a name there. One that is starting has it a moment
+//! later.
 
 use std::collections::HashMap;
 
@@ -13,7 +14,8 @@ const THREADS_LIMIT: usize = 1 << 16;
 /// How many characters of a name are taken.
 const NAME_LIMIT: usize = 256;
 
-/// The dict `threading._active` of one interpreter, given its `sys.modules`; `None` where the program has not imported `threading`.
+/// The dict `threading._active` of one interpreter, given its `sys.modules`; `None` where the program has not imported
+/// `threading`.
 ///
 /// # Errors
 /// When `sys.modules` or the module cannot be read.
@@ -24,8 +26,8 @@ pub fn active_threads(objects: ObjectReader<'_>, modules: u64) -> Result<Option<
     }
 }
 
-/// The names of threads by `PyThreadState.thread_id`, from the dict that [`active_threads`] found. A name is as the program gave it:
-/// escape it before it is shown.
+/// The names of threads by `PyThreadState.thread_id`, from the dict that [`active_threads`] found. A name is as the
+/// program gave it: escape it before it is shown.
 ///
 /// # Errors
 /// When the dict cannot be read; a single thread that cannot be read has no name.

@@ -11,7 +11,8 @@ pub struct Version {
     pub minor: u8,
     /// The bug-fix release.
     pub patch: u8,
-    /// `PY_RELEASE_LEVEL` and `PY_RELEASE_SERIAL`: 0xF0 for a final release, 0xA1 for alpha 1, 0xB2 for beta 2, 0xC1 for candidate 1.
+    /// `PY_RELEASE_LEVEL` and `PY_RELEASE_SERIAL`: 0xF0 for a final release, 0xA1 for alpha 1, 0xB2 for beta 2, 0xC1
+    /// for candidate 1.
     pub release: u8,
 }
 

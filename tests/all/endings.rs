@@ -302,7 +302,8 @@ fn the_program_is_ended_or_left_as_asked() {
 
 #[test]
 fn what_a_program_writes_is_not_mixed_with_a_profile_on_standard_output() {
-    let program = "import time\nprint('words of the program', flush=True)\nend = time.time() + 0.5\nwhile time.time() < end: pass";
+    let program = "import time\nprint('words of the program', flush=True)\nend = time.time() + 0.5\n\
+        while time.time() < end: pass";
     let interpreter = any().path.to_str().unwrap();
     let ran = pyspy(&["record", "-f", "speedscope", "-o", "-", "--", interpreter, "-c", program]);
     serde_json::from_str::<serde_json::Value>(ran.success()).unwrap();

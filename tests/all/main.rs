@@ -45,3 +45,4 @@ mod trees;
 mod truth;
 mod unobserved;
 mod unread;
+mod widths;

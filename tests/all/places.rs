@@ -13,8 +13,9 @@ use crate::dump::{assert_is_as_python_says, dump, frames};
 use crate::interpreters::Interpreter;
 use crate::target::{Target, note, run};
 
-/// Builds a root directory of its own in the mount namespace that it runs in: all of ours, and the interpreter's prefix and the scripts
-/// at places that we do not have. Then runs `PYTHON known.py` in it. Arguments: root, prefix, scripts, name of the executable in the prefix.
+/// Builds a root directory of its own in the mount namespace that it runs in: all of ours, and the interpreter's prefix
+/// and the scripts at places that we do not have. Then runs `PYTHON known.py` in it. Arguments: root, prefix, scripts,
+/// name of the executable in the prefix.
 const OTHER_ROOT: &str = r#"
 set -e
 mount -t tmpfs tmpfs "$1"
@@ -119,9 +120,9 @@ fn ids_outside(pid: u32) -> HashMap<u64, u64> {
         .collect()
 }
 
-/// The interpreter's executable under another name in `folder`, with its libpython if it has one, and what runs `known.py` with it.
-/// None, and a note, if such a copy does not start: one that finds its libraries by where it is, or that has been through patchelf
-/// and then strip.
+/// The interpreter's executable under another name in `folder`, with its libpython if it has one, and what runs
+/// `known.py` with it. None, and a note, if such a copy does not start: one that finds its libraries by where it is, or
+/// that has been through patchelf and then strip.
 fn copy_of(interpreter: &Interpreter, folder: &Path, strip: bool) -> Option<(Command, Vec<PathBuf>)> {
     let executable = folder.join("server");
     fs::copy(&interpreter.path, &executable).unwrap();

@@ -1,7 +1,7 @@
 //! Programs that a test starts: Python programs to look into, and `pyspy` itself.
 //!
-//! Whatever is started here ends with the test: it has a process group of its own, which is killed when its owner is dropped or its
-//! time is over.
+//! Whatever is started here ends with the test: it has a process group of its own, which is killed when its owner is
+//! dropped or its time is over.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -84,7 +84,8 @@ impl Terminal {
     pub fn run(&self, command: &str) {
         let (before, after, status) = (self.path("before"), self.path("after"), self.path("status"));
         let line = format!(
-            "clear; stty -a > {before}; echo $$ > {}; {command}; echo $? > {status}.new; stty -a > {after}; mv {status}.new {status}",
+            "clear; stty -a > {before}; echo $$ > {}; {command}; echo $? > {status}.new; stty -a > {after}; \
+             mv {status}.new {status}",
             self.path("shell")
         );
         // The shell's line could be longer than the terminal is wide; a script has no such end.

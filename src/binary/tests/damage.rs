@@ -76,7 +76,8 @@ fn damaged_files_never_panic() {
 
 #[test]
 fn tables_that_claim_to_be_huge_cost_nothing() {
-    // Every count and size that one byte can make large, in turn; a claimed allocation would be gigabytes, a claimed loop hours.
+    // Every count and size that one byte can make large, in turn; a claimed allocation would be gigabytes, a claimed
+    // loop hours.
     for mut bytes in samples() {
         for offset in 4..1024 {
             let byte = std::mem::replace(&mut bytes[offset], 0xff);

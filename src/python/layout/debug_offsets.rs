@@ -1,11 +1,13 @@
 //! 3.13 and later: offsets from the target itself.
 //!
-//! `_PyRuntime` begins with `_Py_DebugOffsets` (internal/pycore_runtime.h in 3.13, internal/pycore_debug_offsets.h from 3.14 on): a cookie,
-//! the version, whether the build is free-threaded, then one group of 8-byte words a struct. Each feature release inserts words, so there is one
-//! list for each; a release never changes its list. What the words do not tell is in `assemble`.
+//! `_PyRuntime` begins with `_Py_DebugOffsets` (internal/pycore_runtime.h in 3.13, internal/pycore_debug_offsets.h from
+//! 3.14 on): a cookie, the version, whether the build is free-threaded, then one group of 8-byte words a struct. Each
+//! feature release inserts words, so there is one list for each; a release never changes its list. What the words do
+//! not tell is in `assemble`.
 //!
-//! Limits: alphas, betas and versions newer than 3.15 are taken to have the newest known list. Known relations between the words, most
-//! of them near the list's end, show whether that is so; if it is, the layout is marked as tentative, else it is refused.
+//! Limits: alphas, betas and versions newer than 3.15 are taken to have the newest known list. Known relations between
+//! the words, most of them near the list's end, show whether that is so; if it is, the layout is marked as tentative,
+//! else it is refused.
 
 mod assemble;
 
@@ -68,7 +70,8 @@ pub fn size(header: &[u8]) -> Result<usize, DebugOffsetsError> {
 /// A validated layout from the bytes of `_Py_DebugOffsets`; bytes after its end do not matter.
 ///
 /// # Errors
-/// When the bytes are not debug offsets, when they are not laid out as the version's should be, or when they make no sense.
+/// When the bytes are not debug offsets, when they are not laid out as the version's should be, or when they make no
+/// sense.
 pub fn parse(bytes: &[u8]) -> Result<Layout, DebugOffsetsError> {
     let header = Header::read(bytes)?;
     let needed = header.size();
@@ -264,7 +267,8 @@ struct CodeOffsets {
 }
 
 impl Offsets {
-    /// Takes the groups in their order. What is expected of the objects has been so since they came to be what they are.
+    /// Takes the groups in their order. What is expected of the objects has been so since they came to be what they
+    /// are.
     fn read(words: &mut Words<'_>) -> Result<Self, DebugOffsetsError> {
         let runtime_size = words.next("runtime_state.size")?;
         words.skip(1); // finalizing

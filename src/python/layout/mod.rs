@@ -1,9 +1,9 @@
 //! Where CPython keeps things: one [`Layout`] describes one version, as data.
 //!
-//! For 3.13 and later the numbers come from the target's own `_Py_DebugOffsets` ([`debug_offsets`]), for older ones from
-//! constant [`tables`] that a test compares with the headers of every interpreter present. All offsets are in bytes from the
-//! beginning of the struct that the group is named for; an `Option` is `None` where the version has no such field.
-//! One walker serves all versions: what differs is a number or a small enum here, never a second walker.
+//! For 3.13 and later the numbers come from the target's own `_Py_DebugOffsets` ([`debug_offsets`]), for older ones
+//! from constant [`tables`] that a test compares with the headers of every interpreter present. All offsets are in
+//! bytes from the beginning of the struct that the group is named for; an `Option` is `None` where the version has no
+//! such field. One walker serves all versions: what differs is a number or a small enum here, never a second walker.
 
 pub mod debug_offsets;
 pub mod tables;
@@ -18,8 +18,8 @@ pub struct Layout {
     pub version: Version,
     /// A build without GIL (3.13t and later).
     pub free_threaded: bool,
-    /// The version is newer than any known one, or an alpha, beta or candidate: what its debug offsets do not tell was assumed to be as
-    /// in the newest known version, and may be wrong.
+    /// The version is newer than any known one, or an alpha, beta or candidate: what its debug offsets do not tell was
+    /// assumed to be as in the newest known version, and may be wrong.
     pub tentative: bool,
     /// `_PyRuntimeState` (3.7+).
     pub runtime: Runtime,
@@ -55,7 +55,8 @@ pub struct Runtime {
 /// `PyInterpreterState`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Interpreter {
-    /// `sizeof`, as the target says (3.13+); before that, a length which every patch release has and which holds all of the fields below.
+    /// `sizeof`, as the target says (3.13+); before that, a length which every patch release has and which holds all of
+    /// the fields below.
     pub size: u32,
     /// `next`: the interpreter made before this one.
     pub next: u32,
@@ -93,12 +94,12 @@ pub enum Gil {
         /// `last_holder`, a `PyThreadState *`.
         last_holder: u32,
     },
-    /// As [`Gil::PerInterpreter`], but with the struct inside of `PyInterpreterState`; offsets are from that (3.13+ by debug offsets:
-    /// `gil_runtime_state_locked`, `gil_runtime_state_holder`). They are true only for an interpreter with its own GIL or the main
-    /// one, so [`Interpreter::gil`] is followed where it is known.
+    /// As [`Gil::PerInterpreter`], but with the struct inside of `PyInterpreterState`; offsets are from that (3.13+ by
+    /// debug offsets: `gil_runtime_state_locked`, `gil_runtime_state_holder`). They are true only for an interpreter
+    /// with its own GIL or the main one, so [`Interpreter::gil`] is followed where it is known.
     InInterpreter {
-        /// Free-threaded: offset of `_gil.enabled` from the interpreter state, an `int` that is 0 while there is no GIL.
-        /// `None` where there always is one.
+        /// Free-threaded: offset of `_gil.enabled` from the interpreter state, an `int` that is 0 while there is no
+        /// GIL. `None` where there always is one.
         enabled: Option<u32>,
         /// Offset of `_gil.locked` from the interpreter state.
         locked: u32,
@@ -126,7 +127,8 @@ pub enum FrameEntry {
 /// `PyThreadState`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Thread {
-    /// `sizeof`, as the target says (3.13+); before that, a length which every patch release has and which holds all of the fields below.
+    /// `sizeof`, as the target says (3.13+); before that, a length which every patch release has and which holds all of
+    /// the fields below.
     pub size: u32,
     /// `next`: the thread state made before this one.
     pub next: u32,
@@ -136,13 +138,16 @@ pub struct Thread {
     pub frame: FrameEntry,
     /// `base_frame` (3.15+): the sentinel that every complete walk ends at.
     pub base_frame: Option<u32>,
-    /// `thread_id`, an `unsigned long` (4 bytes on Windows): the `pthread_t` on Linux and macOS, the thread's id on Windows.
+    /// `thread_id`, an `unsigned long` (4 bytes on Windows): the `pthread_t` on Linux and macOS, the thread's id on
+    /// Windows.
     pub thread_id: u32,
-    /// `native_thread_id` (3.11+), an `unsigned long` (4 bytes on Windows): the kernel's thread id as the target sees it.
+    /// `native_thread_id` (3.11+), an `unsigned long` (4 bytes on Windows): the kernel's thread id as the target sees
+    /// it.
     pub native_thread_id: Option<u32>,
     /// `datastack_chunk` (3.11+): the newest [stack chunk](stack_chunk).
     pub datastack_chunk: Option<u32>,
-    /// The exception in flight: `curexc_value` (≤ 3.11; a normalised or raw value, NULL where only the type is set yet) or `current_exception` (3.12+).
+    /// The exception in flight: `curexc_value` (≤ 3.11; a normalised or raw value, NULL where only the type is set yet)
+    /// or `current_exception` (3.12+).
     pub current_exception: Option<u32>,
     /// `curexc_type` (≤ 3.11).
     pub current_exception_type: Option<u32>,
@@ -177,8 +182,8 @@ pub mod stack_chunk {
 /// What tells the current instruction of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InstructionPosition {
-    /// `f_lasti`, an `int`: a byte offset into `co_code` when `scale` is 1 (≤ 3.9), a count of 2-byte units when 2 (3.10).
-    /// Negative before the first instruction.
+    /// `f_lasti`, an `int`: a byte offset into `co_code` when `scale` is 1 (≤ 3.9), a count of 2-byte units when 2
+    /// (3.10). Negative before the first instruction.
     Lasti {
         /// Offset of the field.
         offset: u32,
@@ -219,7 +224,8 @@ pub struct FrameOwner {
     pub offset: u32,
     /// `FRAME_OWNED_BY_GENERATOR`.
     pub generator: u8,
-    /// The owner values of frames that are no Python code: `FRAME_OWNED_BY_CSTACK` (3.12–3.14) and `FRAME_OWNED_BY_INTERPRETER` (3.14+).
+    /// The owner values of frames that are no Python code: `FRAME_OWNED_BY_CSTACK` (3.12–3.14) and
+    /// `FRAME_OWNED_BY_INTERPRETER` (3.14+).
     pub shims: [Option<u8>; 2],
 }
 
@@ -240,7 +246,8 @@ pub struct Frame {
     pub owner: Option<FrameOwner>,
     /// `f_localsplus` or `localsplus`: the first of the fast locals.
     pub locals: u32,
-    /// `is_entry` (3.11), a `bool`: this frame was entered from C. From 3.12 on shim frames say so, before that it is so for every frame.
+    /// `is_entry` (3.11), a `bool`: this frame was entered from C. From 3.12 on shim frames say so, before that it is
+    /// so for every frame.
     pub is_entry: Option<u32>,
     /// `stacktop` (3.11–3.13, an `int` index) — the number of live entries of `localsplus`, −1 while the frame runs.
     pub stack_top: Option<u32>,
@@ -254,9 +261,11 @@ pub struct Frame {
     pub value_stack: Option<u32>,
     /// `tlbc_index` (3.14+ free-threaded): which thread-local copy of the bytecode `instr_ptr` points into.
     pub tlbc_index: Option<u32>,
-    /// The low bits of a `_PyStackRef` (`f_executable`, locals) that are tags: 0 where references are plain pointers (≤ 3.13).
+    /// The low bits of a `_PyStackRef` (`f_executable`, locals) that are tags: 0 where references are plain pointers (≤
+    /// 3.13).
     pub tag_mask: u64,
-    /// Whether a stack reference whose two low bits are 3 is an int instead of a pointer, its value in the bits above (3.14+).
+    /// Whether a stack reference whose two low bits are 3 is an int instead of a pointer, its value in the bits above
+    /// (3.14+).
     pub tagged_ints: bool,
 }
 
@@ -358,7 +367,8 @@ pub enum TextFormat {
         /// `PyUnicodeObject.str`.
         data: u32,
     },
-    /// PEP 393: ASCII data after `PyASCIIObject`, other compact data after `PyCompactUnicodeObject`, legacy data through a pointer.
+    /// PEP 393: ASCII data after `PyASCIIObject`, other compact data after `PyCompactUnicodeObject`, legacy data
+    /// through a pointer.
     Compact {
         /// `PyASCIIObject.length`.
         length: u32,
@@ -443,20 +453,22 @@ pub enum DictKeys {
 pub enum ManagedDict {
     /// No such thing: `tp_dictoffset` alone (≤ 3.10).
     None,
-    /// 3.11: before the object, a pointer to the values (at `values`, NULL when there is a dict) and one to the dict (at `dict`), both negative offsets.
+    /// 3.11: before the object, a pointer to the values (at `values`, NULL when there is a dict) and one to the dict
+    /// (at `dict`), both negative offsets.
     ValuesAndDict {
         /// Offset of the `PyDictValues *`.
         values: i32,
         /// Offset of the `PyDictObject *`.
         dict: i32,
     },
-    /// 3.12: one word before the object: a dict where it is even; where it is odd, the address of the values less 1 (`_PyDictOrValues`).
+    /// 3.12: one word before the object: a dict where it is even; where it is odd, the address of the values less 1
+    /// (`_PyDictOrValues`).
     Tagged {
         /// Offset of the pointer.
         offset: i32,
     },
-    /// 3.13+: a `PyDictObject *` before the object; the values are inside of the object at `tp_basicsize` when `Py_TPFLAGS_INLINE_VALUES` is set and
-    /// the dict pointer is NULL (and their `valid` byte says so).
+    /// 3.13+: a `PyDictObject *` before the object; the values are inside of the object at `tp_basicsize` when
+    /// `Py_TPFLAGS_INLINE_VALUES` is set and the dict pointer is NULL (and their `valid` byte says so).
     Inline {
         /// Offset of the dict pointer.
         dict: i32,

@@ -1,8 +1,8 @@
 //! 2.7 and 3.6 to 3.12: constants, learned from the headers that each table names.
 //!
-//! Limits: 64-bit release builds. Builds with `--with-pydebug` or `Py_TRACE_REFS` have another object header, and alphas and
-//! betas other structs; neither is described. `runtime.current_thread` lies behind the GIL's locks, whose size is the C library's:
-//! on Linux that of glibc (musl has the same on x86-64, but not on aarch64).
+//! Limits: 64-bit release builds. Builds with `--with-pydebug` or `Py_TRACE_REFS` have another object header, and
+//! alphas and betas other structs; neither is described. `runtime.current_thread` lies behind the GIL's locks, whose
+//! size is the C library's: on Linux that of glibc (musl has the same on x86-64, but not on aarch64).
 
 mod frame_objects;
 mod interpreter_frames;
@@ -33,8 +33,8 @@ pub fn layout(version: Version) -> Option<Layout> {
 /// `sizeof(long)`.
 const LONG: u32 = if cfg!(windows) { 4 } else { 8 };
 
-/// `sizeof(struct _gil_runtime_state)` (internal/gil.h in 3.7, internal/pycore_gil.h from 3.8 on): interval, last holder, locked,
-/// switch number, then two pairs of a condition variable and a mutex.
+/// `sizeof(struct _gil_runtime_state)` (internal/gil.h in 3.7, internal/pycore_gil.h from 3.8 on): interval, last
+/// holder, locked, switch number, then two pairs of a condition variable and a mutex.
 const GIL_SIZE: u32 = {
     // Two `long`s around a pointer and an `int`, which share a word where `long` has 4 bytes.
     let counters = if cfg!(windows) { 24 } else { 32 };
@@ -53,9 +53,9 @@ const GIL_SIZE: u32 = {
     counters + 2 * (condition + mutex)
 };
 
-/// Objects as 3.6 has them; the later versions say what they change. (object.h, unicodeobject.h, dictobject.h, setobject.h,
-/// longintrepr.h, bytesobject.h, tupleobject.h, listobject.h, floatobject.h; Objects/dict-common.h and Objects/moduleobject.c,
-/// which are not installed.)
+/// Objects as 3.6 has them; the later versions say what they change. (object.h, unicodeobject.h, dictobject.h,
+/// setobject.h, longintrepr.h, bytesobject.h, tupleobject.h, listobject.h, floatobject.h; Objects/dict-common.h and
+/// Objects/moduleobject.c, which are not installed.)
 pub(super) const OBJECTS_3_6: Objects = Objects {
     head_size: 16,
     ob_type: 8,

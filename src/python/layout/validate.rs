@@ -1,8 +1,8 @@
 //! Proof that a [`Layout`] is fit for use, so that the readers can add its offsets without asking again.
 //!
-//! From 3.13 on the numbers come from the target, which is hostile. A valid layout has only offsets that are aligned as their
-//! field is, that lie inside of their struct, and that are small; it may still be wrong, and then reads bring nonsense, never more bytes
-//! than the caps here say.
+//! From 3.13 on the numbers come from the target, which is hostile. A valid layout has only offsets that are aligned as
+//! their field is, that lie inside of their struct, and that are small; it may still be wrong, and then reads bring
+//! nonsense, never more bytes than the caps here say.
 
 use super::{
     Code, DictFormat, DictKeys, Frame, FrameEntry, Gil, InstructionPosition, Interpreter, Layout, ManagedDict, Objects,

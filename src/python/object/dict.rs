@@ -1,8 +1,8 @@
-//! Dicts of all versions: the table of 2.7, the compact dict of 3.6+, its split form that shares keys among instances, and the
-//! orders of insertion that 3.11+ keeps beside shared values.
+//! Dicts of all versions: the table of 2.7, the compact dict of 3.6+, its split form that shares keys among instances,
+//! and the orders of insertion that 3.11+ keeps beside shared values.
 //!
-//! Limits: a dict may change while it is read. Each step looks only at what it has read itself, so the items are those of some
-//! moments between beginning and end; a key or value may be of an object that is gone by now.
+//! Limits: a dict may change while it is read. Each step looks only at what it has read itself, so the items are those
+//! of some moments between beginning and end; a key or value may be of an object that is gone by now.
 
 use super::{ObjectReader, at_most};
 use crate::memory::{ReadError, Request};
@@ -17,7 +17,8 @@ const ENTRIES_AT_ONCE: usize = 256;
 /// `DICT_KEYS_GENERAL` (3.11+): entries have a hash before key and value.
 const KIND_GENERAL: u8 = 0;
 
-/// More keys are never shared (`SHARED_KEYS_MAX_SIZE`, 30); older versions had no such limit, but their values are in order.
+/// More keys are never shared (`SHARED_KEYS_MAX_SIZE`, 30); older versions had no such limit, but their values are in
+/// order.
 const SHARED_KEYS_LIMIT: usize = 254;
 
 /// The items of one dict, in the order in which Python iterates over them: addresses of key and value.
@@ -137,7 +138,8 @@ impl<'target> ObjectReader<'target> {
 
     /// The value of the first of `items` whose key is the ASCII text `name`. Many keys are compared with one read.
     pub(super) fn find_among(&self, items: &mut dyn Iterator<Item = (u64, u64)>, name: &str) -> Option<u64> {
-        // All that tells an ASCII `str` of this text from another object: length, kind, and the characters behind the head.
+        // All that tells an ASCII `str` of this text from another object: length, kind, and the characters behind the
+        // head.
         let (head, length) = match self.layout.object.text {
             TextFormat::Python2 { .. } => (self.layout.object.bytes_data, self.layout.object.ob_size),
             TextFormat::Compact { ascii_size, length, .. } => (ascii_size, length),
@@ -166,8 +168,8 @@ impl<'target> ObjectReader<'target> {
         }
     }
 
-    /// The items of an instance whose values lie apart from the keys that its class shares: `keys` as in `ht_cached_keys`, `values` a
-    /// `PyDictValues`.
+    /// The items of an instance whose values lie apart from the keys that its class shares: `keys` as in
+    /// `ht_cached_keys`, `values` a `PyDictValues`.
     pub(super) fn shared_items(&self, keys: u64, values: u64) -> Result<DictItems<'target>, ReadError> {
         self.split_items(&self.dict_keys(keys)?, values)
     }

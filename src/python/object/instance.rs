@@ -24,7 +24,8 @@ impl<'target> ObjectReader<'target> {
         self.attribute_of(object, &type_info, name)
     }
 
-    /// The attributes in an instance's dict in their order, as addresses of name and value; `None` when it has no dict (yet).
+    /// The attributes in an instance's dict in their order, as addresses of name and value; `None` when it has no dict
+    /// (yet).
     ///
     /// # Errors
     /// When memory cannot be read.
@@ -122,8 +123,8 @@ const CLASS_ATTRIBUTES_LIMIT: usize = 4096;
 impl ObjectReader<'_> {
     /// The `__slots__` of a type and its bases, in the order of the instance's memory.
     ///
-    /// They are the members of the type's dict that are `PyMemberDescrObject`s (descrobject.h) and whose `PyMemberDef` {name, type,
-    /// offset} says that they hold an object.
+    /// They are the members of the type's dict that are `PyMemberDescrObject`s (descrobject.h) and whose `PyMemberDef`
+    /// {name, type, offset} says that they hold an object.
     pub(crate) fn slots(&self, of: &TypeInfo) -> Result<Vec<Slot>, ReadError> {
         const OBJECT_OR_ERROR: i32 = 16;
         // After the head: type, name, from 3.3 on the qualified name, the definition.

@@ -1,10 +1,12 @@
 //! Objects: what lies at an address that the target calls a `PyObject *`.
 //!
-//! [`ObjectReader`] joins a memory with a layout; its methods, one file a subject, read text, dicts, the attributes of instances and
-//! what a type says about itself. Addresses that come from the target are believed only as far as a read goes: every length is
-//! bounded, every chain has a cap, and an object that changes while it is read gives a wrong answer, never an endless one.
+//! [`ObjectReader`] joins a memory with a layout; its methods, one file a subject, read text, dicts, the attributes of
+//! instances and what a type says about itself. Addresses that come from the target are believed only as far as a read
+//! goes: every length is bounded, every chain has a cap, and an object that changes while it is read gives a wrong
+//! answer, never an endless one.
 //!
-//! Limits: 64-bit targets of our own byte order. Nothing here checks that an address really is an object; ask for its type first.
+//! Limits: 64-bit targets of our own byte order. Nothing here checks that an address really is an object; ask for its
+//! type first.
 
 mod dict;
 mod instance;

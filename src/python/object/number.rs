@@ -55,7 +55,8 @@ impl ObjectReader<'_> {
         }
         let size = self.signed(object, self.layout.object.int_size)?;
         let (negative, count) = if self.layout.object.int_tagged {
-            // The sign in the two low bits (0 positive, 1 zero, 2 negative), the count above the third (cpython/longintrepr.h).
+            // The sign in the two low bits (0 positive, 1 zero, 2 negative), the count above the third
+            // (cpython/longintrepr.h).
             let tag = size.cast_unsigned();
             (tag & 3 == 2, if tag & 3 == 1 { 0 } else { tag >> 3 })
         } else {

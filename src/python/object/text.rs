@@ -1,8 +1,9 @@
 //! Text: `str` of all kinds, and in 2.7 both the byte string `str` and `unicode`.
 //!
-//! Python text is a sequence of code points and may hold lone surrogates, which Rust's cannot: file names that are not UTF-8 have
-//! them. Here text for people is a `String` in which a lone surrogate is written as Python's `backslashreplace` writes it (`\udc80`),
-//! and a byte of a 2.7 `str` that is not UTF-8 as `\x80`; whoever needs the code points themselves asks for those.
+//! Python text is a sequence of code points and may hold lone surrogates, which Rust's cannot: file names that are not
+//! UTF-8 have them. Here text for people is a `String` in which a lone surrogate is written as Python's
+//! `backslashreplace` writes it (`\udc80`), and a byte of a 2.7 `str` that is not UTF-8 as `\x80`; whoever needs the
+//! code points themselves asks for those.
 
 use std::fmt::Write as _;
 
@@ -13,7 +14,8 @@ use crate::python::layout::TextFormat;
 /// Text of the target, for people.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Text {
-    /// The characters; see the module on those that Rust does not have. Control characters are as they are: escape before printing.
+    /// The characters; see the module on those that Rust does not have. Control characters are as they are: escape
+    /// before printing.
     pub text: String,
     /// Whether the target's text is longer than the limit.
     pub truncated: bool,
@@ -106,8 +108,9 @@ impl ObjectReader<'_> {
         Ok(CodePoints { truncated: size > points.len() as u64, points })
     }
 
-    /// 2.7 `unicode` has 2 or 4 bytes a unit, which only the build knows. The units are followed by one of zero and no character is
-    /// above 0x10FFFF; narrow text read as wide is above that in nearly every unit and has anything at all where the zero should be.
+    /// 2.7 `unicode` has 2 or 4 bytes a unit, which only the build knows. The units are followed by one of zero and no
+    /// character is above 0x10FFFF; narrow text read as wide is above that in nearly every unit and has anything at all
+    /// where the zero should be.
     fn python2_code_points(&self, object: u64, length: u32, data: u32, limit: usize) -> Result<CodePoints, ReadError> {
         let size = u64::try_from(self.signed(object, length)?).map_err(|_| ReadError::implausible(object))?;
         let start = self.pointer(object, data)?;

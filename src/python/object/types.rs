@@ -138,8 +138,8 @@ impl ObjectReader<'_> {
     /// When it cannot be read.
     pub fn type_info(&self, type_object: u64) -> Result<TypeInfo, ReadError> {
         let layout = &self.layout.object;
-        // `tp_repr` has stood eight words behind `tp_name` in every version (object.h): basicsize, itemsize, dealloc, a word that
-        // changed its use, getattr, setattr, and another such word come between.
+        // `tp_repr` has stood eight words behind `tp_name` in every version (object.h): basicsize, itemsize, dealloc, a
+        // word that changed its use, getattr, setattr, and another such word come between.
         const REPR_AFTER_NAME: u32 = 64;
         // The furthest of the fields; what lies before it is read with it, in one go.
         let length = layout.type_dict_offset.max(layout.type_base).min(TYPE_SIZE_LIMIT) + 8;
@@ -161,7 +161,8 @@ impl ObjectReader<'_> {
         })
     }
 
-    /// The method resolution order of a type, itself first: `tp_mro`, and where that is not there the chain of `tp_base`.
+    /// The method resolution order of a type, itself first: `tp_mro`, and where that is not there the chain of
+    /// `tp_base`.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -179,7 +180,8 @@ impl ObjectReader<'_> {
         Ok(bases)
     }
 
-    /// `__qualname__` of a type: for a class as it is kept (2.7: the name), for a type written in C the name without its module.
+    /// `__qualname__` of a type: for a class as it is kept (2.7: the name), for a type written in C the name without
+    /// its module.
     ///
     /// # Errors
     /// When it cannot be read.

@@ -1,6 +1,7 @@
 //! numpy and pandas: arrays by their element type and shape, scalars by value, tables by shape.
 //!
-//! Checked against numpy 1.24 and 2.5, pandas 2.0 and 3.1; another memory layout shows as an unknown object, or with `?` for a length.
+//! Checked against numpy 1.24 and 2.5, pandas 2.0 and 3.1; another memory layout shows as an unknown object, or with
+//! `?` for a length.
 
 use super::builtin::short_name;
 use super::kind::Kind;
@@ -25,7 +26,8 @@ impl Writer<'_, '_> {
         Ok(())
     }
 
-    /// `PyArrayObject_fields` (ndarraytypes.h): data, number of dimensions (an `int`), dimensions, strides, base, descriptor.
+    /// `PyArrayObject_fields` (ndarraytypes.h): data, number of dimensions (an `int`), dimensions, strides, base,
+    /// descriptor.
     pub(super) fn numpy_shape(&self, object: u64) -> Result<Vec<u64>, ReadError> {
         let count = self.objects.int(object, self.objects.layout().object.head_size + 8)?;
         let count = usize::try_from(count).ok().filter(|count| *count <= DIMENSIONS_LIMIT);
@@ -36,8 +38,8 @@ impl Writer<'_, '_> {
         self.objects.pointers(self.field(object, 2)?, count)
     }
 
-    /// `<pandas.DataFrame (3, 2)>`, `<pandas.Series (3,)>`, `<pandas.Index (3,)>`; `false` for what is none of them. `base` is the class
-    /// of pandas that says how it is written.
+    /// `<pandas.DataFrame (3, 2)>`, `<pandas.Series (3,)>`, `<pandas.Index (3,)>`; `false` for what is none of them.
+    /// `base` is the class of pandas that says how it is written.
     pub(super) fn pandas_value(&mut self, object: u64, of: &TypeInfo, base: &str) -> Result<bool, ReadError> {
         let lengths = match base {
             "DataFrame" | "Series" => {
@@ -62,8 +64,8 @@ impl Writer<'_, '_> {
         Ok(true)
     }
 
-    /// The list of indices in a manager of blocks: an attribute, or in a `BlockManager` (pandas/_libs/internals.pyx) the word after the
-    /// table of methods and the blocks.
+    /// The list of indices in a manager of blocks: an attribute, or in a `BlockManager` (pandas/_libs/internals.pyx)
+    /// the word after the table of methods and the blocks.
     fn axes(&self, manager: u64) -> Result<Option<u64>, ReadError> {
         let of = self.type_of(manager)?;
         let axes = match self.attribute(manager, &of, "axes")? {

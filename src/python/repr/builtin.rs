@@ -5,7 +5,8 @@ use super::{Writer, Written, number};
 use crate::memory::ReadError;
 use crate::python::object::{TypeFlags, TypeInfo, at_most};
 
-/// More digits of an `int` than this (some 18,000 decimal ones) are not converted: the time for that grows with their square.
+/// More digits of an `int` than this (some 18,000 decimal ones) are not converted: the time for that grows with their
+/// square.
 const INT_DIGITS_LIMIT: usize = 2000;
 
 /// How many slots of a set are looked at.
@@ -139,8 +140,8 @@ impl Writer<'_, '_> {
         Ok(())
     }
 
-    /// `PyByteArrayObject` (bytearrayobject.h): 3.x has `ob_alloc`, `ob_bytes`, `ob_start` after the size; 2.7 `ob_exports`, `ob_alloc`,
-    /// `ob_bytes`. The same word holds what is wanted.
+    /// `PyByteArrayObject` (bytearrayobject.h): 3.x has `ob_alloc`, `ob_bytes`, `ob_start` after the size; 2.7
+    /// `ob_exports`, `ob_alloc`, `ob_bytes`. The same word holds what is wanted.
     fn byte_array(&mut self, object: u64, of: &TypeInfo) -> Written {
         let size = self.objects.size(object)?;
         let wanted = at_most(size, self.output.left().saturating_add(1));
@@ -209,7 +210,8 @@ impl Writer<'_, '_> {
         })
     }
 
-    /// `set` and `frozenset`: 3.x writes a plain set in braces, everything else with its name around a list (2.7) or a set.
+    /// `set` and `frozenset`: 3.x writes a plain set in braces, everything else with its name around a list (2.7) or a
+    /// set.
     fn set(&mut self, kind: Kind, object: u64, of: &TypeInfo) -> Written {
         let total = self.objects.pointer(object, self.objects.layout().object.set_used)?;
         let name = short_name(of).to_owned();
@@ -251,8 +253,8 @@ impl Writer<'_, '_> {
         Ok(items)
     }
 
-    /// What a set leaves where an item was (Objects/setobject.c): a key that is no real object, with the hash −1 that no object has;
-    /// 2.7 a certain `str`.
+    /// What a set leaves where an item was (Objects/setobject.c): a key that is no real object, with the hash −1 that
+    /// no object has; 2.7 a certain `str`.
     fn is_removed_entry(&self, key: u64, hash: u64) -> bool {
         if self.is_python2() {
             return self.objects.text_or_none(key, 20).as_deref() == Some("<dummy key>");
@@ -260,7 +262,8 @@ impl Writer<'_, '_> {
         hash == u64::MAX
     }
 
-    /// `rangeobject` (Objects/rangeobject.c): start, stop, step as objects; 2.7's `xrange` has start, step, length as numbers.
+    /// `rangeobject` (Objects/rangeobject.c): start, stop, step as objects; 2.7's `xrange` has start, step, length as
+    /// numbers.
     fn range(&mut self, object: u64) -> Written {
         let parts = [self.field(object, 0)?, self.field(object, 1)?, self.field(object, 2)?];
         if self.is_python2() {
@@ -290,8 +293,8 @@ impl Writer<'_, '_> {
         self.sequence(object, &items, total, &format!("{name}(["), &close, "[...]")
     }
 
-    /// Items that are shown, how many there are, and `maxlen`, −1 for none. `dequeobject` and its blocks of 64 (2.7: 62) items are in
-    /// Modules/_collectionsmodule.c.
+    /// Items that are shown, how many there are, and `maxlen`, −1 for none. `dequeobject` and its blocks of 64 (2.7:
+    /// 62) items are in Modules/_collectionsmodule.c.
     fn deque_items(&self, object: u64) -> Result<(Vec<u64>, u64, i64), ReadError> {
         let python2 = self.is_python2();
         // Size, left block, right block, left index, right index, state, maxlen; 2.7 has the size after the indices.
@@ -333,7 +336,8 @@ impl Writer<'_, '_> {
         Ok(())
     }
 
-    /// `sizeof(PyDictObject)`, where the fields of its subclasses written in C begin: 2.7 keeps eight entries in the object.
+    /// `sizeof(PyDictObject)`, where the fields of its subclasses written in C begin: 2.7 keeps eight entries in the
+    /// object.
     fn dict_size(&self) -> u32 {
         let head = self.objects.layout().object.head_size;
         head + if self.is_python2() { 5 * 8 + 8 * 24 } else { 4 * 8 }

@@ -84,7 +84,8 @@ impl Writer<'_, '_> {
         Ok(())
     }
 
-    /// `func_name` of a `PyFunctionObject`, as [`Writer::field`] counts (funcobject.h; 3.10 moved what `PyFrameConstructor` shares to the front).
+    /// `func_name` of a `PyFunctionObject`, as [`Writer::field`] counts (funcobject.h; 3.10 moved what
+    /// `PyFrameConstructor` shares to the front).
     fn function_name_field(&self) -> u32 {
         match self.objects.layout().version.feature() {
             (2, _) => 5,
@@ -184,7 +185,8 @@ impl Writer<'_, '_> {
         Ok(())
     }
 
-    /// What the loaders of modules without a file say of them up to 3.11, where they are asked before the spec (`module_repr`).
+    /// What the loaders of modules without a file say of them up to 3.11, where they are asked before the spec
+    /// (`module_repr`).
     fn word_of_loader(&self, loader: u64) -> Result<Option<&'static str>, ReadError> {
         if self.is_since(3, 12) || !self.objects.is_type(loader) {
             return Ok(None);

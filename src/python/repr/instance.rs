@@ -27,7 +27,8 @@ impl Writer<'_, '_> {
         Ok(())
     }
 
-    /// ` name=value` for each attribute, and for `after_value` in the middle of something else: then nothing is said of their number.
+    /// ` name=value` for each attribute, and for `after_value` in the middle of something else: then nothing is said of
+    /// their number.
     pub(super) fn attributes(&mut self, object: u64, of: &TypeInfo, after_value: bool) -> Written {
         let attributes = self.attributes_and_slots(object, of)?;
         let count = attributes.len();

@@ -1,6 +1,7 @@
 //! Classes of the standard library that are written in Python, and what it generates: enums, dataclasses, named tuples.
 //!
-//! A class is known by the class whose `__repr__` it has, so that a program's own `__repr__` is never taken for the library's.
+//! A class is known by the class whose `__repr__` it has, so that a program's own `__repr__` is never taken for the
+//! library's.
 
 use std::collections::HashMap;
 
@@ -162,7 +163,8 @@ impl Writer<'_, '_> {
         Ok(true)
     }
 
-    /// Up to 3.10 a flag made of several has no name; its `__repr__` puts it together from the members (`_decompose`, Lib/enum.py).
+    /// Up to 3.10 a flag made of several has no name; its `__repr__` puts it together from the members (`_decompose`,
+    /// Lib/enum.py).
     fn flag_names(&self, of: &TypeInfo, value: u64) -> Result<Option<String>, ReadError> {
         let Some(members) = self.objects.type_attribute(of.address, "_value2member_map_")? else { return Ok(None) };
         let Some(value) = self.objects.small_int(value)? else { return Ok(None) };
@@ -237,7 +239,8 @@ impl Writer<'_, '_> {
         Ok(true)
     }
 
-    /// `Name(field=value)` where the decorator `dataclass` made the `__repr__` (Lib/dataclasses.py): it lies in a wrapper against recursion.
+    /// `Name(field=value)` where the decorator `dataclass` made the `__repr__` (Lib/dataclasses.py): it lies in a
+    /// wrapper against recursion.
     fn data_class(&mut self, object: u64, of: &TypeInfo, owner: &ReprOwner) -> Result<bool, ReadError> {
         let Some(fields) = self.objects.type_attribute(owner.class, "__dataclass_fields__")? else { return Ok(false) };
         if !self.function_name_is(owner.function, &["wrapper"])? {
@@ -456,7 +459,8 @@ impl Writer<'_, '_> {
     }
 }
 
-/// Paths joined and put into the form in which `PurePosixPath` keeps them: no empty parts, no `.`; two slashes at the beginning stay.
+/// Paths joined and put into the form in which `PurePosixPath` keeps them: no empty parts, no `.`; two slashes at the
+/// beginning stay.
 fn joined_path(raw: &[String]) -> String {
     let absolute = raw.iter().rposition(|path| path.starts_with('/')).unwrap_or(0);
     let joined = raw.get(absolute..).unwrap_or_default().join("/");

@@ -1,12 +1,12 @@
 //! `repr` from memory: what Python would print for a value, found without running any of its code.
 //!
-//! A value whose `__repr__` is the interpreter's own, or one of the standard library that this module knows, is written as Python
-//! writes it. Everything else is shown by what it holds: `<Name a=1 b='x'>`, and where that is not known either, `<module.Name at 0x…>`.
-//! The result is one line, with control characters escaped as Python does, and bounded by [`Limits`]: `…` stands where something was left
-//! out, and a container inside of itself ends as it does in Python.
+//! A value whose `__repr__` is the interpreter's own, or one of the standard library that this module knows, is written
+//! as Python writes it. Everything else is shown by what it holds: `<Name a=1 b='x'>`, and where that is not known
+//! either, `<module.Name at 0x…>`. The result is one line, with control characters escaped as Python does, and bounded
+//! by [`Limits`]: `…` stands where something was left out, and a container inside of itself ends as it does in Python.
 //!
-//! Limits: a `__repr__` written in Python is never run. A value that changes while it is read is shown as a mixture; what cannot be
-//! read is `<unreadable at 0x…>`.
+//! Limits: a `__repr__` written in Python is never run. A value that changes while it is read is shown as a mixture;
+//! what cannot be read is `<unreadable at 0x…>`.
 
 mod array;
 mod builtin;
@@ -171,8 +171,8 @@ impl Writer<'_, '_> {
         })
     }
 
-    /// What kind of object a type makes: by the first of the type and its bases that is written in C and known here. That base is
-    /// returned too.
+    /// What kind of object a type makes: by the first of the type and its bases that is written in C and known here.
+    /// That base is returned too.
     fn kind_of(&self, of: &Rc<TypeInfo>) -> Result<Option<(Kind, Rc<TypeInfo>)>, ReadError> {
         let mut base = Rc::clone(of);
         for _ in 0..BASES_LIMIT {
@@ -201,7 +201,8 @@ impl Writer<'_, '_> {
         self.plain(text.as_deref().unwrap_or("?"));
     }
 
-    /// `open`, what `body` writes, `close`; or, for an object that is being written already, `again`, and below the deepest level `…`.
+    /// `open`, what `body` writes, `close`; or, for an object that is being written already, `again`, and below the
+    /// deepest level `…`.
     fn nested(
         &mut self,
         object: u64,

@@ -2,7 +2,8 @@
 
 use crate::python::object::{DIGIT_BITS, Integer};
 
-/// `repr` of a `float`: the shortest digits that give the same number again, `1e-07` below 0.0001 and `1e+16` from there on.
+/// `repr` of a `float`: the shortest digits that give the same number again, `1e-07` below 0.0001 and `1e+16` from
+/// there on.
 pub(super) fn float(value: f64) -> String {
     let text = float_digits(value);
     let is_whole = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
@@ -70,7 +71,8 @@ pub(super) fn integer(value: &Integer) -> String {
     text
 }
 
-/// A decimal number `±digits × 10^exponent` in the notation of the General Decimal Arithmetic specification ("to-scientific-string").
+/// A decimal number `±digits × 10^exponent` in the notation of the General Decimal Arithmetic specification
+/// ("to-scientific-string").
 pub(super) fn decimal(negative: bool, digits: &str, exponent: i64) -> String {
     let sign = if negative { "-" } else { "" };
     let length = i64::try_from(digits.len()).unwrap_or(i64::MAX);

@@ -47,8 +47,8 @@ impl Output {
         self.literal(text.chars().map(u32::from), true);
     }
 
-    /// `points` as a Python string literal without prefix: in single quotes unless those are in it and double ones are not.
-    /// `unicode` says whether a printable character above ASCII is written as it is.
+    /// `points` as a Python string literal without prefix: in single quotes unless those are in it and double ones are
+    /// not. `unicode` says whether a printable character above ASCII is written as it is.
     pub(super) fn literal(&mut self, points: impl Iterator<Item = u32> + Clone, unicode: bool) {
         let has = |quote: char| points.clone().any(|point| point == u32::from(quote));
         let quote = if has('\'') && !has('"') { '"' } else { '\'' };
@@ -81,7 +81,8 @@ impl Output {
         self.literal(bytes.iter().copied().map(u32::from), false);
     }
 
-    /// As [`Output::bytes_literal`] for a `bytearray` up to 3.14, which escapes a single quote inside of double ones too.
+    /// As [`Output::bytes_literal`] for a `bytearray` up to 3.14, which escapes a single quote inside of double ones
+    /// too.
     pub(super) fn byte_array_literal(&mut self, bytes: &[u8]) {
         let quote = if bytes.contains(&b'\'') && !bytes.contains(&b'"') { '"' } else { '\'' };
         self.in_quotes(quote, &['\'', '\\'], bytes.iter().copied().map(u32::from), false);
@@ -111,9 +112,10 @@ impl Output {
     }
 }
 
-/// Whether Python's `str.isprintable` holds for the character: the general categories are not those of control, format, surrogate,
-/// private use, unassigned, or of a separator other than the space. Rust's `escape_debug` goes by the same categories, for a character
-/// that is not the first of a text. A character newer than the target's Python but known to us counts as printable.
+/// Whether Python's `str.isprintable` holds for the character: the general categories are not those of control, format,
+/// surrogate, private use, unassigned, or of a separator other than the space. Rust's `escape_debug` goes by the same
+/// categories, for a character that is not the first of a text. A character newer than the target's Python but known to
+/// us counts as printable.
 fn is_printable(character: char) -> bool {
     if character.is_ascii() {
         return !character.is_ascii_control();

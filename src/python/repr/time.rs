@@ -10,7 +10,8 @@ use crate::python::object::TypeInfo;
 const DECIMAL_WORDS_LIMIT: u64 = 500;
 
 impl Writer<'_, '_> {
-    /// The types of `datetime` (datetime.h). After the head: hash; then `hastzinfo` and packed bytes, or for a `timedelta` three `int`s.
+    /// The types of `datetime` (datetime.h). After the head: hash; then `hastzinfo` and packed bytes, or for a
+    /// `timedelta` three `int`s.
     pub(super) fn time_value(&mut self, kind: Kind, object: u64, of: &TypeInfo) -> Written {
         let name = &of.name;
         match kind {
@@ -120,8 +121,8 @@ impl Writer<'_, '_> {
         Ok(())
     }
 
-    /// `PyDecObject` (Modules/_decimal): hash, then an `mpd_t` {flags, exponent, digits, words in use, words there, pointer to the
-    /// words}; a word holds 19 decimal digits, the lowest first.
+    /// `PyDecObject` (Modules/_decimal): hash, then an `mpd_t` {flags, exponent, digits, words in use, words there,
+    /// pointer to the words}; a word holds 19 decimal digits, the lowest first.
     pub(super) fn decimal(&mut self, object: u64, of: &TypeInfo) -> Written {
         const NEGATIVE: u8 = 1;
         const INFINITE: u8 = 2;

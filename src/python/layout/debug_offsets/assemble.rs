@@ -1,8 +1,8 @@
 //! From debug offsets to a [`Layout`]: what they tell, and what they do not.
 //!
-//! What they do not tell is derived from a neighbour that they do tell wherever the struct between the two has been the same since
-//! 3.13, so that builds with a larger object header (free-threaded, `Py_TRACE_REFS`) come out right. Checked with the headers of 3.13.0,
-//! 3.13.18, 3.14.10 and 3.15.2.
+//! What they do not tell is derived from a neighbour that they do tell wherever the struct between the two has been the
+//! same since 3.13, so that builds with a larger object header (free-threaded, `Py_TRACE_REFS`) come out right. Checked
+//! with the headers of 3.13.0, 3.13.18, 3.14.10 and 3.15.2.
 
 use super::{Header, Offsets};
 use crate::python::layout::{
@@ -120,8 +120,8 @@ fn frame(header: Header, offsets: &Offsets) -> Frame {
     }
 }
 
-/// cpython/code.h: `co_flags`, `co_argcount`, `co_posonlyargcount`, `co_kwonlyargcount` are four `int`s in a row, and `co_version` is the one
-/// before `co_localsplusnames`.
+/// cpython/code.h: `co_flags`, `co_argcount`, `co_posonlyargcount`, `co_kwonlyargcount` are four `int`s in a row, and
+/// `co_version` is the one before `co_localsplusnames`.
 fn code(header: Header, offsets: &Offsets) -> Code {
     let code = &offsets.code;
     Code {
@@ -145,8 +145,8 @@ fn code(header: Header, offsets: &Offsets) -> Code {
     }
 }
 
-/// cpython/object.h, cpython/setobject.h, internal/pycore_dict.h, internal/pycore_object.h, internal/pycore_moduleobject.h, cpython/unicodeobject.h,
-/// cpython/bytesobject.h.
+/// cpython/object.h, cpython/setobject.h, internal/pycore_dict.h, internal/pycore_object.h,
+/// internal/pycore_moduleobject.h, cpython/unicodeobject.h, cpython/bytesobject.h.
 fn objects(header: Header, offsets: &Offsets) -> Objects {
     let head = offsets.object_size;
     let type_name = offsets.tp_name;
@@ -203,8 +203,8 @@ fn objects(header: Header, offsets: &Offsets) -> Objects {
     }
 }
 
-/// Where the bit fields of a string's state are. Free-threaded builds of 3.14 and later have a byte before them, and the Windows
-/// compiler begins a new `int` after that.
+/// Where the bit fields of a string's state are. Free-threaded builds of 3.14 and later have a byte before them, and
+/// the Windows compiler begins a new `int` after that.
 fn text_state(header: Header, state: u32) -> (u32, TextBits) {
     if !header.free_threaded || header.list < 14 {
         (state, TextBits { kind: 2, compact: 5, ascii: 6 })

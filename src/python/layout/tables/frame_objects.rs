@@ -86,10 +86,11 @@ pub(super) fn v3_6(version: Version) -> Layout {
     }
 }
 
-/// pystate.h, internal/pystate.h, internal/mem.h, internal/ceval.h, internal/gil.h, frameobject.h, objimpl.h; the rest as in 3.6.
+/// pystate.h, internal/pystate.h, internal/mem.h, internal/ceval.h, internal/gil.h, frameobject.h, objimpl.h; the rest
+/// as in 3.6.
 ///
-/// 3.7.4 made `PyGC_Head` as large and as aligned as a `long double`, and the collector's state, which comes before the GIL's,
-/// holds four of them. Where a `long double` is a `double`, nothing moved.
+/// 3.7.4 made `PyGC_Head` as large and as aligned as a `long double`, and the collector's state, which comes before the
+/// GIL's, holds four of them. Where a `long double` is a `double`, nothing moved.
 pub(super) fn v3_7(version: Version) -> Layout {
     let long_double_is_wide = !cfg!(any(windows, all(target_vendor = "apple", target_arch = "aarch64")));
     let wide_gc_heads = if version.patch >= 4 && long_double_is_wide { 88 } else { 0 };
@@ -120,7 +121,8 @@ pub(super) fn v3_7(version: Version) -> Layout {
     }
 }
 
-/// internal/pycore_pystate.h, internal/pycore_pymem.h, internal/pycore_gil.h, cpython/pystate.h, code.h, cpython/object.h; the rest as in 3.7.
+/// internal/pycore_pystate.h, internal/pycore_pymem.h, internal/pycore_gil.h, cpython/pystate.h, code.h,
+/// cpython/object.h; the rest as in 3.7.
 pub(super) fn v3_8(version: Version) -> Layout {
     let base = v3_7(version);
     Layout {

@@ -7,8 +7,9 @@ use crate::python::layout::{
 };
 use crate::python::version::Version;
 
-/// internal/pycore_runtime.h, internal/pycore_interp.h, internal/pycore_gc.h, cpython/pystate.h, internal/pycore_frame.h,
-/// cpython/code.h, cpython/genobject.h, internal/pycore_dict.h, internal/pycore_object.h. The same in all patch releases up to the fields named here.
+/// internal/pycore_runtime.h, internal/pycore_interp.h, internal/pycore_gc.h, cpython/pystate.h,
+/// internal/pycore_frame.h, cpython/code.h, cpython/genobject.h, internal/pycore_dict.h, internal/pycore_object.h. The
+/// same in all patch releases up to the fields named here.
 pub(super) fn v3_11(version: Version) -> Layout {
     Layout {
         version,
@@ -107,8 +108,8 @@ pub(super) fn v3_11(version: Version) -> Layout {
     }
 }
 
-/// The headers of 3.11, internal/pycore_ceval_state.h, internal/pycore_import.h, internal/pycore_gil.h, cpython/longintrepr.h, cpython/unicodeobject.h.
-/// The same in all patch releases up to the fields named here.
+/// The headers of 3.11, internal/pycore_ceval_state.h, internal/pycore_import.h, internal/pycore_gil.h,
+/// cpython/longintrepr.h, cpython/unicodeobject.h. The same in all patch releases up to the fields named here.
 pub(super) fn v3_12(version: Version) -> Layout {
     let base = v3_11(version);
     Layout {
