@@ -17,6 +17,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("core_file", &["memory", "binary", "process"]),
     ("native", &["memory", "binary", "process"]),
     ("sampler", &["memory", "binary", "process", "core_file", "native", "python", "profile"]),
+    ("embed", &["process", "profile", "output", "sampler"]),
     (
         "command",
         &["memory", "binary", "process", "core_file", "native", "python", "profile", "output", "tui", "sampler", "cli"],

@@ -10,6 +10,7 @@ mod deep;
 mod dump;
 mod dump_text;
 mod dump_waits;
+mod embed;
 mod endings;
 mod foreign_threads;
 mod forked;
