@@ -27,7 +27,7 @@ pub(crate) fn alone_on_this_machine() -> MutexGuard<'static, ()> {
 }
 
 /// Prints what a test that passes wants to be seen. (Not `eprintln`: the test runner takes that away.)
-pub(crate) fn note(text: &str) {
+pub(crate) fn print_note(text: &str) {
     // One write, so that it stays one line.
     let _ = std::io::stderr().write_all(format!("note: {text}\n").as_bytes());
 }

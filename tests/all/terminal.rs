@@ -24,7 +24,7 @@ impl Terminal {
         let (columns, rows) = (columns.to_string(), rows.to_string());
         let shell = ["-f", "/dev/null", "new-session", "-d", "-x", &columns, "-y", &rows, "env PS1='$ ' sh"];
         let Ok(output) = Command::new("tmux").args(["-L", &terminal.socket]).args(shell).output() else {
-            crate::target::note("skipped: there is no tmux");
+            crate::target::print_note("skipped: there is no tmux");
             return None;
         };
         assert!(output.status.success(), "{output:?}");

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::interpreters::Interpreter;
 use crate::recording::{Recording, stacks};
 use crate::running::{any, chosen, script};
-use crate::target::{Ran, alone_on_this_machine, note, pyspy, run};
+use crate::target::{Ran, alone_on_this_machine, print_note, pyspy, run};
 
 /// Samples a second.
 const RATE: f64 = 200.0;
@@ -106,7 +106,7 @@ fn processes_that_come_and_go_are_all_seen_and_soon() {
         assert!(missing.is_empty(), "{interpreter}: {missing:?} of 20 were not seen: {ran:#?}");
         let mut late: Vec<f64> = truth.iter().map(|(pid, (seconds, _))| seconds - sampled[pid].0).collect();
         late.sort_by(f64::total_cmp);
-        note(&format!(
+        print_note(&format!(
             "{interpreter}: children are found after {:.0} ms, the last after {:.0} ms",
             late[10] * 1e3,
             late[19] * 1e3

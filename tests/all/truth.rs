@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::dump::wait_until_all_but_one_wait;
 use crate::interpreters::Interpreter;
 use crate::recording::{Recording, names};
-use crate::target::{Target, alone_on_this_machine, note};
+use crate::target::{Target, alone_on_this_machine, print_note};
 
 /// Of all samples, as many may show a stack that was never there.
 const IMPOSSIBLE: f64 = 0.0002;
@@ -151,7 +151,10 @@ fn never_stopping_says_what_is_unproven() {
         // What is proven is true: the impossible must be among the unproven.
         let late = recording.total().saturating_sub(summary.samples);
         assert!(impossible <= summary.unproven + late, "{interpreter}: {impossible} impossible, {summary:?}");
-        note(&format!("nonblocking, {interpreter}: {impossible} of {} impossible; {summary:?}", recording.total()));
+        print_note(&format!(
+            "nonblocking, {interpreter}: {impossible} of {} impossible; {summary:?}",
+            recording.total()
+        ));
     }
 }
 
