@@ -1,5 +1,6 @@
-//! What the system itself takes for what a sampler cannot do without: a program that wakes up some times a second and makes only the calls of a sample,
-//! through the same layer as pyspy. It is measured by `benches/peers/compare.py`, as another tool beside a busy target; alone it has nothing to say.
+//! What the system itself takes for what a sampler cannot do without: a program that wakes up some times a second and
+//! makes only the calls of a sample, through the same layer as pyspy. It is measured by `benches/peers/compare.py`, as
+//! another tool beside a busy target; alone it has nothing to say.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -23,9 +24,18 @@ enum Work {
     Stop,
 }
 
+struct Arguments {
+    pid: i32,
+    /// The CPU to run on.
+    cpu: usize,
+    /// Hz.
+    rate: u32,
+    work: Work,
+}
+
 fn main() -> std::io::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let Some((pid, cpu, rate, work)) = parse(&arguments) else {
+    let Some(Arguments { pid, cpu, rate, work }) = parse(&arguments) else {
         return std::io::stdout().write_all(USAGE.as_bytes());
     };
     let process = Process::open(pid).expect("a process that we may read");
@@ -65,7 +75,7 @@ fn main() -> std::io::Result<()> {
     }
 }
 
-fn parse(arguments: &[String]) -> Option<(i32, usize, u32, Work)> {
+fn parse(arguments: &[String]) -> Option<Arguments> {
     let [pid, cpu, rate, work] = arguments else { return None };
     let work = match work.as_str() {
         "wake" => Work::Wake,
@@ -74,5 +84,5 @@ fn parse(arguments: &[String]) -> Option<(i32, usize, u32, Work)> {
         _ => return None,
     };
     let rate = rate.parse().ok().filter(|rate| *rate > 0)?;
-    Some((pid.parse().ok()?, cpu.parse().ok()?, rate, work))
+    Some(Arguments { pid: pid.parse().ok()?, cpu: cpu.parse().ok()?, rate, work })
 }

@@ -1,4 +1,5 @@
-//! What the parts of a sample cost, each alone and on data of our own: the walk over an image of memory, line tables, interning, writers.
+//! What the parts of a sample cost, each alone and on data of our own: the walk over an image of memory, line tables,
+//! interning, writers.
 //!
 //! `cargo bench` runs them; whole programs beside each other are compared by `benches/peers/compare.py`.
 

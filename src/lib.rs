@@ -12,6 +12,8 @@
 //!                      └─────▶ profile
 //! ```
 //!
+//! [`embed`] stands beside `command`: the face for other programs.
+//!
 //! Invariants: `python` makes no system call. Nothing below `command` prints. A failed read loses a frame or a thread,
 //! never the run. Every loop over target memory has a cap. The target is resumed on every path. Nothing is ever written
 //! to the target.
@@ -20,6 +22,7 @@ pub mod binary;
 pub mod cli;
 pub mod command;
 pub mod core_file;
+pub mod embed;
 pub mod inspect;
 pub mod memory;
 pub mod native;

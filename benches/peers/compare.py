@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Compares pyspy with other samplers on the same running programs: py-spy, austin and Python's own profiler (3.15).
 
-Every tool takes its turn on one target within seconds of the others, over some rounds; a number is the median of its rounds,
-and what matters are ratios within one run, not times across machines.
+Every tool takes its turn on one target within seconds of the others, over some rounds; a number is the median of its
+rounds, and what matters are ratios within one run, not times across machines.
 
     benches/peers/compare.py --prepare       install the peers into target/peers (pip)
     benches/peers/compare.py --quick         the hot spots, in three minutes
@@ -15,7 +15,8 @@ What is measured, a sample being one stack of one thread:
     CPU         of the tool, user and system, a sample, without its start-up (the difference of a long and a short run)
     calls       process_vm_readv calls a sample, exact (strace, at 100 Hz); bytes; stops of threads
     slowdown    of the target: its own count of work against the intervals before and after
-    start       wall time of the shortest run beyond its duration: finding everything, and writing the file (not of a tool that counts samples instead of time)
+    start       wall time of the shortest run beyond its duration: finding everything, and writing the file (not of a
+                tool that counts samples instead of time)
     memory      the largest resident set of the tool
 """
 
@@ -39,8 +40,10 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 def places():
     """The options that only say where something lies."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--pyspy", default=os.path.join(ROOT, "target", "release", "pyspy"), help="the program to compare")
-    parser.add_argument("--environment", default=os.path.join(ROOT, "target", "peers"), help="virtual environment with the peers")
+    parser.add_argument("--pyspy", default=os.path.join(ROOT, "target", "release", "pyspy"),
+                        help="the program to compare")
+    parser.add_argument("--environment", default=os.path.join(ROOT, "target", "peers"),
+                        help="virtual environment with the peers")
     parser.add_argument("--json", help="write all results to this file")
     return parser
 
@@ -48,8 +51,10 @@ def places():
 def arguments():
     numbers = lambda text: [int(part) for part in text.split(",")]
     words = lambda text: text.split(",")
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, parents=[places()], allow_abbrev=False)
-    parser.add_argument("--interpreters", type=words, default=["~/.pyenv/versions", os.path.join(ROOT, "target", "interpreters"), "/usr/bin"], help="folders to look for interpreters in")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+                                     parents=[places()], allow_abbrev=False)
+    folders = ["~/.pyenv/versions", os.path.join(ROOT, "target", "interpreters"), "/usr/bin"]
+    parser.add_argument("--interpreters", type=words, default=folders, help="folders to look for interpreters in")
     parser.add_argument("--tools", type=words, help="only these, such as pyspy,py-spy,austin,profiling.sampling")
     parser.add_argument("--versions", type=words, default=["3.8", "3.11", "3.13", "3.15"])
     parser.add_argument("--programs", type=words, default=["ordinary", "fib", "chains"])
@@ -73,20 +78,23 @@ class Session:
 
     def __init__(self, options, folder):
         self.options, self.folder = options, folder
-        self.interpreters = {interpreter.name: interpreter for interpreter in measure.find_interpreters(options.interpreters)}
+        interpreters = measure.find_interpreters(options.interpreters)
+        self.interpreters = {interpreter.name: interpreter for interpreter in interpreters}
         self.tools, missing = samplers.find(options.pyspy, options.environment, list(self.interpreters.values()))
         if options.tools:
             self.tools = [tool for tool in self.tools if tool.name in options.tools]
         for line in missing:
             self.log(f"not measured: {line}")
-        self.results = {"tables": [], "dump": None, "first_stop": None, "floor": None, "hour": None, "slowdown": None, "curves": [], "about": self.about(missing)}
+        self.results = {"tables": [], "dump": None, "first_stop": None, "floor": None, "hour": None, "slowdown": None,
+                        "curves": [], "about": self.about(missing)}
 
     def log(self, text):
         print(text, file=sys.stderr, flush=True)
 
     def about(self, missing):
         with open("/proc/cpuinfo", encoding="utf-8") as file:
-            model = next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), platform.machine())
+            model = next((line.partition(":")[2].strip() for line in file if line.startswith("model name")),
+                         platform.machine())
         return {
             "date": datetime.date.today().isoformat(),
             "processor": model,
@@ -108,8 +116,10 @@ class Session:
         cell = measure.Cell(interpreter, busy, depth, waiting, rate, mode)
         able = [tool for tool in self.tools if mode in tool.modes and tool.supports(interpreter)]
         found = bench.measure(able, cell, idle, options.calls if calls is None else calls)
-        title = f"Python {version}, {busy}, depth {depth}, {waiting} waiting threads{' sampled too' if idle else ''}, {rate} Hz, {mode}"
-        self.results["tables"].append({"title": title, "cell": {**cell._asdict(), "interpreter": version, "idle": idle}, "rows": found})
+        threads = f"{waiting} waiting threads{' sampled too' if idle else ''}"
+        title = f"Python {version}, {busy}, depth {depth}, {threads}, {rate} Hz, {mode}"
+        self.results["tables"].append({"title": title, "cell": {**cell._asdict(), "interpreter": version, "idle": idle},
+                                       "rows": found})
         print(report.table(title, found), flush=True)
         return found
 
@@ -148,9 +158,11 @@ def dumps(session, rounds):
 def slowdowns(session, rounds):
     interpreter = session.interpreters.get("3.11")
     entries = []
-    for busy, rate in [("still", 1000), ("ordinary", 1000), ("fib", 1000), ("chains", 1000), ("ordinary", 100), ("fib", 100)]:
+    programs = [("still", 1000), ("ordinary", 1000), ("fib", 1000), ("chains", 1000), ("ordinary", 100), ("fib", 100)]
+    for busy, rate in programs:
         if interpreter:
-            entries.append((f"{busy}, {rate} Hz", measure.slowdown(session.tools, interpreter, busy, rate, rounds, session.folder)))
+            found = measure.slowdown(session.tools, interpreter, busy, rate, rounds, session.folder)
+            entries.append((f"{busy}, {rate} Hz", found))
     session.results["slowdown"] = entries
     print(report.slowdown(entries), flush=True)
     if interpreter:
@@ -197,22 +209,26 @@ def everything(session):
         found = session.table("3.11", "ordinary", depth, waiting, 1000, "default", calls=False, **short)
         return {name: row["cpu_us"] for name, row in found.items()}
 
-    session.curve("CPU a sample against depth (Python 3.11, 1000 Hz)", "µs", [5, 60, 1000] if brief else [5, 20, 60, 200, 1000], lambda depth: cost(depth=depth))
+    session.curve("CPU a sample against depth (Python 3.11, 1000 Hz)", "µs",
+                  [5, 60, 1000] if brief else [5, 20, 60, 200, 1000], lambda depth: cost(depth=depth))
     session.tools = only("pyspy")
     waiting = [0, 16, 200] if brief else [0, 4, 16, 64, 200]
-    session.curve("CPU a sample against waiting threads (Python 3.11, 1000 Hz)", "µs", waiting, lambda waiting: cost(waiting=waiting))
+    session.curve("CPU a sample against waiting threads (Python 3.11, 1000 Hz)", "µs", waiting,
+                  lambda waiting: cost(waiting=waiting))
     interpreter = session.interpreters.get("3.11")
     if session.tools and interpreter:
         pyspy = session.tools[0]
         share = lambda count: {"pyspy": 100 * measure.many(pyspy, interpreter, count, 7, 100, 5, session.folder)}
-        session.curve("One pyspy for many processes of 8 threads at 100 Hz (Python 3.11)", "% of a core", [1, 4, 16, 64], share)
+        session.curve("One pyspy for many processes of 8 threads at 100 Hz (Python 3.11)", "% of a core",
+                      [1, 4, 16, 64], share)
         session.results["hour"] = measure.hour(pyspy, interpreter, session.folder)
         print(report.hour(session.results["hour"]), flush=True)
 
 
 def chosen(session):
     options = session.options
-    cells = itertools.product(options.versions, options.programs, options.depths, options.waiting, options.rates, options.modes)
+    cells = itertools.product(options.versions, options.programs, options.depths, options.waiting, options.rates,
+                              options.modes)
     for version, busy, depth, waiting, rate, mode in cells:
         session.table(version, busy, depth, waiting, rate, mode, idle=options.idle)
 

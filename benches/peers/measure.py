@@ -22,7 +22,9 @@ FIB_DEPTH = 18
 
 # The lines of `target.py` that call each chain, by its number.
 with open(TARGET, encoding="utf-8") as source:
-    CHAIN_LINES = {match[1]: index for index, line in enumerate(source, 1) if (match := re.fullmatch(r" +a(\d)\(\)\n", line))}
+    CHAIN_LINES = {
+        match[1]: index for index, line in enumerate(source, 1) if (match := re.fullmatch(r" +a(\d)\(\)\n", line))
+    }
 
 Interpreter = collections.namedtuple("Interpreter", "path version name")
 Usage = collections.namedtuple("Usage", "cpu wall memory status message")
@@ -119,7 +121,8 @@ def run(command, during=None):
                 most[0] = max(most[0], high_water(child.pid))
                 time.sleep(0.02)
 
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, preexec_fn=die_with_parent)
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said,
+                                 preexec_fn=die_with_parent)
         watcher = threading.Thread(target=watch)
         watcher.start()
         if during:
@@ -209,13 +212,15 @@ class Bench:
         }
 
     def count_calls(self, tool, target, cell, waiting_too):
-        """Calls that read the target's memory, their ranges and bytes, and stops, a sample: counted exactly by `strace`, which makes the run slower."""
+        """Calls that read the target's memory, their ranges and bytes, and stops, a sample: counted exactly by
+        `strace`, which makes the run slower."""
         counts = []
         slow = cell._replace(rate=min(cell.rate, 100))
         for seconds in (1, 1 + self.seconds):
             trace = os.path.join(self.folder, "calls.trace")
             # The names of threads are read once a second or so, which is part of the cost.
-            prefix = ["strace", "-f", "--seccomp-bpf", "-qq", "-e", "trace=process_vm_readv,ptrace", "-e", "signal=none", "-o", trace]
+            prefix = ["strace", "-f", "--seccomp-bpf", "-qq", "-e", "trace=process_vm_readv,ptrace", "-e",
+                      "signal=none", "-o", trace]
             try:
                 got = self.once(tool, target, slow, seconds, waiting_too, prefix)
             except FileNotFoundError:
@@ -247,39 +252,47 @@ def dump(tools, interpreter, folder, rounds):
                     usage = run(tool.dump(target.pid))
                     if usage.status == 0:
                         found.setdefault(tool.name, []).append((usage.cpu * 1e3, usage.wall * 1e3))
-        return {name: {"cpu_ms": min(cpu for cpu, _ in runs), "wall_ms": statistics.median(wall for _, wall in runs)} for name, runs in found.items()}
+        return {
+            name: {"cpu_ms": min(cpu for cpu, _ in runs), "wall_ms": statistics.median(wall for _, wall in runs)}
+            for name, runs in found.items()
+        }
     finally:
         target.end()
 
 
 def first_stop(tools, interpreter, folder, rounds):
-    """Time (ms) from the start of a sampler that stops its target to its first stop, which begins its first sample: the medians of some runs under a
-    `strace` that lets all other calls pass undisturbed."""
+    """Time (ms) from the start of a sampler that stops its target to its first stop, which begins its first sample:
+    the medians of some runs under a `strace` that lets all other calls pass undisturbed."""
     target = Target(interpreter, "ordinary", 20, 3, folder)
     trace = os.path.join(folder, "first.trace")
     found = {}
     try:
         for _ in range(rounds):
             for tool in (tool for tool in tools if "blocking" in tool.modes and tool.supports(interpreter)):
-                prefix = ["strace", "-f", "--seccomp-bpf", "-qq", "-ttt", "-e", "trace=execve,ptrace", "-e", "signal=none", "-o", trace]
+                prefix = ["strace", "-f", "--seccomp-bpf", "-qq", "-ttt", "-e", "trace=execve,ptrace", "-e",
+                          "signal=none", "-o", trace]
                 run([*prefix, *tool.command(target.pid, 1, 100, "blocking", os.path.join(folder, "first.out"), False)])
                 with open(trace, encoding="utf-8", errors="replace") as file:
                     calls = [line.split(None, 2) for line in file]
-                times = [next(float(time) for _, time, call in calls if call.startswith(name)) for name in ("execve", "ptrace")]
-                found.setdefault(tool.name, []).append((times[1] - times[0]) * 1e3)
+                first = lambda name: next(float(time) for _, time, call in calls if call.startswith(name))
+                found.setdefault(tool.name, []).append((first("ptrace") - first("execve")) * 1e3)
     finally:
         target.end()
     return {name: statistics.median(times) for name, times in found.items()}
 
 
 def many(tool, interpreter, processes, waiting, rate, seconds, folder):
-    """CPU of one sampler of many processes, without its start-up: share of one core. They are the children of one that waits for them."""
+    """CPU of one sampler of many processes, without its start-up: share of one core. They are the children of one that
+    waits for them."""
     with tempfile.NamedTemporaryFile(dir=folder) as counter:
         counter.write(bytes(8))
         counter.flush()
         command = [interpreter.path, TARGET, "idle", "5", str(waiting), counter.name]
-        program = "import subprocess,sys;children=[subprocess.Popen(sys.argv[2:]) for _ in range(int(sys.argv[1]))];[child.wait() for child in children]"
-        parent = subprocess.Popen([interpreter.path, "-c", program, str(processes), *command], stdout=subprocess.PIPE, preexec_fn=start_group)
+        program = "import subprocess, sys\n"
+        program += "children = [subprocess.Popen(sys.argv[2:]) for _ in range(int(sys.argv[1]))]\n"
+        program += "for child in children: child.wait()"
+        parent = subprocess.Popen([interpreter.path, "-c", program, str(processes), *command], stdout=subprocess.PIPE,
+                                  preexec_fn=start_group)
         try:
             for _ in range(processes):
                 parent.stdout.readline()
@@ -301,25 +314,29 @@ def start_group():
 
 
 def slowdown(tools, interpreter, busy, rate, rounds, folder):
-    """How much slower the target is and what CPU a sample takes (µs), for every mode of every tool: a dictionary from "tool, mode"."""
+    """How much slower the target is and what CPU a sample takes (µs), for every mode of every tool: a dictionary from
+    "tool, mode"."""
     target = Target(interpreter, busy, 20, 0, folder)
     output = os.path.join(folder, "slowdown.out")
     modes = ((tool, mode) for tool in tools for mode in tool.modes if mode == "default" or tool.modes[mode])
     try:
-        commands = {f"{tool.name}, {mode}": tool.command(target.pid, 60, rate, mode, output, False) for tool, mode in modes}
+        commands = {
+            f"{tool.name}, {mode}": tool.command(target.pid, 60, rate, mode, output, False) for tool, mode in modes
+        }
         return by_turns(target, commands, rate, rounds)
     finally:
         target.end()
 
 
 def by_turns(target, commands, rate, rounds):
-    """How much slower the target is beside each command (a share), and the command's CPU (µs) a sample: medians of many short intervals, each between two
-    undisturbed ones, in turns."""
+    """How much slower the target is beside each command (a share), and the command's CPU (µs) a sample: medians of many
+    short intervals, each between two undisturbed ones, in turns."""
     found = {name: [] for name in commands}
     for _ in range(rounds):
         for name, command in commands.items():
             quiet = target.speed(0.6)
-            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=die_with_parent)
+            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                     stderr=subprocess.DEVNULL, preexec_fn=die_with_parent)
             time.sleep(0.6)
             before, begun = time_on_cpu(child.pid), time.monotonic()
             speed = target.speed(1.2)
@@ -341,10 +358,13 @@ def time_on_cpu(pid):
 
 
 def floor(program, interpreter, rate, rounds, folder):
-    """As `slowdown` of the ordinary target, for a program that makes only the system calls of a sample, on the target's CPU and on another one."""
+    """As `slowdown` of the ordinary target, for a program that makes only the system calls of a sample, on the target's
+    CPU and on another one."""
     target = Target(interpreter, "ordinary", 20, 0, folder)
     cpus = sorted(os.sched_getaffinity(target.pid))
-    places = {"on the target's CPU": cpus[0], "on another CPU": cpus[-1]} if len(cpus) > 1 else {"on the target's CPU": cpus[0]}
+    places = {"on the target's CPU": cpus[0]}
+    if len(cpus) > 1:
+        places["on another CPU"] = cpus[-1]
     try:
         os.sched_setaffinity(target.pid, cpus[:1])
         commands = {
@@ -359,7 +379,7 @@ def floor(program, interpreter, rate, rounds, folder):
 
 
 def hour(tool, interpreter, folder):
-    """Memory (KiB) after the first quarter and after all of the samples of an hour at 100 Hz, and how many they were."""
+    """Memory (KiB) after a quarter and after all of the samples of an hour at 100 Hz, and how many they were."""
     target = Target(interpreter, "ordinary", 20, 16, folder)
     try:
         output = os.path.join(folder, "hour.out")
@@ -374,7 +394,8 @@ def hour(tool, interpreter, folder):
 
 def find_interpreters(roots):
     """CPython executables below some folders, newest last, one a version."""
-    probe = "import sys,platform,sysconfig;print(sys.executable,*sys.version_info[:3],platform.python_implementation(),bool(sysconfig.get_config_var('Py_GIL_DISABLED')))"
+    probe = "import sys, platform, sysconfig; print(sys.executable, *sys.version_info[:3], end=' ')\n"
+    probe += "print(platform.python_implementation(), bool(sysconfig.get_config_var('Py_GIL_DISABLED')))"
     found = {}
     for root in roots:
         for folder, _, files in os.walk(os.path.expanduser(root), followlinks=True):
@@ -383,7 +404,8 @@ def find_interpreters(roots):
             for file in files:
                 if re.fullmatch(r"python3\.\d+", file):
                     path = os.path.join(folder, file)
-                    said = subprocess.run([path, "-c", probe], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout.split()
+                    said = subprocess.run([path, "-c", probe], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                                          text=True).stdout.split()
                     if said[4:] == ["CPython", "False"]:
                         version = tuple(map(int, said[1:4]))
                         found.setdefault(version[:2], Interpreter(path, version, "%d.%d" % version[:2]))

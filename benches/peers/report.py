@@ -18,19 +18,21 @@ COLUMNS = [
     ("memory_kib", "memory", lambda value: f"{value / 1024:.1f} MiB"),
 ]
 COLOURS = ["#c0392b", "#2471a3", "#229954", "#b9770e", "#7d3c98"]
-EXPLANATION = """Each table is one target, on which the tools took turns. CPU a sample is the tool's own, user and system, without its start-up;
-`×` is how many times pyspy's it is, in the same run. Got is of the samples asked for; lost is by the tool's own count; impossible are stacks that the
-program cannot have had; calls, bytes and stops are a sample's (of the target's memory; of its threads), counted by `strace`;
-slowdown is of the target by its own count of work; start is the wall time of the shortest run beyond its duration (py-spy's cannot be told: it ends after so many
-samples). At 50 kHz pyspy leaves out what would let a thread stand still for more than a quarter of its time.
-austin takes waiting threads as samples too, which makes its cost a sample smaller beside many of them.
+EXPLANATION = """Each table is one target, on which the tools took turns. CPU a sample is the tool's own, user and
+system, without its start-up; `×` is how many times pyspy's it is, in the same run. Got is of the samples asked for;
+lost is by the tool's own count; impossible are stacks that the program cannot have had; calls, bytes and stops are a
+sample's (of the target's memory; of its threads), counted by `strace`; slowdown is of the target by its own count of
+work; start is the wall time of the shortest run beyond its duration (py-spy's cannot be told: it ends after so many
+samples). At 50 kHz pyspy leaves out what would let a thread stand still for more than a quarter of its time. austin
+takes waiting threads as samples too, which makes its cost a sample smaller beside many of them.
 """
 
 
 def table(title, rows):
     """A Markdown table of one cell."""
     columns = [column for column in COLUMNS if any(column[0] in row for row in rows.values())]
-    lines = [f"### {title}", "", "| | × | " + " | ".join(name for _, name, _ in columns) + " |", "|---|" + "---:|" * (len(columns) + 1)]
+    heading = "| | × | " + " | ".join(name for _, name, _ in columns) + " |"
+    lines = [f"### {title}", "", heading, "|---|" + "---:|" * (len(columns) + 1)]
     own = rows.get("pyspy", {}).get("cpu_us")
     for tool, row in rows.items():
         ratio = f"{row['cpu_us'] / own:.1f}" if own else ""
@@ -42,7 +44,8 @@ def table(title, rows):
 def dump(rows):
     """A Markdown table of the cost of one `dump`."""
     own = rows.get("pyspy")
-    lines = ["### `dump` of an idle process, start to exit (Python 3.11)", "", "| | CPU | × | time | × |", "|---|---:|---:|---:|---:|"]
+    lines = ["### `dump` of an idle process, start to exit (Python 3.11)", ""]
+    lines += ["| | CPU | × | time | × |", "|---|---:|---:|---:|---:|"]
     for tool, row in rows.items():
         ratios = [f"{row[key] / own[key]:.1f}" if own and own[key] else "" for key in ("cpu_ms", "wall_ms")]
         lines.append(f"| {tool} | {row['cpu_ms']:.1f} ms | {ratios[0]} | {row['wall_ms']:.1f} ms | {ratios[1]} |")
@@ -52,7 +55,8 @@ def dump(rows):
 def first_stop(rows):
     """A Markdown table of the time to the first sample."""
     own = rows.get("pyspy")
-    lines = ["### `record` with stops, from its start to its first stop (Python 3.11)", "", "| | time | × |", "|---|---:|---:|"]
+    lines = ["### `record` with stops, from its start to its first stop (Python 3.11)", ""]
+    lines += ["| | time | × |", "|---|---:|---:|"]
     lines += [f"| {tool} | {time:.1f} ms | {f'{time / own:.1f}' if own else ''} |" for tool, time in rows.items()]
     return "\n".join(lines) + "\n"
 
@@ -70,7 +74,9 @@ def slowdown(entries):
 
 def floor(found):
     """What the system alone takes, as a Markdown table."""
-    lines = ["### The system's part: a program that only makes the calls of a sample (`benches/floor.rs`; Python 3.11, ordinary, depth 20, 1000 Hz)", ""]
+    target = "Python 3.11, ordinary, depth 20, 1000 Hz"
+    what = "a program that only makes the calls of a sample"
+    lines = [f"### The system's part: {what} (`benches/floor.rs`; {target})", ""]
     lines += ["| | slowdown | CPU |", "|---|---:|---:|"]
     lines += [f"| {name} | {100 * share:+.1f} % | {cpu:.1f} µs |" for name, (share, cpu) in found.items()]
     return "\n".join(lines) + "\n"
@@ -78,7 +84,8 @@ def floor(found):
 
 def hour(found):
     """Memory against the number of samples, as a Markdown table."""
-    lines = ["### Memory of pyspy in the samples of an hour at 100 Hz (Python 3.11, taken at 10 kHz)", "", "| samples | memory |", "|---:|---:|"]
+    lines = ["### Memory of pyspy in the samples of an hour at 100 Hz (Python 3.11, taken at 10 kHz)", ""]
+    lines += ["| samples | memory |", "|---:|---:|"]
     lines += [f"| {samples} | {memory / 1024:.1f} MiB |" for samples, memory in found]
     return "\n".join(lines) + "\n"
 
@@ -86,7 +93,7 @@ def hour(found):
 def curve_text(title, unit, lines):
     """A curve as a Markdown table."""
     points = sorted({x for values in lines.values() for x, _ in values})
-    text = [f"### {title}", "", "| " + unit + " | " + " | ".join(map(str, points)) + " |", "|---|" + "---:|" * len(points)]
+    text = [f"### {title}", "", "| " + " | ".join([unit, *map(str, points)]) + " |", "|---|" + "---:|" * len(points)]
     for name, values in lines.items():
         found = dict(values)
         text.append(f"| {name} | " + " | ".join(f"{found[x]:.1f}" if x in found else "" for x in points) + " |")
@@ -102,7 +109,8 @@ def curve_svg(title, unit, lines):
     low_y, high_y = math.floor(math.log10(min(ys))), math.ceil(math.log10(max(ys)) + 1e-9)
     place_x = lambda x: left + (math.log10(max(1, x)) - low_x) / (high_x - low_x) * (width - left - 130)
     place_y = lambda y: height - bottom - (math.log10(max(1e-3, y)) - low_y) / (high_y - low_y) * (height - bottom - 40)
-    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif" font-size="12">']
+    font = 'font-family="sans-serif" font-size="12"'
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" {font}>']
     out.append('<rect width="100%" height="100%" fill="white"/>')
     out.append(f'<text x="{left}" y="20" font-size="14">{html.escape(title)}, {html.escape(unit)}</text>')
     for power in range(low_y, high_y + 1):
@@ -115,7 +123,8 @@ def curve_svg(title, unit, lines):
         path = " ".join(f"{place_x(x):.1f},{place_y(y):.1f}" for x, y in values)
         out.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
         x, y = values[-1]
-        out.append(f'<text x="{place_x(x) + 6:.1f}" y="{place_y(y) + 4:.1f}" fill="{colour}">{html.escape(name)}</text>')
+        place = f'x="{place_x(x) + 6:.1f}" y="{place_y(y) + 4:.1f}"'
+        out.append(f'<text {place} fill="{colour}">{html.escape(name)}</text>')
     return "\n".join([*out, "</svg>", ""])
 
 
@@ -126,14 +135,16 @@ def write_document(folder, results):
     arguments = about["arguments"]
     more = "; without `--brief` it measures more cells" if "--brief" in arguments else ""
     text = ["# What sampling costs", "", f"Written by `benches/peers/compare.py {arguments}`{more}.", ""]
-    text += [f"{about['date']}: {about['processor']}, {about['cores']} cores, Linux {about['kernel']}; Python {', '.join(about['versions'])}.", ""]
+    machine = f"{about['processor']}, {about['cores']} cores, Linux {about['kernel']}"
+    text += [f"{about['date']}: {machine}; Python {', '.join(about['versions'])}.", ""]
     text += [f"Not measured: {line}." for line in about["missing"]]
     text += ["", EXPLANATION]
     for index, curve in enumerate(results["curves"]):
         name = f"curve{index + 1}.svg"
         with open(os.path.join(folder, "benchmarks", name), "w", encoding="utf-8") as file:
             file.write(curve_svg(curve["title"], curve["unit"], curve["lines"]))
-        text += [f"![{curve['title']}](benchmarks/{name})", "", curve_text(curve["title"], curve["unit"], curve["lines"])]
+        text += [f"![{curve['title']}](benchmarks/{name})", ""]
+        text.append(curve_text(curve["title"], curve["unit"], curve["lines"]))
     if results["dump"]:
         text.append(dump(results["dump"]))
     if results["first_stop"]:

@@ -1,4 +1,4 @@
-"""A program to sample: one busy thread with a known set of possible stacks, others that wait, and a count of the work done.
+"""A program to sample: one busy thread with a known set of possible stacks, others that wait, and a count of the work.
 
     target.py BUSY DEPTH WAITING COUNTER
 
@@ -8,8 +8,8 @@ BUSY is what the first thread does below DEPTH calls of `descend`:
     chains      one of four chains of three calls after the other; a stack that mixes two of them never existed
     still       a loop without a call, but for the count
     idle        nothing: it waits
-WAITING threads wait below five calls. The work done is counted in the first 8 bytes of the file COUNTER. Prints its process
-id when all of it stands. Runs on Python 2.7 and later, until it is killed.
+WAITING threads wait below five calls. The work done is counted in the first 8 bytes of the file COUNTER. Prints its
+process id when all of it stands. Runs on Python 2.7 and later, until it is killed.
 """
 
 import mmap

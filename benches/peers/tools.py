@@ -7,8 +7,8 @@ import re
 import shutil
 import subprocess
 
-# What one run of a sampler gave. `stacks` maps a tuple of (function, line), oldest first, to how often it was seen; `samples` is how
-# often a thread's stack was taken; `lost` how often the tool says itself that it could not.
+# What one run of a sampler gave. `stacks` maps a tuple of (function, line), oldest first, to how often it was seen;
+# `samples` is how often a thread's stack was taken; `lost` how often the tool says itself that it could not.
 Run = collections.namedtuple("Run", "samples lost stacks")
 
 
@@ -36,7 +36,7 @@ class Tool:
 
 
 def collapsed(path, frame):
-    """Stacks of a file of collapsed stacks; `frame` turns the text of one into a function and a line, or into nothing."""
+    """Stacks of a file of collapsed stacks; `frame` turns the text of one into a function and a line, or nothing."""
     stacks = collections.Counter()
     with open(path, encoding="utf-8", errors="replace") as file:
         for line in file:
@@ -73,7 +73,8 @@ class Pyspy(Tool):
 
     def command(self, pid, seconds, rate, mode, output, waiting_too):
         options = self.modes[mode] + (["--idle"] if waiting_too else [])
-        return [self.program, "record", "-p", str(pid), "-d", str(seconds), "-r", str(rate), "-f", "raw", "-o", output, *options]
+        return [self.program, "record", "-p", str(pid), "-d", str(seconds), "-r", str(rate), "-f", "raw", "-o", output,
+                *options]
 
     def read(self, output, message):
         counts = re.search(r"with (\d+) samples.*?(\d+) lost", message, re.S)
@@ -112,7 +113,8 @@ class Austin(Tool):
 
     def read(self, output, message):
         text = output + ".txt"
-        subprocess.run([self.mojo2austin, output, text], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.run([self.mojo2austin, output, text], check=True, stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL)
         # Weights are times; what counts as a sample is one record of the file, which it says itself in a comment.
         with open(text, encoding="utf-8", errors="replace") as file:
             comments = "".join(line for line in file if line.startswith("#"))
@@ -173,7 +175,7 @@ def find(pyspy, environment, interpreters):
 
 
 def find_austin(look, interpreters):
-    """austin, with the loader of a newer C library where the machine's own is too old for it (it asks for glibc 2.38)."""
+    """austin, with the loader of a newer C library where the machine's own is too old for it (it wants glibc 2.38)."""
     program, reader = shutil.which("austin", path=look), shutil.which("mojo2austin", path=look)
     if not program or not reader:
         return None, "not installed (pip install austin-dist austin-python)"
@@ -181,10 +183,12 @@ def find_austin(look, interpreters):
     for interpreter in interpreters:
         root = os.path.dirname(os.path.dirname(os.path.dirname(interpreter.path)))
         for folder, _, files in os.walk(os.path.join(root, "usr", "lib")):
-            ways.extend([os.path.join(folder, file), "--library-path", folder, program] for file in files if file.startswith("ld-linux"))
+            loaders = (os.path.join(folder, file) for file in files if file.startswith("ld-linux"))
+            ways.extend([loader, "--library-path", folder, program] for loader in loaders)
     for way in ways:
         try:
-            if subprocess.run([*way, "--version"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0:
+            asked = subprocess.run([*way, "--version"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            if asked.returncode == 0:
                 return Austin(way, reader), ""
         except OSError:
             pass
@@ -195,7 +199,8 @@ def prepare(environment):
     """Makes a virtual environment with the peers that pip has."""
     if not os.path.exists(os.path.join(environment, "bin", "py-spy")):
         subprocess.run([shutil.which("python3"), "-m", "venv", environment], check=True)
-        subprocess.run([os.path.join(environment, "bin", "pip"), "install", "-q", "py-spy", "austin-dist", "austin-python"], check=False)
+        pip = os.path.join(environment, "bin", "pip")
+        subprocess.run([pip, "install", "-q", "py-spy", "austin-dist", "austin-python"], check=False)
 
 
 def build_bench(name):

@@ -58,7 +58,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Binary<'_>, BinaryError> {
     let segments: Vec<_> = loaded.map(|header| segment(bytes, header)).collect();
     let lowest = segments.iter().map(|segment| segment.address).min();
     let load_base = lowest.ok_or(BinaryError::Malformed("no loaded segment"))? & !(SMALLEST_PAGE - 1);
-    let (sections, full, linked) = sections(bytes, &header);
+    let SectionTables { sections, full, linked } = section_tables(bytes, &header);
     let mut binary = Binary {
         bytes,
         format: Format::Elf,
@@ -100,12 +100,17 @@ fn segment(bytes: &[u8], header: &ProgramHeader) -> Segment {
     }
 }
 
-/// The sections, the full symbol table if it was not stripped, and the loader's as the section headers show it. None of
-/// them is needed to run a program, so they can be missing or wrong without it being an error.
-fn sections<'bytes>(
-    bytes: &'bytes [u8],
-    header: &Header,
-) -> (Vec<NamedSection<'bytes>>, Option<Table<'bytes>>, Option<Table<'bytes>>) {
+/// What the section headers lead to. Nothing of it is needed to run a program, so it can be missing or wrong without it
+/// being an error.
+struct SectionTables<'bytes> {
+    sections: Vec<NamedSection<'bytes>>,
+    /// The full symbol table, if it was not stripped.
+    full: Option<Table<'bytes>>,
+    /// The loader's symbol table.
+    linked: Option<Table<'bytes>>,
+}
+
+fn section_tables<'bytes>(bytes: &'bytes [u8], header: &Header) -> SectionTables<'bytes> {
     let headers = section_headers(bytes, header).unwrap_or_default();
     let content = |index: usize| {
         let header = headers.get(index).filter(|header| header.sh_type != SHT_NOBITS)?;
@@ -136,7 +141,7 @@ fn sections<'bytes>(
             compressed: header.sh_flags & u64::from(SHF_COMPRESSED) != 0,
         },
     });
-    (sections.collect(), full, linked)
+    SectionTables { sections: sections.collect(), full, linked }
 }
 
 fn section_headers(bytes: &[u8], header: &Header) -> Option<Vec<SectionHeader>> {

@@ -1,6 +1,7 @@
 //! The command line: clap definitions and nothing else. The flags are py-spy's, so that its users need not learn new
 //! ones.
 
+mod exit_status;
 mod values;
 
 use std::path::PathBuf;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
+pub use exit_status::Status;
 pub use values::Limit;
 
 /// What the whole program is asked to do.
@@ -16,7 +18,7 @@ pub use values::Limit;
     name = "pyspy",
     version = concat!(env!("CARGO_PKG_VERSION"), " (", env!("PYSPY_BUILD"), ")"),
     about = "Sampling profiler for Python programs: reads them from outside, without changing or restarting them",
-    after_help = EXIT_STATUS,
+    after_help = exit_status::help(),
     infer_subcommands = true,
     max_term_width = 100
 )]
@@ -25,21 +27,6 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
 }
-
-const EXIT_STATUS: &str = "\
-Exit status:
-  0  done
-  1  failed in a way that has no number of its own
-  2  the command line makes no sense
-  3  there is no such process
-  4  not permitted to read the process
-  5  the process runs no CPython that can be read
-  6  its version of CPython is not supported
-  7  the output cannot be written
-  8  the process exited before it could be read
-  9  the program could not be started
-  10 the core file cannot be read
-  128 and the number of a signal: `top` was ended by that, or `record` by a second Ctrl-C";
 
 /// The faces on the sampler.
 #[derive(Debug, Subcommand)]

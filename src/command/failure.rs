@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::cli::Status;
 use crate::core_file::CoreError;
 use crate::process::{ProcessError, SpawnError};
 use crate::python::locate::SUPPORTED;
@@ -12,30 +13,6 @@ use crate::sampler::{AttachError, PostMortemError, SampleError};
 
 /// A program that is as old as this has started.
 const STARTS_WITHIN: Duration = Duration::from_secs(10);
-
-/// The exit statuses of `pyspy`, as `--help` lists them. 2, a command line that makes no sense, is clap's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Status {
-    /// Anything without a status of its own.
-    Other = 1,
-    /// There is no such process.
-    NoProcess = 3,
-    /// Not permitted to read it.
-    Permission = 4,
-    /// It runs no CPython that can be read.
-    NotPython = 5,
-    /// Its version is not supported.
-    Unsupported = 6,
-    /// The output cannot be written.
-    Output = 7,
-    /// It exited before it could be read.
-    Exited = 8,
-    /// The program could not be started.
-    NotStarted = 9,
-    /// The core file cannot be read.
-    CoreFile = 10,
-}
 
 /// The output cannot be written.
 #[derive(Debug, Error)]

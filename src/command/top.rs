@@ -64,6 +64,7 @@ enum Message {
     /// There is something in [`Target::captured`].
     Output,
     Dump(String),
+    #[cfg_attr(not(unix), expect(dead_code, reason = "no signal is waited for there"))]
     Signal(i32),
     /// No more input will come.
     InputFailed(io::Error),

@@ -216,7 +216,7 @@ impl AddressSpace {
         };
         let Some((module_index, bias)) = self.module(index) else {
             let mapping = &self.regions[index].mapping;
-            let name = self.generated.name(address);
+            let name = self.generated.name_at(address);
             let classified = Classified::without_module(mapping, name);
             let exit = self.exit_after(address);
             return Site { exit, ..self.site_of(classified, None, true) };
@@ -254,7 +254,7 @@ impl AddressSpace {
         }
         let dumps: Vec<Mapping> =
             self.regions.iter().map(|region| &region.mapping).filter(|mapping| is_dump(mapping)).cloned().collect();
-        let is_new = self.generated.look(&self.process, &dumps);
+        let is_new = self.generated.read_new_names(&self.process, &dumps);
         if is_new {
             self.sites.clear();
         }
@@ -314,7 +314,7 @@ impl AddressSpace {
             let bytes: &[u8] = other.as_deref().unwrap_or(&bytes);
             let parsed = Binary::parse(bytes, Architecture::HOST).ok();
             let shared = parsed.and_then(|binary| shared_part(&self.process, &binary, bytes, path));
-            module.lines = self.lines.add(DebugFile { file, shared });
+            module.lines = self.lines.add_file(DebugFile { file, shared });
             Ok(module)
         });
         module.map_err(|error: BinaryError| log::debug!("{}: {error}", path.display())).ok()
@@ -345,7 +345,7 @@ impl AddressSpace {
         }
         let id = FunctionId(u32::try_from(self.functions.len()).unwrap_or(0));
         if let Some(place) = function.place {
-            self.lines.ask(place);
+            self.lines.ask_for(place);
         }
         self.functions.push(function.clone());
         self.function_ids.insert(function, id);

@@ -36,7 +36,7 @@ impl CythonSources {
     /// The file and line that a line of C was made from; `None` when that cannot be told. `open` finds files of the
     /// target; one that has changed since
     /// `built` says nothing.
-    pub(super) fn find(
+    pub(super) fn source_of(
         &mut self,
         file: &str,
         line: u32,
@@ -47,7 +47,7 @@ impl CythonSources {
             if self.files.len() >= MOST_FILES {
                 self.files.clear();
             }
-            let marks = read(file, built, open).map(|text| marks(&text)).unwrap_or_default();
+            let marks = read_c_file(file, built, open).map(|text| marks(&text)).unwrap_or_default();
             self.files.insert(file.to_owned(), marks);
         }
         let marks = self.files.get(file)?;
@@ -57,7 +57,7 @@ impl CythonSources {
     }
 }
 
-fn read(file: &str, built: Option<SystemTime>, open: &dyn Fn(&Path) -> Option<File>) -> Option<Vec<u8>> {
+fn read_c_file(file: &str, built: Option<SystemTime>, open: &dyn Fn(&Path) -> Option<File>) -> Option<Vec<u8>> {
     let is_c = [".c", ".cpp", ".cc", ".cxx"].iter().any(|end| file.ends_with(end));
     let file = open(Path::new(file)).filter(|_| is_c)?;
     let metadata = file.metadata().ok()?;
@@ -113,13 +113,13 @@ mod tests {
         for (line, expected) in
             [(1, None), (2, None), (3, Some(7)), (6, Some(7)), (7, Some(8)), (9, Some(8)), (1000, Some(8))]
         {
-            let found = sources.find(path, line, after, &open);
+            let found = sources.source_of(path, line, after, &open);
             assert_eq!(found, expected.map(|line| ("pkg/cmod.pyx", line)), "{line}");
         }
         // One that is newer than the code, is no C, or is not there.
         let before = SystemTime::now().checked_sub(Duration::from_secs(60));
-        assert_eq!(CythonSources::default().find(path, 6, before, &open), None);
-        assert_eq!(CythonSources::default().find("/nowhere.c", 6, after, &open), None);
-        assert_eq!(CythonSources::default().find("/etc/passwd", 6, after, &open), None);
+        assert_eq!(CythonSources::default().source_of(path, 6, before, &open), None);
+        assert_eq!(CythonSources::default().source_of("/nowhere.c", 6, after, &open), None);
+        assert_eq!(CythonSources::default().source_of("/etc/passwd", 6, after, &open), None);
     }
 }

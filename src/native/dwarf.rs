@@ -102,7 +102,7 @@ impl Dwarf {
             return Vec::new();
         }
         let start = Instant::now();
-        self.meter.begin(MOST_READ, start + LONGEST_LOOKUP);
+        self.meter.allow(MOST_READ, start + LONGEST_LOOKUP);
         let places = self.look_up(address, open);
         self.spent += start.elapsed();
         if places.is_none() || self.meter.has_run_out() || self.meter.used() - self.kept_since > MOST_KEPT {
@@ -133,7 +133,7 @@ impl Dwarf {
                 None => ("", 0),
             };
             let file = if file.len() <= LONGEST_PATH { file.to_owned() } else { String::new() };
-            let source = compiled.and_then(|_| self.cython.find(&file, line, self.built, open));
+            let source = compiled.and_then(|_| self.cython.source_of(&file, line, self.built, open));
             let (file, line) = match source {
                 Some((file, line)) => (file.to_owned(), line),
                 None => (file, line),

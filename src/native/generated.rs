@@ -34,11 +34,21 @@ const MOST_DUMPS: usize = 8;
 /// How many earlier functions are tried when the nearest does not reach far enough.
 const NEIGHBOURS: usize = 8;
 
+/// A function of generated code.
+#[derive(Debug)]
+struct Function {
+    /// One past its last address.
+    end: u64,
+    name: Box<str>,
+}
+
+/// By the first address; they do not overlap.
+type Functions = BTreeMap<u64, Function>;
+
 /// What is known of the generated code of one process.
 #[derive(Debug, Default)]
 pub(super) struct GeneratedCode {
-    /// By the first address: one past the last, and the name.
-    functions: BTreeMap<u64, (u64, Box<str>)>,
+    functions: Functions,
     map: Source,
     dumps: Vec<(PathBuf, Source)>,
     looked: Option<Instant>,
@@ -61,9 +71,9 @@ struct Source {
 
 impl GeneratedCode {
     /// The name of the function at an address.
-    pub(super) fn name(&mut self, address: u64) -> Option<&str> {
+    pub(super) fn name_at(&mut self, address: u64) -> Option<&str> {
         let mut near = self.functions.range(..=address).rev().take(NEIGHBOURS);
-        let found = near.find(|(_, (end, _))| address < *end).map(|(_, (_, name))| &**name);
+        let found = near.find(|(_, function)| address < function.end).map(|(_, function)| &*function.name);
         self.wanted |= found.is_none();
         found
     }
@@ -75,7 +85,7 @@ impl GeneratedCode {
 
     /// Reads what has been written since the last look, if a name was missing and it is time to. Whether there are new
     /// names.
-    pub(super) fn look(&mut self, process: &Process, dumps: &[Mapping]) -> bool {
+    pub(super) fn read_new_names(&mut self, process: &Process, dumps: &[Mapping]) -> bool {
         if !self.wanted || self.looked.is_some_and(|last| last.elapsed() < LOOK_AT_MOST_EVERY) {
             return false;
         }
@@ -88,8 +98,9 @@ impl GeneratedCode {
             self.map.file = open_own(process, || process.open_in_root(format!("/tmp/perf-{pid}.map").as_ref()));
         }
         let functions = &mut self.functions;
-        self.map
-            .read(|bytes, _| read_lines(bytes, &mut |start, size, name| is_new |= add(functions, start, size, name)));
+        self.map.read_new_bytes(|bytes, _| {
+            read_lines(bytes, &mut |start, size, name| is_new |= insert_function(functions, start, size, name))
+        });
         for mapping in dumps {
             let Some(path) = &mapping.path else { continue };
             if self.dumps.len() < MOST_DUMPS && self.dumps.iter().all(|(known, _)| known != path) {
@@ -98,12 +109,12 @@ impl GeneratedCode {
             }
         }
         for (_, source) in &mut self.dumps {
-            source.read(|bytes, is_start| {
+            source.read_new_bytes(|bytes, is_start| {
                 read_records(bytes, is_start, &mut |record| match record {
-                    Record::Load { start, size, name } => is_new |= add(functions, start, size, name),
+                    Record::Load { start, size, name } => is_new |= insert_function(functions, start, size, name),
                     Record::Move { from, to, size } => {
-                        if let Some((_, name)) = functions.remove(&from) {
-                            is_new |= add(functions, to, size, name.as_bytes());
+                        if let Some(Function { name, .. }) = functions.remove(&from) {
+                            is_new |= insert_function(functions, to, size, name.as_bytes());
                         }
                     }
                 })
@@ -134,28 +145,28 @@ fn open_own(process: &Process, open: impl FnOnce() -> std::io::Result<File>) -> 
     }
 }
 
-/// Takes note of a function, the newest of its addresses. Whether that was done.
-fn add(functions: &mut BTreeMap<u64, (u64, Box<str>)>, start: u64, size: u64, name: &[u8]) -> bool {
+/// Adds a function, in place of what was at its addresses. Whether that was done.
+fn insert_function(functions: &mut Functions, start: u64, size: u64, name: &[u8]) -> bool {
     let Some(end) = start.checked_add(size).filter(|_| size > 0) else { return false };
     let name = String::from_utf8_lossy(&name[..name.len().min(LONGEST_NAME)]);
-    let below = functions.range(..start).next_back().map(|(first, (end, _))| (*first, *end));
+    let below = functions.range(..start).next_back().map(|(first, function)| (*first, function.end));
     if let Some((first, _)) = below.filter(|(_, end)| *end > start) {
         functions.remove(&first);
     }
-    while let Some((first, _)) = functions.range(start..end).next().map(|(first, (end, _))| (*first, *end)) {
+    while let Some(first) = functions.range(start..end).next().map(|(first, _)| *first) {
         functions.remove(&first);
     }
     if functions.len() >= MOST_FUNCTIONS {
         return false;
     }
-    functions.insert(start, (end, name.into()));
+    functions.insert(start, Function { end, name: name.into() });
     true
 }
 
 impl Source {
-    /// Hands what is new to `take`, with whether it is the beginning; it tells how much of it it has used, `None` when
-    /// it makes no sense.
-    fn read(&mut self, mut take: impl FnMut(&[u8], bool) -> Option<usize>) {
+    /// Hands what is new to `consume`, with whether it is the beginning; it tells how much of it it has used, `None`
+    /// when it makes no sense.
+    fn read_new_bytes(&mut self, mut consume: impl FnMut(&[u8], bool) -> Option<usize>) {
         let Some(file) = self.file.as_mut().filter(|_| !self.is_broken) else { return };
         if file.metadata().is_ok_and(|metadata| metadata.len() < self.offset) {
             // It was begun anew.
@@ -172,7 +183,7 @@ impl Source {
                 return;
             }
         }
-        match take(&self.rest, !self.has_begun) {
+        match consume(&self.rest, !self.has_begun) {
             Some(used) => {
                 self.has_begun |= used > 0;
                 self.rest.drain(..used.min(self.rest.len()));
@@ -257,7 +268,7 @@ mod tests {
     use super::*;
 
     fn named(code: &mut GeneratedCode, address: u64) -> Option<String> {
-        code.name(address).map(str::to_owned)
+        code.name_at(address).map(str::to_owned)
     }
 
     #[test]
@@ -267,7 +278,7 @@ mod tests {
                      ffffffffffffffff 2 over\n4000 8 cut";
         let functions = &mut code.functions;
         let used = read_lines(text, &mut |start, size, name| {
-            add(functions, start, size, name);
+            insert_function(functions, start, size, name);
         });
         assert_eq!(used, Some(text.len() - "4000 8 cut".len()));
         for (address, name) in [
@@ -288,11 +299,11 @@ mod tests {
     fn what_is_newer_takes_the_place_of_what_was_there() {
         let mut code = GeneratedCode::default();
         for (start, size, name) in [(0x100, 0x100, "old"), (0x200, 0x100, "beside"), (0x180, 0x100, "new")] {
-            add(&mut code.functions, start, size, name.as_bytes());
+            insert_function(&mut code.functions, start, size, name.as_bytes());
         }
         let names: Vec<_> = [0x110, 0x190, 0x27f, 0x290].map(|address| named(&mut code, address)).into();
         assert_eq!(names, [None, Some("new".to_owned()), Some("new".to_owned()), None]);
-        add(&mut code.functions, 0x500, 1, &[b'x'; 5000]);
+        insert_function(&mut code.functions, 0x500, 1, &[b'x'; 5000]);
         assert_eq!(named(&mut code, 0x500).unwrap().len(), LONGEST_NAME);
     }
 

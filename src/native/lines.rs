@@ -70,7 +70,7 @@ impl Lines {
     }
 
     /// Takes a file in; its number. One that another process has mapped too is held open once.
-    pub(super) fn add(&mut self, file: DebugFile) -> Option<u32> {
+    pub(super) fn add_file(&mut self, file: DebugFile) -> Option<u32> {
         static OPEN: Mutex<BTreeMap<FileKey, Weak<DebugFile>>> = Mutex::new(BTreeMap::new());
         let number = self.first_file.checked_add(u32::try_from(self.files.len()).ok()?)?;
         let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -92,7 +92,7 @@ impl Lines {
     }
 
     /// Asks for a place, if it was not asked for before.
-    pub(super) fn ask(&mut self, place: CodePlace) {
+    pub(super) fn ask_for(&mut self, place: CodePlace) {
         let number = place.file.checked_sub(self.first_file);
         let Some(file) = number.and_then(|number| self.files.get(number as usize)) else { return };
         if self.places.contains_key(&place) || self.places.len() >= MOST_PLACES {
@@ -111,7 +111,7 @@ impl Lines {
         while self.waiting > 0
             && let Ok(answer) = self.answers.try_recv()
         {
-            self.take(answer);
+            self.keep_answer(answer);
         }
     }
 
@@ -121,23 +121,23 @@ impl Lines {
     }
 
     /// Waits for all answers, at most so long.
-    pub(super) fn wait(&mut self, limit: Duration) {
+    pub(super) fn wait_for_answers(&mut self, limit: Duration) {
         let deadline = Instant::now() + limit;
         while self.waiting > 0 {
             match self.answers.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(answer) => self.take(answer),
+                Ok(answer) => self.keep_answer(answer),
                 Err(_) => return,
             }
         }
     }
 
-    fn take(&mut self, answer: Answer) {
+    fn keep_answer(&mut self, answer: Answer) {
         self.waiting -= 1;
         self.places.insert(answer.place, Some(answer.found.into()));
     }
 
     /// What is known of a place.
-    pub(super) fn find(&self, place: CodePlace) -> Found<'_> {
+    pub(super) fn places_of(&self, place: CodePlace) -> Found<'_> {
         match self.places.get(&place) {
             Some(None) => Found::NotYet,
             Some(Some(places)) => Found::Places(places),
@@ -151,14 +151,14 @@ fn reader() -> Option<&'static Sender<Question>> {
     static READER: OnceLock<Option<Sender<Question>>> = OnceLock::new();
     let start = || {
         let (sender, questions) = channel();
-        let run = move || read(&questions);
+        let run = move || answer_questions(&questions);
         let thread = std::thread::Builder::new().name("debug information".to_owned()).spawn(run);
         thread.map_err(|error| log::debug!("no thread for debug information: {error}")).ok().map(|_| sender)
     };
     READER.get_or_init(start).as_ref()
 }
 
-fn read(questions: &Receiver<Question>) {
+fn answer_questions(questions: &Receiver<Question>) {
     let mut known: HashMap<FileKey, Option<Dwarf>> = HashMap::new();
     for question in questions {
         let found = file_key(&question.file.file).map(|key| {

@@ -65,9 +65,9 @@ pub(super) fn merge(native: &NativeStack, entries: &[Entry], capture: &Capture, 
         let called_loop = std::mem::replace(&mut calls_loop, true);
         if merger.is_by_border(capture) {
             // A border that lies deeper has no native frame: that of its loop was not found.
-            merger.put_while(|border| border < frame.low, capture);
+            merger.push_entries_while(|border| border < frame.low, capture);
             let before = merger.next;
-            merger.put_while(|border| border < frame.high, capture);
+            merger.push_entries_while(|border| border < frame.high, capture);
             if merger.next > before || is_evaluator {
                 continue;
             }
@@ -75,10 +75,10 @@ pub(super) fn merge(native: &NativeStack, entries: &[Entry], capture: &Capture, 
             let is_for = |entry: &Entry| frame.keeps(entry.newest, capture);
             let rest = &entries[merger.next..];
             match rest.iter().take(AHEAD).position(is_for) {
-                Some(ahead) => merger.put(ahead + 1),
+                Some(ahead) => merger.push_entries(ahead + 1),
                 // A loop that has no frame yet or any more, above one that is for the next entry.
                 None if merger.next == 0 && has_later(native, index, &rest[0], capture) => {}
-                None => merger.put(1),
+                None => merger.push_entries(1),
             }
             continue;
         }
@@ -88,7 +88,7 @@ pub(super) fn merge(native: &NativeStack, entries: &[Entry], capture: &Capture, 
         }
     }
     let placed = merger.next > 0 || !native.complete;
-    merger.put(entries.len());
+    merger.push_entries(entries.len());
     if !placed {
         // The whole native stack, and no loop in it: where the Python frames belong cannot be told.
         mixed.truncate(start);
@@ -122,8 +122,8 @@ struct Merger<'merge> {
 }
 
 impl Merger<'_> {
-    /// Puts the Python frames of the next entries.
-    fn put(&mut self, count: usize) {
+    /// Appends the Python frames of the next entries.
+    fn push_entries(&mut self, count: usize) {
         for entry in self.entries.iter().skip(self.next).take(count) {
             self.mixed.extend((entry.first..entry.end).map(MixedFrame::Python));
         }
@@ -136,10 +136,10 @@ impl Merger<'_> {
         border.is_some_and(|border| capture.holds(border))
     }
 
-    /// Puts entries as long as their borders are on this native stack and `is_reached`.
-    fn put_while(&mut self, is_reached: impl Fn(u64) -> bool, capture: &Capture) {
+    /// Appends entries as long as their borders are on this native stack and `is_reached`.
+    fn push_entries_while(&mut self, is_reached: impl Fn(u64) -> bool, capture: &Capture) {
         while self.is_by_border(capture) && self.entries[self.next].border.is_some_and(&is_reached) {
-            self.put(1);
+            self.push_entries(1);
         }
     }
 }

@@ -37,7 +37,7 @@ impl Meter {
     }
 
     /// From now on so many bytes may be read, until the deadline.
-    pub(super) fn begin(&self, bytes: u64, deadline: Instant) {
+    pub(super) fn allow(&self, bytes: u64, deadline: Instant) {
         self.left.set(bytes);
         self.deadline.set(deadline);
     }
@@ -90,13 +90,13 @@ impl MeteredBytes {
         self.bytes.get(self.range.clone()).unwrap_or_default()
     }
 
-    fn end<T>(&self) -> gimli::Result<T> {
+    fn end_of_bytes<T>(&self) -> gimli::Result<T> {
         Err(Error::UnexpectedEof(self.offset_id()))
     }
 
-    /// Whether so many bytes are there and may be read.
-    fn take(&self, length: usize) -> gimli::Result<()> {
-        if length <= self.range.len() && self.meter.allows(length) { Ok(()) } else { self.end() }
+    /// Fails unless so many bytes are there and may be read.
+    fn check_read_of(&self, length: usize) -> gimli::Result<()> {
+        if length <= self.range.len() && self.meter.allows(length) { Ok(()) } else { self.end_of_bytes() }
     }
 }
 
@@ -118,7 +118,7 @@ impl Reader for MeteredBytes {
 
     fn truncate(&mut self, length: usize) -> gimli::Result<()> {
         if length > self.range.len() {
-            return self.end();
+            return self.end_of_bytes();
         }
         self.range.end = self.range.start + length;
         Ok(())
@@ -140,14 +140,14 @@ impl Reader for MeteredBytes {
     fn find(&self, byte: u8) -> gimli::Result<usize> {
         match memchr::memchr(byte, self.rest()) {
             Some(offset) if self.meter.allows(offset) => Ok(offset),
-            _ => self.end(),
+            _ => self.end_of_bytes(),
         }
     }
 
     fn skip(&mut self, length: usize) -> gimli::Result<()> {
         // Nothing is looked at.
         if length > self.range.len() || !self.meter.allows(0) {
-            return self.end();
+            return self.end_of_bytes();
         }
         self.range.start += length;
         Ok(())
@@ -161,25 +161,25 @@ impl Reader for MeteredBytes {
     }
 
     fn to_slice(&self) -> gimli::Result<Cow<'_, [u8]>> {
-        self.take(self.range.len())?;
+        self.check_read_of(self.range.len())?;
         Ok(self.rest().into())
     }
 
     fn to_string(&self) -> gimli::Result<Cow<'_, str>> {
-        self.take(self.range.len())?;
+        self.check_read_of(self.range.len())?;
         std::str::from_utf8(self.rest()).map(Cow::from).map_err(|_| Error::BadUtf8)
     }
 
     fn to_string_lossy(&self) -> gimli::Result<Cow<'_, str>> {
-        self.take(self.range.len())?;
+        self.check_read_of(self.range.len())?;
         Ok(String::from_utf8_lossy(self.rest()))
     }
 
     fn read_slice(&mut self, buffer: &mut [u8]) -> gimli::Result<()> {
-        self.take(buffer.len())?;
+        self.check_read_of(buffer.len())?;
         match self.rest().get(..buffer.len()) {
             Some(bytes) => buffer.copy_from_slice(bytes),
-            None => return self.end(),
+            None => return self.end_of_bytes(),
         }
         self.range.start += buffer.len();
         Ok(())
@@ -194,7 +194,7 @@ mod tests {
 
     fn reader(bytes: &[u8], allowed: u64, limit: Duration) -> (MeteredBytes, Rc<Meter>) {
         let meter = Rc::new(Meter::new());
-        meter.begin(allowed, Instant::now() + limit);
+        meter.allow(allowed, Instant::now() + limit);
         (MeteredBytes::new(bytes.into(), Rc::clone(&meter)), meter)
     }
 
@@ -221,7 +221,7 @@ mod tests {
         let read = (0..1000).take_while(|_| bytes.clone().read_u32().is_ok()).count();
         assert_eq!((read, meter.has_run_out()), (99, true));
         assert!(bytes.clone().read_u8().is_err() && bytes.clone().skip(1).is_err() && bytes.find(7).is_err());
-        meter.begin(500, Instant::now() + Duration::from_secs(60));
+        meter.allow(500, Instant::now() + Duration::from_secs(60));
         assert!(bytes.clone().read_u8().is_ok());
     }
 

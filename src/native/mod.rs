@@ -90,7 +90,7 @@ impl NativeReader {
 
     /// Waits for the lines of all places that were met, at most so long.
     pub fn wait_for_lines(&mut self, limit: Duration) {
-        self.unwinder.space.lines.wait(limit);
+        self.unwinder.space.lines.wait_for_answers(limit);
     }
 
     /// Whether the lines of a place are being looked up.
@@ -99,7 +99,7 @@ impl NativeReader {
             return false;
         }
         let place = self.unwinder.space.function(id).place;
-        place.is_some_and(|place| matches!(self.unwinder.space.lines.find(place), Found::NotYet))
+        place.is_some_and(|place| matches!(self.unwinder.space.lines.places_of(place), Found::NotYet))
     }
 
     /// The frames to show for a function, newest first: the functions that the compiler has put into it at that place,
@@ -107,7 +107,7 @@ impl NativeReader {
     pub fn shown(&self, id: FunctionId) -> Vec<ShownFrame<'_>> {
         let space = &self.unwinder.space;
         let function = space.function(id);
-        let found = function.place.map(|place| space.lines.find(place));
+        let found = function.place.map(|place| space.lines.places_of(place));
         let places = match found {
             Some(Found::Places(places)) => places,
             Some(Found::NotYet) | None => &[],

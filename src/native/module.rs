@@ -45,7 +45,8 @@ pub(super) struct Module {
     frames: Option<FrameInfo>,
     symbols: SymbolTable,
     evaluator: Option<&'static str>,
-    /// For each part that is mapped to be run, by its place in the file: how far it would be moved if it were mapped at 0.
+    /// For each part that is mapped to be run, by its place in the file: how far it would be moved if it were mapped at
+    /// 0.
     biases: Vec<(u64, u64)>,
 }
 

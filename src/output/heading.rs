@@ -27,10 +27,10 @@ pub(super) fn subtitle(profile: &Profile) -> String {
         }
         parts.push(rate);
     }
-    parts.push(format!("{} samples", profile.sum().0));
+    parts.push(format!("{} samples", profile.sum().samples));
     let below = &metadata.filters.below;
     if !below.is_empty() {
-        let (inside, outside) = (profile.sum().0, metadata.counts.outside);
+        let (inside, outside) = (profile.sum().samples, metadata.counts.outside);
         let share = inside as f64 * 100.0 / (inside + outside).max(1) as f64;
         parts.push(format!("below {}: {} %", shortened(&printable(below), 40), round(share)));
     }

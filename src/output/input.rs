@@ -51,7 +51,7 @@ mod tests {
             let read = read(bytes.as_slice()).unwrap();
             assert!(read.is_complete);
             assert_eq!(read.profile.has_timeline(), has_timeline);
-            assert_eq!(read.profile.sum().0, 2_500);
+            assert_eq!(read.profile.sum().samples, 2_500);
         }
     }
 

@@ -1,7 +1,7 @@
 //! The other process where there is no `/proc`: macOS and Windows, through the crates `remoteprocess` and `proc-maps`.
 //!
 //! Has the interface of `linux`, which documents each item. It is also compiled into the tests on Linux, where the same
-//! crates work, so that it does not fall behind.
+//! crates work and are dependencies of the tests only, so that it does not fall behind.
 //!
 //! # Limits
 //! Proven on neither system. There are no namespaces or other roots here, so files are opened by their paths. A target

@@ -236,7 +236,7 @@ mod tests {
             .collect();
         let named = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         assert_eq!(runs, [(named(&["deflate", "walk", "other", "walk"]), 0), (named(&["walk"]), 2_000)]);
-        assert_eq!((below.sum(), below.metadata.counts.outside), ((2, 2_000), 1));
+        assert_eq!((below.sum().samples, below.sum().weight_us, below.metadata.counts.outside), (2, 2_000, 1));
         assert_eq!(below.metadata.filters.below, "walk");
         assert_eq!(below.frames_in_samples(), [true; 3]);
         frame(&mut profile, "unused", "a.py");

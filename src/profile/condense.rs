@@ -93,7 +93,7 @@ impl Profile {
         self.copy_stacks(&mut copy, &mut by, needed, room.stacks);
         let mut totals: HashMap<(ThreadRef, StackId, Flags), Total> = HashMap::new();
         for total in self.totals() {
-            join(&mut totals, by.total(total));
+            add_total_to(&mut totals, by.total(total));
         }
         let heavy = heaviest(totals.values().map(|total| total.weight_us), room.totals);
         // In an order that does not depend on the hashes.
@@ -223,7 +223,7 @@ impl Profile {
     }
 }
 
-fn join(totals: &mut HashMap<(ThreadRef, StackId, Flags), Total>, total: Total) {
+fn add_total_to(totals: &mut HashMap<(ThreadRef, StackId, Flags), Total>, total: Total) {
     let key = (total.thread, total.stack, total.flags);
     let known = totals.entry(key).or_insert(Total { samples: 0, weight_us: 0, ..total });
     known.samples = known.samples.saturating_add(total.samples);
@@ -250,7 +250,7 @@ mod tests {
 
     const ROOM: Room = Room { stacks: 1000, totals: 1000 };
 
-    fn push(profile: &mut Profile, functions: &[&str]) -> StackId {
+    fn push_functions(profile: &mut Profile, functions: &[&str]) -> StackId {
         let mut stack = StackId::EMPTY;
         for function in functions {
             let name = profile.intern(function);
@@ -266,8 +266,8 @@ mod tests {
         profile.add_thread(Thread { process, os_id: Some(number), python_id: number, interpreter: 0, name })
     }
 
-    fn add(profile: &mut Profile, thread: ThreadRef, functions: &[&str], weight_us: u64) -> StackId {
-        let stack = push(profile, functions);
+    fn add_weight(profile: &mut Profile, thread: ThreadRef, functions: &[&str], weight_us: u64) -> StackId {
+        let stack = push_functions(profile, functions);
         profile.add_total(Total { thread, stack, flags: Flags::ACTIVE, samples: 1, weight_us });
         stack
     }
@@ -300,9 +300,9 @@ mod tests {
         let mut profile = Profile::default();
         let process = process(&mut profile, 1, None);
         let main = thread(&mut profile, process, "main");
-        push(&mut profile, &["unused", "unused too"]);
-        let stack = add(&mut profile, main, &["a", "b"], 5);
-        add(&mut profile, main, &["a"], 3);
+        push_functions(&mut profile, &["unused", "unused too"]);
+        let stack = add_weight(&mut profile, main, &["a", "b"], 5);
+        add_weight(&mut profile, main, &["a"], 3);
         let needed = Needed { threads: HashSet::from([main]), ..Needed::default() };
         let (copy, by) = profile.condensed(ROOM, &needed);
         assert_eq!(lines(&copy), lines(&profile));
@@ -319,11 +319,11 @@ mod tests {
         let (first, second, third) =
             (process(&mut profile, 1, None), process(&mut profile, 2, Some(9)), process(&mut profile, 3, Some(9)));
         let main = thread(&mut profile, first, "main");
-        add(&mut profile, main, &["a"], 1);
+        add_weight(&mut profile, main, &["a"], 1);
         for (process, name) in [(first, "t1"), (first, "t2"), (second, "t3"), (third, "t4")] {
             let ended = thread(&mut profile, process, name);
-            add(&mut profile, ended, &["a"], 10);
-            add(&mut profile, ended, &["a", name], 10);
+            add_weight(&mut profile, ended, &["a"], 10);
+            add_weight(&mut profile, ended, &["a", name], 10);
         }
         let threads = HashSet::from([main]);
         let (mut copy, by) = profile.condensed(ROOM, &Needed { threads, ..Needed::default() });
@@ -340,7 +340,7 @@ mod tests {
         let main = by.thread(main);
         for round in 1..4 {
             let ended = thread(&mut copy, ProcessRef(0), "later");
-            add(&mut copy, ended, &["b"], 1);
+            add_weight(&mut copy, ended, &["b"], 1);
             copy = copy.condensed(ROOM, &Needed { threads: HashSet::from([main]), ..Needed::default() }).0;
             assert_eq!((copy.processes().count(), copy.threads().count()), (2, 3));
             assert!(lines(&copy).contains(&format!("1 threads that have ended: b {round}")), "{:?}", lines(&copy));
@@ -352,11 +352,11 @@ mod tests {
         let mut profile = Profile::default();
         let process = process(&mut profile, 1, None);
         let main = thread(&mut profile, process, "main");
-        add(&mut profile, main, &["a", "heavy", "below"], 1000);
+        add_weight(&mut profile, main, &["a", "heavy", "below"], 1000);
         for number in 0..100 {
-            add(&mut profile, main, &["a", "heavy", &format!("light {number}"), "lighter"], 1);
+            add_weight(&mut profile, main, &["a", "heavy", &format!("light {number}"), "lighter"], 1);
         }
-        let needed_stack = add(&mut profile, main, &["a", "needed"], 1);
+        let needed_stack = add_weight(&mut profile, main, &["a", "needed"], 1);
         let needed = Needed { threads: HashSet::from([main]), stacks: vec![needed_stack], ..Needed::default() };
         let (copy, by) = profile.condensed(Room { stacks: 10, totals: 1000 }, &needed);
         let expected = ["1 main: a;heavy;<rarely seen> 100", "1 main: a;heavy;below 1000", "1 main: a;needed 1"];
@@ -374,10 +374,10 @@ mod tests {
             (0..20).map(|number| thread(&mut profile, process, &number.to_string())).collect();
         for thread in &threads {
             for function in 0..50 {
-                add(&mut profile, *thread, &["a", &format!("f{function}")], 2);
+                add_weight(&mut profile, *thread, &["a", &format!("f{function}")], 2);
             }
         }
-        add(&mut profile, threads[3], &["a", "f7"], 90);
+        add_weight(&mut profile, threads[3], &["a", "f7"], 90);
         let needed = Needed { threads: threads.iter().copied().collect(), ..Needed::default() };
         let (copy, _) = profile.condensed(Room { stacks: 1000, totals: 100 }, &needed);
         assert_eq!(copy.totals().len(), 51);

@@ -55,6 +55,6 @@ impl Profile {
 
     /// Takes all totals out, so that they begin anew; the tables stay.
     pub fn take_totals(&mut self) -> Vec<Total> {
-        self.totals.take()
+        self.totals.take_all()
     }
 }

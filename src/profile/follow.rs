@@ -116,7 +116,7 @@ mod tests {
     use crate::profile::{Flags, Mark};
 
     /// A profile with a process, and a thread with a stack of these functions for 10 µs.
-    fn add(profile: &mut Profile, pid: u32, thread: u64, functions: &[&str]) {
+    fn add_stack(profile: &mut Profile, pid: u32, thread: u64, functions: &[&str]) {
         let command_line = profile.intern(&format!("program {pid}"));
         let known = profile.processes().find(|(_, process)| process.pid == pid).map(|(id, _)| id);
         let process = known
@@ -135,7 +135,7 @@ mod tests {
         profile.add_sample(reference, stack, 10, 10, Flags::ACTIVE);
     }
 
-    fn follow(follower: &mut Follower, copy: &mut Profile, of: &mut Profile, mark: &mut Mark) {
+    fn send_delta(follower: &mut Follower, copy: &mut Profile, of: &mut Profile, mark: &mut Mark) {
         let totals = of.take_totals();
         let delta = of.delta_since(mark);
         follower.take_in(copy, &delta);
@@ -159,19 +159,19 @@ mod tests {
     fn what_begins_anew_goes_on_in_the_copy() {
         let (mut copy, mut follower) = (Profile::default(), Follower::default());
         let (mut first, mut mark) = (Profile::default(), Mark::default());
-        add(&mut first, 1, 11, &["main", "a"]);
-        follow(&mut follower, &mut copy, &mut first, &mut mark);
-        add(&mut first, 1, 12, &["main", "b"]);
-        add(&mut first, 1, 11, &["main", "a"]);
-        follow(&mut follower, &mut copy, &mut first, &mut mark);
+        add_stack(&mut first, 1, 11, &["main", "a"]);
+        send_delta(&mut follower, &mut copy, &mut first, &mut mark);
+        add_stack(&mut first, 1, 12, &["main", "b"]);
+        add_stack(&mut first, 1, 11, &["main", "a"]);
+        send_delta(&mut follower, &mut copy, &mut first, &mut mark);
         // The same numbers mean something else from here on.
         let (mut second, mut mark) = (Profile::default(), Mark::default());
-        add(&mut second, 2, 21, &["other"]);
-        add(&mut second, 1, 12, &["main", "b"]);
-        add(&mut second, 1, 11, &["main", "c"]);
-        follow(&mut follower, &mut copy, &mut second, &mut mark);
-        add(&mut second, 1, 11, &["main", "c"]);
-        follow(&mut follower, &mut copy, &mut second, &mut mark);
+        add_stack(&mut second, 2, 21, &["other"]);
+        add_stack(&mut second, 1, 12, &["main", "b"]);
+        add_stack(&mut second, 1, 11, &["main", "c"]);
+        send_delta(&mut follower, &mut copy, &mut second, &mut mark);
+        add_stack(&mut second, 1, 11, &["main", "c"]);
+        send_delta(&mut follower, &mut copy, &mut second, &mut mark);
         let row = |thread: &str, stack: &str, weight| (thread.to_owned(), stack.to_owned(), weight);
         assert_eq!(
             texts(&copy),
@@ -190,11 +190,11 @@ mod tests {
     fn a_thread_whose_ids_are_used_again_is_another() {
         let (mut copy, mut follower) = (Profile::default(), Follower::default());
         let (mut profile, mut mark) = (Profile::default(), Mark::default());
-        add(&mut profile, 1, 11, &["a"]);
-        follow(&mut follower, &mut copy, &mut profile, &mut mark);
+        add_stack(&mut profile, 1, 11, &["a"]);
+        send_delta(&mut follower, &mut copy, &mut profile, &mut mark);
         let thread = *profile.threads().next().unwrap().1;
         profile.add_thread(thread);
-        follow(&mut follower, &mut copy, &mut profile, &mut mark);
+        send_delta(&mut follower, &mut copy, &mut profile, &mut mark);
         assert_eq!(copy.threads().count(), 2);
     }
 }

@@ -28,7 +28,7 @@ pub use delta::{Delta, Mark};
 pub use follow::Follower;
 pub use frame::{Frame, FrameId, FrameKind};
 pub use metadata::{Filters, Metadata, SampleCounts};
-pub use sample::{Flags, Run, Total};
+pub use sample::{Flags, Run, Sum, Total};
 pub use stack::StackId;
 pub use text::{MAX_TEXT, TextId};
 pub use thread::{Process, ProcessRef, Thread, ThreadRef};
@@ -216,10 +216,11 @@ impl Profile {
         self.totals.all()
     }
 
-    /// Samples and µs of everything together. Threads that run at the same time add up.
-    pub fn sum(&self) -> (u64, u64) {
-        self.totals().iter().fold((0, 0), |(samples, weight), total| {
-            (samples.saturating_add(total.samples), weight.saturating_add(total.weight_us))
+    /// Everything together. Threads that run at the same time add up.
+    pub fn sum(&self) -> Sum {
+        self.totals().iter().fold(Sum::default(), |sum, total| Sum {
+            samples: sum.samples.saturating_add(total.samples),
+            weight_us: sum.weight_us.saturating_add(total.weight_us),
         })
     }
 

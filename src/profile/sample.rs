@@ -73,7 +73,7 @@ impl Run {
     }
 
     /// Takes `next` in if it goes on with the same where this one ends.
-    pub(super) fn join(&mut self, next: &Run) -> bool {
+    pub(super) fn join_next(&mut self, next: &Run) -> bool {
         let same = self.thread == next.thread && self.stack == next.stack && self.flags == next.flags;
         let joins = same && self.end_us() == next.start_us;
         if joins {
@@ -93,6 +93,15 @@ pub struct Total {
     pub stack: StackId,
     /// What it did.
     pub flags: Flags,
+    /// How many samples.
+    pub samples: u64,
+    /// The wall time that they stand for, µs.
+    pub weight_us: u64,
+}
+
+/// Of all threads, stacks and flags together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sum {
     /// How many samples.
     pub samples: u64,
     /// The wall time that they stand for, µs.
@@ -127,7 +136,7 @@ impl Totals {
     }
 
     /// Everything, which is then no longer here.
-    pub(super) fn take(&mut self) -> Vec<Total> {
+    pub(super) fn take_all(&mut self) -> Vec<Total> {
         self.ids.clear();
         std::mem::take(&mut self.all)
     }

@@ -64,7 +64,7 @@ fn totals_grow_with_what_is_distinct() {
         profile.add_sample(thread, stack, tick * 10_000, 10_000, Flags::ACTIVE.with_if(Flags::GIL, tick % 4 == 0));
     }
     assert_eq!(profile.totals().len(), 2);
-    assert_eq!(profile.sum(), (100_000, 1_000_000_000));
+    assert_eq!(profile.sum(), Sum { samples: 100_000, weight_us: 1_000_000_000 });
     assert_eq!(profile.totals()[1].samples, 25_000);
     assert!(profile.totals()[1].flags.contains(Flags::GIL));
     assert_eq!(profile.timeline(thread).count(), 0);

@@ -6,7 +6,7 @@
 use super::sample::{Flags, Run};
 use super::stack::StackId;
 use super::thread::ThreadRef;
-use super::varint;
+use super::varint::{put_signed_varint, put_varint, take_signed_varint, take_varint};
 
 #[derive(Debug, Default)]
 pub(super) struct Timeline {
@@ -53,15 +53,15 @@ impl ThreadTimeline {
         // Runs never overlap, whatever clock the caller has: a sample that claims time already given away comes after
         // it.
         run.start_us = run.start_us.max(open.end_us());
-        if open.join(&run) {
+        if open.join_next(&run) {
             return;
         }
         let done = *open;
         *open = run;
-        varint::put(&mut self.coded, done.start_us - self.end_us);
-        varint::put(&mut self.coded, done.weight_us);
-        varint::put_signed(&mut self.coded, i64::from(done.stack.0) - i64::from(self.stack.0));
-        varint::put(&mut self.coded, done.samples.min(u64::MAX >> 3) << 3 | u64::from(done.flags.bits()));
+        put_varint(&mut self.coded, done.start_us - self.end_us);
+        put_varint(&mut self.coded, done.weight_us);
+        put_signed_varint(&mut self.coded, i64::from(done.stack.0) - i64::from(self.stack.0));
+        put_varint(&mut self.coded, done.samples.min(u64::MAX >> 3) << 3 | u64::from(done.flags.bits()));
         self.end_us = done.end_us();
         self.stack = done.stack;
     }
@@ -71,10 +71,10 @@ impl ThreadTimeline {
         let mut end_us = 0;
         let mut stack = StackId::EMPTY;
         let coded = std::iter::from_fn(move || {
-            let start_us = end_us + varint::take(&mut rest)?;
-            let weight_us = varint::take(&mut rest)?;
-            let step = varint::take_signed(&mut rest)?;
-            let last = varint::take(&mut rest)?;
+            let start_us = end_us + take_varint(&mut rest)?;
+            let weight_us = take_varint(&mut rest)?;
+            let step = take_signed_varint(&mut rest)?;
+            let last = take_varint(&mut rest)?;
             stack = StackId(u32::try_from(i64::from(stack.0) + step).ok()?);
             let flags = Flags::from_bits((last & 7) as u8);
             let run = Run { thread, stack, flags, start_us, weight_us, samples: last >> 3 };
@@ -100,7 +100,7 @@ impl Journal {
             self.last.resize(thread + 1, None);
         }
         if let Some(at) = self.last[thread]
-            && self.runs[at].join(&run)
+            && self.runs[at].join_next(&run)
         {
             return;
         }

@@ -1,7 +1,7 @@
 //! Whole numbers in as few bytes as they need: seven bits a byte, low bits first.
 
 /// Appends a number.
-pub(crate) fn put(bytes: &mut Vec<u8>, mut number: u64) {
+pub(crate) fn put_varint(bytes: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         bytes.push(number as u8 | 0x80);
         number >>= 7;
@@ -10,12 +10,12 @@ pub(crate) fn put(bytes: &mut Vec<u8>, mut number: u64) {
 }
 
 /// Appends a number that is small in either direction.
-pub(crate) fn put_signed(bytes: &mut Vec<u8>, number: i64) {
-    put(bytes, (number << 1 ^ number >> 63) as u64);
+pub(crate) fn put_signed_varint(bytes: &mut Vec<u8>, number: i64) {
+    put_varint(bytes, (number << 1 ^ number >> 63) as u64);
 }
 
 /// Takes a number off the front; `None` when there is no whole one.
-pub(crate) fn take(bytes: &mut &[u8]) -> Option<u64> {
+pub(crate) fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
     let mut number = 0;
     for shift in (0..64).step_by(7) {
         let (first, rest) = bytes.split_first()?;
@@ -28,9 +28,9 @@ pub(crate) fn take(bytes: &mut &[u8]) -> Option<u64> {
     None
 }
 
-/// Takes what [`put_signed`] appended.
-pub(crate) fn take_signed(bytes: &mut &[u8]) -> Option<i64> {
-    let number = take(bytes)?;
+/// Takes what [`put_signed_varint`] appended.
+pub(crate) fn take_signed_varint(bytes: &mut &[u8]) -> Option<i64> {
+    let number = take_varint(bytes)?;
     Some((number >> 1) as i64 ^ -((number & 1) as i64))
 }
 
@@ -43,17 +43,17 @@ mod tests {
         let numbers = [0, 1, 0x7F, 0x80, 0x3FFF, 0x4000, u64::from(u32::MAX), u64::MAX - 1, u64::MAX];
         let signed = [0, -1, 1, 63, -64, i64::MIN, i64::MAX];
         let mut bytes = vec![];
-        numbers.iter().for_each(|number| put(&mut bytes, *number));
-        signed.iter().for_each(|number| put_signed(&mut bytes, *number));
+        numbers.iter().for_each(|number| put_varint(&mut bytes, *number));
+        signed.iter().for_each(|number| put_signed_varint(&mut bytes, *number));
         let mut rest = bytes.as_slice();
-        assert_eq!(numbers.map(|_| take(&mut rest).unwrap()), numbers);
-        assert_eq!(signed.map(|_| take_signed(&mut rest).unwrap()), signed);
-        assert_eq!(take(&mut rest), None);
+        assert_eq!(numbers.map(|_| take_varint(&mut rest).unwrap()), numbers);
+        assert_eq!(signed.map(|_| take_signed_varint(&mut rest).unwrap()), signed);
+        assert_eq!(take_varint(&mut rest), None);
     }
 
     #[test]
     fn damaged_numbers_are_refused() {
-        assert_eq!(take(&mut [0x80].as_slice()), None);
-        assert_eq!(take(&mut [0xFF; 11].as_slice()), None);
+        assert_eq!(take_varint(&mut [0x80].as_slice()), None);
+        assert_eq!(take_varint(&mut [0xFF; 11].as_slice()), None);
     }
 }

@@ -36,7 +36,7 @@ impl InterpreterState {
             (None, Some(places)) => places,
             (None, None) => return 0,
         };
-        match (memory.read_u32(places.0), memory.read_u64(places.1)) {
+        match (memory.read_u32(places.locked), memory.read_u64(places.last_holder)) {
             (Ok(1), Ok(holder)) => holder,
             _ => 0,
         }
@@ -80,7 +80,7 @@ pub(super) fn read_interpreter(
     };
     let gil_holder = match (layout.gil, gil_places(layout, gil, address)) {
         (Gil::CurrentThreadSymbol | Gil::RuntimeCurrentThread, _) => runtime_holder,
-        (_, Some((locked, last_holder))) => Some(read_holder(reader, locked, last_holder)),
+        (_, Some(places)) => Some(read_holder(reader, places)),
         (_, None) => None,
     };
     let has_gil = match layout.gil {
@@ -103,24 +103,34 @@ pub(super) fn read_interpreter(
     Ok((interpreter, next))
 }
 
-/// Where the `locked` and the `last_holder` of a GIL are, given its struct and its interpreter.
-fn gil_places(layout: &Layout, gil: u64, interpreter: u64) -> Option<(u64, u64)> {
-    let at = |base: u64, offset: u32| base.wrapping_add(u64::from(offset));
+/// Where the fields of a GIL are in the target.
+#[derive(Clone, Copy)]
+struct GilPlaces {
+    locked: u64,
+    last_holder: u64,
+}
+
+/// Where the fields of a GIL are, given its struct and its interpreter.
+fn gil_places(layout: &Layout, gil: u64, interpreter: u64) -> Option<GilPlaces> {
+    let places = |base: u64, locked: u32, last_holder: u32| GilPlaces {
+        locked: base.wrapping_add(u64::from(locked)),
+        last_holder: base.wrapping_add(u64::from(last_holder)),
+    };
     match layout.gil {
-        Gil::PerInterpreter { locked, last_holder } if gil != 0 => Some((at(gil, locked), at(gil, last_holder))),
+        Gil::PerInterpreter { locked, last_holder } if gil != 0 => Some(places(gil, locked, last_holder)),
         Gil::InInterpreter { locked, last_holder, base, .. } => {
             // The offsets are those of the main interpreter's GIL inside of its interpreter state; another GIL is a
             // struct like it.
             let origin = if gil == 0 { interpreter } else { gil.wrapping_sub(u64::from(base)) };
-            Some((at(origin, locked), at(origin, last_holder)))
+            Some(places(origin, locked, last_holder))
         }
         _ => None,
     }
 }
 
 /// The last holder of a GIL, if it is locked; a GIL that cannot be read has none.
-fn read_holder(reader: &mut impl Reader, locked: u64, last_holder: u64) -> u64 {
-    match (reader.volatile_half(locked), reader.volatile_word(last_holder)) {
+fn read_holder(reader: &mut impl Reader, places: GilPlaces) -> u64 {
+    match (reader.volatile_half(places.locked), reader.volatile_word(places.last_holder)) {
         (Ok(1), Ok(holder)) => holder,
         _ => 0,
     }

@@ -256,9 +256,11 @@ mod tests {
     const PROGRAM: &str = r#"
 from __future__ import print_function
 import binascii, dis, io, os, sys, types
-names = ['argparse.py', 'ast.py', 'difflib.py', 'decimal.py', 'inspect.py', 'threading.py', 'asyncio/base_events.py', 'unittest/mock.py']
+names = ['argparse.py', 'ast.py', 'difflib.py', 'decimal.py', 'inspect.py', 'threading.py', 'asyncio/base_events.py',
+         'unittest/mock.py']
 folder = os.path.dirname(os.__file__)
-sources = [io.open(os.path.join(folder, name), 'rb').read() for name in names if os.path.exists(os.path.join(folder, name))]
+paths = [os.path.join(folder, name) for name in names]
+sources = [io.open(path, 'rb').read() for path in paths if os.path.exists(path)]
 sources.append(b'x = 1\n' + b'\n' * 70000 + b'y = (x +\n' + b'\n' * 300 + b'x)\n')
 sources.append(b'def f(a):\n    return (' + b'a +\n' * 400 + b'a)\nz = [' + b'f(1), ' * 700 + b']\n')
 sources.append(b'def g(a):\n    return a(\n' + b'\n' * 200 + b' ' * 300 + b'b=a(1),\n\n c=2)\n')

@@ -7,8 +7,7 @@ use std::env;
 use std::fmt;
 use std::fs;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
-use std::os::unix::fs::FileExt;
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -176,7 +175,10 @@ struct ProcessMemory(File);
 impl Memory for ProcessMemory {
     fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
         let length = buffer.len();
-        self.0.read_exact_at(buffer, address).map_err(|_| ReadError::new(address, length, ReadFailure::Unmapped))
+        let mut file = &self.0;
+        file.seek(SeekFrom::Start(address))
+            .and_then(|_| file.read_exact(buffer))
+            .map_err(|_| ReadError::new(address, length, ReadFailure::Unmapped))
     }
 }
 

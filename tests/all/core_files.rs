@@ -29,8 +29,8 @@ fn stacks(json: &str) -> Vec<Value> {
             .map(|frame| serde_json::json!([frame["name"], frame["filename"], frame["short_filename"], frame["line"]]))
             .collect();
         serde_json::json!({
-            "pid": thread["pid"], "id": thread["thread_id"], "os": thread["os_thread_id"], "name": thread["thread_name"],
-            "active": thread["active"], "gil": thread["owns_gil"], "frames": frames,
+            "pid": thread["pid"], "id": thread["thread_id"], "os": thread["os_thread_id"],
+            "name": thread["thread_name"], "active": thread["active"], "gil": thread["owns_gil"], "frames": frames,
         })
     };
     threads.as_array().unwrap().iter().map(keep).collect()

@@ -68,7 +68,8 @@ fn duration_is_wall_time_whatever_the_load() {
                 args.extend(mode);
                 let recording = Recording::of(target.pid(), &args);
                 let seconds = recording.summary.seconds;
-                // Neither a count of samples nor a tick under way may draw it out, but this machine may have much to do.
+                // Neither a count of samples nor a tick under way may draw it out, but this machine may have much to
+                // do.
                 assert!((1.0..2.0).contains(&seconds), "{interpreter} {script} {mode:?}: {seconds} s");
                 // What is late counts for more, so that all of the time is there in which pyspy could look.
                 let threads = if script == "many.py" { 201.0 } else { 2.0 };

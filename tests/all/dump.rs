@@ -80,8 +80,8 @@ pub(crate) fn wait_until_waiting(pid: u32) {
     }
 }
 
-/// Waits until all threads of `waiting.py` but the one that computes wait for what they are to wait for, and not for the GIL, and that one has gone on with
-/// it: on a busy machine, it may have been given the GIL and not taken it yet.
+/// Waits until all threads of `waiting.py` but the one that computes wait for what they are to wait for, and not for
+/// the GIL, and that one has gone on with it: on a busy machine, it may have been given the GIL and not taken it yet.
 #[track_caller]
 pub(crate) fn wait_until_all_but_one_wait(pid: u32) {
     let mut ran_before = None;
@@ -161,8 +161,8 @@ fn json_has_the_keys_of_py_spy() {
     }
 }
 
-/// The text of a dump without what a thread waits for and which exception it has, which stand between its heading and its frames, and with frames that come again written
-/// as often as they come.
+/// The text of a dump without what a thread waits for and which exception it has, which stand between its heading and
+/// its frames, and with frames that come again written as often as they come.
 fn unfolded(text: &str) -> String {
     let mut lines: Vec<&str> = Vec::new();
     for line in text.lines().filter(|line| !line.starts_with("  ") || line.starts_with("    ")) {

@@ -117,10 +117,8 @@ fn json_has_the_keys_of_py_spy_and_the_facts_of_the_process() {
     assert!((now - 600_000..=now).contains(&then), "{then} {now}");
     let stopped = info["stopped_us"].as_u64().unwrap();
     assert!((1..10_000_000).contains(&stopped), "{stopped}");
-    assert_eq!(
-        serde_json::from_str::<Value>(&dump(&target, &["--json", "--nonblocking"])).unwrap()[0]["process_info"]["stopped_us"],
-        0
-    );
+    let unstopped: Value = serde_json::from_str(&dump(&target, &["--json", "--nonblocking"])).unwrap();
+    assert_eq!(unstopped[0]["process_info"]["stopped_us"], 0);
 }
 
 #[test]
@@ -168,7 +166,8 @@ fn who_waits_for_the_gil_is_seen() {
         let deadline = Instant::now() + Duration::from_secs(60);
         let mut seen: HashSet<String> = HashSet::new();
         let mut main = String::new();
-        // Now and then one is between two waits, and which one has the GIL changes; the main thread wants it once more before it reads.
+        // Now and then one is between two waits, and which one has the GIL changes; the main thread wants it once more
+        // before it reads.
         while !(0..3).all(|number| seen.contains(&format!("spinner {number}"))) || !main.starts_with("read fd 0") {
             assert!(Instant::now() < deadline, "{interpreter}: {seen:?} were seen to wait, the main thread in {main}");
             let json: Value = serde_json::from_str(&dump(&target, &["--json"])).unwrap();

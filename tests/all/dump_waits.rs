@@ -1,4 +1,5 @@
-//! What `dump` says of waiting threads: locks and their holders, rings, sockets, children, exceptions; of living processes and of cores.
+//! What `dump` says of waiting threads: locks and their holders, rings, sockets, children, exceptions; of living
+//! processes and of cores.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -92,7 +93,8 @@ fn what_a_thread_waits_for_is_told_with_who_holds_it() {
 fn a_core_shows_the_same_waits() {
     use std::process::Command;
     for interpreter in Interpreter::all().iter().filter(|interpreter| interpreter.feature() < (3, 13)) {
-        // A debugger that cannot read the C stacks of a newer C library leaves them out, and with them the entries of the parking lot.
+        // A debugger that cannot read the C stacks of a newer C library leaves them out, and with them the entries of
+        // the parking lot.
         let target = Target::start(interpreter, "waits.py", &[]);
         at_rest(&target);
         let folder = tempfile::tempdir().unwrap();

@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 
 use crate::recording::Recording;
 use crate::running::{Running, any, read_profile, script, status_kb, wait_for_handlers};
-use crate::target::{Target, alone_on_this_machine, note, pyspy, run};
+use crate::target::{Target, alone_on_this_machine, print_note, pyspy, run};
 
 /// Every format with a name of a file for it.
 const FILES: [(&str, &str); 9] = [
@@ -38,7 +38,7 @@ fn seconds(format: &str, path: &Path, function: &str) -> f64 {
 }
 
 /// Starts a recording of a running target and waits until it has something.
-fn begin(pid: u32, format: &str, path: &Path, options: &[&str]) -> Running {
+fn start_recording(pid: u32, format: &str, path: &Path, options: &[&str]) -> Running {
     let pid = pid.to_string();
     let mut args = vec!["record", "-p", &pid, "-f", format, "-o", path.to_str().unwrap()];
     args.extend(if options.is_empty() { &["--every", "200ms"] } else { options });
@@ -60,13 +60,13 @@ fn signals_leave_a_file_that_opens() {
     let folder = tempfile::tempdir().unwrap();
     let mut signals = vec![Signal::SIGINT, Signal::SIGTERM];
     if hangups_are_ignored() {
-        note("skipped: SIGHUP, which whoever started the tests ignores, as nohup does");
+        print_note("skipped: SIGHUP, which whoever started the tests ignores, as nohup does");
     } else {
         signals.push(Signal::SIGHUP);
     }
     for ((format, name), signal) in FILES.iter().zip(signals.iter().cycle()) {
         let path = folder.path().join(name);
-        let running = begin(target.pid(), format, &path, &[]);
+        let running = start_recording(target.pid(), format, &path, &[]);
         running.signal(*signal);
         if *signal != Signal::SIGINT {
             // A shell that closes, and `timeout`, send theirs twice.
@@ -108,7 +108,7 @@ fn the_end_of_the_target_leaves_a_file_that_opens() {
     for (format, name) in FILES {
         let path = folder.path().join(name);
         let target = Target::start(any(), "fib.py", &[]);
-        let running = begin(target.pid(), format, &path, &[]);
+        let running = start_recording(target.pid(), format, &path, &[]);
         drop(target);
         let ran = running.ended();
         ran.success();
@@ -123,7 +123,7 @@ fn a_kill_leaves_all_but_the_last_second_of_a_recording() {
     let folder = tempfile::tempdir().unwrap();
     let mut target = Target::start(any(), "phases.py", &[]);
     let path = folder.path().join("a.pyspy");
-    let mut running = begin(target.pid(), "pyspy", &path, &["--every", "10m"]);
+    let mut running = start_recording(target.pid(), "pyspy", &path, &["--every", "10m"]);
     assert_eq!((target.line(), target.line()), ("second".to_owned(), "second".to_owned()));
     assert!(!running.has_ended());
     // How long it has recorded is known from its own clock: it began after its process did.
@@ -194,7 +194,7 @@ fn a_full_disk_leaves_a_recording_up_to_there() {
     let folder = tempfile::tempdir().unwrap();
     let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(folder.path()).output();
     if !mount.is_ok_and(|ran| ran.status.success()) {
-        return note("skipped: a full disk: no tmpfs can be mounted here");
+        return print_note("skipped: a full disk: no tmpfs can be mounted here");
     }
     let unmount = Unmount(folder.path());
     let target = Target::start(any(), "churn.py", &[]);
@@ -234,7 +234,7 @@ fn time_in_which_pyspy_was_stopped_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let mut target = Target::start(any(), "phases.py", &[]);
     let path = folder.path().join("a.txt");
-    let running = begin(target.pid(), "raw", &path, &["-d", "4", "--every", "200ms"]);
+    let running = start_recording(target.pid(), "raw", &path, &["-d", "4", "--every", "200ms"]);
     running.signal(Signal::SIGSTOP);
     assert_eq!((target.line(), target.line()), ("second".to_owned(), "second".to_owned()));
     running.signal(Signal::SIGCONT);
@@ -277,7 +277,7 @@ fn memory_does_not_grow_with_samples() {
     let summary = Recording::summary_of(&ran.stderr);
     let (third, last) = (resident[resident.len() / 3], resident[resident.len() - 10]);
     let most = *resident.iter().max().unwrap();
-    note(&format!(
+    print_note(&format!(
         "{} samples of 50 threads: {third} kB after a third, {last} kB at the end, {most} kB at most",
         summary.samples
     ));
@@ -302,7 +302,8 @@ fn the_program_is_ended_or_left_as_asked() {
 
 #[test]
 fn what_a_program_writes_is_not_mixed_with_a_profile_on_standard_output() {
-    let program = "import time\nprint('words of the program', flush=True)\nend = time.time() + 0.5\nwhile time.time() < end: pass";
+    let program = "import time\nprint('words of the program', flush=True)\nend = time.time() + 0.5\n\
+        while time.time() < end: pass";
     let interpreter = any().path.to_str().unwrap();
     let ran = pyspy(&["record", "-f", "speedscope", "-o", "-", "--", interpreter, "-c", program]);
     serde_json::from_str::<serde_json::Value>(ran.success()).unwrap();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::dump::dump;
 use crate::interpreters::Interpreter;
-use crate::target::{Target, note, pyspy, run};
+use crate::target::{Target, print_note, pyspy, run};
 
 /// The targets with the threads of `host.c`, one after the other.
 fn for_each_target(mut check: impl FnMut(&Interpreter, &Target)) {
@@ -16,13 +16,13 @@ fn for_each_target(mut check: impl FnMut(&Interpreter, &Target)) {
     compile.args(["-shared", "-fPIC", "-w", "-O1", "-pthread", "-o"]).arg(&library);
     compile.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/native/host.c"));
     if !run(&mut compile, Duration::from_secs(60)).is_ok_and(|ran| ran.status.success()) {
-        note("skipped: there is no cc to make a library with");
+        print_note("skipped: there is no cc to make a library with");
         return;
     }
     for interpreter in Interpreter::all() {
         let has_ctypes = Command::new(&interpreter.path).args(["-c", "import ctypes"]).output().unwrap();
         if !has_ctypes.status.success() {
-            note(&format!("skipped: {interpreter} has no ctypes"));
+            print_note(&format!("skipped: {interpreter} has no ctypes"));
             continue;
         }
         check(interpreter, &Target::start(interpreter, "foreign_threads.py", &[library.to_str().unwrap()]));

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::recording::Recording;
 use crate::running::{chosen, read_profile};
-use crate::target::{Target, alone_on_this_machine, note, pyspy, run};
+use crate::target::{Target, alone_on_this_machine, print_note, pyspy, run};
 
 const PHASES: [&str; 3] = ["short", "middle", "long"];
 
@@ -77,7 +77,7 @@ fn callgrind_agrees(path: &Path, total: f64, times: &serde_json::Map<String, Val
     let args = ["--inclusive=yes", "--threshold=100", "--auto=no", "--show-percs=no"];
     let ran = match run(Command::new("callgrind_annotate").args(args).arg(path), Duration::from_secs(60)) {
         Ok(ran) => ran,
-        Err(error) => return note(&format!("skipped: callgrind_annotate {error}")),
+        Err(error) => return print_note(&format!("skipped: callgrind_annotate {error}")),
     };
     let report = ran.success();
     let time_of = |name: &str| {

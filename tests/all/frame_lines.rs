@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::dump::{dump, frames, thread_in};
 use crate::interpreters::Interpreter;
-use crate::target::{Target, note, pyspy, run};
+use crate::target::{Target, print_note, pyspy, run};
 
 /// The last part of a qualified name.
 fn last_part(name: &str) -> &str {
@@ -37,7 +37,7 @@ fn a_line_is_what_the_interpreter_says_it_is() {
             if way.starts_with("said") {
                 let has = Command::new(&interpreter.path).args(["-c", "import ctypes"]).output().unwrap();
                 if !has.status.success() {
-                    note(&format!("skipped: {interpreter} has no ctypes to write {way} with"));
+                    print_note(&format!("skipped: {interpreter} has no ctypes to write {way} with"));
                     continue;
                 }
             }
@@ -195,6 +195,6 @@ fn compiled_frames_are_at_the_lines_that_they_say() {
     }
     if !skipped.is_empty() {
         let how = "PYSPY_TEST_NUITKA names a folder that it was installed to with `pip install --target`";
-        note(&format!("skipped: no Nuitka for {} ({how}); tested with {}", skipped.join(" "), tested.join(" ")));
+        print_note(&format!("skipped: no Nuitka for {} ({how}); tested with {}", skipped.join(" "), tested.join(" ")));
     }
 }

@@ -3,7 +3,7 @@
 use crate::dump::dump;
 use crate::interpreters::Interpreter;
 use crate::recording::Recording;
-use crate::target::{Target, note};
+use crate::target::{Target, print_note};
 
 /// Dumps until each kind of thread was seen; only a broken program is dumped so often in vain.
 const DUMPS: usize = 400;
@@ -24,7 +24,7 @@ fn only_the_thread_that_collects_is_in_a_collection() {
         assert!(collecting(": collector") > 0, "{interpreter}: {recording:#?}");
     }
     if tried == 0 {
-        note("skipped: no free-threaded interpreter");
+        print_note("skipped: no free-threaded interpreter");
     }
 }
 

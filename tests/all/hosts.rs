@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::interpreters::Interpreter;
-use crate::target::{Ran, Target, note, pyspy, run};
+use crate::target::{Ran, Target, print_note, pyspy, run};
 
 /// `/usr` of `/usr/bin/python3`.
 fn prefix(interpreter: &Interpreter) -> &Path {
@@ -35,12 +35,12 @@ fn server(folder: &Path) -> Option<PathBuf> {
     compile.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/native/server.c")).arg("-ldl");
     let made = run(&mut compile, Duration::from_secs(60)).is_ok_and(|ran| ran.status.success());
     if !made {
-        note("skipped: there is no cc to make a server with");
+        print_note("skipped: there is no cc to make a server with");
     }
     made.then_some(program)
 }
 
-fn start(server: &Path, interpreter: &Interpreter, library: &Path, options: &[&str]) -> Target {
+fn start_server(server: &Path, interpreter: &Interpreter, library: &Path, options: &[&str]) -> Target {
     let mut command = Command::new(server);
     command.arg(library).args(options).env("PYTHONHOME", prefix(interpreter));
     Target::start_command(command, &format!("a server with {interpreter}"))
@@ -58,7 +58,7 @@ fn a_server_whose_workers_run_python_names_them() {
     let mut tested = 0;
     for interpreter in Interpreter::all() {
         let Some(library) = library(&server, interpreter) else { continue };
-        let target = start(&server, interpreter, &library, &["workers"]);
+        let target = start_server(&server, interpreter, &library, &["workers"]);
         let (pid, workers) = (target.pid().to_string(), children(target.pid()));
         assert_eq!(workers.len(), 2);
         for command in [vec!["dump"], vec!["record", "-d", "1", "-f", "raw", "-o", "-"], vec!["top", "--once"]] {
@@ -76,7 +76,7 @@ fn a_server_whose_workers_run_python_names_them() {
         assert!(recorded.success().contains("serve (<string>:4)"), "{interpreter}: {recorded:#?}");
         tested += 1;
     }
-    note(&format!("servers with {tested} of {} interpreters", Interpreter::all().len()));
+    print_note(&format!("servers with {tested} of {} interpreters", Interpreter::all().len()));
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn a_server_whose_interpreter_has_nothing_to_run_names_its_workers_too() {
     let Some(server) = server(folder.path()) else { return };
     for interpreter in Interpreter::all() {
         let Some(library) = library(&server, interpreter) else { continue };
-        let target = start(&server, interpreter, &library, &["master"]);
+        let target = start_server(&server, interpreter, &library, &["master"]);
         let ran = pyspy(&["dump", "--pid", &target.pid().to_string()]);
         assert!(ran.success().contains(": \"MainThread\"\n  runs no Python code\n"), "{interpreter}: {ran:#?}");
         assert!(ran.stderr.contains(&children(target.pid()).join(", ")), "{interpreter}: {ran:#?}");
@@ -99,10 +99,10 @@ fn a_server_without_workers_is_not_taken_for_a_program_that_starts() {
     let Some((interpreter, library)) =
         Interpreter::all().iter().rev().find_map(|one| Some((one, library(&server, one)?)))
     else {
-        note("skipped: no interpreter comes as a library");
+        print_note("skipped: no interpreter comes as a library");
         return;
     };
-    let target = start(&server, interpreter, &library, &[]);
+    let target = start_server(&server, interpreter, &library, &[]);
     let pid = target.pid().to_string();
     let ask = || -> Ran { pyspy(&["dump", "--pid", &pid]) };
     let started = Instant::now();

@@ -1,8 +1,8 @@
 //! The interpreters of this machine: where they are, and what each says that it is.
 //!
-//! They are looked for among pyenv's versions, in `/usr/bin`, on `PATH`, in `target/interpreters` (where `tests/interpreters/fetch` puts
-//! them), and in `PYSPY_TEST_INTERPRETERS`, a list of paths written as `PATH` is. One that is not there is counted as skipped where
-//! everyone sees it, and fails nothing.
+//! They are looked for among pyenv's versions, in `/usr/bin`, on `PATH`, in `target/interpreters` (where
+//! `tests/interpreters/fetch` puts them), and in `PYSPY_TEST_INTERPRETERS`, a list of paths written as `PATH` is. One
+//! that is not there is counted as skipped where everyone sees it, and fails nothing.
 
 use std::env;
 use std::fmt;
@@ -171,7 +171,8 @@ fn every_supported_version_is_present_or_counted_as_skipped() {
 fn an_interpreter_is_what_it_says() {
     for interpreter in Interpreter::all() {
         let (major, minor) = interpreter.feature();
-        // Its file name is the one that `make install` gave it; that of a virtual environment or Windows has no version.
+        // Its file name is the one that `make install` gave it; that of a virtual environment or Windows has no
+        // version.
         let file_name = interpreter.path.file_name().unwrap().to_str().unwrap();
         if let Some(version) = file_name.strip_prefix("python").filter(|version| version.contains('.')) {
             let version = version.trim_end_matches("-dbg").trim_end_matches(['t', 'd']);

@@ -36,7 +36,8 @@ fn a_killed_pyspy_leaves_nothing_stopped() {
         &["dump", "--pid", &pid],
         &["dump", "--native", "--pid", &pid],
     ];
-    // A fixed sequence of moments, so that a failure can be had again: 0 to 60 ms for a dump, to 120 ms for a recording.
+    // A fixed sequence of moments, so that a failure can be had again: 0 to 60 ms for a dump, to 120 ms for a
+    // recording.
     let mut random: u64 = 0x9E37_79B9_7F4A_7C15;
     for number in 0..KILLS {
         let command = commands[number as usize % commands.len()];

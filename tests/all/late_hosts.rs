@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use crate::interpreters::Interpreter;
 use crate::recording::Recording;
 use crate::running::{Running, any, script};
-use crate::target::{Target, note, run};
+use crate::target::{Target, print_note, run};
 
 /// The shared library of an interpreter, if it has one.
 fn library_of(interpreter: &Interpreter) -> Option<PathBuf> {
@@ -30,7 +30,7 @@ fn late_host(folder: &Path) -> Option<PathBuf> {
     match run(&mut command, Duration::from_secs(60)) {
         Ok(ran) => assert!(ran.status.success(), "{ran:#?}"),
         Err(error) => {
-            note(&format!("skipped: no host of Python can be made, for cc {error}"));
+            print_note(&format!("skipped: no host of Python can be made, for cc {error}"));
             return None;
         }
     }
@@ -60,7 +60,7 @@ fn a_host_that_loads_python_late_is_found() {
         running.wait_until("samples of the host", || {
             fs::read_to_string(&output).is_ok_and(|text| text.contains("spin ("))
         });
-        note(&format!("{interpreter}: a library loaded late is seen after {:?}", begun.elapsed()));
+        print_note(&format!("{interpreter}: a library loaded late is seen after {:?}", begun.elapsed()));
         running.signal(Signal::SIGINT);
         running.ended().success();
     }
@@ -84,12 +84,12 @@ fn processes_that_are_no_python_are_asked_cheaply() {
     command.args(["record", "-s", "-d", "4", "-f", "raw", "-o", "/dev/null", "-p", &tree.pid().to_string()]);
     let ran = match run(&mut command, Duration::from_secs(100)) {
         Ok(ran) => ran,
-        Err(error) => return note(&format!("skipped: reads are not counted, for strace {error}")),
+        Err(error) => return print_note(&format!("skipped: reads are not counted, for strace {error}")),
     };
     ran.success();
     let reads = fs::read_to_string(calls.path()).unwrap().matches("process_vm_readv(").count();
     let summary = Recording::summary_of(&ran.stderr);
-    note(&format!("{reads} reads for {} samples beside {OTHERS} processes", summary.samples));
+    print_note(&format!("{reads} reads for {} samples beside {OTHERS} processes", summary.samples));
     // What one process costs is tested elsewhere; at first it is read twice for a sample and more.
     let of_python = 8.0 * summary.rate_held * summary.seconds + 500.0;
     assert!((reads as f64) < of_python + 10.0 * OTHERS as f64, "{reads} reads: {ran:#?}");

@@ -20,6 +20,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("native", &["memory", "binary", "process"]),
     ("sampler", &["memory", "binary", "process", "core_file", "native", "python", "profile"]),
     ("inspect", &["memory", "process", "core_file", "native", "python", "sampler"]),
+    ("embed", &["process", "profile", "output", "sampler"]),
     (
         "command",
         &[
@@ -121,7 +122,8 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn the_reader_of_imports_sees_groups_and_paths() {
-    let text = "use crate::memory::{Image};\nuse crate::{binary::Binary, process::Process};\nlet x = crate::profile::f(crate::output::g());\n// crate::tui::no\n";
+    let text = "use crate::memory::{Image};\nuse crate::{binary::Binary, process::Process};\n\
+        let x = crate::profile::f(crate::output::g());\n// crate::tui::no\n";
     let used: Vec<String> = used_layers(text).into_iter().collect();
     assert_eq!(used, ["binary", "memory", "output", "process", "profile"]);
 }

@@ -1,8 +1,8 @@
 /* Prints "name value" for every number of a Layout, computed by the compiler from the headers of one CPython.
  *
  * The names are those that layout_probes.rs gives the fields of Layout. What a version does not have is not printed.
- * Two structs are in no installed header and are declared here as the named source files have them; layout_objects.py checks them
- * in a running interpreter. */
+ * Two structs are in no installed header and are declared here as the named source files have them; layout_objects.py
+ * checks them in a running interpreter. */
 
 #define Py_BUILD_CORE 1
 #undef NDEBUG

@@ -1,5 +1,5 @@
-//! Every number of every layout, compared with what a C compiler makes of the headers of the interpreters that are installed, and
-//! with the objects of those interpreters while they run.
+//! Every number of every layout, compared with what a C compiler makes of the headers of the interpreters that are
+//! installed, and with the objects of those interpreters while they run.
 
 use crate::layout_numbers::numbers;
 use pyspy::python::layout::{Layout, debug_offsets, tables};
@@ -171,8 +171,8 @@ fn tables_are_as_the_headers_say() {
     }
 }
 
-/// The headers make debug offsets, of a build as theirs is and of a free-threaded one; what is read from them, and what is added to them,
-/// is what the same headers say.
+/// The headers make debug offsets, of a build as theirs is and of a free-threaded one; what is read from them, and what
+/// is added to them, is what the same headers say.
 #[test]
 fn debug_offsets_are_as_the_headers_say() {
     for installation in with_headers(Installation::has_debug_offsets) {
@@ -190,7 +190,8 @@ fn debug_offsets_are_as_the_headers_say() {
     }
 }
 
-/// Real binaries have the debug offsets of their headers. Only the sizes may differ: options of the build that no header shows add fields at the end.
+/// Real binaries have the debug offsets of their headers. Only the sizes may differ: options of the build that no
+/// header shows add fields at the end.
 #[test]
 fn debug_offsets_of_binaries_are_as_the_headers_say() {
     for installation in with_headers(Installation::has_debug_offsets) {
@@ -214,7 +215,8 @@ fn debug_offsets_of_binaries_are_as_the_headers_say() {
     }
 }
 
-/// Each interpreter looks at its own objects with the numbers of its layout; this covers the structs that are in no header.
+/// Each interpreter looks at its own objects with the numbers of its layout; this covers the structs that are in no
+/// header.
 #[test]
 fn objects_lie_where_the_layout_says() {
     let mut checked = 0;

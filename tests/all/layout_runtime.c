@@ -1,4 +1,5 @@
-/* Defines _PyRuntime as CPython does, so that the object file holds the debug offsets which these headers make (3.13 and later). */
+/* Defines _PyRuntime as CPython does, so that the object file holds the debug offsets which these headers make (3.13
+ * and later). */
 
 #define Py_BUILD_CORE 1
 #include "Python.h"

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::interpreters::Interpreter;
 use crate::recording::Recording;
 use crate::running::{any, script};
-use crate::target::{Target, note, pyspy, run};
+use crate::target::{Target, print_note, pyspy, run};
 
 /// A program that spends its time in two functions of one name, in modules of one name; `%` stands for how they are
 /// loaded.
@@ -141,7 +141,7 @@ fn modules_that_are_no_files_keep_their_packages() {
 fn cells_of_a_notebook_are_called_by_their_numbers() {
     let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/notebook/bin/python");
     if !python.exists() {
-        note("skipped: there is no Jupyter kernel; tests/notebook/fetch brings one");
+        print_note("skipped: there is no Jupyter kernel; tests/notebook/fetch brings one");
         return;
     }
     let mut command = Command::new(python);

@@ -9,13 +9,13 @@ use serde_json::Value;
 
 use crate::dump::dump;
 use crate::interpreters::Interpreter;
-use crate::target::{Target, alone_on_this_machine, note, pyspy};
+use crate::target::{Target, alone_on_this_machine, print_note, pyspy};
 
 /// A library made from `tests/native/SOURCE`; `None`, which is said, without a compiler.
 pub(crate) fn library(folder: &Path, source: &str, options: &[&str]) -> Option<PathBuf> {
     let compiler = if source.ends_with(".cc") { "c++" } else { "cc" };
     if Command::new(compiler).arg("--version").output().is_err() {
-        note(&format!("skipped: there is no {compiler} to make a library with"));
+        print_note(&format!("skipped: there is no {compiler} to make a library with"));
         return None;
     }
     let output = folder.join("libnest.so");
@@ -31,12 +31,12 @@ pub(crate) fn library(folder: &Path, source: &str, options: &[&str]) -> Option<P
 pub(crate) fn has_ctypes(interpreter: &Interpreter) -> bool {
     let has = Command::new(&interpreter.path).args(["-c", "import ctypes"]).output().unwrap().status.success();
     if !has {
-        note(&format!("skipped: {interpreter} has no ctypes"));
+        print_note(&format!("skipped: {interpreter} has no ctypes"));
     }
     has
 }
 
-fn start(interpreter: &Interpreter, library: &Path, what: &str) -> Target {
+fn start_native(interpreter: &Interpreter, library: &Path, what: &str) -> Target {
     let target = Target::start(interpreter, "native.py", &[library.to_str().unwrap(), what]);
     // It says that it is ready from a function that it has yet to leave.
     let deadline = Instant::now() + Duration::from_secs(60);
@@ -66,7 +66,7 @@ fn every_version_shows_c_between_python() {
     let folder = tempfile::tempdir().unwrap();
     let Some(library) = library(folder.path(), "nest.c", &["-O2"]) else { return };
     for interpreter in Interpreter::all().iter().filter(|interpreter| has_ctypes(interpreter)) {
-        let target = start(interpreter, &library, "wait");
+        let target = start_native(interpreter, &library, "wait");
         let threads = dump(target.pid(), &["--native"]);
         assert_eq!(frames(&threads[0]), NEST, "{interpreter}: {:#?}", threads[0]);
         // What runs Python code is shown as that code, and what started the program not at all.
@@ -99,7 +99,7 @@ fn a_library_is_followed_however_it_was_made() {
     for (name, options) in variants {
         let folder = tempfile::tempdir().unwrap();
         let Some(library) = library(folder.path(), "nest.c", &options) else { return };
-        let target = start(interpreter, &library, "wait");
+        let target = start_native(interpreter, &library, "wait");
         let found = frames(&dump(target.pid(), &["--native"])[0]);
         let is_stripped = name == "stripped";
         assert_eq!(found.len(), NEST.len(), "{name}: {found:?}");
@@ -116,7 +116,7 @@ fn cpp_is_shown_as_it_was_written() {
     let folder = tempfile::tempdir().unwrap();
     let Some(library) = library(folder.path(), "nest.cc", &["-O2"]) else { return };
     let interpreter = Interpreter::all().iter().rfind(|interpreter| has_ctypes(interpreter)).unwrap();
-    let target = start(interpreter, &library, "wait");
+    let target = start_native(interpreter, &library, "wait");
     let found = frames(&dump(target.pid(), &["--native"])[0]);
     assert_eq!(found[3..], ["middle", "[nest_outer]", "[shapes::Circle<double>::grow]", "leaf"]);
 }
@@ -131,7 +131,7 @@ fn deep_recursion_through_c_is_whole() {
         let Some(interpreter) = Interpreter::all().iter().find(|interpreter| interpreter.feature() == version) else {
             continue;
         };
-        let target = start(interpreter, &library, &DEPTH.to_string());
+        let target = start_native(interpreter, &library, &DEPTH.to_string());
         let threads = dump(target.pid(), &["--native"]);
         let thread = threads.iter().map(frames).find(|frames| frames.iter().any(|name| name == "again")).unwrap();
         let at = thread.iter().position(|name| name == "again").unwrap();
@@ -151,7 +151,7 @@ fn every_format_shows_native_frames() {
     let folder = tempfile::tempdir().unwrap();
     let Some(library) = library(folder.path(), "nest.c", &["-O2"]) else { return };
     let interpreter = Interpreter::all().iter().rfind(|interpreter| has_ctypes(interpreter)).unwrap();
-    let target = start(interpreter, &library, "work");
+    let target = start_native(interpreter, &library, "work");
     let recording = folder.path().join("run.pyspy");
     let recording = recording.to_str().unwrap();
     let pid = target.pid().to_string();
@@ -190,7 +190,7 @@ fn an_idle_thread_is_not_stopped_again() {
     let folder = tempfile::tempdir().unwrap();
     let Some(library) = library(folder.path(), "nest.c", &["-O2"]) else { return };
     let interpreter = Interpreter::all().iter().rfind(|interpreter| has_ctypes(interpreter)).unwrap();
-    let target = start(interpreter, &library, "wait");
+    let target = start_native(interpreter, &library, "wait");
     let switches = || {
         let status = std::fs::read_to_string(format!("/proc/{}/status", target.pid())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).unwrap();

@@ -9,10 +9,10 @@ use serde_json::Value;
 use crate::dump::dump;
 use crate::interpreters::Interpreter;
 use crate::native::{has_ctypes, library};
-use crate::target::{Target, note, pyspy};
+use crate::target::{Target, print_note, pyspy};
 
 /// Starts `native_names.py`.
-fn start(interpreter: &Interpreter, args: &[&str]) -> Target {
+fn start_names(interpreter: &Interpreter, args: &[&str]) -> Target {
     Target::start(interpreter, "native_names.py", args)
 }
 
@@ -46,13 +46,13 @@ fn frames(target: &Target, from: &str, until: &str) -> Vec<String> {
 fn has(program: &str) -> bool {
     let has = Command::new(program).arg("--version").output().is_ok_and(|ran| ran.status.success());
     if !has {
-        note(&format!("skipped: there is no {program}"));
+        print_note(&format!("skipped: there is no {program}"));
     }
     has
 }
 
 #[track_caller]
-fn run(program: &str, args: &[&str]) {
+fn run_tool(program: &str, args: &[&str]) {
     let ran = Command::new(program).args(args).output().unwrap();
     assert!(ran.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&ran.stderr));
 }
@@ -63,7 +63,7 @@ fn compiled_python_is_called_as_in_the_program() {
     for (options, lines) in [(&["-O1", "-g"][..], [6, 22, 42]), (&["-O1"], [0; 3])] {
         let Some(library) = library(folder.path(), "compiled.c", options) else { return };
         let path = library.to_str().unwrap();
-        let target = start(newest_with_ctypes(), &["call", path, "CPyPy_Shape___area"]);
+        let target = start_names(newest_with_ctypes(), &["call", path, "CPyPy_Shape___area"]);
         let [c, pyx] = if lines[0] == 0 { ["libnest.so"; 2] } else { ["mmod.c", "cmod.pyx"] };
         // What Python calls is one with the function that it calls, whether that is a part of it or not.
         let expected = [
@@ -82,7 +82,7 @@ const INLINED: [&str; 4] =
     ["innermost inlined.h:5", "inner inlined.h:11", "holder inlined.c:9", "inlined_entry inlined.c:16"];
 
 fn inlined_frames(library: &Path) -> Vec<String> {
-    let target = start(newest_with_ctypes(), &["call", library.to_str().unwrap(), "inlined_entry"]);
+    let target = start_names(newest_with_ctypes(), &["call", library.to_str().unwrap(), "inlined_entry"]);
     frames(&target, "innermost", "call")[..4].to_vec()
 }
 
@@ -114,8 +114,8 @@ fn lines_are_found_in_what_was_stripped() {
         let Some(library) = library(folder.path(), "inlined.c", &["-O2", "-g", build_id]) else { return };
         let path = library.to_str().unwrap();
         let other = library.with_extension("debug");
-        run("objcopy", &["--only-keep-debug", path, other.to_str().unwrap()]);
-        run("objcopy", &["--strip-all", &format!("--add-gnu-debuglink={}", other.display()), path]);
+        run_tool("objcopy", &["--only-keep-debug", path, other.to_str().unwrap()]);
+        run_tool("objcopy", &["--strip-all", &format!("--add-gnu-debuglink={}", other.display()), path]);
         let moved: PathBuf = folder.path().join(place).join(other.file_name().unwrap());
         std::fs::create_dir_all(moved.parent().unwrap()).unwrap();
         std::fs::rename(&other, &moved).unwrap();
@@ -129,7 +129,7 @@ fn lines_are_found_in_what_was_stripped() {
             bytes[id] ^= 1;
         }
         std::fs::write(&moved, &bytes).unwrap();
-        let target = start(newest_with_ctypes(), &["call", path, "inlined_entry"]);
+        let target = start_names(newest_with_ctypes(), &["call", path, "inlined_entry"]);
         frames(&target, "inlined_entry", "call");
         let threads = dump(target.pid(), &["--native"]);
         let frames = threads[0]["frames"].as_array().unwrap();
@@ -144,7 +144,7 @@ fn lines_are_found_in_what_was_stripped() {
 fn a_profile_has_lines_and_inlined_functions_too() {
     let folder = tempfile::tempdir().unwrap();
     let Some(library) = library(folder.path(), "inlined.c", &["-O2", "-g"]) else { return };
-    let target = start(newest_with_ctypes(), &["call", library.to_str().unwrap(), "inlined_entry"]);
+    let target = start_names(newest_with_ctypes(), &["call", library.to_str().unwrap(), "inlined_entry"]);
     frames(&target, "innermost", "call");
     let output = folder.path().join("raw");
     let (pid, output) = (target.pid().to_string(), output.to_str().unwrap());
@@ -163,7 +163,7 @@ fn trampolines_are_left_out() {
     let mut tried = 0;
     for interpreter in Interpreter::all().iter().filter(|interpreter| interpreter.feature() >= (3, 12)) {
         let names = |backend: &str| {
-            let target = start(interpreter, &["trampolines", backend]);
+            let target = start_names(interpreter, &["trampolines", backend]);
             let names: Vec<String> = frames(&target, "leaf", "trampolines");
             names.iter().map(|frame| frame.split(' ').next().unwrap().to_owned()).collect::<Vec<_>>()
         };
@@ -173,7 +173,7 @@ fn trampolines_are_left_out() {
         for backend in ["perf", "perf_jit"] {
             let ran = Command::new(&interpreter.path).args(["-c", supports, backend]).output().unwrap();
             if !ran.status.success() {
-                note(&format!("skipped: {interpreter} has no trampolines of the kind {backend}"));
+                print_note(&format!("skipped: {interpreter} has no trampolines of the kind {backend}"));
                 continue;
             }
             assert_eq!(names(backend), expected, "{interpreter} {backend}");
@@ -181,19 +181,19 @@ fn trampolines_are_left_out() {
         }
     }
     if tried == 0 {
-        note("skipped: no interpreter has trampolines");
+        print_note("skipped: no interpreter has trampolines");
     }
 }
 
 #[test]
 fn generated_code_is_called_as_the_program_says() {
     if cfg!(not(target_arch = "x86_64")) {
-        note("skipped: the code is for x86-64");
+        print_note("skipped: the code is for x86-64");
         return;
     }
     let folder = tempfile::tempdir().unwrap();
     for kind in ["map", "dump"] {
-        let target = start(newest_with_ctypes(), &["generated", kind, folder.path().to_str().unwrap()]);
+        let target = start_names(newest_with_ctypes(), &["generated", kind, folder.path().to_str().unwrap()]);
         let found = frames(&target, "leaf", "generated");
         assert!(found.iter().any(|frame| frame.starts_with("made_by_compiler ")), "{kind}: {found:#?}");
         // Below it the stack goes on.

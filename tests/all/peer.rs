@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::running::chosen;
-use crate::target::{Target, alone_on_this_machine, note, pyspy, run};
+use crate::target::{Target, alone_on_this_machine, print_note, pyspy, run};
 
 /// py-spy, if it is here: `PYSPY_TEST_PEER`, or `py-spy` on PATH.
 fn peer() -> Option<PathBuf> {
@@ -17,7 +17,7 @@ fn peer() -> Option<PathBuf> {
         env::split_paths(&path).map(|folder| folder.join("py-spy")).find(|file| file.is_file())
     });
     if found.is_none() {
-        note("skipped: no py-spy to compare with (PYSPY_TEST_PEER or PATH)");
+        print_note("skipped: no py-spy to compare with (PYSPY_TEST_PEER or PATH)");
     }
     found
 }

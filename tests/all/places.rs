@@ -11,10 +11,11 @@ use serde_json::Value;
 
 use crate::dump::{assert_is_as_python_says, dump, frames};
 use crate::interpreters::Interpreter;
-use crate::target::{Target, note, run};
+use crate::target::{Target, print_note, run};
 
-/// Builds a root directory of its own in the mount namespace that it runs in: all of ours, and the interpreter's prefix and the scripts
-/// at places that we do not have. Then runs `PYTHON known.py` in it. Arguments: root, prefix, scripts, name of the executable in the prefix.
+/// Builds a root directory of its own in the mount namespace that it runs in: all of ours, and the interpreter's prefix
+/// and the scripts at places that we do not have. Then runs `PYTHON known.py` in it. Arguments: root, prefix, scripts,
+/// name of the executable in the prefix.
 const OTHER_ROOT: &str = r#"
 set -e
 mount -t tmpfs tmpfs "$1"
@@ -47,7 +48,7 @@ fn can_unshare(args: &[&str]) -> bool {
     let works = run(Command::new("unshare").args(args).arg("true"), Duration::from_secs(10));
     let works = works.is_ok_and(|ran| ran.status.success());
     if !works {
-        note(&format!("skipped: unshare {} does not work here (it takes root)", args.join(" ")));
+        print_note(&format!("skipped: unshare {} does not work here (it takes root)", args.join(" ")));
     }
     works
 }
@@ -119,9 +120,9 @@ fn ids_outside(pid: u32) -> HashMap<u64, u64> {
         .collect()
 }
 
-/// The interpreter's executable under another name in `folder`, with its libpython if it has one, and what runs `known.py` with it.
-/// None, and a note, if such a copy does not start: one that finds its libraries by where it is, or that has been through patchelf
-/// and then strip.
+/// The interpreter's executable under another name in `folder`, with its libpython if it has one, and what runs
+/// `known.py` with it. None, and a note, if such a copy does not start: one that finds its libraries by where it is, or
+/// that has been through patchelf and then strip.
 fn copy_of(interpreter: &Interpreter, folder: &Path, strip: bool) -> Option<(Command, Vec<PathBuf>)> {
     let executable = folder.join("server");
     fs::copy(&interpreter.path, &executable).unwrap();
@@ -139,7 +140,7 @@ fn copy_of(interpreter: &Interpreter, folder: &Path, strip: bool) -> Option<(Com
     if strip {
         let stripped = run(Command::new("strip").arg("--strip-all").args(&copies), Duration::from_secs(60));
         if !stripped.is_ok_and(|ran| ran.status.success()) {
-            note("skipped: there is no strip here");
+            print_note("skipped: there is no strip here");
             return None;
         }
     }
@@ -151,7 +152,10 @@ fn copy_of(interpreter: &Interpreter, folder: &Path, strip: bool) -> Option<(Com
     if !run(python().args(["-c", "import json, threading"]), Duration::from_secs(60))
         .is_ok_and(|ran| ran.status.success())
     {
-        note(&format!("skipped: a copy of {interpreter} does not start{}", if strip { " when stripped" } else { "" }));
+        print_note(&format!(
+            "skipped: a copy of {interpreter} does not start{}",
+            if strip { " when stripped" } else { "" }
+        ));
         return None;
     }
     let mut command = python();
@@ -159,7 +163,7 @@ fn copy_of(interpreter: &Interpreter, folder: &Path, strip: bool) -> Option<(Com
     Some((command, copies))
 }
 
-fn check(interpreter: &Interpreter, target: &mut Target) {
+fn assert_is_read(interpreter: &Interpreter, target: &mut Target) {
     let said = said(target);
     assert_is_as_python_says(interpreter, target.pid(), &dump(target.pid(), &[]), &said);
 }
@@ -169,7 +173,7 @@ fn a_copy_under_another_name_is_found() {
     for interpreter in Interpreter::all() {
         let folder = tempfile::tempdir().unwrap();
         let Some((command, _)) = copy_of(interpreter, folder.path(), false) else { continue };
-        check(interpreter, &mut Target::start_command(command, &interpreter.name));
+        assert_is_read(interpreter, &mut Target::start_command(command, &interpreter.name));
     }
 }
 
@@ -187,7 +191,7 @@ fn deleted_and_replaced_files_are_no_obstacle() {
                     fs::copy("/bin/sh", &copy).unwrap();
                 }
             }
-            check(interpreter, &mut target);
+            assert_is_read(interpreter, &mut target);
         }
     }
 }
@@ -197,7 +201,7 @@ fn stripped_files_are_no_obstacle() {
     for interpreter in Interpreter::all() {
         let folder = tempfile::tempdir().unwrap();
         let Some((command, _)) = copy_of(interpreter, folder.path(), true) else { continue };
-        check(interpreter, &mut Target::start_command(command, &interpreter.name));
+        assert_is_read(interpreter, &mut Target::start_command(command, &interpreter.name));
     }
 }
 
@@ -227,7 +231,7 @@ fn an_embedded_interpreter_is_found() {
         let name = ["", "m"].map(|abi| format!("python{major}.{minor}{abi}"));
         let there = name.iter().find(|name| library.join(format!("lib{name}.so")).exists());
         let (Some(name), false) = (there, interpreter.include_dirs.is_empty()) else {
-            note(&format!("skipped: {interpreter} comes without what it takes to embed it"));
+            print_note(&format!("skipped: {interpreter} comes without what it takes to embed it"));
             continue;
         };
         let mut compile = Command::new("cc");
@@ -237,8 +241,8 @@ fn an_embedded_interpreter_is_found() {
         run(&mut compile, Duration::from_secs(120)).unwrap().success();
         let mut command = Command::new(&program);
         command.arg(targets().join("known.py")).env("PYTHONHOME", prefix(interpreter)).env("PYTHONPATH", targets());
-        check(interpreter, &mut Target::start_command(command, &interpreter.name));
+        assert_is_read(interpreter, &mut Target::start_command(command, &interpreter.name));
         tested += 1;
     }
-    note(&format!("embedded {tested} interpreters"));
+    print_note(&format!("embedded {tested} interpreters"));
 }

@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use crate::dump::{dump, frames, wait_until_waiting};
 use crate::interpreters::Interpreter;
 use crate::recording::{Recording, stacks};
-use crate::target::{Target, note, pyspy, run};
+use crate::target::{Target, print_note, pyspy, run};
 
 fn signal(pid: u32, signal: Signal) {
     kill(Pid::from_raw(pid.cast_signed()), signal).unwrap();
@@ -160,7 +160,7 @@ fn a_target_that_another_traces_is_read_without_a_stop() {
     let mut strace = Command::new("strace");
     strace.args(["-f", "-o", "/dev/null", "-p", &pid]).stderr(Stdio::null());
     let Ok(mut strace) = strace.spawn() else {
-        note("skipped: there is no strace here to trace a target with");
+        print_note("skipped: there is no strace here to trace a target with");
         return;
     };
     wait_until(|| status_field(target.pid(), "TracerPid") != "0" || strace_has_ended(strace.id()));
@@ -190,7 +190,7 @@ fn py_spy() -> Option<PathBuf> {
 #[test]
 fn options_show_what_py_spy_shows() {
     let Some(py_spy) = py_spy() else {
-        note("skipped: py-spy is not here to be compared with");
+        print_note("skipped: py-spy is not here to be compared with");
         return;
     };
     // Where line numbers jump far, py-spy shows wrong ones, even negative.
@@ -225,7 +225,7 @@ fn options_show_what_py_spy_shows() {
             args.extend(options.split_whitespace());
             let theirs = run(Command::new(&py_spy).args(&args), Duration::from_secs(60)).unwrap();
             if !theirs.status.success() {
-                note(&format!(
+                print_note(&format!(
                     "skipped: py-spy does not read {interpreter}: {}",
                     theirs.stderr.lines().next().unwrap_or_default()
                 ));

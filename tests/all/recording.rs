@@ -96,7 +96,8 @@ impl Summary {
         ((self.seconds + 0.05) * rate.parse::<f64>().expect("a rate in Hz")) as u64 + 2
     }
 
-    /// The least number of sampling intervals in a recording of this rate: the time was rounded, and the last interval is not over.
+    /// The least number of sampling intervals in a recording of this rate: the time was rounded, and the last interval
+    /// is not over.
     pub(crate) fn intervals(&self, rate: &str) -> f64 {
         (self.observed() - 0.05) * rate.parse::<f64>().expect("a rate in Hz") - 1.0
     }
@@ -127,7 +128,8 @@ impl Summary {
 
 #[test]
 fn a_summary_is_read_back() {
-    let line = "pyspy: note\npyspy: wrote - with 3335 samples in 4.0 s: 1275 stopped, 7 unproven, 2 lost; 999.5 Hz held of 1000";
+    let line = "pyspy: note\npyspy: wrote - with 3335 samples in 4.0 s: 1275 stopped, 7 unproven, 2 lost; \
+        999.5 Hz held of 1000";
     let expected =
         Summary { samples: 3335, seconds: 4.0, stopped: 1275, unproven: 7, lost: 2, rate_held: 999.5, unobserved: 0.0 };
     assert_eq!(Summary::parse(line), Some(expected));

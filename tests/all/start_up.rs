@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::interpreters::Interpreter;
 use crate::recording::{Recording, Summary, stacks};
-use crate::target::{Ran, Target, note, pyspy, run};
+use crate::target::{Ran, Target, print_note, pyspy, run};
 
 fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/targets").join(name)
@@ -79,7 +79,7 @@ fn python_of_a_virtual_environment_is_found() {
         match run(&mut venv, Duration::from_secs(60)) {
             Ok(ran) if ran.status.success() => {}
             _ => {
-                note(&format!("skipped: {interpreter} makes no virtual environments"));
+                print_note(&format!("skipped: {interpreter} makes no virtual environments"));
                 continue;
             }
         }
@@ -182,7 +182,7 @@ fn a_thirty_two_bit_process_has_its_own_message() {
     let compiled = run(&mut compile, Duration::from_secs(60));
     let started = compiled.is_ok_and(|ran| ran.status.success()).then(|| Command::new(&program).spawn().ok()).flatten();
     let Some(mut child) = started else {
-        note("skipped: no 32-bit program can be made and run here");
+        print_note("skipped: no 32-bit program can be made and run here");
         return;
     };
     let ran = both(child.id());
@@ -275,7 +275,7 @@ fn under_sudo_a_program_runs_as_who_called_it() {
     let capabilities = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap();
     let may_trace = u64::from_str_radix(capabilities.trim(), 16).unwrap() >> 19 & 1 == 1;
     if !nix::unistd::geteuid().is_root() || !may_trace || !Path::new("/usr/bin/python3").exists() {
-        return note("skipped: sudo, for which the tests must be root with a Python that all users may run");
+        return print_note("skipped: sudo, for which the tests must be root with a Python that all users may run");
     }
     let program = "import os, time\nprint(os.getresuid(), os.getresgid(), os.getgroups(), flush=True)\ntime.sleep(0.5)";
     let mut command = Command::new(env!("CARGO_BIN_EXE_pyspy"));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::dump::{dump, frames};
 use crate::interpreters::Interpreter;
 use crate::recording::{Recording, names};
-use crate::target::{Target, note, run};
+use crate::target::{Target, print_note, run};
 
 /// Whether an interpreter can make others.
 fn makes_interpreters(interpreter: &Interpreter) -> bool {
@@ -14,7 +14,7 @@ fn makes_interpreters(interpreter: &Interpreter) -> bool {
     let has_them = run(Command::new(&interpreter.path).args(["-c", imports]), Duration::from_secs(60));
     let has_them = has_them.is_ok_and(|ran| ran.status.success());
     if !has_them {
-        note(&format!("skipped: {interpreter} cannot make interpreters"));
+        print_note(&format!("skipped: {interpreter} cannot make interpreters"));
     }
     has_them
 }

@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::interpreters::Interpreter;
-use crate::target::{Target, alone_on_this_machine, note, run};
+use crate::target::{Target, alone_on_this_machine, print_note, run};
 
 /// Calls for memory and samples taken in a recording at 100 Hz for 2 s, per sample; none without strace.
 fn reads_a_sample(target: &Target) -> Option<f64> {
@@ -18,7 +18,7 @@ fn reads_a_sample(target: &Target) -> Option<f64> {
     let ran = match run(&mut command, Duration::from_secs(60)) {
         Ok(ran) => ran,
         Err(error) => {
-            note(&format!("skipped: system calls are not counted, for strace {error}"));
+            print_note(&format!("skipped: system calls are not counted, for strace {error}"));
             return None;
         }
     };

@@ -1,7 +1,7 @@
 //! Programs that a test starts: Python programs to look into, and `pyspy` itself.
 //!
-//! Whatever is started here ends with the test: it has a process group of its own, which is killed when its owner is dropped or its
-//! time is over.
+//! Whatever is started here ends with the test: it has a process group of its own, which is killed when its owner is
+//! dropped or its time is over.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -27,7 +27,7 @@ pub(crate) fn alone_on_this_machine() -> MutexGuard<'static, ()> {
 }
 
 /// Prints what a test that passes wants to be seen. (Not `eprintln`: the test runner takes that away.)
-pub(crate) fn note(text: &str) {
+pub(crate) fn print_note(text: &str) {
     // One write, so that it stays one line.
     let _ = std::io::stderr().write_all(format!("note: {text}\n").as_bytes());
 }

@@ -24,7 +24,7 @@ impl Terminal {
         let (columns, rows) = (columns.to_string(), rows.to_string());
         let shell = ["-f", "/dev/null", "new-session", "-d", "-x", &columns, "-y", &rows, "env PS1='$ ' sh"];
         let Ok(output) = Command::new("tmux").args(["-L", &terminal.socket]).args(shell).output() else {
-            crate::target::note("skipped: there is no tmux");
+            crate::target::print_note("skipped: there is no tmux");
             return None;
         };
         assert!(output.status.success(), "{output:?}");
@@ -84,7 +84,8 @@ impl Terminal {
     pub fn run(&self, command: &str) {
         let (before, after, status) = (self.path("before"), self.path("after"), self.path("status"));
         let line = format!(
-            "clear; stty -a > {before}; echo $$ > {}; {command}; echo $? > {status}.new; stty -a > {after}; mv {status}.new {status}",
+            "clear; stty -a > {before}; echo $$ > {}; {command}; echo $? > {status}.new; stty -a > {after}; \
+             mv {status}.new {status}",
             self.path("shell")
         );
         // The shell's line could be longer than the terminal is wide; a script has no such end.

@@ -8,7 +8,8 @@ use crate::running::{any, script};
 use crate::target::{Target, pyspy};
 use crate::terminal::{Terminal, leads, rows};
 
-/// One interpreter of each of the versions that differ most; those that are not there are said to be skipped by the interpreters' own test.
+/// One interpreter of each of the versions that differ most; those that are not there are said to be skipped by the
+/// interpreters' own test.
 fn versions() -> impl Iterator<Item = &'static Interpreter> {
     let features = [(2, 7), (3, 8), (3, 11), (3, 13), (3, 15)];
     features.into_iter().filter_map(|feature| {
@@ -33,7 +34,8 @@ fn show_every_view(terminal: &Terminal, target: &Target, version: &Interpreter) 
     assert!(screen.contains(&format!("pid {}  Python {major}.{minor}.", target.pid())), "{screen}");
     assert!(screen.contains("100 Hz asked"), "{screen}");
     terminal.keys(&["2"]);
-    // All three have the whole of the time; the order of equals is that of their own time, which a sample or two decide.
+    // All three have the whole of the time; the order of equals is that of their own time, which a sample or two
+    // decide.
     let is_base = |screen: &str| ["<module>", "main", "work"].iter().any(|name| leads(screen, name));
     terminal.wait("%Total", |screen| screen.contains("%Total▼") && is_base(screen) && screen.contains("medium"));
     terminal.keys(&["1", "F2"]);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::interpreters::Interpreter;
 use crate::recording::{Recording, stacks};
 use crate::running::{any, chosen, script};
-use crate::target::{Ran, alone_on_this_machine, note, pyspy, run};
+use crate::target::{Ran, alone_on_this_machine, print_note, pyspy, run};
 
 /// Samples a second.
 const RATE: f64 = 200.0;
@@ -51,7 +51,8 @@ fn sampled(stderr: &str) -> HashMap<u32, (f64, Vec<u32>)> {
     found
 }
 
-/// How far the time of a process may be off: 5 % where a processor is free for us, more where we have to wait for one as the processes do.
+/// How far the time of a process may be off: 5 % where a processor is free for us, more where we have to wait for one
+/// as the processes do.
 const SHARE: f64 = 0.25;
 
 /// Whether the time of a process, or a sum of such, is right, given what was recorded and for how long nothing was.
@@ -76,7 +77,8 @@ fn every_process_of_a_deep_tree_has_its_time() {
                     is_near(*found, *seconds, &ran.stderr),
                     "{interpreter} {mode}: process {pid} was seen for {found} s of {seconds} s: {ran:#?}"
                 );
-                // Below whoever started it, as far as that one is recorded, which only the first process's parent is not.
+                // Below whoever started it, as far as that one is recorded, which only the first process's parent is
+                // not.
                 assert!(
                     above.is_empty() || above.last() == Some(parent),
                     "{interpreter} {mode}: {pid} below {above:?}"
@@ -91,7 +93,8 @@ fn every_process_of_a_deep_tree_has_its_time() {
     }
 }
 
-/// Children one after the other, each there for a tenth of a second: of the time of each, no more than 50 ms is missing.
+/// Children one after the other, each there for a tenth of a second: of the time of each, no more than 50 ms is
+/// missing.
 #[test]
 fn processes_that_come_and_go_are_all_seen_and_soon() {
     let _alone = alone_on_this_machine();
@@ -103,7 +106,7 @@ fn processes_that_come_and_go_are_all_seen_and_soon() {
         assert!(missing.is_empty(), "{interpreter}: {missing:?} of 20 were not seen: {ran:#?}");
         let mut late: Vec<f64> = truth.iter().map(|(pid, (seconds, _))| seconds - sampled[pid].0).collect();
         late.sort_by(f64::total_cmp);
-        note(&format!(
+        print_note(&format!(
             "{interpreter}: children are found after {:.0} ms, the last after {:.0} ms",
             late[10] * 1e3,
             late[19] * 1e3

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::dump::wait_until_all_but_one_wait;
 use crate::interpreters::Interpreter;
 use crate::recording::{Recording, names};
-use crate::target::{Target, alone_on_this_machine, note};
+use crate::target::{Target, alone_on_this_machine, print_note};
 
 /// Of all samples, as many may show a stack that was never there.
 const IMPOSSIBLE: f64 = 0.0002;
@@ -137,7 +137,8 @@ fn only_possible_chains_are_seen_in_every_other_version() {
     tally.check(false);
 }
 
-/// Without any stop something has to be guessed, so this only says how much; but it must never stop the target, and must say what it guessed.
+/// Without any stop something has to be guessed, so this only says how much; but it must never stop the target, and
+/// must say what it guessed.
 #[test]
 fn never_stopping_says_what_is_unproven() {
     let _alone = alone_on_this_machine();
@@ -150,7 +151,10 @@ fn never_stopping_says_what_is_unproven() {
         // What is proven is true: the impossible must be among the unproven.
         let late = recording.total().saturating_sub(summary.samples);
         assert!(impossible <= summary.unproven + late, "{interpreter}: {impossible} impossible, {summary:?}");
-        note(&format!("nonblocking, {interpreter}: {impossible} of {} impossible; {summary:?}", recording.total()));
+        print_note(&format!(
+            "nonblocking, {interpreter}: {impossible} of {} impossible; {summary:?}",
+            recording.total()
+        ));
     }
 }
 
@@ -175,7 +179,8 @@ fn depths_of_a_recursion_are_as_when_stopped() {
     blocking.check(true);
 }
 
-/// The largest difference between two distributions that sampling makes by chance in all but one case of a thousand (Kolmogorov and Smirnov).
+/// The largest difference between two distributions that sampling makes by chance in all but one case of a thousand
+/// (Kolmogorov and Smirnov).
 fn noise(one: &Recording, other: &Recording) -> f64 {
     let (n, m) = (one.summary.samples as f64, other.summary.samples as f64);
     // A late sample stands for several intervals, which makes the noise larger than that of as many samples.
@@ -195,7 +200,8 @@ fn a_loop_of_small_calls_has_the_shares_that_it_has_when_stopped() {
                 recording.count(|names| names.last() == Some(&function)) as f64 / recording.total() as f64
             };
             let (one, other) = (share(&free), share(&stopped));
-            // Chance makes some points on a busy machine. Where samples are taken that prove themselves and no others, it is twenty.
+            // Chance makes some points on a busy machine. Where samples are taken that prove themselves and no others,
+            // it is twenty.
             assert!((one - other).abs() <= 0.1, "{interpreter}: {function} {one}, stopped {other}");
         }
     }
@@ -208,7 +214,8 @@ fn what_moves_fast_is_seldom_stopped() {
     for interpreter in chosen().filter(|interpreter| !interpreter.free_threaded) {
         for script in ["chains.py", "fib.py", "small_calls.py"] {
             let summary = record(interpreter, script, &["-d", "2"]).summary;
-            // On a busy machine the thread is moved to another CPU now and then; without our going there it is stopped every time.
+            // On a busy machine the thread is moved to another CPU now and then; without our going there it is stopped
+            // every time.
             assert!(2 * summary.stopped <= summary.samples, "{interpreter}, {script}: {summary:?}");
         }
     }
@@ -241,7 +248,8 @@ fn functions_are_never_paired_with_files_of_others() {
     }
 }
 
-/// Of a thread that waits, at most this share of the samples may say that it runs; of one that computes, at least the other.
+/// Of a thread that waits, at most this share of the samples may say that it runs; of one that computes, at least the
+/// other.
 #[test]
 fn waiting_threads_are_idle_and_busy_ones_active() {
     let _alone = alone_on_this_machine();
@@ -270,7 +278,8 @@ fn waiting_threads_are_idle_and_busy_ones_active() {
     }
 }
 
-/// Threads that wait are left out of the reads until they have moved: each move must show, with the line that belongs to it.
+/// Threads that wait are left out of the reads until they have moved: each move must show, with the line that belongs
+/// to it.
 #[test]
 fn threads_that_sleep_by_turns_are_seen_where_they_sleep() {
     let _alone = alone_on_this_machine();

@@ -17,7 +17,7 @@ const AWAY: f64 = 2.5;
 const UNSEEN: f64 = AWAY - 0.2;
 
 /// Waits until the clock of the target has gone on for so long.
-fn wait(target: &mut Target, seconds: f64) {
+fn wait_by_clock_of(target: &mut Target, seconds: f64) {
     let until = SystemTime::now() + Duration::from_secs_f64(seconds);
     let until = until.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64();
     while target.line().parse::<f64>().unwrap() < until {}
@@ -26,9 +26,9 @@ fn wait(target: &mut Target, seconds: f64) {
 /// Stops pyspy for some time in the midst of its work, lets it work on and ends it.
 fn interrupt(running: &Running, target: &mut Target) {
     running.signal(Signal::SIGSTOP);
-    wait(target, AWAY);
+    wait_by_clock_of(target, AWAY);
     running.signal(Signal::SIGCONT);
-    wait(target, 0.5);
+    wait_by_clock_of(target, 0.5);
     running.signal(Signal::SIGINT);
 }
 

@@ -9,12 +9,14 @@ use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use crate::running::{Running, script};
-use crate::target::note;
+use crate::target::print_note;
 
 /// Where anybody finds pyspy and the program; `None`, which is said, where the tests cannot become somebody else.
 fn folder() -> Option<TempDir> {
     if !nix::unistd::geteuid().is_root() || !Path::new("/usr/bin/python3").exists() {
-        note("skipped: a child that may not be read, for which the tests must be root with a Python that all may run");
+        print_note(
+            "skipped: a child that may not be read, for which the tests must be root with a Python that all may run",
+        );
         return None;
     }
     let folder = tempfile::tempdir().unwrap();

@@ -1,7 +1,7 @@
 """Makes and drops code objects without end.
 
-The function f_N is compiled in the file file_N.py and nowhere else, and calls g_N of the same file, so a stack that pairs names and
-files otherwise was never there.
+The function f_N is compiled in the file file_N.py and nowhere else, and calls g_N of the same file, so a stack that
+pairs names and files otherwise was never there.
 """
 import sys
 

@@ -1,4 +1,4 @@
-"""A thread `collector` that collects all the while, beside a thread `worker` that computes and never collects, and one that sleeps."""
+"""A thread `collector` that collects all the while, beside a `worker` that never does, and one that sleeps."""
 import gc
 import sys
 import threading

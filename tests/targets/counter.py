@@ -1,4 +1,4 @@
-"""Counts without end, in a file of eight bytes that the test can map or read: argument 1. A second thread sleeps and wakes."""
+"""Counts without end, in a file of eight bytes that the test can map or read: argument 1. A second thread naps."""
 import mmap
 import struct
 import sys

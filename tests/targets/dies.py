@@ -1,4 +1,4 @@
-"""Threads that wait in different places, until a line is read; then it aborts, and the kernel writes a core into its first argument."""
+"""Threads that wait in different places, until a line is read; then it aborts, and the core goes to its argument."""
 import os
 import resource
 import sys

@@ -1,5 +1,5 @@
-"""A child of a bare fork(2), as embedding hosts make their workers, so that CPython did not learn of the fork. It prints its
-number and what `threading` would call its threads, then computes in `busy_main`.
+"""A child of a bare fork(2), as embedding hosts make their workers, so that CPython did not learn of the fork. It
+prints its number and what `threading` would call its threads, then computes in `busy_main`.
 
 Arguments: how many threads the parent had that the child has not; how many threads the child starts.
 """

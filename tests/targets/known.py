@@ -1,7 +1,8 @@
 # -*- coding: utf-8 -*-
 """Parks one thread in each kind of place that code can be in, and tells what Python itself says of where they are.
 
-After `ready` comes a line of JSON, a list of threads: name, ident, native_id, frames; a frame is name, filename, line, newest first.
+After `ready` comes a line of JSON, a list of threads: name, ident, native_id, frames; a frame is name, filename, line,
+newest first.
 """
 import functools
 import json
@@ -226,7 +227,8 @@ def in_json():
 
 def far_down():
     # Jumps of line numbers that do not fit a byte, forward and back.
-    text = "def far():\n" + "\n" * 70000 + "    several(\n" + "\n" * 300 + "        park(),\n" + "\n" * 300 + "    )\n\nfar()\n"
+    few = "\n" * 300
+    text = "def far():\n" + "\n" * 70000 + "    several(\n" + few + "        park(),\n" + few + "    )\n\nfar()\n"
     exec(compile(text, "made up.py", "exec"), {"several": several, "park": park})
 
 
@@ -243,8 +245,9 @@ def long_function():
 
 cases = [
     plain, multi_line_sum, multi_line_arguments, multi_line_call, in_generator, in_generator_expression, in_list,
-    in_set_and_dictionary, recursion, in_lambda, called_back_by_c, in_partial, in_constructor, in_attribute, in_property, in_with,
-    in_destructor, in_class_body, closure, in_handler, in_loop, decorated, in_json, far_down, in_expression_of_eval, long_function,
+    in_set_and_dictionary, recursion, in_lambda, called_back_by_c, in_partial, in_constructor, in_attribute,
+    in_property, in_with, in_destructor, in_class_body, closure, in_handler, in_loop, decorated, in_json, far_down,
+    in_expression_of_eval, long_function,
 ]
 if sys.version_info >= (3, 6):
     import known_of_3

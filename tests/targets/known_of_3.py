@@ -155,10 +155,11 @@ def cases(park, several):
         return f"{several(1)} {park()}"
 
     found = [
-        in_coroutine, in_event_loop, in_asynchronous_generator, in_asynchronous_comprehension, in_asynchronous_with, in_delegation,
-        thrown_into, closed, größe, in_metaclass, in_f_string,
+        in_coroutine, in_event_loop, in_asynchronous_generator, in_asynchronous_comprehension, in_asynchronous_with,
+        in_delegation, thrown_into, closed, größe, in_metaclass, in_f_string,
     ]
-    newer = [((3, 8), SINCE_3_8), ((3, 10), SINCE_3_10), ((3, 11), SINCE_3_11), ((3, 12), SINCE_3_12), ((3, 14), SINCE_3_14)]
+    newer = [((3, 8), SINCE_3_8), ((3, 10), SINCE_3_10), ((3, 11), SINCE_3_11), ((3, 12), SINCE_3_12),
+             ((3, 14), SINCE_3_14)]
     for version, source in newer:
         if sys.version_info >= version:
             scope = {}

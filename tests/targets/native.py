@@ -1,4 +1,4 @@
-"""Python called by C called by Python: arguments are a library made of `nest.c`, and `work`, `wait` or a depth of recursion."""
+"""Python called by C called by Python. Arguments: a library of `nest.c`; `work`, `wait` or a depth of recursion."""
 import ctypes
 import sys
 import threading

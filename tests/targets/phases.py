@@ -1,5 +1,5 @@
-"""Computes in functions that measure their own wall time; prints the times as JSON each second, and ends on a line of input, or after
-as many seconds as its argument says.
+"""Computes in functions that measure their own wall time; prints the times as JSON each second, and ends on a line of
+input, or after as many seconds as its argument says.
 
 The phases are of different and odd lengths, long and short against a sampling period.
 """

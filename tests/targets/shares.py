@@ -1,6 +1,7 @@
 """A program of known shares: of its time `heavy` takes 60 %, `medium` 30 % and `light` 10 %, all in themselves.
 
-Another thread, `sleepy`, waits. A line of input ends the program with that exit status; without arguments it is not asked for.
+Another thread, `sleepy`, waits. A line of input ends the program with that exit status; without arguments it is not
+asked for.
 """
 import os
 import sys

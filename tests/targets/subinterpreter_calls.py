@@ -1,7 +1,7 @@
 """Computes in a function `in_sub` of another interpreter, in a thread that called into it from `runs`.
 
-The argument says who made the interpreter: `here`, that thread; `elsewhere`, another; with `between`, the thread calls into
-a third interpreter, made later, that calls into it.
+The argument says who made the interpreter: `here`, that thread; `elsewhere`, another; with `between`, the thread calls
+into a third interpreter, made later, that calls into it.
 """
 import os
 import sys

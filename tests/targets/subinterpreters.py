@@ -1,4 +1,4 @@
-"""Two interpreters beside the main one, each in a thread of its own that waits in a function `in_sub`; prints their ids."""
+"""Two interpreters beside the main one, each in a thread of its own that waits in `in_sub`; prints their ids."""
 import os
 import sys
 import threading

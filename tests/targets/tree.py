@@ -2,8 +2,9 @@
 
     tree.py MODE DEPTH SECONDS
 
-MODE is how the next process is made: fork, spawn, forkserver or subprocess (three of the standard library's ways), prefork (a master that
-waits for DEPTH workers), exec (one process that becomes another program DEPTH times) or often (DEPTH children, one after the other).
+MODE is how the next process is made: fork, spawn, forkserver or subprocess (three of the standard library's ways),
+prefork (a master that waits for DEPTH workers), exec (one process that becomes another program DEPTH times) or often
+(DEPTH children, one after the other).
 """
 import os
 import subprocess

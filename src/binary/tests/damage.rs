@@ -35,9 +35,9 @@ fn samples() -> Vec<Vec<u8>> {
     let mut universal: Vec<u8> = header.iter().flat_map(|word| word.to_be_bytes()).collect();
     universal.resize(32, 0);
     universal.extend_from_slice(&mach);
-    let mut samples = vec![mach, universal, fixture("markupsafe-x86_64.pyd")];
+    let samples = vec![mach, universal, fixture("markupsafe-x86_64.pyd")];
     #[cfg(target_os = "linux")]
-    samples.extend(elf::small_files());
+    let samples = [samples, elf::small_files()].concat();
     samples
 }
 

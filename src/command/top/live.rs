@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -163,7 +163,7 @@ impl Live<'_> {
     #[cfg(unix)]
     fn suspend(&self, state: &mut State, screen: &mut Screen) -> anyhow::Result<()> {
         screen.leave();
-        let (done, stopped) = channel();
+        let (done, stopped) = std::sync::mpsc::channel();
         // Done by the thread that samples, so that it cannot hold the target meanwhile.
         self.sampling.send_request(LiveRequest::Inspect(Box::new(move |_| {
             let _ = done.send(nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP));

@@ -1,10 +1,8 @@
 //! Signals: those that end the live view, and the one that says that it was stopped.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex};
-
-use anyhow::Context;
 
 use super::{Message, lock};
 
@@ -20,6 +18,9 @@ impl Signals {
         let signals = Self::default();
         #[cfg(unix)]
         {
+            use std::sync::atomic::Ordering;
+
+            use anyhow::Context;
             use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM};
             let (stop, first, sender) = (Arc::clone(&signals.stop), Arc::clone(&signals.first), sender.clone());
             let mut received = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP, SIGCONT])

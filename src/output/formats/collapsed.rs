@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn comments_fractions_and_bad_bytes_are_read() {
         let profile = read(b"# a comment\n\na;b 1.5\r\na;b 2\nb\xffd 1\n".as_slice()).unwrap();
-        assert_eq!(profile.sum().1, 4_500);
+        assert_eq!(profile.sum().weight_us, 4_500);
         assert_eq!(profile.totals().len(), 2);
     }
 

@@ -119,7 +119,7 @@ fn lines_of(nodes: &[Node<'_>]) -> Vec<String> {
 
 fn subtitle(before: &Profile, after: &Profile, normalize: bool) -> String {
     let amount = |profile: &Profile| {
-        let (_, sum_us) = profile.sum();
+        let sum_us = profile.sum().weight_us;
         if profile.metadata.is_time_known() {
             format!("{} s", round(sum_us as f64 / 1e6))
         } else {

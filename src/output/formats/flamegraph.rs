@@ -234,7 +234,8 @@ mod tests {
             if let (Some(title), Some(rect)) = (part("title"), part("rect")) {
                 let name = title.text().unwrap_or_default().split(' ').next().unwrap_or_default().to_owned();
                 let fill = rect.attribute("fill").unwrap();
-                let parts: Vec<u8> = fill[4..fill.len() - 1].split(',').map(|part| part.parse().unwrap()).collect();
+                let parts =
+                    fill[4..fill.len() - 1].split(',').map(|part| part.parse::<u8>().unwrap()).collect::<Vec<_>>();
                 colors.insert(name, parts);
             }
         }

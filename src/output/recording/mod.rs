@@ -31,7 +31,7 @@ use std::io::{self, Write};
 use flate2::write::DeflateEncoder;
 use flate2::{Compression, Crc};
 
-use crate::profile::varint::{put, put_signed};
+use crate::profile::varint::{put_signed_varint, put_varint};
 use crate::profile::{FrameKind, Process, Profile, Run, TableSizes, Thread, Total};
 
 /// How every recording begins.
@@ -113,11 +113,11 @@ impl<W: Write> RecordingWriter<W> {
 
     fn put_tables(&mut self, parts: &mut Vec<u8>, profile: &Profile) {
         let sizes = profile.table_sizes();
-        put(parts, (sizes.texts - self.written.texts) as u64);
+        put_varint(parts, (sizes.texts - self.written.texts) as u64);
         for text in profile.texts_from(self.written.texts) {
             put_text(parts, text);
         }
-        put(parts, (sizes.frames - self.written.frames) as u64);
+        put_varint(parts, (sizes.frames - self.written.frames) as u64);
         for frame in profile.frames_from(self.written.frames) {
             let kind = match frame.kind {
                 FrameKind::Python => 0,
@@ -126,15 +126,15 @@ impl<W: Write> RecordingWriter<W> {
                 FrameKind::Interpreter => 3,
             };
             let texts = [frame.name, frame.file, frame.short_file, frame.module].map(|text| text.number());
-            put(parts, kind);
+            put_varint(parts, kind);
             for number in texts.into_iter().chain([frame.line, frame.first_line, frame.column]) {
-                put(parts, u64::from(number));
+                put_varint(parts, u64::from(number));
             }
         }
-        put(parts, (sizes.stacks - self.written.stacks) as u64);
+        put_varint(parts, (sizes.stacks - self.written.stacks) as u64);
         for (parent, frame) in profile.stacks_from(self.written.stacks) {
-            put(parts, u64::from(parent.number()));
-            put(parts, u64::from(frame.number()));
+            put_varint(parts, u64::from(parent.number()));
+            put_varint(parts, u64::from(frame.number()));
         }
         self.written = sizes;
     }
@@ -181,13 +181,13 @@ fn in_time_order(profile: &Profile) -> impl Iterator<Item = Run> {
 }
 
 fn put_text(parts: &mut Vec<u8>, text: &str) {
-    put(parts, text.len() as u64);
+    put_varint(parts, text.len() as u64);
     parts.extend_from_slice(text.as_bytes());
 }
 
 /// An id or time that may be missing.
 fn put_optional(parts: &mut Vec<u8>, number: Option<u64>) {
-    put(parts, number.map_or(0, |number| number.saturating_add(1)));
+    put_varint(parts, number.map_or(0, |number| number.saturating_add(1)));
 }
 
 /// Puts the items that are not as they were written last, with their positions.
@@ -198,9 +198,9 @@ fn put_changed<'profile, Item: Clone + PartialEq + 'profile>(
     put_item: impl Fn(&mut Vec<u8>, &Item),
 ) {
     let changed: Vec<_> = items.enumerate().filter(|(at, item)| written.get(*at) != Some(item)).collect();
-    put(parts, changed.len() as u64);
+    put_varint(parts, changed.len() as u64);
     for (at, item) in changed {
-        put(parts, at as u64);
+        put_varint(parts, at as u64);
         put_item(parts, item);
         match written.get_mut(at) {
             Some(slot) => *slot = item.clone(),
@@ -210,32 +210,32 @@ fn put_changed<'profile, Item: Clone + PartialEq + 'profile>(
 }
 
 fn put_process(parts: &mut Vec<u8>, process: &Process) {
-    put(parts, u64::from(process.pid));
+    put_varint(parts, u64::from(process.pid));
     put_optional(parts, process.parent_pid.map(u64::from));
-    put(parts, u64::from(process.command_line.number()));
-    put(parts, u64::from(process.python_version.number()));
-    put(parts, process.start_us);
+    put_varint(parts, u64::from(process.command_line.number()));
+    put_varint(parts, u64::from(process.python_version.number()));
+    put_varint(parts, process.start_us);
     put_optional(parts, process.end_us);
 }
 
 fn put_thread(parts: &mut Vec<u8>, thread: &Thread) {
-    put(parts, u64::from(thread.process.number()));
+    put_varint(parts, u64::from(thread.process.number()));
     put_optional(parts, thread.os_id);
-    put(parts, thread.python_id);
-    put(parts, thread.interpreter);
+    put_varint(parts, thread.python_id);
+    put_varint(parts, thread.interpreter);
     put_optional(parts, thread.name.map(|name| u64::from(name.number())));
 }
 
 fn put_runs(parts: &mut Vec<u8>, runs: &[Run]) {
-    put(parts, runs.len() as u64);
+    put_varint(parts, runs.len() as u64);
     let mut last_us = 0;
     for run in runs {
-        put(parts, u64::from(run.thread.number()));
-        put(parts, u64::from(run.stack.number()));
+        put_varint(parts, u64::from(run.thread.number()));
+        put_varint(parts, u64::from(run.stack.number()));
         parts.push(run.flags.bits());
-        put_signed(parts, run.start_us.wrapping_sub(last_us) as i64);
-        put(parts, run.weight_us);
-        put(parts, run.samples);
+        put_signed_varint(parts, run.start_us.wrapping_sub(last_us) as i64);
+        put_varint(parts, run.weight_us);
+        put_varint(parts, run.samples);
         last_us = run.start_us;
     }
 }

@@ -7,7 +7,7 @@ use flate2::read::DeflateDecoder;
 use thiserror::Error;
 
 use super::{CHUNK, LAST, MAGIC, VERSION, WITHOUT_TIMES};
-use crate::profile::varint::{take, take_signed};
+use crate::profile::varint::{take_signed_varint, take_varint};
 use crate::profile::{
     Flags, Frame, FrameId, FrameKind, Keep, Process, ProcessRef, Profile, Run, StackId, TextId, Thread, ThreadRef,
 };
@@ -120,19 +120,19 @@ impl Tables {
             self.texts.push(TextId::EMPTY);
             self.stacks.push(StackId::EMPTY);
         }
-        for _ in 0..take(parts)? {
+        for _ in 0..take_varint(parts)? {
             self.texts.push(profile.intern(take_text(parts)?));
         }
-        for _ in 0..take(parts)? {
+        for _ in 0..take_varint(parts)? {
             let frame = self.frame(parts)?;
             self.frames.push(profile.frame(frame));
         }
-        for _ in 0..take(parts)? {
+        for _ in 0..take_varint(parts)? {
             let parent = take_from(&self.stacks, parts)?;
             let frame = take_from(&self.frames, parts)?;
             self.stacks.push(profile.push(parent, frame));
         }
-        for _ in 0..take(parts)? {
+        for _ in 0..take_varint(parts)? {
             let at = take_index(parts)?;
             let process = self.process(parts)?;
             match self.processes.get(at) {
@@ -145,7 +145,7 @@ impl Tables {
                 None => return None,
             }
         }
-        for _ in 0..take(parts)? {
+        for _ in 0..take_varint(parts)? {
             let at = take_index(parts)?;
             let thread = self.thread(parts)?;
             match self.threads.get(at) {
@@ -155,7 +155,7 @@ impl Tables {
             }
         }
         let mut last_us: u64 = 0;
-        for _ in 0..take(parts)? {
+        for _ in 0..take_varint(parts)? {
             let run = self.run(parts, &mut last_us)?;
             self.end_us = self.end_us.max(run.end_us());
             profile.add_run(run);
@@ -165,7 +165,7 @@ impl Tables {
 
     fn frame(&self, parts: &mut &[u8]) -> Option<Frame> {
         Some(Frame {
-            kind: match take(parts)? {
+            kind: match take_varint(parts)? {
                 0 => FrameKind::Python,
                 1 => FrameKind::Native,
                 2 => FrameKind::Gc,
@@ -188,7 +188,7 @@ impl Tables {
             parent_pid: take_optional(parts)?.map(u32::try_from).transpose().ok()?,
             command_line: take_from(&self.texts, parts)?,
             python_version: take_from(&self.texts, parts)?,
-            start_us: take(parts)?,
+            start_us: take_varint(parts)?,
             end_us: take_optional(parts)?,
         })
     }
@@ -196,8 +196,8 @@ impl Tables {
     fn thread(&self, parts: &mut &[u8]) -> Option<Thread> {
         let process = take_from(&self.processes, parts)?;
         let os_id = take_optional(parts)?;
-        let python_id = take(parts)?;
-        let interpreter = take(parts)?;
+        let python_id = take_varint(parts)?;
+        let interpreter = take_varint(parts)?;
         let name = match take_optional(parts)? {
             Some(number) => Some(*self.texts.get(usize::try_from(number).ok()?)?),
             None => None,
@@ -209,22 +209,22 @@ impl Tables {
         let thread = take_from(&self.threads, parts)?;
         let stack = take_from(&self.stacks, parts)?;
         let flags = Flags::from_bits(*parts.split_off_first()?);
-        let start_us = last_us.wrapping_add(take_signed(parts)? as u64);
+        let start_us = last_us.wrapping_add(take_signed_varint(parts)? as u64);
         *last_us = start_us;
-        Some(Run { thread, stack, flags, start_us, weight_us: take(parts)?, samples: take(parts)? })
+        Some(Run { thread, stack, flags, start_us, weight_us: take_varint(parts)?, samples: take_varint(parts)? })
     }
 }
 
 fn take_index(parts: &mut &[u8]) -> Option<usize> {
-    usize::try_from(take(parts)?).ok()
+    usize::try_from(take_varint(parts)?).ok()
 }
 
 fn take_u32(parts: &mut &[u8]) -> Option<u32> {
-    u32::try_from(take(parts)?).ok()
+    u32::try_from(take_varint(parts)?).ok()
 }
 
 fn take_optional(parts: &mut &[u8]) -> Option<Option<u64>> {
-    Some(take(parts)?.checked_sub(1))
+    Some(take_varint(parts)?.checked_sub(1))
 }
 
 /// The item whose number comes next.

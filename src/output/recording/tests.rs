@@ -1,6 +1,6 @@
 use super::*;
 use crate::output::{Format, Presentation, samples};
-use crate::profile::{Flags, Keep, StackId};
+use crate::profile::{Flags, Keep, StackId, Sum};
 
 const TIMED: Keep = Keep { timeline: true, journal: false };
 
@@ -61,7 +61,7 @@ fn a_streamed_recording_is_whole_and_knows_late_names() {
     let recording = read(bytes.as_slice()).unwrap();
     assert!(recording.is_complete && ends.len() == 11);
     let profile = recording.profile;
-    assert_eq!(profile.sum(), (1_000, 10_000_000));
+    assert_eq!(profile.sum(), Sum { samples: 1_000, weight_us: 10_000_000 });
     let (id, thread) = profile.threads().next().unwrap();
     assert_eq!(profile.text(thread.name.unwrap()), "name 9");
     assert_eq!(profile.timeline(id).count(), 10);
@@ -80,7 +80,7 @@ fn a_recording_cut_off_anywhere_is_read_up_to_the_last_whole_chunk() {
         let recording = result.unwrap();
         let whole = ends.iter().filter(|end| **end <= cut).count().min(10) as u64;
         assert!(!recording.is_complete);
-        assert_eq!(recording.profile.sum().0, whole * 100, "cut at {cut}");
+        assert_eq!(recording.profile.sum().samples, whole * 100, "cut at {cut}");
         assert_eq!(recording.profile.metadata.duration_us, whole * 1_000_000);
     }
 }
@@ -93,7 +93,7 @@ fn a_damaged_recording_never_panics_and_keeps_what_was_before() {
         damaged[at] ^= 0x41;
         let recording = read(damaged.as_slice()).unwrap();
         let before = ends.iter().filter(|end| **end <= at).count().min(10) as u64;
-        assert!(recording.profile.sum().0 >= before * 100, "damaged at {at}");
+        assert!(recording.profile.sum().samples >= before * 100, "damaged at {at}");
     }
 }
 
@@ -155,6 +155,6 @@ fn a_recording_is_small() {
     }
     let bytes = recording.finish(&mut profile).unwrap();
     assert!(bytes.len() < 6_000 * 12, "{} bytes for 6,000 samples", bytes.len());
-    assert_eq!(read(bytes.as_slice()).unwrap().profile.sum().0, 6_000);
+    assert_eq!(read(bytes.as_slice()).unwrap().profile.sum().samples, 6_000);
     assert_ne!(profile.push(StackId::EMPTY, frames[0]), StackId::EMPTY);
 }

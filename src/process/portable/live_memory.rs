@@ -8,7 +8,7 @@ use super::Process;
 use crate::memory::{Memory, ReadError, ReadFailure};
 
 /// The memory of a live process.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct LiveMemory {
     pub(super) process: Process,
     pub(super) statistics: Cell<ReadStatistics>,

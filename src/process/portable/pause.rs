@@ -1,5 +1,6 @@
 //! What is held still.
 
+use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 
@@ -24,6 +25,18 @@ pub struct PausedProcess {
     pub(super) threads: usize,
     pub(super) _lock: ProcessLock,
     pub(super) not_send: PhantomData<*const ()>,
+}
+
+impl fmt::Debug for PausedThread {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("PausedThread").field("thread", &self.thread).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for PausedProcess {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("PausedProcess").field("threads", &self.threads).finish_non_exhaustive()
+    }
 }
 
 impl PausedThread {

@@ -6,6 +6,7 @@ use super::Process;
 use crate::process::{ThreadId, ThreadLook};
 
 /// The states of the threads of one process.
+#[derive(Debug)]
 pub struct ThreadStates {
     pub(super) process: Process,
 }

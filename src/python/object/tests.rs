@@ -12,8 +12,8 @@ fn every_target(program: &str) -> impl Iterator<Item = Target> {
 fn text_of_every_kind_is_read() {
     let program = r#"
 b = b'' if sys.version_info < (3,) else ''
-texts = [u'', u'a', u'hello world', u'\x7f\n\0', u'\xe9', u'gr\xfc\xdfe', u'\u0100\u20ac', u'\u4e2d\u6587', u'\U0001f600 x', u'x' * 1000,
-         u'\xff' * 300, u'\u0416' * 300, u'\U0001f600' * 300, b + 'native', b + 'name']
+texts = [u'', u'a', u'hello world', u'\x7f\n\0', u'\xe9', u'gr\xfc\xdfe', u'\u0100\u20ac', u'\u4e2d\u6587',
+         u'\U0001f600 x', u'x' * 1000, u'\xff' * 300, u'\u0416' * 300, u'\U0001f600' * 300, b + 'native', b + 'name']
 for index, text in enumerate(texts):
     show('text%d' % index, text, str([ord(c) for c in text]))
 class Sub(type(u'')): pass
@@ -151,8 +151,8 @@ class OnlySlots(object):
     __slots__ = ('x',)
 def instances():
     yield Plain()
-    for class_ in (Plain, lambda: OfTuple((1, 2, 3)), lambda: OfTuple(()), lambda: OfInt(10**30), lambda: OfInt(0), lambda: OfInt(-10**30), OfDict, OfList,
-                   lambda: OfText(u'abc'), Slots, lambda: Error('x')):
+    for class_ in (Plain, lambda: OfTuple((1, 2, 3)), lambda: OfTuple(()), lambda: OfInt(10**30), lambda: OfInt(0),
+                   lambda: OfInt(-10**30), OfDict, OfList, lambda: OfText(u'abc'), Slots, lambda: Error('x')):
         o = class_()
         o.a = 1
         yield o
@@ -242,9 +242,11 @@ import collections
 class Outer(object):
     class Inner(object): pass
 def f(): pass
-for o in (1, u'x', b'x', [], (), {}, f, f.__code__, None, Outer, Outer(), Outer.Inner(), collections.deque(), ValueError()):
+for o in (1, u'x', b'x', [], (), {}, f, f.__code__, None, Outer, Outer(), Outer.Inner(), collections.deque(),
+          ValueError()):
     c = type(o)
-    show('o', o, ' '.join([c.__module__, getattr(c, '__qualname__', c.__name__), str(isinstance(o, type)), str(o is f.__code__)]))
+    show('o', o, ' '.join([c.__module__, getattr(c, '__qualname__', c.__name__), str(isinstance(o, type)),
+                           str(o is f.__code__)]))
 "#;
     for target in every_target(program) {
         let objects = ObjectReader::new(target.memory(), &target.layout);

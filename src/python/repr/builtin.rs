@@ -15,6 +15,16 @@ const SET_SLOTS_LIMIT: usize = 1 << 20;
 /// How many items a container may have to be put into another order before it is shown.
 const ORDERED_ITEMS_LIMIT: usize = 10_000;
 
+/// What a `deque` holds.
+struct DequeItems {
+    /// Addresses of the items that are shown.
+    items: Vec<u64>,
+    /// How many there are.
+    total: u64,
+    /// `maxlen`; −1 for none.
+    maxlen: i64,
+}
+
 impl Writer<'_, '_> {
     /// An object whose memory is that of `kind`; `of` is its type, or the base whose `__repr__` is meant.
     pub(super) fn builtin(&mut self, kind: Kind, object: u64, of: &TypeInfo) -> Written {
@@ -284,8 +294,8 @@ impl Writer<'_, '_> {
     }
 
     fn deque(&mut self, object: u64, of: &TypeInfo) -> Written {
-        let (items, total, length_limit) = self.deque_items(object)?;
-        let close = match u64::try_from(length_limit) {
+        let DequeItems { items, total, maxlen } = self.deque_items(object)?;
+        let close = match u64::try_from(maxlen) {
             Ok(limit) => format!("], maxlen={limit})"),
             Err(_) => "])".to_owned(),
         };
@@ -293,16 +303,15 @@ impl Writer<'_, '_> {
         self.sequence(object, &items, total, &format!("{name}(["), &close, "[...]")
     }
 
-    /// Items that are shown, how many there are, and `maxlen`, −1 for none. `dequeobject` and its blocks of 64
-    /// (2.7: 62) items are in Modules/_collectionsmodule.c.
-    fn deque_items(&self, object: u64) -> Result<(Vec<u64>, u64, i64), ReadError> {
+    /// `dequeobject` and its blocks of 64 (2.7: 62) items are in Modules/_collectionsmodule.c.
+    fn deque_items(&self, object: u64) -> Result<DequeItems, ReadError> {
         let python2 = self.is_python2();
         // Size, left block, right block, left index, right index, state, maxlen; 2.7 has the size after the indices.
         let (first_field, size_field, limit_field) = if python2 { (0, 4, 6) } else { (1, 0, 6) };
         // A block is {left link, items, right link}; 2.7 has {items, right link, left link}.
         let (block_size, first_item, right_link) = if python2 { (62, 0, 62 * 8) } else { (64, 8, 8 + 64 * 8) };
         let total = self.field(object, size_field)?;
-        let limit = self.field(object, limit_field)?.cast_signed();
+        let maxlen = self.field(object, limit_field)?.cast_signed();
         let mut block = self.field(object, first_field)?;
         let index = self.field(object, first_field + 2)?;
         let mut index = usize::try_from(index)
@@ -317,7 +326,7 @@ impl Writer<'_, '_> {
             block = self.objects.pointer(block, right_link)?;
             index = 0;
         }
-        Ok((items, total, limit))
+        Ok(DequeItems { items, total, maxlen })
     }
 
     /// `defdictobject`: a dict, then the factory.

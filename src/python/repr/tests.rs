@@ -27,18 +27,23 @@ fn numbers() {
     compare(
         r#"
 import decimal, fractions
-for n in (0, 1, -1, 7, 255, 2**29, 2**30 - 1, 2**30, -2**30, 2**31, 2**60, -2**60, 2**63 - 1, 2**63, 2**64, 10**9, 10**18, 10**30, -10**100, 3**1000, True, False):
+for n in (0, 1, -1, 7, 255, 2**29, 2**30 - 1, 2**30, -2**30, 2**31, 2**60, -2**60, 2**63 - 1, 2**63, 2**64, 10**9,
+          10**18, 10**30, -10**100, 3**1000, True, False):
     show('int', n)
-for x in (0.0, -0.0, 3.0, 1.5, 0.1, 1e-7, 1e-4, 1e-5, 123456789.0, 1e15, 1e16, 1e17, 1.7976931348623157e308, 5e-324, 1/3.0, -2.5e-10, float('nan'), float('inf'), -float('inf'), 1e22, 123456789012345680.0):
+for x in (0.0, -0.0, 3.0, 1.5, 0.1, 1e-7, 1e-4, 1e-5, 123456789.0, 1e15, 1e16, 1e17, 1.7976931348623157e308, 5e-324,
+          1/3.0, -2.5e-10, float('nan'), float('inf'), -float('inf'), 1e22, 123456789012345680.0):
     show('float', x)
-for z in (0j, 1j, 1+2j, -1-2j, complex(-0.0, 1), complex(0.0, -0.0), complex(float('nan'), float('inf')), 1e20+1e-20j, complex(1, float('-inf'))):
+for z in (0j, 1j, 1+2j, -1-2j, complex(-0.0, 1), complex(0.0, -0.0), complex(float('nan'), float('inf')), 1e20+1e-20j,
+          complex(1, float('-inf'))):
     show('complex', z)
 class I(int): pass
 class F(float): pass
 show('int subclass', I(5)); show('float subclass', F(2.5))
 if sys.version_info < (3,):
     show('long', long(5)); show('max', sys.maxint); show('long bool', I(-3))
-for d in ('0', '-0', '1', '1.5', '-1.50', '1E+5', '1e-7', '0.000001', '0.0000001', '123456789012345678901234567890.123', 'NaN', '-sNaN123', 'Infinity', '-Infinity', '0E+3', '0E-10', '1E-400', '10000000000000000000', '12345678901234567890E5'):
+for d in ('0', '-0', '1', '1.5', '-1.50', '1E+5', '1e-7', '0.000001', '0.0000001', '123456789012345678901234567890.123',
+          'NaN', '-sNaN123', 'Infinity', '-Infinity', '0E+3', '0E-10', '1E-400', '10000000000000000000',
+          '12345678901234567890E5'):
     show('decimal', decimal.Decimal(d))
 show('fraction', fractions.Fraction(-3, 7))
 "#,
@@ -49,8 +54,10 @@ show('fraction', fractions.Fraction(-3, 7))
 fn text_and_bytes() {
     compare(
         r#"
-texts = [u'', u'a', u"it's", u'say "x"', u'''both ' and "''', u'\\ \n\r\t\0\x1b\x7f', u'\x80\xa0\xad\xff\xe9', u'\u0100\u0301\u200b\u200e\u202e\u2028\u2029\ufeff\ufffd',
-         u'\u4e2d\u6587', u'\U0001f600\U0010ffff\U000e0001', u'\ud800', u'a\udc80b', u'\u0378', u'\u3000', u'x' * 5000, u'\u05d0\u0627', u'\u1680\u2000', u'\ue000']
+texts = [u'', u'a', u"it's", u'say "x"', u'''both ' and "''', u'\\ \n\r\t\0\x1b\x7f', u'\x80\xa0\xad\xff\xe9',
+         u'\u0100\u0301\u200b\u200e\u202e\u2028\u2029\ufeff\ufffd', u'\u4e2d\u6587',
+         u'\U0001f600\U0010ffff\U000e0001', u'\ud800', u'a\udc80b', u'\u0378', u'\u3000', u'x' * 5000,
+         u'\u05d0\u0627', u'\u1680\u2000', u'\ue000']
 for t in texts:
     show('text', t)
 for b in (b'', b'abc', b"it's", b'"', b'\'"', bytes(bytearray(range(256))), b'\\'):
@@ -89,7 +96,8 @@ fn containers() {
     compare(
         r#"
 import collections, array
-for c in ((), (1,), (1, 2), ((),), [], [1], [[], [[]]], {}, {'a': 1, 2: (3,)}, [None, True, Ellipsis, NotImplemented], list(range(1000))):
+for c in ((), (1,), (1, 2), ((),), [], [1], [[], [[]]], {}, {'a': 1, 2: (3,)}, [None, True, Ellipsis, NotImplemented],
+          list(range(1000))):
     show('container', c)
 for s in (set(), {1}, {1, 2, 'x'}, frozenset(), frozenset([3]), set(range(0, 3000, 7)), {(1, 2), frozenset()}):
     show('set', s)
@@ -114,12 +122,17 @@ class C(collections.Counter): pass
 for o in (L([1]), T((1,)), D(a=1), S([1]), S(), FS([1]), FS(), Q([1], 2), DD(int, a=1), OD([('a', 1)]), C('aab')):
     o_ = o
     show('subclass', o)
-for r in (range(5), range(1, 5), range(1, 10, 3), range(5, -5, -2), range(0)) if sys.version_info > (3,) else (xrange(5), xrange(1, 5), xrange(0, 9, 3), xrange(5, 0, -2), xrange(0)):
+if sys.version_info > (3,):
+    ranges = (range(5), range(1, 5), range(1, 10, 3), range(5, -5, -2), range(0))
+else:
+    ranges = (xrange(5), xrange(1, 5), xrange(0, 9, 3), xrange(5, 0, -2), xrange(0))
+for r in ranges:
     show('range', r)
 for s in (slice(1), slice(1, 2), slice(None, None, -1), slice('a', [1], ())):
     show('slice', s)
 for q in ([], [1, 2, 3], range(200)):
-    show('deque', collections.deque(q)); show('deque maxlen', collections.deque(q, 100)); show('deque maxlen 0', collections.deque(q, 0))
+    show('deque', collections.deque(q)); show('deque maxlen', collections.deque(q, 100))
+    show('deque maxlen 0', collections.deque(q, 0))
 q = collections.deque(range(100)); q.rotate(37); q.popleft(); q.appendleft('x'); show('deque rotated', q)
 for f in (int, list, None, len):
     show('defaultdict', collections.defaultdict(f, a=[1])); show('empty defaultdict', collections.defaultdict(f))
@@ -137,7 +150,8 @@ show('array signed', array.array('h', [-1, -300])); show('array float', array.ar
 if sys.version_info > (3,):
     import types
     d = {'a': 1, 'b': 2}
-    for o in (d.keys(), d.values(), d.items(), types.MappingProxyType(d), types.SimpleNamespace(a=1, b='x'), types.SimpleNamespace()):
+    for o in (d.keys(), d.values(), d.items(), types.MappingProxyType(d), types.SimpleNamespace(a=1, b='x'),
+              types.SimpleNamespace()):
         show('view', o)
 if sys.version_info >= (3, 15):
     show('frozendict', frozendict(a=1)); show('frozendict empty', frozendict())
@@ -170,15 +184,18 @@ def outer():
     def inner(): pass
     return inner
 class E(Exception): pass
-for o in (int, object, type, A, A.B, Old, Meta, M, E, ValueError, collections.deque, collections.OrderedDict, threading.Thread, types.ModuleType, type(None), type(len)):
+for o in (int, object, type, A, A.B, Old, Meta, M, E, ValueError, collections.deque, collections.OrderedDict,
+          threading.Thread, types.ModuleType, type(None), type(len)):
     show('type', o)
 for o in (function, outer(), lambda: 0, A.static, json.dumps):
     show('function', o)
 a = A(); b = A.B(); old = Old()
-for o in (b.method, a.method, A.made, [].append, {}.get, 'x'.join, len, sys.exit, os.getpid, dict.fromkeys, [1].__len__, A.method, Old.method):
+for o in (b.method, a.method, A.made, [].append, {}.get, 'x'.join, len, sys.exit, os.getpid, dict.fromkeys, [1].__len__,
+          A.method, Old.method):
     show('method', o)
 show('old method', old.method)
-for o in (list.append, object.__init__, object.__reduce__, A.slot, type.__dict__['__dict__'], dict.__dict__['fromkeys'], (5).__add__):
+for o in (list.append, object.__init__, object.__reduce__, A.slot, type.__dict__['__dict__'], dict.__dict__['fromkeys'],
+          (5).__add__):
     show('descriptor', o)
 for o in (sys, os, json, threading, sys.modules['__main__'], types.ModuleType('made'), collections):
     show('module', o)
@@ -193,7 +210,8 @@ if sys.version_info > (3,):
         return f
     show('cell', with_cell().__closure__[0])
 import weakref
-show('weakref', weakref.ref(b)); show('weakref', weakref.ref(collections.deque)); show('weakref', weakref.ref(E)); show('weakref', weakref.ref(function))
+show('weakref', weakref.ref(b)); show('weakref', weakref.ref(collections.deque)); show('weakref', weakref.ref(E))
+show('weakref', weakref.ref(function))
 c = A.B(); r = weakref.ref(c); del c; show('dead weakref', r)
 for o in (object(), iter([]), iter({}), threading.local(), property(), zip() if sys.version_info > (3,) else iter('')):
     show('default', o)
@@ -210,8 +228,10 @@ class K(KeyError): pass
 def caught(f):
     try: f()
     except Exception as e: return e
-for e in (ValueError(), ValueError('x'), ValueError(1, 'a', [2]), E('mine'), E(), K('k'), KeyError('k'), OSError(2, 'No such file', 'name'), StopIteration(5), SystemExit(), KeyboardInterrupt(),
-          caught(lambda: 1/0), caught(lambda: {}['k']), caught(lambda: open('/does/not/exist')), caught(lambda: b'\xff'.decode('utf-8')), caught(lambda: compile('x x', 'f', 'exec')), AssertionError((1,))):
+for e in (ValueError(), ValueError('x'), ValueError(1, 'a', [2]), E('mine'), E(), K('k'), KeyError('k'),
+          OSError(2, 'No such file', 'name'), StopIteration(5), SystemExit(), KeyboardInterrupt(),
+          caught(lambda: 1/0), caught(lambda: {}['k']), caught(lambda: open('/does/not/exist')),
+          caught(lambda: b'\xff'.decode('utf-8')), caught(lambda: compile('x x', 'f', 'exec')), AssertionError((1,))):
     show('exception', e)
 e = ValueError(); e.args = (e,)
 show('recursive', e, 'ValueError(ValueError(...)%s)' % (',' if sys.version_info < (3, 7) else ''))
@@ -228,12 +248,17 @@ fn times() {
 import datetime as dt
 class D(dt.date): pass
 class DT(dt.datetime): pass
-for o in (dt.date(2024, 2, 29), dt.date.max, dt.datetime(2020, 1, 2), dt.datetime(2020, 1, 2, 3, 4, 5), dt.datetime(1, 1, 1, 23, 59, 0, 999999), dt.datetime.max, dt.time(), dt.time(1, 2, 3), dt.time(23, 0, 0, 5),
-          dt.timedelta(), dt.timedelta(1), dt.timedelta(0, 5), dt.timedelta(-1, 3, 7), dt.timedelta(microseconds=1), dt.timedelta.max, D(2000, 1, 1), DT(2000, 1, 1)):
+for o in (dt.date(2024, 2, 29), dt.date.max, dt.datetime(2020, 1, 2), dt.datetime(2020, 1, 2, 3, 4, 5),
+          dt.datetime(1, 1, 1, 23, 59, 0, 999999), dt.datetime.max, dt.time(), dt.time(1, 2, 3), dt.time(23, 0, 0, 5),
+          dt.timedelta(), dt.timedelta(1), dt.timedelta(0, 5), dt.timedelta(-1, 3, 7), dt.timedelta(microseconds=1),
+          dt.timedelta.max, D(2000, 1, 1), DT(2000, 1, 1)):
     show('time', o)
 if sys.version_info > (3,):
     utc = dt.timezone.utc
-    for o in (utc, dt.timezone(dt.timedelta(hours=2)), dt.timezone(dt.timedelta(0), 'x'), dt.datetime(2020, 1, 2, tzinfo=utc), dt.time(1, 2, tzinfo=utc), dt.datetime(2020, 1, 2, 3, 4, fold=1), dt.datetime(2020, 1, 2, 3, fold=1, tzinfo=dt.timezone(dt.timedelta(seconds=-5400), 'name'))):
+    west = dt.timezone(dt.timedelta(seconds=-5400), 'name')
+    for o in (utc, dt.timezone(dt.timedelta(hours=2)), dt.timezone(dt.timedelta(0), 'x'),
+              dt.datetime(2020, 1, 2, tzinfo=utc), dt.time(1, 2, tzinfo=utc),
+              dt.datetime(2020, 1, 2, 3, 4, fold=1), dt.datetime(2020, 1, 2, 3, fold=1, tzinfo=west)):
         show('zone', o)
 "#,
     );
@@ -245,7 +270,8 @@ fn classes_of_the_library() {
         r#"
 import collections, uuid, re, signal
 show('uuid', uuid.UUID(int=0)); show('uuid', uuid.UUID('12345678-9abc-def0-1234-56789abcdef0'))
-P = collections.namedtuple('P', 'x y'); show('namedtuple', P(1, 'b')); show('namedtuple empty', collections.namedtuple('N', '')())
+P = collections.namedtuple('P', 'x y'); show('namedtuple', P(1, 'b'))
+show('namedtuple empty', collections.namedtuple('N', '')())
 class P3(P):
     __slots__ = ()
     z = 5
@@ -261,7 +287,9 @@ if sys.version_info > (3,):
         R = 4; W = 2; X = 1
     class IPerm(enum.IntFlag):
         R = 4; W = 2; X = 1
-    for o in (Color.RED, Color.BLUE, Number.ONE, Perm.R, Perm.R | Perm.W, Perm(0), ~Perm.R, IPerm.R, IPerm.R | IPerm.X, IPerm(0), IPerm(15), Color, Number, Perm, signal.SIGINT, socket.AF_INET, http.HTTPStatus.OK, [Color.RED], {Color.RED: Number.ONE}):
+    for o in (Color.RED, Color.BLUE, Number.ONE, Perm.R, Perm.R | Perm.W, Perm(0), ~Perm.R, IPerm.R, IPerm.R | IPerm.X,
+              IPerm(0), IPerm(15), Color, Number, Perm, signal.SIGINT, socket.AF_INET, http.HTTPStatus.OK, [Color.RED],
+              {Color.RED: Number.ONE}):
         show('enum', o)
     if sys.version_info >= (3, 8): show('re flag', re.I); show('re flags', re.I | re.M)
     for p in ('', '.', '/', '//', '//x/y', '///x', 'a', 'a/b/../c', './a//b/', '/usr/lib/', u'/\xe9\n'):
@@ -336,7 +364,8 @@ class LoudNothing(object):
     def __repr__(self): return 'LOUD'
 p = Plain(); show('nothing', p)
 p = Plain(); p.a = 1; p.b = 'x'; show('two', p, "<Plain a=1 b='x'>")
-q = Plain(); q.p = p; q.q = q; show('nested', q, "<Plain p=<Plain a=1 b='x'> q=<...>>" if sys.version_info > (3,) else "<Plain q=<...> p=<Plain a=1 b='x'>>")
+q = Plain(); q.p = p; q.q = q; show('nested', q, "<Plain p=<Plain a=1 b='x'> q=<...>>" if sys.version_info > (3,) else
+                  "<Plain q=<...> p=<Plain a=1 b='x'>>")
 s = Slots(); show('no slots', s)
 s = Slots(); s.a = 1; s.b = 2; show('slots', s, '<Slots a=1 b=2>')
 b = Both(); b.a = 1; b.z = 26; b.extra = None; show('both', b, '<Both a=1 z=26 extra=None>')
@@ -347,7 +376,8 @@ o = Old(); o.a = 1; show('old style', o, '<Old a=1>')
 show('old style without attributes', Old()) if sys.version_info < (3,) else None
 e = type('\x1b[31m\nevil\u202e' if sys.version_info > (3,) else '\x1b[31m\nevil', (object,), {})()
 setattr(e, '\x07\n', 1)
-show('hostile names', e, '<\\x1b[31m\\nevil\\u202e \\x07\\n=1>'.replace('\\n', '\\x0a') if sys.version_info > (3,) else '<\\x1b[31m\\x0aevil \\x07\\x0a=1>')
+show('hostile names', e, '<\\x1b[31m\\nevil\\u202e \\x07\\n=1>'.replace('\\n', '\\x0a') if sys.version_info > (3,) else
+                         '<\\x1b[31m\\x0aevil \\x07\\x0a=1>')
 "#,
     );
 }
@@ -359,14 +389,17 @@ fn arrays_have_a_type_and_a_shape() {
         r#"
 try: import numpy
 except ImportError: wait()
-for a in (numpy.zeros((3, 4)), numpy.arange(5, dtype='int32'), numpy.array(5), numpy.zeros((2, 0, 3), dtype=bool), numpy.array(['a', 'bcd']), numpy.array([None])):
+for a in (numpy.zeros((3, 4)), numpy.arange(5, dtype='int32'), numpy.array(5), numpy.zeros((2, 0, 3), dtype=bool),
+          numpy.array(['a', 'bcd']), numpy.array([None])):
     show('array', a, '<numpy.ndarray %s %s>' % (a.dtype.type.__name__, str(a.shape)))
-for s in (numpy.int64(-5), numpy.int8(-3), numpy.uint16(65535), numpy.uint64(2**64 - 1), numpy.float64(0.1), numpy.float32(0.1), numpy.float32(3)):
+for s in (numpy.int64(-5), numpy.int8(-3), numpy.uint16(65535), numpy.uint64(2**64 - 1), numpy.float64(0.1),
+          numpy.float32(0.1), numpy.float32(3)):
     show('scalar', s, repr(s) if repr(s).startswith('np.') else 'np.%s(%r)' % (type(s).__name__, s))
 for b in (True, False): show('bool', numpy.bool_(b), 'np.%s_' % b)
 try: import pandas
 except ImportError: wait()
-frames = [pandas.DataFrame({'a': [1, 2, 3], 'b': [1.5, 2, 3]}), pandas.DataFrame(), pandas.DataFrame({'t': [1]}, index=pandas.to_datetime(['2020-01-01']))]
+frames = [pandas.DataFrame({'a': [1, 2, 3], 'b': [1.5, 2, 3]}), pandas.DataFrame(),
+          pandas.DataFrame({'t': [1]}, index=pandas.to_datetime(['2020-01-01']))]
 for f in frames + [frames[0]['a'], frames[0].index, frames[0].columns]:
     show('frame', f, '<pandas.%s %s>' % (type(f).__name__, f.shape))
 "#,
@@ -409,8 +442,10 @@ p = Plain()
 for i in range(40): setattr(p, 'a%d' % i, i)
 nested = []
 for i in range(500): nested = [nested]
-items = {'list': list(range(10**6)), 'text': 'x' * 10**6, 'nested': nested, 'instance': p, 'int': 10**20000, 'dict': dict((i, i) for i in range(10**5)),
-         'set': set(range(10**5)), 'wide': [list(range(1000)) for i in range(1000)], 'bytes': bytearray(10**6), 'many': [[[[0] * 50] * 50] * 50] * 50}
+items = {'list': list(range(10**6)), 'text': 'x' * 10**6, 'nested': nested, 'instance': p, 'int': 10**20000,
+         'dict': dict((i, i) for i in range(10**5)), 'set': set(range(10**5)),
+         'wide': [list(range(1000)) for i in range(1000)], 'bytes': bytearray(10**6),
+         'many': [[[[0] * 50] * 50] * 50] * 50}
 for name in sorted(items): show(name, items[name], '')
 "#;
     let limits = Limits { length: 60, items: 3, depth: 2 };
@@ -440,9 +475,10 @@ fn any_bytes_are_some_value() {
     let mut random = Random::new(11);
     let base = 0x10_0000_u64;
     let layouts = some_layouts();
-    let names: Vec<&str> = "int str bytes list tuple dict set frozenset float complex range slice function method module generator code cell type \
-        collections.deque collections.OrderedDict collections.defaultdict datetime.datetime datetime.timezone decimal.Decimal numpy.ndarray \
-        numpy.int64 array.array dict_items mappingproxy types.SimpleNamespace functools.partial BaseException xrange instance classobj \
+    let names: Vec<&str> = "int str bytes list tuple dict set frozenset float complex range slice function method \
+        module generator code cell type collections.deque collections.OrderedDict collections.defaultdict \
+        datetime.datetime datetime.timezone decimal.Decimal numpy.ndarray numpy.int64 array.array dict_items \
+        mappingproxy types.SimpleNamespace functools.partial BaseException xrange instance classobj \
         builtin_function_or_method method_descriptor weakref bytearray"
         .split_whitespace()
         .collect();

@@ -62,7 +62,7 @@ fn weights(state: &State, name: &str) -> (u64, u64) {
     let profile = &state.data.profile;
     let has_name = |stack| profile.frames_of(stack).any(|frame| profile.text(profile.frame_of(frame).name) == name);
     let of_name = profile.totals().iter().filter(|total| has_name(total.stack)).map(|total| total.weight_us).sum();
-    (profile.sum().1, of_name)
+    (profile.sum().weight_us, of_name)
 }
 
 #[test]
