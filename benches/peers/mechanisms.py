@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Measures what each mechanism of the proof is worth: builds with and without it, by turns on the same running programs.
+"""Measures what each mechanism of the proof is worth: builds with and without it, by turns on the same programs.
 
     benches/peers/mechanisms.py --variant all=PATH --variant 'no doubt=PATH' ... [--json FILE]
 
-A variant is a build of pyspy; `NAME=PATH,VARIABLE=VALUE` runs it with an environment variable, for a build that can leave
-out several mechanisms. The first one is the one that the others are compared with. Counted are, over programs whose stacks
-are known (tests/targets: chains, small_calls, fib), over versions, and with `--load` also beside as many busy processes:
+A variant is a build of pyspy; `NAME=PATH,VARIABLE=VALUE` runs it with an environment variable, for a build that can
+leave out several mechanisms. The first one is the one that the others are compared with. Counted are, over programs
+whose stacks are known (tests/targets: chains, small_calls, fib), over versions, and with `--load` also beside as many
+busy processes:
 
     impossible  stacks that the program cannot have had, by names and lines
     bias        the largest difference of a function's share of the samples from its share when every sample is a stop
@@ -105,9 +106,12 @@ def sample(chosen, pid, rate, seconds, folder, extra=()):
     output = os.path.join(folder, "raw")
     if os.path.exists(output):
         os.remove(output)
-    command = [chosen.path, "record", "-r", str(rate), "-d", str(seconds), "-f", "raw", "-o", output, "-p", str(pid), *extra]
+    command = [chosen.path, "record", "-r", str(rate), "-d", str(seconds), "-f", "raw", "-o", output, "-p", str(pid)]
     environment = {**os.environ, **chosen.environment}
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment)
+    nowhere = subprocess.DEVNULL
+    child = subprocess.Popen(
+        [*command, *extra], stdin=nowhere, stdout=nowhere, stderr=subprocess.PIPE, env=environment
+    )
     said = child.stderr.read().decode("utf-8", "replace")
     _, _, usage = os.wait4(child.pid, 0)
     child.returncode = 0
@@ -116,7 +120,11 @@ def sample(chosen, pid, rate, seconds, folder, extra=()):
 
 
 def measure_program(options, interpreter, program, folder, log):
-    target = subprocess.Popen([interpreter.path, os.path.join(TARGETS, program + ".py")], stdout=subprocess.PIPE, preexec_fn=measure.die_with_parent)
+    target = subprocess.Popen(
+        [interpreter.path, os.path.join(TARGETS, program + ".py")],
+        stdout=subprocess.PIPE,
+        preexec_fn=measure.die_with_parent,
+    )
     results = {}
     try:
         target.stdout.readline()
@@ -151,7 +159,8 @@ def main():
     words = lambda text: text.split(",")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--variant", type=variant, action="append", required=True, help="NAME=PATH[,VARIABLE=VALUE]")
-    parser.add_argument("--interpreters", type=words, default=["~/.pyenv/versions", os.path.join(ROOT, "target", "interpreters"), "/usr/bin"])
+    places = ["~/.pyenv/versions", os.path.join(ROOT, "target", "interpreters"), "/usr/bin"]
+    parser.add_argument("--interpreters", type=words, default=places, help="folders to look for interpreters in")
     parser.add_argument("--versions", type=words, default=["3.6", "3.8", "3.11", "3.13", "3.15"])
     parser.add_argument("--programs", type=words, default=["chains", "small_calls", "fib"])
     parser.add_argument("--rate", type=int, default=1000)
@@ -162,7 +171,8 @@ def main():
     options = parser.parse_args()
     log = lambda text: print(text, file=sys.stderr, flush=True)
     found = {interpreter.name: interpreter for interpreter in measure.find_interpreters(options.interpreters)}
-    load = [subprocess.Popen([sys.executable, "-c", "while True: pass"], preexec_fn=measure.die_with_parent) for _ in range(options.load)]
+    busy = [sys.executable, "-c", "while True: pass"]
+    load = [subprocess.Popen(busy, preexec_fn=measure.die_with_parent) for _ in range(options.load)]
     results = {}
     try:
         with tempfile.TemporaryDirectory() as folder:

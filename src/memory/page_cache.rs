@@ -27,8 +27,8 @@ impl<M: Memory> PageCache<M> {
         Self { memory, pages: RefCell::new(HashMap::new()) }
     }
 
-    /// Reads all pages that it holds anew, together; those that cannot be read any more are dropped. So what was read once can be read again as it is
-    /// at one moment, in as few system calls as can be.
+    /// Reads all pages that it holds anew, together; those that cannot be read any more are dropped. So what was read
+    /// once can be read again as it is at one moment, in as few system calls as can be.
     pub fn refresh(&self) {
         let mut pages = self.pages.borrow_mut();
         let mut requests: Vec<Request<'_>> =

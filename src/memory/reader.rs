@@ -1,5 +1,5 @@
-//! What a walk through linked structs reads through: memory as it is, or a [`Snapshot`](super::Snapshot) that notes what
-//! the walk depended on.
+//! What a walk through linked structs reads through: memory as it is, or a [`Snapshot`](super::Snapshot) that notes
+//! what the walk depended on.
 
 use super::{Memory, ReadError};
 

@@ -6,9 +6,9 @@
 //!
 //! # Evidence
 //! A target that runs changes while it is read. Of each walk the snapshot tells what its bytes have shown
-//! ([`Evidence`]): whether two copies of its chain, with its head fetched between them, were equal; whether it was equal
-//! to the previous sample's; whether something had to be read later. [`Snapshot::revalidate`] looks once more at all
-//! that walks depended on.
+//! ([`Evidence`]): whether two copies of its chain, with its head fetched between them, were equal; whether it was
+//! equal to the previous sample's; whether something had to be read later. [`Snapshot::revalidate`] looks once more at
+//! all that walks depended on.
 //!
 //! Not its job: what to fetch how often, and what to believe ([`ReadPlan`] tells the one, the caller knows the other);
 //! and anything about CPython.
@@ -23,7 +23,7 @@ mod revalidate;
 mod values;
 
 use fetch::Misses;
-use prefetch::{Prefetch, Span};
+use prefetch::Prefetch;
 pub use revalidate::Revalidation;
 use values::{Dependency, Walk, WalkRecord};
 

@@ -53,7 +53,8 @@ pub enum Entered {
     Within,
     /// By an evaluation of its own, which C code entered.
     FromC,
-    /// As [`Entered::FromC`], and this is the address of the shim frame below it, which lies on the native stack (3.12+).
+    /// As [`Entered::FromC`], and this is the address of the shim frame below it, which lies on the native stack
+    /// (3.12+).
     ByShim(u64),
 }
 

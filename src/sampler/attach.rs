@@ -36,7 +36,7 @@ pub enum AttachError {
     #[error(transparent)]
     Process(#[from] ProcessError),
     /// Nothing that the process has mapped is CPython.
-    #[error("process {pid} ({program}) runs no Python that can be read{}", if *.searched_for >= LONG_SEARCH { format!(": none appeared in {:.1} s", .searched_for.as_secs_f64()) } else { String::new() })]
+    #[error("process {pid} ({program}) runs no Python that can be read{}", search_time(*.searched_for))]
     NotPython {
         /// The process.
         pid: i32,
@@ -91,6 +91,14 @@ fn what_is_missing(has_interpreter: bool) -> &'static str {
     if has_interpreter { "no thread belongs to its interpreter" } else { "no interpreter is initialised in it" }
 }
 
+/// How long was searched, where that was long enough to be worth telling.
+fn search_time(searched_for: Duration) -> String {
+    if searched_for < LONG_SEARCH {
+        return String::new();
+    }
+    format!(": none appeared in {:.1} s", searched_for.as_secs_f64())
+}
+
 impl AttachError {
     /// Whether the version is what cannot be read.
     pub fn is_unsupported_version(&self) -> bool {
@@ -109,7 +117,8 @@ pub struct Attached {
     pub file: Option<PathBuf>,
 }
 
-/// Finds interpreters, remembering for each file what it tells, so that many processes of one Python cost one look at its symbols.
+/// Finds interpreters, remembering for each file what it tells, so that many processes of one Python cost one look at
+/// its symbols.
 #[derive(Debug, Default)]
 pub struct Finder {
     files: HashMap<FileKey, Option<KnownFile>>,
@@ -126,8 +135,9 @@ struct KnownFile {
     bias_at_zero: u64,
 }
 
-/// A file as the kernel tells it apart; the size is not known here, and a file that is changed in place under a running program is that program's doom anyway.
-/// The inode of a file that was deleted may be another's soon, mostly elsewhere, so the path is part of it.
+/// A file as the kernel tells it apart; the size is not known here, and a file that is changed in place under a running
+/// program is that program's doom anyway. The inode of a file that was deleted may be another's soon, mostly elsewhere,
+/// so the path is part of it.
 type FileKey = (DeviceNumber, u64, Option<PathBuf>);
 
 /// What one look at a process gave when it gave no interpreter.
@@ -220,7 +230,8 @@ impl Finder {
                 // What it has left behind may show one yet.
                 Missing::Process(_) if has_exited && !give_up => {}
                 Missing::Process(error) => return Err(error.into()),
-                // These do not come right by waiting, unless the process is between two programs; a short while is enough to know.
+                // These do not come right by waiting, unless the process is between two programs; a short while is
+                // enough to know.
                 Missing::Failed(source @ (LocateError::Unsupported(_) | LocateError::DebugOffsets(_)))
                     if give_up || first_failure.get_or_insert_with(Instant::now).elapsed() > PATIENCE_RUNNING / 5 =>
                 {
@@ -372,7 +383,8 @@ impl Finder {
         let known = if last_resort { &mut self.suspects } else { &mut self.files };
         match known.get(&key) {
             Some(None) => return Ok(None),
-            // Loaders map a file in the same pieces each time, so for another process of it there is nothing to look up.
+            // Loaders map a file in the same pieces each time, so for another process of it there is nothing to look
+            // up.
             Some(Some(file)) if file.file_offset == mapping.file_offset => {
                 return Ok(Some((file.python.clone(), file.bias_at_zero.wrapping_add(mapping.start))));
             }
@@ -409,7 +421,8 @@ fn file_key(mapping: &Mapping) -> FileKey {
     (mapping.device, mapping.inode, mapping.path.clone())
 }
 
-/// The lowest mapping of each file that has code in it, the program itself (which the kernel maps first, or at least below its libraries) and what is called Python first: an order, not a condition.
+/// The lowest mapping of each file that has code in it, the program itself (which the kernel maps first, or at least
+/// below its libraries) and what is called Python first: an order, not a condition.
 fn first_mappings(mappings: &[Mapping]) -> Vec<&Mapping> {
     let executable: HashSet<(DeviceNumber, u64)> = mappings
         .iter()

@@ -136,7 +136,8 @@ impl Builder {
         self.process = profile.add_process(ProfileProcess { command_line, python_version, ..process });
     }
 
-    /// Adds the threads of a moment that pass the filter; all stand for the `weight_us` before `time_us` (µs since the start).
+    /// Adds the threads of a moment that pass the filter; all stand for the `weight_us` before `time_us` (µs since the
+    /// start).
     pub(super) fn add(
         &mut self,
         profile: &mut Profile,
@@ -353,7 +354,8 @@ impl Builder {
         stack
     }
 
-    /// The frames of a thread, newest first. The garbage collector is above the newest Python frame, which it interrupts.
+    /// The frames of a thread, newest first. The garbage collector is above the newest Python frame, which it
+    /// interrupts.
     fn fill_keys(&self, sampler: &ProcessSampler, moment: &Moment, thread: &MomentThread, keys: &mut Vec<FrameKey>) {
         let python = |frame: &MomentFrame| {
             let column = if self.columns { column(sampler, frame) } else { 0 };

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// Deadlines at a mean rate. Each lies at a random place in its own slot, so that a program that does something periodic is not
-/// always met in the same act; a slot that went by unsampled is skipped, never made up for.
+/// Deadlines at a mean rate. Each lies at a random place in its own slot, so that a program that does something
+/// periodic is not always met in the same act; a slot that went by unsampled is skipped, never made up for.
 #[derive(Debug)]
 pub struct Clock {
     period: Duration,
@@ -42,7 +42,8 @@ impl Clock {
         self.missed
     }
 
-    /// Whether at least a quarter of the last 64 ticks came late by half a period or more: we do not get a CPU when we need one.
+    /// Whether at least a quarter of the last 64 ticks came late by half a period or more: we do not get a CPU when we
+    /// need one.
     pub fn is_often_late(&self) -> bool {
         self.late.count_ones() >= 16
     }

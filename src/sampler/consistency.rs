@@ -10,9 +10,11 @@ pub(super) mod cpu_word;
 pub(super) mod history;
 pub(super) mod pinning;
 pub(super) mod policy;
+pub(super) mod read_mode;
 
 use history::History;
-use policy::{Activity, Circumstances, ReadMode, plan_read};
+use policy::{Activity, Circumstances, plan_read};
+use read_mode::ReadMode;
 
 /// After so many samples everything is read once: for what another thread changed in the state of one that waits, and
 /// so that what is prefetched is not forgotten.

@@ -1,6 +1,8 @@
-//! Samples processes for somebody who looks on: what was seen goes out in windows, as often as is asked and as fast as they are taken.
+//! Samples processes for somebody who looks on: what was seen goes out in windows, as often as is asked and as fast as
+//! they are taken.
 //!
-//! Sampling never waits for who takes the windows: while one is not taken, the next goes on growing (with what is distinct, not with time).
+//! Sampling never waits for who takes the windows: while one is not taken, the next goes on growing (with what is
+//! distinct, not with time).
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
@@ -50,10 +52,11 @@ pub type Inspection = Box<dyn FnOnce(&mut [&mut ProcessSampler]) + Send>;
 pub enum LiveRequest {
     /// Another rate: samples a second.
     Rate(u32),
-    /// To begin the profile anew, once a window was taken: what it has grown by since then comes with the next one, which is
-    /// [fresh](Delta::fresh).
+    /// To begin the profile anew, once a window was taken: what it has grown by since then comes with the next one,
+    /// which is [fresh](Delta::fresh).
     BeginAnew,
-    /// To do something with the processes between two samples. What stops a process must be done here: only the thread that samples may.
+    /// To do something with the processes between two samples. What stops a process must be done here: only the thread
+    /// that samples may.
     Inspect(Inspection),
 }
 
@@ -71,7 +74,8 @@ pub struct LiveThread {
 /// What was seen in a stretch of time.
 #[derive(Debug)]
 pub struct LiveWindow {
-    /// What the profile has grown by, with the totals of this window; idle threads too. Its metadata counts all samples so far.
+    /// What the profile has grown by, with the totals of this window; idle threads too. Its metadata counts all samples
+    /// so far.
     pub delta: Delta,
     /// The wall time that the samples stand for, µs.
     pub wall_us: u64,
@@ -97,8 +101,8 @@ pub struct LiveWindow {
     pub trouble: Option<String>,
 }
 
-/// Samples processes until `stop` is set or they have ended. `deliver` takes a window, or gives it back if it cannot now; windows that
-/// were not taken by the end are returned.
+/// Samples processes until `stop` is set or they have ended. `deliver` takes a window, or gives it back if it cannot
+/// now; windows that were not taken by the end are returned.
 pub fn watch(
     roots: Roots,
     finder: &mut Finder,

@@ -235,7 +235,8 @@ impl Children {
     }
 }
 
-/// The kernel's count of processes and threads started since boot (`processes` in `/proc/stat`): while it stands still, there are no new children.
+/// The kernel's count of processes and threads started since boot (`processes` in `/proc/stat`): while it stands still,
+/// there are no new children.
 #[derive(Debug)]
 struct ForkCount {
     file: Option<File>,

@@ -104,8 +104,8 @@ pub struct NativeMoment {
 }
 
 impl NativeMoment {
-    /// The merged stack of a thread, newest frame first; the index of a Python frame counts from the thread's newest. `None` when there are only its
-    /// Python frames.
+    /// The merged stack of a thread, newest frame first; the index of a Python frame counts from the thread's newest.
+    /// `None` when there are only its Python frames.
     pub fn of(&self, thread: &MomentThread) -> Option<&[MixedFrame]> {
         self.stack(Owner::State(thread.stack.address))
     }

@@ -1,4 +1,5 @@
-//! Native frames in moments: captured while a thread is held, followed and merged with its Python frames after it was let go.
+//! Native frames in moments: captured while a thread is held, followed and merged with its Python frames after it was
+//! let go.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -71,7 +72,8 @@ impl Native {
         self.idle
     }
 
-    /// Whether a thread must be stopped for its native stack: not when it is not wanted, and not when it sleeps where it slept before.
+    /// Whether a thread must be stopped for its native stack: not when it is not wanted, and not when it sleeps where
+    /// it slept before.
     pub(super) fn wants(&mut self, stacks: &Stacks, thread: &ThreadStack, os_id: ThreadId, running: bool) -> bool {
         self.wants_stack(Owner::State(thread.address), stacks.frames_of(thread), os_id, running)
     }

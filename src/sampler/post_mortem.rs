@@ -1,4 +1,5 @@
-//! From a core file to what every thread of it was doing: the same walk as over a living process, over the memory that the core keeps.
+//! From a core file to what every thread of it was doing: the same walk as over a living process, over the memory that
+//! the core keeps.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -35,7 +36,11 @@ pub enum PostMortemError {
         core: PathBuf,
     },
     /// No binary that could be opened is CPython, and some could not be opened.
-    #[error("no Python was found in core file {core:?}, but {} binaries of its process are not here: {}", .missing.len(), names(.missing))]
+    #[error(
+        "no Python was found in core file {core:?}, but {} binaries of its process are not here: {}",
+        .missing.len(),
+        names(.missing)
+    )]
     BinariesMissing {
         /// The core file.
         core: PathBuf,

@@ -1,7 +1,7 @@
 //! Samples one process: what every thread of it was doing at one moment.
 //!
-//! A sample goes through these steps, each of which has a file of its own: the threads are *observed* before anything is
-//! stopped (`activity`), how each is read is *planned* from what is known of it (`consistency`), what must be is
+//! A sample goes through these steps, each of which has a file of its own: the threads are *observed* before anything
+//! is stopped (`activity`), how each is read is *planned* from what is known of it (`consistency`), what must be is
 //! *stopped* (`stops`), everything is *read* in one call and walked (`stack_reader`, `code_check`), each stack is
 //! *judged* (`judgement`), and what could not be made sure of is stopped and read again, as what is *emitted*
 //! (`emission`).
@@ -23,6 +23,7 @@ mod emission;
 mod judgement;
 mod native_stacks;
 mod native_threads;
+mod reading;
 mod stack_reader;
 mod stops;
 

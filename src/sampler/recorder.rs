@@ -18,22 +18,25 @@ use crate::profile::{Filters, Keep, Profile};
 const LONGEST_SLEEP: Duration = Duration::from_millis(50);
 /// The same while children are looked for.
 const LONGEST_SLEEP_WITH_CHILDREN: Duration = Duration::from_millis(10);
-/// In a wait as long as this the end of the process is waited for too; in a shorter one the next sample notices it soon enough, and a plain sleep is cheaper.
+/// In a wait as long as this the end of the process is waited for too; in a shorter one the next sample notices it soon
+/// enough, and a plain sleep is cheaper.
 const WORTH_WATCHING: Duration = Duration::from_millis(20);
 /// For as long as this an interpreter may be unreadable before it is looked for anew.
 const UNREADABLE: Duration = Duration::from_millis(500);
-/// Between two looks at which processes have come, gone or changed their program, while their samples succeed: with children, and without.
+/// Between two looks at which processes have come, gone or changed their program, while their samples succeed: with
+/// children, and without.
 const MEET_EVERY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(100));
 /// The longest sleep while a thread that we have asked to stop has not done so yet.
 const PENDING_SLEEP: Duration = Duration::from_millis(1);
 /// Between two looks at whether processes may be stopped for a read.
 const LOOK_FOR_TRACERS_EVERY: Duration = Duration::from_secs(1);
-/// A wait as short as this is spent looking at the clock: a sleep would take longer. At high rates one that takes somewhat longer costs samples.
+/// A wait as short as this is spent looking at the clock: a sleep would take longer. At high rates one that takes
+/// somewhat longer costs samples.
 const SHORTEST_SLEEP: (Duration, Duration) = (Duration::from_micros(10), Duration::from_micros(100));
 /// With samples this far apart we may run on the CPU of the target: less would leave too little of it.
 const SHORTEST_SHARED_PERIOD: Duration = Duration::from_micros(100);
-/// After it was held, a thread runs for so many times as long before the next sample, unless stops were asked for: at high rates nothing else would keep
-/// it from standing still most of the time.
+/// After it was held, a thread runs for so many times as long before the next sample, unless stops were asked for: at
+/// high rates nothing else would keep it from standing still most of the time.
 const RUN_FOR_STOP: u32 = 3;
 /// How long the lines of native code are waited for when a process is gone, and when the recording is over.
 const WAIT_FOR_LINES: Duration = Duration::from_millis(500);
@@ -116,7 +119,8 @@ pub struct Recorded {
     pub notes: Vec<String>,
 }
 
-/// What the caller of [`record`] is asked some times a second: it may look at the profile so far, and says whether to go on.
+/// What the caller of [`record`] is asked some times a second: it may look at the profile so far, and says whether to
+/// go on.
 pub type Watch<'watch> = dyn FnMut(&Progress, &mut Profile) -> bool + 'watch;
 
 /// Records processes until something ends it.

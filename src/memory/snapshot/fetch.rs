@@ -1,6 +1,7 @@
 //! How a snapshot gets its bytes: spans in one call, or the page of a value that no span covers.
 
-use super::{Buffers, Copies, LINE, LastWord, Memory, PAGE, Prefetch, ReadError, Request, Snapshot, Span, recycle};
+use super::prefetch::{Fetched, Prefetch, Span};
+use super::{Buffers, Copies, LINE, LastWord, Memory, PAGE, ReadError, Request, Snapshot, recycle};
 use crate::memory::Unit;
 
 /// How far a run of misses in neighbouring pages widens the read, in bytes.
@@ -87,13 +88,6 @@ impl Misses {
         }
         [(low, high), narrow, (address, end)]
     }
-}
-
-/// A span to be fetched: its place in the order of the read, and which copy it is.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Fetched {
-    place: usize,
-    is_second: bool,
 }
 
 impl<M: Memory> Snapshot<M> {

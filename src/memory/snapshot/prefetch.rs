@@ -1,6 +1,5 @@
 //! What a snapshot prefetches and in which order: lines grow into spans, and are forgotten when no sample touches them.
 
-use super::fetch::Fetched;
 use super::{Copies, LINE, Memory, PAGE, ReadPlan, Snapshot};
 use crate::memory::{COMMON, Unit};
 
@@ -64,6 +63,13 @@ impl Span {
     pub(super) fn length(&self) -> usize {
         usize::try_from(self.end - self.start).unwrap_or(0)
     }
+}
+
+/// A span to be fetched: its place in the order of the read, and which copy it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fetched {
+    pub(super) place: usize,
+    pub(super) is_second: bool,
 }
 
 /// The last sample that touched a line, and the last whose chain did.

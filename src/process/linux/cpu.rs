@@ -1,11 +1,13 @@
 //! On which CPU a thread runs, and running on the same one.
 //!
-//! Two threads on one CPU do not run at the same time: while the one reads, the other stands still, without having been stopped by anybody but the
-//! scheduler. A sampler wakes at its deadline, takes the CPU from the thread that computes there, reads and sleeps again.
+//! Two threads on one CPU do not run at the same time: while the one reads, the other stands still, without having been
+//! stopped by anybody but the scheduler. A sampler wakes at its deadline, takes the CPU from the thread that computes
+//! there, reads and sleeps again.
 //!
 //! # Limits
-//! Nothing keeps the other thread there: the scheduler may move it at any time, even during a read. What is read is not proven by this alone, only
-//! likely to be provable; it is where the thread tells its CPU itself and we have kept ours ([`OwnCpus::has_kept_running`]).
+//! Nothing keeps the other thread there: the scheduler may move it at any time, even during a read. What is read is not
+//! proven by this alone, only likely to be provable; it is where the thread tells its CPU itself and we have kept ours
+//! ([`OwnCpus::has_kept_running`]).
 
 use std::io;
 use std::marker::PhantomData;
@@ -70,7 +72,8 @@ impl OwnCpus {
         self.switches = switches();
     }
 
-    /// Whether the calling thread has kept its CPU since [`OwnCpus::watch`], so that nobody else has run there, and is still on the chosen one.
+    /// Whether the calling thread has kept its CPU since [`OwnCpus::watch`], so that nobody else has run there, and is
+    /// still on the chosen one.
     pub fn has_kept_running(&self) -> bool {
         self.switches.is_some() && self.switches == switches() && Self::current() == self.chosen
     }
@@ -91,15 +94,16 @@ impl Drop for OwnCpus {
     }
 }
 
-/// How often the calling thread has given up its CPU: of its own accord, and not. `None` where that is not counted: it has slept before.
+/// How often the calling thread has given up its CPU: of its own accord, and not. `None` where that is not counted: it
+/// has slept before.
 fn switches() -> Option<(i64, i64)> {
     let usage = getrusage(UsageWho::RUSAGE_THREAD).ok()?;
     let switches = (usage.voluntary_context_switches(), usage.involuntary_context_switches());
     (switches != (0, 0)).then_some(switches)
 }
 
-/// The CPU of a thread, if the calling thread would get it from that thread whenever it wakes there. Not so of one that has a better place with the
-/// scheduler: we would wait for it, for ever perhaps.
+/// The CPU of a thread, if the calling thread would get it from that thread whenever it wakes there. Not so of one that
+/// has a better place with the scheduler: we would wait for it, for ever perhaps.
 pub(super) fn shareable_cpu(handle: &Handle, thread: ThreadId) -> Option<usize> {
     let line = handle.read_file(&format!("task/{thread}/stat"), STAT_LINE_LIMIT as u64).ok()?;
     let its = Scheduling::parse(&line)?;
@@ -159,7 +163,8 @@ mod tests {
         let process = target.process();
         let thread = ThreadId::from(target.pid().unsigned_abs());
         assert!(process.shareable_cpu(thread).is_some());
-        // Everybody has a better place than one that is as nice as can be; the niceness is that of one thread, and goes with it.
+        // Everybody has a better place than one that is as nice as can be; the niceness is that of one thread, and goes
+        // with it.
         std::thread::scope(|scope| {
             let refused = scope.spawn(|| {
                 nice_to(19);

@@ -1,8 +1,9 @@
 //! On which CPU a thread is, as its own memory says.
 //!
-//! Linux writes the CPU of a thread into a `struct rseq` of it (restartable sequences, rseq(2)) each time that the thread goes back to user space on another
-//! one. glibc registers that area for every thread (2.35 and later) and exports how far it is from the thread pointer (`__rseq_offset`, sys/rseq.h).
-//! So it can be read together with the thread's stack, for a fraction of what a look at the thread's `stat` file costs.
+//! Linux writes the CPU of a thread into a `struct rseq` of it (restartable sequences, rseq(2)) each time that the
+//! thread goes back to user space on another one. glibc registers that area for every thread (2.35 and later) and
+//! exports how far it is from the thread pointer (`__rseq_offset`, sys/rseq.h). So it can be read together with the
+//! thread's stack, for a fraction of what a look at the thread's `stat` file costs.
 
 use crate::binary::{Architecture, Binary, MappedFile};
 use crate::memory::Memory;
@@ -12,7 +13,8 @@ use crate::process::{Mapping, Process};
 const CPU_ID: u64 = 4;
 /// The least `__rseq_size` of an area that is registered: zero says that none is.
 const LEAST_SIZE: u32 = 8;
-/// Where the block that the thread pointer points to has its own address (`tcbhead_t.self`, sysdeps/x86_64/nptl/tls.h in glibc).
+/// Where the block that the thread pointer points to has its own address (`tcbhead_t.self`, sysdeps/x86_64/nptl/tls.h
+/// in glibc).
 const SELF: u64 = 16;
 /// Further away from the thread pointer than that no C library keeps it, in bytes.
 const FURTHEST: u64 = 64 * 1024;
@@ -26,8 +28,8 @@ pub(in crate::sampler) struct CpuWord {
 }
 
 impl CpuWord {
-    /// Asks the C library of `process`; `None` where it is not glibc, is an older one, was told not to, or where `pthread_self` is not the thread pointer (as it is
-    /// on x86-64 only, of what we know).
+    /// Asks the C library of `process`; `None` where it is not glibc, is an older one, was told not to, or where
+    /// `pthread_self` is not the thread pointer (as it is on x86-64 only, of what we know).
     pub(in crate::sampler) fn find(process: &Process) -> Option<Self> {
         if !cfg!(target_arch = "x86_64") {
             return None;
@@ -49,7 +51,8 @@ impl CpuWord {
         (is_near && size >= LEAST_SIZE).then_some(Self { offset: offset.wrapping_add(CPU_ID) })
     }
 
-    /// Where the word of a thread is, by what `pthread_self` says there; `None` if that is not the thread pointer of anybody.
+    /// Where the word of a thread is, by what `pthread_self` says there; `None` if that is not the thread pointer of
+    /// anybody.
     pub(in crate::sampler) fn address(self, memory: &impl Memory, pthread: u64) -> Option<u64> {
         let is_thread_pointer = memory.read_u64(pthread.wrapping_add(SELF)).is_ok_and(|itself| itself == pthread);
         is_thread_pointer.then(|| pthread.wrapping_add(self.offset))

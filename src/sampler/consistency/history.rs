@@ -4,7 +4,7 @@
 //! A thread that comes back to the same values within the time of a read shows equal copies of what never was. So
 //! equal copies are believed of a *steady* thread only, one whose copies are hardly ever torn.
 
-use super::policy::ReadMode;
+use super::read_mode::ReadMode;
 use crate::memory::{CopiesFound, Evidence};
 
 /// A thread is not believed any more when so many of its last eight reads were torn,

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use super::stops::StoppedThreads;
 use crate::memory::Memory;
 use crate::process::{PausedProcess, ThreadId, ThreadLook, ThreadStates};
 use crate::python::stack::ThreadStack;
@@ -136,18 +135,4 @@ impl Activities {
     pub(super) fn retain(&mut self, keep: impl FnMut(ThreadId) -> bool) {
         self.states.retain(keep);
     }
-}
-
-/// Whether a thread runs, seen after it was read; of one that was stopped nothing more is asked, and of one that cannot
-/// be looked at the worst is thought.
-pub(super) fn has_run(
-    activities: &mut Activities,
-    threads: &Threads,
-    stopped: &StoppedThreads,
-    thread: &ThreadStack,
-) -> Option<bool> {
-    if stopped.included(thread.address) {
-        return None;
-    }
-    Some(threads.os_id(thread.address).is_none_or(|os_id| activities.observe_after(os_id)))
 }

@@ -1,11 +1,12 @@
 //! Makes sure of the code objects that frames refer to, together with the stacks that need a second look.
 
-use super::stack_reader::Reading;
+use super::reading::Reading;
 use crate::memory::{Memory, Snapshot, Unit};
 use crate::python::code::{CodeTable, Known};
 use crate::python::layout::Layout;
 use crate::python::stack::{RawFrame, Stacks, ThreadStack};
-use crate::sampler::consistency::policy::{Check, ReadMode, Verdict};
+use crate::sampler::consistency::policy::{Check, Verdict};
+use crate::sampler::consistency::read_mode::ReadMode;
 
 /// Lists that are kept from sample to sample.
 #[derive(Debug, Default)]
@@ -156,8 +157,8 @@ fn runs_any_of(stacks: &Stacks, thread: &ThreadStack, codes: &[u64]) -> bool {
     !codes.is_empty() && stacks.frames_of(thread).iter().any(|frame| codes.binary_search(&frame.code).is_ok())
 }
 
-/// Looks again at what the walks of `units` depended on and at the evidence of the codes at `addresses`. Returns whether
-/// each unit is unchanged and, sorted, the addresses that mean something else now; the others are confirmed.
+/// Looks again at what the walks of `units` depended on and at the evidence of the codes at `addresses`. Returns
+/// whether each unit is unchanged and, sorted, the addresses that mean something else now; the others are confirmed.
 fn look_again<M: Memory>(
     snapshot: &mut Snapshot<M>,
     codes: &mut CodeTable,

@@ -7,7 +7,8 @@ use super::ProcessSampler;
 use super::stops::StoppedThreads;
 use crate::process::{PausedProcess, ThreadId};
 use crate::python::code::Place;
-use crate::sampler::consistency::policy::{ReadMode, Verdict};
+use crate::sampler::consistency::policy::Verdict;
+use crate::sampler::consistency::read_mode::ReadMode;
 use crate::sampler::moment::Owner;
 use crate::sampler::moment::{Assurance, Moment, MomentFrame, MomentThread, Pausing, SampleError};
 

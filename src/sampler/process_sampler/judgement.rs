@@ -1,13 +1,15 @@
 //! Judges the stacks of a sample, with the checks that each still needs.
 
 use super::ProcessSampler;
-use super::activity::has_run;
+use super::activity::Activities;
 use super::stops::StoppedThreads;
 use crate::process::{OwnCpus, ThreadId};
 use crate::python::stack::ThreadStack;
 use crate::sampler::consistency::pinning::{CpuQuestion, RunningThread};
-use crate::sampler::consistency::policy::{Check, ReadMode, Verdict};
+use crate::sampler::consistency::policy::{Check, Verdict};
+use crate::sampler::consistency::read_mode::ReadMode;
 use crate::sampler::moment::SampleError;
+use crate::sampler::threads::Threads;
 
 impl ProcessSampler {
     /// Judges all stacks that were read, and takes note of what that says of their threads.
@@ -79,7 +81,8 @@ impl ProcessSampler {
         pinning.was_on_our_cpu(&question, reader.snapshot.memory(), cpu_of)
     }
 
-    /// Reads everything while all threads are stopped. What runs all the same, and has not waited all the time, is torn.
+    /// Reads everything while all threads are stopped. What runs all the same, and has not waited all the time, is
+    /// torn.
     pub(super) fn read_stopped(&mut self, not_stopped: &[ThreadId]) -> Result<(), SampleError> {
         self.reader.read_stopped(&self.process, &mut self.records)?;
         self.threads.identify(&self.process, self.reader.snapshot.memory(), &self.reader.stacks.threads);
@@ -95,4 +98,18 @@ impl ProcessSampler {
         }
         Ok(())
     }
+}
+
+/// Whether a thread runs, seen after it was read; of one that was stopped nothing more is asked, and of one that cannot
+/// be looked at the worst is thought.
+pub(super) fn has_run(
+    activities: &mut Activities,
+    threads: &Threads,
+    stopped: &StoppedThreads,
+    thread: &ThreadStack,
+) -> Option<bool> {
+    if stopped.included(thread.address) {
+        return None;
+    }
+    Some(threads.os_id(thread.address).is_none_or(|os_id| activities.observe_after(os_id)))
 }

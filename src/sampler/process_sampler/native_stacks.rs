@@ -1,14 +1,16 @@
 //! Native frames beside the Python ones: which threads are stopped for them, and what is copied while they stand still.
 
+use std::collections::HashSet;
 use std::io;
+use std::time::Instant;
 
 use super::activity::Activities;
 use super::native_threads::NativeThreads;
 use crate::memory::Memory;
-use crate::process::{Process, Registers, ThreadId};
+use crate::process::{PausedProcess, Process, Registers, ThreadId};
 use crate::python::stack::{Stacks, ThreadStack};
 use crate::sampler::moment::Owner;
-use crate::sampler::moment::{Moment, Pausing};
+use crate::sampler::moment::{Moment, NativeThread, Pausing};
 use crate::sampler::native::Native;
 use crate::sampler::threads::Threads;
 
@@ -84,6 +86,75 @@ impl NativeStacks {
     pub(super) fn finish_sample(&mut self, stacks: &Stacks, moment: &mut Moment) {
         if let Some(native) = &mut self.native {
             native.finish(stacks, &moment.threads, &moment.native_threads, &mut moment.native);
+        }
+    }
+
+    /// What the kernel calls a thread without a thread state.
+    pub(super) fn thread_name(&self, thread: &NativeThread) -> Option<&str> {
+        self.threads.as_ref()?.name(thread.os_id)
+    }
+
+    /// Lists the threads without a thread state and looks at what they are doing, before anything is stopped that is
+    /// stopped for long.
+    pub(super) fn observe_threads(&mut self, process: &Process, threads: &Threads, activities: &mut Activities) {
+        let Some(native_threads) = &mut self.threads else { return };
+        let known: HashSet<ThreadId> = threads.known().map(|(_, os_id)| os_id).collect();
+        native_threads.list(process, &known);
+        for thread in &native_threads.threads {
+            activities.is_running(*thread);
+        }
+    }
+
+    /// Stops one after the other the threads without a thread state that run, or all if idle ones are wanted, and puts
+    /// them into the moment. They were observed in this sample.
+    pub(super) fn read_threads(
+        &mut self,
+        process: &Process,
+        memory: &impl Memory,
+        activities: &mut Activities,
+        moment: &mut Moment,
+    ) {
+        for index in 0..self.threads.as_ref().map_or(0, |known| known.threads.len()) {
+            let Some(os_id) = self.threads.as_ref().map(|known| known.threads[index]) else { return };
+            let active = activities.is_running(os_id);
+            let Some(native) = &mut self.native else { return };
+            let wants_idle = native.wants_idle();
+            if native.wants_thread(os_id, active) {
+                let started = Instant::now();
+                match process.pause_thread(os_id) {
+                    Ok(pause) => {
+                        moment.stops += 1;
+                        self.capture(memory, activities, Owner::Thread(os_id), os_id, |_| pause.registers());
+                        drop(pause);
+                        moment.add_hold(started.elapsed());
+                    }
+                    Err(error) => {
+                        log::debug!("thread {os_id}: {error}");
+                        moment.lost += u32::from(active && !process.has_exited());
+                    }
+                }
+            }
+            if active || wants_idle {
+                moment.native_threads.push(NativeThread { os_id, active });
+            }
+        }
+    }
+
+    /// The same while all threads are stopped.
+    pub(super) fn read_stopped_threads(
+        &mut self,
+        stopped: &PausedProcess,
+        memory: &impl Memory,
+        activities: &mut Activities,
+        moment: &mut Moment,
+    ) {
+        for index in 0..self.threads.as_ref().map_or(0, |known| known.threads.len()) {
+            let Some(os_id) = self.threads.as_ref().map(|known| known.threads[index]) else { return };
+            let active = activities.was_running(os_id) == Some(true);
+            let owner = Owner::Thread(os_id);
+            if self.capture(memory, activities, owner, os_id, |os_id| stopped.registers(os_id)) {
+                moment.native_threads.push(NativeThread { os_id, active });
+            }
         }
     }
 }

@@ -1,14 +1,15 @@
 //! Reads the stacks of a process into evidence: what was fetched, walked, and made sure of by a second look.
 
 use super::code_check::CodeCheck;
-use crate::memory::{COMMON, CopiesFound, Evidence, LastWord, ReadError, ReadFailure, ReadPlan, Reader, Snapshot};
+use super::reading::Reading;
+use crate::memory::{COMMON, CopiesFound, LastWord, ReadError, ReadFailure, ReadPlan, Reader, Snapshot};
 use crate::process::{ImageIdentity, LiveMemory, Process};
 use crate::python::code::{CodeTable, Known, Place};
 use crate::python::runtime::Runtime;
-use crate::python::stack::{RawFrame, Stacks, ThreadStack};
+use crate::python::stack::{RawFrame, Stacks};
 use crate::sampler::attach::Attached;
 use crate::sampler::consistency::ThreadRecords;
-use crate::sampler::consistency::policy::{ReadMode, StackEvidence, Verdict, judge_stack};
+use crate::sampler::consistency::read_mode::ReadMode;
 use crate::sampler::moment::SampleError;
 
 /// How often a moving thread that may not be stopped is read again.
@@ -27,26 +28,6 @@ pub(super) struct StackReader {
     pub(super) readings: Vec<Reading>,
     /// The words that were read last in the call of this sample.
     pub(super) last: Vec<LastWord>,
-}
-
-/// How a thread was read in a sample, what that has shown, and whether to believe it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Reading {
-    pub(super) mode: ReadMode,
-    pub(super) evidence: StackEvidence,
-    pub(super) verdict: Verdict,
-}
-
-impl Reading {
-    /// Judges anew what has not been found torn yet.
-    pub(super) fn judge(&mut self, records: &ThreadRecords, thread: &ThreadStack) {
-        if self.verdict != Verdict::Torn
-            && self.mode != ReadMode::Unchanged
-            && let Some(record) = records.of(thread.address)
-        {
-            self.verdict = judge_stack(&record.history, records.sample(), self.mode, &self.evidence);
-        }
-    }
 }
 
 /// How often a sample was read until its threads were those that it was planned for.
@@ -167,7 +148,7 @@ impl StackReader {
                 (false, true) => ReadMode::Stopped,
                 (false, false) => records.mode_of(thread.address),
             };
-            self.readings.push(read_by(&self.snapshot, records, thread, mode));
+            self.readings.push(Reading::of_last_walk(&self.snapshot, records, thread, mode));
         }
     }
 
@@ -205,7 +186,7 @@ impl StackReader {
             self.fetch_thread(index, false);
             self.stacks.walk_again(&mut self.snapshot, &self.runtime, index);
             let thread = self.stacks.threads[index];
-            let reading = read_by(&self.snapshot, records, &thread, ReadMode::Twice);
+            let reading = Reading::of_last_walk(&self.snapshot, records, &thread, ReadMode::Twice);
             let frames = self.stacks.frames_of(&thread);
             if !thread.is_truncated && frames.iter().all(|frame| self.codes.knows(frame.code) != Known::Unknown) {
                 best = thread;
@@ -237,23 +218,4 @@ impl StackReader {
     pub(super) fn resolve(&mut self, frame: &RawFrame) -> Option<Place> {
         self.codes.resolve(self.snapshot.memory(), &self.runtime.layout, frame)
     }
-}
-
-/// What the last walk of a thread has shown, which its history takes note of.
-fn read_by(
-    snapshot: &Snapshot<LiveMemory>,
-    records: &mut ThreadRecords,
-    thread: &ThreadStack,
-    mode: ReadMode,
-) -> Reading {
-    let nothing = Evidence { copies: CopiesFound::Single, is_as_before: false, has_missed: true };
-    let bytes = snapshot.evidence_of(thread.address).unwrap_or(nothing);
-    let evidence = StackEvidence::new(bytes, thread.is_truncated);
-    if mode == ReadMode::Unchanged {
-        return Reading { mode, evidence, verdict: Verdict::Consistent };
-    }
-    let sample = records.sample();
-    let history = &mut records.entry(thread.address).history;
-    history.record_read(sample, mode, &bytes);
-    Reading { mode, evidence, verdict: judge_stack(history, sample, mode, &evidence) }
 }

@@ -41,8 +41,8 @@ use crate::process::{PauseError, Registers, ThreadActivity, ThreadId};
 /// How often the wait for a stop polls without giving up the CPU: a running thread stops within some ten microseconds.
 const EAGER_POLLS: u32 = 20;
 
-/// How long it sleeps between polls after that, at first. The thread may be waiting for our CPU: to yield that could give
-/// it to a third for some milliseconds, after which the thread stands still until we get it back.
+/// How long it sleeps between polls after that, at first. The thread may be waiting for our CPU: to yield that could
+/// give it to a third for some milliseconds, after which the thread stands still until we get it back.
 const FIRST_SLEEP: Duration = Duration::from_micros(20);
 
 /// How long it sleeps between polls at most.
