@@ -109,7 +109,7 @@ impl Prefetch {
 
     /// Marks how often each span is to be fetched.
     pub(super) fn follow_plan(&mut self, plan: &ReadPlan<'_>) {
-        let leaves_out_the_same = plan.leaves_out_the_same && !std::mem::take(&mut self.is_new);
+        let leaves_out_the_same = !std::mem::take(&mut self.is_new) && plan.leaves_out_the_same;
         for span in &mut self.spans {
             // Of what is not fetched the buffers hold bytes of some older sample.
             span.has_before = std::mem::take(&mut span.is_filled);
