@@ -5,8 +5,8 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use pyspy::memory::{Memory, Request};
-use pyspy::process::{OwnCpus, Process, ThreadActivity, sharpen_sleep};
+use pyspy::internals::{Memory, Request};
+use pyspy::internals::{OwnCpus, Process, ThreadActivity, sharpen_sleep};
 
 /// Ranges of one read, and the bytes of each: what a sample of one thread reads at a depth of 20.
 const RANGES: usize = 8;

@@ -6,14 +6,14 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use pyspy::memory::{Copies, Image, ReadPlan, Snapshot};
-use pyspy::output::{Presentation, flamegraph, pprof, raw, speedscope};
-use pyspy::profile::{Flags, Frame, Keep, Process, Profile, Thread};
-use pyspy::python::layout::{FrameEntry, InstructionPosition, Layout, LineTableFormat, tables};
-use pyspy::python::line_table::LineTable;
-use pyspy::python::runtime::Runtime;
-use pyspy::python::stack::Stacks;
-use pyspy::python::version::Version;
+use pyspy::internals::LineTable;
+use pyspy::internals::Runtime;
+use pyspy::internals::Stacks;
+use pyspy::internals::Version;
+use pyspy::internals::layout::{FrameEntry, InstructionPosition, Layout, LineTableFormat, tables};
+use pyspy::internals::{Copies, Image, ReadPlan, Snapshot};
+use pyspy::internals::{Flags, Frame, Keep, Profile, ProfileProcess as Process, Thread};
+use pyspy::internals::{Presentation, flamegraph, pprof, raw, speedscope};
 
 const RUNTIME: u64 = 0x10_0000;
 const INTERPRETER: u64 = 0x20_0000;
@@ -108,7 +108,7 @@ fn profile(stacks: u32) -> Profile {
     let name = Some(profile.intern("MainThread"));
     let thread = profile.add_thread(Thread { process, os_id: Some(1), python_id: 1, interpreter: 0, name });
     for number in 0..stacks {
-        let mut stack = pyspy::profile::StackId::EMPTY;
+        let mut stack = pyspy::internals::StackId::EMPTY;
         for level in 0..20 {
             let function =
                 if level < 15 { level } else { number.wrapping_mul(2_654_435_761).wrapping_add(level) % 5000 };
@@ -134,7 +134,7 @@ fn interning(criterion: &mut Criterion) {
     group.bench_function("1,000 known stacks", |bencher| {
         bencher.iter(|| {
             for frames in &stacks {
-                let mut stack = pyspy::profile::StackId::EMPTY;
+                let mut stack = pyspy::internals::StackId::EMPTY;
                 for frame in frames.iter().rev() {
                     stack = known.push(stack, *frame);
                 }

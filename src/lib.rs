@@ -18,17 +18,33 @@
 //! never the run. Every loop over target memory has a cap. The target is resumed on every path. Nothing is ever written
 //! to the target.
 
-pub mod binary;
-pub mod cli;
-pub mod command;
-pub mod core_file;
+mod binary;
+mod cli;
+mod command;
+mod core_file;
 pub mod embed;
-pub mod inspect;
-pub mod memory;
-pub mod native;
-pub mod output;
-pub mod process;
-pub mod profile;
-pub mod python;
-pub mod sampler;
-pub mod tui;
+mod inspect;
+mod memory;
+mod native;
+mod output;
+mod process;
+mod profile;
+mod python;
+mod sampler;
+mod tui;
+
+/// What the program, its benches and its tests use of the crate's inside. It is no part of the face, and changes whenever
+/// the inside does.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::command::run_program;
+    pub use crate::memory::{Copies, Image, Memory, ReadPlan, Request, Snapshot};
+    pub use crate::output::{Presentation, flamegraph, pprof, raw, speedscope};
+    pub use crate::process::{OwnCpus, Process, ThreadActivity, sharpen_sleep};
+    pub use crate::profile::{Flags, Frame, Keep, Process as ProfileProcess, Profile, StackId, Thread};
+    pub use crate::python::layout::{self, Layout, debug_offsets, tables};
+    pub use crate::python::line_table::LineTable;
+    pub use crate::python::runtime::Runtime;
+    pub use crate::python::stack::Stacks;
+    pub use crate::python::version::Version;
+}

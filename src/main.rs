@@ -1,37 +1,7 @@
-//! The `pyspy` program: parses, runs, prints an error once.
+//! The `pyspy` program.
 
-use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
-use pyspy::cli::Cli;
-use pyspy::command::{self, failure};
-
 fn main() -> ExitCode {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
-    let cli = Cli::parse();
-    match command::run(cli) {
-        Ok(code) => code,
-        // Whoever read our output has seen enough.
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            report(&error);
-            ExitCode::from(failure::status(&error) as u8)
-        }
-    }
-}
-
-fn report(error: &anyhow::Error) {
-    let mut lines = format!("pyspy: {error:#}\n");
-    for sentence in failure::advice(error) {
-        lines.push_str(&format!("  {sentence}\n"));
-    }
-    // Where nobody can be told, the exit status says it.
-    let _ = io::stderr().write_all(lines.as_bytes());
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe))
+    pyspy::internals::run_program()
 }

@@ -22,7 +22,7 @@ const COPY_LIMIT: u64 = 512 << 20;
 ///
 /// Keep it only as long as the facts take to read. Later changes of a copied file are not seen.
 #[derive(Debug)]
-pub struct MappedFile {
+pub(crate) struct MappedFile {
     content: Content,
 }
 
@@ -37,7 +37,7 @@ impl MappedFile {
     ///
     /// # Errors
     /// When it is no regular file, cannot be read, or would have to be copied and is larger than 512 MiB.
-    pub fn open(file: &File) -> Result<Self, BinaryError> {
+    pub(crate) fn open(file: &File) -> Result<Self, BinaryError> {
         let metadata = file.metadata()?;
         if !metadata.is_file() {
             return Err(BinaryError::NotRegular);
@@ -50,7 +50,8 @@ impl MappedFile {
     }
 
     /// Whether the bytes are the file's own pages.
-    pub fn is_mapped(&self) -> bool {
+    #[cfg(test)]
+    pub(crate) fn is_mapped(&self) -> bool {
         matches!(self.content, Content::Mapped(_))
     }
 }

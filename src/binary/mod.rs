@@ -28,11 +28,11 @@ use std::ops::Range;
 use memchr::memmem;
 use thiserror::Error;
 
-pub use file::MappedFile;
+pub(crate) use file::MappedFile;
 
 /// Why a file is of no use to us.
 #[derive(Debug, Error)]
-pub enum BinaryError {
+pub(crate) enum BinaryError {
     /// The operating system would not give us its bytes.
     #[error("cannot read the file: {0}")]
     Read(#[from] std::io::Error),
@@ -66,7 +66,7 @@ pub enum BinaryError {
 
 /// What machine the code is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Architecture {
+pub(crate) enum Architecture {
     /// AMD64, Intel 64.
     X86_64,
     /// 64-bit ARM.
@@ -75,7 +75,7 @@ pub enum Architecture {
 
 impl Architecture {
     /// The one that this program was built for.
-    pub const HOST: Self = if cfg!(target_arch = "aarch64") { Self::Aarch64 } else { Self::X86_64 };
+    pub(crate) const HOST: Self = if cfg!(target_arch = "aarch64") { Self::Aarch64 } else { Self::X86_64 };
 }
 
 impl fmt::Display for Architecture {
@@ -89,7 +89,7 @@ impl fmt::Display for Architecture {
 
 /// The container format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
+pub(crate) enum Format {
     /// Linux and other Unixes.
     Elf,
     /// macOS.
@@ -100,7 +100,7 @@ pub enum Format {
 
 /// Where a symbol is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Symbol {
+pub(crate) struct Symbol {
     /// Address in the file.
     pub address: u64,
     /// Bytes; 0 where the format does not tell (Mach-O, PE).
@@ -109,7 +109,7 @@ pub struct Symbol {
 
 /// A function that has a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FunctionSymbol<'bytes> {
+pub(crate) struct FunctionSymbol<'bytes> {
     /// As the compiler wrote it, mangled.
     pub name: &'bytes [u8],
     /// Where it is; the size may be 0, when it is not known.
@@ -121,7 +121,7 @@ pub struct FunctionSymbol<'bytes> {
 
 /// Where a section is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Section {
+pub(crate) struct Section {
     /// Address in the file; 0 for an ELF section that is not loaded.
     pub address: u64,
     /// Bytes in memory.
@@ -135,7 +135,7 @@ pub struct Section {
 
 /// One section by its name in each format, which for the same content are never the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SectionName {
+pub(crate) struct SectionName {
     /// In ELF: `.PyRuntime`.
     pub elf: &'static str,
     /// In Mach-O, segment and section: `__DATA,PyRuntime`.
@@ -146,9 +146,10 @@ pub struct SectionName {
 
 /// A parsed executable or library; borrows the bytes and holds no copy of them.
 #[derive(Debug)]
-pub struct Binary<'bytes> {
+pub(crate) struct Binary<'bytes> {
     bytes: &'bytes [u8],
     format: Format,
+    #[cfg_attr(not(test), expect(dead_code, reason = "only tests ask for it"))]
     architecture: Architecture,
     load_base: u64,
     segments: Vec<Segment>,
@@ -188,7 +189,7 @@ impl<'bytes> Binary<'bytes> {
     ///
     /// # Errors
     /// When it is no 64-bit executable or library, or its headers make no sense.
-    pub fn parse(bytes: &'bytes [u8], preferred: Architecture) -> Result<Self, BinaryError> {
+    pub(crate) fn parse(bytes: &'bytes [u8], preferred: Architecture) -> Result<Self, BinaryError> {
         match bytes {
             [0x7f, b'E', b'L', b'F', ..] => elf::parse(bytes),
             [b'M', b'Z', ..] => pe::parse(bytes),
@@ -200,18 +201,20 @@ impl<'bytes> Binary<'bytes> {
     }
 
     /// The container format.
-    pub fn format(&self) -> Format {
+    #[cfg(test)]
+    pub(crate) fn format(&self) -> Format {
         self.format
     }
 
     /// What machine it is for.
-    pub fn architecture(&self) -> Architecture {
+    #[cfg(test)]
+    pub(crate) fn architecture(&self) -> Architecture {
         self.architecture
     }
 
     /// Looks names up among the symbols that the loader links by (ELF `.dynsym`, Mach-O external symbols, PE exports),
     /// which stripping leaves in place. Names are those of C, without Mach-O's underscore. One answer a name, in order.
-    pub fn exported(&self, names: &[&str]) -> Vec<Option<Symbol>> {
+    pub(crate) fn exported(&self, names: &[&str]) -> Vec<Option<Symbol>> {
         match &self.symbols {
             Symbols::Elf(symbols) => names.iter().map(|name| symbols.exported(name)).collect(),
             Symbols::MachO(symbols) => symbols.exported(names),
@@ -222,7 +225,7 @@ impl<'bytes> Binary<'bytes> {
     /// As [`Binary::exported`], and for the names missing there one pass over the full symbol table (ELF `.symtab`,
     /// local Mach-O symbols), where there is one: static variables are only found here. Where several symbols have the
     /// name, a global one is taken before a local one.
-    pub fn symbols(&self, names: &[&str]) -> Vec<Option<Symbol>> {
+    pub(crate) fn symbols(&self, names: &[&str]) -> Vec<Option<Symbol>> {
         let mut found = self.exported(names);
         if found.contains(&None) {
             match &self.symbols {
@@ -235,7 +238,7 @@ impl<'bytes> Binary<'bytes> {
     }
 
     /// All functions that have names, in the order of the tables; none but in ELF files. One may come twice.
-    pub fn functions(&self) -> Box<dyn Iterator<Item = FunctionSymbol<'bytes>> + '_> {
+    pub(crate) fn functions(&self) -> Box<dyn Iterator<Item = FunctionSymbol<'bytes>> + '_> {
         match &self.symbols {
             Symbols::Elf(symbols) => Box::new(symbols.functions()),
             Symbols::MachO(_) | Symbols::Pe(_) => Box::new(std::iter::empty()),
@@ -243,7 +246,7 @@ impl<'bytes> Binary<'bytes> {
     }
 
     /// Whether [`Binary::functions`] has static functions too: the file was not stripped.
-    pub fn names_static_functions(&self) -> bool {
+    pub(crate) fn names_static_functions(&self) -> bool {
         match &self.symbols {
             Symbols::Elf(symbols) => symbols.is_full(),
             Symbols::MachO(_) | Symbols::Pe(_) => false,
@@ -251,7 +254,7 @@ impl<'bytes> Binary<'bytes> {
     }
 
     /// The first section of that name.
-    pub fn section(&self, name: SectionName) -> Option<&Section> {
+    pub(crate) fn section(&self, name: SectionName) -> Option<&Section> {
         let (segment, name) = match self.format {
             Format::Elf => ("", name.elf),
             Format::MachO => name.mach_o.split_once(',').unwrap_or(("", name.mach_o)),
@@ -264,7 +267,8 @@ impl<'bytes> Binary<'bytes> {
 
     /// The address that the file gives to its own beginning: the page of the lowest `PT_LOAD`, `__TEXT`, or the image
     /// base.
-    pub fn load_base(&self) -> u64 {
+    #[cfg(test)]
+    pub(crate) fn load_base(&self) -> u64 {
         self.load_base
     }
 
@@ -274,7 +278,7 @@ impl<'bytes> Binary<'bytes> {
     /// Any mapping of the file will do, though a small ELF file can have two segments in its first page: take the
     /// lowest mapping where there is the choice. For PE pass the module's base and offset 0. `None` when no segment has
     /// that offset.
-    pub fn bias(&self, mapped_start: u64, file_offset: u64) -> Option<u64> {
+    pub(crate) fn bias(&self, mapped_start: u64, file_offset: u64) -> Option<u64> {
         // A mapping begins at a page border, up to a page before its segment does; there the previous segment's tail is
         // in the file, so a segment beginning in this page goes before one that merely contains it.
         let begins_within = |page: u64| {
@@ -293,13 +297,13 @@ impl<'bytes> Binary<'bytes> {
     }
 
     /// What names this very build: the GNU build id, the Mach-O UUID, or GUID and age of the PE's debug information.
-    pub fn build_id(&self) -> Option<&'bytes [u8]> {
+    pub(crate) fn build_id(&self) -> Option<&'bytes [u8]> {
         self.build_id
     }
 
     /// The bytes that the file puts at `address` in memory, before relocation. `None` unless all of them are in the
     /// file, so never for zero-initialised data.
-    pub fn bytes_at(&self, address: u64, length: usize) -> Option<&'bytes [u8]> {
+    pub(crate) fn bytes_at(&self, address: u64, length: usize) -> Option<&'bytes [u8]> {
         self.bytes_from(address)?.get(..length)
     }
 
@@ -314,13 +318,13 @@ impl<'bytes> Binary<'bytes> {
 
     /// Ranges of addresses that hold writable data with initial values in the file. Sizes are what the file claims:
     /// bound what you do with them by what is mapped.
-    pub fn data_ranges(&self) -> Vec<Range<u64>> {
+    pub(crate) fn data_ranges(&self) -> Vec<Range<u64>> {
         let writable = self.segments.iter().filter(|segment| segment.writable && segment.file_size > 0);
         writable.map(|segment| segment.address..segment.address.saturating_add(segment.file_size)).collect()
     }
 
     /// Ranges of addresses that are writable and zero at the start (`.bss`), as [`Binary::data_ranges`] otherwise.
-    pub fn zero_ranges(&self) -> Vec<Range<u64>> {
+    pub(crate) fn zero_ranges(&self) -> Vec<Range<u64>> {
         let writable =
             self.segments.iter().filter(|segment| segment.writable && segment.memory_size > segment.file_size);
         let range = |segment: &Segment| {
@@ -336,7 +340,7 @@ impl<'bytes> Binary<'bytes> {
     ///
     /// `PY_VERSION` is one of them in every CPython, but versions of other things look the same, so these are
     /// candidates; at most 32. Costs a pass over the read-only data.
-    pub fn version_strings(&self) -> Vec<&'bytes str> {
+    pub(crate) fn version_strings(&self) -> Vec<&'bytes str> {
         let constants = |named: &&NamedSection<'_>| match self.format {
             Format::Elf => named.name.starts_with(b".rodata"),
             Format::MachO => matches!(named.name, b"__cstring" | b"__const"),

@@ -3,7 +3,7 @@
 /// How `pyspy` ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Status {
+pub(crate) enum Status {
     /// What was asked for is done.
     Done = 0,
     /// Anything without a status of its own.
@@ -34,7 +34,7 @@ const OF_SIGNALS: [&str; 2] =
 
 impl Status {
     /// Every status, by number.
-    pub const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Done,
         Self::Other,
         Self::CommandLine,
@@ -49,7 +49,7 @@ impl Status {
     ];
 
     /// What it tells a user.
-    pub fn meaning(self) -> &'static str {
+    pub(crate) fn meaning(self) -> &'static str {
         match self {
             Self::Done => "done",
             Self::Other => "failed in a way that has no number of its own",

@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
-pub use exit_status::Status;
-pub use values::Limit;
+pub(crate) use exit_status::Status;
+pub(crate) use values::Limit;
 
 /// What the whole program is asked to do.
 #[derive(Debug, Parser)]
@@ -22,7 +22,7 @@ pub use values::Limit;
     infer_subcommands = true,
     max_term_width = 100
 )]
-pub struct Cli {
+pub(crate) struct Cli {
     /// Which face.
     #[command(subcommand)]
     pub command: Command,
@@ -30,7 +30,7 @@ pub struct Cli {
 
 /// The faces on the sampler.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Record a profile to a file: a flame graph or another format
     Record(RecordArgs),
     /// Show live where a process spends its time
@@ -51,7 +51,7 @@ pub enum Command {
 
 /// How to treat the target while it is read.
 #[derive(Debug, Clone, Copy, Args)]
-pub struct PauseArgs {
+pub(crate) struct PauseArgs {
     /// Stop the process for each sample instead of only when a sample cannot be proven consistent
     #[arg(long, conflicts_with = "nonblocking")]
     pub blocking: bool,
@@ -70,7 +70,7 @@ pub struct PauseArgs {
 /// `pyspy record`.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("target").args(["pid", "name", "program"]).required(true).multiple(true))]
-pub struct RecordArgs {
+pub(crate) struct RecordArgs {
     /// Process to attach to, in decimal or hex; may be given several times
     #[arg(short, long, value_name = "pid", value_parser = values::pid, conflicts_with = "program")]
     pub pid: Vec<i32>,
@@ -163,7 +163,7 @@ pub struct RecordArgs {
 /// `pyspy top`.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("target").args(["pid", "program"]).required(true).multiple(true))]
-pub struct TopArgs {
+pub(crate) struct TopArgs {
     /// Process to attach to, in decimal or hex; may be given several times
     #[arg(short, long, value_name = "pid", value_parser = values::pid, conflicts_with = "program")]
     pub pid: Vec<i32>,
@@ -205,7 +205,7 @@ pub struct TopArgs {
 
 /// What counts as a sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Mode {
+pub(crate) enum Mode {
     /// All threads, also idle ones.
     Wall,
     /// Threads that run or want to.
@@ -216,7 +216,7 @@ pub enum Mode {
 
 /// `pyspy convert`.
 #[derive(Debug, Args)]
-pub struct ConvertArgs {
+pub(crate) struct ConvertArgs {
     /// A recording (`record -f pyspy`), or collapsed stacks (`record -f raw`)
     #[arg(value_name = "in")]
     pub input: PathBuf,
@@ -248,7 +248,7 @@ pub struct ConvertArgs {
 
 /// `pyspy diff`.
 #[derive(Debug, Args)]
-pub struct DiffArgs {
+pub(crate) struct DiffArgs {
     /// The recording or collapsed stacks from before
     pub before: PathBuf,
     /// The recording or collapsed stacks from after
@@ -260,7 +260,7 @@ pub struct DiffArgs {
 
 /// `pyspy dump`.
 #[derive(Debug, Args)]
-pub struct DumpArgs {
+pub(crate) struct DumpArgs {
     /// Process to look at, in decimal or hex
     #[arg(short, long, value_name = "pid", value_parser = values::pid)]
     #[arg(required_unless_present = "core", conflicts_with = "core")]

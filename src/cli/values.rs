@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// A time after which to stop, or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Limit {
+pub(crate) enum Limit {
     /// Until something else ends it.
     Unlimited,
     /// For so long.

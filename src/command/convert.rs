@@ -17,7 +17,7 @@ use crate::profile::{Below, Profile};
 ///
 /// # Errors
 /// When the input cannot be read or the output not be written.
-pub fn convert(arguments: &ConvertArgs) -> anyhow::Result<ExitCode> {
+pub(crate) fn convert(arguments: &ConvertArgs) -> anyhow::Result<ExitCode> {
     let format = match arguments.format {
         Some(name) => name.into(),
         None => Format::from_suffix(&arguments.output.to_string_lossy()).unwrap_or(Format::Flamegraph),
@@ -46,7 +46,7 @@ pub fn convert(arguments: &ConvertArgs) -> anyhow::Result<ExitCode> {
 ///
 /// # Errors
 /// As [`convert`].
-pub fn diff(arguments: &DiffArgs) -> anyhow::Result<ExitCode> {
+pub(crate) fn diff(arguments: &DiffArgs) -> anyhow::Result<ExitCode> {
     let output = OutputFile::create(&arguments.output)?;
     let (before, after) = (read(&arguments.before)?, read(&arguments.after)?);
     output.finish(|writer| diff::write(&before, &after, true, &Presentation::default(), writer))?;

@@ -29,7 +29,7 @@ fn note_workers(workers: &[i32]) {
 ///
 /// # Errors
 /// When the process or the core file cannot be read.
-pub fn run(arguments: &DumpArgs) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(arguments: &DumpArgs) -> anyhow::Result<ExitCode> {
     let source = !arguments.json && !arguments.no_source && (arguments.source || io::stdout().is_terminal());
     let details = Details { variables: arguments.locals, source };
     let dumps = match (&arguments.core, arguments.pid) {

@@ -17,7 +17,7 @@ const STARTS_WITHIN: Duration = Duration::from_secs(10);
 /// The output cannot be written.
 #[derive(Debug, Error)]
 #[error("cannot write {path:?}")]
-pub struct OutputError {
+pub(crate) struct OutputError {
     /// Where to.
     pub path: PathBuf,
     /// Why not.
@@ -27,7 +27,7 @@ pub struct OutputError {
 
 impl OutputError {
     /// Standard output cannot be written.
-    pub fn of_stdout(source: std::io::Error) -> Self {
+    pub(crate) fn of_stdout(source: std::io::Error) -> Self {
         Self { path: PathBuf::from("-"), source }
     }
 }
@@ -35,7 +35,7 @@ impl OutputError {
 /// The output of a recording could not be written when there was something to write.
 #[derive(Debug, Error)]
 #[error("cannot write {path:?}; what was recorded is {}", place_of(.kept.as_deref()))]
-pub struct UnfinishedError {
+pub(crate) struct UnfinishedError {
     /// Where to.
     pub path: PathBuf,
     /// The recording in which the data are.
@@ -50,7 +50,7 @@ fn place_of(recording: Option<&Path>) -> String {
 }
 
 /// The exit status for an error.
-pub fn status(error: &anyhow::Error) -> Status {
+pub(crate) fn status(error: &anyhow::Error) -> Status {
     for cause in error.chain() {
         if let Some(error) = cause.downcast_ref::<AttachError>() {
             return match error {
@@ -111,7 +111,7 @@ pub(super) fn below_text(below: &[i32]) -> String {
 }
 
 /// What the user can do about an error, a sentence an entry, without capital and full stop.
-pub fn advice(error: &anyhow::Error) -> Vec<String> {
+pub(crate) fn advice(error: &anyhow::Error) -> Vec<String> {
     let text = |text: &str| vec![text.to_owned()];
     for cause in error.chain() {
         if let Some(ProcessError::Denied(denial)) = cause.downcast_ref::<ProcessError>() {

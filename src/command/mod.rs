@@ -2,15 +2,16 @@
 
 mod attach;
 mod below;
-pub mod convert;
-pub mod dump;
+pub(crate) mod convert;
+pub(crate) mod dump;
 mod ending;
-pub mod failure;
+pub(crate) mod failure;
 mod left;
 mod output_file;
-pub mod record;
+mod program;
+pub(crate) mod record;
 mod screen;
-pub mod top;
+pub(crate) mod top;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -20,6 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::CommandFactory;
 
 use self::failure::OutputError;
+pub use self::program::run_program;
 use crate::cli::{Cli, Command, FormatName, PauseArgs};
 use crate::output::{Format, Lines};
 use crate::process::Registers;
@@ -29,7 +31,7 @@ use crate::sampler::Pausing;
 ///
 /// # Errors
 /// Whatever kept it from being done; [`failure::status`] gives the exit status.
-pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Record(arguments) => record::run(&arguments),
         Command::Top(arguments) => top::run(&arguments),

@@ -32,7 +32,7 @@ const STREAM_EVERY: Duration = Duration::from_millis(900);
 ///
 /// # Errors
 /// When nothing can be recorded or written.
-pub fn run(arguments: &RecordArgs) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(arguments: &RecordArgs) -> anyhow::Result<ExitCode> {
     let format = match (arguments.format, &arguments.output) {
         (Some(name), _) => name.into(),
         (None, Some(path)) => Format::from_suffix(&path.to_string_lossy()).unwrap_or(Format::Flamegraph),

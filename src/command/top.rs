@@ -37,7 +37,7 @@ const MESSAGES: usize = 256;
 ///
 /// # Errors
 /// When there is no terminal or nothing can be sampled.
-pub fn run(arguments: &TopArgs) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(arguments: &TopArgs) -> anyhow::Result<ExitCode> {
     let draws = !arguments.once && !arguments.json;
     if draws && !io::stdout().is_terminal() {
         bail!(

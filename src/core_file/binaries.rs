@@ -21,7 +21,7 @@ const BEGINNING: u64 = 4096;
 
 /// One file that the process had mapped.
 #[derive(Debug)]
-pub struct CoreBinary {
+pub(crate) struct CoreBinary {
     /// Where it is here.
     pub path: PathBuf,
     /// Its bytes, or why they cannot be had.
@@ -32,7 +32,7 @@ pub struct CoreBinary {
 
 /// Where the files of a core's process are looked for; each is opened when it is first needed.
 #[derive(Debug)]
-pub struct BinarySources {
+pub(crate) struct BinarySources {
     executable: Option<PathBuf>,
     root: Option<PathBuf>,
     /// By the path that the core has.
@@ -42,7 +42,7 @@ pub struct BinarySources {
 impl BinarySources {
     /// The executable is the file `executable` if given; other files, and it too if not, are looked for below `root`,
     /// by their path there or by their name alone. Without `root` they are where they were.
-    pub fn new(core: &CoreFile, executable: Option<&Path>, root: Option<&Path>) -> Self {
+    pub(crate) fn new(core: &CoreFile, executable: Option<&Path>, root: Option<&Path>) -> Self {
         let paths = core.mappings().iter().filter_map(|mapping| mapping.path.clone());
         Self {
             executable: executable.map(Path::to_path_buf),
@@ -52,7 +52,7 @@ impl BinarySources {
     }
 
     /// The file behind a mapping of the core.
-    pub fn binary(&self, core: &CoreFile, mapping: &Mapping) -> Option<&CoreBinary> {
+    pub(crate) fn binary(&self, core: &CoreFile, mapping: &Mapping) -> Option<&CoreBinary> {
         let path = mapping.path.as_deref()?;
         Some(self.files.get(path)?.get_or_init(|| self.open(core, mapping, path)))
     }
@@ -66,7 +66,7 @@ impl BinarySources {
     ///
     /// # Errors
     /// When there is none.
-    pub fn open_file(&self, path: &Path) -> io::Result<File> {
+    pub(crate) fn open_file(&self, path: &Path) -> io::Result<File> {
         match &self.root {
             None => open_regular(path),
             Some(root) => open_below(root, path),

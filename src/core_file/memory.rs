@@ -11,14 +11,14 @@ const PAGE: u64 = 4096;
 
 /// The memory of a process that is no more. Each byte is the core's, and where that has none, the file's that was
 /// mapped there.
-pub struct CoreMemory<'core> {
+pub(crate) struct CoreMemory<'core> {
     core: &'core CoreFile,
     sources: &'core BinarySources,
 }
 
 impl<'core> CoreMemory<'core> {
     /// The core completed from `sources`.
-    pub fn new(core: &'core CoreFile, sources: &'core BinarySources) -> Self {
+    pub(crate) fn new(core: &'core CoreFile, sources: &'core BinarySources) -> Self {
         Self { core, sources }
     }
 

@@ -22,9 +22,9 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-pub use binaries::{BinarySources, CoreBinary};
-pub use memory::CoreMemory;
-pub use notes::CoreThread;
+pub(crate) use binaries::BinarySources;
+pub(crate) use memory::CoreMemory;
+pub(crate) use notes::CoreThread;
 
 use crate::process::Mapping;
 use content::Content;
@@ -34,7 +34,7 @@ use notes::Notes;
 
 /// Why a core file is of no use.
 #[derive(Debug, Error)]
-pub enum CoreError {
+pub(crate) enum CoreError {
     /// The system would not give us its bytes.
     #[error("cannot read the core file {path:?}: {source}")]
     Read {
@@ -101,7 +101,7 @@ pub enum CoreError {
 
 /// A core file that was opened.
 #[derive(Debug)]
-pub struct CoreFile {
+pub(crate) struct CoreFile {
     path: PathBuf,
     content: Content,
     expected_size: u64,
@@ -116,7 +116,7 @@ impl CoreFile {
     ///
     /// # Errors
     /// When it is no core file of a machine that we read, or too much of it is missing.
-    pub fn open(path: &Path) -> Result<Self, CoreError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, CoreError> {
         let content = Content::open(path)?;
         let headers = headers::read(path, &content)?;
         let notes = notes::read(path, &content, &headers)?;
@@ -126,46 +126,46 @@ impl CoreFile {
     }
 
     /// The path that it was opened by.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// The process that it was: its number as it knew itself, or as the debugger saw it.
-    pub fn pid(&self) -> i32 {
+    pub(crate) fn pid(&self) -> i32 {
         self.notes.pid
     }
 
     /// Its threads. The kernel puts the one that died first, `gcore` the one that was the process's first.
-    pub fn threads(&self) -> &[CoreThread] {
+    pub(crate) fn threads(&self) -> &[CoreThread] {
         &self.notes.threads
     }
 
     /// The signal that ended it, `None` where a debugger took the core of a living process.
-    pub fn signal(&self) -> Option<i32> {
+    pub(crate) fn signal(&self) -> Option<i32> {
         let signal = self.notes.threads.first().map_or(0, |thread| thread.signal);
         // What gdb, ptrace and the job control stop with is no death.
         (signal > 0 && !matches!(signal, libc_signals::STOP | libc_signals::TRAP)).then_some(signal)
     }
 
     /// The mapped files, in the order of addresses.
-    pub fn mappings(&self) -> &[Mapping] {
+    pub(crate) fn mappings(&self) -> &[Mapping] {
         &self.mappings
     }
 
     /// Its arguments: whole where the core has the stack that the kernel made, else the first 80 bytes of them.
-    pub fn command_line(&self) -> Vec<String> {
+    pub(crate) fn command_line(&self) -> Vec<String> {
         command_line::from_stack(&KeptMemory(self), &self.segments, &self.notes)
             .unwrap_or_else(|| self.notes.arguments.clone())
     }
 
     /// The mapping of the program itself: the one that holds the program headers that the kernel told it of.
-    pub fn executable_mapping(&self) -> Option<&Mapping> {
+    pub(crate) fn executable_mapping(&self) -> Option<&Mapping> {
         let address = self.notes.auxiliary(notes::AT_PHDR)?;
         self.mappings.iter().find(|mapping| mapping.contains(address))
     }
 
     /// The length in bytes that it has and the one that it should have, when its end is missing.
-    pub fn missing_end(&self) -> Option<(u64, u64)> {
+    pub(crate) fn missing_end(&self) -> Option<(u64, u64)> {
         (self.content.size() < self.expected_size).then(|| (self.content.size(), self.expected_size))
     }
 }

@@ -40,7 +40,7 @@ const INFO_ARGUMENTS_SIZE: usize = 80;
 
 /// A thread of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CoreThread {
+pub(crate) struct CoreThread {
     /// Its number, in the namespace of the process (a core of the kernel) or of the debugger.
     pub id: u64,
     /// The signal that it was stopped or killed by.

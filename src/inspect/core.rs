@@ -15,7 +15,12 @@ use crate::process::{DescriptorNames, SystemCall, ThreadId};
 use crate::sampler::{MomentThread, NativeThread, PostMortem};
 
 /// What the process of a core file was doing; `read` are its stacks.
-pub fn inspect_core(core: &CoreFile, sources: &BinarySources, read: &PostMortem, details: Details) -> InspectedProcess {
+pub(crate) fn inspect_core(
+    core: &CoreFile,
+    sources: &BinarySources,
+    read: &PostMortem,
+    details: Details,
+) -> InspectedProcess {
     let subject = CoreSubject { core, sources, read, memory: CoreMemory::new(core, sources) };
     let call_of = |thread: &MomentThread| subject.system_call(thread.os_id?);
     let findings = find(&subject.memory, &read.runtime, &read.codes, &read.moment, &call_of, details.variables);

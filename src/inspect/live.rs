@@ -24,7 +24,7 @@ const TRIES: u32 = 20;
 ///
 /// # Errors
 /// When it is gone or cannot be read.
-pub fn inspect_process(
+pub(crate) fn inspect_process(
     sampler: &mut ProcessSampler,
     pausing: Pausing,
     details: Details,

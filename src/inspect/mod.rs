@@ -14,21 +14,21 @@ mod findings;
 mod live;
 mod process;
 mod source;
-pub mod source_file;
+pub(crate) mod source_file;
 mod subject;
 mod system_calls;
 
-pub use core::inspect_core;
-pub use live::inspect_process;
-pub use process::{
-    Holder, InspectedFrame, InspectedProcess, InspectedThread, NativeFrame, ObjectWait, PythonFrame, Variable,
-    VariableKind, Wait,
+pub(crate) use core::inspect_core;
+pub(crate) use live::inspect_process;
+pub(crate) use process::{
+    InspectedFrame, InspectedProcess, InspectedThread, NativeFrame, ObjectWait, PythonFrame, Variable, VariableKind,
+    Wait,
 };
-pub use source::SourceLine;
+pub(crate) use source::SourceLine;
 
 /// How much is wanted besides stacks and waits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Details {
+pub(crate) struct Details {
     /// How much of variables: 0 for none, more shows larger parts of their values ([`Limits::of_level`]).
     ///
     /// [`Limits::of_level`]: crate::python::repr::Limits::of_level

@@ -6,11 +6,11 @@ use super::source::SourceLine;
 use crate::process::ThreadId;
 use crate::python::raised::Raised;
 
-pub use crate::python::locals::VariableKind;
+pub(crate) use crate::python::locals::VariableKind;
 
 /// A process at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct InspectedProcess {
+pub(crate) struct InspectedProcess {
     /// Its threads, interpreter by interpreter, the main one first; those without a thread state last.
     pub threads: Vec<InspectedThread>,
     /// Threads that wait for each other in a ring, by their places in `threads`.
@@ -25,7 +25,7 @@ pub struct InspectedProcess {
 
 /// A thread at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct InspectedThread {
+pub(crate) struct InspectedThread {
     /// `threading.get_ident()`; 0 without a thread state.
     pub python_id: u64,
     /// Its name in Python; without a thread state the one that the kernel has.
@@ -56,7 +56,7 @@ pub struct InspectedThread {
 
 /// What of Python's a thread waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wait {
+pub(crate) enum Wait {
     /// The GIL.
     Gil,
     /// A thread that has stopped all others (free-threaded).
@@ -67,7 +67,7 @@ pub enum Wait {
 
 /// A wait for an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ObjectWait {
+pub(crate) struct ObjectWait {
     /// What was called: `Queue.get`.
     pub operation: String,
     /// Where the object is in the target's memory; 0 when it is not known.
@@ -78,7 +78,7 @@ pub struct ObjectWait {
 
 /// The thread that holds a lock, or whose end is waited for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Holder {
+pub(crate) struct Holder {
     /// `threading.get_ident()` of it.
     pub python_id: Option<u64>,
     /// The system's id of it.
@@ -89,7 +89,7 @@ pub struct Holder {
 
 /// A frame of a thread.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum InspectedFrame {
+pub(crate) enum InspectedFrame {
     /// A function of Python.
     Python(PythonFrame),
     /// A function of C, C++ or Rust.
@@ -100,7 +100,7 @@ pub enum InspectedFrame {
 
 /// A Python function that runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PythonFrame {
+pub(crate) struct PythonFrame {
     /// The function.
     pub name: String,
     /// Its file, as the code object has it.
@@ -123,7 +123,7 @@ pub struct PythonFrame {
 
 /// A variable that has a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Variable {
+pub(crate) struct Variable {
     /// Its name.
     pub name: String,
     /// What it is to the function.
@@ -136,7 +136,7 @@ pub struct Variable {
 
 /// A native function that runs, or one that the compiler has put into it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct NativeFrame {
+pub(crate) struct NativeFrame {
     /// The function.
     pub name: String,
     /// Its source file; empty when it is not known.

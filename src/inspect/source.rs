@@ -20,7 +20,7 @@ const AROUND: usize = 1;
 
 /// A line of source.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SourceLine {
+pub(crate) struct SourceLine {
     /// Counted from 1.
     pub number: u32,
     /// Without its end.

@@ -19,7 +19,7 @@ const LONGEST_LIST: u64 = 256 << 20;
 
 /// The first `limit` bytes of a source file; `None` when there is none. `open` opens a regular file where the target
 /// finds it.
-pub fn read(open: &dyn Fn(&Path) -> io::Result<File>, path: &Path, limit: u64) -> Option<Vec<u8>> {
+pub(crate) fn read(open: &dyn Fn(&Path) -> io::Result<File>, path: &Path, limit: u64) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     if let Ok(file) = open(path) {
         file.take(limit).read_to_end(&mut bytes).ok()?;

@@ -10,10 +10,11 @@ mod recording;
 mod snapshot;
 
 pub use image::Image;
-pub use page_cache::PageCache;
-pub use reader::{COMMON, Reader, Unit};
-pub use recording::Recording;
-pub use snapshot::{Copies, CopiesFound, Evidence, LastWord, ReadPlan, Revalidation, Snapshot, SnapshotStatistics};
+pub(crate) use page_cache::PageCache;
+pub(crate) use reader::{COMMON, Reader, Unit};
+pub(crate) use recording::Recording;
+pub use snapshot::{Copies, ReadPlan, Snapshot};
+pub(crate) use snapshot::{CopiesFound, Evidence, LastWord};
 
 use std::time::Duration;
 

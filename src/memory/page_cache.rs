@@ -16,20 +16,20 @@ const MOST_PAGES: usize = 16 * 1024;
 
 /// A cache of pages over `memory`. It never notices that the target changed: make a new one for each look.
 #[derive(Debug)]
-pub struct PageCache<M> {
+pub(crate) struct PageCache<M> {
     memory: M,
     pages: RefCell<HashMap<u64, Box<[u8]>>>,
 }
 
 impl<M: Memory> PageCache<M> {
     /// An empty cache.
-    pub fn new(memory: M) -> Self {
+    pub(crate) fn new(memory: M) -> Self {
         Self { memory, pages: RefCell::new(HashMap::new()) }
     }
 
     /// Reads all pages that it holds anew, together; those that cannot be read any more are dropped. So what was read
     /// once can be read again as it is at one moment, in as few system calls as can be.
-    pub fn refresh(&self) {
+    pub(crate) fn refresh(&self) {
         let mut pages = self.pages.borrow_mut();
         let mut requests: Vec<Request<'_>> =
             pages.iter_mut().map(|(address, bytes)| Request::new(*address, bytes)).collect();

@@ -5,10 +5,10 @@ use super::{Memory, ReadError};
 
 /// Whose bytes a value is part of: any number that the caller keeps for one thing that changes as a whole, such as a
 /// thread.
-pub type Unit = u64;
+pub(crate) type Unit = u64;
 
 /// The unit of what belongs to no thread.
-pub const COMMON: Unit = 0;
+pub(crate) const COMMON: Unit = 0;
 
 /// Reads values for a walk.
 ///

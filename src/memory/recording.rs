@@ -6,19 +6,19 @@ use super::{Memory, ReadError};
 
 /// Notes every successful read of `memory`.
 #[derive(Debug)]
-pub struct Recording<M> {
+pub(crate) struct Recording<M> {
     memory: M,
     reads: RefCell<Vec<(u64, Vec<u8>)>>,
 }
 
 impl<M: Memory> Recording<M> {
     /// A recording of nothing yet.
-    pub fn new(memory: M) -> Self {
+    pub(crate) fn new(memory: M) -> Self {
         Self { memory, reads: RefCell::new(Vec::new()) }
     }
 
     /// What was read: addresses in the target and their bytes, in the order of the reads.
-    pub fn into_reads(self) -> Vec<(u64, Vec<u8>)> {
+    pub(crate) fn into_reads(self) -> Vec<(u64, Vec<u8>)> {
         self.reads.into_inner()
     }
 }

@@ -24,7 +24,6 @@ mod values;
 
 use fetch::Misses;
 use prefetch::Prefetch;
-pub use revalidate::Revalidation;
 use values::{Dependency, Walk, WalkRecord};
 
 /// Bytes in a line, the grain of learning; divides a page, so that a line never reaches into an unmapped page.
@@ -94,19 +93,6 @@ impl LastWord {
     }
 }
 
-/// What the snapshot did so far: counts since it was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct SnapshotStatistics {
-    /// Samples begun.
-    pub samples: u64,
-    /// Values that no prefetched span covered.
-    pub misses: u64,
-    /// Second looks.
-    pub revalidations: u64,
-    /// Bytes prefetched, both copies.
-    pub prefetched_bytes: u64,
-}
-
 /// A prefetching view of `memory` that tells what its bytes have shown. See the module's text.
 #[derive(Debug)]
 pub struct Snapshot<M> {
@@ -122,7 +108,6 @@ pub struct Snapshot<M> {
     walks: HashMap<Unit, WalkRecord, foldhash::fast::RandomState>,
     stopped: Stopped,
     requests: Vec<Request<'static>>,
-    statistics: SnapshotStatistics,
 }
 
 /// The bytes of all spans, in the order of the read.
@@ -156,7 +141,6 @@ impl<M: Memory> Snapshot<M> {
             walks: HashMap::default(),
             stopped: Stopped::Nothing,
             requests: Vec::new(),
-            statistics: SnapshotStatistics::default(),
         }
     }
 
@@ -165,14 +149,8 @@ impl<M: Memory> Snapshot<M> {
         &self.memory
     }
 
-    /// Counts since the beginning.
-    pub fn statistics(&self) -> SnapshotStatistics {
-        self.statistics
-    }
-
     /// Begins a sample: fetches what the last samples touched, by `plan`, and after it `last`.
     pub fn fetch_planned(&mut self, plan: &ReadPlan<'_>, last: &mut [LastWord]) {
-        self.statistics.samples += 1;
         self.sample += 1;
         self.stopped = if plan.is_stopped { Stopped::Everything } else { Stopped::Nothing };
         self.dependencies.clear();

@@ -18,7 +18,7 @@ const BLIND_PIECE: usize = 4 << 10;
 
 /// A thread's registers and stack at one moment. Kept and refilled.
 #[derive(Debug, Default)]
-pub struct Capture {
+pub(crate) struct Capture {
     /// What the registers held.
     pub(super) registers: Registers,
     start: u64,
@@ -29,7 +29,7 @@ pub struct Capture {
 impl Capture {
     /// Copies the stack of a held thread with these registers. `end` is where the memory of the stack ends, as far as
     /// that is known.
-    pub fn fill(&mut self, memory: &impl Memory, registers: Registers, end: Option<u64>) {
+    pub(crate) fn fill(&mut self, memory: &impl Memory, registers: Registers, end: Option<u64>) {
         self.registers = registers;
         self.length = 0;
         self.start = registers.get(Machine::STACK_POINTER).unwrap_or(0) & !7;
@@ -60,7 +60,7 @@ impl Capture {
     }
 
     /// The stack pointer.
-    pub fn stack_pointer(&self) -> u64 {
+    pub(crate) fn stack_pointer(&self) -> u64 {
         self.registers.get(Machine::STACK_POINTER).unwrap_or(0)
     }
 

@@ -8,7 +8,7 @@ use crate::process::Mapping;
 
 /// What a native function is called and where in it a stack went through, as a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct FunctionId(pub(super) u32);
+pub(crate) struct FunctionId(pub(super) u32);
 
 #[cfg(test)]
 impl FunctionId {

@@ -20,7 +20,7 @@ const AHEAD: usize = 8;
 
 /// Python frames that one entry of the loop runs, newest first; indices are the caller's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// Index of the newest frame.
     pub first: usize,
     /// One past the index of the oldest.
@@ -33,7 +33,7 @@ pub struct Entry {
 
 /// A frame of a merged stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MixedFrame {
+pub(crate) enum MixedFrame {
     /// A Python frame, by its index.
     Python(usize),
     /// A native one.

@@ -32,10 +32,10 @@ mod symbols;
 mod tests;
 mod unwind;
 
-pub use capture::Capture;
-pub use function::FunctionId;
-pub use merge::{Entry, MixedFrame};
-pub use show::ShownFrame;
+pub(crate) use capture::Capture;
+pub(crate) use function::FunctionId;
+pub(crate) use merge::{Entry, MixedFrame};
+pub(crate) use show::ShownFrame;
 
 use std::time::Duration;
 
@@ -47,26 +47,26 @@ use unwind::{NativeStack, Unwinder};
 
 /// Reads the native stacks of one process.
 #[derive(Debug)]
-pub struct NativeReader {
+pub(crate) struct NativeReader {
     unwinder: Unwinder,
     stack: NativeStack,
 }
 
 impl NativeReader {
     /// A reader that knows nothing yet.
-    pub fn new(process: Process) -> Self {
+    pub(crate) fn new(process: Process) -> Self {
         Self { unwinder: Unwinder::new(process), stack: NativeStack::default() }
     }
 
     /// Gets ready for captures: looks at the mappings when that is due. Not to be done while anything is held.
-    pub fn prepare(&mut self) {
+    pub(crate) fn prepare(&mut self) {
         self.unwinder.space.refresh();
         self.unwinder.space.name_generated();
         self.unwinder.space.lines.take_answers();
     }
 
     /// Where the memory of a thread's stack ends, given its registers, as far as is known.
-    pub fn stack_end(&mut self, registers: &Registers) -> Option<u64> {
+    pub(crate) fn stack_end(&mut self, registers: &Registers) -> Option<u64> {
         let end = self.unwinder.space.stack_end(registers.get(Machine::STACK_POINTER)?);
         if end.is_none() {
             // The thread, or its stack, is newer than the last look at the mappings.
@@ -77,7 +77,7 @@ impl NativeReader {
 
     /// Follows the stack of a capture and merges it with the Python frames that `entries` tell of: the frames, newest
     /// first, are added to `mixed`.
-    pub fn merge(&mut self, capture: &Capture, entries: &[Entry], mixed: &mut Vec<MixedFrame>) {
+    pub(crate) fn merge(&mut self, capture: &Capture, entries: &[Entry], mixed: &mut Vec<MixedFrame>) {
         self.unwinder.unwind(capture, &mut self.stack);
         if !self.stack.complete && self.unwinder.space.refresh() {
             self.unwinder.unwind(capture, &mut self.stack);
@@ -89,12 +89,12 @@ impl NativeReader {
     }
 
     /// Waits for the lines of all places that were met, at most so long.
-    pub fn wait_for_lines(&mut self, limit: Duration) {
+    pub(crate) fn wait_for_lines(&mut self, limit: Duration) {
         self.unwinder.space.lines.wait_for_answers(limit);
     }
 
     /// Whether the lines of a place are being looked up.
-    pub fn awaits_lines(&self, id: FunctionId) -> bool {
+    pub(crate) fn awaits_lines(&self, id: FunctionId) -> bool {
         if !self.unwinder.space.lines.is_waiting() {
             return false;
         }
@@ -104,7 +104,7 @@ impl NativeReader {
 
     /// The frames to show for a function, newest first: the functions that the compiler has put into it at that place,
     /// then itself.
-    pub fn shown(&self, id: FunctionId) -> Vec<ShownFrame<'_>> {
+    pub(crate) fn shown(&self, id: FunctionId) -> Vec<ShownFrame<'_>> {
         let space = &self.unwinder.space;
         let function = space.function(id);
         let found = function.place.map(|place| space.lines.places_of(place));

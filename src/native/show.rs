@@ -7,7 +7,7 @@ use super::plumbing::is_plumbing;
 
 /// A native frame as it is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ShownFrame<'native> {
+pub(crate) struct ShownFrame<'native> {
     /// The function.
     pub name: &'native str,
     /// The source file, as the compiler found it; where that is not known the file that holds the code, as the target

@@ -11,12 +11,12 @@ use serde::{Serialize, Serializer};
 
 use super::json::write_safe_json;
 
-pub use source::{SourceLine, SourceLines};
-pub use text::{TextOptions, write_text};
+pub(crate) use source::{SourceLine, SourceLines};
+pub(crate) use text::{TextOptions, write_text};
 
 /// A process at one moment.
 #[derive(Debug, Clone)]
-pub struct ProcessDump {
+pub(crate) struct ProcessDump {
     /// The process.
     pub info: ProcessInfo,
     /// Its threads, interpreter by interpreter, the main one first.
@@ -27,7 +27,7 @@ pub struct ProcessDump {
 
 /// What a process is.
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct ProcessInfo {
+pub(crate) struct ProcessInfo {
     /// Its number.
     pub pid: i32,
     /// Its arguments joined by spaces.
@@ -54,7 +54,7 @@ pub struct ProcessInfo {
 
 /// A process above another.
 #[derive(Debug, Clone, Serialize)]
-pub struct Parent {
+pub(crate) struct Parent {
     /// Its number.
     pub pid: i32,
     /// Its arguments joined by spaces.
@@ -65,7 +65,7 @@ pub struct Parent {
 
 /// A thread at one moment. The order of the first fields and their names are py-spy's.
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct ThreadDump {
+pub(crate) struct ThreadDump {
     /// The process.
     pub pid: i32,
     /// `threading.get_ident()`.
@@ -104,14 +104,14 @@ pub struct ThreadDump {
 
 impl ThreadDump {
     /// Whether any of its frames is Python's.
-    pub fn runs_python(&self) -> bool {
+    pub(crate) fn runs_python(&self) -> bool {
         self.frames.iter().any(|frame| frame.module.is_none())
     }
 }
 
 /// What a thread waits for.
 #[derive(Debug, Clone, Serialize)]
-pub struct WaitDump {
+pub(crate) struct WaitDump {
     /// What was called: `Queue.get`.
     pub operation: String,
     /// Where the lock, queue or thread is in its memory.
@@ -126,7 +126,7 @@ pub struct WaitDump {
 
 /// An exception that a thread is busy with.
 #[derive(Debug, Clone, Serialize)]
-pub struct ExceptionDump {
+pub(crate) struct ExceptionDump {
     /// Its type.
     pub type_name: String,
     /// Its first argument, where that is text.
@@ -137,7 +137,7 @@ pub struct ExceptionDump {
 
 /// A frame at one moment.
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct FrameDump {
+pub(crate) struct FrameDump {
     /// The function.
     pub name: String,
     /// Its file.
@@ -168,7 +168,7 @@ fn line_or_null<S: Serializer>(line: &u32, serializer: S) -> Result<S::Ok, S::Er
 
 /// A variable of a frame.
 #[derive(Debug, Clone, Serialize)]
-pub struct VariableDump {
+pub(crate) struct VariableDump {
     /// Its name.
     pub name: String,
     /// Where its value is in the process's memory; 0 for a number that is no object.
@@ -186,7 +186,7 @@ pub struct VariableDump {
 ///
 /// # Errors
 /// When `writer` fails.
-pub fn write_json(dumps: &[ProcessDump], writer: &mut dyn Write) -> io::Result<()> {
+pub(crate) fn write_json(dumps: &[ProcessDump], writer: &mut dyn Write) -> io::Result<()> {
     #[derive(Serialize)]
     struct Entry<'dump> {
         #[serde(flatten)]

@@ -9,7 +9,7 @@ use super::recording::{self, MAGIC, Recording, RecordingError};
 
 /// Why a file is no profile that we can read.
 #[derive(Debug, Error)]
-pub enum InputError {
+pub(crate) enum InputError {
     /// It is a recording that cannot be read.
     #[error(transparent)]
     Recording(#[from] RecordingError),
@@ -25,7 +25,7 @@ pub enum InputError {
 ///
 /// # Errors
 /// When `reader` fails or holds neither.
-pub fn read(mut reader: impl BufRead) -> Result<Recording, InputError> {
+pub(crate) fn read(mut reader: impl BufRead) -> Result<Recording, InputError> {
     let mut head = vec![];
     reader.by_ref().take(MAGIC.len() as u64).read_to_end(&mut head)?;
     let is_recording = head == MAGIC;

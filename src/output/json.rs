@@ -11,7 +11,11 @@ use super::text::needs_escape;
 ///
 /// # Errors
 /// When `writer` fails.
-pub fn write_safe_json<T: Serialize + ?Sized>(value: &T, pretty: bool, writer: &mut dyn Write) -> io::Result<()> {
+pub(crate) fn write_safe_json<T: Serialize + ?Sized>(
+    value: &T,
+    pretty: bool,
+    writer: &mut dyn Write,
+) -> io::Result<()> {
     let text = if pretty { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) }?;
     let mut rest = text.as_str();
     // Outside of strings all is ASCII, and in them serde_json has escaped what is below a space.

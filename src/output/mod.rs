@@ -9,8 +9,8 @@
 //! frames.
 
 mod color;
-pub mod dump;
-pub mod formats;
+pub(crate) mod dump;
+pub(crate) mod formats;
 mod functions;
 mod heading;
 mod input;
@@ -18,18 +18,20 @@ mod json;
 mod narrow;
 mod place;
 mod presentation;
-pub mod recording;
+pub(crate) mod recording;
 mod runs;
 mod text;
 mod tree;
 
-pub use formats::{
-    Format, callgrind, chrometrace, collapsed, diff, firefox, flamechart, flamegraph, pprof, pstats, raw, speedscope,
-};
-pub use input::{InputError, read};
-pub use json::write_safe_json;
-pub use presentation::{Lines, Presentation};
-pub use text::printable;
+#[cfg(test)]
+pub(crate) use formats::collapsed;
+pub(crate) use formats::diff;
+pub use formats::{Format, flamegraph, pprof, raw, speedscope};
+pub(crate) use input::read;
+pub(crate) use json::write_safe_json;
+pub(crate) use presentation::Lines;
+pub use presentation::Presentation;
+pub(crate) use text::printable;
 
 #[cfg(test)]
 mod readers;

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 /// `text` with everything that a line, a terminal or an XML file cannot carry written as an escape: control characters,
 /// Unicode's line separators, what turns the direction of writing, and code points that are no characters.
-pub fn printable(text: &str) -> Cow<'_, str> {
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     if !text.chars().any(needs_escape) {
         return Cow::Borrowed(text);
     }

@@ -168,7 +168,7 @@ pub enum PauseError {
 
 /// Why a program could not be started.
 #[derive(Debug, Error)]
-pub enum SpawnError {
+pub(crate) enum SpawnError {
     /// There is no such file, here or in PATH.
     #[error("there is no program {0:?}")]
     NotFound(PathBuf),

@@ -32,30 +32,33 @@ mod linux;
 mod portable;
 
 #[cfg(target_os = "linux")]
-pub use linux::{
-    Descriptors, ImageIdentity, LiveMemory, MappingsSign, Orphans, OwnCpus, PausedProcess, PausedThread, Process,
-    ReadStatistics, SpawnedProgram, ThreadStates, all_processes, open_below, raise_descriptor_limit, release_pending,
-    sharpen_sleep,
+pub(crate) use linux::{
+    Descriptors, ImageIdentity, LiveMemory, MappingsSign, Orphans, PausedProcess, PausedThread, SpawnedProgram,
+    ThreadStates, all_processes, open_below, raise_descriptor_limit, release_pending,
+};
+#[cfg(target_os = "linux")]
+pub use linux::{OwnCpus, Process, sharpen_sleep};
+#[cfg(not(target_os = "linux"))]
+pub(crate) use portable::{
+    Descriptors, ImageIdentity, LiveMemory, MappingsSign, Orphans, PausedProcess, PausedThread, SpawnedProgram,
+    ThreadStates, all_processes, raise_descriptor_limit, release_pending,
 };
 #[cfg(not(target_os = "linux"))]
-pub use portable::{
-    Descriptors, ImageIdentity, LiveMemory, MappingsSign, Orphans, OwnCpus, PausedProcess, PausedThread, Process,
-    ReadStatistics, SpawnedProgram, ThreadStates, all_processes, raise_descriptor_limit, release_pending,
-    sharpen_sleep,
-};
+pub use portable::{OwnCpus, Process, sharpen_sleep};
 
-pub use error::{Denial, PauseError, ProcessError, SpawnError};
-pub use mapping::{DeviceNumber, Mapping};
-pub use registers::Registers;
-pub use system_call::{CallNumbers, DescriptorNames, RestingPlace, SystemCall};
-pub use thread_state::{ThreadActivity, ThreadLook, ThreadReading};
-pub use usage::ProcessUsage;
+pub(crate) use error::{Denial, PauseError, ProcessError, SpawnError};
+pub(crate) use mapping::{DeviceNumber, Mapping};
+pub(crate) use registers::Registers;
+pub(crate) use system_call::{CallNumbers, DescriptorNames, RestingPlace, SystemCall};
+pub use thread_state::ThreadActivity;
+pub(crate) use thread_state::{ThreadLook, ThreadReading};
+pub(crate) use usage::ProcessUsage;
 
 /// A thread's number as the operating system outside of the target's namespaces has it.
 ///
 /// Wider than the number of any system, so that a value that the target named can be handed over as it is: one that is
 /// no thread of that process is refused.
-pub type ThreadId = u64;
+pub(crate) type ThreadId = u64;
 
 /// A process found below another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -155,7 +155,7 @@ impl Copy<'_> {
 
 /// A module's name from its short file: `json/decoder.py` is `json.decoder`, `json/__init__.py` is `json`,
 /// `deps.zip/util.py` is `util`.
-pub fn module_name(short_file: &str) -> String {
+pub(crate) fn module_name(short_file: &str) -> String {
     let inside = without_archive(short_file);
     let stem = inside.strip_suffix(".py").unwrap_or(inside);
     stem.strip_suffix("/__init__").unwrap_or(stem).replace('/', ".")
@@ -163,7 +163,7 @@ pub fn module_name(short_file: &str) -> String {
 
 /// `util.py` of `deps.zip/util.py`: a directory that holds modules and is no package has no name that could be
 /// imported.
-pub fn without_archive(short_file: &str) -> &str {
+pub(crate) fn without_archive(short_file: &str) -> &str {
     match short_file.split_once('/') {
         Some((directory, file)) if directory.contains('.') => file,
         _ => short_file,

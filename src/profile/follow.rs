@@ -5,7 +5,7 @@ use super::{Delta, Frame, FrameId, Mark, Process, ProcessRef, Profile, StackId, 
 
 /// What the numbers of the other profile are here.
 #[derive(Debug, Default)]
-pub struct Follower {
+pub(crate) struct Follower {
     texts: Vec<TextId>,
     frames: Vec<FrameId>,
     stacks: Vec<StackId>,
@@ -16,7 +16,7 @@ pub struct Follower {
 impl Follower {
     /// Takes in what the other profile has grown by, its totals apart. Deltas must come in order, all since the last
     /// that was [fresh](Delta::fresh).
-    pub fn take_in(&mut self, profile: &mut Profile, delta: &Delta) {
+    pub(crate) fn take_in(&mut self, profile: &mut Profile, delta: &Delta) {
         if delta.fresh {
             *self = Self { texts: vec![TextId::EMPTY], stacks: vec![StackId::EMPTY], ..Self::default() };
         }
@@ -82,17 +82,17 @@ impl Follower {
     }
 
     /// What a stack is here that was taken in.
-    pub fn stack(&self, theirs: StackId) -> StackId {
+    pub(crate) fn stack(&self, theirs: StackId) -> StackId {
         self.stacks.get(theirs.0 as usize).copied().unwrap_or_default()
     }
 
     /// What a thread is here that was taken in.
-    pub fn thread_here(&self, theirs: ThreadRef) -> Option<ThreadRef> {
+    pub(crate) fn thread_here(&self, theirs: ThreadRef) -> Option<ThreadRef> {
         self.threads.get(theirs.0 as usize).copied()
     }
 
     /// What totals are here.
-    pub fn totals(&self, theirs: &[Total]) -> Vec<Total> {
+    pub(crate) fn totals(&self, theirs: &[Total]) -> Vec<Total> {
         let here = |total: &Total| {
             Some(Total { thread: self.thread_here(total.thread)?, stack: self.stack(total.stack), ..*total })
         };

@@ -22,16 +22,21 @@ mod thread;
 mod timeline;
 pub(crate) mod varint;
 
-pub use below::{Below, module_name, without_archive};
-pub use condense::{Needed, Renumbering, Room};
-pub use delta::{Delta, Mark};
-pub use follow::Follower;
-pub use frame::{Frame, FrameId, FrameKind};
-pub use metadata::{Filters, Metadata, SampleCounts};
-pub use sample::{Flags, Run, Sum, Total};
+pub(crate) use below::{Below, module_name, without_archive};
+pub(crate) use condense::{Needed, Renumbering, Room};
+pub(crate) use delta::{Delta, Mark};
+pub(crate) use follow::Follower;
+pub use frame::Frame;
+pub(crate) use frame::{FrameId, FrameKind};
+pub(crate) use metadata::{Filters, Metadata, SampleCounts};
+pub use sample::Flags;
+pub(crate) use sample::{Run, Sum, Total};
 pub use stack::StackId;
-pub use text::{MAX_TEXT, TextId};
-pub use thread::{Process, ProcessRef, Thread, ThreadRef};
+#[cfg(test)]
+pub(crate) use text::MAX_TEXT;
+pub(crate) use text::TextId;
+pub use thread::{Process, Thread};
+pub(crate) use thread::{ProcessRef, ThreadRef};
 
 use std::collections::HashMap;
 
@@ -76,7 +81,7 @@ impl Profile {
         }
     }
 
-    /// The id of `text`, which is cut to [`MAX_TEXT`] bytes. The empty text is [`TextId::EMPTY`].
+    /// The id of `text`, which is cut to [`text::MAX_TEXT`] bytes. The empty text is [`TextId::EMPTY`].
     pub fn intern(&mut self, text: &str) -> TextId {
         self.texts.intern(text)
     }

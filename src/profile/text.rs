@@ -7,7 +7,7 @@ use super::index;
 
 /// The longest text that is kept, in bytes. A name from the target can be of any length; past this it is cut and ends
 /// in `…`.
-pub const MAX_TEXT: usize = 4096;
+pub(crate) const MAX_TEXT: usize = 4096;
 
 /// All texts together, in bytes. A target that makes names without end stops adding to the profile there.
 const MAX_ALL_TEXTS: usize = 64 << 20;

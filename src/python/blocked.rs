@@ -51,7 +51,7 @@ const WAITING_METHODS: [(&str, &[&str]); 4] = [
 
 /// A frame as it is needed here.
 #[derive(Debug, Clone, Copy)]
-pub struct FrameView<'text> {
+pub(crate) struct FrameView<'text> {
     /// The frame.
     pub address: u64,
     /// Its code object.
@@ -64,7 +64,7 @@ pub struct FrameView<'text> {
 
 /// A thread as it is needed here.
 #[derive(Debug, Clone)]
-pub struct ThreadView<'text> {
+pub(crate) struct ThreadView<'text> {
     /// `thread_id`.
     pub ident: u64,
     /// The thread state of its newest frame.
@@ -81,7 +81,7 @@ pub struct ThreadView<'text> {
 
 /// What a thread waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Blocked {
+pub(crate) enum Blocked {
     /// The GIL.
     Gil,
     /// Another thread has stopped the world (free-threaded).
@@ -92,7 +92,7 @@ pub enum Blocked {
 
 /// A wait for an object of Python.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wait {
+pub(crate) struct Wait {
     /// What was called: `Queue.get`, `RLock.acquire`.
     pub operation: String,
     /// The object; 0 when it is not known.
@@ -111,7 +111,7 @@ struct Lock {
 }
 
 /// What each of `threads` waits for.
-pub fn blocked(memory: &dyn Memory, runtime: &Runtime, threads: &[ThreadView<'_>]) -> Vec<Option<Blocked>> {
+pub(crate) fn blocked(memory: &dyn Memory, runtime: &Runtime, threads: &[ThreadView<'_>]) -> Vec<Option<Blocked>> {
     let reader = Reader { objects: ObjectReader::new(memory, &runtime.layout), runtime };
     let found: Vec<(Option<Blocked>, Option<Lock>)> = threads.iter().map(|thread| reader.blocked(thread)).collect();
     let plain: Vec<(usize, u64)> = found

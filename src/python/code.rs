@@ -35,11 +35,11 @@ const EVIDENCE: usize = 512;
 
 /// A code object that was read; stays valid when the object is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct CodeId(u32);
+pub(crate) struct CodeId(u32);
 
 /// What a code object says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Code {
+pub(crate) struct Code {
     /// `co_qualname` (3.11+), else `co_name`.
     pub name: String,
     /// `co_filename`.
@@ -54,7 +54,7 @@ pub struct Code {
 
 /// Where in which code a frame is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
+pub(crate) struct Place {
     /// The code.
     pub code: CodeId,
     /// The line; 0 is "no line".
@@ -66,7 +66,7 @@ pub struct Place {
 
 /// Why an address gave no code.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum CodeError {
+pub(crate) enum CodeError {
     /// The object there is of another type.
     #[error("the object at {0:#x} is no code object")]
     NotCode(u64),
@@ -83,7 +83,7 @@ pub enum CodeError {
 
 /// Whether the table can tell what is at an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Known {
+pub(crate) enum Known {
     /// Yes.
     Fresh,
     /// It could, once its evidence is seen to hold.
@@ -94,7 +94,7 @@ pub enum Known {
 
 /// All the code that was seen, by address and for good.
 #[derive(Debug, Default)]
-pub struct CodeTable {
+pub(crate) struct CodeTable {
     codes: Vec<Code>,
     /// By a hash of the whole: code of one name and file, such as what `eval` runs, may have many tables of lines.
     by_content: HashMap<u64, Vec<CodeId>, foldhash::fast::RandomState>,
@@ -106,7 +106,6 @@ pub struct CodeTable {
     look: u64,
     generation: Option<u64>,
     wary_until: u32,
-    reused: u64,
 }
 
 #[derive(Debug)]
@@ -145,35 +144,30 @@ impl Entry {
 
 impl CodeTable {
     /// An empty table.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// The code behind an id of this table.
-    pub fn get(&self, id: CodeId) -> &Code {
+    pub(crate) fn get(&self, id: CodeId) -> &Code {
         &self.codes[id.0 as usize]
-    }
-
-    /// How many times an address was found to mean another code object than before.
-    pub fn reused(&self) -> u64 {
-        self.reused
     }
 
     /// Begins a sample. `generation` is the sum of the interpreters' counts of dead code objects (3.14+), `None` where
     /// there is none.
-    pub fn begin_sample(&mut self, generation: Option<u64>) {
+    pub(crate) fn begin_sample(&mut self, generation: Option<u64>) {
         self.sample += 1;
         self.begin_look(generation);
     }
 
     /// Begins another look within the sample: what held at its first one may have changed since.
-    pub fn begin_look(&mut self, generation: Option<u64>) {
+    pub(crate) fn begin_look(&mut self, generation: Option<u64>) {
         self.look += 1;
         self.generation = generation;
     }
 
     /// What is known of the code object at `address` in this sample.
-    pub fn knows(&self, address: u64) -> Known {
+    pub(crate) fn knows(&self, address: u64) -> Known {
         match self.entries.get(&address) {
             None => Known::Unknown,
             Some(entry) if entry.checked_in_look == self.look => Known::Fresh,
@@ -188,19 +182,19 @@ impl CodeTable {
     }
 
     /// Whether an entry that is fresh has used up half of its trust: when others are checked anyway, it may as well be.
-    pub fn is_half_due(&self, address: u64) -> bool {
+    pub(crate) fn is_half_due(&self, address: u64) -> bool {
         self.generation.is_none()
             && self.entries.get(&address).is_some_and(|entry| 2 * (self.sample - entry.checked) > entry.trust())
     }
 
     /// The evidence of an entry: ranges of the target and the bytes that they must hold.
-    pub fn evidence(&self, address: u64) -> impl Iterator<Item = (u64, &[u8])> {
+    pub(crate) fn evidence(&self, address: u64) -> impl Iterator<Item = (u64, &[u8])> {
         let entry = self.entries.get(&address);
         entry.into_iter().flat_map(|entry| &entry.evidence).map(|(address, bytes)| (*address, bytes.as_slice()))
     }
 
     /// Notes that the evidence of an entry was just seen to hold.
-    pub fn confirm(&mut self, address: u64) {
+    pub(crate) fn confirm(&mut self, address: u64) {
         if let Some(entry) = self.entries.get_mut(&address) {
             entry.checked = self.sample;
             entry.checked_in_look = self.look;
@@ -209,15 +203,14 @@ impl CodeTable {
     }
 
     /// Drops an entry whose evidence no longer holds: its address was reused.
-    pub fn forget(&mut self, address: u64) {
+    pub(crate) fn forget(&mut self, address: u64) {
         if self.entries.remove(&address).is_some() {
-            self.reused += 1;
             self.wary_until = self.sample.saturating_add(WARY_AFTER_REUSE);
         }
     }
 
     /// Drops an entry that was read from a target in motion and not confirmed.
-    pub fn discard(&mut self, address: u64) {
+    pub(crate) fn discard(&mut self, address: u64) {
         self.entries.remove(&address);
     }
 
@@ -227,7 +220,7 @@ impl CodeTable {
     ///
     /// # Errors
     /// When what is there is no code object or cannot be read.
-    pub fn load(&mut self, memory: &impl Memory, layout: &Layout, address: u64) -> Result<CodeId, CodeError> {
+    pub(crate) fn load(&mut self, memory: &impl Memory, layout: &Layout, address: u64) -> Result<CodeId, CodeError> {
         let cached = PageCache::new(memory);
         let recording = Recording::new(&cached);
         let type_address = recording
@@ -269,7 +262,7 @@ impl CodeTable {
     }
 
     /// Where in which code a frame is whose code object is known.
-    pub fn resolve(&mut self, memory: &impl Memory, layout: &Layout, frame: &RawFrame) -> Option<Place> {
+    pub(crate) fn resolve(&mut self, memory: &impl Memory, layout: &Layout, frame: &RawFrame) -> Option<Place> {
         let entry = self.entries.get_mut(&frame.code)?;
         let offset = match frame.position {
             Position::Offset(offset) => offset,
@@ -303,13 +296,8 @@ impl CodeTable {
     }
 
     /// Line and columns of the instruction at a byte offset, where the version keeps columns (3.11+).
-    pub fn location_at(&self, id: CodeId, offset: i32) -> Option<Location> {
+    pub(crate) fn location_at(&self, id: CodeId, offset: i32) -> Option<Location> {
         self.get(id).lines.location_of(offset)
-    }
-
-    /// The line of the instruction at a byte offset of a known code; 0 is "no line".
-    pub fn line_at(&self, id: CodeId, offset: i64) -> u32 {
-        self.get(id).line_at(offset)
     }
 
     fn intern(&mut self, code: Code) -> CodeId {

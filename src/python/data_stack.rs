@@ -21,7 +21,7 @@ const LARGEST_FRAME: u32 = 1 << 20;
 
 /// What lies below a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Below {
+pub(crate) enum Below {
     /// Another frame, at this address.
     Frame(u64),
     /// The frame is the first of the data stack.
@@ -31,7 +31,7 @@ pub enum Below {
 }
 
 /// What lies right below `frame` in the data stack of `thread`.
-pub fn below(memory: &dyn Memory, layout: &Layout, thread: u64, frame: u64) -> Below {
+pub(crate) fn below(memory: &dyn Memory, layout: &Layout, thread: u64, frame: u64) -> Below {
     find_below(memory, layout, thread, frame).unwrap_or(Below::Unknown)
 }
 

@@ -23,7 +23,7 @@ const FAST_FREE: u8 = 0x80;
 
 /// What a variable is to its function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum VariableKind {
+pub(crate) enum VariableKind {
     /// A parameter, `*args` and `**kwargs` included, whether or not a function inside shares it.
     Argument,
     /// Of this function alone.
@@ -36,7 +36,7 @@ pub enum VariableKind {
 
 /// What a variable holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Value {
+pub(crate) enum Value {
     /// An object.
     Object(u64),
     /// A small int that is not an object at the moment (3.14+).
@@ -45,7 +45,7 @@ pub enum Value {
 
 /// A variable that has a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Variable {
+pub(crate) struct Variable {
     /// As the program has it: escape it before it is shown.
     pub name: String,
     /// What it is to the function.
@@ -60,7 +60,7 @@ pub struct Variable {
 ///
 /// # Errors
 /// When frame or code cannot be read. A cell that cannot be read has no value.
-pub fn variables(objects: ObjectReader<'_>, frame: u64, code: u64) -> Result<Vec<Variable>, ReadError> {
+pub(crate) fn variables(objects: ObjectReader<'_>, frame: u64, code: u64) -> Result<Vec<Variable>, ReadError> {
     let layout = objects.layout();
     let slots = slots(objects, code)?;
     let count = slots.iter().map(|slot| slot.index + 1).max().unwrap_or(0);

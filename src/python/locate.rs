@@ -22,11 +22,11 @@ const MOST_SCANNED: u64 = 64 * 1024 * 1024;
 /// The scan reads so much at a time, in bytes.
 const SCAN_STEP: u64 = 64 * 1024;
 /// The versions that can be read, for messages.
-pub const SUPPORTED: &str = "CPython 2.7 and 3.6 to 3.15";
+pub(crate) const SUPPORTED: &str = "CPython 2.7 and 3.6 to 3.15";
 
 /// What a binary's file tells about the CPython in it. Addresses are the file's; see [`Binary::bias`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PythonFile {
+pub(crate) struct PythonFile {
     runtime: Option<u64>,
     version_symbol: Option<u64>,
     current_thread: Option<u64>,
@@ -62,7 +62,7 @@ pub enum LocateError {
 
 impl PythonFile {
     /// What the file tells, or `None` when it neither is nor contains a CPython runtime by its symbols and sections.
-    pub fn examine(binary: &Binary<'_>) -> Option<Self> {
+    pub(crate) fn examine(binary: &Binary<'_>) -> Option<Self> {
         let section = binary.section(RUNTIME_SECTION).map(|section| section.address);
         let exported = binary.exported(&["_PyRuntime", "Py_Version", "_PyThreadState_Current"]);
         let address = |index: usize| exported.get(index).copied().flatten().map(|symbol| symbol.address);
@@ -91,7 +91,7 @@ impl PythonFile {
 
     /// The last resort, for a program that exports nothing: any binary with a version of Python that can be read among
     /// its constants, to be scanned.
-    pub fn suspect(binary: &Binary<'_>) -> Option<Self> {
+    pub(crate) fn suspect(binary: &Binary<'_>) -> Option<Self> {
         let mut file = Self {
             runtime: None,
             version_symbol: None,
@@ -119,7 +119,7 @@ impl PythonFile {
     ///
     /// # Errors
     /// When there is none (yet), or none that we can read.
-    pub fn locate(&self, memory: &impl Memory, bias: u64) -> Result<Runtime, LocateError> {
+    pub(crate) fn locate(&self, memory: &impl Memory, bias: u64) -> Result<Runtime, LocateError> {
         let memory = PageCache::new(memory);
         let in_process = |address: u64| address.wrapping_add(bias);
         if let Some(runtime) = self.runtime.map(in_process)

@@ -21,7 +21,7 @@ const NAME_LIMIT: usize = 40;
 const KERNELS: [&str; 2] = ["ipykernel_", "xpython_"];
 
 /// Whether a file name looks like that of a cell.
-pub fn may_be_cell(file: &str) -> bool {
+pub(crate) fn may_be_cell(file: &str) -> bool {
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let kernel_cell = || {
         let (directory, name) = file.rsplit_once(['/', '\\'])?;
@@ -40,7 +40,12 @@ fn number_in_name(file: &str) -> Option<i128> {
 
 /// What a cell is called: `In [3]`, or `cell` and its first line where its number is not known; `None` where the kernel
 /// tells neither.
-pub fn cell_name(memory: &dyn Memory, layout: &Layout, interpreter: &InterpreterState, file: &str) -> Option<String> {
+pub(crate) fn cell_name(
+    memory: &dyn Memory,
+    layout: &Layout,
+    interpreter: &InterpreterState,
+    file: &str,
+) -> Option<String> {
     let number = number_in_name(file).or_else(|| input_number(memory, layout, interpreter, file));
     if let Some(number) = number {
         return Some(format!("In [{number}]"));
@@ -64,7 +69,7 @@ fn input_number(memory: &dyn Memory, layout: &Layout, interpreter: &InterpreterS
 
 /// The lines that `linecache` holds for a file name, as (size, time of change, lines, full name); `None` where it holds
 /// none.
-pub fn cached_lines(
+pub(crate) fn cached_lines(
     memory: &dyn Memory,
     layout: &Layout,
     interpreter: &InterpreterState,

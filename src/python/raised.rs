@@ -10,7 +10,7 @@ const ITEMS_LIMIT: usize = 100;
 
 /// An exception.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Raised {
+pub(crate) struct Raised {
     /// Its type: `KeyError`.
     pub type_name: String,
     /// Its first argument, where that is text.
@@ -20,7 +20,7 @@ pub struct Raised {
 }
 
 /// The exception that the thread state `thread` is busy with. What cannot be read is none.
-pub fn raised(objects: ObjectReader<'_>, thread: u64) -> Option<Raised> {
+pub(crate) fn raised(objects: ObjectReader<'_>, thread: u64) -> Option<Raised> {
     in_flight(objects, thread).or_else(|| handled(objects, thread))
 }
 

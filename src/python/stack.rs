@@ -6,7 +6,7 @@
 //! A thread that calls into another interpreter has a thread state in each. It is one thread with one stack: the frames
 //! of the outer interpreter continued by those of the inner one. They are read together, as one unit.
 
-pub use super::frame_line::{FrameLine, Position};
+pub(crate) use super::frame_line::{FrameLine, Position};
 use super::interpreter::{InterpreterState, read_interpreter};
 use super::layout::Layout;
 use super::runtime::Runtime;

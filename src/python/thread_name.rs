@@ -19,7 +19,7 @@ const NAME_LIMIT: usize = 256;
 ///
 /// # Errors
 /// When `sys.modules` or the module cannot be read.
-pub fn active_threads(objects: ObjectReader<'_>, modules: u64) -> Result<Option<u64>, ReadError> {
+pub(crate) fn active_threads(objects: ObjectReader<'_>, modules: u64) -> Result<Option<u64>, ReadError> {
     match objects.find_in_dict(modules, "threading")? {
         Some(threading) => objects.find_in_dict(objects.module_dict(threading)?, "_active"),
         None => Ok(None),
@@ -31,7 +31,7 @@ pub fn active_threads(objects: ObjectReader<'_>, modules: u64) -> Result<Option<
 ///
 /// # Errors
 /// When the dict cannot be read; a single thread that cannot be read has no name.
-pub fn thread_names(objects: ObjectReader<'_>, active: u64) -> Result<HashMap<u64, String>, ReadError> {
+pub(crate) fn thread_names(objects: ObjectReader<'_>, active: u64) -> Result<HashMap<u64, String>, ReadError> {
     let mut names = HashMap::new();
     for (ident, thread) in objects.dict_items(active)?.take(THREADS_LIMIT) {
         if let Some((ident, name)) = name_of(objects, ident, thread) {

@@ -13,9 +13,9 @@ use crate::python::locate::{LocateError, PythonFile};
 use crate::python::runtime::Runtime;
 
 /// How long a process that was already running is given to show its interpreter: it may be about to `exec` one.
-pub const PATIENCE_RUNNING: Duration = Duration::from_millis(1500);
+pub(crate) const PATIENCE_RUNNING: Duration = Duration::from_millis(1500);
 /// How long a program that we started is given: shells, wrappers and environment managers come before Python does.
-pub const PATIENCE_STARTED: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE_STARTED: Duration = Duration::from_secs(30);
 /// A search that took this long is mentioned.
 const LONG_SEARCH: Duration = Duration::from_millis(100);
 /// Between two looks.
@@ -108,19 +108,17 @@ impl AttachError {
 
 /// An interpreter that was found in a process.
 #[derive(Debug)]
-pub struct Attached {
+pub(crate) struct Attached {
     /// Where its runtime is and how to read it.
     pub runtime: Runtime,
     /// Which run of a program in the process it belongs to.
     pub image: ImageIdentity,
-    /// The file that holds the interpreter, as the target names it.
-    pub file: Option<PathBuf>,
 }
 
 /// Finds interpreters, remembering for each file what it tells, so that many processes of one Python cost one look at
 /// its symbols.
 #[derive(Debug, Default)]
-pub struct Finder {
+pub(crate) struct Finder {
     files: HashMap<FileKey, Option<KnownFile>>,
     suspects: HashMap<FileKey, Option<KnownFile>>,
     scans_from: Option<Instant>,
@@ -181,7 +179,7 @@ pub(super) enum Depth {
 
 impl Finder {
     /// A finder that knows no files yet.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
@@ -192,7 +190,7 @@ impl Finder {
     ///
     /// # Errors
     /// When there is none in time, none that can be read, or the process is gone.
-    pub fn attach(
+    pub(crate) fn attach(
         &mut self,
         process: &Process,
         orphans: Option<&Orphans>,
@@ -273,7 +271,7 @@ impl Finder {
     }
 
     /// The processes below that run Python, by pid, as far as they may be read.
-    pub fn pythons_below(&mut self, process: &Process) -> Vec<i32> {
+    pub(crate) fn pythons_below(&mut self, process: &Process) -> Vec<i32> {
         let children = process.descendants().into_iter().take(MOST_BELOW);
         let children = children.filter_map(|child| Process::observe(child.pid).ok());
         children.filter_map(|child| self.look(&child, Depth::Files).ok().map(|_| child.pid())).collect()
@@ -347,7 +345,7 @@ impl Finder {
             match self.file(process, mapping, is_last_resort) {
                 Ok(Some((file, bias))) => match file.locate(&memory, bias) {
                     Ok(runtime) if image.is_still_in(&memory) => {
-                        return Ok(Attached { runtime, image, file: mapping.path.clone() });
+                        return Ok(Attached { runtime, image });
                     }
                     Ok(_) => {}
                     Err(error) => {

@@ -12,7 +12,7 @@ const MOST_FAILURES: u32 = 32;
 
 /// The names of the cells of one process.
 #[derive(Debug, Default)]
-pub struct Cells {
+pub(crate) struct Cells {
     names: HashMap<String, String>,
     failures: u32,
 }
@@ -20,7 +20,7 @@ pub struct Cells {
 impl Cells {
     /// What the cell is called that was compiled under the name `file`; `None` when it is no cell or the kernel does
     /// not tell.
-    pub fn name(
+    pub(crate) fn name(
         &mut self,
         memory: impl Memory,
         layout: &Layout,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 /// Deadlines at a mean rate. Each lies at a random place in its own slot, so that a program that does something
 /// periodic is not always met in the same act; a slot that went by unsampled is skipped, never made up for.
 #[derive(Debug)]
-pub struct Clock {
+pub(crate) struct Clock {
     period: Duration,
     slot_start: Instant,
     random: u64,
@@ -19,7 +19,7 @@ pub struct Clock {
 
 impl Clock {
     /// A clock that ticks `rate` times a second (at least 1) from `start` on.
-    pub fn new(rate: u32, start: Instant) -> Self {
+    pub(crate) fn new(rate: u32, start: Instant) -> Self {
         let seed = std::process::id();
         Self {
             period: Duration::from_secs(1) / rate.max(1),
@@ -33,34 +33,34 @@ impl Clock {
     }
 
     /// The mean time between two ticks.
-    pub fn period(&self) -> Duration {
+    pub(crate) fn period(&self) -> Duration {
         self.period
     }
 
     /// Slots that went by without a sample: a count.
-    pub fn missed(&self) -> u64 {
+    pub(crate) fn missed(&self) -> u64 {
         self.missed
     }
 
     /// Whether at least a quarter of the last 64 ticks came late by half a period or more: we do not get a CPU when we
     /// need one.
-    pub fn is_often_late(&self) -> bool {
+    pub(crate) fn is_often_late(&self) -> bool {
         self.late.count_ones() >= 16
     }
 
     /// The tick of the last deadline begins now.
-    pub fn begin_tick(&mut self, now: Instant) {
+    pub(crate) fn begin_tick(&mut self, now: Instant) {
         let is_late = now.saturating_duration_since(self.deadline) > self.period / 2;
         self.late = self.late << 1 | u64::from(is_late);
     }
 
     /// For so long after `now` there is no tick; what that skips counts as missed.
-    pub fn rest(&mut self, now: Instant, time: Duration) {
+    pub(crate) fn rest(&mut self, now: Instant, time: Duration) {
         self.rests_until = now + time;
     }
 
     /// The next deadline, given what time it is.
-    pub fn next_deadline(&mut self, now: Instant) -> Instant {
+    pub(crate) fn next_deadline(&mut self, now: Instant) -> Instant {
         let now = now.max(self.rests_until);
         self.slot_start += self.period;
         if let Some(late) = now.checked_duration_since(self.slot_start + self.period) {

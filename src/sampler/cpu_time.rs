@@ -22,7 +22,7 @@ pub(super) struct CpuTime {
 
 /// A process that spent most of its CPU time in threads that were not sampled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unsampled {
+pub(crate) struct Unsampled {
     /// The process.
     pub pid: i32,
     /// The CPU time of those threads.

@@ -9,7 +9,7 @@ use crate::profile::{Below, Profile, StackId, module_name, without_archive};
 
 /// What counts as a sample. Without any condition: threads that are active.
 #[derive(Debug, Clone, Default)]
-pub struct Filter {
+pub(crate) struct Filter {
     /// Only threads that hold the GIL.
     pub gil_only: bool,
     /// Idle threads too.

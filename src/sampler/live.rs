@@ -24,7 +24,7 @@ const WAIT_AT_END: Duration = Duration::from_secs(1);
 
 /// How to sample.
 #[derive(Debug, Clone)]
-pub struct LiveOptions {
+pub(crate) struct LiveOptions {
     /// Samples a second.
     pub rate: u32,
     /// When the target is stopped.
@@ -46,10 +46,10 @@ pub struct LiveOptions {
 }
 
 /// Something to be done with the readers of all processes.
-pub type Inspection = Box<dyn FnOnce(&mut [&mut ProcessSampler]) + Send>;
+pub(crate) type Inspection = Box<dyn FnOnce(&mut [&mut ProcessSampler]) + Send>;
 
 /// What can be asked for meanwhile.
-pub enum LiveRequest {
+pub(crate) enum LiveRequest {
     /// Another rate: samples a second.
     Rate(u32),
     /// To begin the profile anew, once a window was taken: what it has grown by since then comes with the next one,
@@ -62,7 +62,7 @@ pub enum LiveRequest {
 
 /// What a thread was doing at the end of a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LiveThread {
+pub(crate) struct LiveThread {
     /// The thread.
     pub thread: ThreadRef,
     /// Where it was.
@@ -73,7 +73,7 @@ pub struct LiveThread {
 
 /// What was seen in a stretch of time.
 #[derive(Debug)]
-pub struct LiveWindow {
+pub(crate) struct LiveWindow {
     /// What the profile has grown by, with the totals of this window; idle threads too. Its metadata counts all samples
     /// so far.
     pub delta: Delta,
@@ -103,7 +103,7 @@ pub struct LiveWindow {
 
 /// Samples processes until `stop` is set or they have ended. `deliver` takes a window, or gives it back if it cannot
 /// now; windows that were not taken by the end are returned.
-pub fn watch(
+pub(crate) fn watch(
     roots: Roots,
     finder: &mut Finder,
     options: &LiveOptions,

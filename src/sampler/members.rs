@@ -24,7 +24,7 @@ const CHILDREN_AT_LEAST_EVERY: Duration = Duration::from_millis(200);
 
 /// What is to be sampled.
 #[derive(Debug)]
-pub struct Roots {
+pub(crate) struct Roots {
     /// The processes given.
     pub processes: Vec<Process>,
     /// What the program among them leaves behind, if we started it: its daemons.

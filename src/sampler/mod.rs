@@ -24,21 +24,19 @@ mod title;
 mod unobserved;
 mod unread;
 
-pub use attach::{AttachError, Attached, Finder, PATIENCE_RUNNING, PATIENCE_STARTED};
-pub use cells::Cells;
-pub use clock::Clock;
-pub use cpu_time::Unsampled;
-pub use filter::Filter;
-pub use live::{Inspection, LiveOptions, LiveRequest, LiveThread, LiveWindow, watch};
-pub use members::Roots;
-pub use moment::{
-    Assurance, Moment, MomentFrame, MomentThread, NativeMoment, NativeThread, Pausing, SampleError,
-    entered_interpreter, interpreter_name,
+pub(crate) use attach::{AttachError, Finder, PATIENCE_RUNNING, PATIENCE_STARTED};
+pub(crate) use cells::Cells;
+pub(crate) use cpu_time::Unsampled;
+pub(crate) use filter::Filter;
+pub(crate) use live::{LiveOptions, LiveRequest, LiveWindow, watch};
+pub(crate) use members::Roots;
+pub(crate) use moment::{
+    Moment, MomentFrame, MomentThread, NativeThread, Pausing, SampleError, entered_interpreter, interpreter_name,
 };
-pub use native::Native;
-pub use post_mortem::{PostMortem, PostMortemError};
-pub use process_sampler::{ProcessSampler, Trouble};
-pub use recorder::{Ending, Progress, RecordOptions, Recorded, Watch, record, why_not_pausable};
-pub use short_names::ShortNames;
-pub use title::{command_line, title, whole_command_line};
-pub use unread::name as process_name;
+pub(crate) use native::Native;
+pub(crate) use post_mortem::{PostMortem, PostMortemError};
+pub(crate) use process_sampler::ProcessSampler;
+pub(crate) use recorder::{Ending, Progress, RecordOptions, Recorded, record, why_not_pausable};
+pub(crate) use short_names::ShortNames;
+pub(crate) use title::{command_line, title, whole_command_line};
+pub(crate) use unread::name as process_name;

@@ -14,7 +14,7 @@ use crate::python::stack::ThreadStack;
 
 /// When the target is stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pausing {
+pub(crate) enum Pausing {
     /// Only a thread whose stack cannot be proven, for one read.
     Adaptive,
     /// The thread that holds the GIL, for every sample; without a GIL all threads.
@@ -25,7 +25,7 @@ pub enum Pausing {
 
 /// How a stack was made sure of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Assurance {
+pub(crate) enum Assurance {
     /// It held at one moment while the thread was running.
     Proven,
     /// The thread was stopped.
@@ -36,7 +36,7 @@ pub enum Assurance {
 
 /// A frame of a thread: a function and the line that it is at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MomentFrame {
+pub(crate) struct MomentFrame {
     /// The frame in the target.
     pub address: u64,
     /// The code object in the target.
@@ -53,7 +53,7 @@ pub struct MomentFrame {
 
 /// A thread at the moment of a sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MomentThread {
+pub(crate) struct MomentThread {
     /// Its raw state.
     pub stack: ThreadStack,
     /// Its interpreter: the outermost one where it has called into others.
@@ -80,7 +80,7 @@ pub struct MomentThread {
 
 /// A thread without a thread state, which CPython does not know: it has native frames only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NativeThread {
+pub(crate) struct NativeThread {
     /// The kernel's id of it, as we see it.
     pub os_id: ThreadId,
     /// It was on a CPU or waiting for one.
@@ -98,7 +98,7 @@ pub(super) enum Owner {
 
 /// The merged stacks of a moment. Empty where native frames were not asked for or could not be had.
 #[derive(Debug, Default)]
-pub struct NativeMoment {
+pub(crate) struct NativeMoment {
     pub(super) frames: Vec<MixedFrame>,
     pub(super) threads: HashMap<Owner, Range<usize>>,
 }
@@ -106,12 +106,12 @@ pub struct NativeMoment {
 impl NativeMoment {
     /// The merged stack of a thread, newest frame first; the index of a Python frame counts from the thread's newest.
     /// `None` when there are only its Python frames.
-    pub fn of(&self, thread: &MomentThread) -> Option<&[MixedFrame]> {
+    pub(crate) fn of(&self, thread: &MomentThread) -> Option<&[MixedFrame]> {
         self.stack(Owner::State(thread.stack.address))
     }
 
     /// The stack of a thread without a thread state, newest frame first; `None` when it could not be had.
-    pub fn of_native(&self, thread: &NativeThread) -> Option<&[MixedFrame]> {
+    pub(crate) fn of_native(&self, thread: &NativeThread) -> Option<&[MixedFrame]> {
         self.stack(Owner::Thread(thread.os_id))
     }
 
@@ -127,7 +127,7 @@ impl NativeMoment {
 
 /// What every thread was doing; kept and refilled.
 #[derive(Debug, Default)]
-pub struct Moment {
+pub(crate) struct Moment {
     /// The threads that have a thread state.
     pub threads: Vec<MomentThread>,
     /// Those that have none, where they were asked for.
@@ -167,31 +167,31 @@ impl Moment {
     }
 
     /// The system call in which a stop found a thread that had seemed to run.
-    pub fn interrupted_call(&self, thread: ThreadId) -> Option<SystemCall> {
+    pub(crate) fn interrupted_call(&self, thread: ThreadId) -> Option<SystemCall> {
         self.interrupted.iter().find(|(interrupted, _)| *interrupted == thread).map(|(_, call)| *call)
     }
 
     /// Whether there is a thread of which anything is known of what it does: Python frames, or native ones.
-    pub fn has_stack(&self, thread: &MomentThread) -> bool {
+    pub(crate) fn has_stack(&self, thread: &MomentThread) -> bool {
         let has_native = || self.native.of(thread).is_some_and(|mixed| !mixed.is_empty());
         thread.exists && (thread.first_frame < thread.end_frame || has_native())
     }
 
     /// The frames of a thread, newest first.
-    pub fn frames_of(&self, thread: &MomentThread) -> &[MomentFrame] {
+    pub(crate) fn frames_of(&self, thread: &MomentThread) -> &[MomentFrame] {
         self.frames.get(thread.first_frame..thread.end_frame).unwrap_or(&[])
     }
 }
 
 /// The id of the interpreter into which the thread called below the frame at `index` of its `frames`, newest first:
 /// that frame and what is above it run in another one than the next older frame.
-pub fn entered_interpreter(frames: &[MomentFrame], index: usize) -> Option<i64> {
+pub(crate) fn entered_interpreter(frames: &[MomentFrame], index: usize) -> Option<i64> {
     let (inner, outer) = (frames.get(index)?.interpreter, frames.get(index + 1)?.interpreter);
     (inner != outer).then_some(inner)
 }
 
 /// What the border to an interpreter is called among the frames.
-pub fn interpreter_name(id: i64) -> String {
+pub(crate) fn interpreter_name(id: i64) -> String {
     format!("<interpreter {id}>")
 }
 

@@ -12,7 +12,7 @@ use crate::python::stack::{Entered, RawFrame, Stacks, ThreadStack};
 
 /// Reads native frames for a [`ProcessSampler`](super::ProcessSampler).
 #[derive(Debug)]
-pub struct Native {
+pub(crate) struct Native {
     process: Process,
     reader: NativeReader,
     idle: bool,
@@ -53,7 +53,7 @@ impl Native {
 
     /// The frames to show for a native function, newest first: those that the compiler has put into it there, then
     /// itself.
-    pub fn shown(&self, id: FunctionId) -> Vec<ShownFrame<'_>> {
+    pub(crate) fn shown(&self, id: FunctionId) -> Vec<ShownFrame<'_>> {
         self.reader.shown(id)
     }
 

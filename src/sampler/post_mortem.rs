@@ -28,7 +28,7 @@ const NAMED: usize = 3;
 
 /// Why no stacks can be read from a core file.
 #[derive(Debug, Error)]
-pub enum PostMortemError {
+pub(crate) enum PostMortemError {
     /// No mapped binary is CPython.
     #[error("the process of core file {core:?} ran no Python that can be read")]
     NotPython {
@@ -87,12 +87,12 @@ pub enum PostMortemError {
 
 impl PostMortemError {
     /// Whether the version is what cannot be read.
-    pub fn is_unsupported_version(&self) -> bool {
+    pub(crate) fn is_unsupported_version(&self) -> bool {
         matches!(self, Self::Unusable { source: LocateError::Unsupported(_), .. })
     }
 
     /// What the user can do about it, without capital and full stop.
-    pub fn advice(&self) -> Vec<String> {
+    pub(crate) fn advice(&self) -> Vec<String> {
         match self {
             Self::BinariesMissing { .. } | Self::OtherBuild { .. } => vec![
                 "give the executable with --exe, or a directory with the machine's files or just these with --root"
@@ -114,7 +114,7 @@ fn names(paths: &[PathBuf]) -> String {
 
 /// What a core file shows.
 #[derive(Debug)]
-pub struct PostMortem {
+pub(crate) struct PostMortem {
     /// Its runtime.
     pub runtime: Runtime,
     /// What its threads were doing.
@@ -131,7 +131,7 @@ impl PostMortem {
     ///
     /// # Errors
     /// When there is no Python in it, or it cannot be read.
-    pub fn read(core: &CoreFile, sources: &BinarySources) -> Result<Self, PostMortemError> {
+    pub(crate) fn read(core: &CoreFile, sources: &BinarySources) -> Result<Self, PostMortemError> {
         let (runtime, other_builds) = locate(core, sources)?;
         let memory = CoreMemory::new(core, sources);
         let mut stacks = Stacks::default();
@@ -161,7 +161,7 @@ impl PostMortem {
     }
 
     /// The name of a thread: what `threading` says, else what must be so.
-    pub fn thread_name(&self, core: &CoreFile, thread: &MomentThread) -> Option<&str> {
+    pub(crate) fn thread_name(&self, core: &CoreFile, thread: &MomentThread) -> Option<&str> {
         self.names.name(thread, thread.os_id == Some(u64::from(core.pid().unsigned_abs())))
     }
 }

@@ -32,11 +32,9 @@ use native_stacks::NativeStacks;
 use stack_reader::{Passes, StackReader};
 use stops::{StoppedThreads, Stopper};
 
-pub use stops::Trouble;
-
 /// Samples one process.
 #[derive(Debug)]
-pub struct ProcessSampler {
+pub(crate) struct ProcessSampler {
     process: Process,
     reader: StackReader,
     records: ThreadRecords,
@@ -50,7 +48,7 @@ pub struct ProcessSampler {
 
 impl ProcessSampler {
     /// A sampler of the interpreter that was found in `process`.
-    pub fn new(process: Process, attached: Attached) -> Self {
+    pub(crate) fn new(process: Process, attached: Attached) -> Self {
         Self {
             reader: StackReader::new(&process, attached),
             activities: Activities::new(process.thread_states()),
@@ -68,7 +66,7 @@ impl ProcessSampler {
     ///
     /// # Errors
     /// When there is nothing to sample any more, or not at this moment.
-    pub fn sample(&mut self, pausing: Pausing, moment: &mut Moment) -> Result<(), SampleError> {
+    pub(crate) fn sample(&mut self, pausing: Pausing, moment: &mut Moment) -> Result<(), SampleError> {
         moment.clear();
         let pausing = self.natives.start_sample(pausing, moment);
         if pausing == Pausing::Blocking && self.reader.stacks.threads.is_empty() {
@@ -100,7 +98,7 @@ impl ProcessSampler {
     ///
     /// # Errors
     /// When the process is gone or could not be stopped.
-    pub fn sample_stopped(
+    pub(crate) fn sample_stopped(
         &mut self,
         moment: &mut Moment,
         inspect: &mut dyn FnMut(&Self, &Moment),

@@ -46,7 +46,7 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
 /// How to record.
 #[derive(Debug, Clone)]
-pub struct RecordOptions {
+pub(crate) struct RecordOptions {
     /// Samples a second.
     pub rate: u32,
     /// For how long; `None` is until something else ends it.
@@ -75,7 +75,7 @@ pub struct RecordOptions {
 
 /// What ended a recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ending {
+pub(crate) enum Ending {
     /// The time was over.
     Duration,
     /// The caller asked to stop.
@@ -88,7 +88,7 @@ pub enum Ending {
 
 /// How a recording stands.
 #[derive(Debug, Clone, Copy)]
-pub struct Progress {
+pub(crate) struct Progress {
     /// Since its start.
     pub elapsed: Duration,
     /// Samples in the profile.
@@ -105,7 +105,7 @@ pub struct Progress {
 
 /// A finished recording.
 #[derive(Debug)]
-pub struct Recorded {
+pub(crate) struct Recorded {
     /// What was recorded.
     pub profile: Profile,
     /// What ended it.
@@ -121,10 +121,10 @@ pub struct Recorded {
 
 /// What the caller of [`record`] is asked some times a second: it may look at the profile so far, and says whether to
 /// go on.
-pub type Watch<'watch> = dyn FnMut(&Progress, &mut Profile) -> bool + 'watch;
+pub(crate) type Watch<'watch> = dyn FnMut(&Progress, &mut Profile) -> bool + 'watch;
 
 /// Records processes until something ends it.
-pub fn record(roots: Roots, finder: &mut Finder, options: &RecordOptions, watch: &mut Watch<'_>) -> Recorded {
+pub(crate) fn record(roots: Roots, finder: &mut Finder, options: &RecordOptions, watch: &mut Watch<'_>) -> Recorded {
     Recorder::new(roots, options).run(finder, watch)
 }
 
@@ -469,7 +469,7 @@ impl<'options> Recorder<'options> {
 }
 
 /// Why a process that could otherwise be stopped for a read will not be, if so.
-pub fn why_not_pausable(process: &Process) -> Option<String> {
+pub(crate) fn why_not_pausable(process: &Process) -> Option<String> {
     let pid = process.pid();
     if process.is_stopped() {
         return Some(format!("process {pid} is stopped (SIGSTOP); it is read as it stands"));

@@ -12,7 +12,7 @@ const ROOTS: [&str; 2] = ["site-packages", "dist-packages"];
 
 /// Short names of the files of one process, each found once.
 #[derive(Debug, Default)]
-pub struct ShortNames {
+pub(crate) struct ShortNames {
     names: HashMap<String, String>,
     packages: HashMap<PathBuf, bool>,
     /// A file that was there: while it is, others that are not are really missing, and it is not the process that is
@@ -30,7 +30,7 @@ impl ShortNames {
     /// - A file that is not there: from the directory on that Python keeps packages in, else with the directory that it
     ///   was in.
     /// - Any other: the file's own name.
-    pub fn shorten(&mut self, path: &str, is_file: impl Fn(&Path) -> bool) -> &str {
+    pub(crate) fn shorten(&mut self, path: &str, is_file: impl Fn(&Path) -> bool) -> &str {
         if !self.names.contains_key(path) {
             let short = self.find(Path::new(path), &is_file);
             self.names.insert(path.to_owned(), short);

@@ -10,19 +10,19 @@ const LONGEST: usize = 4096;
 
 /// The arguments of a process joined by spaces, or its title, as they are shown: without padding and of at most some
 /// kilobytes.
-pub fn command_line(process: &Process) -> String {
+pub(crate) fn command_line(process: &Process) -> String {
     title(&whole_command_line(process))
 }
 
 /// The arguments of a process joined by spaces, however long; for patterns.
-pub fn whole_command_line(process: &Process) -> String {
+pub(crate) fn whole_command_line(process: &Process) -> String {
     let arguments = process.command_line().unwrap_or_default();
     let words: Vec<String> = arguments.iter().map(|argument| argument.to_string_lossy().into_owned()).collect();
     words.join(" ").trim_end().to_owned()
 }
 
 /// Arguments that are already joined, as they are shown.
-pub fn title(joined: &str) -> String {
+pub(crate) fn title(joined: &str) -> String {
     // Arguments that are empty have become spaces.
     let shown = joined.trim_matches(|character: char| character.is_whitespace() || character == '\0');
     if shown.len() <= LONGEST {

@@ -70,7 +70,7 @@ fn line(names: &[&str], why: &str) -> String {
 }
 
 /// A process in a message: its pid and what it runs. The text is the target's.
-pub fn name(process: &Process) -> String {
+pub(crate) fn name(process: &Process) -> String {
     let command = command_line(process);
     let cut: String = command.chars().take(LONGEST_COMMAND).collect();
     let dots = if cut.len() < command.len() { "…" } else { "" };

@@ -7,7 +7,7 @@ use crate::profile::{ProcessRef, TextId, ThreadRef};
 
 /// Something that happened.
 #[derive(Debug)]
-pub enum Event {
+pub(crate) enum Event {
     /// A key, the mouse, or another size.
     Input(Input),
     /// A window of samples.
@@ -26,7 +26,7 @@ pub enum Event {
 
 /// Something to be done outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effect {
+pub(crate) enum Effect {
     /// End.
     Quit,
     /// Sample at this rate.

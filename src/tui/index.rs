@@ -8,16 +8,16 @@ use std::collections::HashMap;
 use crate::profile::{Frame, FrameKind, Profile, TextId};
 
 /// The number of a [`Function`].
-pub type FunctionId = u32;
+pub(crate) type FunctionId = u32;
 /// The number of a [`Node`]; 0 is the root, which has no function.
-pub type NodeId = u32;
+pub(crate) type NodeId = u32;
 
 /// The root of the tree of calls.
-pub const ROOT: NodeId = 0;
+pub(crate) const ROOT: NodeId = 0;
 
 /// A function: all frames of one name that begin in the same line of the same file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Function {
+pub(crate) struct Function {
     /// What it is.
     pub kind: FrameKind,
     /// Its name.
@@ -32,7 +32,7 @@ pub struct Function {
 
 /// A function called by a certain chain of functions.
 #[derive(Debug, Clone, Copy)]
-pub struct Node {
+pub(crate) struct Node {
     /// The caller.
     pub parent: NodeId,
     /// The function; meaningless at the root.
@@ -45,7 +45,7 @@ pub struct Node {
 
 /// See the [module](self).
 #[derive(Debug)]
-pub struct Index {
+pub(crate) struct Index {
     functions: Vec<Function>,
     function_ids: HashMap<Function, FunctionId>,
     /// The function of each frame.
@@ -57,7 +57,7 @@ pub struct Index {
 
 /// A stack of the profile, as (caller's stack, frame), both by number.
 #[derive(Debug, Clone, Copy)]
-pub struct Stack {
+pub(crate) struct Stack {
     /// The caller's stack.
     pub parent: u32,
     /// The innermost frame.
@@ -83,7 +83,7 @@ impl Default for Index {
 
 impl Index {
     /// Takes in what the profile has grown by since the last call.
-    pub fn extend(&mut self, profile: &Profile) {
+    pub(crate) fn extend(&mut self, profile: &Profile) {
         for frame in profile.frames_from(self.frame_functions.len()) {
             let function = self.function_of(&frame);
             self.frame_functions.push(function);
@@ -141,47 +141,47 @@ impl Index {
     }
 
     /// A function.
-    pub fn function(&self, id: FunctionId) -> Option<&Function> {
+    pub(crate) fn function(&self, id: FunctionId) -> Option<&Function> {
         self.functions.get(id as usize)
     }
 
     /// The number of a function, if it is known.
-    pub fn id_of(&self, function: &Function) -> Option<FunctionId> {
+    pub(crate) fn id_of(&self, function: &Function) -> Option<FunctionId> {
         self.function_ids.get(function).copied()
     }
 
     /// The place of a function below a place in the tree of calls, if it was seen there.
-    pub fn child(&self, caller: NodeId, function: FunctionId) -> Option<NodeId> {
+    pub(crate) fn child(&self, caller: NodeId, function: FunctionId) -> Option<NodeId> {
         self.node_ids.get(&(caller, function)).copied()
     }
 
     /// How many functions there are.
-    pub fn function_count(&self) -> usize {
+    pub(crate) fn function_count(&self) -> usize {
         self.functions.len()
     }
 
     /// The function of a frame.
-    pub fn frame_function(&self, frame: u32) -> FunctionId {
+    pub(crate) fn frame_function(&self, frame: u32) -> FunctionId {
         self.frame_functions.get(frame as usize).copied().unwrap_or_default()
     }
 
     /// A place in the tree of calls; the root for what there is not.
-    pub fn node(&self, id: NodeId) -> Node {
+    pub(crate) fn node(&self, id: NodeId) -> Node {
         self.nodes.get(id as usize).copied().unwrap_or(self.nodes[0])
     }
 
     /// How many places there are in the tree of calls, the root counted.
-    pub fn node_count(&self) -> usize {
+    pub(crate) fn node_count(&self) -> usize {
         self.nodes.len()
     }
 
     /// A stack; the empty one for what there is not.
-    pub fn stack(&self, number: u32) -> Stack {
+    pub(crate) fn stack(&self, number: u32) -> Stack {
         self.stacks.get(number as usize).copied().unwrap_or(self.stacks[0])
     }
 
     /// How many stacks there are, the empty one counted.
-    pub fn stack_count(&self) -> usize {
+    pub(crate) fn stack_count(&self) -> usize {
         self.stacks.len()
     }
 }

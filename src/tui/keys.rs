@@ -7,7 +7,7 @@ use super::state::{Column, View};
 
 /// What a key does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
+pub(crate) enum Action {
     /// End.
     Quit,
     /// Show the keys.
@@ -73,7 +73,7 @@ pub enum Action {
 }
 
 /// A line of the table.
-pub struct Binding {
+pub(crate) struct Binding {
     /// The keys.
     pub keys: &'static [Key],
     /// What they do.
@@ -84,7 +84,7 @@ pub struct Binding {
 
 /// A key as the table has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Key {
+pub(crate) enum Key {
     /// A character.
     Char(char),
     /// With Ctrl held.
@@ -100,7 +100,7 @@ const fn binding(keys: &'static [Key], action: Action, help: &'static str) -> Bi
 }
 
 /// All keys, in the order in which help lists them.
-pub const BINDINGS: &[Binding] = &[
+pub(crate) const BINDINGS: &[Binding] = &[
     binding(&[Char('q'), Char('Q'), Ctrl('c')], Action::Quit, "quit"),
     binding(&[Char('?'), Char('h')], Action::Help, "this help"),
     binding(&[Code(KeyCode::Tab)], Action::NextView, "next view"),
@@ -159,14 +159,14 @@ pub const BINDINGS: &[Binding] = &[
 ];
 
 /// What the mouse does, for help.
-pub const MOUSE: &[(&str, &str)] = &[
+pub(crate) const MOUSE: &[(&str, &str)] = &[
     ("click", "select a row or block, again to look closer; show a view; sort by a column"),
     ("wheel", "up and down"),
 ];
 
 /// The keys that were pressed. A terminal tells Esc and a key soon after it as that key with Alt, with which nothing
 /// here is called.
-pub fn pressed(event: &KeyEvent) -> impl Iterator<Item = KeyEvent> + use<> {
+pub(crate) fn pressed(event: &KeyEvent) -> impl Iterator<Item = KeyEvent> + use<> {
     let codes = matches!(event.code, KeyCode::Char(_) | KeyCode::Enter | KeyCode::Tab | KeyCode::Backspace);
     let is_after_escape = codes && event.modifiers.contains(KeyModifiers::ALT);
     let mut key = *event;
@@ -177,7 +177,7 @@ pub fn pressed(event: &KeyEvent) -> impl Iterator<Item = KeyEvent> + use<> {
 }
 
 /// What a key does, if anything.
-pub fn action(event: &KeyEvent) -> Option<Action> {
+pub(crate) fn action(event: &KeyEvent) -> Option<Action> {
     let key = key(event)?;
     // Two keys, one line of help.
     if key == Char(']') {
@@ -201,7 +201,7 @@ fn key(event: &KeyEvent) -> Option<Key> {
 
 impl Key {
     /// What it is called.
-    pub fn name(self) -> String {
+    pub(crate) fn name(self) -> String {
         match self {
             Char(' ') => "Space".to_owned(),
             Char(character) => character.to_string(),
@@ -219,7 +219,7 @@ impl Key {
 const HELP_COLUMNS: (usize, usize) = (22, 54);
 
 /// The lines of the help screen.
-pub fn help() -> Vec<String> {
+pub(crate) fn help() -> Vec<String> {
     let of_keys = BINDINGS.iter().map(|binding| {
         let keys: Vec<String> = binding.keys.iter().map(|key| key.name()).collect();
         (keys.join(", "), binding.help)

@@ -5,15 +5,15 @@ use ratatui::layout::{Rect, Size};
 use super::state::{State, View};
 
 /// The smallest terminal that the views fit in.
-pub const SMALLEST: Size = Size { width: 80, height: 24 };
+pub(crate) const SMALLEST: Size = Size { width: 80, height: 24 };
 /// Lines of the header.
-pub const HEADER: u16 = 5;
+pub(crate) const HEADER: u16 = 5;
 /// Width of the two percentages and the two times before the names.
-pub const NUMBERS: u16 = 36;
+pub(crate) const NUMBERS: u16 = 36;
 
 /// The parts of the screen, from top to bottom.
 #[derive(Debug, Clone, Copy)]
-pub struct Areas {
+pub(crate) struct Areas {
     /// Facts and sparklines.
     pub header: Rect,
     /// The names of the views.
@@ -27,7 +27,7 @@ pub struct Areas {
 }
 
 /// Where the parts are on a screen of this size.
-pub fn areas(size: Size) -> Areas {
+pub(crate) fn areas(size: Size) -> Areas {
     let Size { width, height } = size;
     let line = |y: u16, lines: u16| {
         let y = y.min(height);
@@ -44,13 +44,13 @@ pub fn areas(size: Size) -> Areas {
 }
 
 /// How many rows are shown.
-pub fn body_rows(size: Size) -> usize {
+pub(crate) fn body_rows(size: Size) -> usize {
     usize::from(areas(size).body.height)
 }
 
 /// The name of a view, to be clicked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tab {
+pub(crate) struct Tab {
     /// The view.
     pub view: View,
     /// The first column.
@@ -60,7 +60,7 @@ pub struct Tab {
 }
 
 /// The tab of each view that there is.
-pub fn tabs(state: &State) -> Vec<Tab> {
+pub(crate) fn tabs(state: &State) -> Vec<Tab> {
     let mut x = 0;
     let mut tabs = Vec::new();
     for view in state.views() {
@@ -72,9 +72,9 @@ pub fn tabs(state: &State) -> Vec<Tab> {
 }
 
 /// What a view's tab says.
-pub fn tab_text(view: View) -> String {
+pub(crate) fn tab_text(view: View) -> String {
     format!(" F{} {} ", view.position() + 1, view.name())
 }
 
 /// The first columns of the four numbers; each ends where the next begins.
-pub const NUMBER_STARTS: [u16; 5] = [0, 8, 16, 26, NUMBERS];
+pub(crate) const NUMBER_STARTS: [u16; 5] = [0, 8, 16, 26, NUMBERS];

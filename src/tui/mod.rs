@@ -9,27 +9,27 @@ mod detail;
 mod event;
 mod fit;
 mod flame;
-pub mod index;
-pub mod keys;
-pub mod layout;
+pub(crate) mod index;
+pub(crate) mod keys;
+pub(crate) mod layout;
 mod mouse;
 mod names;
 mod navigate;
-pub mod plain;
+pub(crate) mod plain;
 mod room;
 mod rows;
 mod sideways;
-pub mod state;
+pub(crate) mod state;
 mod sums;
 mod typing;
 mod update;
 mod view;
-pub mod window;
+pub(crate) mod window;
 
-pub use event::{Effect, Event};
-pub use state::{Settings, State};
-pub use update::update;
-pub use view::draw;
+pub(crate) use event::{Effect, Event};
+pub(crate) use state::{Settings, State};
+pub(crate) use update::update;
+pub(crate) use view::draw;
 
 #[cfg(test)]
 mod tests;

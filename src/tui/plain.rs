@@ -14,7 +14,7 @@ use crate::profile::Flags;
 ///
 /// # Errors
 /// When `writer` fails.
-pub fn write_text(state: &mut State, writer: &mut dyn Write) -> io::Result<()> {
+pub(crate) fn write_text(state: &mut State, writer: &mut dyn Write) -> io::Result<()> {
     state.selection.view = View::Functions;
     state.refresh();
     let state = &*state;
@@ -66,7 +66,7 @@ pub fn write_text(state: &mut State, writer: &mut dyn Write) -> io::Result<()> {
 ///
 /// # Errors
 /// When `writer` fails.
-pub fn write_json(state: &mut State, time_unix: f64, writer: &mut dyn Write) -> io::Result<()> {
+pub(crate) fn write_json(state: &mut State, time_unix: f64, writer: &mut dyn Write) -> io::Result<()> {
     state.selection.view = View::Functions;
     state.refresh();
     let state = &*state;

@@ -11,7 +11,7 @@ use super::{layout, mouse, navigate, room, typing};
 /// Rates that `+` and `-` go through.
 const RATES: [u32; 13] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000];
 /// Changes the state by what happened, and says what is to be done.
-pub fn update(state: &mut State, event: Event) -> Vec<Effect> {
+pub(crate) fn update(state: &mut State, event: Event) -> Vec<Effect> {
     let mut effects = Vec::new();
     match event {
         Event::Window(window) => {

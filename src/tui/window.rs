@@ -10,7 +10,7 @@ const HISTORY: usize = 300;
 
 /// A thread at the end of a window.
 #[derive(Debug, Clone, Copy)]
-pub struct ThreadNow {
+pub(crate) struct ThreadNow {
     /// The thread.
     pub thread: ThreadRef,
     /// Where it was.
@@ -21,7 +21,7 @@ pub struct ThreadNow {
 
 /// Numbers of the header.
 #[derive(Debug, Clone, Default)]
-pub struct Facts {
+pub(crate) struct Facts {
     /// How much of the last window some thread held the GIL, in percent.
     pub gil: f64,
     /// How much of it some thread was active, in percent.
@@ -56,7 +56,7 @@ pub struct Facts {
 
 /// What a process uses.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Usage {
+pub(crate) struct Usage {
     /// The process.
     pub pid: u32,
     /// CPU time in the last window, in percent of one CPU.
@@ -67,7 +67,7 @@ pub struct Usage {
 
 /// One window of samples and what was measured with it.
 #[derive(Debug, Clone, Default)]
-pub struct Window {
+pub(crate) struct Window {
     /// What the sampler's profile has grown by, with the totals of the window.
     pub delta: Delta,
     /// The wall time that the samples stand for, µs.
@@ -80,7 +80,7 @@ pub struct Window {
 
 /// The past of the header's numbers, newest last.
 #[derive(Debug, Clone, Default)]
-pub struct History {
+pub(crate) struct History {
     /// [`Facts::gil`].
     pub gil: VecDeque<f64>,
     /// [`Facts::active`].
@@ -118,7 +118,7 @@ impl History {
 
 /// Samples of the last window and since the reset, held when the view is frozen.
 #[derive(Debug, Clone, Default)]
-pub struct Collected {
+pub(crate) struct Collected {
     /// Of the last window.
     pub window: Vec<Total>,
     /// The wall time of the window, µs.
@@ -133,7 +133,7 @@ pub struct Collected {
 
 /// See [`Data::shown`](super::state::Data::shown).
 #[derive(Debug, Clone, Copy)]
-pub struct Shown<'state> {
+pub(crate) struct Shown<'state> {
     /// Of the last window.
     pub window: &'state [Total],
     /// The wall time of the window, µs.

@@ -2,7 +2,7 @@
 //!
 //! Every struct is taken apart without `..`, so that a new field of the layout does not compile before it is checked.
 
-use pyspy::python::layout::{
+use pyspy::internals::layout::{
     Code, DictFormat, DictKeys, Frame, FrameEntry, FrameOwner, FrameStates, Generator, Gil, InstructionPosition,
     Interpreter, Layout, ManagedDict, Objects, OwnLine, Runtime, TextBits, TextFormat, Thread, stack_chunk,
 };

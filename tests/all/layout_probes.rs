@@ -2,8 +2,8 @@
 //! installed, and with the objects of those interpreters while they run.
 
 use crate::layout_numbers::numbers;
-use pyspy::python::layout::{Layout, debug_offsets, tables};
-use pyspy::python::version::Version;
+use pyspy::internals::Version;
+use pyspy::internals::layout::{Layout, debug_offsets, tables};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;

@@ -117,7 +117,6 @@ impl<M: Memory> Snapshot<M> {
         let mut words = vec![[0; 8]; last.len()];
         requests.extend(last.iter().zip(&mut words).map(|(word, bytes)| Request::new(word.address, bytes)));
         if !requests.is_empty() {
-            self.statistics.prefetched_bytes += requests.iter().map(|request| request.buffer.len() as u64).sum::<u64>();
             self.memory.read_many(&mut requests);
         }
         for (Fetched { place, is_second }, request) in fetched.iter().zip(&requests) {
@@ -137,7 +136,6 @@ impl<M: Memory> Snapshot<M> {
 
     /// Fetches the page or pages around a value. Where its bytes are in those of the misses.
     pub(super) fn fetch_missed(&mut self, address: u64, length: usize) -> Result<usize, ReadError> {
-        self.statistics.misses += 1;
         let end = address.checked_add(length as u64).filter(|end| *end < u64::MAX - WIDEST_MISS);
         let Some(end) = end.filter(|_| self.misses.bytes.len() < MOST_MISSED) else {
             return Err(ReadError::implausible(address));

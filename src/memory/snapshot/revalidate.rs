@@ -35,7 +35,6 @@ impl<M: Memory> Snapshot<M> {
     /// Looks again, in one vectored read, at everything that the walks of `units` in this sample depended on, heads
     /// included, and at `ranges` with the bytes that they held.
     pub fn revalidate(&mut self, units: &[Unit], ranges: &[(u64, &[u8])]) -> Revalidation {
-        self.statistics.revalidations += 1;
         let mut wanted: Vec<(u64, u64)> = units
             .iter()
             .filter_map(|unit| self.walks.get(unit))

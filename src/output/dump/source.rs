@@ -14,14 +14,14 @@ const TAB: &str = "    ";
 
 /// Source around a frame's line.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct SourceLines {
+pub(crate) struct SourceLines {
     /// In order.
     pub lines: Vec<SourceLine>,
 }
 
 /// A line of source.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SourceLine {
+pub(crate) struct SourceLine {
     /// Counted from 1.
     pub number: u32,
     /// Without its end.

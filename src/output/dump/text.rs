@@ -10,7 +10,7 @@ use crate::output::text::printable;
 
 /// How the text is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct TextOptions {
+pub(crate) struct TextOptions {
     /// Whole paths.
     pub full_file_names: bool,
     /// The oldest frame first, as Python prints stacks.
@@ -44,7 +44,7 @@ impl Styles {
 ///
 /// # Errors
 /// When `writer` fails.
-pub fn write_text(dumps: &[ProcessDump], options: TextOptions, writer: &mut dyn Write) -> io::Result<()> {
+pub(crate) fn write_text(dumps: &[ProcessDump], options: TextOptions, writer: &mut dyn Write) -> io::Result<()> {
     let mut text = Text { options, styles: Styles::new(options.colour), writer };
     for (index, dump) in dumps.iter().enumerate() {
         if index > 0 {

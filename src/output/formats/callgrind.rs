@@ -19,7 +19,7 @@ use crate::profile::Profile;
 ///
 /// # Errors
 /// When `writer` fails.
-pub fn write(profile: &Profile, presentation: &Presentation, writer: impl Write) -> io::Result<()> {
+pub(crate) fn write(profile: &Profile, presentation: &Presentation, writer: impl Write) -> io::Result<()> {
     let places = Places::new(profile, presentation);
     let functions = Functions::new(&places);
     let costs = costs(profile, &places, &functions);

@@ -17,7 +17,7 @@ use crate::profile::{Process, Profile, Thread};
 ///
 /// # Errors
 /// When `writer` fails.
-pub fn write(profile: &Profile, presentation: &Presentation, writer: impl Write) -> io::Result<()> {
+pub(crate) fn write(profile: &Profile, presentation: &Presentation, writer: impl Write) -> io::Result<()> {
     let places = Places::new(profile, presentation);
     let mut events = Events { writer: BufWriter::new(writer), any: false };
     let threads = sampled_threads(profile);

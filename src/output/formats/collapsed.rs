@@ -14,7 +14,7 @@ const MAX_LINE: u64 = 64 << 20;
 
 /// Why a file is no list of collapsed stacks.
 #[derive(Debug, Error)]
-pub enum CollapsedError {
+pub(crate) enum CollapsedError {
     /// A line does not end in a count.
     #[error("line {line} is not a stack and a count: {text:?}")]
     NoCount {
@@ -35,7 +35,7 @@ pub enum CollapsedError {
 ///
 /// # Errors
 /// When `reader` fails, or a line is neither empty, nor a comment (`#`), nor a stack with a count.
-pub fn read(mut reader: impl BufRead) -> Result<Profile, CollapsedError> {
+pub(crate) fn read(mut reader: impl BufRead) -> Result<Profile, CollapsedError> {
     let mut profile = Profile::new(Keep::default());
     let process = profile.add_process(Process::default());
     let thread = profile.add_thread(Thread { process, os_id: None, python_id: 0, interpreter: 0, name: None });

@@ -25,7 +25,7 @@ const UNIT_US: u64 = 1_000;
 ///
 /// # Errors
 /// When `writer` fails.
-pub fn write(
+pub(crate) fn write(
     before: &Profile,
     after: &Profile,
     normalize: bool,

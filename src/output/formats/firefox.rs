@@ -23,7 +23,7 @@ use crate::profile::{Flags, Profile, StackId, ThreadRef};
 ///
 /// # Errors
 /// When `writer` fails.
-pub fn write(profile: &Profile, presentation: &Presentation, writer: impl Write) -> io::Result<()> {
+pub(crate) fn write(profile: &Profile, presentation: &Presentation, writer: impl Write) -> io::Result<()> {
     let places = Places::new(profile, presentation);
     let metadata = &profile.metadata;
     let start = UNIX_EPOCH + Duration::from_micros(metadata.start_unix_us);

@@ -35,7 +35,7 @@ const MAX_ROWS: usize = 2_000;
 ///
 /// # Errors
 /// When `writer` fails.
-pub fn write(profile: &Profile, presentation: &Presentation, writer: impl Write) -> io::Result<()> {
+pub(crate) fn write(profile: &Profile, presentation: &Presentation, writer: impl Write) -> io::Result<()> {
     // Each thread has a lane with its name, so its stacks need no marker.
     let places = Places::new(profile, &Presentation { threads: false, processes: false, ..*presentation });
     let (lanes, narrowest_us) = lanes(profile, &places)?;

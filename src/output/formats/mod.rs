@@ -2,15 +2,15 @@
 //!
 //! A new format is a module here with `write(&Profile, &Presentation, impl Write)` and a variant of [`Format`].
 
-pub mod callgrind;
-pub mod chrometrace;
-pub mod collapsed;
-pub mod diff;
-pub mod firefox;
-pub mod flamechart;
+pub(crate) mod callgrind;
+pub(crate) mod chrometrace;
+pub(crate) mod collapsed;
+pub(crate) mod diff;
+pub(crate) mod firefox;
+pub(crate) mod flamechart;
 pub mod flamegraph;
 pub mod pprof;
-pub mod pstats;
+pub(crate) mod pstats;
 pub mod raw;
 pub mod speedscope;
 

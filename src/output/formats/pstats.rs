@@ -15,7 +15,7 @@ use crate::profile::{Profile, Total};
 ///
 /// # Errors
 /// When `writer` fails.
-pub fn write(profile: &Profile, presentation: &Presentation, writer: impl Write) -> io::Result<()> {
+pub(crate) fn write(profile: &Profile, presentation: &Presentation, writer: impl Write) -> io::Result<()> {
     let places = Places::new(profile, presentation);
     let functions = Functions::new(&places);
     let times = times(profile, &places, &functions);

@@ -22,7 +22,7 @@
 
 mod read;
 
-pub use read::{Recording, RecordingError, read};
+pub(crate) use read::{Recording, RecordingError, read};
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -46,7 +46,7 @@ const WITHOUT_TIMES: u8 = 2;
 /// The profile must keep a journal ([`Keep::journal`](crate::profile::Keep)); call [`append`](Self::append) about once
 /// a second and [`finish`](Self::finish) at the end.
 #[derive(Debug)]
-pub struct RecordingWriter<W: Write> {
+pub(crate) struct RecordingWriter<W: Write> {
     writer: W,
     written: TableSizes,
     processes: Vec<Process>,
@@ -58,7 +58,7 @@ impl<W: Write> RecordingWriter<W> {
     ///
     /// # Errors
     /// When `writer` fails.
-    pub fn new(mut writer: W) -> io::Result<Self> {
+    pub(crate) fn new(mut writer: W) -> io::Result<Self> {
         writer.write_all(MAGIC)?;
         writer.write_all(&VERSION.to_le_bytes())?;
         writer.flush()?;
@@ -71,7 +71,7 @@ impl<W: Write> RecordingWriter<W> {
     ///
     /// # Errors
     /// When the writer fails; the recording is then readable up to the call before.
-    pub fn append(&mut self, profile: &mut Profile) -> io::Result<()> {
+    pub(crate) fn append(&mut self, profile: &mut Profile) -> io::Result<()> {
         let runs = profile.drain_journal();
         self.put_chunk(profile, &runs, 0)
     }
@@ -80,7 +80,7 @@ impl<W: Write> RecordingWriter<W> {
     ///
     /// # Errors
     /// As [`RecordingWriter::append`].
-    pub fn finish(mut self, profile: &mut Profile) -> io::Result<W> {
+    pub(crate) fn finish(mut self, profile: &mut Profile) -> io::Result<W> {
         let runs = profile.drain_journal();
         self.put_chunk(profile, &runs, LAST)?;
         Ok(self.writer)
@@ -144,7 +144,7 @@ impl<W: Write> RecordingWriter<W> {
 ///
 /// # Errors
 /// When `writer` fails.
-pub fn write(profile: &Profile, writer: impl Write) -> io::Result<()> {
+pub(crate) fn write(profile: &Profile, writer: impl Write) -> io::Result<()> {
     const RUNS_A_CHUNK: usize = 100_000;
     let times = if profile.has_timeline() { 0 } else { WITHOUT_TIMES };
     let mut recording = RecordingWriter::new(writer)?;

@@ -17,7 +17,7 @@ const MAX_CHUNK: u64 = 1 << 30;
 
 /// A recording that was read.
 #[derive(Debug)]
-pub struct Recording {
+pub(crate) struct Recording {
     /// What it holds.
     pub profile: Profile,
     /// Whether its end was reached. If not, it was cut off or is damaged, and what comes after the last good chunk is
@@ -27,7 +27,7 @@ pub struct Recording {
 
 /// Why a file is no recording that we can read.
 #[derive(Debug, Error)]
-pub enum RecordingError {
+pub(crate) enum RecordingError {
     /// It begins with something else.
     #[error("not a pyspy recording")]
     NotARecording,
@@ -43,7 +43,7 @@ pub enum RecordingError {
 ///
 /// # Errors
 /// When `reader` fails, or does not begin as a recording does.
-pub fn read(mut reader: impl Read) -> Result<Recording, RecordingError> {
+pub(crate) fn read(mut reader: impl Read) -> Result<Recording, RecordingError> {
     let mut head = vec![];
     reader.by_ref().take(MAGIC.len() as u64 + 2).read_to_end(&mut head)?;
     let version = head.strip_prefix(MAGIC).and_then(|rest| <[u8; 2]>::try_from(rest).ok()).map(u16::from_le_bytes);

@@ -73,7 +73,7 @@ pub(super) fn is_file_in_root(handle: &Handle, path: &Path) -> bool {
 ///
 /// # Errors
 /// When there is none or it may not be read.
-pub fn open_below(root: &Path, path: &Path) -> io::Result<File> {
+pub(crate) fn open_below(root: &Path, path: &Path) -> io::Result<File> {
     let anchor = open(root, POINT | OFlag::O_DIRECTORY, Mode::empty())?;
     open_regular(&resolve(anchor.as_fd(), &Path::new("/").join(path), true)?)
 }

@@ -16,17 +16,17 @@ mod wait;
 use procfs::{handle, stat};
 
 pub use cpu::OwnCpus;
-pub use files::open_below;
-pub use live_memory::{LiveMemory, ReadStatistics};
-pub use orphans::Orphans;
+pub(crate) use files::open_below;
+pub(crate) use live_memory::LiveMemory;
+pub(crate) use orphans::Orphans;
 pub use process::Process;
-pub use procfs::address_space::{ImageIdentity, MappingsSign};
-pub use procfs::children::all_processes;
-pub use procfs::descriptors::Descriptors;
-pub use procfs::thread_states::{ThreadStates, raise_descriptor_limit};
-pub use ptrace::pause::{PausedProcess, PausedThread};
-pub use ptrace::tracee::release_pending;
-pub use spawn::SpawnedProgram;
+pub(crate) use procfs::address_space::{ImageIdentity, MappingsSign};
+pub(crate) use procfs::children::all_processes;
+pub(crate) use procfs::descriptors::Descriptors;
+pub(crate) use procfs::thread_states::{ThreadStates, raise_descriptor_limit};
+pub(crate) use ptrace::pause::{PausedProcess, PausedThread};
+pub(crate) use ptrace::tracee::release_pending;
+pub(crate) use spawn::SpawnedProgram;
 pub use timer::sharpen_sleep;
 
 #[cfg(test)]

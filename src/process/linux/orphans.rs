@@ -23,7 +23,7 @@ use crate::process::ChildProcess;
 
 /// The processes that a program has left behind. A clone is the same.
 #[derive(Debug, Clone)]
-pub struct Orphans {
+pub(crate) struct Orphans {
     shared: Arc<Shared>,
 }
 
@@ -66,7 +66,7 @@ impl Orphans {
     /// any.
     ///
     /// When a process is seen to have exited, what it leaves is here already: the kernel gives its children away first.
-    pub fn living(&self) -> Vec<ChildProcess> {
+    pub(crate) fn living(&self) -> Vec<ChildProcess> {
         let Some(ourselves) = &self.shared.ourselves else { return Vec::new() };
         let mut found = children::children(ourselves);
         found.retain(|child| !self.is_other(child.pid) && !has_ended(child.pid));
@@ -79,7 +79,7 @@ impl Orphans {
     }
 
     /// Those that there are now, and all processes below them.
-    pub fn with_descendants(&self) -> Vec<ChildProcess> {
+    pub(crate) fn with_descendants(&self) -> Vec<ChildProcess> {
         let mut found = Vec::new();
         for child in self.living() {
             found.push(child);

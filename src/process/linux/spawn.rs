@@ -19,16 +19,19 @@ use nix::sys::signal::{SigHandler, Signal, signal};
 
 use super::caller::Caller;
 use super::orphans::{Before, Orphans};
+#[cfg(test)]
 use super::process::Process;
 use super::procfs::children;
 use super::procfs::handle::Handle;
 use super::ptrace::tracee;
 use super::wait;
-use crate::process::{ProcessError, SpawnError};
+#[cfg(test)]
+use crate::process::ProcessError;
+use crate::process::SpawnError;
 
 /// A started program, which is our child.
 #[derive(Debug)]
-pub struct SpawnedProgram {
+pub(crate) struct SpawnedProgram {
     pid: i32,
     handle: Option<Handle>,
     status: Option<ExitStatus>,
@@ -42,7 +45,7 @@ impl SpawnedProgram {
     ///
     /// # Errors
     /// When it cannot be run; also for what only `exec` finds out.
-    pub fn start(program: OsString, arguments: &[OsString]) -> Result<Self, SpawnError> {
+    pub(crate) fn start(program: OsString, arguments: &[OsString]) -> Result<Self, SpawnError> {
         Self::run(Command::new(&program).args(arguments))
             .map_err(|source| SpawnError::from_start(PathBuf::from(program), source))
     }
@@ -52,13 +55,13 @@ impl SpawnedProgram {
     ///
     /// # Errors
     /// As [`Self::start`].
-    pub fn start_to_stderr(program: &OsStr, arguments: &[OsString]) -> Result<Self, SpawnError> {
+    pub(crate) fn start_to_stderr(program: &OsStr, arguments: &[OsString]) -> Result<Self, SpawnError> {
         Self::run(Command::new(program).args(arguments).stdout(io::stderr()))
             .map_err(|source| SpawnError::from_start(PathBuf::from(program), source))
     }
 
     /// As whom a program would be started, if not as ourselves: who called us through sudo.
-    pub fn user() -> Option<String> {
+    pub(crate) fn user() -> Option<String> {
         Caller::find().map(|caller| caller.name)
     }
 
@@ -68,7 +71,7 @@ impl SpawnedProgram {
     ///
     /// # Errors
     /// As [`Self::start`], and when no pipe can be made.
-    pub fn start_captured(program: &OsStr, arguments: &[OsString]) -> Result<(Self, PipeReader), SpawnError> {
+    pub(crate) fn start_captured(program: &OsStr, arguments: &[OsString]) -> Result<(Self, PipeReader), SpawnError> {
         let failed = |source| SpawnError::from_start(PathBuf::from(program), source);
         let (reader, writer) = io::pipe().map_err(failed)?;
         let second = writer.try_clone().map_err(failed)?;
@@ -93,7 +96,7 @@ impl SpawnedProgram {
     }
 
     /// The number of the process.
-    pub fn pid(&self) -> i32 {
+    pub(crate) fn pid(&self) -> i32 {
         self.pid
     }
 
@@ -101,12 +104,13 @@ impl SpawnedProgram {
     ///
     /// # Errors
     /// As [`Process::open`].
-    pub fn process(&self) -> Result<Process, ProcessError> {
+    #[cfg(test)]
+    pub(crate) fn process(&self) -> Result<Process, ProcessError> {
         Process::open(self.pid)
     }
 
     /// What it leaves behind, now or later.
-    pub fn orphans(&self) -> Orphans {
+    pub(crate) fn orphans(&self) -> Orphans {
         self.orphans.clone()
     }
 
@@ -114,7 +118,7 @@ impl SpawnedProgram {
     ///
     /// # Errors
     /// When somebody else has collected it.
-    pub fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
+    pub(crate) fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
         if self.status.is_none() && wait::has_child_exited(self.pid)? {
             self.status = Some(wait::collect_exit(self.pid)?);
         }
@@ -125,7 +129,7 @@ impl SpawnedProgram {
     ///
     /// # Errors
     /// As [`Self::try_wait`].
-    pub fn wait_at_most(&mut self, limit: Duration) -> io::Result<Option<ExitStatus>> {
+    pub(crate) fn wait_at_most(&mut self, limit: Duration) -> io::Result<Option<ExitStatus>> {
         let deadline = Instant::now() + limit;
         loop {
             if let Some(status) = self.try_wait()? {
@@ -150,7 +154,7 @@ impl SpawnedProgram {
     ///
     /// # Errors
     /// As [`Self::try_wait`].
-    pub fn wait(&mut self) -> io::Result<ExitStatus> {
+    pub(crate) fn wait(&mut self) -> io::Result<ExitStatus> {
         loop {
             if let Some(status) = self.wait_at_most(Duration::from_secs(3600))? {
                 return Ok(status);
@@ -164,7 +168,7 @@ impl SpawnedProgram {
     ///
     /// # Errors
     /// As [`Self::try_wait`].
-    pub fn end(&mut self, grace: Duration) -> io::Result<ExitStatus> {
+    pub(crate) fn end(&mut self, grace: Duration) -> io::Result<ExitStatus> {
         if let Some(status) = self.try_wait()? {
             return Ok(status);
         }

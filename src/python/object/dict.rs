@@ -24,7 +24,7 @@ const SHARED_KEYS_LIMIT: usize = 254;
 /// The items of one dict, in the order in which Python iterates over them: addresses of key and value.
 ///
 /// Ends at the first place that cannot be read; [`DictItems::error`] then says why.
-pub struct DictItems<'target> {
+pub(crate) struct DictItems<'target> {
     objects: ObjectReader<'target>,
     /// The entries that are not read yet.
     next: u64,
@@ -39,7 +39,7 @@ pub struct DictItems<'target> {
 
 impl DictItems<'_> {
     /// What ended the items early, if anything did.
-    pub fn error(&self) -> Option<ReadError> {
+    pub(crate) fn error(&self) -> Option<ReadError> {
         self.error
     }
 
@@ -86,7 +86,7 @@ impl<'target> ObjectReader<'target> {
     ///
     /// # Errors
     /// When the dict itself cannot be read.
-    pub fn dict_items(&self, dict: u64) -> Result<DictItems<'target>, ReadError> {
+    pub(crate) fn dict_items(&self, dict: u64) -> Result<DictItems<'target>, ReadError> {
         match self.layout.object.dict {
             DictFormat::Table { mask, table, .. } => {
                 let slots = u64::try_from(self.signed(dict, mask)?).map_err(|_| ReadError::implausible(dict))?;
@@ -110,7 +110,7 @@ impl<'target> ObjectReader<'target> {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn dict_length(&self, dict: u64) -> Result<u64, ReadError> {
+    pub(crate) fn dict_length(&self, dict: u64) -> Result<u64, ReadError> {
         let (DictFormat::Table { used, .. } | DictFormat::Keys { used, .. }) = self.layout.object.dict;
         self.pointer(dict, used)
     }
@@ -119,7 +119,7 @@ impl<'target> ObjectReader<'target> {
     ///
     /// # Errors
     /// When the dict cannot be read.
-    pub fn find_in_dict(&self, dict: u64, name: &str) -> Result<Option<u64>, ReadError> {
+    pub(crate) fn find_in_dict(&self, dict: u64, name: &str) -> Result<Option<u64>, ReadError> {
         let mut items = self.dict_items(dict)?;
         let found = self.find_among(&mut items, name);
         match (found, items.error()) {
@@ -132,7 +132,7 @@ impl<'target> ObjectReader<'target> {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn module_dict(&self, module: u64) -> Result<u64, ReadError> {
+    pub(crate) fn module_dict(&self, module: u64) -> Result<u64, ReadError> {
         self.pointer(module, self.layout.object.module_dict)
     }
 

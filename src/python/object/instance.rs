@@ -19,7 +19,7 @@ impl<'target> ObjectReader<'target> {
     ///
     /// # Errors
     /// When memory cannot be read.
-    pub fn instance_attribute(&self, object: u64, name: &str) -> Result<Option<u64>, ReadError> {
+    pub(crate) fn instance_attribute(&self, object: u64, name: &str) -> Result<Option<u64>, ReadError> {
         let type_info = self.type_info(self.type_of(object)?)?;
         self.attribute_of(object, &type_info, name)
     }
@@ -29,7 +29,8 @@ impl<'target> ObjectReader<'target> {
     ///
     /// # Errors
     /// When memory cannot be read.
-    pub fn instance_attributes(&self, object: u64) -> Result<Option<DictItems<'target>>, ReadError> {
+    #[cfg(test)]
+    pub(crate) fn instance_attributes(&self, object: u64) -> Result<Option<DictItems<'target>>, ReadError> {
         let type_info = self.type_info(self.type_of(object)?)?;
         self.attributes_of(object, &type_info)
     }
@@ -40,7 +41,7 @@ impl<'target> ObjectReader<'target> {
         Ok(self.find_among(&mut items, name))
     }
 
-    /// As [`ObjectReader::instance_attributes`], for an object whose type is known.
+    /// The attributes in an instance's dict, for an object whose type is known; `None` when it has no dict (yet).
     pub(crate) fn attributes_of(&self, object: u64, of: &TypeInfo) -> Result<Option<DictItems<'target>>, ReadError> {
         match self.place_of_attributes(object, of)? {
             Attributes::None => Ok(None),

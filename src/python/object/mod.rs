@@ -15,36 +15,38 @@ mod text;
 mod type_flags;
 mod types;
 
-pub use dict::DictItems;
+pub(crate) use dict::DictItems;
 pub(crate) use instance::Slot;
 pub(crate) use number::{DIGIT_BITS, Integer};
-pub use text::{Text, escape_lone_surrogates};
-pub use type_flags::TypeFlags;
-pub use types::TypeInfo;
+pub(crate) use text::Text;
+#[cfg(test)]
+pub(crate) use text::escape_lone_surrogates;
+pub(crate) use type_flags::TypeFlags;
+pub(crate) use types::TypeInfo;
 
 use crate::memory::{Memory, ReadError, ReadFailure};
 use crate::python::layout::Layout;
 
 /// Reads objects of one target.
 #[derive(Clone, Copy)]
-pub struct ObjectReader<'target> {
+pub(crate) struct ObjectReader<'target> {
     memory: &'target dyn Memory,
     layout: &'target Layout,
 }
 
 impl<'target> ObjectReader<'target> {
     /// A reader of objects that lie in `memory` as `layout` describes.
-    pub fn new(memory: &'target dyn Memory, layout: &'target Layout) -> Self {
+    pub(crate) fn new(memory: &'target dyn Memory, layout: &'target Layout) -> Self {
         Self { memory, layout }
     }
 
     /// Where things lie.
-    pub fn layout(&self) -> &'target Layout {
+    pub(crate) fn layout(&self) -> &'target Layout {
         self.layout
     }
 
     /// What is read from.
-    pub fn memory(&self) -> &'target dyn Memory {
+    pub(crate) fn memory(&self) -> &'target dyn Memory {
         self.memory
     }
 
@@ -52,7 +54,7 @@ impl<'target> ObjectReader<'target> {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn pointer(&self, address: u64, offset: u32) -> Result<u64, ReadError> {
+    pub(crate) fn pointer(&self, address: u64, offset: u32) -> Result<u64, ReadError> {
         self.memory.read_u64(address.wrapping_add(u64::from(offset)))
     }
 
@@ -60,7 +62,7 @@ impl<'target> ObjectReader<'target> {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn signed(&self, address: u64, offset: u32) -> Result<i64, ReadError> {
+    pub(crate) fn signed(&self, address: u64, offset: u32) -> Result<i64, ReadError> {
         self.pointer(address, offset).map(u64::cast_signed)
     }
 
@@ -68,7 +70,7 @@ impl<'target> ObjectReader<'target> {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn int(&self, address: u64, offset: u32) -> Result<i32, ReadError> {
+    pub(crate) fn int(&self, address: u64, offset: u32) -> Result<i32, ReadError> {
         self.memory.read_u32(address.wrapping_add(u64::from(offset))).map(u32::cast_signed)
     }
 
@@ -76,7 +78,7 @@ impl<'target> ObjectReader<'target> {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn byte(&self, address: u64, offset: u32) -> Result<u8, ReadError> {
+    pub(crate) fn byte(&self, address: u64, offset: u32) -> Result<u8, ReadError> {
         self.memory.read_u8(address.wrapping_add(u64::from(offset)))
     }
 
@@ -84,7 +86,7 @@ impl<'target> ObjectReader<'target> {
     ///
     /// # Errors
     /// When not all of them can be read.
-    pub fn pointers(&self, address: u64, count: usize) -> Result<Vec<u64>, ReadError> {
+    pub(crate) fn pointers(&self, address: u64, count: usize) -> Result<Vec<u64>, ReadError> {
         let length = count.checked_mul(8).ok_or_else(|| ReadError::implausible(address))?;
         let mut bytes = vec![0; length];
         self.memory.read(address, &mut bytes)?;
@@ -95,7 +97,7 @@ impl<'target> ObjectReader<'target> {
     ///
     /// # Errors
     /// When it cannot be read or is negative.
-    pub fn size(&self, object: u64) -> Result<u64, ReadError> {
+    pub(crate) fn size(&self, object: u64) -> Result<u64, ReadError> {
         let size = self.signed(object, self.layout.object.ob_size)?;
         u64::try_from(size).map_err(|_| ReadError::implausible(object))
     }
@@ -104,7 +106,7 @@ impl<'target> ObjectReader<'target> {
     ///
     /// # Errors
     /// When they cannot be read.
-    pub fn tuple_items(&self, tuple: u64, limit: usize) -> Result<(Vec<u64>, u64), ReadError> {
+    pub(crate) fn tuple_items(&self, tuple: u64, limit: usize) -> Result<(Vec<u64>, u64), ReadError> {
         let size = self.size(tuple)?;
         let first = tuple.wrapping_add(u64::from(self.layout.object.tuple_items));
         Ok((self.pointers(first, at_most(size, limit))?, size))
@@ -114,7 +116,7 @@ impl<'target> ObjectReader<'target> {
     ///
     /// # Errors
     /// When they cannot be read.
-    pub fn list_items(&self, list: u64, limit: usize) -> Result<(Vec<u64>, u64), ReadError> {
+    pub(crate) fn list_items(&self, list: u64, limit: usize) -> Result<(Vec<u64>, u64), ReadError> {
         let size = self.size(list)?;
         let wanted = at_most(size, limit);
         if wanted == 0 {
@@ -128,7 +130,7 @@ impl<'target> ObjectReader<'target> {
     ///
     /// # Errors
     /// When they cannot be read.
-    pub fn bytes(&self, object: u64, limit: usize) -> Result<(Vec<u8>, u64), ReadError> {
+    pub(crate) fn bytes(&self, object: u64, limit: usize) -> Result<(Vec<u8>, u64), ReadError> {
         let size = self.size(object)?;
         let data = object.wrapping_add(u64::from(self.layout.object.bytes_data));
         let wanted = size.min(limit as u64);

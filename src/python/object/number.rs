@@ -41,7 +41,7 @@ impl ObjectReader<'_> {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn small_int(&self, object: u64) -> Result<Option<i128>, ReadError> {
+    pub(crate) fn small_int(&self, object: u64) -> Result<Option<i128>, ReadError> {
         self.integer(object, 5).map(|integer| integer.and_then(|integer| integer.to_i128()))
     }
 

@@ -13,7 +13,7 @@ use crate::python::layout::TextFormat;
 
 /// Text of the target, for people.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Text {
+pub(crate) struct Text {
     /// The characters; see the module on those that Rust does not have. Control characters are as they are: escape
     /// before printing.
     pub text: String,
@@ -29,7 +29,7 @@ pub(crate) struct CodePoints {
 }
 
 /// `points` as text, with what is no character written as an escape.
-pub fn escape_lone_surrogates(points: impl IntoIterator<Item = u32>) -> String {
+pub(crate) fn escape_lone_surrogates(points: impl IntoIterator<Item = u32>) -> String {
     let mut text = String::new();
     for point in points {
         match char::from_u32(point) {
@@ -50,7 +50,7 @@ impl ObjectReader<'_> {
     ///
     /// # Errors
     /// When it cannot be read, or does not look like text.
-    pub fn text(&self, object: u64, limit: usize) -> Result<Text, ReadError> {
+    pub(crate) fn text(&self, object: u64, limit: usize) -> Result<Text, ReadError> {
         if matches!(self.layout.object.text, TextFormat::Python2 { .. }) {
             let flags = self.flags_of(object)?;
             if flags.contains(TypeFlags::BYTES) {

@@ -14,7 +14,7 @@ const BASES_LIMIT: usize = 64;
 
 /// A type, as far as readers of its objects need it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TypeInfo {
+pub(crate) struct TypeInfo {
     /// The `PyTypeObject`.
     pub address: u64,
     /// `tp_name`: for a type written in C often with its module (`collections.deque`), for a class without.
@@ -38,7 +38,7 @@ impl ObjectReader<'_> {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn type_of(&self, object: u64) -> Result<u64, ReadError> {
+    pub(crate) fn type_of(&self, object: u64) -> Result<u64, ReadError> {
         self.pointer(object, self.layout.object.ob_type)
     }
 
@@ -46,7 +46,7 @@ impl ObjectReader<'_> {
     ///
     /// # Errors
     /// When they cannot be read.
-    pub fn flags_of(&self, object: u64) -> Result<TypeFlags, ReadError> {
+    pub(crate) fn flags_of(&self, object: u64) -> Result<TypeFlags, ReadError> {
         self.type_flags(self.type_of(object)?)
     }
 
@@ -54,7 +54,7 @@ impl ObjectReader<'_> {
     ///
     /// # Errors
     /// When they cannot be read.
-    pub fn type_flags(&self, type_object: u64) -> Result<TypeFlags, ReadError> {
+    pub(crate) fn type_flags(&self, type_object: u64) -> Result<TypeFlags, ReadError> {
         // Above the low 4 bytes there is nothing, and on Windows a `long` has no more.
         let flags = self.int(type_object, self.layout.object.type_flags)?;
         Ok(TypeFlags(u64::from(flags.cast_unsigned())))
@@ -64,7 +64,7 @@ impl ObjectReader<'_> {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn type_name(&self, object: u64) -> Result<String, ReadError> {
+    pub(crate) fn type_name(&self, object: u64) -> Result<String, ReadError> {
         self.name_of_type(self.type_of(object)?)
     }
 
@@ -72,17 +72,17 @@ impl ObjectReader<'_> {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn name_of_type(&self, type_object: u64) -> Result<String, ReadError> {
+    pub(crate) fn name_of_type(&self, type_object: u64) -> Result<String, ReadError> {
         self.c_string(self.pointer(type_object, self.layout.object.type_name)?, NAME_LIMIT)
     }
 
     /// Whether the object is a code object, which is what `f_executable` of a Python frame points to.
-    pub fn is_code(&self, object: u64) -> bool {
+    pub(crate) fn is_code(&self, object: u64) -> bool {
         self.type_name(object).is_ok_and(|name| name == "code")
     }
 
     /// Whether the object is a type.
-    pub fn is_type(&self, object: u64) -> bool {
+    pub(crate) fn is_type(&self, object: u64) -> bool {
         self.flags_of(object).is_ok_and(|flags| flags.contains(TypeFlags::TYPE))
     }
 
@@ -90,7 +90,7 @@ impl ObjectReader<'_> {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn type_info(&self, type_object: u64) -> Result<TypeInfo, ReadError> {
+    pub(crate) fn type_info(&self, type_object: u64) -> Result<TypeInfo, ReadError> {
         let layout = &self.layout.object;
         // `tp_repr` has stood eight words behind `tp_name` in every version (object.h): basicsize, itemsize, dealloc, a
         // word that changed its use, getattr, setattr, and another such word come between.
@@ -120,7 +120,7 @@ impl ObjectReader<'_> {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn bases(&self, type_object: u64) -> Result<Vec<u64>, ReadError> {
+    pub(crate) fn bases(&self, type_object: u64) -> Result<Vec<u64>, ReadError> {
         let order = self.pointer(type_object, self.layout.object.type_mro)?;
         if order != 0 {
             return Ok(self.tuple_items(order, BASES_LIMIT)?.0);
@@ -139,7 +139,7 @@ impl ObjectReader<'_> {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn type_qualname(&self, type_object: &TypeInfo) -> Result<Text, ReadError> {
+    pub(crate) fn type_qualname(&self, type_object: &TypeInfo) -> Result<Text, ReadError> {
         match self.layout.object.type_qualname {
             Some(offset) if type_object.flags.contains(TypeFlags::HEAP_TYPE) => {
                 self.text(self.pointer(type_object.address, offset)?, NAME_LIMIT)
@@ -156,7 +156,7 @@ impl ObjectReader<'_> {
     ///
     /// # Errors
     /// When memory cannot be read.
-    pub fn type_module(&self, type_object: &TypeInfo) -> Result<Option<String>, ReadError> {
+    pub(crate) fn type_module(&self, type_object: &TypeInfo) -> Result<Option<String>, ReadError> {
         if !type_object.flags.contains(TypeFlags::HEAP_TYPE) {
             let module = type_object.name.rsplit_once('.').map(|(module, _)| module.to_owned());
             return Ok(Some(module.unwrap_or_else(|| self.builtins_name().to_owned())));
@@ -174,7 +174,7 @@ impl ObjectReader<'_> {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn type_attribute(&self, type_object: u64, name: &str) -> Result<Option<u64>, ReadError> {
+    pub(crate) fn type_attribute(&self, type_object: u64, name: &str) -> Result<Option<u64>, ReadError> {
         match self.pointer(type_object, self.layout.object.type_dict)? {
             0 => Ok(None),
             dict => self.find_in_dict(dict, name),

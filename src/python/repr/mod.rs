@@ -37,7 +37,7 @@ const DEPTH_LIMIT: usize = 50;
 
 /// How much of a value is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// Characters of the whole text.
     pub length: usize,
     /// Items of each container, attributes of each instance.
@@ -48,7 +48,7 @@ pub struct Limits {
 
 impl Limits {
     /// What the option `-l`, given so many times, asks for.
-    pub fn of_level(level: u8) -> Self {
+    pub(crate) fn of_level(level: u8) -> Self {
         match level {
             0 | 1 => Self { length: 160, items: 16, depth: 4 },
             2 => Self { length: 1600, items: 100, depth: 8 },
@@ -58,12 +58,13 @@ impl Limits {
 }
 
 /// What Python's `repr` says of the object at `address`, as far as memory tells; see the module.
-pub fn repr(objects: ObjectReader<'_>, address: u64, limits: &Limits) -> String {
+#[cfg(test)]
+pub(crate) fn repr(objects: ObjectReader<'_>, address: u64, limits: &Limits) -> String {
     Printer::new(objects).repr(address, limits)
 }
 
 /// Prints many values of one moment; remembers their types, which must stay what they are as long as it is used.
-pub struct Printer<'target> {
+pub(crate) struct Printer<'target> {
     objects: ObjectReader<'target>,
     types: RefCell<HashMap<u64, Rc<TypeInfo>>>,
     slots: RefCell<HashMap<u64, Rc<[Slot]>>>,
@@ -72,12 +73,12 @@ pub struct Printer<'target> {
 
 impl<'target> Printer<'target> {
     /// A printer of objects that `objects` reads.
-    pub fn new(objects: ObjectReader<'target>) -> Self {
+    pub(crate) fn new(objects: ObjectReader<'target>) -> Self {
         Self { objects, types: RefCell::default(), slots: RefCell::default(), repr_owners: RefCell::default() }
     }
 
-    /// As the function [`repr`].
-    pub fn repr(&self, address: u64, limits: &Limits) -> String {
+    /// What Python's `repr` says of the object at `address`, as far as memory tells; see the module.
+    pub(crate) fn repr(&self, address: u64, limits: &Limits) -> String {
         let mut writer = Writer {
             printer: self,
             objects: self.objects,

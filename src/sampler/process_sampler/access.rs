@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::ProcessSampler;
 use super::stops::Trouble;
-use crate::memory::SnapshotStatistics;
 use crate::process::Process;
 use crate::python::code::CodeTable;
 use crate::python::interpreter::InterpreterState;
@@ -14,22 +13,22 @@ use crate::sampler::native::Native;
 
 impl ProcessSampler {
     /// From now on native frames are read too, of idle threads if `idle`; a thread is stopped for that.
-    pub fn read_native(&mut self, idle: bool) {
+    pub(crate) fn read_native(&mut self, idle: bool) {
         self.natives.enable(&self.process, idle);
     }
 
     /// From now on threads without a thread state are read too, if native frames are.
-    pub fn read_native_threads(&mut self) {
+    pub(crate) fn read_native_threads(&mut self) {
         self.natives.enable_threads();
     }
 
     /// The reader of native frames, if they are read.
-    pub fn native(&self) -> Option<&Native> {
+    pub(crate) fn native(&self) -> Option<&Native> {
         self.natives.native.as_deref()
     }
 
     /// Waits for the lines of native code that was met, at most so long. Without that they are there some time later.
-    pub fn wait_for_lines(&mut self, limit: Duration) {
+    pub(crate) fn wait_for_lines(&mut self, limit: Duration) {
         if let Some(native) = &mut self.natives.native {
             native.wait_for_lines(limit);
         }
@@ -37,55 +36,50 @@ impl ProcessSampler {
 
     /// Whether we may run on the CPU of a thread that moves fast, from the next sample on. It is of use to one sampler
     /// of the calling thread only, and not when samples follow each other without a rest.
-    pub fn allow_pinning(&mut self, may_pin: bool) {
+    pub(crate) fn allow_pinning(&mut self, may_pin: bool) {
         self.pinning.allow(may_pin);
     }
 
     /// The process.
-    pub fn process(&self) -> &Process {
+    pub(crate) fn process(&self) -> &Process {
         &self.process
     }
 
     /// Its runtime.
-    pub fn runtime(&self) -> &Runtime {
+    pub(crate) fn runtime(&self) -> &Runtime {
         &self.reader.runtime
     }
 
     /// The main interpreter, as of the last sample.
-    pub fn main_interpreter(&self) -> Option<&InterpreterState> {
+    pub(crate) fn main_interpreter(&self) -> Option<&InterpreterState> {
         self.reader.stacks.interpreters.first()
     }
 
     /// The code that was seen.
-    pub fn codes(&self) -> &CodeTable {
+    pub(crate) fn codes(&self) -> &CodeTable {
         &self.reader.codes
     }
 
     /// What went wrong with pausing so far.
-    pub fn trouble(&self) -> &Trouble {
+    pub(crate) fn trouble(&self) -> &Trouble {
         self.stopper.trouble()
     }
 
     /// Forgets all code; what was told of it by number means nothing any more.
-    pub fn forget_codes(&mut self) {
+    pub(crate) fn forget_codes(&mut self) {
         self.reader.codes = CodeTable::new();
         // They have such numbers.
         self.records.forget_frames();
     }
 
-    /// Counts of the reads so far.
-    pub fn statistics(&self) -> SnapshotStatistics {
-        self.reader.snapshot.statistics()
-    }
-
     /// The name of a thread, as last known.
-    pub fn thread_name(&self, thread: &MomentThread) -> Option<&str> {
+    pub(crate) fn thread_name(&self, thread: &MomentThread) -> Option<&str> {
         let is_first = thread.os_id == Some(u64::from(self.process.pid().unsigned_abs()));
         self.names.name(thread, is_first)
     }
 
     /// What the kernel calls a thread without a thread state.
-    pub fn native_thread_name(&self, thread: &NativeThread) -> Option<&str> {
+    pub(crate) fn native_thread_name(&self, thread: &NativeThread) -> Option<&str> {
         self.natives.thread_name(thread)
     }
 }

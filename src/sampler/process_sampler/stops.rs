@@ -69,7 +69,7 @@ pub(super) struct Stopper {
 
 /// Things about pausing worth telling once.
 #[derive(Debug, Default, Clone)]
-pub struct Trouble {
+pub(crate) struct Trouble {
     /// Why a pause failed, the first time.
     pub pause: Option<String>,
 }

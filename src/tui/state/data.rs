@@ -16,7 +16,7 @@ const OUTPUT_BYTES: usize = 4 << 20;
 
 /// What was collected.
 #[derive(Debug, Default)]
-pub struct Data {
+pub(crate) struct Data {
     /// All tables, and the totals since the reset.
     pub profile: Profile,
     /// What the numbers in windows are in the profile.
@@ -95,7 +95,7 @@ impl Data {
     }
 
     /// The samples to show: of the last window with their wall time, and since the reset with theirs.
-    pub fn shown(&self) -> Shown<'_> {
+    pub(crate) fn shown(&self) -> Shown<'_> {
         match &self.frozen {
             Some(frozen) => Shown {
                 window: &frozen.window,
@@ -115,7 +115,7 @@ impl Data {
     }
 
     /// How many samples went which way since the reset.
-    pub fn counts(&self) -> SampleCounts {
+    pub(crate) fn counts(&self) -> SampleCounts {
         let (now, before) = (self.profile.metadata.counts, self.counts_before);
         SampleCounts {
             taken: now.taken.saturating_sub(before.taken),
@@ -129,7 +129,7 @@ impl Data {
 
 /// What the target has written, as lines; the oldest go when there are too many.
 #[derive(Debug, Default)]
-pub struct Output {
+pub(crate) struct Output {
     /// Whole lines.
     pub lines: VecDeque<String>,
     /// The bytes of these lines.

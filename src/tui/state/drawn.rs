@@ -5,7 +5,7 @@ use crate::tui::index::NodeId;
 
 /// Two times: what a function took by itself and with what it called; how long a thread was active and had the GIL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Pair {
+pub(crate) struct Pair {
     /// The first, µs.
     pub own_us: u64,
     /// The second, µs.
@@ -14,7 +14,7 @@ pub struct Pair {
 
 /// A row of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Row {
+pub(crate) struct Row {
     /// What it is about.
     pub key: Key,
     /// In the last window.
@@ -33,7 +33,7 @@ impl Row {
     }
 
     /// The times behind the four columns, µs: the first two are shown as percentages.
-    pub fn columns(&self, scope: Scope) -> [u64; 4] {
+    pub(crate) fn columns(&self, scope: Scope) -> [u64; 4] {
         let (percent, time) = match scope {
             Scope::Both => (self.window, self.all),
             Scope::Window => (self.window, self.window),
@@ -49,7 +49,7 @@ impl Row {
 
 /// A block of the flame graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Block {
+pub(crate) struct Block {
     /// Its place in the tree of calls.
     pub node: NodeId,
     /// Its first column.

@@ -10,11 +10,11 @@ mod overlay;
 mod prompt;
 mod selection;
 
-pub use data::{Data, Output};
-pub use drawn::{Block, Pair, Row};
-pub use overlay::{Detail, Overlay, Pane};
-pub use prompt::{Entry, Prompt};
-pub use selection::{Column, Cursor, Key, Scope, Selection, View};
+pub(crate) use data::Data;
+pub(crate) use drawn::{Block, Pair, Row};
+pub(crate) use overlay::{Detail, Overlay, Pane};
+pub(crate) use prompt::{Entry, Prompt};
+pub(crate) use selection::{Column, Key, Scope, Selection, View};
 
 use ratatui::layout::Size;
 
@@ -24,7 +24,7 @@ use super::window::Facts;
 
 /// What is fixed for the whole run.
 #[derive(Debug, Clone, Default)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// Samples a second.
     pub rate: u32,
     /// Colours may be used.
@@ -43,7 +43,7 @@ pub struct Settings {
 
 /// Everything.
 #[derive(Debug, Default)]
-pub struct State {
+pub(crate) struct State {
     /// What was fixed at the start.
     pub settings: Settings,
     /// What was collected.
@@ -66,7 +66,7 @@ pub struct State {
 
 impl State {
     /// Nothing seen yet.
-    pub fn new(settings: Settings, size: Size) -> Self {
+    pub(crate) fn new(settings: Settings, size: Size) -> Self {
         let facts = Facts { rate_asked: settings.rate, ..Facts::default() };
         let selection = Selection {
             gil_only: settings.gil_only,
@@ -80,19 +80,19 @@ impl State {
     }
 
     /// The views that there are.
-    pub fn views(&self) -> impl Iterator<Item = View> {
+    pub(crate) fn views(&self) -> impl Iterator<Item = View> {
         let has_output = self.settings.has_output;
         View::ALL.into_iter().filter(move |view| *view != View::Output || has_output)
     }
 
     /// The selected row.
-    pub fn selected_row(&self) -> Option<usize> {
+    pub(crate) fn selected_row(&self) -> Option<usize> {
         let selected = self.selection.cursor().selected?;
         self.rows.iter().position(|row| row.key == selected)
     }
 
     /// The function that is selected, in views that have functions.
-    pub fn selected_function(&self) -> Option<FunctionId> {
+    pub(crate) fn selected_function(&self) -> Option<FunctionId> {
         let index = &self.data.index;
         if self.selection.view == View::Flame {
             return (self.selection.block != ROOT).then(|| index.node(self.selection.block).function);

@@ -7,7 +7,7 @@ use crate::tui::index::FunctionId;
 
 /// A text to be scrolled through.
 #[derive(Debug, Clone, Default)]
-pub struct Pane {
+pub(crate) struct Pane {
     /// What it is.
     pub title: String,
     /// Its lines.
@@ -20,7 +20,7 @@ pub struct Pane {
 
 /// A function looked at closely.
 #[derive(Debug, Clone, Default)]
-pub struct Detail {
+pub(crate) struct Detail {
     /// The function.
     pub function: FunctionId,
     /// What it took by itself and with what it called, µs.
@@ -43,7 +43,7 @@ pub struct Detail {
 
 /// What lies over the view.
 #[derive(Debug, Clone, Default)]
-pub enum Overlay {
+pub(crate) enum Overlay {
     /// Nothing.
     #[default]
     Nothing,

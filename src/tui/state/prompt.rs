@@ -2,7 +2,7 @@
 
 /// What is being typed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Entry {
+pub(crate) enum Entry {
     /// Nothing.
     #[default]
     Nothing,
@@ -14,7 +14,7 @@ pub enum Entry {
 
 /// The last line.
 #[derive(Debug, Clone, Default)]
-pub struct Prompt {
+pub(crate) struct Prompt {
     /// What is being typed.
     pub entry: Entry,
     /// The file that was written to, or could not be: what is asked for next may differ little.

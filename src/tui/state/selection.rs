@@ -7,7 +7,7 @@ use crate::tui::index::{FunctionId, NodeId};
 
 /// A view of what was sampled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum View {
+pub(crate) enum View {
     /// Time by function.
     #[default]
     Functions,
@@ -27,11 +27,11 @@ pub enum View {
 
 impl View {
     /// Every view, in the order of their tabs.
-    pub const ALL: [Self; 7] =
+    pub(crate) const ALL: [Self; 7] =
         [Self::Functions, Self::Lines, Self::Threads, Self::Processes, Self::Tree, Self::Flame, Self::Output];
 
     /// What its tab says.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Functions => "Functions",
             Self::Lines => "Lines",
@@ -44,14 +44,14 @@ impl View {
     }
 
     /// Its place in [`View::ALL`].
-    pub fn position(self) -> usize {
+    pub(crate) fn position(self) -> usize {
         Self::ALL.iter().position(|view| *view == self).unwrap_or(0)
     }
 }
 
 /// Which time the numbers are of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Scope {
+pub(crate) enum Scope {
     /// Percentages of the last window, times since the reset.
     #[default]
     Both,
@@ -63,7 +63,7 @@ pub enum Scope {
 
 /// A column to sort by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Column {
+pub(crate) enum Column {
     /// The first percentage.
     #[default]
     OwnPercent,
@@ -77,18 +77,18 @@ pub enum Column {
 
 impl Column {
     /// From left to right.
-    pub const ALL: [Self; 4] = [Self::OwnPercent, Self::TotalPercent, Self::OwnTime, Self::TotalTime];
+    pub(crate) const ALL: [Self; 4] = [Self::OwnPercent, Self::TotalPercent, Self::OwnTime, Self::TotalTime];
 
     /// The column to the right, or the first.
     #[must_use]
-    pub fn next(self) -> Self {
+    pub(crate) fn next(self) -> Self {
         Self::ALL[(self as usize + 1) % Self::ALL.len()]
     }
 }
 
 /// What a row is about; stays the same when rows move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Key {
+pub(crate) enum Key {
     /// A function, of one thread where threads are apart.
     Function(Option<ThreadRef>, FunctionId),
     /// A line: a frame's number.
@@ -103,7 +103,7 @@ pub enum Key {
 
 /// Where a view stands.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Cursor {
+pub(crate) struct Cursor {
     /// What is selected, wherever it moves.
     pub selected: Option<Key>,
     /// The first row that is shown.
@@ -112,7 +112,7 @@ pub struct Cursor {
 
 /// What is looked at.
 #[derive(Debug, Clone, Default)]
-pub struct Selection {
+pub(crate) struct Selection {
     /// The view.
     pub view: View,
     /// Where each view stands, in the order of [`View::ALL`].
@@ -151,14 +151,14 @@ pub struct Selection {
 
 impl Selection {
     /// Whether a total is wanted.
-    pub fn wants(&self, total: &Total) -> bool {
+    pub(crate) fn wants(&self, total: &Total) -> bool {
         (self.idle || total.flags.contains(Flags::ACTIVE))
             && (!self.gil_only || total.flags.contains(Flags::GIL))
             && self.only_thread.is_none_or(|thread| thread == total.thread)
     }
 
     /// Where the current view stands.
-    pub fn cursor(&self) -> Cursor {
+    pub(crate) fn cursor(&self) -> Cursor {
         self.cursors[self.view.position()]
     }
 
@@ -167,7 +167,7 @@ impl Selection {
     }
 
     /// The thread that is selected.
-    pub fn selected_thread(&self) -> Option<ThreadRef> {
+    pub(crate) fn selected_thread(&self) -> Option<ThreadRef> {
         let of_row = match self.cursor().selected {
             Some(Key::Thread(thread)) => Some(thread),
             Some(Key::Function(thread, _) | Key::Line(thread, _) | Key::Node(thread, _)) => thread,

@@ -21,7 +21,7 @@ pub(super) use table::{place, thread_state};
 use theme::Theme;
 
 /// Draws everything.
-pub fn draw(state: &State, frame: &mut Frame<'_>) {
+pub(crate) fn draw(state: &State, frame: &mut Frame<'_>) {
     let area = frame.area();
     let buffer = frame.buffer_mut();
     let theme = Theme { colour: state.settings.colour };

@@ -14,7 +14,7 @@ const DESCENDANT_LIMIT: usize = 1 << 20;
 ///
 /// # Errors
 /// When the system's list of them cannot be read.
-pub fn all_processes() -> io::Result<Vec<i32>> {
+pub(crate) fn all_processes() -> io::Result<Vec<i32>> {
     let entries = fs::read_dir("/proc")?;
     Ok(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
 }

@@ -240,7 +240,7 @@ fn room(limit: u64) -> usize {
 }
 
 /// Raises our limit on descriptors as far as is of use and allowed, for the threads of several processes.
-pub fn raise_descriptor_limit() {
+pub(crate) fn raise_descriptor_limit() {
     if raise_limit().is_none() {
         log::debug!("the limit on descriptors stays as it is");
     }

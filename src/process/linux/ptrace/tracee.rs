@@ -90,7 +90,7 @@ thread_local! {
 
 /// Lets go the threads that were asked to stop by the calling thread but did not in time, as far as they have stopped
 /// by now. Returns how many are left. Costs nothing when there are none.
-pub fn release_pending() -> usize {
+pub(crate) fn release_pending() -> usize {
     PENDING
         .try_with(|pending| {
             let mut pending = pending.borrow_mut();
