@@ -33,8 +33,8 @@ mod python;
 mod sampler;
 mod tui;
 
-/// What the program, its benches and its tests use of the crate's inside. It is no part of the face, and changes whenever
-/// the inside does.
+/// What the program, its benches and its tests use of the crate's inside. It is no part of the face, and changes
+/// whenever the inside does.
 #[doc(hidden)]
 pub mod internals {
     pub use crate::command::run_program;

@@ -51,7 +51,7 @@ pub struct ReadPlan<'plan> {
     pub copies_of: &'plan dyn Fn(Unit) -> Copies,
     /// The units that are not fetched at all are those of the plan before.
     pub leaves_out_the_same: bool,
-    /// Nothing in the target changes until the next sample is begun.
+    /// Nothing in the target changes while what is fetched is walked.
     pub is_stopped: bool,
 }
 
@@ -60,7 +60,7 @@ pub struct ReadPlan<'plan> {
 pub struct Evidence {
     /// What the copies of one call say of the chain.
     pub copies: CopiesFound,
-    /// The chain and the head are equal to the previous sample's.
+    /// The chain and the head are equal to those of the fetch before.
     pub is_as_before: bool,
     /// Something of it was read later than the rest, while the target ran.
     pub has_missed: bool,
@@ -182,7 +182,7 @@ impl<M: Memory> Snapshot<M> {
         self.stopped = Stopped::Nothing;
     }
 
-    /// Whether nothing in the target changes during this sample.
+    /// Whether nothing in the target changes while this sample is walked.
     pub fn is_stopped(&self) -> bool {
         self.stopped == Stopped::Everything
     }

@@ -102,10 +102,10 @@ impl ThreadRecords {
 
     /// Whether a thread would be stopped in this sample if it ran.
     pub(super) fn needs_stop(&self, thread: Unit) -> bool {
-        self.of(thread).is_some_and(|record| !record.history.is_compared(self.sample))
+        self.of(thread).is_some_and(|record| !record.history.is_worth_two_copies(self.sample))
     }
 
-    /// Whether a thread is too fast to be read from another CPU.
+    /// Whether equal copies of a thread mean nothing.
     pub(super) fn is_unsteady(&self, thread: Unit) -> bool {
         self.of(thread).is_some_and(|record| !record.history.is_steady())
     }

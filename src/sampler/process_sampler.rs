@@ -3,18 +3,20 @@
 //! A sample goes through these steps, each of which has a file of its own: the threads are *observed* before anything
 //! is stopped (`activity`), how each is read is *planned* from what is known of it (`consistency`), what must be is
 //! *stopped* (`stops`), everything is *read* in one call and walked (`stack_reader`, `code_check`), each stack is
-//! *judged* (`judgement`), and what could not be made sure of is stopped and read again, as what is *emitted*
-//! (`emission`).
+//! *judged* (`judgement` makes the checks, `consistency::policy` decides), and the threads are *emitted* (`emission`):
+//! one whose stack could not be made sure of is stopped and read again first.
 
+use std::collections::HashSet;
 use std::time::Instant;
 
 use super::attach::Attached;
 use super::consistency::ThreadRecords;
 use super::consistency::pinning::Pinning;
+use super::consistency::policy::Verdict;
 use super::moment::{Moment, Pausing, SampleError};
 use super::thread_names::ThreadNames;
 use super::threads::Threads;
-use crate::process::Process;
+use crate::process::{Process, ThreadId};
 
 mod access;
 mod activity;
@@ -94,7 +96,7 @@ impl ProcessSampler {
     }
 
     /// Takes one sample of everything at one moment: all threads are stopped, everything is read, then they are let go.
-    /// While everything is still stopped, `inspect` is called with what was found.
+    /// While everything is still stopped, `inspect` is called with what was found; what was torn is read after that.
     ///
     /// # Errors
     /// When the process is gone or could not be stopped.
@@ -146,8 +148,9 @@ impl ProcessSampler {
         }
     }
 
-    /// Reads the stacks and makes sure of their code, then lets go what is stopped. Single threads are stopped only
-    /// while the bytes are fetched; what is missing in those makes their stacks unsure.
+    /// Reads the stacks, lets go what is stopped, and makes sure of their code. Single threads are stopped only while
+    /// the bytes are fetched; what is missing in those makes their stacks unsure. Everything is stopped until the code
+    /// is known too.
     fn read_planned(&mut self, stopped: &mut StoppedThreads, moment: &mut Moment) -> Result<(), SampleError> {
         if stopped.is_everything {
             let read = self.read_stopped(stopped.not_stopped());
@@ -157,6 +160,7 @@ impl ProcessSampler {
         let last = self.pinning.last_word();
         let release = || moment.add_hold(stopped.release());
         if self.reader.read(&self.process, &mut self.records, last, release)? == Passes::Two {
+            // What was stopped for this sample ran again before the second read.
             stopped.units.clear();
         }
         self.threads.identify(&self.process, self.reader.snapshot.memory(), &self.reader.stacks.threads);
@@ -169,5 +173,33 @@ impl ProcessSampler {
         if self.names.read_when_due(process, reader.snapshot.memory(), &reader.runtime, &reader.stacks, &self.threads) {
             self.forget_threads_that_are_gone();
         }
+    }
+
+    /// Reads everything while all threads are stopped. What runs all the same, and has not waited all the time, is
+    /// torn.
+    fn read_stopped(&mut self, not_stopped: &[ThreadId]) -> Result<(), SampleError> {
+        self.reader.read_stopped(&self.process, &mut self.records)?;
+        self.threads.identify(&self.process, self.reader.snapshot.memory(), &self.reader.stacks.threads);
+        self.reader.settle(&self.records);
+        if not_stopped.is_empty() {
+            return Ok(());
+        }
+        for (reading, thread) in self.reader.readings.iter_mut().zip(&self.reader.stacks.threads) {
+            let os_id = self.threads.os_id(thread.address).filter(|os_id| not_stopped.contains(os_id));
+            if os_id.is_some_and(|os_id| !self.activities.has_kept_waiting(os_id)) {
+                reading.verdict = Verdict::Torn;
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets what is known of threads that are no more.
+    fn forget_threads_that_are_gone(&mut self) {
+        let living: HashSet<u64> = self.reader.stacks.threads.iter().map(|thread| thread.address).collect();
+        self.threads.retain(|thread_state| living.contains(&thread_state));
+        self.records.retain(|thread_state| living.contains(&thread_state));
+        let os_ids: HashSet<ThreadId> = self.threads.known().map(|(_, os_id)| os_id).collect();
+        let native_threads = self.natives.threads.as_ref();
+        self.activities.retain(|os_id| os_ids.contains(&os_id) || native_threads.is_some_and(|known| known.has(os_id)));
     }
 }

@@ -95,24 +95,14 @@ impl<M: Memory> Snapshot<M> {
     /// chain again; at last the words of `last`.
     pub(super) fn fetch(&mut self, wanted: impl Fn(&Span) -> bool, last: &mut [LastWord]) {
         let Prefetch { spans, order, fetched, .. } = &mut self.prefetch;
-        let span_at = |place: usize| &spans[order[place] as usize];
-        let is_wanted = |place: &usize| span_at(*place).copies != Copies::None && wanted(span_at(*place));
-        fetched.clear();
-        let mut first = 0;
-        for unit in order.chunk_by(|a, b| spans[*a as usize].unit == spans[*b as usize].unit) {
-            let end = first + unit.len();
-            fetched.extend((first..end).filter(is_wanted).map(|place| Fetched { place, is_second: false }));
-            let turn = first + turn(self.sample, unit.len());
-            let again = (turn..end).chain(first..turn).filter(|place| span_at(*place).is_twice && is_wanted(place));
-            fetched.extend(again.map(|place| Fetched { place, is_second: true }));
-            first = end;
-        }
+        let is_wanted = |span: &Span| span.copies != Copies::None && wanted(span);
+        list_fetched(spans, order, fetched, self.sample, is_wanted);
         let mut requests = recycle(std::mem::take(&mut self.requests));
         let mut copies = split_by_span(&mut self.buffers, spans, order);
         for Fetched { place, is_second } in &*fetched {
             let [now, again] = &mut copies[*place];
             let bytes = std::mem::take(if *is_second { again } else { now });
-            requests.push(Request::new(span_at(*place).start, bytes));
+            requests.push(Request::new(spans[order[*place] as usize].start, bytes));
         }
         let mut words = vec![[0; 8]; last.len()];
         requests.extend(last.iter().zip(&mut words).map(|(word, bytes)| Request::new(word.address, bytes)));
@@ -161,6 +151,38 @@ impl<M: Memory> Snapshot<M> {
             }
         }
         Err(ReadError::new(address, length, failure.failure))
+    }
+}
+
+/// Lists the first copies of the spans that are wanted and, after those of the same unit, the second ones.
+fn list_fetched(
+    spans: &[Span],
+    order: &[u32],
+    fetched: &mut Vec<Fetched>,
+    sample: u32,
+    is_wanted: impl Fn(&Span) -> bool,
+) {
+    fetched.clear();
+    let span_at = |place: usize| &spans[order[place] as usize];
+    let mut first = 0;
+    while first < order.len() {
+        let unit = span_at(first).unit;
+        let (mut end, mut is_any_twice) = (first, false);
+        while end < order.len() && span_at(end).unit == unit {
+            let span = span_at(end);
+            if is_wanted(span) {
+                fetched.push(Fetched { place: end, is_second: false });
+                is_any_twice |= span.is_twice;
+            }
+            end += 1;
+        }
+        if is_any_twice {
+            let turn = first + turn(sample, end - first);
+            let again = (turn..end).chain(first..turn).filter(|place| span_at(*place).is_twice);
+            let again = again.filter(|place| is_wanted(span_at(*place)));
+            fetched.extend(again.map(|place| Fetched { place, is_second: true }));
+        }
+        first = end;
     }
 }
 

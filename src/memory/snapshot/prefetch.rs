@@ -110,6 +110,8 @@ impl Prefetch {
     /// Marks how often each span is to be fetched.
     pub(super) fn follow_plan(&mut self, plan: &ReadPlan<'_>) {
         let leaves_out_the_same = !std::mem::take(&mut self.is_new) && plan.leaves_out_the_same;
+        // The spans of a unit mostly lie together.
+        let (mut unit, mut copies) = (COMMON, if plan.is_stopped { Copies::One } else { (plan.copies_of)(COMMON) });
         for span in &mut self.spans {
             // Of what is not fetched the buffers hold bytes of some older sample.
             span.has_before = std::mem::take(&mut span.is_filled);
@@ -117,7 +119,10 @@ impl Prefetch {
             if span.copies == Copies::None && leaves_out_the_same {
                 continue;
             }
-            span.copies = if plan.is_stopped { Copies::One } else { (plan.copies_of)(span.unit) };
+            if span.unit != unit && !plan.is_stopped {
+                (unit, copies) = (span.unit, (plan.copies_of)(span.unit));
+            }
+            span.copies = copies;
             span.is_twice = !span.is_head
                 && match span.copies {
                     Copies::Two => true,

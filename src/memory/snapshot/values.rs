@@ -1,5 +1,6 @@
 //! The values that a walk reads: where their bytes are, what they say of the walk, and that they will be wanted again.
 
+use super::prefetch::Span;
 use super::{Copies, CopiesFound, Evidence, LINE, Memory, ReadError, Reader, Snapshot, Stopped};
 use crate::memory::{COMMON, Unit};
 
@@ -68,13 +69,38 @@ pub(super) struct WalkRecord {
     pub(super) evidence: Evidence,
 }
 
-/// Where a span that was fetched is, and its bytes in the buffers; empty at first.
+/// The span that a walk reads in, and what there is to compare its values with; empty at first. It is asked for each
+/// value, so it has what is needed of the span at hand.
 #[derive(Debug, Clone, Copy, Default)]
 struct Window {
     start: u64,
     length: u64,
+    /// Where its bytes are in the buffers.
     offset: usize,
     span: usize,
+    /// Its values are compared with anything at all.
+    is_compared: bool,
+    /// It is of the unit that is walked.
+    is_own: bool,
+    is_head: bool,
+    is_twice: bool,
+    has_before: bool,
+}
+
+impl Window {
+    fn new(index: usize, span: &Span, unit: Unit) -> Self {
+        Self {
+            start: span.start,
+            length: span.end - span.start,
+            offset: span.offset,
+            span: index,
+            is_compared: span.copies != Copies::One,
+            is_own: span.unit == unit,
+            is_head: span.is_head,
+            is_twice: span.is_twice,
+            has_before: span.has_before,
+        }
+    }
 }
 
 /// Where the bytes of a value are.
@@ -87,22 +113,27 @@ pub(super) enum Place {
 }
 
 impl<M: Memory> Reader for Snapshot<M> {
+    #[inline]
     fn word(&mut self, address: u64) -> Result<u64, ReadError> {
         self.value(address, true).map(u64::from_ne_bytes)
     }
 
+    #[inline]
     fn volatile_word(&mut self, address: u64) -> Result<u64, ReadError> {
         self.value(address, false).map(u64::from_ne_bytes)
     }
 
+    #[inline]
     fn half(&mut self, address: u64) -> Result<u32, ReadError> {
         self.value(address, true).map(u32::from_ne_bytes)
     }
 
+    #[inline]
     fn volatile_half(&mut self, address: u64) -> Result<u32, ReadError> {
         self.value(address, false).map(u32::from_ne_bytes)
     }
 
+    #[inline]
     fn volatile_byte(&mut self, address: u64) -> Result<u8, ReadError> {
         self.value(address, false).map(u8::from_ne_bytes)
     }
@@ -158,28 +189,27 @@ impl<M: Memory> Snapshot<M> {
     /// Takes note of whether the other copies of a value say the same.
     #[inline]
     fn compare_copies<const N: usize>(&mut self, place: Place, value: [u8; N]) {
-        let Place::Learned { span, offset } = place else {
+        let Place::Learned { offset, .. } = place else {
             self.walk.is_same_again = false;
             self.walk.is_as_before = false;
             return;
         };
-        let (span, walk) = (&self.prefetch.spans[span], &mut self.walk);
-        if span.copies == Copies::One {
-            walk.is_same_again = false;
-            return;
-        }
-        if span.unit != walk.unit {
+        let walk = &mut self.walk;
+        let window = walk.window;
+        if !(window.is_compared && window.is_own) {
             // The copies of another unit were both made before those of this one, or both after: no moment lies
             // between all of them.
             walk.is_same_again = false;
-        } else if !(walk.is_in_head && span.is_head) {
-            walk.is_same_again &= span.is_twice;
-            if span.is_twice && value != array(&self.buffers.again, offset) {
+        } else if !(walk.is_in_head && window.is_head) {
+            walk.is_same_again &= window.is_twice;
+            if window.is_twice && value != array(&self.buffers.again, offset) {
                 walk.is_same_again = false;
                 walk.is_torn = true;
             }
         }
-        walk.is_as_before &= span.has_before && value == array(&self.buffers.before, offset);
+        if window.is_compared && walk.is_as_before {
+            walk.is_as_before = window.has_before && value == array(&self.buffers.before, offset);
+        }
     }
 
     /// Finds the bytes, fetching them when no span covers them, and marks their lines as used.
@@ -203,9 +233,7 @@ impl<M: Memory> Snapshot<M> {
         };
         match place {
             Place::Learned { span, offset } => {
-                let found = &self.prefetch.spans[span];
-                self.walk.window =
-                    Window { start: found.start, length: found.end - found.start, offset: found.offset, span };
+                self.walk.window = Window::new(span, &self.prefetch.spans[span], self.walk.unit);
                 self.mark_used(span, offset, length);
             }
             Place::Missed(_) => {

@@ -7,30 +7,30 @@
 use super::read_mode::ReadMode;
 use crate::memory::{CopiesFound, Evidence};
 
-/// A thread is not believed any more when so many of its last eight reads were torn,
+/// With so many torn reads of its last eight a thread is not steady any more.
 const TORN_LIMIT_OF_8: u32 = 4;
-/// or so many of the last 32: what changes in nearly every read changes back in some, and what is seen only when it
-/// stands still is seen too often where it does.
+/// Nor with so many of its last 32: of what changes in nearly every read some reads show equal copies by chance, most
+/// of all where it happens to stand still.
 const TORN_LIMIT_OF_32: u32 = 8;
 /// It is believed again when at most so many of the last 16 were.
 const TORN_LIMIT_TO_RECOVER: u32 = 2;
 /// A thread that is new, or has waited, is on trial for so many reads: the first torn one is enough.
 const TRIAL: u32 = 32;
-/// A thread that is new, or moved too fast until lately, has to show for so many samples in which it ran on another CPU
-/// than ours that it does not. Where the time between two copies is that of a round of a loop, they are equal again and
-/// again, and always wrong.
+/// A thread that is new, or moved too fast until lately, has to be read so many times while it runs on another CPU than
+/// ours before equal copies of it are believed there. Where the time between two copies is that of a round of a loop,
+/// they are equal again and again, and always wrong.
 const PROBATION: u32 = 32;
 /// A thread that is not believed is read twice all the same in one of so many samples: at first,
 const PROBE_EVERY_AT_FIRST: u32 = 2;
-/// and when nothing has changed for long.
+/// and after several torn probes in a row.
 const PROBE_EVERY_AT_LAST: u32 = 16;
-/// Samples for which a thread that has changed is read twice in the same call.
+/// For so many samples after its last change a thread is read twice in a call.
 const RESTLESS: u32 = 64;
 
 /// A thread in its last samples, which are numbered from some number far above 0 on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct History {
-    /// The last sample in which something of its stack was seen to have changed.
+    /// The last sample in which something of its stack may have changed.
     changed_at: u32,
     /// The last sample in which its stack was made sure of.
     consistent_at: u32,
@@ -38,11 +38,12 @@ pub(crate) struct History {
     is_steady: bool,
     /// It was seen to be too fast until we ran on its CPU: only that speaks for it when it runs.
     is_fast: bool,
-    /// A bit for each of its last reads with two copies, the latest lowest: set where these differed.
+    /// A bit for each of its last reads with two copies, the latest lowest: set where these differed, and all of them
+    /// after it has failed its trial.
     torn: u32,
     /// For so many reads more it is on trial.
     trial: u32,
-    /// For so many samples more in which it runs while it is read it is not believed.
+    /// For so many samples more in which it runs on another CPU than ours it is not believed there.
     probation: u32,
     /// In one of so many samples it is read twice though it is not steady.
     probe_every: u32,
@@ -115,7 +116,7 @@ impl History {
         }
     }
 
-    /// Its copies were equal in a sample in which it ran on another CPU than ours.
+    /// Its stack was whole in a sample in which it ran on another CPU than ours.
     pub(crate) fn record_pass(&mut self) {
         if self.is_steady {
             self.probation = self.probation.saturating_sub(1);
@@ -157,8 +158,8 @@ impl History {
         self.probation > 0
     }
 
-    /// Whether its two copies are to be compared in a sample.
-    pub(crate) fn is_compared(&self, sample: u32) -> bool {
+    /// Whether two copies of it say anything in a sample: it is steady, or it is time to probe it.
+    pub(crate) fn is_worth_two_copies(&self, sample: u32) -> bool {
         self.is_steady || sample.is_multiple_of(self.probe_every)
     }
 

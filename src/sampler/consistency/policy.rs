@@ -14,7 +14,8 @@ pub(crate) enum Activity {
     Unchanged,
     /// It waits.
     Waiting,
-    /// It is on a CPU, or waits for one.
+    /// It is on a CPU, or waits for one; or it was when the last sample was read, and is looked at after this read
+    /// only.
     Running,
     /// It was not looked at.
     Unknown,
@@ -43,7 +44,7 @@ pub(crate) fn plan_read(
         ReadMode::Unchanged
     } else if is_pinned {
         ReadMode::SameCpu
-    } else if !history.is_compared(sample) {
+    } else if !history.is_worth_two_copies(sample) {
         if may_stop && activity == Activity::Running { ReadMode::Stopped } else { ReadMode::Unproven }
     } else if history.is_restless(sample) {
         ReadMode::Twice
@@ -63,9 +64,9 @@ pub(crate) struct StackEvidence {
     pub(crate) has_new_code: bool,
     /// A second look has found all of it unchanged, or not.
     pub(crate) is_unchanged: Option<bool>,
-    /// The thread ran when it was looked at after the read.
+    /// The thread runs, as far as it was not seen waiting before the read.
     pub(crate) has_run: Option<bool>,
-    /// It was on our CPU while it was read; in [`ReadMode::SameCpu`]: and cannot have run there.
+    /// It was on our CPU while it was read; in [`ReadMode::SameCpu`], as its own word proves.
     pub(crate) was_on_our_cpu: Option<bool>,
 }
 
@@ -112,7 +113,7 @@ pub(crate) fn judge_stack(history: &History, sample: u32, mode: ReadMode, eviden
     }
     match mode {
         ReadMode::Unchanged => Verdict::Consistent,
-        // What it was not fetched with was read when it ran again.
+        // What was missing was read when it had been let go.
         ReadMode::Stopped if bytes.has_missed => Verdict::Torn,
         ReadMode::Stopped => Verdict::Consistent,
         ReadMode::Unproven => Verdict::Torn,

@@ -1,6 +1,6 @@
-//! Puts the threads of a sample into a moment; stops those that could not be made sure of, and reads them again.
+//! Puts the threads of a sample into a moment. One whose stack could not be made sure of is stopped and read again
+//! first.
 
-use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use super::ProcessSampler;
@@ -8,65 +8,15 @@ use super::stops::StoppedThreads;
 use crate::process::{PausedProcess, ThreadId};
 use crate::python::code::Place;
 use crate::sampler::consistency::policy::Verdict;
-use crate::sampler::consistency::read_mode::ReadMode;
 use crate::sampler::moment::Owner;
-use crate::sampler::moment::{Assurance, Moment, MomentFrame, MomentThread, Pausing, SampleError};
+use crate::sampler::moment::{Assurance, Moment, MomentFrame, MomentThread, Pausing};
 
-/// How often a thread that was stopped in the middle of a call is let go and stopped again.
+/// How often a thread is stopped until its stack is whole: it may stand in the middle of a call.
 const STOPS: u32 = 4;
 /// How long it then runs in between: stopped again at once it would stand where it stood.
 const BETWEEN_STOPS: Duration = Duration::from_micros(20);
 
 impl ProcessSampler {
-    /// Stops what the plan says is to be stopped before it is read; with [`Pausing::Blocking`] the threads that hold a
-    /// GIL, or all where there is none.
-    pub(super) fn stop_planned(
-        &mut self,
-        pausing: Pausing,
-        moment: &mut Moment,
-    ) -> Result<StoppedThreads, SampleError> {
-        if pausing == Pausing::Never {
-            return Ok(StoppedThreads::default());
-        }
-        let interpreters = &self.reader.stacks.interpreters;
-        if pausing == Pausing::Blocking && interpreters.iter().any(|interpreter| !interpreter.has_gil) {
-            let everything = StoppedThreads::everything(&self.process)?;
-            moment.stops += 1;
-            self.activities.note_all_stopped();
-            return Ok(everything);
-        }
-        let mut stopped = StoppedThreads::starting_now();
-        if pausing == Pausing::Blocking {
-            for index in 0..self.reader.stacks.interpreters.len() {
-                let reader = &self.reader;
-                let holder =
-                    reader.stacks.interpreters[index].current_holder(reader.snapshot.memory(), &reader.runtime);
-                // Between the look and the stop it may let the GIL go; then another thread may run, and must prove
-                // itself.
-                self.stop_for_read(reader.stacks.thread_of_state(holder), &mut stopped, moment);
-            }
-        } else {
-            for index in 0..self.reader.stacks.threads.len() {
-                let thread = self.reader.stacks.threads[index].address;
-                if self.records.of(thread).is_some_and(|record| record.mode == ReadMode::Stopped) {
-                    self.stop_for_read(thread, &mut stopped, moment);
-                }
-            }
-        }
-        Ok(stopped)
-    }
-
-    fn stop_for_read(&mut self, thread_state: u64, stopped: &mut StoppedThreads, moment: &mut Moment) {
-        let Some(os_id) = self.threads.os_id(thread_state) else { return };
-        let pause = self.stopper.stop(&self.process, &self.activities, os_id);
-        self.records.set_stopped(thread_state, pause.is_some());
-        if let Some(pause) = pause {
-            moment.stops += 1;
-            stopped.push(thread_state, pause);
-            self.activities.note_stopped(os_id);
-        }
-    }
-
     /// Puts a thread into the moment, by whatever means make sure of its stack.
     pub(super) fn emit_thread(
         &mut self,
@@ -105,7 +55,8 @@ impl ProcessSampler {
         torn
     }
 
-    /// A thread whose stack could not be made sure of: stopped and read again, or taken for what it is.
+    /// A thread whose stack could not be made sure of, or whose native frames are wanted: stopped and read again, or
+    /// taken for what it is.
     pub(super) fn emit_uncertain(&mut self, index: usize, pausing: Pausing, moment: &mut Moment) {
         let thread = self.reader.stacks.threads[index];
         if !self.threads.exists(thread.address) {
@@ -122,7 +73,7 @@ impl ProcessSampler {
             }
             self.reader.stacks.threads[index] = thread;
         }
-        // What has an end, at least, is a stack that may have been.
+        // Only a stack that was followed to its end can have been; any other counts as lost.
         if self.reader.stacks.threads[index].is_truncated || !self.reader.knows_codes(index) {
             moment.lost += 1;
         } else {
@@ -241,15 +192,5 @@ impl ProcessSampler {
             let memory = self.reader.snapshot.memory();
             self.natives.capture(memory, &mut self.activities, Owner::State(thread), os_id, registers);
         }
-    }
-
-    /// Forgets what is known of threads that are no more.
-    pub(super) fn forget_threads_that_are_gone(&mut self) {
-        let living: HashSet<u64> = self.reader.stacks.threads.iter().map(|thread| thread.address).collect();
-        self.threads.retain(|thread_state| living.contains(&thread_state));
-        self.records.retain(|thread_state| living.contains(&thread_state));
-        let os_ids: HashSet<ThreadId> = self.threads.known().map(|(_, os_id)| os_id).collect();
-        let native_threads = self.natives.threads.as_ref();
-        self.activities.retain(|os_id| os_ids.contains(&os_id) || native_threads.is_some_and(|known| known.has(os_id)));
     }
 }

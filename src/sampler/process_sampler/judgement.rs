@@ -8,7 +8,6 @@ use crate::python::stack::ThreadStack;
 use crate::sampler::consistency::pinning::{CpuQuestion, RunningThread};
 use crate::sampler::consistency::policy::{Check, Verdict};
 use crate::sampler::consistency::read_mode::ReadMode;
-use crate::sampler::moment::SampleError;
 use crate::sampler::threads::Threads;
 
 impl ProcessSampler {
@@ -50,10 +49,10 @@ impl ProcessSampler {
                 }
                 Check::OwnCpu => {
                     let was_here = self.was_on_our_cpu(index, thread, os_id);
-                    if !was_here {
+                    if was_here == Some(false) {
                         self.records.entry(thread.address).history.record_pass();
                     }
-                    self.reader.readings[index].evidence.was_on_our_cpu = Some(was_here);
+                    self.reader.readings[index].evidence.was_on_our_cpu = Some(was_here == Some(true));
                 }
                 // It was made before, where there is anything to look at.
                 Check::Activity => self.reader.readings[index].evidence.has_run = Some(true),
@@ -62,13 +61,13 @@ impl ProcessSampler {
         }
     }
 
-    /// Whether a thread was on our CPU while it was read; if it was read once only, whether it cannot have run there.
-    fn was_on_our_cpu(&mut self, index: usize, thread: &ThreadStack, os_id: Option<ThreadId>) -> bool {
+    /// Whether a thread was on our CPU while it was read; in [`ReadMode::SameCpu`], whether its own word proves that it
+    /// cannot have run there. `None` where nothing tells its CPU.
+    fn was_on_our_cpu(&mut self, index: usize, thread: &ThreadStack, os_id: Option<ThreadId>) -> Option<bool> {
         let Self { activities, pinning, records, reader, .. } = self;
         let mut cpu_of = || os_id.and_then(|os_id| activities.cpu_of(os_id));
         if !records.of(thread.address).is_some_and(|record| record.history.is_fast()) {
-            let here = OwnCpus::current();
-            return here.is_some() && cpu_of() == here;
+            return Some(OwnCpus::current()? == cpu_of()?);
         }
         let reading = &reader.readings[index];
         let question = CpuQuestion {
@@ -78,31 +77,13 @@ impl ProcessSampler {
             has_missed: reading.evidence.bytes.has_missed,
             last: &reader.last,
         };
-        pinning.was_on_our_cpu(&question, reader.snapshot.memory(), cpu_of)
-    }
-
-    /// Reads everything while all threads are stopped. What runs all the same, and has not waited all the time, is
-    /// torn.
-    pub(super) fn read_stopped(&mut self, not_stopped: &[ThreadId]) -> Result<(), SampleError> {
-        self.reader.read_stopped(&self.process, &mut self.records)?;
-        self.threads.identify(&self.process, self.reader.snapshot.memory(), &self.reader.stacks.threads);
-        self.reader.settle(&self.records);
-        if not_stopped.is_empty() {
-            return Ok(());
-        }
-        for (reading, thread) in self.reader.readings.iter_mut().zip(&self.reader.stacks.threads) {
-            let os_id = self.threads.os_id(thread.address).filter(|os_id| not_stopped.contains(os_id));
-            if os_id.is_some_and(|os_id| !self.activities.has_kept_waiting(os_id)) {
-                reading.verdict = Verdict::Torn;
-            }
-        }
-        Ok(())
+        Some(pinning.was_on_our_cpu(&question, reader.snapshot.memory(), cpu_of))
     }
 }
 
-/// Whether a thread runs, seen after it was read; of one that was stopped nothing more is asked, and of one that cannot
-/// be looked at the worst is thought.
-pub(super) fn has_run(
+/// Whether a thread runs, as it is seen now that it was read, unless it was seen waiting before that. One that was
+/// stopped is not asked, and one that the system's number is not known of may run.
+fn has_run(
     activities: &mut Activities,
     threads: &Threads,
     stopped: &StoppedThreads,

@@ -34,7 +34,7 @@ pub(super) struct StackReader {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Passes {
     One,
-    /// Once more, when what was stopped ran again.
+    /// The lists of threads had changed: everything was read once more, when what was stopped ran again.
     Two,
 }
 
@@ -52,20 +52,20 @@ impl StackReader {
         }
     }
 
-    /// Reads the stacks by the plan in `records`; `fetched` is called when the bytes are here that the last samples
-    /// have touched, and `last`, which is read after them.
+    /// Reads the stacks by the plan in `records`, and `last` after everything else in the same call. `on_fetched` is
+    /// called after each planned fetch, before the walk.
     pub(super) fn read(
         &mut self,
         process: &Process,
         records: &mut ThreadRecords,
         last: Option<LastWord>,
-        mut fetched: impl FnMut(),
+        mut on_fetched: impl FnMut(),
     ) -> Result<Passes, SampleError> {
         self.last.clear();
         self.last.extend(last);
         let mut passes = Passes::One;
         if records.leaves_out_some() {
-            self.fetch(process, records, false, &mut fetched)?;
+            self.fetch(process, records, false, &mut on_fetched)?;
             let leaves_out = |thread| records.leaves_out(thread);
             let walked = self.stacks.walk_known(&mut self.snapshot, &self.runtime, &leaves_out);
             if walked.map_err(|error| self.failure(process, error))? {
@@ -76,7 +76,7 @@ impl StackReader {
             passes = Passes::Two;
         }
         records.read_everything();
-        self.fetch(process, records, false, &mut fetched)?;
+        self.fetch(process, records, false, &mut on_fetched)?;
         self.walk_everything(process, records, false)?;
         Ok(passes)
     }
@@ -94,12 +94,12 @@ impl StackReader {
         process: &Process,
         records: &mut ThreadRecords,
         is_stopped: bool,
-        fetched: &mut impl FnMut(),
+        on_fetched: &mut impl FnMut(),
     ) -> Result<(), SampleError> {
         let leaves_out_the_same = records.leaves_out_the_same();
         let plan = ReadPlan { copies_of: &|unit| records.copies_of(unit), leaves_out_the_same, is_stopped };
         self.snapshot.fetch_planned(&plan, &mut self.last);
-        fetched();
+        on_fetched();
         self.check_image(process)
     }
 

@@ -2,9 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use super::ProcessSampler;
 use super::activity::Activities;
 use crate::memory::Unit;
 use crate::process::{PauseError, PausedProcess, PausedThread, Process, ThreadActivity, ThreadId};
+use crate::sampler::consistency::read_mode::ReadMode;
+use crate::sampler::moment::{Moment, Pausing, SampleError};
 
 /// What is stopped during a sample.
 #[derive(Debug, Default)]
@@ -44,7 +47,7 @@ impl StoppedThreads {
         self.units.push(thread_state);
     }
 
-    /// Lets everything go; how long it was stopped.
+    /// Lets everything go. Returns for how long it was stopped.
     pub(super) fn release(&mut self) -> Duration {
         let nothing = self.threads.is_empty() && self.all.is_none();
         self.threads.clear();
@@ -97,5 +100,56 @@ impl Stopper {
             self.trouble.pause = Some(error.to_string());
         }
         None
+    }
+}
+
+impl ProcessSampler {
+    /// Stops what the plan says is to be stopped before it is read; with [`Pausing::Blocking`] the threads that hold a
+    /// GIL, or all where there is none.
+    pub(super) fn stop_planned(
+        &mut self,
+        pausing: Pausing,
+        moment: &mut Moment,
+    ) -> Result<StoppedThreads, SampleError> {
+        if pausing == Pausing::Never {
+            return Ok(StoppedThreads::default());
+        }
+        let interpreters = &self.reader.stacks.interpreters;
+        if pausing == Pausing::Blocking && interpreters.iter().any(|interpreter| !interpreter.has_gil) {
+            let everything = StoppedThreads::everything(&self.process)?;
+            moment.stops += 1;
+            self.activities.note_all_stopped();
+            return Ok(everything);
+        }
+        let mut stopped = StoppedThreads::starting_now();
+        if pausing == Pausing::Blocking {
+            for index in 0..self.reader.stacks.interpreters.len() {
+                let reader = &self.reader;
+                let holder =
+                    reader.stacks.interpreters[index].current_holder(reader.snapshot.memory(), &reader.runtime);
+                // Between the look and the stop it may let the GIL go; then another thread may run, and must prove
+                // itself.
+                self.stop_for_read(reader.stacks.thread_of_state(holder), &mut stopped, moment);
+            }
+        } else {
+            for index in 0..self.reader.stacks.threads.len() {
+                let thread = self.reader.stacks.threads[index].address;
+                if self.records.of(thread).is_some_and(|record| record.mode == ReadMode::Stopped) {
+                    self.stop_for_read(thread, &mut stopped, moment);
+                }
+            }
+        }
+        Ok(stopped)
+    }
+
+    fn stop_for_read(&mut self, thread_state: u64, stopped: &mut StoppedThreads, moment: &mut Moment) {
+        let Some(os_id) = self.threads.os_id(thread_state) else { return };
+        let pause = self.stopper.stop(&self.process, &self.activities, os_id);
+        self.records.set_stopped(thread_state, pause.is_some());
+        if let Some(pause) = pause {
+            moment.stops += 1;
+            stopped.push(thread_state, pause);
+            self.activities.note_stopped(os_id);
+        }
     }
 }

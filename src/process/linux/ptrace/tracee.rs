@@ -156,7 +156,7 @@ impl Tracee {
             }
             std::thread::sleep(sleep);
             if sleep < LONGEST_SLEEP {
-                sleep *= 2;
+                sleep = (sleep * 2).min(LONGEST_SLEEP);
                 continue;
             }
             match handle.thread_stat(thread).map(|line| line.activity) {

@@ -122,7 +122,7 @@ fn what_is_planned() {
         torn.take_sample_by(ReadMode::Twice, Bytes::Torn, RUNS_ELSEWHERE);
     }
     // It is compared in some samples all the same.
-    while torn.history.is_compared(torn.sample + 1) {
+    while torn.history.is_worth_two_copies(torn.sample + 1) {
         torn.sample += 1;
     }
     let calm = Thread::waiting(200);
