@@ -9,7 +9,7 @@ use super::failure;
 use crate::cli::Cli;
 
 /// The whole program: reads the command line, does what it says, prints an error once. The exit status is one of
-/// [`failure`](super::failure)'s.
+/// [`failure`]'s.
 pub fn run_program() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
     let cli = Cli::parse();

@@ -110,7 +110,7 @@ pub(crate) fn watch(
     requests: &Receiver<LiveRequest>,
     stop: &AtomicBool,
     deliver: &mut dyn FnMut(Box<LiveWindow>) -> Result<(), Box<LiveWindow>>,
-) -> (Ending, Vec<Box<LiveWindow>>) {
+) -> (Ending, Vec<LiveWindow>) {
     let record = RecordOptions {
         rate: options.rate,
         duration: None,
@@ -128,12 +128,12 @@ pub(crate) fn watch(
     };
     let mut watcher = Watcher::new(Recorder::new(roots, &record), options);
     let ending = watcher.run(finder, requests, stop, deliver);
-    let mut left: Vec<Box<LiveWindow>> = watcher.waiting.take().into_iter().collect();
+    let mut left: Vec<LiveWindow> = watcher.waiting.take().into_iter().map(|window| *window).collect();
     watcher.recorder.put_waiting(WAIT_AT_END);
     // The last moments are worth seeing too, if there were any.
     if watcher.sums.ticks > 0 {
         // It ends with the last sample: what comes after the end of the target is no time in which samples were missed.
-        left.push(Box::new(watcher.window(watcher.last_tick)));
+        left.push(watcher.window(watcher.last_tick));
     }
     while release_pending() > 0 {
         std::thread::sleep(Duration::from_millis(1));

@@ -77,7 +77,7 @@ impl Sampling {
             let (ending, left) = watch(roots, &mut finder, &options, &asked, &their_stop, &mut deliver);
             // Nothing is held up any more by waiting until somebody takes these.
             for window in left {
-                let _ = their_sender.send(Message::Window(window));
+                let _ = their_sender.send(Message::Window(Box::new(window)));
             }
             let _ = their_sender.send(Message::Ended(ending));
             // The last view stays; what the program has left behind may end meanwhile, and is ours to collect.

@@ -181,14 +181,12 @@ impl Pinning {
             return;
         }
         let is_over = self.sample >= self.until;
-        match self.to {
-            Some(to) => {
-                if self.goes_on_with(to, is_over, records, process) {
-                    return;
-                }
-            }
-            None if !is_over => return,
-            None => {}
+        let stays_as_it_is = match self.to {
+            Some(to) => self.goes_on_with(to, is_over, records, process),
+            None => !is_over,
+        };
+        if stays_as_it_is {
+            return;
         }
         let is_fast = |thread: &&RunningThread| {
             let history = records.of(thread.unit).map(|record| &record.history);
