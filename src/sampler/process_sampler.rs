@@ -46,8 +46,6 @@ pub(crate) struct ProcessSampler {
     activities: Activities,
     stopper: Stopper,
     natives: NativeStacks,
-    /// There are CPUs on which a thread can run while we do.
-    has_other_cpus: bool,
 }
 
 impl ProcessSampler {
@@ -63,7 +61,6 @@ impl ProcessSampler {
             names: ThreadNames::default(),
             stopper: Stopper::default(),
             natives: NativeStacks::default(),
-            has_other_cpus: std::thread::available_parallelism().is_ok_and(|count| count.get() > 1),
         }
     }
 

@@ -134,12 +134,10 @@ impl Pinning {
         // What was read later than the word may be of a time when the thread was elsewhere.
         let says_here = says_so(read_last.map(low_half))
             && (!question.has_missed || says_so(word.and_then(|place| memory.read_u32(place).ok())));
-        // Where we gave our CPU up, it may have run here between two copies.
-        let has_kept_running = own.has_kept_running();
-        let is_sure = says_here && has_kept_running;
-        // Without its word there is only the system's, which may show a thread on our CPU that came there after the read.
-        let is_likely = !question.is_single && read_last.is_none() && has_kept_running && cpu_of() == Some(here);
-        let was_here = is_sure || is_likely;
+        let is_sure = says_here && own.has_kept_running();
+        // The system may show a thread on our CPU that was moved there only after the read; its word says where it ran.
+        let is_likely = || (says_here || read_last.is_none()) && cpu_of() == Some(here);
+        let was_here = is_sure || !question.is_single && is_likely();
         if was_here && is_sure {
             self.settled = Some(question.unit);
         }

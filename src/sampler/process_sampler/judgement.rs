@@ -64,13 +64,10 @@ impl ProcessSampler {
     /// Whether a thread was on our CPU while it was read; in [`ReadMode::SameCpu`], whether its own word proves that it
     /// cannot have run there. `None` where nothing tells its CPU.
     fn was_on_our_cpu(&mut self, index: usize, thread: &ThreadStack, os_id: Option<ThreadId>) -> Option<bool> {
-        let Self { activities, pinning, records, reader, has_other_cpus, .. } = self;
+        let Self { activities, pinning, records, reader, .. } = self;
         let mut cpu_of = || os_id.and_then(|os_id| activities.cpu_of(os_id));
         if !records.of(thread.address).is_some_and(|record| record.history.is_fast()) {
-            // It may have come to our CPU only after the read, or have run there while we gave that up; where there is no
-            // other CPU it stood still.
-            let is_here = OwnCpus::current()? == cpu_of()?;
-            return if is_here && *has_other_cpus { None } else { Some(is_here) };
+            return Some(OwnCpus::current()? == cpu_of()?);
         }
         let reading = &reader.readings[index];
         let question = CpuQuestion {
