@@ -16,8 +16,6 @@ pub(crate) use recording::Recording;
 pub use snapshot::{Copies, ReadPlan, Snapshot};
 pub(crate) use snapshot::{CopiesFound, Evidence, LastWord};
 
-use std::time::Duration;
-
 use thiserror::Error;
 
 /// Why bytes of the target could not be had.
@@ -105,11 +103,6 @@ pub trait Memory {
         }
     }
 
-    /// How long the last [`Memory::read_many`] took, where the memory changes meanwhile and somebody keeps the time.
-    fn last_read_time(&self) -> Option<Duration> {
-        None
-    }
-
     /// Reads `N` bytes.
     ///
     /// # Errors
@@ -175,9 +168,5 @@ impl<M: Memory + ?Sized> Memory for &M {
 
     fn read_many(&self, requests: &mut [Request<'_>]) {
         (**self).read_many(requests);
-    }
-
-    fn last_read_time(&self) -> Option<Duration> {
-        (**self).last_read_time()
     }
 }

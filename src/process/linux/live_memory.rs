@@ -15,7 +15,6 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use super::procfs::address_space::living_thread;
 use super::procfs::handle::Handle;
@@ -49,7 +48,6 @@ pub struct LiveMemory {
     way: RefCell<Way>,
     ranges: RefCell<Ranges>,
     statistics: Cell<ReadStatistics>,
-    last_read_time: Cell<Option<Duration>>,
 }
 
 /// By which way the bytes come.
@@ -85,7 +83,7 @@ impl Clone for LiveMemory {
 impl LiveMemory {
     pub(super) fn new(handle: Arc<Handle>) -> Self {
         let way = RefCell::new(Way::Call(handle.pid()));
-        Self { handle, way, ranges: RefCell::default(), statistics: Cell::default(), last_read_time: Cell::default() }
+        Self { handle, way, ranges: RefCell::default(), statistics: Cell::default() }
     }
 
     /// What has been read through this handle so far.
@@ -205,13 +203,7 @@ impl Memory for LiveMemory {
     }
 
     fn read_many(&self, requests: &mut [Request<'_>]) {
-        let begun = Instant::now();
         self.read_in_batches(requests);
-        self.last_read_time.set(Some(begun.elapsed()));
-    }
-
-    fn last_read_time(&self) -> Option<Duration> {
-        self.last_read_time.get()
     }
 }
 
