@@ -26,9 +26,9 @@ pub(super) struct ThreadRecords {
     by_thread: HashMap<Unit, ThreadRecord, foldhash::fast::RandomState>,
     /// The number of the sample: far above 0, so that "never" is long ago.
     sample: u32,
-    /// How many threads have not moved since their stack was kept.
-    unchanged: usize,
-    /// Nothing has changed in which threads those are since the last plan that left them out.
+    /// How many threads are left out of this sample.
+    left_out: usize,
+    /// They are those that were left out of the read before.
     leaves_out_the_same: bool,
     /// This sample reads everything.
     is_whole: bool,
@@ -66,7 +66,7 @@ impl Default for ThreadRecords {
         Self {
             by_thread: HashMap::default(),
             sample: 1000,
-            unchanged: 0,
+            left_out: 0,
             leaves_out_the_same: false,
             is_whole: false,
             until_whole: 0,
@@ -116,11 +116,7 @@ impl ThreadRecords {
         if !has_moved {
             record.history.record_wait();
         }
-        if has_moved && record.is_unchanged {
-            record.is_unchanged = false;
-            self.unchanged -= 1;
-            self.leaves_out_the_same = false;
-        }
+        record.is_unchanged &= !has_moved;
         record.activity = match (is_running, record.is_unchanged) {
             (true, _) => Activity::Running,
             (false, true) => Activity::Unchanged,
@@ -131,6 +127,10 @@ impl ThreadRecords {
     /// Which threads there are may have changed: this sample reads everything.
     pub(super) fn read_everything(&mut self) {
         self.is_whole = true;
+        if self.left_out == 0 {
+            return;
+        }
+        (self.left_out, self.leaves_out_the_same) = (0, false);
         for record in self.by_thread.values_mut().filter(|record| record.mode == ReadMode::Unchanged) {
             let circumstances = Circumstances { sample: self.sample, may_stop: false, is_whole: true };
             record.mode = plan_read(&record.history, record.activity, false, circumstances);
@@ -140,14 +140,25 @@ impl ThreadRecords {
     /// Decides how each thread is read. `pinned` is the one on whose CPU we are, as its own memory told.
     pub(super) fn plan(&mut self, may_stop: bool, pinned: Option<Unit>) {
         let circumstances = Circumstances { sample: self.sample, may_stop, is_whole: self.is_whole };
+        self.left_out = 0;
         for (thread, record) in &mut self.by_thread {
+            let was_left_out = record.mode == ReadMode::Unchanged;
             record.mode = plan_read(&record.history, record.activity, pinned == Some(*thread), circumstances);
+            let is_left_out = record.mode == ReadMode::Unchanged;
+            self.left_out += usize::from(is_left_out);
+            self.leaves_out_the_same &= is_left_out == was_left_out;
         }
     }
 
-    /// A thread is not stopped though that was the plan, or is though it was not.
+    /// A thread was to be stopped for this sample, whether or not that was the plan. What is left out stays so.
     pub(super) fn set_stopped(&mut self, thread: Unit, is_stopped: bool) {
-        self.entry(thread).mode = if is_stopped { ReadMode::Stopped } else { ReadMode::Unproven };
+        let mode = &mut self.entry(thread).mode;
+        *mode = match (*mode, is_stopped) {
+            (ReadMode::Unchanged, _) => ReadMode::Unchanged,
+            (_, true) => ReadMode::Stopped,
+            (ReadMode::Stopped, false) => ReadMode::Unproven,
+            (planned, false) => planned,
+        };
     }
 
     /// What was stopped for this sample runs again.
@@ -159,14 +170,12 @@ impl ThreadRecords {
 
     /// Whether some threads are left out of this sample.
     pub(super) fn leaves_out_some(&self) -> bool {
-        !self.is_whole && self.unchanged > 0
+        self.left_out > 0
     }
 
-    /// Whether the threads that are left out are those of the plan before; from now on they are.
+    /// Whether the threads that are left out are those of the read before; from now on they are.
     pub(super) fn leaves_out_the_same(&mut self) -> bool {
-        let is_same = self.leaves_out_the_same && !self.is_whole;
-        self.leaves_out_the_same = !self.is_whole;
-        is_same
+        std::mem::replace(&mut self.leaves_out_the_same, true)
     }
 
     /// Whether a thread is left out of this sample.
@@ -187,12 +196,8 @@ impl ThreadRecords {
     /// Keeps the frames of a thread that waits, read since it was last looked at: until it has moved they are what it
     /// does.
     pub(super) fn keep_frames(&mut self, thread: Unit, frames: &[MomentFrame]) {
-        let record = self.by_thread.entry(thread).or_insert_with(|| ThreadRecord::new(self.sample));
-        if !record.is_unchanged {
-            record.is_unchanged = true;
-            self.unchanged += 1;
-            self.leaves_out_the_same = false;
-        }
+        let record = self.entry(thread);
+        record.is_unchanged = true;
         record.frames.clear();
         record.frames.extend_from_slice(frames);
     }
@@ -208,13 +213,12 @@ impl ThreadRecords {
             record.is_unchanged = false;
             record.frames.clear();
         }
-        (self.unchanged, self.leaves_out_the_same) = (0, false);
     }
 
     /// Forgets the threads for which `keep` says no.
     pub(super) fn retain(&mut self, mut keep: impl FnMut(Unit) -> bool) {
         self.by_thread.retain(|thread, _| keep(*thread));
-        self.unchanged = self.by_thread.values().filter(|record| record.is_unchanged).count();
+        // The next thread may get the place of one that was left out.
         self.leaves_out_the_same = false;
     }
 

@@ -138,7 +138,7 @@ impl Pinning {
         // The system may show a thread on our CPU that was moved there only after the read; its word says where it ran.
         let is_likely = || (says_here || read_last.is_none()) && cpu_of() == Some(here);
         let was_here = is_sure || !question.is_single && is_likely();
-        if was_here && is_sure {
+        if is_sure {
             self.settled = Some(question.unit);
         }
         was_here

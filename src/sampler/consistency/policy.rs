@@ -102,9 +102,6 @@ pub(crate) enum Check {
 /// Whether to believe a stack.
 pub(crate) fn judge_stack(history: &History, sample: u32, mode: ReadMode, evidence: &StackEvidence) -> Verdict {
     let StackEvidence { bytes, is_truncated, has_new_code, is_unchanged, .. } = *evidence;
-    if mode == ReadMode::Unchanged {
-        return Verdict::Consistent;
-    }
     if is_truncated || is_unchanged == Some(false) {
         return Verdict::Torn;
     }

@@ -8,8 +8,7 @@ use super::stops::StoppedThreads;
 use crate::process::{PausedProcess, ThreadId};
 use crate::python::code::Place;
 use crate::sampler::consistency::policy::Verdict;
-use crate::sampler::moment::Owner;
-use crate::sampler::moment::{Assurance, Moment, MomentFrame, MomentThread, Pausing};
+use crate::sampler::moment::{Assurance, Moment, MomentFrame, MomentThread, Owner, Pausing};
 
 /// How often a thread is stopped until its stack is whole: it may stand in the middle of a call.
 const STOPS: u32 = 4;

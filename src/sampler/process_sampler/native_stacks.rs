@@ -9,8 +9,7 @@ use super::native_threads::NativeThreads;
 use crate::memory::Memory;
 use crate::process::{PausedProcess, Process, Registers, ThreadId};
 use crate::python::stack::{Stacks, ThreadStack};
-use crate::sampler::moment::Owner;
-use crate::sampler::moment::{Moment, NativeThread, Pausing};
+use crate::sampler::moment::{Moment, NativeThread, Owner, Pausing};
 use crate::sampler::native::Native;
 use crate::sampler::threads::Threads;
 
