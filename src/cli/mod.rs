@@ -106,6 +106,11 @@ pub(crate) struct RecordArgs {
     /// Show columns with the line numbers, where the interpreter knows them (3.11 and later)
     #[arg(long, conflicts_with_all = ["nolineno", "function"])]
     pub columns: bool,
+    /// Show who awaits whom instead of how event loops call, each task below those that wait for it; with `=all` tasks
+    /// that wait too, by what they wait in
+    #[arg(long = "async", value_enum, value_name = "which", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "running")]
+    pub tasks: Option<AsyncTasks>,
     /// Show threads in the output
     #[arg(short, long)]
     pub threads: bool,
@@ -307,6 +312,15 @@ pub(crate) struct DumpArgs {
     /// When to stop the process
     #[command(flatten)]
     pub pause: PauseArgs,
+}
+
+/// Which tasks `record --async` shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AsyncTasks {
+    /// Those that run
+    Running,
+    /// Those that wait, too
+    All,
 }
 
 /// How `dump` shows tasks.

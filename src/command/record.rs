@@ -18,11 +18,12 @@ use self::target::Target;
 use super::ending::status_text;
 use super::failure::UnfinishedError;
 use super::{Interrupt, below, native, pausing, print_note, shown_lines};
-use crate::cli::{Limit, Mode, RecordArgs};
+use crate::cli::{AsyncTasks, Limit, Mode, RecordArgs};
 use crate::output::{Format, Presentation, printable};
 use crate::profile::{Below, Profile};
 use crate::sampler::{
-    Ending, Filter, Finder, PATIENCE_RUNNING, PATIENCE_STARTED, Pausing, RecordOptions, Recorded, Unsampled, record,
+    Ending, Filter, Finder, PATIENCE_RUNNING, PATIENCE_STARTED, Pausing, RecordOptions, Recorded, TasksShown,
+    Unsampled, record,
 };
 
 /// Between two writes of a recording that is streamed, so that a kill loses no more.
@@ -103,6 +104,12 @@ fn record_target(
             if interrupt.is_set() { anyhow!("interrupted before there was a Python to record") } else { error }
         })?;
     }
+    if arguments.tasks == Some(AsyncTasks::All) && sink.keep().timeline {
+        anyhow::bail!(
+            "--async=all has many tasks wait at the same time, which a format with a time line cannot show; \
+             use flamegraph, raw, pprof, callgrind or pstats"
+        );
+    }
     let options = RecordOptions {
         rate: arguments.rate,
         duration: match arguments.duration {
@@ -122,6 +129,10 @@ fn record_target(
         adopt: target.is_started(),
         merge: arguments.merge,
         columns: arguments.columns,
+        tasks: arguments.tasks.map(|tasks| match tasks {
+            AsyncTasks::Running => TasksShown::Running,
+            AsyncTasks::All => TasksShown::All,
+        }),
         native: native(arguments.pause)?,
         native_threads: arguments.pause.native_threads,
     };
@@ -250,6 +261,9 @@ fn what_is_missing(profile: &Profile, unsampled: Option<Unsampled>, arguments: &
         text = format!("; most CPU time{whose} ({time:.1} of {of:.1} s) {place}{advice}");
     } else if profile.metadata.counts.taken == 0 && profile.metadata.counts.outside == 0 {
         text.push_str("; every thread was idle or none ran Python: --idle shows idle threads too");
+    }
+    if arguments.tasks.is_some() && profile.metadata.counts.in_tasks == 0 {
+        text.push_str("; no task of an event loop was seen");
     }
     if profile.is_clipped() {
         text.push_str("; some names or stacks were too many and are left out");

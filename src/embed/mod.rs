@@ -180,6 +180,7 @@ impl Profiler {
             adopt: false,
             merge: false,
             columns: false,
+            tasks: None,
             native: false,
             native_threads: false,
         };

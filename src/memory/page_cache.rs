@@ -34,6 +34,11 @@ impl<M: Memory> PageCache<M> {
         self.pages_read.get()
     }
 
+    /// The addresses of the pages that it holds, as many as `limit` at most.
+    pub(crate) fn addresses(&self, limit: usize) -> Vec<u64> {
+        self.pages.borrow().keys().copied().take(limit).collect()
+    }
+
     /// Reads all pages that it holds anew, together; those that cannot be read any more are dropped. So what was read
     /// once can be read again as it is at one moment, in as few system calls as can be.
     pub(crate) fn refresh(&self) {

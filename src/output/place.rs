@@ -200,7 +200,7 @@ fn origin(kind: FrameKind, file: &str) -> Origin {
     match kind {
         FrameKind::Native => return Origin::Native,
         FrameKind::Gc => return Origin::Gc,
-        FrameKind::Interpreter => return Origin::Marker,
+        FrameKind::Interpreter | FrameKind::Task => return Origin::Marker,
         FrameKind::Python => {}
     }
     let mut origin = if file.starts_with("<frozen ") { Origin::StandardLibrary } else { Origin::Application };

@@ -31,6 +31,8 @@ pub enum FrameKind {
     Gc,
     /// A border: the frames that it called run in another interpreter, which its name tells.
     Interpreter,
+    /// A border: the frames that it called are of a task or a greenlet, which its name tells, or of an event loop.
+    Task,
 }
 
 /// A place in a function. Two samples in the same line of the same function have equal frames.

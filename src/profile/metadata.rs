@@ -63,6 +63,8 @@ pub struct SampleCounts {
     pub lost: u64,
     /// Not in the profile: not below the function that was asked for.
     pub outside: u64,
+    /// Samples of threads that ran a task of an event loop, where tasks were asked for.
+    pub in_tasks: u64,
 }
 
 /// What a recording was asked to contain.

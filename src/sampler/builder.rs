@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use foldhash::{HashMap, HashMapExt};
 
+use super::async_stacks::{AsyncStacks, LogicalFrame, LogicalStack, TasksShown};
 use super::cells::Cells;
 use super::filter::{Choice, Filter};
 use super::moment::{
@@ -19,12 +20,15 @@ use crate::process::{Process, ThreadId};
 use crate::profile::{
     Flags, Frame, FrameId, FrameKind, Process as ProfileProcess, ProcessRef, Profile, StackId, Thread, ThreadRef,
 };
-use crate::python::code::CodeId;
+use crate::python::code::{Code, CodeId};
 
 /// How long a sample waits for the lines of its native code.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// How many samples wait at most.
 const MOST_WAITING: usize = 1 << 16;
+
+/// Set in the owner of the stacks of tasks that wait: no thread of the system has such a number.
+const TASK_THREAD: u64 = 1 << 63;
 
 /// What of one process is in the profile already.
 #[derive(Debug)]
@@ -40,6 +44,11 @@ pub(super) struct Builder {
     short_names: ShortNames,
     waiting: VecDeque<Waiting>,
     cells: Cells,
+    /// Where stacks of event loops are shown as the program has them.
+    async_stacks: Option<AsyncStacks>,
+    shows_waiting_tasks: bool,
+    /// What stands for a thread of tasks that wait, by the names of their coroutines.
+    task_threads: HashMap<String, ThreadRef>,
 }
 
 /// A thread state is freed and its address used again; with the ident it is one thread.
@@ -61,6 +70,8 @@ enum FrameKey {
     Gc,
     /// The border to an interpreter, by its id.
     Interpreter(i64),
+    /// A frame of a task that waits, or the border to a task.
+    Logical(LogicalFrame),
 }
 
 /// A sample that is not in the profile yet: the lines of its native code are being looked up, or those of one before
@@ -88,7 +99,7 @@ type LastStack = Vec<(FrameKey, StackId)>;
 
 impl Builder {
     /// For the samples of `process`, which is put into the profile.
-    pub(super) fn new(profile: &mut Profile, process: ProcessRef, columns: bool) -> Self {
+    pub(super) fn new(profile: &mut Profile, process: ProcessRef, columns: bool, tasks: Option<TasksShown>) -> Self {
         debug_assert!(profile.processes().any(|(known, _)| known == process));
         Self {
             process,
@@ -102,6 +113,9 @@ impl Builder {
             short_names: ShortNames::default(),
             waiting: VecDeque::new(),
             cells: Cells::default(),
+            async_stacks: tasks.map(|_| AsyncStacks::default()),
+            shows_waiting_tasks: tasks == Some(TasksShown::All),
+            task_threads: HashMap::new(),
         }
     }
 
@@ -116,6 +130,10 @@ impl Builder {
         self.last_stacks.clear();
         self.threads.clear();
         self.native_threads.clear();
+        self.task_threads.clear();
+        if let Some(stacks) = &mut self.async_stacks {
+            *stacks = AsyncStacks::default();
+        }
         let command_line = profile.intern(&command_line(sampler.process()));
         let python_version = profile.intern(&sampler.runtime().layout.version.to_string());
         let entry = profile.process_mut(self.process);
@@ -129,6 +147,7 @@ impl Builder {
         self.last_stacks.clear();
         self.threads.clear();
         self.native_threads.clear();
+        self.task_threads.clear();
         self.chosen.clear();
         let process = before.process(self.process).clone();
         let command_line = profile.intern(before.text(process.command_line));
@@ -155,6 +174,9 @@ impl Builder {
                 let (flags, assurance) = (flags(thread), thread.assurance);
                 let thread_ref = self.thread(profile, sampler, thread);
                 self.fill_keys(sampler, moment, thread, &mut keys);
+                let is_in_task =
+                    self.async_stacks.as_mut().is_some_and(|stacks| std::mem::take(&mut stacks.is_in_task));
+                profile.metadata.counts.in_tasks += u64::from(is_in_task);
                 let sample = Sample { owner, thread: thread_ref, flags, assurance, time_us, weight_us };
                 self.put_or_wait(profile, filter, sampler, sample, &keys);
             }
@@ -170,7 +192,49 @@ impl Builder {
                 self.put_or_wait(profile, filter, sampler, sample, &keys);
             }
         }
+        if self.shows_waiting_tasks {
+            self.add_waiting_tasks(profile, filter, sampler, time_us, &mut keys);
+        }
         self.keys = keys;
+    }
+
+    /// Adds the tasks that wait, each for the time since they were looked at last.
+    fn add_waiting_tasks(
+        &mut self,
+        profile: &mut Profile,
+        filter: &Filter,
+        sampler: &ProcessSampler,
+        time_us: u64,
+        keys: &mut Vec<FrameKey>,
+    ) {
+        let Some((waiting, passed)) = self.async_stacks.as_mut().and_then(|stacks| stacks.waiting_tasks(sampler))
+        else {
+            return;
+        };
+        let weight_us = u64::try_from(passed.as_micros()).unwrap_or(u64::MAX);
+        if weight_us == 0 {
+            return;
+        }
+        profile.metadata.counts.in_tasks += waiting.len() as u64;
+        for task in waiting {
+            keys.clear();
+            keys.extend(task.frames.iter().map(|frame| FrameKey::Logical(*frame)));
+            let thread = self.task_thread(profile, &task.coroutine);
+            let (owner, flags) = (Owner::Thread(u64::from(thread.number()) | TASK_THREAD), Flags::NONE);
+            let sample = Sample { owner, thread, flags, assurance: Assurance::Proven, time_us, weight_us };
+            self.put_or_wait(profile, filter, sampler, sample, keys);
+        }
+    }
+
+    fn task_thread(&mut self, profile: &mut Profile, coroutine: &str) -> ThreadRef {
+        if let Some(known) = self.task_threads.get(coroutine) {
+            return *known;
+        }
+        let thread = Thread { process: self.process, os_id: None, python_id: 0, interpreter: 0, name: None };
+        let reference = profile.add_thread(thread);
+        profile.set_thread_name(reference, &format!("tasks {coroutine}"));
+        self.task_threads.insert(coroutine.to_owned(), reference);
+        reference
     }
 
     /// Puts the samples into the profile that wait for lines: as they are, where they have waited as long as `limit`.
@@ -356,7 +420,15 @@ impl Builder {
 
     /// The frames of a thread, newest first. The garbage collector is above the newest Python frame, which it
     /// interrupts.
-    fn fill_keys(&self, sampler: &ProcessSampler, moment: &Moment, thread: &MomentThread, keys: &mut Vec<FrameKey>) {
+    fn fill_keys(
+        &mut self,
+        sampler: &ProcessSampler,
+        moment: &Moment,
+        thread: &MomentThread,
+        keys: &mut Vec<FrameKey>,
+    ) {
+        let stacks = self.async_stacks.as_mut();
+        let logical = stacks.and_then(|stacks| stacks.logical_stack(sampler, thread, moment.frames_of(thread)));
         let python = |frame: &MomentFrame| {
             let column = if self.columns { column(sampler, frame) } else { 0 };
             FrameKey::Python(frame.code, frame.line, column)
@@ -365,6 +437,11 @@ impl Builder {
         let mut collecting = thread.collecting;
         keys.clear();
         let border = |index: usize| entered_interpreter(frames, index).map(FrameKey::Interpreter);
+        if let Some(logical) = logical {
+            keys.extend(collecting.then_some(FrameKey::Gc));
+            fill_logical_keys(frames, moment.native.of(thread), &logical, &python, keys);
+            return;
+        }
         match moment.native.of(thread) {
             None => {
                 keys.extend(collecting.then_some(FrameKey::Gc));
@@ -392,33 +469,54 @@ impl Builder {
         }
     }
 
+    /// The frame of a function at a line and column.
+    fn python_frame(
+        &mut self,
+        profile: &mut Profile,
+        sampler: &ProcessSampler,
+        code: &Code,
+        (line, column): (u32, u32),
+    ) -> Frame {
+        let process = sampler.process();
+        let file = &code.filename;
+        let cell = sampler
+            .main_interpreter()
+            .and_then(|interpreter| self.cells.name(process.memory(), &sampler.runtime().layout, interpreter, file));
+        let short = match cell {
+            Some(cell) => cell,
+            None => self.short_names.shorten(file, |path: &Path| process.is_file_in_root(path)),
+        };
+        Frame {
+            name: profile.intern(&code.name),
+            file: profile.intern(&code.filename),
+            short_file: profile.intern(short),
+            line,
+            column,
+            first_line: code.first_line,
+            ..Frame::default()
+        }
+    }
+
     /// The frames of a key, newest first: more than one where the compiler has put native functions into others.
     fn frames_of(&mut self, profile: &mut Profile, sampler: &ProcessSampler, key: FrameKey) -> Box<[FrameId]> {
         let frame = match key {
             FrameKey::Python(code, line, column) => {
-                let known = sampler.codes().get(code);
-                let process = sampler.process();
-                let file = &known.filename;
-                let cell = sampler.main_interpreter().and_then(|interpreter| {
-                    self.cells.name(process.memory(), &sampler.runtime().layout, interpreter, file)
-                });
-                let short = match cell {
-                    Some(cell) => cell,
-                    None => self.short_names.shorten(file, |path: &Path| process.is_file_in_root(path)),
-                };
-                Frame {
-                    name: profile.intern(&known.name),
-                    file: profile.intern(&known.filename),
-                    short_file: profile.intern(short),
-                    line,
-                    column,
-                    first_line: known.first_line,
-                    ..Frame::default()
-                }
+                self.python_frame(profile, sampler, sampler.codes().get(code), (line, column))
+            }
+            FrameKey::Logical(LogicalFrame::Awaiter(code, line)) => {
+                let stacks = self.async_stacks.take();
+                let code = stacks.as_ref().map(|stacks| stacks.codes().get(code));
+                let frame = code.map(|code| self.python_frame(profile, sampler, code, (line, 0)));
+                self.async_stacks = stacks;
+                frame.unwrap_or_default()
             }
             FrameKey::Native(function) => {
                 let shown = sampler.native().map(|native| native.shown(function)).unwrap_or_default();
                 return shown.iter().map(|frame| native_frame(profile, frame)).collect();
+            }
+            FrameKey::Logical(LogicalFrame::Label(label)) => {
+                let text = self.async_stacks.as_ref().map(|stacks| stacks.label(label)).unwrap_or_default();
+                Frame { kind: FrameKind::Task, name: profile.intern(text), ..Frame::default() }
             }
             FrameKey::Gc => {
                 let name = profile.intern("garbage collection");
@@ -451,6 +549,42 @@ fn native_frame(profile: &mut Profile, shown: &ShownFrame<'_>) -> FrameId {
 fn awaits_lines(sampler: &ProcessSampler, keys: &[FrameKey]) -> bool {
     let Some(native) = sampler.native() else { return false };
     keys.iter().any(|key| matches!(key, FrameKey::Native(function) if native.awaits_lines(*function)))
+}
+
+/// The frames of a thread that runs an event loop, newest first, with what takes the place of the loop's.
+fn fill_logical_keys(
+    frames: &[MomentFrame],
+    mixed: Option<&[MixedFrame]>,
+    logical: &LogicalStack,
+    python: &dyn Fn(&MomentFrame) -> FrameKey,
+    keys: &mut Vec<FrameKey>,
+) {
+    let inserted = logical.inserted.iter().map(|frame| FrameKey::Logical(*frame));
+    let Some(mixed) = mixed else {
+        keys.extend(frames[..logical.newest].iter().map(python));
+        keys.extend(inserted);
+        keys.extend(frames[logical.older..].iter().map(python));
+        return;
+    };
+    // Native frames belong to the Python frame below them: those that the loop has called are the task's as long as a
+    // frame of the task is above.
+    let place_of = |frame: &MixedFrame| match frame {
+        MixedFrame::Python(index) => Some(*index),
+        MixedFrame::Native(_) => None,
+    };
+    let first_of_loop = mixed.iter().position(|frame| place_of(frame).is_some_and(|index| index >= logical.newest));
+    let first_older = mixed.iter().position(|frame| place_of(frame).is_some_and(|index| index >= logical.older));
+    let first_of_loop = first_of_loop.unwrap_or(mixed.len());
+    let key = |frame: &MixedFrame| match frame {
+        MixedFrame::Native(function) => Some(FrameKey::Native(*function)),
+        MixedFrame::Python(index) => frames.get(*index).map(python),
+    };
+    let of_task = &mixed[..first_of_loop];
+    let last_of_task = of_task.iter().rposition(|frame| place_of(frame).is_some()).map_or(0, |last| last + 1);
+    let newest = if logical.newest == 0 { of_task } else { &of_task[..last_of_task] };
+    keys.extend(newest.iter().filter_map(key));
+    keys.extend(inserted);
+    keys.extend(mixed[first_older.unwrap_or(mixed.len())..].iter().filter_map(key));
 }
 
 /// The frames of a thread without Python code, newest first.

@@ -123,6 +123,7 @@ pub(crate) fn watch(
         adopt: options.adopt,
         merge: false,
         columns: false,
+        tasks: None,
         native: options.native,
         native_threads: options.native_threads,
     };

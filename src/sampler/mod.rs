@@ -1,5 +1,6 @@
 //! Who is sampled, and when: from a process to a profile. Knows nothing of formats and of terminals.
 
+mod async_stacks;
 mod attach;
 mod builder;
 mod cells;
@@ -25,6 +26,7 @@ mod title;
 mod unobserved;
 mod unread;
 
+pub(crate) use async_stacks::TasksShown;
 pub(crate) use attach::{AttachError, Finder, PATIENCE_RUNNING, PATIENCE_STARTED};
 pub(crate) use cells::Cells;
 pub(crate) use cpu_time::Unsampled;

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use super::async_stacks::TasksShown;
 use super::attach::{Finder, PATIENCE_STARTED};
 use super::clock::Clock;
 use super::cpu_time::Unsampled;
@@ -67,6 +68,8 @@ pub(crate) struct RecordOptions {
     pub merge: bool,
     /// Tell columns apart, where the version knows them.
     pub columns: bool,
+    /// Show stacks of event loops as the program has them: who awaits whom.
+    pub tasks: Option<TasksShown>,
     /// Read native frames too.
     pub native: bool,
     /// Read threads too that have native frames only.
@@ -182,6 +185,7 @@ impl<'options> Recorder<'options> {
                 start: Instant::now(),
                 merge: options.merge,
                 columns: options.columns,
+                tasks: options.tasks,
                 native: options.native,
                 native_idle: options.filter.idle,
                 native_threads: options.native_threads,

@@ -170,6 +170,7 @@ impl Tables {
                 1 => FrameKind::Native,
                 2 => FrameKind::Gc,
                 3 => FrameKind::Interpreter,
+                4 => FrameKind::Task,
                 _ => return None,
             },
             name: take_from(&self.texts, parts)?,

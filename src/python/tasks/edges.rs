@@ -100,30 +100,28 @@ impl EdgeReader<'_> {
             }
             // The function inside of `shield` that passes the result on: its cells hold the outer future.
             "function" if self.waits.function_name(callback).as_deref() == Some("_inner_done_callback") => {
-                self.futures_of_cells(callback).into_iter().next().map(Relation::Shielded)
+                futures_of_closure(types, callback).into_iter().next().map(Relation::Shielded)
             }
             _ => None,
         }
     }
+}
 
-    /// The futures that are no tasks in the cells of a function.
-    fn futures_of_cells(&self, function: u64) -> Vec<u64> {
-        let objects = self.types().objects;
-        // `func_closure`: up to 3.9 after code, globals, defaults and keyword defaults; from 3.10 on after the code, the
-        // defaults and keyword defaults (cpython/funcobject.h).
-        let after_code = if objects.layout().version.feature() >= (3, 10) { 24 } else { 32 };
-        let closure = objects.pointer(function, function_code(objects.layout()) + after_code).unwrap_or(0);
-        if closure == 0 || !self.types().known(closure).is_ok_and(|known| known.info.name == "tuple") {
-            return Vec::new();
-        }
-        let Ok((cells, _)) = objects.tuple_items(closure, MOST_CELLS) else { return Vec::new() };
-        let contents = cells.into_iter().filter_map(|cell| self.types().first_field(cell).ok());
-        let is_future = |object: &u64| {
-            let known = self.types().known(*object);
-            known.is_ok_and(|known| matches!(known.kind, Kind::Future | Kind::PythonFuture))
-        };
-        contents.filter(is_future).collect()
+/// The futures that are no tasks in the cells of a function.
+pub(super) fn futures_of_closure(types: TaskObjects<'_>, function: u64) -> Vec<u64> {
+    let objects = types.objects;
+    // `func_closure`: up to 3.9 after code, globals, defaults and keyword defaults; from 3.10 on after the code, the
+    // defaults and keyword defaults (cpython/funcobject.h).
+    let after_code = if objects.layout().version.feature() >= (3, 10) { 24 } else { 32 };
+    let closure = objects.pointer(function, function_code(objects.layout()) + after_code).unwrap_or(0);
+    if closure == 0 || !types.known(closure).is_ok_and(|known| known.info.name == "tuple") {
+        return Vec::new();
     }
+    let Ok((cells, _)) = objects.tuple_items(closure, MOST_CELLS) else { return Vec::new() };
+    let contents = cells.into_iter().filter_map(|cell| types.first_field(cell).ok());
+    let is_future =
+        |object: &u64| types.known(*object).is_ok_and(|known| matches!(known.kind, Kind::Future | Kind::PythonFuture));
+    contents.filter(is_future).collect()
 }
 
 /// What a callback of a task says.

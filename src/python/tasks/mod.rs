@@ -8,6 +8,7 @@
 //! a callback on a future that is no task is known only for the standard library's own ways to do so.
 
 mod awaitable;
+mod awaiters;
 mod edges;
 mod holders;
 mod layout;
@@ -19,6 +20,7 @@ mod task;
 mod trio;
 mod wait;
 
+pub(crate) use awaiters::{Awaiter, RunningTasks};
 pub(crate) use layout::{AsyncioSection, TaskLayoutError};
 pub(crate) use read::{TaskSource, Tasks, read_tasks};
 pub(crate) use trio::{RunFrame, is_run_function};

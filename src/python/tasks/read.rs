@@ -107,12 +107,14 @@ fn natural_key(name: &str) -> Vec<(String, u64)> {
     for part in parts {
         let digits = part.trim_end_matches(|character: char| !character.is_ascii_digit());
         let text = &part[digits.len()..];
-        if let (Some(last), Ok(number)) = (key.last_mut(), digits.parse()) {
-            last.1 = number;
+        let number = digits.parse();
+        if let (Some(last), Ok(number)) = (key.last_mut(), &number) {
+            last.1 = *number;
             key.push((String::new(), 0));
         }
         if let Some(last) = key.last_mut() {
-            last.0.push_str(text);
+            // A number that is too long counts as text.
+            last.0.push_str(if number.is_err() { part } else { text });
         }
     }
     key

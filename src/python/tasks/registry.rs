@@ -5,7 +5,7 @@ use super::layout::{AsyncioSection, TaskLayout, TaskLayoutError};
 use super::objects::TaskObjects;
 use crate::memory::ReadError;
 use crate::python::cycle::CycleWatch;
-use crate::python::object::ObjectReader;
+use crate::python::object::{ObjectReader, TypeInfo};
 
 /// More tasks than are read.
 pub(super) const MOST_TASKS: usize = 100_000;
@@ -38,6 +38,42 @@ pub(super) struct RunningLoop {
     pub(super) current: Option<u64>,
 }
 
+/// The dicts `_current_tasks` of all interpreters that have imported asyncio.
+pub(super) fn current_task_dicts(objects: ObjectReader<'_>, interpreters_head: u64) -> Vec<u64> {
+    let modules = interpreters(objects, interpreters_head).filter_map(|interpreter| Modules::of(objects, interpreter));
+    modules.filter_map(|modules| objects.find_in_dict(modules.tasks, "_current_tasks").ok()?).collect()
+}
+
+/// The layout of tasks written in C; `None` where there are none.
+///
+/// # Errors
+/// When tasks of this build are not known.
+pub(super) fn task_layout(
+    objects: ObjectReader<'_>,
+    interpreters_head: u64,
+) -> Result<Option<TaskLayout>, TaskLayoutError> {
+    let mut modules = interpreters(objects, interpreters_head).filter_map(|address| Modules::of(objects, address));
+    modules
+        .find_map(|modules| modules.task_type(objects))
+        .map(|info| TaskLayout::of(objects.layout(), info.basic_size))
+        .transpose()
+}
+
+/// The interpreters, the newest first.
+fn interpreters(objects: ObjectReader<'_>, head: u64) -> impl Iterator<Item = u64> + '_ {
+    let mut next = objects.memory().read_u64(head).unwrap_or(0);
+    let mut watch = CycleWatch::default();
+    let interpreters = std::iter::from_fn(move || {
+        let interpreter = next;
+        if interpreter == 0 || watch.comes_again(interpreter) {
+            return None;
+        }
+        next = objects.pointer(interpreter, objects.layout().interpreter.next).unwrap_or(0);
+        Some(interpreter)
+    });
+    interpreters.take(MOST_INTERPRETERS)
+}
+
 /// The registries of all interpreters, from the pointer to the first interpreter on.
 pub(super) fn registries(
     types: TaskObjects<'_>,
@@ -46,16 +82,10 @@ pub(super) fn registries(
 ) -> Result<Vec<Registry>, TaskLayoutError> {
     let objects = types.objects;
     let mut found = Vec::new();
-    let mut interpreter = objects.memory().read_u64(interpreters_head).unwrap_or(0);
-    let mut watch = CycleWatch::default();
-    for _ in 0..MOST_INTERPRETERS {
-        if interpreter == 0 || watch.comes_again(interpreter) {
-            break;
-        }
+    for interpreter in interpreters(objects, interpreters_head) {
         if let Some(modules) = Modules::of(objects, interpreter) {
             found.push(registry(types, interpreter, &modules, section)?);
         }
-        interpreter = objects.pointer(interpreter, objects.layout().interpreter.next).unwrap_or(0);
     }
     found.reverse();
     Ok(found)
@@ -76,22 +106,17 @@ impl Modules {
         let dict = |name| objects.module_dict(objects.find_in_dict(modules, name).ok()??).ok();
         Some(Self { tasks: dict("asyncio.tasks")?, accelerated: dict("_asyncio") })
     }
+
+    /// `_asyncio.Task`.
+    fn task_type(&self, objects: ObjectReader<'_>) -> Option<TypeInfo> {
+        let task_type = objects.find_in_dict(self.accelerated?, "Task").ok()??;
+        objects.type_info(task_type).ok()
+    }
 }
 
 /// Whether any interpreter has imported asyncio.
 pub(super) fn is_imported(objects: ObjectReader<'_>, interpreters_head: u64) -> bool {
-    let mut interpreter = objects.memory().read_u64(interpreters_head).unwrap_or(0);
-    let mut watch = CycleWatch::default();
-    for _ in 0..MOST_INTERPRETERS {
-        if interpreter == 0 || watch.comes_again(interpreter) {
-            return false;
-        }
-        if Modules::of(objects, interpreter).is_some() {
-            return true;
-        }
-        interpreter = objects.pointer(interpreter, objects.layout().interpreter.next).unwrap_or(0);
-    }
-    false
+    interpreters(objects, interpreters_head).any(|interpreter| Modules::of(objects, interpreter).is_some())
 }
 
 fn registry(
@@ -102,8 +127,7 @@ fn registry(
 ) -> Result<Registry, TaskLayoutError> {
     let objects = types.objects;
     let has_lists = objects.layout().version.feature() >= (3, 14);
-    let task_type = modules.accelerated.and_then(|module| objects.find_in_dict(module, "Task").ok()?);
-    let layout = match task_type.and_then(|task_type| objects.type_info(task_type).ok()) {
+    let layout = match modules.task_type(objects) {
         Some(info) => Some(TaskLayout::of(objects.layout(), info.basic_size)?),
         None => None,
     };

@@ -48,6 +48,15 @@ impl FutureReader<'_> {
         }
     }
 
+    /// The coroutine of a task; `None` when it is no task.
+    pub(super) fn coroutine(&self, task: u64) -> Option<u64> {
+        match (self.types.known(task).ok()?.kind, self.layout) {
+            (Kind::Task, Some(layout)) => self.types.objects.pointer(task, layout.coroutine).ok(),
+            (Kind::PythonTask, _) => self.types.attribute(task, "_coro"),
+            _ => None,
+        }
+    }
+
     fn task_in_c(&self, task: u64, layout: &TaskLayout) -> Result<TaskFields, ReadError> {
         let objects = self.types.objects;
         let name = layout.name.map(|offset| objects.pointer(task, offset)).transpose()?;

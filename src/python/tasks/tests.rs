@@ -20,8 +20,9 @@ def inner_of(object):
     for name in ('cr_await', 'gi_yieldfrom', 'ag_await'):
         if hasattr(object, name): return getattr(object, name)
     if isinstance(object, asyncio.Future): return None
-    kinds = (types.CoroutineType, types.GeneratorType, types.AsyncGeneratorType, asyncio.Future)
-    found = [o for o in gc.get_referents(object) if isinstance(o, kinds)]
+    kinds = ('coroutine', 'generator', 'async_generator', 'coroutine_wrapper', 'async_generator_asend',
+             'async_generator_athrow', 'anext_awaitable')
+    found = [o for o in gc.get_referents(object) if type(o).__name__ in kinds]
     return found[0] if found else None
 def chain_of(object):
     lines = []

@@ -122,6 +122,7 @@ impl Data {
             stopped: now.stopped.saturating_sub(before.stopped),
             unproven: now.unproven.saturating_sub(before.unproven),
             outside: now.outside.saturating_sub(before.outside),
+            in_tasks: now.in_tasks.saturating_sub(before.in_tasks),
             lost: now.lost.saturating_sub(before.lost),
         }
     }

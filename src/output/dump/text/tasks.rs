@@ -13,14 +13,13 @@ use crate::output::text::printable;
 const MOST_GROUPS: usize = 300;
 /// Names that are written of tasks that are alike.
 const NAMES_SHOWN: usize = 3;
-/// Files of the standard library that run event loops.
-const LOOP_FILES: [&str; 6] = [
-    "asyncio/base_events.py",
-    "asyncio/events.py",
-    "asyncio/runners.py",
-    "asyncio/selector_events.py",
-    "asyncio/unix_events.py",
-    "uvloop/__init__.py",
+/// The functions by which event loops run tasks and wait, by folder and file.
+const LOOP_FUNCTIONS: [(&str, &[&str]); 5] = [
+    ("asyncio/base_events.py", &["run_until_complete", "run_forever", "_run_once"]),
+    ("asyncio/events.py", &["_run"]),
+    ("asyncio/runners.py", &["run"]),
+    ("uvloop/__init__.py", &["run"]),
+    ("trio/_core/_run.py", &["run", "unrolled_run"]),
 ];
 
 /// What stands before the lines of a task.
@@ -189,8 +188,10 @@ impl Text<'_> {
 /// Whether a frame is the event loop's own.
 pub(super) fn is_of_event_loop(frame: &FrameDump) -> bool {
     let file = frame.filename.replace('\\', "/");
-    LOOP_FILES.iter().any(|name| file.strip_suffix(name).is_some_and(|before| before.ends_with('/')))
-        || file.ends_with("/selectors.py")
+    let name = frame.name.rsplit('.').next().unwrap_or_default();
+    let is_file = |known: &str| file.strip_suffix(known).is_some_and(|before| before.ends_with('/'));
+    let is_wait = name == "select" && file.ends_with("/selectors.py");
+    is_wait || LOOP_FUNCTIONS.iter().any(|(known, names)| is_file(known) && names.contains(&name))
 }
 
 /// The loops that a thread runs.

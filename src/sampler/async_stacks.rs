@@ -1,0 +1,332 @@
+//! Stacks of threads that run event loops, as the program has them: who awaits whom, in the place of the frames by which
+//! the loop calls.
+//!
+//! The frames of a thread above those of its loop are of the task that runs. Who waits for that task stands in its
+//! callbacks. What was read for a task is kept with the bytes that it was read from; as long as they are there, the same
+//! tasks wait for it, and one read tells.
+//!
+//! Limits: tasks of asyncio, with uvloop too. Of a task of trio its name and frames are shown, not who waits for it.
+
+mod waiting;
+
+use std::collections::HashMap;
+
+use super::moment::{MomentFrame, MomentThread};
+use super::process_sampler::ProcessSampler;
+use super::sections::{ASYNCIO_SECTION, section_address};
+use crate::memory::{Memory, PageCache, ReadError, Recording, Request};
+use crate::process::LiveMemory;
+use crate::python::code::{CodeId, CodeTable};
+use crate::python::layout::Layout;
+use crate::python::object::ObjectReader;
+use crate::python::tasks::{AsyncioSection, Awaiter, RunningTasks};
+
+/// The functions by which event loops run tasks and callbacks, with folder and file. Others in these files are called by
+/// tasks, too.
+const LOOP_FUNCTIONS: [(&str, &str, &[&str]); 5] = [
+    ("asyncio", "base_events.py", &["run_until_complete", "run_forever", "_run_once"]),
+    ("asyncio", "events.py", &["_run"]),
+    ("asyncio", "runners.py", &["run"]),
+    ("uvloop", "__init__.py", &["run"]),
+    ("_core", "_run.py", &["run", "unrolled_run"]),
+];
+/// `CO_COROUTINE`, `CO_ITERABLE_COROUTINE`, `CO_ASYNC_GENERATOR` (code.h).
+const COROUTINE_FLAGS: i32 = 0x80 | 0x100 | 0x200;
+/// Tasks of which it is kept who waits for them; past it all are forgotten.
+const MOST_KNOWN: usize = 20_000;
+/// More bytes than this are not compared: they are of types and code that were met for the first time.
+const MOST_EVIDENCE: usize = 16 * 1024;
+/// Samples between two tries to find asyncio in a process that runs a loop of another kind.
+const TRY_AGAIN_AFTER: u32 = 100;
+/// Pages that are fetched ahead.
+const MOST_PAGES_AHEAD: usize = 32;
+
+/// A frame that the program does not have on its stack, for a key of the builder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum LogicalFrame {
+    /// The border to a task, or to what an event loop does outside of all: its label.
+    Label(u32),
+    /// A frame of a task that waits: code of [`AsyncStacks::codes`], and the line.
+    Awaiter(CodeId, u32),
+}
+
+/// What takes the place of the frames of a loop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LogicalStack {
+    /// So many of the newest frames are those of the task.
+    pub(super) newest: usize,
+    /// Behind them come these, newest first.
+    pub(super) inserted: Vec<LogicalFrame>,
+    /// Then the frames go on from this one.
+    pub(super) older: usize,
+}
+
+/// What is known of a function.
+#[derive(Debug, Clone, Copy)]
+struct CodeClass {
+    is_loop: bool,
+    is_coroutine: bool,
+}
+
+/// Who waits for a task, and the bytes that say so.
+#[derive(Debug)]
+struct KnownTask {
+    frames: Vec<LogicalFrame>,
+    evidence: Vec<(u64, Vec<u8>)>,
+}
+
+/// What tells that a code object is still the one that it was.
+type CodeIdentity = [u64; 3];
+
+/// Which stacks of event loops are shown as the program has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TasksShown {
+    /// Those of threads that run tasks.
+    Running,
+    /// Those of tasks that wait, too.
+    All,
+}
+
+/// Makes logical stacks of the threads of one process.
+#[derive(Debug, Default)]
+pub(super) struct AsyncStacks {
+    classes: HashMap<CodeId, CodeClass>,
+    running: Option<RunningTasks>,
+    try_in: u32,
+    codes: CodeTable,
+    identities: HashMap<u64, CodeIdentity>,
+    labels: Vec<String>,
+    label_ids: HashMap<String, u32>,
+    /// By the frames of the tasks' own coroutines.
+    known: HashMap<u64, KnownTask>,
+    pages_ahead: Vec<u64>,
+    /// Looks at all tasks, where those that wait are wanted.
+    looks: Option<waiting::TaskLooks>,
+    /// The last stack was that of a thread that runs a task.
+    pub(super) is_in_task: bool,
+}
+
+impl AsyncStacks {
+    /// The code of frames of tasks that wait.
+    pub(super) fn codes(&self) -> &CodeTable {
+        &self.codes
+    }
+
+    /// The text of a label.
+    pub(super) fn label(&self, label: u32) -> &str {
+        self.labels.get(label as usize).map_or("", String::as_str)
+    }
+
+    /// What takes the place of the frames of the loop that a thread runs; `None` where it runs none. `frames` are its
+    /// frames, newest first.
+    pub(super) fn logical_stack(
+        &mut self,
+        sampler: &ProcessSampler,
+        thread: &MomentThread,
+        frames: &[MomentFrame],
+    ) -> Option<LogicalStack> {
+        let newest = frames.iter().position(|frame| self.class(sampler, frame).is_loop)?;
+        let behind = frames[newest..].iter().position(|frame| !self.class(sampler, frame).is_loop);
+        let older = behind.map_or(frames.len(), |behind| newest + behind);
+        let outermost = newest.checked_sub(1).and_then(|place| frames.get(place));
+        let inserted = match outermost {
+            Some(frame) if self.class(sampler, frame).is_coroutine => {
+                self.is_in_task = true;
+                let name = sampler.codes().get(frame.code).name.clone();
+                let mut inserted = vec![self.task_label(&name)];
+                match self.awaiters(sampler, thread, frame) {
+                    Some(frames) => inserted.extend(frames),
+                    // It has moved on before that could be read, which is not the same as that nobody waits for it.
+                    None => inserted.push(self.label_of("task ?".to_owned())),
+                }
+                inserted
+            }
+            _ => vec![self.label_of("event loop".to_owned())],
+        };
+        Some(LogicalStack { newest, inserted, older })
+    }
+
+    fn class(&mut self, sampler: &ProcessSampler, frame: &MomentFrame) -> CodeClass {
+        *self.classes.entry(frame.code).or_insert_with(|| {
+            let code = sampler.codes().get(frame.code);
+            let layout = &sampler.runtime().layout;
+            let memory = sampler.process().memory();
+            let flags = ObjectReader::new(&memory, layout).int(frame.code_address, layout.code.flags).unwrap_or(0);
+            CodeClass { is_loop: runs_loop(&code.name, &code.filename), is_coroutine: flags & COROUTINE_FLAGS != 0 }
+        })
+    }
+
+    fn task_label(&mut self, coroutine: &str) -> LogicalFrame {
+        self.label_of(format!("task {coroutine}"))
+    }
+
+    fn label_of(&mut self, text: String) -> LogicalFrame {
+        if let Some(known) = self.label_ids.get(&text) {
+            return LogicalFrame::Label(*known);
+        }
+        let id = u32::try_from(self.labels.len()).unwrap_or(u32::MAX);
+        self.labels.push(text.clone());
+        self.label_ids.insert(text, id);
+        LogicalFrame::Label(id)
+    }
+
+    /// The frames of those who wait for the task whose outermost frame is `outermost`, newest first; `None` when that
+    /// cannot be told.
+    fn awaiters(
+        &mut self,
+        sampler: &ProcessSampler,
+        thread: &MomentThread,
+        outermost: &MomentFrame,
+    ) -> Option<Vec<LogicalFrame>> {
+        let memory = sampler.process().memory();
+        let layout = &sampler.runtime().layout;
+        if self.running.is_none() && !self.find_asyncio(sampler, &memory) {
+            // Of a task of trio only its own frames are known.
+            return Some(Vec::new());
+        }
+        // The bytes say too that the task is that of this coroutine, so it need not run any more.
+        if let Some(known) = self.known.get(&outermost.address)
+            && is_unchanged(&memory, &known.evidence)
+        {
+            return Some(known.frames.clone());
+        }
+        let pages = PageCache::new(&memory);
+        fetch_ahead(&pages, &self.pages_ahead);
+        let objects = ObjectReader::new(&pages, layout);
+        let running = self.running.as_ref();
+        let current = running.and_then(|running| running.current(objects, thread.stack.innermost, outermost.address));
+        self.pages_ahead = pages.addresses(MOST_PAGES_AHEAD);
+        let known = current.and_then(|task| self.read_awaiters(&pages, &memory, layout, (task, outermost.address)));
+        if self.known.len() >= MOST_KNOWN {
+            self.known.clear();
+        }
+        let known = known?;
+        let frames = known.frames.clone();
+        self.known.insert(outermost.address, known);
+        Some(frames)
+    }
+
+    /// Whether there is an asyncio whose tasks are known.
+    fn find_asyncio(&mut self, sampler: &ProcessSampler, memory: &LiveMemory) -> bool {
+        if self.try_in > 0 {
+            self.try_in -= 1;
+            return false;
+        }
+        self.try_in = TRY_AGAIN_AFTER;
+        let runtime = sampler.runtime();
+        let pages = PageCache::new(memory);
+        let section = || AsyncioSection::read(&pages, section_address(sampler.process(), ASYNCIO_SECTION)?);
+        let objects = ObjectReader::new(&pages, &runtime.layout);
+        self.running = RunningTasks::find(objects, runtime.interpreters_head, &section);
+        self.codes.begin_sample(None);
+        self.running.is_some()
+    }
+
+    /// Reads who waits for a task whose coroutine has this frame, and looks whether all of it still holds.
+    fn read_awaiters(
+        &mut self,
+        pages: &PageCache<&LiveMemory>,
+        memory: &LiveMemory,
+        layout: &Layout,
+        (task, frame): (u64, u64),
+    ) -> Option<KnownTask> {
+        // The second time the types and the code are known, so that what is read is of the tasks alone.
+        for _ in 0..2 {
+            let recording = Recording::new(pages);
+            let objects = ObjectReader::new(&recording, layout);
+            let running = self.running.as_ref()?;
+            if !running.is_task_of(objects, task, frame) {
+                return None;
+            }
+            let awaiters = running.awaiters(objects, task, &mut self.codes);
+            let mut are_same = true;
+            for frame in awaiters.iter().flat_map(|awaiter| &awaiter.frames) {
+                are_same &= is_same_code(&mut self.identities, &mut self.codes, objects, frame.code_address);
+            }
+            let evidence = recording.into_reads();
+            let size: usize = evidence.iter().map(|(_, bytes)| bytes.len()).sum();
+            if !are_same || size > MOST_EVIDENCE {
+                continue;
+            }
+            if !is_unchanged(memory, &evidence) {
+                return None;
+            }
+            return Some(KnownTask { frames: self.frames_of(&awaiters), evidence });
+        }
+        None
+    }
+
+    /// Newest first.
+    fn frames_of(&mut self, awaiters: &[Awaiter]) -> Vec<LogicalFrame> {
+        let mut frames = Vec::new();
+        for awaiter in awaiters {
+            let of_task = awaiter.frames.iter();
+            frames.extend(of_task.map(|frame| LogicalFrame::Awaiter(frame.place.code, frame.place.line)));
+            frames.push(self.task_label(&awaiter.coroutine));
+        }
+        frames
+    }
+}
+
+/// Whether a code object is the one that it was when it was met first; one that is not is read anew the next time.
+fn is_same_code(
+    identities: &mut HashMap<u64, CodeIdentity>,
+    codes: &mut CodeTable,
+    objects: ObjectReader<'_>,
+    code: u64,
+) -> bool {
+    let identity = || -> Result<CodeIdentity, ReadError> {
+        let offsets = &objects.layout().code;
+        let pointer = |offset| objects.pointer(code, offset);
+        Ok([pointer(offsets.name)?, pointer(offsets.filename)?, pointer(offsets.line_table)?])
+    };
+    let Ok(identity) = identity() else { return false };
+    let is_same = *identities.entry(code).or_insert(identity) == identity;
+    if !is_same {
+        identities.remove(&code);
+        codes.discard(code);
+    }
+    is_same
+}
+
+/// Whether a function runs an event loop.
+fn runs_loop(name: &str, file: &str) -> bool {
+    let mut parts = file.rsplit(['/', '\\']);
+    let (file, folder) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let name = name.rsplit('.').next().unwrap_or_default();
+    LOOP_FUNCTIONS.iter().any(|(of, known, names)| *of == folder && *known == file && names.contains(&name))
+}
+
+/// Whether all bytes are still there, by one read.
+fn is_unchanged(memory: &LiveMemory, evidence: &[(u64, Vec<u8>)]) -> bool {
+    let mut buffers: Vec<Vec<u8>> = evidence.iter().map(|(_, bytes)| vec![0; bytes.len()]).collect();
+    let mut requests: Vec<Request<'_>> =
+        evidence.iter().zip(&mut buffers).map(|((address, _), buffer)| Request::new(*address, buffer)).collect();
+    memory.read_many(&mut requests);
+    let are_complete = requests.iter().all(|request| request.complete);
+    are_complete && evidence.iter().zip(&buffers).all(|((_, bytes), buffer)| bytes == buffer)
+}
+
+/// Reads pages in one go that will be needed, as they were for the sample before.
+fn fetch_ahead(pages: &PageCache<&LiveMemory>, addresses: &[u64]) {
+    let mut bytes = vec![[0; 1]; addresses.len()];
+    let mut requests: Vec<Request<'_>> =
+        addresses.iter().zip(&mut bytes).map(|(address, byte)| Request::new(*address, byte)).collect();
+    pages.read_many(&mut requests);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::runs_loop;
+
+    #[test]
+    fn functions_that_run_loops_are_told_from_those_that_tasks_call() {
+        let asyncio = "/usr/lib/python3.11/asyncio";
+        assert!(runs_loop("BaseEventLoop._run_once", &format!("{asyncio}/base_events.py")));
+        assert!(runs_loop("run", "C:\\Lib\\asyncio\\runners.py"));
+        assert!(!runs_loop("BaseEventLoop.call_later", &format!("{asyncio}/base_events.py")));
+        assert!(!runs_loop("TimerHandle.__init__", &format!("{asyncio}/events.py")));
+        assert!(!runs_loop("run", "/srv/myasyncio/runners.py"));
+        assert!(!runs_loop("run", "runners.py"));
+    }
+}
