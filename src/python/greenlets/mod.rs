@@ -1,14 +1,14 @@
 //! Greenlets: the stacks that a thread has put aside (greenlet, and gevent and eventlet, which are made of it).
 //!
 //! There is no list of all greenlets anywhere, so memory is searched for them: every object says its type. In order:
-//! [`GreenletTypes::find`] finds the type of greenlets and its subclasses through `sys.modules`; [`GreenletTypes::scan`]
-//! goes through the memory where objects lie, which needs no stop and gives candidates; [`GreenletTypes::read`] proves
-//! these and reads them, in the stop if there is one. A process that has not imported greenlet costs one look into
-//! `sys.modules`.
+//! [`GreenletTypes::find`] finds the type of greenlets and its subclasses through `sys.modules`;
+//! [`GreenletTypes::scan`] goes through the memory where objects lie, which needs no stop and gives candidates;
+//! [`GreenletTypes::read`] proves these and reads them, in the stop if there is one. A process that has not imported
+//! greenlet costs one look into `sys.modules`.
 //!
-//! Where things lie in the C++ object behind a greenlet is greenlet's private matter and differs between patch releases.
-//! But the order of what matters does not, and a main greenlet says where it ends, so most of it is learned from the
-//! objects themselves ([`shape`]), and what does not fit is refused.
+//! Where things lie in the C++ object behind a greenlet is greenlet's private matter and differs between patch
+//! releases. But the order of what matters does not, and a main greenlet says where it ends, so most of it is learned
+//! from the objects themselves ([`shape`]), and what does not fit is refused.
 //!
 //! Limits: greenlet 0.4.17 and later on CPython 3.6 and later, 64 bits. Before greenlet 2.0 nothing tells a running
 //! greenlet from one that waits in C code without Python frames and whose stack is where it was, nor whether a thread
@@ -85,10 +85,8 @@ pub(crate) enum GreenletState {
     Paused,
     /// It is what its thread runs, or what its thread waits in.
     Running,
-    /// It has ended.
+    /// It has ended, or its thread has: nothing can go on with it.
     Finished,
-    /// It was left and its thread has ended since: nothing can go on with it.
-    Orphaned,
 }
 
 /// A version of greenlet, `greenlet.__version__` as far as it is numbers.

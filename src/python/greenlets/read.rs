@@ -66,6 +66,8 @@ struct Fields {
     main: u64,
     /// Of a main greenlet where it is told.
     thread_state: u64,
+    /// Whether it is a main greenlet.
+    is_main: bool,
 }
 
 /// What a main greenlet tells of its thread.
@@ -83,7 +85,8 @@ impl Fields {
     fn of(body: &Body, shape: &Shape) -> Self {
         let optional = |offset: Option<Offset>| offset.map_or(0, |offset| body.word(offset));
         let stop = body.word(shape.stack + 8);
-        let is_main = stop == u64::MAX;
+        // One whose thread has ended has no stack any more.
+        let is_main = shape.main_table.map_or(stop == u64::MAX, |table| body.word(0) == table);
         let unless_main = |word: u64| if is_main { 0 } else { word };
         Self {
             start: body.word(shape.stack),
@@ -95,11 +98,8 @@ impl Fields {
             parent: unless_main(body.word(shape.parent)),
             main: unless_main(optional(shape.main)),
             thread_state: if is_main { optional(shape.thread_state) } else { 0 },
+            is_main,
         }
-    }
-
-    fn is_main(&self) -> bool {
-        self.stop == u64::MAX
     }
 }
 
@@ -126,7 +126,10 @@ impl GreenletTypes {
             inconsistent,
         };
         let Some(shape) = self.find_shape(objects, &found) else {
-            return if found.is_empty() { Ok(Vec::new()) } else { Err(refusal(identified)) };
+            // A thread that lives has a main greenlet, and that says so in the end of its stack; all greenlets of
+            // threads that have ended are finished.
+            let may_live = found.iter().any(|(_, body)| body.has_word(u64::MAX));
+            return if may_live { Err(refusal(identified)) } else { Ok(Vec::new()) };
         };
         // What merely refers to a greenlet is none.
         found.retain(|(head, body)| shape.own.is_none_or(|own| body.word(own) == head.greenlet));
@@ -179,18 +182,15 @@ impl GreenletTypes {
         heads
     }
 
-    /// The shape of all, as the first main greenlet shows it whose thread lives; if there is none, any main greenlet.
+    /// The shape of all, as the first main greenlet shows it whose thread lives.
     fn find_shape(&self, objects: ObjectReader<'_>, found: &[(Head, Body)]) -> Option<Shape> {
         if self.shape == ObjectShape::Direct {
             return Some(Shape::direct());
         }
-        let learn = |is_state_of: &dyn Fn(u64, u64) -> bool| {
-            found.iter().find_map(|(head, body)| {
-                Shape::learn(objects.layout(), head.greenlet, body, |state| is_state_of(state, head.greenlet))
-            })
-        };
-        let is_alive = |state: u64, greenlet: u64| state != 0 && objects.pointer(state, 0) == Ok(greenlet);
-        learn(&is_alive).or_else(|| learn(&|state, _| state == 0))
+        found.iter().find_map(|(head, body)| {
+            let is_state = |state: u64| objects.pointer(state, 0) == Ok(head.greenlet);
+            Shape::learn(objects.layout(), head.greenlet, body, is_state)
+        })
     }
 }
 
@@ -233,7 +233,7 @@ impl Reading<'_> {
         if fields.top_frame != 0 && !self.is_frame(fields.top_frame) {
             return false;
         }
-        if fields.is_main() {
+        if fields.is_main {
             return self.is_direct || self.thread_of(greenlet) != ThreadOf::Unknown;
         }
         // Nothing else tells that an object of the old kind is one; and it always has a parent.
@@ -257,7 +257,7 @@ impl Reading<'_> {
     }
 
     fn thread_of(&self, main: u64) -> ThreadOf {
-        let Some(fields) = self.known.get(&main).filter(|fields| fields.is_main()) else { return ThreadOf::Unknown };
+        let Some(fields) = self.known.get(&main).filter(|fields| fields.is_main) else { return ThreadOf::Unknown };
         if self.is_direct {
             return ThreadOf::Unknown;
         }
@@ -274,7 +274,7 @@ impl Reading<'_> {
         let mut next = greenlet;
         for _ in 0..MOST_PARENTS {
             let fields = self.known.get(&next)?;
-            if fields.is_main() {
+            if fields.is_main {
                 return Some(next);
             }
             next = if fields.main == 0 { fields.parent } else { fields.main };
@@ -284,13 +284,13 @@ impl Reading<'_> {
 
     fn state_of(&self, greenlet: u64, fields: &Fields, main: Option<u64>) -> GreenletState {
         let thread = main.map_or(ThreadOf::Unknown, |main| self.thread_of(main));
+        if thread == ThreadOf::Ended && (fields.is_main || fields.main != 0) {
+            // One that has begun knows its main greenlet. What greenlet cannot end with its thread it makes look new.
+            return GreenletState::Finished;
+        }
         match (fields.start, fields.stop, thread) {
-            // What greenlet could not end with its thread it makes look new; but only one that has begun has a `main`.
-            (0, 0, ThreadOf::Ended) if fields.main != 0 => GreenletState::Finished,
             (0, 0, _) => GreenletState::New,
             (0, ..) => GreenletState::Finished,
-            (_, u64::MAX, ThreadOf::Ended) => GreenletState::Finished,
-            (_, _, ThreadOf::Ended) => GreenletState::Orphaned,
             (_, _, ThreadOf::Runs(current)) if current == greenlet => GreenletState::Running,
             (_, _, ThreadOf::Unknown) if fields.top_frame == 0 && fields.saved == 0 => GreenletState::Running,
             _ => GreenletState::Paused,
@@ -306,7 +306,7 @@ impl Reading<'_> {
                 continue;
             };
             let mut greenlet = self.describe(head.greenlet, fields, of);
-            if matches!(greenlet.state, GreenletState::Paused | GreenletState::Orphaned) {
+            if greenlet.state == GreenletState::Paused {
                 let newest = self.newest_frame(fields).unwrap_or(0);
                 let kept = KeptStack::new(self.objects.memory(), fields.start, fields.saved, fields.copy);
                 let (range, is_truncated) = stacks.add_chain(&mut &kept, self.objects.layout(), newest, interpreter);
@@ -335,7 +335,7 @@ impl Reading<'_> {
         Greenlet {
             address,
             type_name: of.name.clone(),
-            kind: match (fields.is_main(), is_hub) {
+            kind: match (fields.is_main, is_hub) {
                 (true, _) => GreenletKind::Main,
                 (false, true) => GreenletKind::Hub,
                 (false, false) => GreenletKind::Ordinary,

@@ -4,8 +4,8 @@
 //! four words of the stack, the link to the stack below, parent, `run_info`, `top_frame`.
 //!
 //! From 2.0 on the object has, behind its list of weak references and its dict, a pointer to a C++ object
-//! (TGreenlet.hpp, class `Greenlet`). That begins with the table of its virtual functions, from 3.1.1 on followed by the
-//! address of the greenlet; then come the exceptions being handled, the two arguments of a switch, the five words of
+//! (TGreenlet.hpp, class `Greenlet`). That begins with the table of its virtual functions, from 3.1.1 on followed by
+//! the address of the greenlet; then come the exceptions being handled, the two arguments of a switch, the five words of
 //! the stack, the context (Python 3.7+) and `_top_frame`: up to there only Python's version matters. What follows
 //! differs between patch releases (in 3.5.3 and 3.5.6, for instance), up to the end of the class. There a main greenlet
 //! has its own address and its thread's state (class `ThreadState`, which begins with that main greenlet and the
@@ -33,6 +33,9 @@ pub(super) enum ObjectShape {
 /// Where the data are in the object that has them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Shape {
+    /// The address of the table of virtual functions of main greenlets; `None` where there is no such thing (up to
+    /// 1.1).
+    pub(super) main_table: Option<u64>,
     /// The address of the greenlet; `None` where the data are in the greenlet.
     pub(super) own: Option<Offset>,
     /// `_stack_start`; `stack_stop`, `stack_copy` and `_stack_saved` are the following words.
@@ -73,7 +76,16 @@ impl ObjectShape {
 impl Shape {
     /// The shape up to 1.1.
     pub(super) fn direct() -> Self {
-        Self { own: None, stack: 16, top_frame: 72, main: None, thread_state: None, run: 64, parent: 56 }
+        Self {
+            main_table: None,
+            own: None,
+            stack: 16,
+            top_frame: 72,
+            main: None,
+            thread_state: None,
+            run: 64,
+            parent: 56,
+        }
     }
 
     /// Where the stack is, given whether the greenlet's address comes before everything else (3.1.1+).
@@ -104,6 +116,7 @@ impl Shape {
             .find(|end| body.word(*end) == greenlet && thread_state_is_of(body.word(end + 8)))?;
         let main = if says_own_first { end } else { end + 8 };
         Some(Self {
+            main_table: Some(body.word(0)),
             own: Some(if says_own_first { 8 } else { end }),
             stack,
             top_frame,
