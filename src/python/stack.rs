@@ -6,6 +6,8 @@
 //! A thread that calls into another interpreter has a thread state in each. It is one thread with one stack: the frames
 //! of the outer interpreter continued by those of the inner one. They are read together, as one unit.
 
+use std::ops::Range;
+
 pub(crate) use super::frame_line::{FrameLine, Position};
 use super::interpreter::{InterpreterState, read_interpreter};
 use super::layout::Layout;
@@ -317,6 +319,23 @@ impl Stacks {
             thread.is_truncated = true;
         }
         self.threads[index] = thread;
+    }
+
+    /// Adds the frames of something that is put aside and belongs to no thread now, from the one at `newest` on (0 for
+    /// none), which interpreter number `interpreter` runs: where they are in [`Stacks::frames`], and whether the chain
+    /// ended in something unreadable.
+    #[cfg_attr(not(test), expect(dead_code, reason = "nothing shows greenlets yet"))]
+    pub(crate) fn add_chain(
+        &mut self,
+        reader: &mut impl Reader,
+        layout: &Layout,
+        newest: u64,
+        interpreter: usize,
+    ) -> (Range<usize>, bool) {
+        let first = self.frames.len();
+        let part = Part { state: 0, interpreter, is_innermost: false };
+        let followed = self.follow_chain(reader, layout, newest, part);
+        (first..self.frames.len(), followed.is_err())
     }
 
     /// Keeps the first `kept` frames of a thread and walks on from the frame at `address`: for a chain that is cut off,

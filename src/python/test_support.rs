@@ -8,6 +8,7 @@ use std::fmt;
 use std::fs;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -38,6 +39,31 @@ impl Interpreter {
         let text = String::from_utf8(output.stdout).ok()?;
         let (major, minor) = text.trim().split_once(' ')?;
         Some(Self { path, version: (major.parse().ok()?, minor.parse().ok()?) })
+    }
+
+    /// Whether it is a build without GIL, by its name.
+    pub(crate) fn is_free_threaded(&self) -> bool {
+        self.path.file_name().is_some_and(|name| name.to_string_lossy().ends_with('t'))
+    }
+
+    /// `python3.14t`, as its packages lie in a folder of that name.
+    fn tag(&self) -> String {
+        let suffix = if self.is_free_threaded() { "t" } else { "" };
+        format!("python{}.{}{suffix}", self.version.0, self.version.1)
+    }
+
+    /// The versions of a package that `tests/packages/fetch` has brought for it, each as a folder for `PYTHONPATH`.
+    pub(crate) fn packages(&self, name: &str) -> Vec<PathBuf> {
+        let folder = target_folder().join("packages").join(self.tag());
+        let is_version = |folder: &Path| {
+            let folder = folder.file_name().and_then(|folder| folder.to_str()).unwrap_or_default();
+            let version = folder.strip_prefix(name).and_then(|rest| rest.strip_prefix('-'));
+            version.is_some_and(|version| version.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'))
+        };
+        let mut found = children(&folder);
+        found.retain(|folder| is_version(folder));
+        found.sort();
+        found
     }
 
     /// What the interpreter prints when it runs `program`, which must succeed.
@@ -103,10 +129,16 @@ pub(crate) struct Shown {
 impl Target {
     /// Starts `program` and returns when it waits.
     pub(crate) fn start(interpreter: &Interpreter, program: &str) -> Self {
+        Self::start_with(interpreter, program, Path::new(""))
+    }
+
+    /// As [`Target::start`], with the modules that lie in a folder.
+    pub(crate) fn start_with(interpreter: &Interpreter, program: &str, packages: &Path) -> Self {
         let program = format!("{PRELUDE}\n{program}\nwait()\n");
         let mut child = Command::new(&interpreter.path)
             .args(["-c", &program])
             .env("PYTHONIOENCODING", "utf-8:backslashreplace")
+            .env("PYTHONPATH", packages)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -124,6 +156,18 @@ impl Target {
         });
         let shown = lines.iter().map(|line| Shown::parse(line)).collect();
         Self { child, memory, interpreter: interpreter.clone(), layout, shown }
+    }
+
+    /// Where its objects lie: memory that can be written and has no file behind it.
+    pub(crate) fn object_ranges(&self) -> Vec<Range<u64>> {
+        let maps = fs::read_to_string(format!("/proc/{}/maps", self.child.id())).unwrap();
+        let range = |line: &str| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let (start, end) = words[0].split_once('-').unwrap();
+            let number = |text: &str| u64::from_str_radix(text, 16).unwrap();
+            (words[1].starts_with("rw") && words[4] == "0").then(|| number(start)..number(end))
+        };
+        maps.lines().filter_map(range).collect()
     }
 
     pub(crate) fn memory(&self) -> &dyn Memory {
@@ -192,11 +236,9 @@ impl fmt::Display for Interpreter {
 fn candidates() -> Vec<PathBuf> {
     let pyenv = env::var_os("PYENV_ROOT").map(PathBuf::from);
     let pyenv = pyenv.or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".pyenv")));
-    let target =
-        env::var_os("CARGO_TARGET_DIR").map_or(Path::new(env!("CARGO_MANIFEST_DIR")).join("target"), PathBuf::from);
     let mut folders = vec![PathBuf::from("/usr/bin")];
     folders.extend(pyenv.iter().flat_map(|root| children(&root.join("versions"))).map(|version| version.join("bin")));
-    folders.extend(children(&target.join("interpreters")).into_iter().map(|root| root.join("usr/bin")));
+    folders.extend(children(&target_folder().join("interpreters")).into_iter().map(|root| root.join("usr/bin")));
     let mut paths: Vec<PathBuf> = folders
         .iter()
         .flat_map(|folder| children(folder))
@@ -213,6 +255,11 @@ fn is_interpreter_name(name: &str) -> bool {
     name.strip_prefix("python").and_then(|version| version.split_once('.')).is_some_and(|(major, minor)| {
         matches!(major, "2" | "3") && !minor.is_empty() && minor.bytes().all(|byte| byte.is_ascii_digit())
     })
+}
+
+/// Where cargo builds and the scripts `fetch` put what they bring.
+fn target_folder() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or(Path::new(env!("CARGO_MANIFEST_DIR")).join("target"), PathBuf::from)
 }
 
 fn children(folder: &Path) -> Vec<PathBuf> {
