@@ -9,7 +9,7 @@ PYTHON=${PYTHON:-python3}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
-"$PYTHON" -m venv env
+"$PYTHON" -m venv env || { echo "no virtual environment could be made" >&2; exit 2; }
 env/bin/pip -q --disable-pip-version-check install --no-deps yappi==1.7.6 gprof2dot==2025.4.14 \
     || { echo "the packages could not be installed" >&2; exit 2; }
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Two templates of one Mako lookup can share one co_filename: every character of the path that is no letter, digit or
-# underscore becomes an underscore. Mako's own report of an error then shows the line of the other template.
+# Two templates of one Mako lookup without a module_directory can share one co_filename: every character of the path
+# that is no letter, digit or underscore becomes an underscore. Mako's own report of an error then shows the line of
+# the other template.
 # Needs: python3 >= 3.11 with venv. PYTHON=... chooses another interpreter. Exit: 0 still so, 1 changed, 2 cannot run.
 set -euo pipefail
 
@@ -9,7 +10,7 @@ PYTHON=${PYTHON:-python3}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
-"$PYTHON" -m venv env
+"$PYTHON" -m venv env || { echo "no virtual environment could be made" >&2; exit 2; }
 env/bin/pip -q --disable-pip-version-check install --no-deps Mako==1.4.3 MarkupSafe==3.0.4 \
     || { echo "the packages could not be installed" >&2; exit 2; }
 

@@ -10,7 +10,7 @@ PYTHON=${PYTHON:-python3}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
-"$PYTHON" -m venv env
+"$PYTHON" -m venv env || { echo "no virtual environment could be made" >&2; exit 2; }
 env/bin/pip -q --disable-pip-version-check install --no-deps hy==1.3.1 funcparserlib==1.0.1 bottle==0.13.4 \
     || { echo "the packages could not be installed" >&2; exit 2; }
 

@@ -9,7 +9,7 @@ PYTHON=${PYTHON:-python3}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
-"$PYTHON" -m venv env
+"$PYTHON" -m venv env || { echo "no virtual environment could be made" >&2; exit 2; }
 env/bin/pip -q --disable-pip-version-check install --no-deps trio==0.35.0 stackscope==0.2.2 attrs==26.1.0 \
     sortedcontainers==2.4.0 idna==3.20 outcome==1.3.0.post0 sniffio==1.3.1 typing_extensions==4.16.0 \
     || { echo "the packages could not be installed" >&2; exit 2; }
