@@ -6,12 +6,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::describe::Describer;
-use super::findings::{Wanted, find};
+use super::findings::{GreenletCandidates, Wanted, find};
+use super::greenlets::{MOST_SCANNED, object_ranges};
 use super::subject::Subject;
 use super::{Details, InspectedProcess};
 use crate::core_file::{BinarySources, CoreFile, CoreMemory};
 use crate::memory::Memory;
 use crate::process::{DescriptorNames, SystemCall, ThreadId};
+use crate::python::greenlets::GreenletTypes;
+use crate::python::layout::Layout;
+use crate::python::object::ObjectReader;
 use crate::sampler::{ASYNCIO_SECTION, MomentThread, NativeThread, PostMortem, core_section_address};
 
 /// What the process of a core file was doing; `read` are its stacks.
@@ -24,7 +28,8 @@ pub(crate) fn inspect_core(
     let subject = CoreSubject { core, sources, read, memory: CoreMemory::new(core, sources) };
     let call_of = |thread: &MomentThread| subject.system_call(thread.os_id?);
     let asyncio_section = || core_section_address(core, sources, ASYNCIO_SECTION);
-    let wanted = Wanted { details, call_of: &call_of, asyncio_section: &asyncio_section };
+    let greenlets = |modules| find_greenlets(core, &subject.memory, &read.runtime.layout, modules);
+    let wanted = Wanted { details, call_of: &call_of, asyncio_section: &asyncio_section, greenlets: &greenlets };
     let findings = find(&subject.memory, &read.runtime, &read.codes, &read.moment, wanted);
     let describer = Describer {
         subject: &subject,
@@ -35,6 +40,7 @@ pub(crate) fn inspect_core(
         layout: &read.runtime.layout,
         source: details.source,
         loop_time: None,
+        mappings: core.mappings(),
     };
     let (threads, tasks) = describer.threads_and_tasks();
     InspectedProcess {
@@ -45,6 +51,22 @@ pub(crate) fn inspect_core(
         read_at: None,
         stopped_for: Duration::ZERO,
     }
+}
+
+/// What may be greenlets; `None` where greenlet was not imported.
+fn find_greenlets(
+    core: &CoreFile,
+    memory: &CoreMemory<'_>,
+    layout: &Layout,
+    modules: u64,
+) -> Option<GreenletCandidates> {
+    let objects = ObjectReader::new(memory, layout);
+    let types = match GreenletTypes::find(objects, modules).transpose()? {
+        Ok(types) => types,
+        Err(error) => return Some(Err(error)),
+    };
+    let candidates = types.scan(objects, &object_ranges(core.mappings()), MOST_SCANNED).candidates;
+    Some(Ok((types, candidates)))
 }
 
 struct CoreSubject<'core> {

@@ -11,7 +11,7 @@ use super::process::{
 use super::source::{SourcePlace, Sources};
 use super::subject::Subject;
 use crate::native::{MixedFrame, ShownFrame};
-use crate::process::ThreadId;
+use crate::process::{Mapping, ThreadId};
 use crate::python::blocked::Blocked;
 use crate::python::code::CodeTable;
 use crate::python::interpreter::InterpreterState;
@@ -32,6 +32,8 @@ pub(super) struct Describer<'read> {
     pub(super) source: bool,
     /// What event loops take for the time, in seconds; `None` of a core file.
     pub(super) loop_time: Option<f64>,
+    /// The target's memory, where there are greenlets.
+    pub(super) mappings: &'read [Mapping],
 }
 
 /// What files are called and what is in them, kept from frame to frame.

@@ -10,6 +10,7 @@ use crate::memory::{Memory, PageCache};
 use crate::process::SystemCall;
 use crate::python::blocked::{Blocked, FrameView, ThreadView, blocked};
 use crate::python::code::{CodeTable, Place};
+use crate::python::greenlets::{Greenlet, GreenletError, GreenletState, GreenletTypes};
 use crate::python::locals::{Value, variables};
 use crate::python::object::ObjectReader;
 use crate::python::raised::{Raised, raised};
@@ -34,27 +35,35 @@ pub(super) struct Findings {
     pub(super) raised: Vec<Option<Raised>>,
     /// The variables of each frame; empty where none were asked for.
     pub(super) variables: Vec<Vec<Variable>>,
-    /// Tasks of event loops.
+    /// Tasks of event loops and greenlets.
     pub(super) tasks: FoundTasks,
 }
 
-/// What was found of tasks.
+/// What was found of tasks and greenlets.
 #[derive(Debug, Default)]
-pub(super) enum FoundTasks {
-    /// There are none, or they were not asked for.
-    #[default]
-    None,
-    /// They cannot be read.
-    Refused(TaskLayoutError),
-    /// These.
-    Found {
-        tasks: Tasks,
-        /// The code of their frames.
-        codes: CodeTable,
-        /// The variables of the frames of some tasks, by their places: of alike ones the first.
-        variables: HashMap<usize, Vec<Vec<Variable>>>,
-    },
+pub(super) struct FoundTasks {
+    /// Tasks of event loops; `None` where there are none or they were not asked for.
+    pub(super) tasks: Option<Result<Tasks, TaskLayoutError>>,
+    /// Greenlets with their frames, newest first.
+    pub(super) greenlets: Option<Result<Vec<FoundGreenlet>, GreenletError>>,
+    /// The code of their frames.
+    pub(super) codes: CodeTable,
+    /// The variables of the frames of some tasks, by their places, greenlets after tasks: of alike ones the first.
+    pub(super) variables: HashMap<usize, Vec<Vec<Variable>>>,
 }
+
+impl FoundTasks {
+    /// Whether there are none, as far as is known.
+    pub(super) fn is_empty(&self) -> bool {
+        self.tasks.is_none() && self.greenlets.is_none()
+    }
+}
+
+/// A greenlet and its frames, newest first.
+pub(super) type FoundGreenlet = (Greenlet, Vec<TaskFrame>);
+
+/// The types of greenlets and the addresses of what may be some.
+pub(super) type GreenletCandidates = Result<(GreenletTypes, Vec<u64>), GreenletError>;
 
 /// What is looked for in a moment.
 #[derive(Clone, Copy)]
@@ -64,6 +73,8 @@ pub(super) struct Wanted<'read> {
     pub(super) call_of: &'read dyn Fn(&MomentThread) -> Option<SystemCall>,
     /// Where the section `.AsyncioDebug` is in the target.
     pub(super) asyncio_section: &'read dyn Fn() -> Option<u64>,
+    /// What may be greenlets, given the dict `sys.modules` of an interpreter; `None` where greenlet was not imported.
+    pub(super) greenlets: &'read dyn Fn(u64) -> Option<GreenletCandidates>,
 }
 
 /// Finds it in a moment.
@@ -96,9 +107,11 @@ fn find_tasks(
     wanted: Wanted<'_>,
 ) -> FoundTasks {
     let details = wanted.details;
+    let mut found = FoundTasks::default();
     if details.tasks == TasksWanted::None {
-        return FoundTasks::None;
+        return found;
     }
+    found.codes.begin_sample(None);
     let section = || AsyncioSection::read(objects.memory(), (wanted.asyncio_section)()?);
     let source = TaskSource {
         objects,
@@ -107,30 +120,68 @@ fn find_tasks(
         with_done: details.tasks == TasksWanted::All,
         run_frames: &run_frames(thread_codes, moment),
     };
-    let mut codes = CodeTable::new();
-    codes.begin_sample(None);
-    let tasks = match read_tasks(source, &mut codes) {
-        Ok(None) => return FoundTasks::None,
-        Ok(Some(tasks)) => tasks,
-        Err(error) => return FoundTasks::Refused(error),
-    };
-    let mut variables = HashMap::new();
+    found.tasks = read_tasks(source, &mut found.codes).transpose();
+    found.greenlets = find_greenlets(objects, moment, wanted, &mut found.codes).transpose();
     if details.variables > 0 {
-        let limits = Limits::of_level(details.variables);
-        let printer = Printer::new(objects);
-        let mut seen = HashSet::new();
-        for (place, task) in tasks.tasks.iter().enumerate() {
-            let frames: Vec<_> = task.frames().map(|frame| (frame.code_address, frame.place.line)).collect();
-            if variables.len() < MOST_TASKS_WITH_VARIABLES && seen.insert((task.state, frames)) {
-                let of_frame = |frame: &TaskFrame| match codes.get(frame.place.code).is_empty {
-                    true => vec![],
-                    false => frame_variables(objects, &printer, frame.address, frame.code_address, &limits),
-                };
-                variables.insert(place, task.frames().map(of_frame).collect());
+        let tasks = found.tasks.iter().flatten().flat_map(|tasks| &tasks.tasks);
+        let tasks: Vec<Vec<TaskFrame>> = tasks.map(|task| task.frames().copied().collect()).collect();
+        let greenlets = found.greenlets.iter().flatten().flatten().map(|(_, frames)| frames.clone());
+        let frames: Vec<Vec<TaskFrame>> = tasks.into_iter().chain(greenlets).collect();
+        found.variables = task_variables(objects, &found.codes, &frames, &Limits::of_level(details.variables));
+    }
+    found
+}
+
+fn find_greenlets(
+    objects: ObjectReader<'_>,
+    moment: &Moment,
+    wanted: Wanted<'_>,
+    codes: &mut CodeTable,
+) -> Result<Option<Vec<FoundGreenlet>>, GreenletError> {
+    let Some(thread) = moment.threads.first() else { return Ok(None) };
+    let modules = objects.pointer(thread.interpreter.address, objects.layout().interpreter.modules)?;
+    let Some(candidates) = (wanted.greenlets)(modules) else { return Ok(None) };
+    let (types, candidates) = candidates?;
+    let mut greenlets = types.read(objects, &candidates, 0)?;
+    let with_finished = wanted.details.tasks == TasksWanted::All;
+    greenlets.retain(|greenlet| with_finished || greenlet.state != GreenletState::Finished);
+    let memory = objects.memory();
+    let with_frames = greenlets.into_iter().map(|mut greenlet| {
+        let mut frames = Vec::new();
+        for frame in std::mem::take(&mut greenlet.frames) {
+            let is_known = codes.evidence(frame.code).next().is_some();
+            if !is_known && codes.load(&memory, objects.layout(), frame.code).is_err() {
+                greenlet.is_truncated = true;
+                break;
             }
+            let Some(place) = codes.resolve(&memory, objects.layout(), &frame) else { break };
+            frames.push(TaskFrame { address: frame.address, code_address: frame.code, place });
+        }
+        (greenlet, frames)
+    });
+    Ok(Some(with_frames.collect()))
+}
+
+/// The variables of the frames of some tasks, by their places: of alike ones of the first.
+fn task_variables(
+    objects: ObjectReader<'_>,
+    codes: &CodeTable,
+    tasks: &[Vec<TaskFrame>],
+    limits: &Limits,
+) -> HashMap<usize, Vec<Vec<Variable>>> {
+    let printer = Printer::new(objects);
+    let (mut found, mut seen) = (HashMap::new(), HashSet::new());
+    for (place, frames) in tasks.iter().enumerate() {
+        let places: Vec<_> = frames.iter().map(|frame| (frame.code_address, frame.place.line)).collect();
+        if found.len() < MOST_TASKS_WITH_VARIABLES && seen.insert(places) {
+            let of_frame = |frame: &TaskFrame| match codes.get(frame.place.code).is_empty {
+                true => vec![],
+                false => frame_variables(objects, &printer, frame.address, frame.code_address, limits),
+            };
+            found.insert(place, frames.iter().map(of_frame).collect());
         }
     }
-    FoundTasks::Found { tasks, codes, variables }
+    found
 }
 
 /// A thread as those who look for locks need it; `call` is the system call that it is in.

@@ -7,12 +7,15 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::describe::Describer;
-use super::findings::{Findings, FoundTasks, Wanted, find};
+use super::findings::{Findings, GreenletCandidates, Wanted, find};
+use super::greenlets::{MOST_SCANNED, object_ranges};
 use super::subject::Subject;
 use super::system_calls::{SystemCalls, add_resumed_calls, read_system_calls};
 use super::{Details, InspectedProcess};
 use crate::memory::{Memory, PageCache};
 use crate::process::{DescriptorNames, Descriptors, LiveMemory, Process, SystemCall, ThreadId, monotonic_time};
+use crate::python::greenlets::GreenletTypes;
+use crate::python::object::ObjectReader;
 use crate::sampler::{
     ASYNCIO_SECTION, Moment, MomentThread, NativeThread, Pausing, ProcessSampler, SampleError, section_address,
 };
@@ -42,6 +45,9 @@ pub(crate) fn inspect_process(
         descriptors: process.descriptors(),
         calls: &read.calls,
     };
+    // Which thread a greenlet belongs to, its place on that thread's stack tells.
+    let has_greenlets = read.findings.tasks.greenlets.is_some();
+    let mappings = if has_greenlets { process.maps().unwrap_or_default() } else { Vec::new() };
     let describer = Describer {
         subject: &subject,
         moment: &read.moment,
@@ -51,6 +57,7 @@ pub(crate) fn inspect_process(
         layout: &sampler.runtime().layout,
         source: details.source,
         loop_time: read.loop_time.map(|time| time.as_secs_f64()),
+        mappings: &mappings,
     };
     let (threads, tasks) = describer.threads_and_tasks();
     Ok(InspectedProcess {
@@ -78,6 +85,7 @@ fn read_moment(sampler: &mut ProcessSampler, pausing: Pausing, details: Details)
     // Where tasks come and go quickly, those that were there before the stop say too little of which pages matter.
     let mut finds_in_stop = false;
     let section = OnceCell::new();
+    let candidates = OnceCell::new();
     loop {
         let mut moment = Moment::default();
         let mut findings = Findings::default();
@@ -86,7 +94,12 @@ fn read_moment(sampler: &mut ProcessSampler, pausing: Pausing, details: Details)
         let find_in = |sampler: &ProcessSampler, moment: &Moment, calls: &SystemCalls| {
             let call_of = |thread: &MomentThread| calls.get(&thread.os_id?).copied();
             let asyncio_section = || *section.get_or_init(|| section_address(sampler.process(), ASYNCIO_SECTION));
-            let wanted = Wanted { details, call_of: &call_of, asyncio_section: &asyncio_section };
+            let greenlets = |modules| {
+                let found = candidates.get_or_init(|| find_greenlets(sampler, modules));
+                found.clone()
+            };
+            let wanted =
+                Wanted { details, call_of: &call_of, asyncio_section: &asyncio_section, greenlets: &greenlets };
             find(&memory, sampler.runtime(), sampler.codes(), moment, wanted)
         };
         let mut found_in_stop = None;
@@ -111,7 +124,7 @@ fn read_moment(sampler: &mut ProcessSampler, pausing: Pausing, details: Details)
             add_resumed_calls(sampler.process(), &moment, &mut calls);
             let known_pages = memory.pages_read();
             findings = find_in(sampler, &moment, &calls);
-            let is_torn = memory.pages_read() > known_pages && !matches!(findings.tasks, FoundTasks::None);
+            let is_torn = memory.pages_read() > known_pages && !findings.tasks.is_empty();
             if let Some(tasks) = found_in_stop {
                 findings.tasks = tasks;
             } else if is_torn && pausing != Pausing::Never {
@@ -128,6 +141,25 @@ fn read_moment(sampler: &mut ProcessSampler, pausing: Pausing, details: Details)
             Err(error) => return Err(error),
         }
     }
+}
+
+/// What may be greenlets in a process that runs on; `None` where greenlet was not imported. `modules` is the dict
+/// `sys.modules`.
+fn find_greenlets(sampler: &ProcessSampler, modules: u64) -> Option<GreenletCandidates> {
+    let process = sampler.process();
+    let memory = process.memory();
+    let layout = &sampler.runtime().layout;
+    let cached = PageCache::new(&memory);
+    let types = match GreenletTypes::find(ObjectReader::new(&cached, layout), modules).transpose()? {
+        Ok(types) => types,
+        Err(error) => return Some(Err(error)),
+    };
+    let ranges = object_ranges(&process.maps().unwrap_or_default());
+    let scan = types.scan(ObjectReader::new(&memory, layout), &ranges, MOST_SCANNED);
+    if scan.left_out > 0 || scan.is_cut {
+        log::debug!("greenlets: {} bytes were not searched", scan.left_out);
+    }
+    Some(Ok((types, scan.candidates)))
 }
 
 struct LiveSubject<'sampler> {

@@ -11,6 +11,7 @@ mod core;
 mod deadlock;
 mod describe;
 mod findings;
+mod greenlets;
 mod live;
 mod process;
 mod source;

@@ -7,7 +7,6 @@ use crate::process::ThreadId;
 use crate::python::raised::Raised;
 
 pub(crate) use crate::python::locals::VariableKind;
-pub(crate) use crate::python::tasks::TaskLibrary;
 
 /// A process at one moment.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -116,8 +115,19 @@ pub(crate) struct InspectedTasks {
     pub is_cut: bool,
     /// Tasks that could not be read.
     pub unreadable: u32,
-    /// Why no tasks are shown though there are some.
-    pub refused: Option<String>,
+    /// Why some are not shown though there are some.
+    pub refused: Vec<String>,
+}
+
+/// Whose tasks they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TaskLibrary {
+    /// asyncio's.
+    Asyncio,
+    /// trio's.
+    Trio,
+    /// They are greenlets.
+    Greenlet,
 }
 
 /// A task at one moment.

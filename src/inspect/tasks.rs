@@ -3,63 +3,74 @@
 use std::collections::HashMap;
 
 use super::describe::{Describer, Files};
-use super::findings::FoundTasks;
-use super::process::{InspectedFrame, InspectedTask, InspectedTaskWait, InspectedTasks};
-use crate::python::code::CodeTable;
+use super::process::{InspectedFrame, InspectedTask, InspectedTaskWait, InspectedTasks, PythonFrame, TaskLibrary};
 use crate::python::interpreter::InterpreterState;
-use crate::python::tasks::{Link, Task, TaskWait, WaitKind};
+use crate::python::tasks::{self, Link, Task, TaskWait, WaitKind};
 use crate::sampler::{MomentFrame, MomentThread};
 
 impl Describer<'_> {
-    /// The tasks that were found; `None` where there are none to be had.
+    /// The tasks and greenlets that were found; `None` where there are none to be had.
     pub(super) fn tasks(&self, files: &mut Files<'_>) -> Option<InspectedTasks> {
-        match &self.findings.tasks {
-            FoundTasks::None => None,
-            FoundTasks::Refused(error) => {
-                Some(InspectedTasks { refused: Some(format!("tasks not shown: {error}")), ..InspectedTasks::default() })
-            }
-            FoundTasks::Found { tasks: found, codes, variables } => {
-                let threads: HashMap<u64, &MomentThread> =
-                    self.moment.threads.iter().map(|thread| (thread.stack.thread_id, thread)).collect();
-                let tasks = found.tasks.iter().enumerate().map(|(place, task)| {
-                    let thread = task.thread.and_then(|thread| threads.get(&thread).copied());
-                    let mut frames = self.frames_of(task, codes, files);
-                    if let Some(of_frames) = variables.get(&place) {
-                        let python = frames.iter_mut().filter_map(|frame| match frame {
-                            InspectedFrame::Python(frame) => Some(frame),
-                            _ => None,
-                        });
-                        python.zip(of_frames).for_each(|(frame, found)| frame.variables = Some(found.clone()));
-                    }
-                    InspectedTask {
-                        library: task.library,
-                        id: task.address,
-                        name: task.name.clone(),
-                        state: task.state.name(),
-                        coroutine: task.coroutine.clone(),
-                        event_loop: task.event_loop,
-                        python_id: task.thread,
-                        os_id: thread.and_then(|thread| thread.os_id),
-                        interpreter: self.interpreter_of(task).map_or(0, |interpreter| interpreter.id),
-                        frames,
-                        is_truncated: task.is_truncated,
-                        wait: task.wait.as_ref().map(|wait| self.task_wait(wait, task)),
-                        awaits: task.awaits.clone(),
-                        awaited_by: task.awaited_by.clone(),
-                        group_of: task.group_of,
-                        held_by: task.held_by.clone(),
-                    }
-                });
-                Some(InspectedTasks {
-                    tasks: tasks.collect(),
-                    rings: found.rings.clone(),
-                    loops: found.loops.iter().map(|(event_loop, thread)| (*event_loop, *thread)).collect(),
-                    is_cut: found.is_cut,
-                    unreadable: found.unreadable,
-                    refused: None,
-                })
+        let found = &self.findings.tasks;
+        if found.is_empty() {
+            return None;
+        }
+        let mut inspected = InspectedTasks::default();
+        match &found.tasks {
+            None => {}
+            Some(Err(error)) => inspected.refused.push(format!("tasks not shown: {error}")),
+            Some(Ok(tasks)) => {
+                inspected.tasks = self.event_loop_tasks(&tasks.tasks, files);
+                inspected.rings.clone_from(&tasks.rings);
+                inspected.loops.clone_from(&tasks.loops);
+                inspected.is_cut = tasks.is_cut;
+                inspected.unreadable = tasks.unreadable;
             }
         }
+        match &found.greenlets {
+            None => {}
+            Some(Err(error)) => inspected.refused.push(format!("greenlets not shown: {error}")),
+            Some(Ok(greenlets)) => {
+                let greenlets = self.greenlets(greenlets, inspected.tasks.len(), files);
+                let loops = greenlets.iter().filter_map(|greenlet| Some((greenlet.event_loop, greenlet.python_id?)));
+                inspected.loops.extend(loops);
+                inspected.loops.sort_unstable();
+                inspected.loops.dedup();
+                inspected.tasks.extend(greenlets);
+            }
+        }
+        Some(inspected)
+    }
+
+    fn event_loop_tasks(&self, tasks: &[Task], files: &mut Files<'_>) -> Vec<InspectedTask> {
+        let threads: HashMap<u64, &MomentThread> =
+            self.moment.threads.iter().map(|thread| (thread.stack.thread_id, thread)).collect();
+        let inspected = tasks.iter().enumerate().map(|(place, task)| {
+            let thread = task.thread.and_then(|thread| threads.get(&thread).copied());
+            let interpreter = self.interpreter_of(task);
+            InspectedTask {
+                library: match task.library {
+                    tasks::TaskLibrary::Asyncio => TaskLibrary::Asyncio,
+                    tasks::TaskLibrary::Trio => TaskLibrary::Trio,
+                },
+                id: task.address,
+                name: task.name.clone(),
+                state: task.state.name(),
+                coroutine: task.coroutine.clone(),
+                event_loop: task.event_loop,
+                python_id: task.thread,
+                os_id: thread.and_then(|thread| thread.os_id),
+                interpreter: interpreter.map_or(0, |interpreter| interpreter.id),
+                frames: self.frames_of(&task.links, interpreter.as_ref(), place, files),
+                is_truncated: task.is_truncated,
+                wait: task.wait.as_ref().map(|wait| self.task_wait(wait, task)),
+                awaits: task.awaits.clone(),
+                awaited_by: task.awaited_by.clone(),
+                group_of: task.group_of,
+                held_by: task.held_by.clone(),
+            }
+        });
+        inspected.collect()
     }
 
     /// The interpreter of a task, as far as any thread runs in it.
@@ -68,12 +79,20 @@ impl Describer<'_> {
         known.find(|interpreter| interpreter.address == task.interpreter)
     }
 
-    fn frames_of(&self, task: &Task, codes: &CodeTable, files: &mut Files<'_>) -> Vec<InspectedFrame> {
-        let interpreter = self.interpreter_of(task);
-        let frames = task.links.iter().map(|link| match link {
+    /// The frames of the task or greenlet at a place among all.
+    pub(super) fn frames_of(
+        &self,
+        links: &[Link],
+        interpreter: Option<&InterpreterState>,
+        place: usize,
+        files: &mut Files<'_>,
+    ) -> Vec<InspectedFrame> {
+        let found = &self.findings.tasks;
+        let mut variables = found.variables.get(&place).into_iter().flatten();
+        let frames = links.iter().map(|link| match link {
             Link::Opaque(name) => InspectedFrame::Compiled(format!("<{name}>")),
             Link::Frame(frame) => {
-                let frame = MomentFrame {
+                let moment_frame = MomentFrame {
                     address: frame.address,
                     code_address: frame.code_address,
                     code: frame.place.code,
@@ -81,7 +100,8 @@ impl Describer<'_> {
                     offset: frame.place.offset,
                     interpreter: 0,
                 };
-                InspectedFrame::Python(self.python_frame(&frame, codes, interpreter.as_ref(), files))
+                let described = self.python_frame(&moment_frame, &found.codes, interpreter, files);
+                InspectedFrame::Python(PythonFrame { variables: variables.next().cloned(), ..described })
             }
         });
         frames.collect()

@@ -203,6 +203,7 @@ pub(crate) fn write_json(dumps: &[ProcessDump], with_tasks: bool, writer: &mut d
         threads: Vec<Entry<'dump>>,
         asyncio_tasks: Vec<&'dump TaskDump>,
         trio_tasks: Vec<&'dump TaskDump>,
+        greenlets: Vec<&'dump TaskDump>,
     }
     let none: Vec<ThreadDump> =
         dumps.iter().map(|dump| ThreadDump { pid: dump.info.pid, ..ThreadDump::default() }).collect();
@@ -214,7 +215,11 @@ pub(crate) fn write_json(dumps: &[ProcessDump], with_tasks: bool, writer: &mut d
     if !with_tasks {
         return write_safe_json(&threads, true, writer);
     }
-    let tasks = dumps.iter().filter_map(|dump| dump.tasks.as_ref()).flat_map(|tasks| &tasks.tasks);
-    let (asyncio_tasks, trio_tasks) = tasks.partition(|task| task.kind == TaskKind::Asyncio);
-    write_safe_json(&WithTasks { threads, asyncio_tasks, trio_tasks }, true, writer)
+    let of_kind = |kind: TaskKind| {
+        let tasks = dumps.iter().filter_map(|dump| dump.tasks.as_ref()).flat_map(|tasks| &tasks.tasks);
+        tasks.filter(move |task| task.kind == kind).collect()
+    };
+    let asyncio_tasks = of_kind(TaskKind::Asyncio);
+    let (trio_tasks, greenlets) = (of_kind(TaskKind::Trio), of_kind(TaskKind::Greenlet));
+    write_safe_json(&WithTasks { threads, asyncio_tasks, trio_tasks, greenlets }, true, writer)
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::explicit_write, reason = "what is skipped is said past the capture of output")]
 
+mod async_stacks;
 mod below;
 mod core_files;
 mod daemons;

@@ -41,6 +41,7 @@ fn task_dump(task: InspectedTask, pid: i32, ids: &[u64]) -> TaskDump {
         kind: match task.library {
             TaskLibrary::Asyncio => TaskKind::Asyncio,
             TaskLibrary::Trio => TaskKind::Trio,
+            TaskLibrary::Greenlet => TaskKind::Greenlet,
         },
         pid,
         id: task.id,

@@ -17,8 +17,8 @@ pub(crate) struct TasksDump {
     pub is_cut: bool,
     /// Tasks that could not be read.
     pub unreadable: u32,
-    /// Why no tasks are shown though there are some.
-    pub refused: Option<String>,
+    /// Why some are not shown though there are some.
+    pub refused: Vec<String>,
 }
 
 /// A task at one moment.
@@ -33,11 +33,12 @@ pub(crate) struct TaskDump {
     pub id: u64,
     /// Its name.
     pub name: Option<String>,
-    /// `running`, `ready`, `new`, `waiting`, `cancelling` or `done`.
+    /// `running`, `ready`, `new`, `waiting`, `cancelling` or `done`; of a greenlet `running`, `new`, `paused` or
+    /// `finished`.
     pub state: &'static str,
-    /// The qualified name of its coroutine.
+    /// The qualified name of its coroutine, of a greenlet that of its outermost function.
     pub coroutine: String,
-    /// `id()` of its event loop.
+    /// `id()` of its event loop, of a greenlet that of its thread's main greenlet.
     #[serde(rename = "loop")]
     pub event_loop: u64,
     /// `threading.get_ident()` of the thread that runs that loop.
@@ -75,6 +76,8 @@ pub(crate) enum TaskKind {
     Asyncio,
     /// trio's.
     Trio,
+    /// They are greenlets.
+    Greenlet,
 }
 
 /// How a task is joined to others, by their places among all.

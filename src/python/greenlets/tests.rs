@@ -444,12 +444,13 @@ fn a_scan_keeps_to_its_limit_and_goes_past_holes() {
         image.map(0x50_0000, page);
         let objects = ObjectReader::new(&image, &target.layout);
         let is_direct = matches!(types.shape, shape::ObjectShape::Direct);
-        let ranges = [0x40_0000..0x60_0000];
-        let scan = types.scan(objects, &ranges, NO_LIMIT);
+        let range = 0x40_0000..0x60_0000;
+        let ranges = std::slice::from_ref(&range);
+        let scan = types.scan(objects, ranges, NO_LIMIT);
         assert_eq!(scan.scanned, 4096, "{what}");
         assert_eq!(scan.left_out, 0x20_0000 - 4096, "{what}");
         assert_eq!(scan.candidates, [0x50_0000 + 4000], "{what}, direct: {is_direct}");
-        let scan = types.scan(objects, &ranges, 0x10_0000 + 8);
+        let scan = types.scan(objects, ranges, 0x10_0000 + 8);
         assert!(scan.candidates.is_empty(), "{what}");
         assert_eq!(scan.scanned + scan.left_out, 0x20_0000, "{what}");
         // Ranges that make no sense cost nothing.

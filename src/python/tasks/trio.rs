@@ -58,10 +58,10 @@ impl TrioReader<'_, '_> {
         }
         let places: HashMap<u64, usize> =
             found.iter().enumerate().skip(first).map(|(place, task)| (task.address, place)).collect();
-        for place in first..found.len() {
-            let parent = self.types.member(found[place].address, "_parent_nursery");
+        for task in &mut found[first..] {
+            let parent = self.types.member(task.address, "_parent_nursery");
             let parent = parent.and_then(|nursery| self.types.member(nursery, "_parent_task"));
-            found[place].group_of = parent.and_then(|parent| places.get(&parent).copied());
+            task.group_of = parent.and_then(|parent| places.get(&parent).copied());
         }
         let waits = WaitReader { futures, codes: self.codes };
         for place in first..found.len() {

@@ -5,7 +5,7 @@ use std::io;
 use super::Text;
 use crate::output::dump::fold::fold;
 use crate::output::dump::task_tree::{TaskNode, flat, tree};
-use crate::output::dump::tasks::{TaskDump, TasksDump};
+use crate::output::dump::tasks::{TaskDump, TaskKind, TasksDump};
 use crate::output::dump::{FrameDump, ProcessDump, ThreadDump};
 use crate::output::text::printable;
 
@@ -62,8 +62,22 @@ impl Text<'_> {
         if of_thread.is_empty() {
             return String::new();
         }
-        let count = tasks.tasks.iter().filter(|task| of_thread.contains(&task.event_loop)).count();
-        format!(", event loop, {count} {}", if count == 1 { "task" } else { "tasks" })
+        let of_loop = tasks.tasks.iter().filter(|task| of_thread.contains(&task.event_loop));
+        let (greenlets, tasks): (Vec<&TaskDump>, Vec<&TaskDump>) =
+            of_loop.partition(|task| task.kind == TaskKind::Greenlet);
+        let counted = |count: usize, one: &str| match count {
+            0 => String::new(),
+            1 => format!("1 {one}"),
+            count => format!("{count} {one}s"),
+        };
+        match (tasks.len(), greenlets.len()) {
+            (_, 0) => format!(
+                ", event loop, {}",
+                if tasks.is_empty() { "0 tasks".to_owned() } else { counted(tasks.len(), "task") }
+            ),
+            (0, count) => format!(", {}", counted(count, "greenlet")),
+            (tasks, count) => format!(", event loop, {}, {}", counted(tasks, "task"), counted(count, "greenlet")),
+        }
     }
 
     /// The tasks of the loop that a thread runs.
@@ -84,17 +98,17 @@ impl Text<'_> {
         let others = tasks.tasks.iter().filter(|task| !is_running(task)).count();
         if others > 0 {
             let heading = match others {
-                1 => "A task of an event loop that no thread runs".to_owned(),
-                count => format!("{count} tasks of event loops that no thread runs"),
+                1 => "A task or greenlet that no thread runs".to_owned(),
+                count => format!("{count} tasks or greenlets that no thread runs"),
             };
             writeln!(self.writer)?;
             writeln!(self.writer, "{}", self.styles.thread.apply_to(heading))?;
             self.write_some_tasks(tasks, &|task| !is_running(task))?;
         }
-        let refused = tasks.refused.as_deref().map(printable).map(String::from);
+        let refused = tasks.refused.iter().map(|reason| printable(reason).into_owned());
         let unreadable = (tasks.unreadable > 0).then(|| format!("{} tasks could not be read", tasks.unreadable));
         let cut = tasks.is_cut.then(|| "there are more tasks than are read".to_owned());
-        for note in [refused, unreadable, cut].into_iter().flatten() {
+        for note in refused.chain(unreadable).chain(cut) {
             writeln!(self.writer)?;
             writeln!(self.writer, "{}", self.styles.dim.apply_to(note))?;
         }
@@ -217,9 +231,10 @@ fn names(tasks: &TasksDump, node: &TaskNode) -> String {
 }
 
 fn name(task: &TaskDump) -> String {
-    match &task.name {
-        Some(name) => printable(name).into_owned(),
-        None => format!("task {:#x}", task.id),
+    match (&task.name, task.kind) {
+        (Some(name), _) => printable(name).into_owned(),
+        (None, TaskKind::Greenlet) => format!("greenlet {:#x}", task.id),
+        (None, _) => format!("task {:#x}", task.id),
     }
 }
 

@@ -1,0 +1,96 @@
+//! Greenlets as facts: where to look for them, and which thread each belongs to.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use super::describe::{Describer, Files};
+use super::findings::FoundGreenlet;
+use super::process::{InspectedTask, TaskLibrary};
+use crate::process::Mapping;
+use crate::python::greenlets::{GreenletKind, GreenletState};
+use crate::python::tasks::Link;
+use crate::sampler::MomentThread;
+
+/// The most memory that is searched, in bytes.
+pub(super) const MOST_SCANNED: u64 = 4 << 30;
+
+/// Where objects may lie: memory that can be written and has no file behind it. The main thread's stack is no such
+/// place.
+pub(super) fn object_ranges(mappings: &[Mapping]) -> Vec<Range<u64>> {
+    let holds_objects = |mapping: &&Mapping| {
+        let is_stack = mapping.label.as_deref().is_some_and(|label| label.starts_with("[stack"));
+        mapping.readable && mapping.writable && mapping.path.is_none() && !is_stack
+    };
+    mappings.iter().filter(holds_objects).map(|mapping| mapping.start..mapping.end).collect()
+}
+
+impl Describer<'_> {
+    /// Greenlets, with their main greenlet in the place of an event loop.
+    pub(super) fn greenlets(
+        &self,
+        greenlets: &[FoundGreenlet],
+        first_place: usize,
+        files: &mut Files<'_>,
+    ) -> Vec<InspectedTask> {
+        let threads = self.threads_of_greenlets(greenlets);
+        let described = greenlets.iter().enumerate().map(|(index, (greenlet, frames))| {
+            let thread = greenlet.main.and_then(|main| threads.get(&main).copied());
+            let links: Vec<Link> = frames.iter().map(|frame| Link::Frame(*frame)).collect();
+            let codes = &self.findings.tasks.codes;
+            let frames = self.frames_of(&links, None, first_place + index, files);
+            let outermost = links.last().and_then(|link| match link {
+                Link::Frame(frame) => Some(codes.get(frame.place.code).name.clone()),
+                Link::Opaque(_) => None,
+            });
+            InspectedTask {
+                library: TaskLibrary::Greenlet,
+                id: greenlet.address,
+                name: match greenlet.kind {
+                    GreenletKind::Main => Some("main greenlet".to_owned()),
+                    GreenletKind::Hub => Some("hub".to_owned()),
+                    GreenletKind::Ordinary => None,
+                },
+                state: match greenlet.state {
+                    GreenletState::New => "new",
+                    GreenletState::Paused => "paused",
+                    GreenletState::Running => "running",
+                    GreenletState::Finished => "finished",
+                },
+                coroutine: outermost
+                    .or_else(|| greenlet.run_name.clone().filter(|name| name != "NoneType"))
+                    .unwrap_or_else(|| greenlet.type_name.clone()),
+                event_loop: greenlet.main.unwrap_or(0),
+                python_id: thread.map(|thread| thread.stack.thread_id),
+                os_id: thread.and_then(|thread| thread.os_id),
+                interpreter: thread.map_or(0, |thread| thread.interpreter.id),
+                frames,
+                is_truncated: greenlet.is_truncated,
+                wait: None,
+                awaits: Vec::new(),
+                awaited_by: Vec::new(),
+                group_of: None,
+                held_by: Vec::new(),
+            }
+        });
+        described.collect()
+    }
+
+    /// The threads of main greenlets: what one of its greenlets has on the stack lies in that thread's stack, as does
+    /// its `pthread_t`; the main thread's stack has a name.
+    fn threads_of_greenlets(&self, greenlets: &[FoundGreenlet]) -> HashMap<u64, &MomentThread> {
+        let threads = &self.moment.threads;
+        let mut found = HashMap::new();
+        for (greenlet, _) in greenlets {
+            let Some((main, place)) = greenlet.main.zip(greenlet.stack_start) else { continue };
+            let Some(mapping) = self.mappings.iter().find(|mapping| mapping.contains(place)) else { continue };
+            let of_stack = threads.iter().find(|thread| mapping.contains(thread.stack.thread_id));
+            let is_main_stack = mapping.label.as_deref() == Some("[stack]");
+            // The first thread state of the main interpreter is that of the main thread.
+            let thread = of_stack.or_else(|| threads.first().filter(|_| is_main_stack || of_stack.is_none()));
+            if let Some(thread) = thread {
+                found.entry(main).or_insert(thread);
+            }
+        }
+        found
+    }
+}
