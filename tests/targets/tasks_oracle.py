@@ -1,25 +1,20 @@
 """What Python itself says of the tasks of event loops: the truth that the tests compare with.
 
-Nothing here is read from memory. Where the language has no attribute for an inner object (an `asend`, the wrapper that
-`coroutine.__await__()` makes), the collector's `gc.get_referents` names it.
-
 `report` must be called while the loops stand still: from a thread beside them, or from a callback of the loop.
 """
 import asyncio
 import concurrent.futures
 import functools
-import gc
 import inspect
 import os
 import sys
 import threading
-import types
+
+from tasks_chain import chain, chain_frames, coroutine_state, frame_entry
 
 GATHERING = asyncio.tasks._GatheringFuture
 GROUP = getattr(asyncio, "TaskGroup", ())
 PYTHON_FUTURE_FILE = asyncio.futures.__file__
-# Of each chain; a longer one is an error of the program.
-LIMIT = 10000
 
 
 class Loop(object):
@@ -102,63 +97,7 @@ def state_of(known, task):
     return "ready"
 
 
-def coroutine_state(coroutine):
-    if inspect.iscoroutine(coroutine):
-        return inspect.getcoroutinestate(coroutine)
-    if inspect.isgenerator(coroutine):
-        return inspect.getgeneratorstate(coroutine).replace("GEN_", "CORO_")
-    return None
-
-
 # --- frames -----------------------------------------------------------------------------------------------------
-
-
-def frame_entry(frame):
-    code = frame.f_code
-    return [getattr(code, "co_qualname", code.co_name), code.co_filename, frame.f_lineno]
-
-
-def inner_of(thing):
-    """Its frame, or None when it has none, and what it awaits, or None."""
-    if inspect.iscoroutine(thing):
-        return thing.cr_frame, thing.cr_await
-    if inspect.isgenerator(thing):
-        return thing.gi_frame, thing.gi_yieldfrom
-    if inspect.isasyncgen(thing):
-        return thing.ag_frame, thing.ag_await
-    return None, None
-
-
-PASSING = ("async_generator_asend", "async_generator_athrow", "coroutine_wrapper", "anext_awaitable")
-
-
-def chain(thing):
-    """The entries of what a coroutine awaits, itself first, and the object at the end that is no future."""
-    entries = []
-    for _ in range(LIMIT):
-        if thing is None or type(thing).__name__ == "FutureIter":
-            return entries, None
-        if type(thing).__name__ in PASSING:
-            # The only other object that it may hold is a value sent or a default.
-            inner = [it for it in gc.get_referents(thing) if not isinstance(it, type) and is_link(it)]
-            assert inner, (thing, gc.get_referents(thing))
-            thing = inner[0]
-            continue
-        if not is_frame_holder(thing):
-            return entries + [[type(thing).__qualname__, None, None]], thing
-        frame, thing = inner_of(thing)
-        if frame is None:
-            return entries, None
-        entries.append(frame_entry(frame))
-    raise AssertionError("a chain without an end")
-
-
-def is_frame_holder(thing):
-    return inspect.iscoroutine(thing) or inspect.isgenerator(thing) or inspect.isasyncgen(thing)
-
-
-def is_link(thing):
-    return is_frame_holder(thing) or type(thing).__name__ in PASSING or hasattr(type(thing), "__next__")
 
 
 def running_chain(known, task):
@@ -332,16 +271,3 @@ def waits(task, entries, end):
 
 def right(kinds, objects, when=None):
     return {"kinds": kinds, "objects": objects, "when": when}
-
-
-def chain_frames(thing):
-    frames = []
-    while thing is not None:
-        if type(thing).__name__ in PASSING:
-            thing = [it for it in gc.get_referents(thing) if not isinstance(it, type) and is_link(it)][0]
-            continue
-        frame, thing = inner_of(thing)
-        if frame is None:
-            break
-        frames.append(frame)
-    return frames
