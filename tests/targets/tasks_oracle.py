@@ -66,7 +66,7 @@ def describe(known, task, interpreter, told):
         "id": id(task),
         "name": task.get_name() if hasattr(task, "get_name") else None,
         "state": state,
-        "coroutine": getattr(coroutine, "__qualname__", None) or type(coroutine).__qualname__,
+        "coroutine": name_of(coroutine),
         "loop": id(known.loop),
         "thread_id": None if known.left else known.ident,
         "os_thread_id": None if known.left else known.native,
@@ -79,6 +79,13 @@ def describe(known, task, interpreter, told):
         "group_of": group_of(task),
         "graph_agrees": graph_agrees(task, coroutine) if state in ("waiting", "new") else None,
     }
+
+
+def name_of(coroutine):
+    # Debug mode up to 3.10 puts generators into an object of its own, which gives itself the name of what it holds.
+    if type(coroutine).__name__ == "CoroWrapper":
+        return "CoroWrapper"
+    return getattr(coroutine, "__qualname__", None) or type(coroutine).__qualname__
 
 
 def state_of(known, task):

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::dump_tasks;
+use super::{dump_tasks, with_tasks};
 use crate::target::{Target, print_note};
 
 /// How many of the differences a test prints.
@@ -225,4 +225,82 @@ fn edges(said: &Value, read: &Value, field: &str, maybe: &str) -> Option<String>
     let twice = read[field].as_array().map_or(0, Vec::len) != found.len();
     let is_right = wrong.is_empty() && missing.is_empty() && !twice;
     (!is_right).then(|| format!("{field}: without {missing:x?}, with {wrong:x?}, twice: {twice}"))
+}
+
+/// What pyspy would print if it were right about everything.
+fn as_read(said: &Value, now: f64) -> Value {
+    let mut read = said.clone();
+    let frame = |frame: &Value| json!({"name": frame[0], "filename": frame[1], "line": frame[2]});
+    read["frames"] = said["frames"].as_array().into_iter().flatten().map(frame).collect();
+    if !said["waits"].is_null() {
+        let seconds = said["waits"]["when"].as_f64().map(|when| when - now);
+        let (kind, object) = (&said["waits"]["kinds"][0], &said["waits"]["objects"][0]);
+        read["waits"] = json!({"kind": kind, "object": object, "seconds": seconds, "text": "in something"});
+    }
+    read
+}
+
+/// The task with each of its fields made wrong, by the name of the field.
+fn made_wrong(task: &Value) -> Vec<(String, Value)> {
+    let mut wrong = Vec::new();
+    let mut add = |what: &str, change: &dyn Fn(&mut Value)| {
+        let mut changed = task.clone();
+        change(&mut changed);
+        wrong.push((what.to_owned(), changed));
+    };
+    for field in ["state", "coroutine"] {
+        add(field, &|task| task[field] = json!("another"));
+    }
+    for field in ["thread_id", "os_thread_id", "interpreter", "group_of"] {
+        add(field, &|task| task[field] = json!(task[field].as_u64().unwrap_or(7) + 1));
+    }
+    for field in ["awaits", "awaited_by"] {
+        add(field, &|task| task[field].as_array_mut().unwrap().push(json!(1)));
+        if task[field] != json!([]) {
+            add(&format!("less {field}"), &|task| drop(task[field].as_array_mut().unwrap().pop()));
+        }
+    }
+    add("fewer frames", &|task| drop(task["frames"].as_array_mut().unwrap().remove(0)));
+    add("more frames", &|task| task["frames"].as_array_mut().unwrap().push(json!({"name": "x"})));
+    for at in 0..task["frames"].as_array().unwrap().len() {
+        add("line", &|task| task["frames"][at]["line"] = json!(task["frames"][at]["line"].as_u64().unwrap_or(0) + 1));
+        add("name", &|task| task["frames"][at]["name"] = json!("another"));
+        add("file", &|task| task["frames"][at]["filename"] = json!("another.py"));
+    }
+    if task["waits"]["kind"].is_string() {
+        add("kind", &|task| task["waits"]["kind"] = json!("another"));
+        add("waits", &|task| task["waits"] = Value::Null);
+        add("text", &|task| task["waits"]["text"] = json!(""));
+    }
+    if task["waits"]["seconds"].is_number() {
+        add("seconds", &|task| task["waits"]["seconds"] = json!(task["waits"]["seconds"].as_f64().unwrap() + 1.0));
+    }
+    wrong
+}
+
+#[test]
+fn whatever_is_wrong_with_a_task_is_found() {
+    for interpreter in with_tasks() {
+        for (program, least) in [("shapes", 84), ("states", 8)] {
+            let mut target = Target::start(interpreter, "tasks_asyncio.py", &[program]);
+            target.send("tasks");
+            let answer: Value = serde_json::from_str(&target.line()).unwrap();
+            let now = answer["now"].as_f64().unwrap();
+            let said: Vec<&Value> = answer["tasks"].as_array().unwrap().iter().collect();
+            assert!(said.len() >= least, "{interpreter} {program}: {} tasks", said.len());
+            let read: Vec<Value> = said.iter().map(|task| as_read(task, now)).collect();
+            let comparison = Comparison { library: Library::Asyncio, times: (now, now) };
+            let differences = |tasks: &[Value]| comparison.differences(&json!({"asyncio_tasks": tasks}), &said);
+            assert_eq!(differences(&read), [""; 0], "{interpreter} {program}");
+
+            assert_eq!(differences(&read[1..]).len(), 1, "{interpreter}: a task that is missing");
+            for (task, read) in said.iter().zip(&read) {
+                for (what, wrong) in made_wrong(read) {
+                    let is_opaque = wrong["frames"] != read["frames"] && what == "file";
+                    let found = comparison.task(task, &wrong);
+                    assert!(is_opaque || found.len() == 1, "{interpreter}: {what} of {read:#}: {found:?}");
+                }
+            }
+        }
+    }
 }
