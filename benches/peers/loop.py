@@ -2,8 +2,8 @@
 
 usage: loop.py TASKS DEPTH
 
-All but one task wait: a third each in a sleep, for an event, and for another task, below DEPTH coroutines. One computes:
-half a millisecond in a coroutine that a task awaits, then it lets the loop look at its sockets. Prints its process id.
+All but one task wait: a third each in a sleep, for an event, and for another task, below DEPTH coroutines. One
+computes: half a millisecond in a coroutine, then it lets the loop look at its sockets. Prints its process id.
 """
 import asyncio
 import os

@@ -124,7 +124,8 @@ def measure_version(options, interpreter, folder):
         for _ in range(options.rounds):
             for tool in (tool for tool in tools if tool.name not in failed):
                 short = run_once(tool, pid, 1, options, folder)
-                long = run_once(tool, pid, 1 + options.seconds, options, folder) if not isinstance(short, str) else short
+                failing = isinstance(short, str)
+                long = short if failing else run_once(tool, pid, 1 + options.seconds, options, folder)
                 if isinstance(long, str):
                     failed[tool.name] = long
                     continue

@@ -29,6 +29,7 @@ import asyncio
 
 import tasks_oracle
 import tasks_shapes
+from tasks_scene import Scene, deep, parks
 
 
 def new_loop(options):
@@ -67,7 +68,7 @@ def stand(options, shapes, done, loops):
     """Runs a loop with the shapes for ever."""
     loop = new_loop(options)
     loops.append(tasks_oracle.Loop(loop))
-    scene = tasks_shapes.Scene(loop)
+    scene = Scene(loop)
     asyncio.set_event_loop(loop)
 
     def begin():
@@ -141,7 +142,7 @@ async def many_sleepers(scene):
         elif number % 3 == 1:
             await lock.acquire()
         else:
-            await tasks_shapes.deep(scene, 3)
+            await deep(scene, 3)
 
     tasks = [scene.start(handler(number)) for number in range(5000)]
     scene.parked()
@@ -254,7 +255,7 @@ def states(options):
     settled, loops = threading.Event(), []
     loop = new_loop(options)
     loops.append(tasks_oracle.Loop(loop))
-    scene = tasks_shapes.Scene(loop)
+    scene = Scene(loop)
     answer_when(settled, loops)
 
     async def ends():
@@ -268,10 +269,10 @@ def states(options):
         await future
 
     async def main():
-        scene.start(tasks_shapes.parks(scene), "waits")
+        scene.start(parks(scene), "waits")
         scene.start(spins(), "spins")
         spinning = scene.start(spins(), "spins until it is cancelled")
-        waiting = scene.start(tasks_shapes.parks(scene), "waits until it is cancelled")
+        waiting = scene.start(parks(scene), "waits until it is cancelled")
         scene.start(ends(), "ended")
         resolved = loop.create_future()
         scene.start(awaits(resolved), "waits for what is there")
@@ -283,8 +284,8 @@ def states(options):
         waiting.cancel()
         # A factory that starts them at once would run them here.
         loop.set_task_factory(None)
-        scene.start(tasks_shapes.parks(scene), "never ran")
-        cancelled = scene.start(tasks_shapes.parks(scene), "never ran and was cancelled")
+        scene.start(parks(scene), "never ran")
+        cancelled = scene.start(parks(scene), "never ran and was cancelled")
         cancelled.cancel()
         await holds(settled)
 
@@ -297,11 +298,11 @@ def eager_states(options):
     settled, loops = threading.Event(), []
     loop = new_loop(options)
     loops.append(tasks_oracle.Loop(loop))
-    scene = tasks_shapes.Scene(loop)
+    scene = Scene(loop)
     answer_when(settled, loops)
 
     async def main():
-        scene.start(tasks_shapes.parks(scene), "started eagerly")
+        scene.start(parks(scene), "started eagerly")
         scene.start(holds(settled), "holds the thread")
 
     asyncio.set_event_loop(loop)

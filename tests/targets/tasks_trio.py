@@ -184,8 +184,10 @@ async def of_trio():
     await lock.acquire()
     await limiter.acquire()
     async with trio.open_nursery() as nursery:
-        functions = [nests, leaves, two_nurseries, wants_lock, wants_condition, wants_capacity, receives, starts, iterates,
-                     in_scope_that_is_shielded, semaphore.acquire, event.wait]
+        functions = [
+            nests, leaves, two_nurseries, wants_lock, wants_condition, wants_capacity, receives, starts, iterates,
+            in_scope_that_is_shielded, semaphore.acquire, event.wait,
+        ]
         for function in functions:
             nursery.start_soon(function)
         nursery.start_soon(full_sender.send, 1)
@@ -246,11 +248,14 @@ async def of_anyio(backend):
         else:
             import asyncio
             import tasks_oracle
-            loops = [tasks_oracle.Loop(asyncio.get_event_loop())]
-            waiting = lambda: all(
-                task._fut_waiter is not None and not task._fut_waiter.done() for task in asyncio.all_tasks(loops[0].loop)
-            )
-            answer_in_thread(waiting, lambda: tasks_oracle.report(loops))
+            loop = asyncio.get_event_loop()
+            loops = [tasks_oracle.Loop(loop)]
+
+            def stands_still():
+                futures = [task._fut_waiter for task in asyncio.all_tasks(loop)]
+                return all(future is not None and not future.done() for future in futures)
+
+            answer_in_thread(stands_still, lambda: tasks_oracle.report(loops))
         await event.wait()
 
 
