@@ -11,6 +11,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::core_files::gcore;
 use crate::interpreters::Interpreter;
 use crate::packages::Missing;
 use crate::subinterpreters::makes_interpreters;
@@ -141,6 +142,32 @@ fn tasks_of_trio_and_anyio_are_what_they_say() {
         }
     }
     differences.assert_none();
+}
+
+#[test]
+fn tasks_in_a_core_file_are_those_of_the_process() {
+    /// Without what a core cannot know: the time now, and to whom a socket is connected.
+    fn lasting(dump: &Value) -> Vec<Value> {
+        let mut tasks = dump["asyncio_tasks"].as_array().expect("a list").clone();
+        for waits in tasks.iter_mut().filter_map(|task| task["waits"].as_object_mut()) {
+            waits.retain(|field, _| field == "kind" || field == "object");
+        }
+        tasks
+    }
+
+    for interpreter in with_tasks() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = Target::start(interpreter, "tasks_asyncio.py", &["shapes"]);
+        let living = lasting(&dump_tasks(target.pid(), &[]));
+        let Some(core) = gcore(&target, folder.path()) else { return };
+        drop(target);
+        let ran = pyspy(&["dump", "--json", "--tasks=tree", "--core", core.to_str().unwrap()]);
+        let dead = lasting(&serde_json::from_str(ran.success()).unwrap());
+        assert!(dead.len() > 80, "{interpreter}: {} tasks", dead.len());
+        let differing: Vec<_> = living.iter().zip(&dead).filter(|(living, dead)| living != dead).take(3).collect();
+        assert!(differing.is_empty(), "{interpreter}: {differing:#?}");
+        assert_eq!(living.len(), dead.len(), "{interpreter}");
+    }
 }
 
 #[test]
