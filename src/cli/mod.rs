@@ -295,9 +295,29 @@ pub(crate) struct DumpArgs {
     /// Show no source lines
     #[arg(long)]
     pub no_source: bool,
+    /// How to show the tasks of event loops [default: tree; with --json none]
+    #[arg(long, value_enum, value_name = "how")]
+    pub tasks: Option<TaskView>,
+    /// Show tasks too that have ended and are still in memory
+    #[arg(long)]
+    pub all_tasks: bool,
+    /// Show the frames of event loops too, which are folded where tasks are shown
+    #[arg(long)]
+    pub full_stacks: bool,
     /// When to stop the process
     #[command(flatten)]
     pub pause: PauseArgs,
+}
+
+/// How `dump` shows tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TaskView {
+    /// Below whom they are waited for, equal ones folded
+    Tree,
+    /// One after the other, equal ones folded
+    Flat,
+    /// Not at all
+    None,
 }
 
 /// The formats of `record`.

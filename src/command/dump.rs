@@ -12,8 +12,8 @@ use std::process::ExitCode;
 
 use super::failure::{OutputError, below_text};
 use super::print_note;
-use crate::cli::DumpArgs;
-use crate::inspect::Details;
+use crate::cli::{DumpArgs, TaskView};
+use crate::inspect::{Details, TasksWanted};
 use crate::output::dump::{TextOptions, ThreadDump, write_json, write_text};
 use crate::process::Process;
 use crate::sampler::{Finder, PATIENCE_RUNNING};
@@ -25,13 +25,23 @@ fn note_workers(workers: &[i32]) {
     }
 }
 
+/// JSON stays the list of threads that py-spy prints unless tasks are asked for.
+fn tasks_wanted(arguments: &DumpArgs) -> TasksWanted {
+    match arguments.tasks {
+        Some(TaskView::None) => TasksWanted::None,
+        None if arguments.json && !arguments.all_tasks => TasksWanted::None,
+        _ if arguments.all_tasks => TasksWanted::All,
+        _ => TasksWanted::Pending,
+    }
+}
+
 /// Runs `pyspy dump`.
 ///
 /// # Errors
 /// When the process or the core file cannot be read.
 pub(crate) fn run(arguments: &DumpArgs) -> anyhow::Result<ExitCode> {
     let source = !arguments.json && !arguments.no_source && (arguments.source || io::stdout().is_terminal());
-    let details = Details { variables: arguments.locals, source };
+    let details = Details { variables: arguments.locals, source, tasks: tasks_wanted(arguments) };
     let dumps = match (&arguments.core, arguments.pid) {
         (Some(core), _) => vec![core::dump_core(arguments, core, details)?],
         (None, Some(pid)) if arguments.subprocesses => tree::dump_tree(arguments, &Process::open(pid)?, details)?,
@@ -47,12 +57,14 @@ pub(crate) fn run(arguments: &DumpArgs) -> anyhow::Result<ExitCode> {
     };
     let mut writer = BufWriter::new(io::stdout().lock());
     let written = if arguments.json {
-        write_json(&dumps, &mut writer)
+        write_json(&dumps, details.tasks != TasksWanted::None, &mut writer)
     } else {
         let options = TextOptions {
             full_file_names: arguments.full_filenames,
             reverse: arguments.reverse,
             colour: console::colors_enabled(),
+            flat_tasks: arguments.tasks == Some(TaskView::Flat),
+            full_stacks: arguments.full_stacks,
         };
         write_text(&dumps, options, &mut writer)
     };

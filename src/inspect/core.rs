@@ -6,13 +6,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::describe::Describer;
-use super::findings::find;
+use super::findings::{Wanted, find};
 use super::subject::Subject;
 use super::{Details, InspectedProcess};
 use crate::core_file::{BinarySources, CoreFile, CoreMemory};
 use crate::memory::Memory;
 use crate::process::{DescriptorNames, SystemCall, ThreadId};
-use crate::sampler::{MomentThread, NativeThread, PostMortem};
+use crate::sampler::{ASYNCIO_SECTION, MomentThread, NativeThread, PostMortem, core_section_address};
 
 /// What the process of a core file was doing; `read` are its stacks.
 pub(crate) fn inspect_core(
@@ -23,7 +23,9 @@ pub(crate) fn inspect_core(
 ) -> InspectedProcess {
     let subject = CoreSubject { core, sources, read, memory: CoreMemory::new(core, sources) };
     let call_of = |thread: &MomentThread| subject.system_call(thread.os_id?);
-    let findings = find(&subject.memory, &read.runtime, &read.codes, &read.moment, &call_of, details.variables);
+    let asyncio_section = || core_section_address(core, sources, ASYNCIO_SECTION);
+    let wanted = Wanted { details, call_of: &call_of, asyncio_section: &asyncio_section };
+    let findings = find(&subject.memory, &read.runtime, &read.codes, &read.moment, wanted);
     let describer = Describer {
         subject: &subject,
         moment: &read.moment,
@@ -32,9 +34,12 @@ pub(crate) fn inspect_core(
         native: None,
         layout: &read.runtime.layout,
         source: details.source,
+        loop_time: None,
     };
+    let (threads, tasks) = describer.threads_and_tasks();
     InspectedProcess {
-        threads: describer.threads(),
+        threads,
+        tasks,
         deadlocks: findings.deadlocks,
         lost_threads: read.moment.lost,
         read_at: None,

@@ -5,7 +5,9 @@ use std::io;
 use std::path::Path;
 
 use super::findings::Findings;
-use super::process::{Holder, InspectedFrame, InspectedThread, NativeFrame, ObjectWait, PythonFrame, Wait};
+use super::process::{
+    Holder, InspectedFrame, InspectedTasks, InspectedThread, NativeFrame, ObjectWait, PythonFrame, Wait,
+};
 use super::source::{SourcePlace, Sources};
 use super::subject::Subject;
 use crate::native::{MixedFrame, ShownFrame};
@@ -28,23 +30,30 @@ pub(super) struct Describer<'read> {
     pub(super) layout: &'read Layout,
     /// Whether source lines are wanted.
     pub(super) source: bool,
+    /// What event loops take for the time, in seconds; `None` of a core file.
+    pub(super) loop_time: Option<f64>,
 }
 
 /// What files are called and what is in them, kept from frame to frame.
-struct Files<'target> {
+pub(super) struct Files<'target> {
     short_names: ShortNames,
     cells: Cells,
     sources: Sources<'target>,
 }
 
 impl Describer<'_> {
-    /// All threads, as they come, those without a thread state last.
-    pub(super) fn threads(&self) -> Vec<InspectedThread> {
+    /// All threads, as they come, those without a thread state last, and the tasks.
+    pub(super) fn threads_and_tasks(&self) -> (Vec<InspectedThread>, Option<InspectedTasks>) {
         let open = |path: &Path| -> io::Result<File> { self.subject.open_file(path) };
         let mut files =
             Files { short_names: ShortNames::default(), cells: Cells::default(), sources: Sources::new(&open) };
+        let threads = self.threads(&mut files);
+        (threads, self.tasks(&mut files))
+    }
+
+    fn threads(&self, files: &mut Files<'_>) -> Vec<InspectedThread> {
         let threads = self.moment.threads.iter().enumerate();
-        let with_states = threads.map(|(index, thread)| self.thread(index, thread, &mut files));
+        let with_states = threads.map(|(index, thread)| self.thread(index, thread, files));
         let native = self.moment.native_threads.iter().map(|thread| self.native_thread(thread));
         with_states.chain(native).collect()
     }
@@ -67,7 +76,7 @@ impl Describer<'_> {
         let of_python = self.moment.frames_of(thread);
         // With each frame the border below it, where it was called from another interpreter.
         let frames = of_python.iter().enumerate().map(|(place, frame)| {
-            let mut described = self.python_frame(frame, &thread.interpreter, files);
+            let mut described = self.python_frame(frame, self.codes, Some(&thread.interpreter), files);
             described.variables = self.findings.variables.get(thread.first_frame + place).cloned();
             let border = entered_interpreter(of_python, place).map(InspectedFrame::InterpreterBorder);
             std::iter::once(InspectedFrame::Python(described)).chain(border).collect()
@@ -104,17 +113,25 @@ impl Describer<'_> {
         mixed.iter().flat_map(described).collect()
     }
 
-    fn python_frame(&self, frame: &MomentFrame, interpreter: &InterpreterState, files: &mut Files<'_>) -> PythonFrame {
+    /// A frame whose code is in `codes`.
+    pub(super) fn python_frame(
+        &self,
+        frame: &MomentFrame,
+        codes: &CodeTable,
+        interpreter: Option<&InterpreterState>,
+        files: &mut Files<'_>,
+    ) -> PythonFrame {
         let memory = self.subject.memory();
-        let code = self.codes.get(frame.code);
+        let code = codes.get(frame.code);
         let file = &code.filename;
-        let short = match files.cells.name(memory, self.layout, interpreter, file) {
+        let cell = interpreter.and_then(|interpreter| files.cells.name(memory, self.layout, interpreter, file));
+        let short = match cell {
             Some(cell) => cell,
             None => files.short_names.shorten(file, |path| self.subject.open_file(path).is_ok()),
         };
         let short_file = short.to_owned();
         let offset = Some(frame.offset).filter(|offset| *offset >= 0);
-        let location = offset.and_then(|offset| self.codes.location_at(frame.code, offset));
+        let location = offset.and_then(|offset| codes.location_at(frame.code, offset));
         // The tables before 3.11 know lines only.
         let location = location.filter(|location| location.column.is_some());
         let place = SourcePlace {
@@ -125,7 +142,7 @@ impl Describer<'_> {
             end_column: location.and_then(|location| location.end_column),
         };
         // What was never written to a file, such as a notebook's cell, may be kept for tracebacks.
-        let cached = || cached_lines(memory, self.layout, interpreter, file);
+        let cached = || cached_lines(memory, self.layout, interpreter?, file);
         PythonFrame {
             name: code.name.clone(),
             file: file.clone(),

@@ -1,18 +1,21 @@
 //! Inspecting a living process.
 
+use std::cell::OnceCell;
 use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::describe::Describer;
-use super::findings::{Findings, find};
+use super::findings::{Findings, FoundTasks, Wanted, find};
 use super::subject::Subject;
 use super::system_calls::{SystemCalls, add_resumed_calls, read_system_calls};
 use super::{Details, InspectedProcess};
 use crate::memory::{Memory, PageCache};
-use crate::process::{DescriptorNames, Descriptors, LiveMemory, Process, SystemCall, ThreadId};
-use crate::sampler::{Moment, MomentThread, NativeThread, Pausing, ProcessSampler, SampleError};
+use crate::process::{DescriptorNames, Descriptors, LiveMemory, Process, SystemCall, ThreadId, monotonic_time};
+use crate::sampler::{
+    ASYNCIO_SECTION, Moment, MomentThread, NativeThread, Pausing, ProcessSampler, SampleError, section_address,
+};
 
 /// How long is waited for the lines of native code.
 const LONGEST_LOOKUP: Duration = Duration::from_secs(5);
@@ -29,7 +32,7 @@ pub(crate) fn inspect_process(
     pausing: Pausing,
     details: Details,
 ) -> Result<InspectedProcess, SampleError> {
-    let read = read_moment(sampler, pausing, details.variables)?;
+    let read = read_moment(sampler, pausing, details)?;
     sampler.wait_for_lines(LONGEST_LOOKUP);
     let process = sampler.process();
     let subject = LiveSubject {
@@ -47,9 +50,12 @@ pub(crate) fn inspect_process(
         native: sampler.native(),
         layout: &sampler.runtime().layout,
         source: details.source,
+        loop_time: read.loop_time.map(|time| time.as_secs_f64()),
     };
+    let (threads, tasks) = describer.threads_and_tasks();
     Ok(InspectedProcess {
-        threads: describer.threads(),
+        threads,
+        tasks,
         deadlocks: read.findings.deadlocks,
         lost_threads: read.moment.lost,
         read_at: Some(read.time),
@@ -63,10 +69,15 @@ struct MomentRead {
     findings: Findings,
     calls: SystemCalls,
     time: SystemTime,
+    /// What event loops took for the time.
+    loop_time: Option<Duration>,
 }
 
-fn read_moment(sampler: &mut ProcessSampler, pausing: Pausing, variables: u8) -> Result<MomentRead, SampleError> {
+fn read_moment(sampler: &mut ProcessSampler, pausing: Pausing, details: Details) -> Result<MomentRead, SampleError> {
     let mut tries = 0;
+    // Where tasks come and go quickly, those that were there before the stop say too little of which pages matter.
+    let mut finds_in_stop = false;
+    let section = OnceCell::new();
     loop {
         let mut moment = Moment::default();
         let mut findings = Findings::default();
@@ -74,8 +85,11 @@ fn read_moment(sampler: &mut ProcessSampler, pausing: Pausing, variables: u8) ->
         let memory = PageCache::new(sampler.process().memory());
         let find_in = |sampler: &ProcessSampler, moment: &Moment, calls: &SystemCalls| {
             let call_of = |thread: &MomentThread| calls.get(&thread.os_id?).copied();
-            find(&memory, sampler.runtime(), sampler.codes(), moment, &call_of, variables)
+            let asyncio_section = || *section.get_or_init(|| section_address(sampler.process(), ASYNCIO_SECTION));
+            let wanted = Wanted { details, call_of: &call_of, asyncio_section: &asyncio_section };
+            find(&memory, sampler.runtime(), sampler.codes(), moment, wanted)
         };
+        let mut found_in_stop = None;
         let result = if pausing == Pausing::Never {
             sampler.sample(Pausing::Never, &mut moment)
         } else {
@@ -84,19 +98,33 @@ fn read_moment(sampler: &mut ProcessSampler, pausing: Pausing, variables: u8) ->
             if sampler.sample(Pausing::Never, &mut moment).is_ok() {
                 find_in(sampler, &moment, &calls);
             }
-            sampler.sample_stopped(&mut moment, &mut |_, _| memory.refresh())
+            let inspect = &mut |sampler: &ProcessSampler, moment: &Moment| {
+                memory.refresh();
+                if finds_in_stop {
+                    found_in_stop = Some(find_in(sampler, moment, &calls).tasks);
+                }
+            };
+            sampler.sample_stopped(&mut moment, inspect)
         };
+        let (time, loop_time) = (SystemTime::now(), monotonic_time());
         if result.is_ok() {
             add_resumed_calls(sampler.process(), &moment, &mut calls);
+            let known_pages = memory.pages_read();
             findings = find_in(sampler, &moment, &calls);
+            let is_torn = memory.pages_read() > known_pages && !matches!(findings.tasks, FoundTasks::None);
+            if let Some(tasks) = found_in_stop {
+                findings.tasks = tasks;
+            } else if is_torn && pausing != Pausing::Never {
+                finds_in_stop = true;
+                continue;
+            }
         }
-        let time = SystemTime::now();
         tries += 1;
         match result {
             Err(SampleError::Unreadable(_)) if tries < TRIES => std::thread::sleep(Duration::from_millis(10)),
             // Without stops a stack in motion may need some tries.
             Ok(()) if moment.lost > 0 && tries < TRIES => {}
-            Ok(()) => return Ok(MomentRead { moment, findings, calls, time }),
+            Ok(()) => return Ok(MomentRead { moment, findings, calls, time, loop_time }),
             Err(error) => return Err(error),
         }
     }

@@ -17,12 +17,13 @@ mod source;
 pub(crate) mod source_file;
 mod subject;
 mod system_calls;
+mod tasks;
 
 pub(crate) use core::inspect_core;
 pub(crate) use live::inspect_process;
 pub(crate) use process::{
-    InspectedFrame, InspectedProcess, InspectedThread, NativeFrame, ObjectWait, PythonFrame, Variable, VariableKind,
-    Wait,
+    InspectedFrame, InspectedProcess, InspectedTask, InspectedTasks, InspectedThread, NativeFrame, ObjectWait,
+    PythonFrame, TaskLibrary, Variable, VariableKind, Wait,
 };
 pub(crate) use source::SourceLine;
 
@@ -35,4 +36,18 @@ pub(crate) struct Details {
     pub variables: u8,
     /// The lines of source around the current one of each Python frame.
     pub source: bool,
+    /// Tasks of event loops.
+    pub tasks: TasksWanted,
+}
+
+/// Which tasks are wanted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum TasksWanted {
+    /// None.
+    #[default]
+    None,
+    /// Those that have not ended.
+    Pending,
+    /// All that are still in memory.
+    All,
 }

@@ -7,14 +7,17 @@ use crate::process::ThreadId;
 use crate::python::raised::Raised;
 
 pub(crate) use crate::python::locals::VariableKind;
+pub(crate) use crate::python::tasks::TaskLibrary;
 
 /// A process at one moment.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct InspectedProcess {
     /// Its threads, interpreter by interpreter, the main one first; those without a thread state last.
     pub threads: Vec<InspectedThread>,
     /// Threads that wait for each other in a ring, by their places in `threads`.
     pub deadlocks: Vec<Vec<usize>>,
+    /// Tasks of event loops, where they were asked for and there are any.
+    pub tasks: Option<InspectedTasks>,
     /// Threads of which no stack could be read.
     pub lost_threads: u32,
     /// When it was read; `None` of a core file.
@@ -96,6 +99,77 @@ pub(crate) enum InspectedFrame {
     Native(NativeFrame),
     /// The border below which the frames are of another interpreter: the id of the one above it.
     InterpreterBorder(i64),
+    /// Something that a task awaits and that has no frame: its type in angle brackets.
+    Compiled(String),
+}
+
+/// The tasks of a process.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct InspectedTasks {
+    /// All of them.
+    pub tasks: Vec<InspectedTask>,
+    /// Tasks that wait for each other in a ring, by their places in `tasks`.
+    pub rings: Vec<Vec<usize>>,
+    /// The event loops that run, and `threading.get_ident()` of the threads that run them.
+    pub loops: Vec<(u64, u64)>,
+    /// There are more tasks than were read.
+    pub is_cut: bool,
+    /// Tasks that could not be read.
+    pub unreadable: u32,
+    /// Why no tasks are shown though there are some.
+    pub refused: Option<String>,
+}
+
+/// A task at one moment.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct InspectedTask {
+    /// Whose it is.
+    pub library: TaskLibrary,
+    /// Where it is in the target's memory, which is what `id()` says of it.
+    pub id: u64,
+    /// Its name; `None` where tasks have none.
+    pub name: Option<String>,
+    /// What it does, in one word.
+    pub state: &'static str,
+    /// The qualified name of its coroutine.
+    pub coroutine: String,
+    /// `id()` of the loop that runs it.
+    pub event_loop: u64,
+    /// `threading.get_ident()` of the thread that runs that loop now.
+    pub python_id: Option<u64>,
+    /// The system's id of that thread.
+    pub os_id: Option<ThreadId>,
+    /// The id of its interpreter.
+    pub interpreter: i64,
+    /// Innermost first.
+    pub frames: Vec<InspectedFrame>,
+    /// Frames are missing at the inner end.
+    pub is_truncated: bool,
+    /// What it waits in.
+    pub wait: Option<InspectedTaskWait>,
+    /// The tasks that it waits for, by their places.
+    pub awaits: Vec<usize>,
+    /// The tasks that wait for it, by their places.
+    pub awaited_by: Vec<usize>,
+    /// The task in whose group or nursery it is, by its place.
+    pub group_of: Option<usize>,
+    /// The tasks that hold what it waits for, by their places.
+    pub held_by: Vec<usize>,
+}
+
+/// What a task waits in.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct InspectedTaskWait {
+    /// One word.
+    pub kind: &'static str,
+    /// A part of a sentence.
+    pub text: String,
+    /// The lock, queue or future in the target's memory.
+    pub object: Option<u64>,
+    /// How long until it goes on by itself, in seconds.
+    pub seconds: Option<f64>,
+    /// Others have to do with the same object, so that it matters which one it is.
+    pub is_shared: bool,
 }
 
 /// A Python function that runs.

@@ -1,7 +1,7 @@
 //! Memory in whole pages, each read once: for chasing many pointers through a target that stands still, or whose
 //! bytes are compared again afterwards.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
@@ -19,12 +19,19 @@ const MOST_PAGES: usize = 16 * 1024;
 pub(crate) struct PageCache<M> {
     memory: M,
     pages: RefCell<HashMap<u64, Box<[u8]>>>,
+    /// Pages that were read because somebody asked for them.
+    pages_read: Cell<u64>,
 }
 
 impl<M: Memory> PageCache<M> {
     /// An empty cache.
     pub(crate) fn new(memory: M) -> Self {
-        Self { memory, pages: RefCell::new(HashMap::new()) }
+        Self { memory, pages: RefCell::new(HashMap::new()), pages_read: Cell::new(0) }
+    }
+
+    /// How many pages were read because they were asked for and not here; a refresh does not count.
+    pub(crate) fn pages_read(&self) -> u64 {
+        self.pages_read.get()
     }
 
     /// Reads all pages that it holds anew, together; those that cannot be read any more are dropped. So what was read
@@ -61,6 +68,7 @@ impl<M: Memory> PageCache<M> {
         let are_complete: Vec<bool> = requests.iter().map(|request| request.complete).collect();
         for ((page, bytes), complete) in missing.into_iter().zip(bytes).zip(are_complete) {
             if complete {
+                self.pages_read.update(|count| count + 1);
                 pages.insert(page, bytes);
             }
         }
@@ -99,6 +107,7 @@ impl<M: Memory> Memory for PageCache<M> {
                 Entry::Vacant(entry) => {
                     let mut bytes = vec![0; PAGE as usize];
                     self.memory.read(page, &mut bytes).map_err(|error| failed(error.failure))?;
+                    self.pages_read.update(|count| count + 1);
                     entry.insert(bytes.into_boxed_slice())
                 }
             };
@@ -114,8 +123,6 @@ impl<M: Memory> Memory for PageCache<M> {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
-
     use super::*;
     use crate::memory::{Image, Recording};
 

@@ -3,6 +3,8 @@
 
 mod fold;
 mod source;
+mod task_tree;
+mod tasks;
 mod text;
 
 use std::io::{self, Write};
@@ -12,6 +14,7 @@ use serde::{Serialize, Serializer};
 use super::json::write_safe_json;
 
 pub(crate) use source::{SourceLine, SourceLines};
+pub(crate) use tasks::{TaskDump, TaskKind, TaskPlaces, TaskWaitDump, TasksDump};
 pub(crate) use text::{TextOptions, write_text};
 
 /// A process at one moment.
@@ -23,6 +26,8 @@ pub(crate) struct ProcessDump {
     pub threads: Vec<ThreadDump>,
     /// Threads that wait for each other in a ring, by their places in `threads`.
     pub deadlocks: Vec<Vec<usize>>,
+    /// Tasks of event loops, where they were asked for and there are any.
+    pub tasks: Option<TasksDump>,
 }
 
 /// What a process is.
@@ -181,17 +186,23 @@ pub(crate) struct VariableDump {
     pub kind: &'static str,
 }
 
-/// Writes dumps for a program: one list of the threads of all processes. A process that could not be read is an entry
-/// without frames.
+/// Writes dumps for a program: one list of the threads of all processes, as py-spy does; with tasks an object that has
+/// that list and those of tasks. A process that could not be read is an entry without frames.
 ///
 /// # Errors
 /// When `writer` fails.
-pub(crate) fn write_json(dumps: &[ProcessDump], writer: &mut dyn Write) -> io::Result<()> {
+pub(crate) fn write_json(dumps: &[ProcessDump], with_tasks: bool, writer: &mut dyn Write) -> io::Result<()> {
     #[derive(Serialize)]
     struct Entry<'dump> {
         #[serde(flatten)]
         thread: &'dump ThreadDump,
         process_info: &'dump ProcessInfo,
+    }
+    #[derive(Serialize)]
+    struct WithTasks<'dump> {
+        threads: Vec<Entry<'dump>>,
+        asyncio_tasks: Vec<&'dump TaskDump>,
+        trio_tasks: Vec<&'dump TaskDump>,
     }
     let none: Vec<ThreadDump> =
         dumps.iter().map(|dump| ThreadDump { pid: dump.info.pid, ..ThreadDump::default() }).collect();
@@ -199,6 +210,11 @@ pub(crate) fn write_json(dumps: &[ProcessDump], writer: &mut dyn Write) -> io::R
         let threads = if dump.info.unreadable.is_some() { std::slice::from_ref(none) } else { &dump.threads };
         threads.iter().map(|thread| Entry { thread, process_info: &dump.info })
     });
-    let entries: Vec<Entry<'_>> = entries.collect();
-    write_safe_json(&entries, true, writer)
+    let threads: Vec<Entry<'_>> = entries.collect();
+    if !with_tasks {
+        return write_safe_json(&threads, true, writer);
+    }
+    let tasks = dumps.iter().filter_map(|dump| dump.tasks.as_ref()).flat_map(|tasks| &tasks.tasks);
+    let (asyncio_tasks, trio_tasks) = tasks.partition(|task| task.kind == TaskKind::Asyncio);
+    write_safe_json(&WithTasks { threads, asyncio_tasks, trio_tasks }, true, writer)
 }

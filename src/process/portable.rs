@@ -65,6 +65,11 @@ pub fn raise_descriptor_limit() {}
 /// Sleeps are as exact as they are here.
 pub fn sharpen_sleep() {}
 
+/// What time it is for other processes: not known here.
+pub(crate) fn monotonic_time() -> Option<Duration> {
+    None
+}
+
 impl std::fmt::Debug for Process {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Process").field("pid", &self.pid).finish_non_exhaustive()

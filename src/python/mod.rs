@@ -19,6 +19,7 @@ pub(crate) mod raised;
 pub(crate) mod repr;
 pub(crate) mod runtime;
 pub(crate) mod stack;
+pub(crate) mod tasks;
 pub(crate) mod thread_name;
 pub(crate) mod version;
 

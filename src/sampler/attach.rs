@@ -421,19 +421,17 @@ fn file_key(mapping: &Mapping) -> FileKey {
 
 /// The lowest mapping of each file that has code in it, the program itself (which the kernel maps first, or at least
 /// below its libraries) and what is called Python first: an order, not a condition.
-fn first_mappings(mappings: &[Mapping]) -> Vec<&Mapping> {
-    let executable: HashSet<(DeviceNumber, u64)> = mappings
-        .iter()
-        .filter(|mapping| mapping.executable && mapping.inode != 0)
-        .map(|mapping| (mapping.device, mapping.inode))
-        .collect();
+pub(super) fn first_mappings(mappings: &[Mapping]) -> Vec<&Mapping> {
+    // The mappings of a core file have paths, but no inodes.
+    let key = |mapping: &Mapping| (mapping.device, mapping.inode, mapping.path.clone().filter(|_| mapping.inode == 0));
+    let is_file = |mapping: &&Mapping| mapping.inode != 0 || mapping.path.is_some();
+    let executable: HashSet<_> =
+        mappings.iter().filter(is_file).filter(|mapping| mapping.executable).map(key).collect();
     let mut seen = HashSet::new();
     let mut first: Vec<&Mapping> = mappings
         .iter()
-        .filter(|mapping| {
-            let key = (mapping.device, mapping.inode);
-            executable.contains(&key) && seen.insert(key)
-        })
+        .filter(is_file)
+        .filter(|mapping| executable.contains(&key(mapping)) && seen.insert(key(mapping)))
         .collect();
     first.sort_by_key(|mapping| {
         let name = mapping.path.as_deref().and_then(|path| path.file_name()).map(|name| name.to_string_lossy());

@@ -2,10 +2,11 @@
 //! the core keeps.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::attach::first_mappings;
 use super::identity::{Identity, KernelThreads, identify};
 use super::moment::{Assurance, Moment, MomentFrame, MomentThread};
 use super::thread_names::ThreadNames;
@@ -13,7 +14,7 @@ use super::threads::id_in_pthread;
 use crate::binary::{Architecture, Binary, BinaryError};
 use crate::core_file::{BinarySources, CoreFile, CoreMemory};
 use crate::memory::ReadError;
-use crate::process::{Mapping, ThreadId};
+use crate::process::ThreadId;
 use crate::python::code::{CodeTable, Place};
 use crate::python::data_stack::{Below, below};
 use crate::python::locate::{LocateError, PythonFile, SUPPORTED};
@@ -297,7 +298,7 @@ fn locate(core: &CoreFile, sources: &BinarySources) -> Result<(Runtime, Vec<Path
     let mut others = Vec::new();
     let mut failure = None;
     for last_resort in [false, true] {
-        for mapping in first_mappings(core) {
+        for mapping in first_mappings(core.mappings()) {
             let Some(binary) = sources.binary(core, mapping) else { continue };
             let path = mapping.path.clone().unwrap_or_default();
             let bytes = match &binary.file {
@@ -347,23 +348,4 @@ fn locate(core: &CoreFile, sources: &BinarySources) -> Result<(Runtime, Vec<Path
         None if missing.is_empty() => PostMortemError::NotPython { core: path },
         None => PostMortemError::BinariesMissing { core: path, missing },
     })
-}
-
-/// The lowest mapping of each file that has code in it, what is called Python first.
-fn first_mappings(core: &CoreFile) -> Vec<&Mapping> {
-    let with_code: HashSet<&Path> = core
-        .mappings()
-        .iter()
-        .filter(|mapping| mapping.executable)
-        .filter_map(|mapping| mapping.path.as_deref())
-        .collect();
-    let mut seen = HashSet::new();
-    let has_code = |mapping: &&Mapping| mapping.path.as_deref().is_some_and(|path| with_code.contains(path));
-    let mut first: Vec<&Mapping> =
-        core.mappings().iter().filter(has_code).filter(|mapping| seen.insert(mapping.path.clone())).collect();
-    first.sort_by_key(|mapping| {
-        let name = mapping.path.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy());
-        !name.is_some_and(|name| name.starts_with("libpython") || name.starts_with("python"))
-    });
-    first
 }

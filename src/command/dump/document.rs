@@ -1,11 +1,12 @@
 //! From what an inspection found to what is written of it.
 
 use crate::inspect::{
-    InspectedFrame, InspectedProcess, InspectedThread, NativeFrame, ObjectWait, PythonFrame, SourceLine, Variable,
-    VariableKind, Wait,
+    InspectedFrame, InspectedProcess, InspectedTask, InspectedTasks, InspectedThread, NativeFrame, ObjectWait,
+    PythonFrame, SourceLine, TaskLibrary, Variable, VariableKind, Wait,
 };
 use crate::output::dump::{
-    self, ExceptionDump, FrameDump, ProcessDump, ProcessInfo, SourceLines, ThreadDump, VariableDump, WaitDump,
+    self, ExceptionDump, FrameDump, ProcessDump, ProcessInfo, SourceLines, TaskDump, TaskKind, TaskPlaces,
+    TaskWaitDump, TasksDump, ThreadDump, VariableDump, WaitDump,
 };
 use crate::sampler::interpreter_name;
 
@@ -16,7 +17,61 @@ pub(super) fn process_dump(inspected: InspectedProcess, info: ProcessInfo) -> Pr
         deadlocked: deadlocks.iter().any(|ring| ring.contains(&index)),
         ..thread_dump(thread, info.pid)
     });
-    ProcessDump { threads: threads.collect(), info, deadlocks }
+    let tasks = inspected.tasks.map(|tasks| tasks_dump(tasks, info.pid));
+    ProcessDump { threads: threads.collect(), info, deadlocks, tasks }
+}
+
+fn tasks_dump(inspected: InspectedTasks, pid: i32) -> TasksDump {
+    let ids: Vec<u64> = inspected.tasks.iter().map(|task| task.id).collect();
+    let tasks = inspected.tasks.into_iter().map(|task| task_dump(task, pid, &ids));
+    TasksDump {
+        tasks: tasks.collect(),
+        rings: inspected.rings,
+        loops: inspected.loops,
+        is_cut: inspected.is_cut,
+        unreadable: inspected.unreadable,
+        refused: inspected.refused,
+    }
+}
+
+/// `ids` are those of all tasks.
+fn task_dump(task: InspectedTask, pid: i32, ids: &[u64]) -> TaskDump {
+    let ids_of = |places: &[usize]| places.iter().filter_map(|place| ids.get(*place).copied()).collect();
+    TaskDump {
+        kind: match task.library {
+            TaskLibrary::Asyncio => TaskKind::Asyncio,
+            TaskLibrary::Trio => TaskKind::Trio,
+        },
+        pid,
+        id: task.id,
+        state: task.state,
+        coroutine: task.coroutine,
+        event_loop: task.event_loop,
+        thread_id: task.python_id,
+        os_thread_id: task.os_id,
+        interpreter: task.interpreter,
+        frames: task.frames.into_iter().map(frame_dump).collect(),
+        truncated: task.is_truncated,
+        waits: task.wait.map(|wait| TaskWaitDump {
+            kind: wait.kind,
+            text: wait.text,
+            object: wait.object,
+            seconds: wait.seconds,
+            is_shared: wait.is_shared,
+        }),
+        awaits: ids_of(&task.awaits),
+        awaited_by: ids_of(&task.awaited_by),
+        group_of: task.group_of.and_then(|place| ids.get(place).copied()),
+        held_by: ids_of(&task.held_by),
+        age: None,
+        name: task.name,
+        places: TaskPlaces {
+            awaits: task.awaits,
+            awaited_by: task.awaited_by,
+            group_of: task.group_of,
+            held_by: task.held_by,
+        },
+    }
 }
 
 fn thread_dump(thread: InspectedThread, pid: i32) -> ThreadDump {
@@ -62,6 +117,7 @@ fn frame_dump(frame: InspectedFrame) -> FrameDump {
     match frame {
         InspectedFrame::Python(frame) => python_frame_dump(frame),
         InspectedFrame::Native(frame) => native_frame_dump(frame),
+        InspectedFrame::Compiled(name) => FrameDump { name, ..FrameDump::default() },
         InspectedFrame::InterpreterBorder(id) => FrameDump { name: interpreter_name(id), ..FrameDump::default() },
     }
 }

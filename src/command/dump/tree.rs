@@ -25,7 +25,7 @@ pub(super) fn dump_tree(arguments: &DumpArgs, root: &Process, details: Details) 
                 let mut info = live::process_info(process);
                 info.unreadable = Some(format!("{error:#}"));
                 first_error.get_or_insert(error);
-                (ProcessDump { info, threads: vec![], deadlocks: vec![] }, false)
+                (ProcessDump { info, threads: vec![], deadlocks: vec![], tasks: None }, false)
             }
         };
     let (dump, mut any) = read_one(root);

@@ -140,7 +140,7 @@ fn dump_text(
     only: Option<OneThread>,
 ) -> anyhow::Result<String> {
     let SampledDump { mut dump, lost_threads } =
-        dump::dump_sampled(sampler, pausing, Details { variables: 1, source: false })?;
+        dump::dump_sampled(sampler, pausing, Details { variables: 1, ..Details::default() })?;
     if let Some(only) = only {
         let is_it = |thread: &ThreadDump| only.matches(thread);
         dump.threads.retain(is_it);

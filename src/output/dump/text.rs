@@ -1,5 +1,7 @@
 //! The dump for a reader.
 
+mod tasks;
+
 use std::io::{self, Write};
 
 use console::{Style, measure_text_width};
@@ -7,6 +9,7 @@ use console::{Style, measure_text_width};
 use super::fold::fold;
 use super::{FrameDump, ProcessDump, SourceLines, ThreadDump, VariableDump};
 use crate::output::text::printable;
+use tasks::is_of_event_loop;
 
 /// How the text is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -17,6 +20,10 @@ pub(crate) struct TextOptions {
     pub reverse: bool,
     /// With colours.
     pub colour: bool,
+    /// Tasks are written one after the other, not as a tree.
+    pub flat_tasks: bool,
+    /// Frames of event loops are written out.
+    pub full_stacks: bool,
 }
 
 struct Styles {
@@ -80,11 +87,13 @@ impl Text<'_> {
             writeln!(self.writer)?;
             self.write_deadlock(dump, ring)?;
         }
+        self.write_task_rings(dump)?;
         for thread in &dump.threads {
             writeln!(self.writer)?;
-            self.write_thread(thread)?;
+            self.write_thread(dump, thread)?;
+            self.write_tasks_of(dump, thread)?;
         }
-        Ok(())
+        self.write_other_tasks(dump)
     }
 
     fn write_deadlock(&mut self, dump: &ProcessDump, ring: &[usize]) -> io::Result<()> {
@@ -100,10 +109,11 @@ impl Text<'_> {
         Ok(())
     }
 
-    fn write_thread(&mut self, thread: &ThreadDump) -> io::Result<()> {
+    fn write_thread(&mut self, dump: &ProcessDump, thread: &ThreadDump) -> io::Result<()> {
         let heading = format!("Thread {} ({})", number(thread), state(thread));
         let name = thread.thread_name.as_ref().map(|name| format!(": \"{}\"", printable(name))).unwrap_or_default();
-        writeln!(self.writer, "{}{name}", self.styles.thread.apply_to(heading))?;
+        let event_loop = Self::loop_heading(dump, thread);
+        writeln!(self.writer, "{}{name}{event_loop}", self.styles.thread.apply_to(heading))?;
         if let Some(exception) = &thread.exception {
             let message = exception.message.as_ref().map(|message| format!(": {}", printable(message)));
             let verb = if exception.handled { "handles" } else { "has raised" };
@@ -121,14 +131,22 @@ impl Text<'_> {
         if self.options.reverse {
             groups.reverse();
         }
+        let folds_loop = !event_loop.is_empty() && !self.options.full_stacks;
+        let mut loop_frames = 0;
         for group in groups {
             let frames = &thread.frames[group.first..group.first + group.length];
+            if folds_loop && frames.iter().all(is_of_event_loop) {
+                loop_frames += group.length * group.times;
+                continue;
+            }
+            self.write_loop_frames(std::mem::take(&mut loop_frames))?;
+
             let mut frames: Vec<&FrameDump> = frames.iter().collect();
             if self.options.reverse {
                 frames.reverse();
             }
             for frame in &frames {
-                self.write_frame(frame)?;
+                self.write_frame(frame, "    ")?;
             }
             if group.times > 1 {
                 let frames = if group.length == 1 { "this frame" } else { &format!("these {} frames", group.length) };
@@ -136,10 +154,20 @@ impl Text<'_> {
                 writeln!(self.writer, "    {}", self.styles.dim.apply_to(text))?;
             }
         }
-        Ok(())
+        self.write_loop_frames(loop_frames)
     }
 
-    fn write_frame(&mut self, frame: &FrameDump) -> io::Result<()> {
+    /// In the place of frames of an event loop.
+    fn write_loop_frames(&mut self, count: usize) -> io::Result<()> {
+        if count == 0 {
+            return Ok(());
+        }
+        let frames = if count == 1 { "frame" } else { "frames" };
+        let text = format!("… {count} {frames} of the event loop");
+        writeln!(self.writer, "    {}", self.styles.dim.apply_to(text))
+    }
+
+    fn write_frame(&mut self, frame: &FrameDump, margin: &str) -> io::Result<()> {
         let file = match &frame.short_filename {
             Some(short) if !self.options.full_file_names => short,
             _ => &frame.filename,
@@ -150,30 +178,30 @@ impl Text<'_> {
         };
         let (name, place) = (self.styles.name.apply_to(printable(&frame.name)), self.styles.file.apply_to(place));
         if file.is_empty() {
-            writeln!(self.writer, "    {name}")?;
+            writeln!(self.writer, "{margin}{name}")?;
         } else {
-            writeln!(self.writer, "    {name} ({place})")?;
+            writeln!(self.writer, "{margin}{name} ({place})")?;
         }
         if let Some(source) = &frame.source {
-            self.write_source(source)?;
+            self.write_source(source, margin)?;
         }
         if let Some(variables) = &frame.locals {
-            self.variables("Arguments", variables.iter().filter(|variable| variable.arg))?;
-            self.variables("Locals", variables.iter().filter(|variable| !variable.arg))?;
+            self.variables(margin, "Arguments", variables.iter().filter(|variable| variable.arg))?;
+            self.variables(margin, "Locals", variables.iter().filter(|variable| !variable.arg))?;
         }
         Ok(())
     }
 
-    fn write_source(&mut self, source: &SourceLines) -> io::Result<()> {
+    fn write_source(&mut self, source: &SourceLines, margin: &str) -> io::Result<()> {
         let width = source.lines.last().map_or(0, |line| line.number.to_string().len());
         for line in &source.lines {
             let mark = if line.current { '>' } else { ' ' };
             let text = format!("{mark} {:>width$} | {}", line.number, line.shown());
             let style = if line.current { &Style::new() } else { &self.styles.dim };
-            writeln!(self.writer, "      {}", style.apply_to(text.trim_end()))?;
+            writeln!(self.writer, "{margin}  {}", style.apply_to(text.trim_end()))?;
             if let Some(underline) = line.underline() {
                 let text = format!("  {:>width$} | {underline}", "");
-                writeln!(self.writer, "      {}", self.styles.warning.apply_to(text))?;
+                writeln!(self.writer, "{margin}  {}", self.styles.warning.apply_to(text))?;
             }
         }
         Ok(())
@@ -181,6 +209,7 @@ impl Text<'_> {
 
     fn variables<'dump>(
         &mut self,
+        margin: &str,
         heading: &str,
         variables: impl Iterator<Item = &'dump VariableDump>,
     ) -> io::Result<()> {
@@ -188,12 +217,13 @@ impl Text<'_> {
         if variables.is_empty() {
             return Ok(());
         }
-        writeln!(self.writer, "        {heading}:")?;
+        writeln!(self.writer, "{margin}    {heading}:")?;
         let width = variables.iter().map(|(name, _)| measure_text_width(name)).max().unwrap_or(0).min(24);
         for (name, variable) in &variables {
             let value = variable.repr.as_deref().unwrap_or("<unreadable>");
             let padding = " ".repeat(width.saturating_sub(measure_text_width(name)));
-            writeln!(self.writer, "            {}: {padding}{}", self.styles.name.apply_to(name), printable(value))?;
+            let name = self.styles.name.apply_to(name);
+            writeln!(self.writer, "{margin}        {name}: {padding}{}", printable(value))?;
         }
         Ok(())
     }

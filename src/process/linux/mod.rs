@@ -27,6 +27,7 @@ pub(crate) use procfs::thread_states::{ThreadStates, raise_descriptor_limit};
 pub(crate) use ptrace::pause::{PausedProcess, PausedThread};
 pub(crate) use ptrace::tracee::release_pending;
 pub(crate) use spawn::SpawnedProgram;
+pub(crate) use timer::monotonic_time;
 pub use timer::sharpen_sleep;
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
-//! How exactly a sleep of ours ends.
+//! How exactly a sleep of ours ends, and what time it is for others.
+
+use std::time::Duration;
 
 use nix::sys::prctl;
+use nix::time::{ClockId, clock_gettime};
 
 /// From now on sleeps of the calling thread end as soon as the system can, not up to 50 µs later together with others'
 /// (`PR_SET_TIMERSLACK`). Programs that it starts afterwards would inherit that, so it is for when they have been
@@ -9,4 +12,9 @@ pub fn sharpen_sleep() {
     if let Err(error) = prctl::set_timerslack(1) {
         log::debug!("sleeps stay coarse: {error}");
     }
+}
+
+/// The time of `CLOCK_MONOTONIC`, which all processes share but for those in a time namespace of their own.
+pub(crate) fn monotonic_time() -> Option<Duration> {
+    clock_gettime(ClockId::CLOCK_MONOTONIC).ok().map(Duration::from)
 }

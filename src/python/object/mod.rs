@@ -11,6 +11,7 @@
 mod dict;
 mod instance;
 mod number;
+mod set;
 mod text;
 mod type_flags;
 mod types;

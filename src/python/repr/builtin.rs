@@ -9,9 +9,6 @@ use crate::python::object::{TypeFlags, TypeInfo, at_most};
 /// square.
 const INT_DIGITS_LIMIT: usize = 2000;
 
-/// How many slots of a set are looked at.
-const SET_SLOTS_LIMIT: usize = 1 << 20;
-
 /// How many items a container may have to be put into another order before it is shown.
 const ORDERED_ITEMS_LIMIT: usize = 10_000;
 
@@ -230,46 +227,13 @@ impl Writer<'_, '_> {
             self.plain(&format!("{name}({inside})"));
             return Ok(());
         }
-        let items = self.set_items(object)?;
+        let items = self.objects.set_items(object, self.limits.items)?;
         let (open, close) = match (self.is_python2(), kind) {
             (true, _) => (format!("{name}(["), "])"),
             (false, Kind::Set) if name == "set" => ("{".to_owned(), "}"),
             (false, _) => (format!("{name}({{"), "})"),
         };
         self.sequence(object, &items, total, &open, close, &format!("{name}(...)"))
-    }
-
-    /// The items of a set in the order of its table, as Python iterates; some more than are shown.
-    fn set_items(&self, object: u64) -> Result<Vec<u64>, ReadError> {
-        const SLOTS_AT_ONCE: usize = 256;
-        let layout = &self.objects.layout().object;
-        let slots = at_most(self.objects.pointer(object, layout.set_mask)?, SET_SLOTS_LIMIT) + 1;
-        let table = self.objects.pointer(object, layout.set_table)?;
-        let key = (layout.set_entry_key / 8) as usize;
-        let mut items = Vec::new();
-        for first in (0..slots).step_by(SLOTS_AT_ONCE) {
-            let count = (slots - first).min(SLOTS_AT_ONCE);
-            let entries = self.objects.pointers(table.wrapping_add(first as u64 * 16), count * 2)?;
-            let (entries, _) = entries.as_chunks::<2>();
-            for entry in entries {
-                if entry[key] != 0 && !self.is_removed_entry(entry[key], entry[1 - key]) {
-                    items.push(entry[key]);
-                }
-            }
-            if items.len() > self.limits.items {
-                break;
-            }
-        }
-        Ok(items)
-    }
-
-    /// What a set leaves where an item was (Objects/setobject.c): a key that is no real object, with the hash −1 that
-    /// no object has; 2.7 a certain `str`.
-    fn is_removed_entry(&self, key: u64, hash: u64) -> bool {
-        if self.is_python2() {
-            return self.objects.text_or_none(key, 20).as_deref() == Some("<dummy key>");
-        }
-        hash == u64::MAX
     }
 
     /// `rangeobject` (Objects/rangeobject.c): start, stop, step as objects; 2.7's `xrange` has start, step, length as

@@ -1,0 +1,253 @@
+//! The tasks of a dump for a reader.
+
+use std::io;
+
+use super::Text;
+use crate::output::dump::fold::fold;
+use crate::output::dump::task_tree::{TaskNode, flat, tree};
+use crate::output::dump::tasks::{TaskDump, TasksDump};
+use crate::output::dump::{FrameDump, ProcessDump, ThreadDump};
+use crate::output::text::printable;
+
+/// Groups of tasks that are written of one process; JSON has all.
+const MOST_GROUPS: usize = 300;
+/// Names that are written of tasks that are alike.
+const NAMES_SHOWN: usize = 3;
+/// Files of the standard library that run event loops.
+const LOOP_FILES: [&str; 6] = [
+    "asyncio/base_events.py",
+    "asyncio/events.py",
+    "asyncio/runners.py",
+    "asyncio/selector_events.py",
+    "asyncio/unix_events.py",
+    "uvloop/__init__.py",
+];
+
+/// What stands before the lines of a task.
+#[derive(Clone)]
+struct Margins {
+    /// Before its first line.
+    first: String,
+    /// Before the others, and all that is below.
+    rest: String,
+}
+
+impl Text<'_> {
+    /// The rings of a process's tasks.
+    pub(super) fn write_task_rings(&mut self, dump: &ProcessDump) -> io::Result<()> {
+        let Some(tasks) = &dump.tasks else { return Ok(()) };
+        for ring in &tasks.rings {
+            let heading = match ring.len() {
+                1 => "Deadlock: a task waits for itself".to_owned(),
+                count => format!("Deadlock: {count} tasks wait for each other"),
+            };
+            writeln!(self.writer)?;
+            writeln!(self.writer, "{}", self.styles.warning.apply_to(heading))?;
+            for (index, place) in ring.iter().enumerate() {
+                let Some(task) = tasks.tasks.get(*place) else { continue };
+                let next = ring.get(index + 1).or(ring.first()).and_then(|next| tasks.tasks.get(*next));
+                let what = task.waits.as_ref().map_or("waits", |waits| &waits.text);
+                let holds = next.is_some_and(|next| task.held_by.contains(&next.id));
+                let relation = if holds { ", held by" } else { ":" };
+                let next = next.map(label).unwrap_or_default();
+                writeln!(self.writer, "    Task {} {}{relation} {next}", label(task), printable(what))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What a thread's heading says of its loop.
+    pub(super) fn loop_heading(dump: &ProcessDump, thread: &ThreadDump) -> String {
+        let Some(tasks) = &dump.tasks else { return String::new() };
+        let of_thread: Vec<u64> = loops_of(tasks, thread);
+        if of_thread.is_empty() {
+            return String::new();
+        }
+        let count = tasks.tasks.iter().filter(|task| of_thread.contains(&task.event_loop)).count();
+        format!(", event loop, {count} {}", if count == 1 { "task" } else { "tasks" })
+    }
+
+    /// The tasks of the loop that a thread runs.
+    pub(super) fn write_tasks_of(&mut self, dump: &ProcessDump, thread: &ThreadDump) -> io::Result<()> {
+        let Some(tasks) = &dump.tasks else { return Ok(()) };
+        let of_thread = loops_of(tasks, thread);
+        let is_of_thread = |task: &TaskDump| of_thread.contains(&task.event_loop);
+        self.write_some_tasks(tasks, &is_of_thread)
+    }
+
+    /// The tasks of loops that no thread runs, and what there is to say of all.
+    pub(super) fn write_other_tasks(&mut self, dump: &ProcessDump) -> io::Result<()> {
+        let Some(tasks) = &dump.tasks else { return Ok(()) };
+        let is_running = |task: &TaskDump| {
+            let thread = tasks.loops.iter().find(|(event_loop, _)| *event_loop == task.event_loop);
+            thread.is_some_and(|(_, thread)| dump.threads.iter().any(|known| known.thread_id == *thread))
+        };
+        let others = tasks.tasks.iter().filter(|task| !is_running(task)).count();
+        if others > 0 {
+            let heading = match others {
+                1 => "A task of an event loop that no thread runs".to_owned(),
+                count => format!("{count} tasks of event loops that no thread runs"),
+            };
+            writeln!(self.writer)?;
+            writeln!(self.writer, "{}", self.styles.thread.apply_to(heading))?;
+            self.write_some_tasks(tasks, &|task| !is_running(task))?;
+        }
+        let refused = tasks.refused.as_deref().map(printable).map(String::from);
+        let unreadable = (tasks.unreadable > 0).then(|| format!("{} tasks could not be read", tasks.unreadable));
+        let cut = tasks.is_cut.then(|| "there are more tasks than are read".to_owned());
+        for note in [refused, unreadable, cut].into_iter().flatten() {
+            writeln!(self.writer)?;
+            writeln!(self.writer, "{}", self.styles.dim.apply_to(note))?;
+        }
+        Ok(())
+    }
+
+    fn write_some_tasks(&mut self, tasks: &TasksDump, is_wanted: &dyn Fn(&TaskDump) -> bool) -> io::Result<()> {
+        let all = tasks.tasks.iter().enumerate();
+        let places: Vec<usize> = all.filter(|(_, task)| is_wanted(task)).map(|(place, _)| place).collect();
+        let mut nodes = match self.options.flat_tasks {
+            true => flat(&tasks.tasks, &places),
+            false => tree(&tasks.tasks, &places),
+        };
+        // What is alone of its kind is more likely to tell something than what there are hundreds of.
+        nodes.sort_by_key(|node| is_done(tasks, node));
+        let margins = Margins { first: "  ".to_owned(), rest: "  ".to_owned() };
+        let mut left = MOST_GROUPS;
+        for node in &nodes {
+            self.write_node(tasks, node, &margins, &mut left)?;
+        }
+        if left == 0 {
+            let text = "… more tasks, which --json shows";
+            writeln!(self.writer, "  {}", self.styles.dim.apply_to(text))?;
+        }
+        Ok(())
+    }
+
+    fn write_node(
+        &mut self,
+        tasks: &TasksDump,
+        node: &TaskNode,
+        margins: &Margins,
+        left: &mut usize,
+    ) -> io::Result<()> {
+        let Some(task) = node.tasks.first().and_then(|place| tasks.tasks.get(*place)) else { return Ok(()) };
+        if *left == 0 {
+            return Ok(());
+        }
+        *left -= 1;
+        let Margins { first, rest } = margins;
+        let alike = if node.tasks.len() > 1 { format!(", {} alike", node.tasks.len()) } else { String::new() };
+        let group = if node.is_group { ", in the group" } else { "" };
+        let heading = format!("{} ({}{group}{alike})", names(tasks, node), task.state);
+        let coroutine = self.styles.name.apply_to(printable(&task.coroutine));
+        writeln!(self.writer, "{first}{}: {coroutine}", self.styles.thread.apply_to(heading))?;
+        let below = !node.children.is_empty();
+        let margin = if below { format!("{rest}│ ") } else { format!("{rest}  ") };
+        let margin = if below { margin } else { format!("{rest}  ") };
+        if let Some(text) = wait_text(tasks, node, task) {
+            writeln!(self.writer, "{margin}{}", self.styles.dim.apply_to(text))?;
+        }
+        for place in node.elsewhere.iter().take(NAMES_SHOWN) {
+            let other = tasks.tasks.get(*place).map(label).unwrap_or_default();
+            writeln!(self.writer, "{margin}→ {other} (shown elsewhere)")?;
+        }
+        self.write_task_frames(task, &format!("{margin}  "))?;
+        for (index, child) in node.children.iter().enumerate() {
+            let is_last = index + 1 == node.children.len();
+            let margins = Margins {
+                first: format!("{rest}{}", if is_last { "└─ " } else { "├─ " }),
+                rest: format!("{rest}{}", if is_last { "   " } else { "│  " }),
+            };
+            self.write_node(tasks, child, &margins, left)?;
+        }
+        Ok(())
+    }
+
+    /// The frames, the outermost first, so that what is waited for comes below what waits.
+    fn write_task_frames(&mut self, task: &TaskDump, margin: &str) -> io::Result<()> {
+        if task.truncated {
+            writeln!(
+                self.writer,
+                "{margin}{}",
+                self.styles.dim.apply_to("… what it has called cannot be read to its end")
+            )?;
+        }
+        let frames: Vec<FrameDump> = task.frames.iter().rev().cloned().collect();
+        for group in fold(&frames) {
+            for frame in &frames[group.first..group.first + group.length] {
+                self.write_frame(frame, margin)?;
+            }
+            if group.times > 1 {
+                let text = format!("… {} times in all", group.times);
+                writeln!(self.writer, "{margin}{}", self.styles.dim.apply_to(text))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a frame is the event loop's own.
+pub(super) fn is_of_event_loop(frame: &FrameDump) -> bool {
+    let file = frame.filename.replace('\\', "/");
+    LOOP_FILES.iter().any(|name| file.strip_suffix(name).is_some_and(|before| before.ends_with('/')))
+        || file.ends_with("/selectors.py")
+}
+
+/// The loops that a thread runs.
+pub(super) fn loops_of(tasks: &TasksDump, thread: &ThreadDump) -> Vec<u64> {
+    let loops = tasks.loops.iter().filter(|(_, of_thread)| *of_thread == thread.thread_id && !thread.native);
+    loops.map(|(event_loop, _)| *event_loop).collect()
+}
+
+fn is_done(tasks: &TasksDump, node: &TaskNode) -> bool {
+    node.tasks.first().and_then(|place| tasks.tasks.get(*place)).is_some_and(|task| task.state == "done")
+}
+
+/// The names of the tasks of a node, some of them where there are many.
+fn names(tasks: &TasksDump, node: &TaskNode) -> String {
+    let names: Vec<&TaskDump> = node.tasks.iter().filter_map(|place| tasks.tasks.get(*place)).collect();
+    match names[..] {
+        [.., last] if names.len() > NAMES_SHOWN => {
+            let first: Vec<String> = names.iter().take(NAMES_SHOWN - 1).map(|task| name(task)).collect();
+            format!("{}, … {}", first.join(", "), name(last))
+        }
+        _ => names.iter().map(|task| name(task)).collect::<Vec<_>>().join(", "),
+    }
+}
+
+fn name(task: &TaskDump) -> String {
+    match &task.name {
+        Some(name) => printable(name).into_owned(),
+        None => format!("task {:#x}", task.id),
+    }
+}
+
+/// A task in a sentence.
+fn label(task: &TaskDump) -> String {
+    match &task.name {
+        Some(name) => format!("\"{}\"", printable(name)),
+        None => format!("{:#x} ({})", task.id, printable(&task.coroutine)),
+    }
+}
+
+/// What the tasks of a node wait in.
+fn wait_text(tasks: &TasksDump, node: &TaskNode, task: &TaskDump) -> Option<String> {
+    let waits = task.waits.as_ref()?;
+    let mut text = printable(&waits.text).into_owned();
+    // Of those that sleep, each wakes at a time of its own.
+    let others = node.tasks.iter().filter_map(|place| tasks.tasks.get(*place)?.waits.as_ref()?.seconds);
+    let (least, most) = others.fold((f64::MAX, f64::MIN), |(least, most), next| (least.min(next), most.max(next)));
+    if waits.seconds.is_some() && most - least >= 0.1 {
+        text = format!("sleep, wake in {:.1} to {most:.1} s", least.max(0.0));
+    }
+    let holders: Vec<String> =
+        task.places.held_by.iter().take(NAMES_SHOWN).filter_map(|place| tasks.tasks.get(*place).map(label)).collect();
+    let more = task.places.held_by.len().saturating_sub(holders.len());
+    if !holders.is_empty() {
+        text.push_str(&format!(", held by {}", holders.join(", ")));
+    }
+    if more > 0 {
+        text.push_str(&format!(" and {more} more"));
+    }
+    Some(text)
+}

@@ -1,0 +1,135 @@
+//! Tasks of asyncio and trio: which there are, what each runs, what it waits for and who waits for it.
+//!
+//! [`read_tasks`] reads all tasks of all interpreters from memory that stands still: `registry` finds them, `task` reads
+//! one, `awaitable` follows a coroutine through all that it awaits to the frame or future at the end, `edges` joins
+//! tasks, `wait` says what a task waits in, `holders` who keeps it waiting.
+//!
+//! Limits: CPython 3.7 and later. What was compiled to C has no frames: it is named by its type, never guessed. Who set
+//! a callback on a future that is no task is known only for the standard library's own ways to do so.
+
+mod awaitable;
+mod edges;
+mod holders;
+mod layout;
+mod objects;
+mod read;
+mod registry;
+mod ring;
+mod task;
+mod trio;
+mod wait;
+
+pub(crate) use layout::{AsyncioSection, TaskLayoutError};
+pub(crate) use read::{TaskSource, Tasks, read_tasks};
+pub(crate) use trio::{RunFrame, is_run_function};
+pub(crate) use wait::{TaskWait, WaitKind};
+
+use crate::python::code::Place;
+
+/// A task at one moment. Addresses are of the target.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Task {
+    /// Whose it is.
+    pub library: TaskLibrary,
+    /// The task object.
+    pub address: u64,
+    /// The `PyInterpreterState` that it belongs to.
+    pub interpreter: u64,
+    /// The loop that runs it.
+    pub event_loop: u64,
+    /// The thread that runs that loop now, by `PyThreadState.thread_id`.
+    pub thread: Option<u64>,
+    /// `Task.get_name()`; 3.7 has no names.
+    pub name: Option<String>,
+    /// The qualified name of its coroutine.
+    pub coroutine: String,
+    /// What it does.
+    pub state: TaskState,
+    /// What it has called, innermost first.
+    pub links: Vec<Link>,
+    /// The links do not reach the end: something could not be read, or there were too many.
+    pub is_truncated: bool,
+    /// What it waits in.
+    pub wait: Option<TaskWait>,
+    /// The tasks that it waits for, by their places among all.
+    pub awaits: Vec<usize>,
+    /// The tasks that wait for it.
+    pub awaited_by: Vec<usize>,
+    /// The task in whose `TaskGroup` it is.
+    pub group_of: Option<usize>,
+    /// The tasks that hold what it waits for (a lock, a semaphore).
+    pub held_by: Vec<usize>,
+}
+
+/// Whose tasks there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TaskLibrary {
+    /// asyncio's.
+    Asyncio,
+    /// trio's.
+    Trio,
+}
+
+/// What a task does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum TaskState {
+    /// It is its loop's current task.
+    Running,
+    /// It has been made and has not run yet.
+    New,
+    /// It could run on, once its loop comes to it.
+    Ready,
+    /// It waits.
+    Waiting,
+    /// It will get a `CancelledError` when it runs next.
+    Cancelling,
+    /// It has ended.
+    Done,
+}
+
+impl TaskState {
+    /// One word for it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::New => "new",
+            Self::Ready => "ready",
+            Self::Waiting => "waiting",
+            Self::Cancelling => "cancelling",
+            Self::Done => "done",
+        }
+    }
+}
+
+/// A step from a coroutine to what it awaits.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Link {
+    /// A coroutine, generator or async generator that runs Python code.
+    Frame(TaskFrame),
+    /// Something that has no Python frame: its type, and its own name where it has one.
+    Opaque(String),
+}
+
+/// A frame of a task.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct TaskFrame {
+    /// The frame in the target.
+    pub address: u64,
+    /// The code object in the target.
+    pub code_address: u64,
+    /// Where in which code it is.
+    pub place: Place,
+}
+
+impl Task {
+    /// Its frames, innermost first.
+    pub(crate) fn frames(&self) -> impl DoubleEndedIterator<Item = &TaskFrame> {
+        self.links.iter().filter_map(|link| match link {
+            Link::Frame(frame) => Some(frame),
+            Link::Opaque(_) => None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,248 @@
+//! All tasks of a process.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use super::awaitable::{Chain, Follower};
+use super::edges::{EdgeReader, Relation};
+use super::holders::find_holders;
+use super::layout::{AsyncioSection, TaskLayoutError};
+use super::objects::TaskObjects;
+use super::registry::{Registry, is_imported, registries};
+use super::ring::rings;
+use super::task::{FutureReader, FutureState, TaskFields};
+use super::trio::{RunFrame, TrioReader};
+use super::wait::{WaitKind, WaitReader};
+use super::{Task, TaskLibrary, TaskState};
+use crate::python::code::CodeTable;
+use crate::python::object::ObjectReader;
+
+/// The tasks of a process and how they are joined.
+#[derive(Debug, Default)]
+pub(crate) struct Tasks {
+    /// All of them, interpreter by interpreter, the main one first.
+    pub(crate) tasks: Vec<Task>,
+    /// Tasks that wait for each other in a ring, by their places.
+    pub(crate) rings: Vec<Vec<usize>>,
+    /// The loops that run, with the threads that run them (`PyThreadState.thread_id`).
+    pub(crate) loops: Vec<(u64, u64)>,
+    /// There are more tasks than are read.
+    pub(crate) is_cut: bool,
+    /// Tasks that could not be read.
+    pub(crate) unreadable: u32,
+}
+
+/// Where tasks are read from.
+#[derive(Clone, Copy)]
+pub(crate) struct TaskSource<'read> {
+    /// The target's objects, which stand still.
+    pub(crate) objects: ObjectReader<'read>,
+    /// Where the pointer to the first interpreter is, in the target.
+    pub(crate) interpreters_head: u64,
+    /// Finds the section `.AsyncioDebug` (3.14+).
+    pub(crate) section: &'read dyn Fn() -> Option<AsyncioSection>,
+    /// Whether tasks that have ended are wanted.
+    pub(crate) with_done: bool,
+    /// Frames of threads that may be those of `trio.run`.
+    pub(crate) run_frames: &'read [RunFrame],
+}
+
+/// Reads all tasks, as far as they can be read, and adds the code of their frames to `codes`. `None` where no
+/// interpreter has imported asyncio and no thread runs trio.
+///
+/// # Errors
+/// When tasks of this build are not known.
+pub(crate) fn read_tasks(source: TaskSource<'_>, codes: &mut CodeTable) -> Result<Option<Tasks>, TaskLayoutError> {
+    let feature = source.objects.layout().version.feature();
+    let has_asyncio = feature >= (3, 7) && is_imported(source.objects, source.interpreters_head);
+    if !has_asyncio && source.run_frames.is_empty() {
+        return Ok(None);
+    }
+    let section = if has_asyncio && feature >= (3, 14) { (source.section)() } else { None };
+    let known = RefCell::new(HashMap::new());
+    let types = TaskObjects::new(source.objects, &known);
+    let registries = if has_asyncio { registries(types, source.interpreters_head, section)? } else { Vec::new() };
+    let mut found = Tasks::default();
+    for registry in &registries {
+        found.loops.extend(registry.loops.iter().map(|running| (running.event_loop, running.thread)));
+        found.is_cut |= registry.is_cut;
+        let futures = FutureReader { types, layout: registry.layout };
+        let mut reader = Reader { futures, registry, with_done: source.with_done, codes: &mut *codes };
+        reader.read(&mut found);
+    }
+    for run in source.run_frames {
+        TrioReader { types, codes: &mut *codes }.read(run, &mut found.tasks);
+        let runners = found.tasks.iter().filter(|task| task.library == TaskLibrary::Trio);
+        found.loops.extend(runners.filter_map(|task| Some((task.event_loop, task.thread?))));
+    }
+    found.loops.sort_unstable();
+    found.loops.dedup();
+    find_holders(types, &mut found.tasks);
+    found.rings = rings(&needed(&found.tasks));
+    Ok(Some(found))
+}
+
+/// For each task those that must all do something before it goes on.
+fn needed(tasks: &[Task]) -> Vec<Vec<usize>> {
+    let needed = |task: &Task| {
+        let kind = task.wait.as_ref().map(|wait| wait.kind);
+        let mut needed = match kind {
+            // Any of them will do.
+            Some(WaitKind::Some) => Vec::new(),
+            _ => task.awaits.clone(),
+        };
+        // A semaphore can be given back by any of its holders.
+        if kind == Some(WaitKind::Lock) || task.held_by.len() == 1 {
+            needed.extend(&task.held_by);
+        }
+        needed
+    };
+    tasks.iter().map(needed).collect()
+}
+
+/// A key by which `req-9` comes before `req-10`.
+fn natural_key(name: &str) -> Vec<(String, u64)> {
+    let parts = name.split_inclusive(|character: char| !character.is_ascii_digit());
+    let mut key = vec![(String::new(), 0)];
+    for part in parts {
+        let digits = part.trim_end_matches(|character: char| !character.is_ascii_digit());
+        let text = &part[digits.len()..];
+        if let (Some(last), Ok(number)) = (key.last_mut(), digits.parse()) {
+            last.1 = number;
+            key.push((String::new(), 0));
+        }
+        if let Some(last) = key.last_mut() {
+            last.0.push_str(text);
+        }
+    }
+    key
+}
+
+/// Reads the tasks of one interpreter.
+struct Reader<'read, 'codes> {
+    futures: FutureReader<'read>,
+    registry: &'read Registry,
+    with_done: bool,
+    codes: &'codes mut CodeTable,
+}
+
+impl Reader<'_, '_> {
+    fn read(&mut self, found: &mut Tasks) {
+        let first = found.tasks.len();
+        let mut waiters = Vec::new();
+        for address in &self.registry.tasks {
+            match self.futures.task(*address) {
+                Ok(Some(fields)) if fields.state == FutureState::Done && !self.with_done => {}
+                Ok(Some(fields)) => {
+                    let (task, future) = self.task(*address, &fields);
+                    found.tasks.push(task);
+                    waiters.push(future);
+                }
+                // What is in the lists and is no task any more, was removed while it was read.
+                Ok(None) => {}
+                Err(_) => found.unreadable += 1,
+            }
+        }
+        // The sets of asyncio have no order. The numbers in the names that it gives are in that of creation.
+        let mut read: Vec<(Task, Option<u64>)> = found.tasks.drain(first..).zip(waiters).collect();
+        read.sort_by_cached_key(|(task, _)| (natural_key(task.name.as_deref().unwrap_or_default()), task.address));
+        let (tasks, waiters): (Vec<Task>, Vec<Option<u64>>) = read.into_iter().unzip();
+        found.tasks.extend(tasks);
+        let places: HashMap<u64, usize> =
+            found.tasks.iter().enumerate().skip(first).map(|(place, task)| (task.address, place)).collect();
+        let waits = WaitReader { futures: self.futures, codes: self.codes };
+        let edges = EdgeReader { waits, places: &places };
+        let mut shielded: HashMap<u64, usize> = HashMap::new();
+        for place in first..found.tasks.len() {
+            let task = &found.tasks[place];
+            let mut group_of = None;
+            for relation in edges.relations(task.address) {
+                match relation {
+                    Relation::InGroupOf(parent) => group_of = Some(parent),
+                    Relation::Shielded(outer) => {
+                        shielded.insert(outer, place);
+                    }
+                }
+            }
+            found.tasks[place].group_of = group_of;
+        }
+        for (place, waiter) in (first..).zip(waiters) {
+            let task = &found.tasks[place];
+            let waits_now = matches!(task.state, TaskState::Waiting | TaskState::Cancelling);
+            let Some(future) = waiter.filter(|_| waits_now) else { continue };
+            let mut wait = waits.wait(task, Some(future));
+            let mut awaits = edges.awaited(task, future, wait.as_ref());
+            if let Some(inner) = shielded.get(&future)
+                && let Some(wait) = &mut wait
+                && awaits.is_empty()
+            {
+                awaits.push(*inner);
+                wait.kind = WaitKind::Shield;
+            }
+            for awaited in &awaits {
+                found.tasks[*awaited].awaited_by.push(place);
+            }
+            let task = &mut found.tasks[place];
+            (task.wait, task.awaits) = (wait, awaits);
+        }
+    }
+
+    /// A task without what joins it to others, and the future that it waits for.
+    fn task(&mut self, address: u64, fields: &TaskFields) -> (Task, Option<u64>) {
+        let mut follower = Follower { types: self.futures.types, codes: self.codes };
+        let chain = match fields.state {
+            FutureState::Pending => follower.follow(fields.coroutine),
+            FutureState::Done => Chain::default(),
+        };
+        let running = self.registry.loops.iter().find(|running| running.event_loop == fields.event_loop);
+        let waiter = Some(fields.waiter).filter(|waiter| *waiter != 0).or(chain.future);
+        let state = self.state(address, fields, &chain);
+        let coroutine = self.futures.coroutine_name(fields.coroutine).unwrap_or_else(|| {
+            let known = self.futures.types.known(fields.coroutine);
+            known.map_or_else(|_| "?".to_owned(), |known| known.info.name.clone())
+        });
+        let task = Task {
+            library: TaskLibrary::Asyncio,
+            address,
+            interpreter: self.registry.interpreter,
+            event_loop: fields.event_loop,
+            thread: running.map(|running| running.thread),
+            name: fields.name.clone(),
+            coroutine,
+            state,
+            links: chain.links,
+            is_truncated: chain.is_truncated,
+            wait: None,
+            awaits: Vec::new(),
+            awaited_by: Vec::new(),
+            group_of: None,
+            held_by: Vec::new(),
+        };
+        (task, waiter)
+    }
+
+    fn state(&self, address: u64, fields: &TaskFields, chain: &Chain) -> TaskState {
+        let is_current = self.registry.loops.iter().any(|running| running.current == Some(address));
+        let waits = fields.waiter != 0 && self.futures.state(fields.waiter) != Some(FutureState::Done);
+        match fields.state {
+            FutureState::Done => TaskState::Done,
+            _ if is_current => TaskState::Running,
+            _ if fields.must_cancel => TaskState::Cancelling,
+            _ if waits => TaskState::Waiting,
+            _ if chain.is_new => TaskState::New,
+            _ => TaskState::Ready,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::natural_key;
+
+    #[test]
+    fn numbers_in_names_count_as_numbers() {
+        let mut names = ["req-10", "Task-2", "req-9", "Task-10", "a", "", "99999999999999999999999x", "req-9b"];
+        names.sort_by_key(|name| natural_key(name));
+        assert_eq!(names, ["", "99999999999999999999999x", "Task-2", "Task-10", "a", "req-9", "req-9b", "req-10"]);
+    }
+}

@@ -1,0 +1,229 @@
+//! Where the tasks are: the sets of the module `asyncio.tasks`, and from 3.14 on the lists of threads and interpreters;
+//! which loop each thread runs, and its current task.
+
+use super::layout::{AsyncioSection, TaskLayout, TaskLayoutError};
+use super::objects::TaskObjects;
+use crate::memory::ReadError;
+use crate::python::cycle::CycleWatch;
+use crate::python::object::ObjectReader;
+
+/// More tasks than are read.
+pub(super) const MOST_TASKS: usize = 100_000;
+/// More interpreters than a process can hold, more threads than one interpreter has.
+const MOST_INTERPRETERS: usize = 1 << 12;
+const MOST_THREADS: usize = 1 << 16;
+
+/// An interpreter that has imported asyncio.
+#[derive(Debug)]
+pub(super) struct Registry {
+    /// The `PyInterpreterState`.
+    pub(super) interpreter: u64,
+    /// The layout of tasks written in C; `None` where there are none.
+    pub(super) layout: Option<TaskLayout>,
+    /// The tasks, each once.
+    pub(super) tasks: Vec<u64>,
+    /// There are more.
+    pub(super) is_cut: bool,
+    /// The loops that run.
+    pub(super) loops: Vec<RunningLoop>,
+}
+
+/// A loop that a thread runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RunningLoop {
+    pub(super) event_loop: u64,
+    /// `PyThreadState.thread_id` of the thread.
+    pub(super) thread: u64,
+    /// The task that it runs at this moment.
+    pub(super) current: Option<u64>,
+}
+
+/// The registries of all interpreters, from the pointer to the first interpreter on.
+pub(super) fn registries(
+    types: TaskObjects<'_>,
+    interpreters_head: u64,
+    section: Option<AsyncioSection>,
+) -> Result<Vec<Registry>, TaskLayoutError> {
+    let objects = types.objects;
+    let mut found = Vec::new();
+    let mut interpreter = objects.memory().read_u64(interpreters_head).unwrap_or(0);
+    let mut watch = CycleWatch::default();
+    for _ in 0..MOST_INTERPRETERS {
+        if interpreter == 0 || watch.comes_again(interpreter) {
+            break;
+        }
+        if let Some(modules) = Modules::of(objects, interpreter) {
+            found.push(registry(types, interpreter, &modules, section)?);
+        }
+        interpreter = objects.pointer(interpreter, objects.layout().interpreter.next).unwrap_or(0);
+    }
+    found.reverse();
+    Ok(found)
+}
+
+/// The dicts of the modules that know of tasks.
+struct Modules {
+    /// `asyncio.tasks`.
+    tasks: u64,
+    /// `_asyncio`.
+    accelerated: Option<u64>,
+}
+
+impl Modules {
+    /// `None` where asyncio was not imported.
+    fn of(objects: ObjectReader<'_>, interpreter: u64) -> Option<Self> {
+        let modules = objects.pointer(interpreter, objects.layout().interpreter.modules).ok()?;
+        let dict = |name| objects.module_dict(objects.find_in_dict(modules, name).ok()??).ok();
+        Some(Self { tasks: dict("asyncio.tasks")?, accelerated: dict("_asyncio") })
+    }
+}
+
+/// Whether any interpreter has imported asyncio.
+pub(super) fn is_imported(objects: ObjectReader<'_>, interpreters_head: u64) -> bool {
+    let mut interpreter = objects.memory().read_u64(interpreters_head).unwrap_or(0);
+    let mut watch = CycleWatch::default();
+    for _ in 0..MOST_INTERPRETERS {
+        if interpreter == 0 || watch.comes_again(interpreter) {
+            return false;
+        }
+        if Modules::of(objects, interpreter).is_some() {
+            return true;
+        }
+        interpreter = objects.pointer(interpreter, objects.layout().interpreter.next).unwrap_or(0);
+    }
+    false
+}
+
+fn registry(
+    types: TaskObjects<'_>,
+    interpreter: u64,
+    modules: &Modules,
+    section: Option<AsyncioSection>,
+) -> Result<Registry, TaskLayoutError> {
+    let objects = types.objects;
+    let has_lists = objects.layout().version.feature() >= (3, 14);
+    let task_type = modules.accelerated.and_then(|module| objects.find_in_dict(module, "Task").ok()?);
+    let layout = match task_type.and_then(|task_type| objects.type_info(task_type).ok()) {
+        Some(info) => Some(TaskLayout::of(objects.layout(), info.basic_size)?),
+        None => None,
+    };
+    if layout.is_some() && has_lists && section.is_none() {
+        return Err(TaskLayoutError::NoSection);
+    }
+    let mut registry = Registry { interpreter, layout, tasks: Vec::new(), is_cut: false, loops: Vec::new() };
+    registry.add_running_loops(types, modules, section);
+    registry.add_tasks_of_sets(types, modules);
+    if let Some(section) = section.filter(|_| has_lists) {
+        registry.add_tasks_of_lists(objects, section);
+    }
+    let mut seen = std::collections::HashSet::new();
+    registry.tasks.retain(|task| seen.insert(*task));
+    registry.is_cut |= registry.tasks.len() > MOST_TASKS;
+    registry.tasks.truncate(MOST_TASKS);
+    Ok(registry)
+}
+
+impl Registry {
+    /// The sets that asyncio itself keeps. Up to 3.11 there is one for all; later one of tasks that were scheduled and
+    /// one of eager ones; from 3.14 on only tasks that are written in Python are in them.
+    fn add_tasks_of_sets(&mut self, types: TaskObjects<'_>, modules: &Modules) {
+        let objects = types.objects;
+        let is_split = objects.layout().version.feature() >= (3, 12);
+        let name = if is_split { "_scheduled_tasks" } else { "_all_tasks" };
+        if let Ok(Some(weak_set)) = objects.find_in_dict(modules.tasks, name)
+            && let Some(data) = types.attribute(weak_set, "data")
+        {
+            let references = objects.set_items(data, MOST_TASKS + 1).unwrap_or_default();
+            // `PyWeakReference.wr_object` is the first field; it is `None` once the task is gone.
+            let tasks = references.iter().filter_map(|reference| types.first_field(*reference).ok());
+            self.tasks.extend(tasks.filter(|task| is_task(types, *task)));
+        }
+        if let Ok(Some(eager)) = objects.find_in_dict(modules.tasks, "_eager_tasks") {
+            let tasks = objects.set_items(eager, MOST_TASKS + 1).unwrap_or_default();
+            self.tasks.extend(tasks.into_iter().filter(|task| is_task(types, *task)));
+        }
+        if let Ok(Some(current)) = objects.find_in_dict(modules.tasks, "_current_tasks")
+            && let Ok(items) = objects.dict_items(current)
+        {
+            for (event_loop, task) in items.take(MOST_THREADS) {
+                let running = self.loops.iter_mut().filter(|running| running.event_loop == event_loop);
+                running.for_each(|running| running.current = running.current.or(Some(task)));
+            }
+        }
+    }
+
+    /// 3.14 and later: a circular list for each thread, and one of the tasks that outlived theirs.
+    fn add_tasks_of_lists(&mut self, objects: ObjectReader<'_>, section: AsyncioSection) {
+        let mut heads = vec![self.interpreter.wrapping_add(u64::from(section.interpreter_tasks))];
+        let threads = thread_states(objects, self.interpreter);
+        heads.extend(threads.iter().map(|state| state.wrapping_add(u64::from(section.thread_tasks))));
+        for head in heads {
+            let mut watch = CycleWatch::default();
+            let mut node = objects.memory().read_u64(head).unwrap_or(0);
+            while node != head && node != 0 && !watch.comes_again(node) && self.tasks.len() <= MOST_TASKS {
+                self.tasks.push(node.wrapping_sub(u64::from(section.node)));
+                node = objects.memory().read_u64(node).unwrap_or(0);
+            }
+        }
+    }
+
+    fn add_running_loops(&mut self, types: TaskObjects<'_>, modules: &Modules, section: Option<AsyncioSection>) {
+        let objects = types.objects;
+        let layout = objects.layout();
+        for state in thread_states(objects, self.interpreter) {
+            let running = match (layout.version.feature(), section) {
+                (feature, _) if feature < (3, 13) => loop_in_dict(types, state),
+                // The word after the `PyThreadState` (`_PyThreadStateImpl.asyncio_running_loop`).
+                ((3, 13), _) => objects.pointer(state, layout.thread.size),
+                (_, Some(section)) => objects.pointer(state, section.running_loop),
+                (_, None) => Ok(0),
+            };
+            let Ok(event_loop @ 1..) = running else { continue };
+            let word = section.and_then(|section| objects.pointer(state, section.running_task).ok());
+            let current = word.filter(|task| *task != 0 && layout.version.feature() >= (3, 14));
+            let Ok(thread) = objects.pointer(state, layout.thread.thread_id) else { continue };
+            // asyncio as it is written in Python says which loop runs in a `threading.local`, which is not read.
+            if modules.accelerated.is_some() {
+                self.loops.push(RunningLoop { event_loop, thread, current });
+            }
+        }
+    }
+}
+
+/// Up to 3.12: the loop is in the thread state's own dict, up to 3.11 in an object that holds it.
+fn loop_in_dict(types: TaskObjects<'_>, state: u64) -> Result<u64, ReadError> {
+    let objects = types.objects;
+    let feature = objects.layout().version.feature();
+    // `PyThreadState.dict` (cpython/pystate.h).
+    let place = match feature.1 {
+        ..11 => 152,
+        11 => 128,
+        _ => 112,
+    };
+    let dict = objects.pointer(state, place)?;
+    if dict == 0 {
+        return Ok(0);
+    }
+    match objects.find_in_dict(dict, "__asyncio_running_event_loop__")? {
+        // `PyRunningLoopHolder.rl_loop` (Modules/_asynciomodule.c).
+        Some(holder) if feature < (3, 12) => types.first_field(holder),
+        found => Ok(found.unwrap_or(0)),
+    }
+}
+
+fn thread_states(objects: ObjectReader<'_>, interpreter: u64) -> Vec<u64> {
+    let layout = objects.layout();
+    let mut states = Vec::new();
+    let mut watch = CycleWatch::default();
+    let mut state = objects.pointer(interpreter, layout.interpreter.threads_head).unwrap_or(0);
+    while state != 0 && states.len() < MOST_THREADS && !watch.comes_again(state) {
+        states.push(state);
+        state = objects.pointer(state, layout.thread.next).unwrap_or(0);
+    }
+    states
+}
+
+fn is_task(types: TaskObjects<'_>, object: u64) -> bool {
+    use super::objects::Kind;
+    types.known(object).is_ok_and(|known| matches!(known.kind, Kind::Task | Kind::PythonTask))
+}
