@@ -62,6 +62,7 @@ def describe(known, task, interpreter, told):
     running = state == "running"
     entries, end = running_chain(known, task) if running else chain(coroutine)
     awaits, maybe = awaited(task, told)
+    maybe = sorted(set(maybe + left_group(task)) - set(awaits))
     return {
         "id": id(task),
         "name": task.get_name() if hasattr(task, "get_name") else None,
@@ -160,6 +161,15 @@ def awaited(task, told):
         knows = task in (getattr(other, "_asyncio_awaited_by", None) or ())
         (certain if knows else maybe).add(id(other))
     return sorted(certain), sorted(maybe - certain)
+
+
+def left_group(task):
+    """Ids of the tasks of the TaskGroup whose end it waits for."""
+    for frame in chain_frames(task._coro) if GROUP and not task.done() else ():
+        owner = frame.f_locals.get("self")
+        if isinstance(owner, GROUP) and frame.f_code.co_name in ("__aexit__", "_aexit"):
+            return [id(other) for other in owner._tasks if not other.done()]
+    return []
 
 
 def collect(future, into, depth):
@@ -261,7 +271,7 @@ def waits(task, entries, end):
             if kind and isinstance(owner, kind):
                 found.append((word, id(owner)))
         if GROUP and isinstance(owner, GROUP):
-            found.append(("group", id(owner)))
+            return right(["group"], [id(owner), None])
     if found and found[0][0] in ("barrier", "queue"):
         # A queue's join waits in its event: both are true.
         objects = [identity for word, identity in found] if found[0][0] == "queue" else [found[0][1]]
@@ -272,8 +282,8 @@ def waits(task, entries, end):
         return right([found[-1][0]], [found[-1][1]])
     if in_asyncio:
         # wait, wait_for up to 3.11, loop.sock_recv: what it is for only a callback knows.
-        return right(["future", "callback", "socket", "task", "queue"], None)
-    return right(["future", "callback"], [id(future), None])
+        return right(["future", "callback", "socket", "server", "task", "wait", "queue"], None)
+    return right(["future", "callback", "shield"], [id(future), None])
 
 
 def right(kinds, objects, when=None):

@@ -181,9 +181,11 @@ type Frame<'task> = (&'task str, Option<(&'task str, u64)>);
 
 fn frames(said: &Value, read: &Value) -> Option<String> {
     let (expected, found) = (said_frames(said), read_frames(read));
-    // The name of a type may be written with its module.
-    let is_name =
-        |found: &str, name: &str| found == name || found.strip_suffix(name).is_some_and(|module| module.ends_with('.'));
+    // The name of a type is in brackets, may be written with its module, and may be followed by the object's own name.
+    let is_name = |found: &str, name: &str| {
+        let found = found.trim_start_matches('<').trim_end_matches('>').split(' ').next().unwrap_or_default();
+        found == name || found.strip_suffix(name).is_some_and(|module| module.ends_with('.'))
+    };
     let same = |((name, place), (found_name, found_place)): (&Frame<'_>, &Frame<'_>)| {
         place == found_place && (name == found_name || place.is_none() && is_name(found_name, name))
     };
