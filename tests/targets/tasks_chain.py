@@ -34,6 +34,7 @@ def inner_of(thing):
     return None, None
 
 
+# Cython has some that are called the same.
 PASSING = ("async_generator_asend", "async_generator_athrow", "coroutine_wrapper", "anext_awaitable")
 
 
@@ -43,14 +44,14 @@ def chain(thing):
     for _ in range(LIMIT):
         if thing is None or type(thing).__name__ == "FutureIter":
             return entries, None
-        if type(thing).__name__ in PASSING:
+        if is_passing(thing):
             # The only other object that it may hold is a value sent or a default.
             inner = [it for it in gc.get_referents(thing) if not isinstance(it, type) and is_link(it)]
             assert inner, (thing, gc.get_referents(thing))
             thing = inner[0]
             continue
         if not is_frame_holder(thing):
-            return entries + [[type(thing).__qualname__, None, None]], thing
+            return entries + [[type(thing).__name__, None, None]], thing
         frame, thing = inner_of(thing)
         if frame is None:
             return entries, None
@@ -58,18 +59,22 @@ def chain(thing):
     raise AssertionError("a chain without an end")
 
 
+def is_passing(thing):
+    return type(thing).__module__ == "builtins" and type(thing).__name__ in PASSING
+
+
 def is_frame_holder(thing):
     return inspect.iscoroutine(thing) or inspect.isgenerator(thing) or inspect.isasyncgen(thing)
 
 
 def is_link(thing):
-    return is_frame_holder(thing) or type(thing).__name__ in PASSING or hasattr(type(thing), "__next__")
+    return is_frame_holder(thing) or is_passing(thing) or hasattr(type(thing), "__next__")
 
 
 def chain_frames(thing):
     frames = []
     while thing is not None:
-        if type(thing).__name__ in PASSING:
+        if is_passing(thing):
             thing = [it for it in gc.get_referents(thing) if not isinstance(it, type) and is_link(it)][0]
             continue
         frame, thing = inner_of(thing)

@@ -68,6 +68,7 @@ def describe(known, task, interpreter, told):
         "name": task.get_name() if hasattr(task, "get_name") else None,
         "state": state,
         "coroutine": name_of(coroutine),
+        "coroutine_type": type(coroutine).__name__,
         "loop": id(known.loop),
         "thread_id": None if known.left else known.ident,
         "os_thread_id": None if known.left else known.native,
@@ -86,7 +87,7 @@ def name_of(coroutine):
     # Debug mode up to 3.10 puts generators into an object of its own, which gives itself the name of what it holds.
     if type(coroutine).__name__ == "CoroWrapper":
         return "CoroWrapper"
-    return getattr(coroutine, "__qualname__", None) or type(coroutine).__qualname__
+    return getattr(coroutine, "__qualname__", None) or type(coroutine).__name__
 
 
 def state_of(known, task):
@@ -258,7 +259,9 @@ def waits(task, entries, end):
         innermost = frames[-1]
     if innermost.f_code is asyncio.sleep.__code__:
         handle = innermost.f_locals["h"]
-        return right(["sleep"], None, handle.when())
+        # uvloop's timers keep the time where only they know; and a time without end is no number of JSON.
+        tells = isinstance(handle, asyncio.TimerHandle) and handle.when() < float("inf")
+        return right(["sleep"], None, handle.when() if tells else None)
     in_asyncio = []
     for frame in reversed(frames):
         if os.path.dirname(frame.f_code.co_filename) != os.path.dirname(asyncio.__file__):

@@ -36,7 +36,11 @@ class Run(object):
         return all(task._abort_func is not None for task in self.tasks())
 
     def report(self):
-        return {"now": time.monotonic(), "tasks": [self.describe(task) for task in self.tasks()]}
+        described = {id(task): self.describe(task) for task in self.tasks()}
+        for entry in described.values():
+            for other in entry["may_await"]:
+                described[other]["may_be_awaited_by"].append(entry["id"])
+        return {"now": time.monotonic(), "tasks": list(described.values())}
 
     def describe(self, task):
         entries, end = chain(task.coro)
@@ -45,7 +49,7 @@ class Run(object):
             "id": id(task),
             "name": task.name,
             "state": state,
-            "coroutine": getattr(task.coro, "__qualname__", None) or type(task.coro).__qualname__,
+            "coroutine": getattr(task.coro, "__qualname__", None) or type(task.coro).__name__,
             "thread_id": self.ident,
             "os_thread_id": self.native,
             "interpreter": 0,
@@ -53,11 +57,19 @@ class Run(object):
             "waits": waits(task) if state == "waiting" and end is None else None,
             "awaits": [],
             "awaited_by": [],
-            "may_await": [],
+            "may_await": ids_left(task),
             "may_be_awaited_by": [],
             "group_of": id(task.parent_nursery.parent_task) if task.parent_nursery else None,
             "graph_agrees": None,
         }
+
+
+def ids_left(task):
+    """Of the tasks of the nursery whose end it waits for."""
+    for frame in chain_frames(task.coro):
+        if frame.f_code.co_name == "_nested_child_finished":
+            return [id(child) for child in frame.f_locals["self"].child_tasks]
+    return []
 
 
 def state_of(task):
