@@ -52,7 +52,8 @@ fn core_stacks(core: &Path) -> Vec<Value> {
     stacks(pyspy(&["dump".as_ref(), "--json".as_ref(), "--core".as_ref(), core.as_os_str()]).success())
 }
 
-fn gcore(target: &Target, folder: &Path) -> Option<PathBuf> {
+/// The core file of a process that goes on; none, which is said, where there is no gcore.
+pub(crate) fn gcore(target: &Target, folder: &Path) -> Option<PathBuf> {
     let mut command = Command::new("gcore");
     command.arg("-o").arg(folder.join("core")).arg(target.pid().to_string());
     match run(&mut command, CORE_LIMIT) {

@@ -9,7 +9,7 @@ use crate::recording::{Recording, names};
 use crate::target::{Target, print_note, run};
 
 /// Whether an interpreter can make others.
-fn makes_interpreters(interpreter: &Interpreter) -> bool {
+pub(crate) fn makes_interpreters(interpreter: &Interpreter) -> bool {
     let imports = "try: import _interpreters\nexcept ImportError: import _xxsubinterpreters";
     let has_them = run(Command::new(&interpreter.path).args(["-c", imports]), Duration::from_secs(60));
     let has_them = has_them.is_ok_and(|ran| ran.status.success());

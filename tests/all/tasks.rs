@@ -1,0 +1,183 @@
+//! Tasks of asyncio, trio and anyio in `pyspy dump` against what the program says of them itself.
+//!
+//! The programs (tests/targets/tasks_*.py) start tasks of every shape, stand still, and answer with what their Python
+//! tells of each: see tests/targets/tasks_oracle.py.
+
+mod churn;
+mod comparison;
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::core_files::gcore;
+use crate::interpreters::Interpreter;
+use crate::packages::Missing;
+use crate::subinterpreters::makes_interpreters;
+use crate::target::{Target, pyspy};
+use comparison::{Differences, Library};
+
+/// `pyspy dump --json --tasks=tree`, whole.
+#[track_caller]
+fn dump_tasks(pid: u32, args: &[&str]) -> Value {
+    let pid = pid.to_string();
+    let mut all = vec!["dump", "--json", "--tasks=tree", "--pid", &pid];
+    all.extend(args);
+    let ran = pyspy(&all);
+    serde_json::from_str(ran.success()).unwrap_or_else(|error| panic!("{error} in {ran:#?}"))
+}
+
+/// Starts a program of `tests/targets` that finds the packages of some directories.
+fn start(interpreter: &Interpreter, script: &str, args: &[&str], packages: &[&Path], debug: bool) -> Target {
+    let mut command = Command::new(&interpreter.path);
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/targets").join(script)).args(args);
+    command.env("PYTHONPATH", std::env::join_paths(packages).expect("paths without a colon"));
+    if debug {
+        command.env("PYTHONASYNCIODEBUG", "1");
+    }
+    Target::start_command(command, &format!("{script} {args:?} under {interpreter}"))
+}
+
+/// Those that pyspy reads tasks of.
+fn with_tasks() -> impl Iterator<Item = &'static Interpreter> {
+    Interpreter::all().iter().filter(|interpreter| interpreter.feature() >= (3, 7))
+}
+
+/// Runs a program of asyncio and adds what differs. With uvloop it is left out where that is missing.
+fn compare(
+    interpreter: &Interpreter,
+    program: &str,
+    options: &[&str],
+    missing: &Missing,
+    differences: &mut Differences,
+) {
+    let uvloop = if options.contains(&"uvloop") {
+        let Some(found) = missing.newest(interpreter, "uvloop") else { return };
+        Some(found)
+    } else {
+        None
+    };
+    let packages: Vec<&Path> = uvloop.iter().map(|path| path.as_path()).collect();
+    let mut args = vec![program];
+    args.extend(options);
+    let mut target = start(interpreter, "tasks_asyncio.py", &args, &packages, options.contains(&"debug"));
+    differences.compare(&format!("{interpreter} {}", args.join(" ")), &mut target, Library::Asyncio);
+}
+
+#[test]
+fn tasks_of_every_shape_are_what_python_says() {
+    let (missing, mut differences) = (Missing::default(), Differences::default());
+    for interpreter in with_tasks() {
+        for options in [&[][..], &["uvloop"]] {
+            compare(interpreter, "shapes", options, &missing, &mut differences);
+        }
+    }
+    differences.assert_none();
+}
+
+#[test]
+fn tasks_of_every_kind_are_what_python_says() {
+    let (missing, mut differences) = (Missing::default(), Differences::default());
+    for interpreter in with_tasks() {
+        let kinds = [&["python"][..], &["subclass"], &["debug"], &["eager"], &["eager", "uvloop"]];
+        // Tasks are started eagerly from 3.12 on.
+        for options in kinds.into_iter().filter(|kind| kind[0] != "eager" || interpreter.feature() >= (3, 12)) {
+            compare(interpreter, "shapes", options, &missing, &mut differences);
+        }
+    }
+    differences.assert_none();
+}
+
+#[test]
+fn tasks_in_every_state_are_what_python_says() {
+    let (missing, mut differences) = (Missing::default(), Differences::default());
+    for interpreter in with_tasks() {
+        for options in [&[][..], &["uvloop"], &["python"]] {
+            compare(interpreter, "states", options, &missing, &mut differences);
+        }
+        if interpreter.feature() >= (3, 12) {
+            compare(interpreter, "eager_states", &["eager"], &missing, &mut differences);
+        }
+    }
+    differences.assert_none();
+}
+
+#[test]
+fn tasks_of_all_threads_and_interpreters_are_what_python_says() {
+    let (missing, mut differences) = (Missing::default(), Differences::default());
+    for interpreter in with_tasks() {
+        for options in [&[][..], &["uvloop"], &["python"]] {
+            compare(interpreter, "threads", options, &missing, &mut differences);
+        }
+        // Before 3.12 the interpreters of a process share the extension module's registry.
+        if interpreter.feature() >= (3, 12) && makes_interpreters(interpreter) {
+            compare(interpreter, "interpreters", &[], &missing, &mut differences);
+        }
+    }
+    differences.assert_none();
+}
+
+#[test]
+fn thousands_of_tasks_are_what_python_says() {
+    let (missing, mut differences) = (Missing::default(), Differences::default());
+    for interpreter in with_tasks() {
+        compare(interpreter, "many", &[], &missing, &mut differences);
+    }
+    differences.assert_none();
+}
+
+#[test]
+fn tasks_of_trio_and_anyio_are_what_they_say() {
+    let (missing, mut differences) = (Missing::default(), Differences::default());
+    for interpreter in with_tasks() {
+        for (program, package, library) in [
+            ("trio", "trio", Library::Trio),
+            ("anyio", "anyio", Library::Trio),
+            ("anyio-asyncio", "anyio", Library::Asyncio),
+        ] {
+            let Some(package) = missing.newest(interpreter, package) else { continue };
+            let mut target = start(interpreter, "tasks_trio.py", &[program], &[&package], false);
+            differences.compare(&format!("{interpreter} {program}"), &mut target, library);
+        }
+    }
+    differences.assert_none();
+}
+
+#[test]
+fn tasks_in_a_core_file_are_those_of_the_process() {
+    /// Without what a core cannot know: the time now, and to whom a socket is connected.
+    fn lasting(dump: &Value) -> Vec<Value> {
+        let mut tasks = dump["asyncio_tasks"].as_array().expect("a list").clone();
+        for waits in tasks.iter_mut().filter_map(|task| task["waits"].as_object_mut()) {
+            waits.retain(|field, _| field == "kind" || field == "object");
+        }
+        tasks
+    }
+
+    for interpreter in with_tasks() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = Target::start(interpreter, "tasks_asyncio.py", &["shapes"]);
+        let living = lasting(&dump_tasks(target.pid(), &[]));
+        let Some(core) = gcore(&target, folder.path()) else { return };
+        drop(target);
+        let ran = pyspy(&["dump", "--json", "--tasks=tree", "--core", core.to_str().unwrap()]);
+        let dead = lasting(&serde_json::from_str(ran.success()).unwrap());
+        assert!(dead.len() > 80, "{interpreter}: {} tasks", dead.len());
+        let differing: Vec<_> = living.iter().zip(&dead).filter(|(living, dead)| living != dead).take(3).collect();
+        assert!(differing.is_empty(), "{interpreter}: {differing:#?}");
+        assert_eq!(living.len(), dead.len(), "{interpreter}");
+    }
+}
+
+#[test]
+fn a_process_without_tasks_has_none() {
+    for interpreter in Interpreter::all() {
+        let target = Target::start(interpreter, "echo.py", &["heard"]);
+        let dump = dump_tasks(target.pid(), &["--all-tasks"]);
+        for list in ["asyncio_tasks", "trio_tasks", "greenlets"] {
+            assert_eq!(dump[list], Value::Array(Vec::new()), "{interpreter}: {list}");
+        }
+        assert_eq!(dump["threads"].as_array().map(Vec::len), Some(1), "{interpreter}: {dump:#}");
+    }
+}
