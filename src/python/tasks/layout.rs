@@ -131,8 +131,9 @@ impl TaskLayout {
         };
         // The table is that of builds whose object head has 16 bytes.
         let head = layout.object.head_size.checked_sub(16)?;
-        // Free-threaded builds round the size up.
-        let size = if head == 0 { size } else { size + head + 8 };
+        // From 3.14 on, free-threaded builds keep the id of the thread that made a task (`task_tid`) at its end.
+        let made_by = if head > 0 && layout.version.feature() >= (3, 14) { 8 } else { 0 };
+        let size = size + head + made_by;
         Some(Self {
             size,
             event_loop: 16 + head,
