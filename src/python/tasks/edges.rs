@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 
 use super::objects::{Kind, TaskObjects};
-use super::task::FutureReader;
+use super::task::{FutureReader, FutureState};
 use super::wait::{WaitKind, WaitReader, function_code};
 use super::{Task, TaskWait};
 
 /// Tasks that one task waits for, at most.
 const MOST_AWAITED: usize = 100_000;
+/// Gathers within each other that are followed.
+const MOST_GATHERS: usize = 8;
 /// Cells of one function that are looked at.
 const MOST_CELLS: usize = 16;
 
@@ -34,22 +36,32 @@ impl EdgeReader<'_> {
             return vec![*place];
         }
         let addresses = match wait.map(|wait| wait.kind) {
-            Some(WaitKind::Gather) => self.children_of_gather(future),
+            Some(WaitKind::Gather) => self.children_of_gather(future, 0),
             Some(WaitKind::Some) => self.waited_for(task, &["fs", "todo"]),
             Some(WaitKind::Task) => self.waited_for(task, &["fut"]),
             Some(WaitKind::Group) => self.tasks_of_group(task),
             _ => Vec::new(),
         };
-        let mut places: Vec<usize> = addresses.iter().filter_map(|address| self.places.get(address).copied()).collect();
+        let pending = addresses.iter().filter(|address| self.futures().state(**address) != Some(FutureState::Done));
+        let mut places: Vec<usize> = pending.filter_map(|address| self.places.get(address).copied()).collect();
         places.sort_unstable();
         places.dedup();
         places
     }
 
-    /// `_GatheringFuture._children`, a list (asyncio/tasks.py).
-    fn children_of_gather(&self, future: u64) -> Vec<u64> {
+    /// `_GatheringFuture._children`, a list (asyncio/tasks.py), and theirs where one of them is a gather itself.
+    fn children_of_gather(&self, future: u64, depth: usize) -> Vec<u64> {
         let Some(children) = self.types().attribute(future, "_children") else { return Vec::new() };
-        self.items(children)
+        let mut found = Vec::new();
+        for child in self.items(children) {
+            let is_gather = self.types().known(child).is_ok_and(|known| known.info.name == "_GatheringFuture");
+            if is_gather && depth < MOST_GATHERS && found.len() < MOST_AWAITED {
+                found.extend(self.children_of_gather(child, depth + 1));
+            } else {
+                found.push(child);
+            }
+        }
+        found
     }
 
     /// The futures in a variable of the innermost frame of asyncio/tasks.py.

@@ -131,9 +131,9 @@ impl TaskLayout {
         };
         // The table is that of builds whose object head has 16 bytes.
         let head = layout.object.head_size.checked_sub(16)?;
-        // From 3.14 on free-threaded builds have one more word after what is used here.
-        let more = if head != 0 && layout.version.feature() >= (3, 14) { 8 } else { 0 };
-        let size = size + head + more;
+        // From 3.14 on, free-threaded builds keep the id of the thread that made a task (`task_tid`) at its end.
+        let made_by = if head > 0 && layout.version.feature() >= (3, 14) { 8 } else { 0 };
+        let size = size + head + made_by;
         Some(Self {
             size,
             event_loop: 16 + head,

@@ -228,7 +228,8 @@ impl Reader<'_, '_> {
         let waits = fields.waiter != 0 && self.futures.state(fields.waiter) != Some(FutureState::Done);
         match fields.state {
             FutureState::Done => TaskState::Done,
-            _ if is_current => TaskState::Running,
+            // One that has started another eagerly is not the current one, and runs.
+            _ if is_current || chain.is_running => TaskState::Running,
             _ if fields.must_cancel => TaskState::Cancelling,
             _ if waits => TaskState::Waiting,
             _ if chain.is_new => TaskState::New,

@@ -153,7 +153,15 @@ impl WaitReader<'_> {
             .or_else(|| self.queue(task))
             .or_else(|| self.input(task))
             .or_else(|| self.joined_tasks(task));
-        by_frames.or_else(|| self.future(future?)).or_else(|| self.opaque(task))
+        let mut wait = by_frames.or_else(|| self.future(future?)).or_else(|| self.opaque(task))?;
+        if wait.kind == WaitKind::Task && wait.object.is_none() {
+            // `wait_for` awaits the task itself from 3.12 on; before, a future that is set when the task ends.
+            wait.object = future.filter(|future| {
+                let known = self.types().known(*future);
+                known.is_ok_and(|known| matches!(known.kind, Kind::Task | Kind::PythonTask))
+            });
+        }
+        Some(wait)
     }
 
     /// `asyncio.sleep`: its timer is in a variable, and says when.
