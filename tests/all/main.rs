@@ -30,6 +30,7 @@ mod native_names;
 mod native_threads;
 mod options;
 mod peer;
+mod pictures;
 mod places;
 mod record;
 mod recording;
