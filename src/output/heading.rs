@@ -21,9 +21,12 @@ pub(super) fn title(profile: &Profile) -> String {
         }
     };
     add(&metadata.command);
-    // The command of the recording is that of its process, which may have another form there.
-    for process in sampled_processes(profile).into_iter().filter(|process| process.pid != metadata.pid) {
-        add(profile.text(process.command_line));
+    // The command of the recording, where it is known, is that of its process, which may have another form there.
+    let is_named = !metadata.command.trim().is_empty();
+    for process in sampled_processes(profile) {
+        if !(is_named && process.pid == metadata.pid) {
+            add(profile.text(process.command_line));
+        }
     }
     let Some((first, others)) = commands.split_first() else { return "Python profile".to_owned() };
     let Some((last, middle)) = others.split_last() else { return shortened(first, FITS).into_owned() };
@@ -144,5 +147,8 @@ mod tests {
         assert_eq!(heading(&[&wide, "b"]).0.chars().count(), FITS);
         assert!(heading(&[&wide, "b"]).0.ends_with("x and 1 more command"));
         assert_eq!(title(&Profile::default()), "Python profile");
+        let mut early = of_processes(&["python a", "python b"]);
+        early.metadata.command.clear();
+        assert_eq!(title(&early), "python a and python b", "it was read before the program had begun");
     }
 }

@@ -354,7 +354,7 @@ const TOOLS: &str = "
     const button = (id) => send(document.getElementById(id), 'click');
     const press = (key) => window.dispatchEvent(new KeyboardEvent('keydown', { key }));
     const text = (id) => document.getElementById(id).textContent;
-    const frame = () => new Promise((done) => setTimeout(done, 50));
+    const frame = () => new Promise((done) => setTimeout(done, 100));
     const search = (text) => {
         const input = document.getElementById('search');
         input.value = text;
@@ -444,7 +444,7 @@ fn a_browser_keeps_the_head_in_sight() {
     let stack = samples::stack(&mut profile, &[deep; 3_000]);
     profile.add_sample(thread, stack, 20_000_000, 10_000_000, crate::profile::Flags::NONE);
     let script = format!(
-        "{TOOLS} window.scrollTo(0, 20000); await frame(); await frame();
+        "{TOOLS} window.scrollTo(0, 20000); window.dispatchEvent(new Event('scroll')); await frame();
          const at = (id) => document.getElementById(id).getBoundingClientRect();
          const isSeen = (id) => at(id).top >= 0 && at(id).bottom < 110 && at(id).width > 0;
          return window.scrollY + ['title', 'search', 'details', 'matched'].map((id) => ' ' + isSeen(id)).join('');"

@@ -54,7 +54,7 @@
         const lane = group.parentNode;
         const fill = rect.getAttribute("fill");
         const length = Number(group.dataset.w);
-        return { group, title, name, rect, text, fill, lane, start, end: start + length, shown: text ? name : "" };
+        return { group, title, name, rect, text, fill, lane, start, end: start + length, shown: text ? text.textContent : "" };
     }
 
     function frameAt(target) {
@@ -102,18 +102,25 @@
         const width = svg.clientWidth || window.innerWidth;
         inner = Math.max(width - 2 * BORDER, 50);
         chart.setAttribute("width", inner);
-        const room = Math.min(kind === "diff" ? 540 : 400, inner * 0.6);
+        const room = Math.min(kind === "diff" ? 490 : 365, inner * 0.6);
         controls.setAttribute("x", width - BORDER - room);
         controls.setAttribute("width", room);
         get("matched").setAttribute("x", width - BORDER);
         // Bold letters of 16 pixels are a third wider.
-        put("title", texts.title, (inner - room) / (letter * 1.34));
+        get("title").textContent = shortened(texts.title, (inner - room) / (letter * 1.34) - 1);
         put("subtitle", texts.subtitle, inner / letter);
         draw();
     }
 
     function put(id, text, letters) {
         get(id).textContent = clipped(text, Math.floor(letters));
+    }
+
+    // Without its middle where it does not fit: both ends of a command tell what it is.
+    function shortened(text, letters) {
+        if (text.length <= letters) return text;
+        const end = Math.max(1, Math.floor(letters * 0.6));
+        return text.slice(0, Math.max(1, Math.floor(letters) - end - 1)) + "…" + text.slice(-end);
     }
 
     // As much of a text as fits; letters of East Asian scripts and pictures are twice as wide.
@@ -136,13 +143,14 @@
         head.setAttribute("transform", "translate(0," + window.scrollY + ")");
     }
 
+    // Once for what happens at about the same time, however many events that are.
     function drawSoon() {
         if (isDue) return;
         isDue = true;
-        requestAnimationFrame(() => {
+        setTimeout(() => {
             isDue = false;
             draw();
-        });
+        }, 10);
     }
 
     function draw() {

@@ -4,9 +4,10 @@
 //! A file needs nothing but itself. Without a script it is the same picture, 1200 pixels wide, with its hover texts;
 //! the script fits it to the window and adds the controls. Colours follow the viewer's wish for light or dark.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
-use unicode_width::UnicodeWidthStr;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::output::color::{MEANINGS, middle};
 use crate::output::place::Origin;
@@ -23,6 +24,8 @@ const HEAD: u64 = 94;
 const AXIS: u64 = 24;
 /// The width of a letter of 12 pixels' height, in hundredths of a pixel.
 const LETTER_HUNDREDTHS: u64 = 730;
+/// Of a name, at least so many letters are shown, or none.
+const LEAST_LETTERS: u128 = 3;
 
 /// What is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,10 +144,12 @@ impl Picture<'_> {
             ROW - 1,
             hex(frame.color),
         )?;
-        // What does not fit is left to the script, which knows the window's width.
+        // The script knows the window's width, and does this again.
         let pixels = u128::from(frame.length) * u128::from(INNER) / u128::from(self.end.max(1));
-        if u128::from(text_width(frame.name)) + 6 <= pixels {
-            write!(writer, "<text x=\"{x:.4}%\" dx=\"3\" y=\"{}\">{name}</text>", y + 12)?;
+        let letters = pixels.saturating_sub(6) * 100 / u128::from(LETTER_HUNDREDTHS);
+        if letters >= LEAST_LETTERS {
+            let shown = xml(&clipped(frame.name, usize::try_from(letters).unwrap_or(usize::MAX)));
+            write!(writer, "<text x=\"{x:.4}%\" dx=\"3\" y=\"{}\">{shown}</text>", y + 12)?;
         }
         writeln!(writer, "</g>")
     }
@@ -274,6 +279,19 @@ pub(super) fn thousands(us: u64) -> String {
     grouped
 }
 
+/// As much of a text as fits.
+fn clipped(text: &str, letters: usize) -> Cow<'_, str> {
+    if text.width() <= letters {
+        return Cow::Borrowed(text);
+    }
+    let mut width = 0;
+    let kept = text.chars().take_while(|character| {
+        width += character.width().unwrap_or(0);
+        width < letters
+    });
+    Cow::Owned(kept.collect::<String>() + "…")
+}
+
 /// The width of a text in pixels, about.
 fn text_width(text: &str) -> u64 {
     text.width() as u64 * LETTER_HUNDREDTHS / 100
@@ -288,9 +306,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn amounts_are_short_and_exact_enough() {
+    fn texts_are_short_and_amounts_exact_enough() {
         let shown = [0, 1, 40, 1_500, 99_960, 100_400, 2_000, 1_234_567_800].map(thousands);
         assert_eq!(shown, ["0", "0.0", "0.0", "1.5", "100.0", "100", "2", "1,234,568"]);
+        let cut = [8, 7, 5, 3].map(|letters| clipped("añ漢字 ef", letters));
+        assert_eq!(cut, ["añ漢字 …", "añ漢字…", "añ漢…", "añ…"]);
+        assert_eq!(clipped("añ漢字 ef", 9), "añ漢字 ef");
         assert_eq!([0, 999, 1_500, 61_000_000].map(time), ["0 s", "999 µs", "1.50 ms", "61.000 s"]);
     }
 }
