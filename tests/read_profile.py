@@ -2,7 +2,7 @@
 
     read_profile.py FORMAT FILE RATE
 
-Names are without their places; recursion counts once. Formats that hold shares only (SVG) are given as shares of 1.
+Names are without their places; recursion counts once, but in pictures, where each frame counts.
 """
 import collections
 import gzip
@@ -70,18 +70,25 @@ def firefox(data, rate):
 
 
 def flamegraph(data, rate):
-    for title in xml.etree.ElementTree.fromstring(data).iter("{http://www.w3.org/2000/svg}title"):
-        match = re.match(r"(.*) \([^()]*, ([0-9.]+)%\)$", title.text)
-        if match:
-            name = name_of(match.group(1))
-            seconds["" if name == "all" else name] += float(match.group(2)) / 100
+    for group, title in frames(data):
+        milliseconds = re.match(r".* \(([0-9.,]+) ms, [0-9.]+%(; own [^()]*)?\)$", title).group(1)
+        shown, drawn = float(milliseconds.replace(",", "")) / 1e3, float(group.get("data-w")) / 1e6
+        assert abs(shown - drawn) < 0.001, (title, drawn)
+        name = name_of(title)
+        seconds["" if name == "all" else name] += drawn
 
 
 def flamechart(data, rate):
+    for group, title in frames(data):
+        seconds[name_of(title)] += float(group.get("data-w")) / 1e6
+
+
+def frames(data):
+    """The frames of a picture, each with its hover text."""
     space = "{http://www.w3.org/2000/svg}"
     for group in xml.etree.ElementTree.fromstring(data).iter(space + "g"):
-        if group.get("class") == "call":
-            seconds[name_of(group.find(space + "title").text)] += float(group.get("data-length")) / 1e6
+        if group.get("class") == "frame":
+            yield group, group.find(space + "title").text
 
 
 def varints(data):

@@ -52,7 +52,8 @@ pub(crate) enum Command {
 /// How to treat the target while it is read.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct PauseArgs {
-    /// Stop the process for each sample instead of only when a sample cannot be proven consistent
+    /// Stop the thread that holds the GIL for every sample, or all threads where there is no GIL, instead of only those
+    /// that cannot be read consistently
     #[arg(long, conflicts_with = "nonblocking")]
     pub blocking: bool,
     /// Never stop the process, not even where a stack moves too fast to be read consistently
@@ -103,6 +104,9 @@ pub(crate) struct RecordArgs {
     /// Do not show line numbers
     #[arg(long)]
     pub nolineno: bool,
+    /// In pictures, draw callers below what they call
+    #[arg(long)]
+    pub upward: bool,
     /// Show columns with the line numbers, where the interpreter knows them (3.11 and later)
     #[arg(long, conflicts_with_all = ["nolineno", "function"])]
     pub columns: bool,
@@ -249,6 +253,9 @@ pub(crate) struct ConvertArgs {
     /// Show processes
     #[arg(short, long)]
     pub subprocesses: bool,
+    /// In pictures, draw callers below what they call
+    #[arg(long)]
+    pub upward: bool,
 }
 
 /// `pyspy diff`.
@@ -261,6 +268,18 @@ pub(crate) struct DiffArgs {
     /// Output filename, `-` for standard output
     #[arg(short, long, value_name = "filename")]
     pub output: PathBuf,
+    /// Compare lines, not functions
+    #[arg(long, overrides_with_all = ["function", "nolineno"])]
+    pub lines: bool,
+    /// Tell functions of the same name in a file apart, by their first line number
+    #[arg(short = 'F', long, overrides_with_all = ["lines", "nolineno"])]
+    pub function: bool,
+    /// Compare functions by name and file, whatever their line numbers, which is the default
+    #[arg(long, overrides_with_all = ["lines", "function"])]
+    pub nolineno: bool,
+    /// Draw callers below what they call
+    #[arg(long)]
+    pub upward: bool,
 }
 
 /// `pyspy dump`.

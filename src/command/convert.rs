@@ -10,7 +10,7 @@ use anyhow::Context;
 use super::output_file::OutputFile;
 use super::{below, print_note, shown_lines};
 use crate::cli::{ConvertArgs, DiffArgs};
-use crate::output::{Format, Presentation, diff};
+use crate::output::{Format, Lines, Presentation, diff};
 use crate::profile::{Below, Profile};
 
 /// Runs `pyspy convert`.
@@ -36,6 +36,7 @@ pub(crate) fn convert(arguments: &ConvertArgs) -> anyhow::Result<ExitCode> {
         full_file_names: arguments.full_filenames,
         threads: arguments.threads,
         processes: arguments.subprocesses || several,
+        upward: arguments.upward,
     };
     let name = arguments.output.to_string_lossy();
     output.finish(|writer| format.write(&profile, &presentation, &name, writer))?;
@@ -49,7 +50,13 @@ pub(crate) fn convert(arguments: &ConvertArgs) -> anyhow::Result<ExitCode> {
 pub(crate) fn diff(arguments: &DiffArgs) -> anyhow::Result<ExitCode> {
     let output = OutputFile::create(&arguments.output)?;
     let (before, after) = (read(&arguments.before)?, read(&arguments.after)?);
-    output.finish(|writer| diff::write(&before, &after, true, &Presentation::default(), writer))?;
+    let lines = match (arguments.lines, arguments.function) {
+        (true, _) => Lines::Current,
+        (false, true) => Lines::First,
+        (false, false) => Lines::None,
+    };
+    let presentation = Presentation { lines, upward: arguments.upward, ..Presentation::default() };
+    output.finish(|writer| diff::write(&before, &after, &presentation, writer))?;
     Ok(ExitCode::SUCCESS)
 }
 

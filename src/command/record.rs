@@ -88,6 +88,7 @@ fn presentation_of(arguments: &RecordArgs) -> Presentation {
         full_file_names: arguments.full_filenames,
         threads: arguments.threads,
         processes: arguments.subprocesses || arguments.name.is_some() || arguments.pid.len() > 1,
+        upward: arguments.upward,
     }
 }
 

@@ -6,7 +6,8 @@
 
 use std::cmp::Reverse;
 
-use super::tree::LabelTree;
+use super::place::Origin;
+use super::tree::{LabelTree, Step};
 
 /// The name of what is joined, and of what lies too deep.
 pub(super) const JOINED: &str = "…";
@@ -21,24 +22,33 @@ const MOST: usize = 15_000;
 pub(super) struct Node<'label> {
     /// The frame's text.
     pub(super) label: &'label str,
+    /// Whose code it is.
+    pub(super) origin: Origin,
     /// How many frames stand above it.
     pub(super) depth: usize,
-    /// The time for which it was innermost, which makes the width.
-    pub(super) own: u64,
-    /// The same in the profile that is compared with, if there is one.
-    pub(super) own_before: u64,
+    /// What it took while it was innermost.
+    pub(super) own: Amounts,
 }
 
-/// The time of a frame with all that it called, or of several frames.
+/// What a frame took, alone or with all that it called, or several frames together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Width {
-    now: u64,
-    /// In the profile that is compared with.
-    before: u64,
+pub(super) struct Amounts {
+    /// What makes the width: the time, and, where two profiles are compared, also the time before of what is gone.
+    pub(super) drawn: u64,
+    /// The time.
+    pub(super) now: u64,
+    /// The time in the profile that is compared with, if there is one.
+    pub(super) before: u64,
 }
 
-impl Width {
-    fn add(&mut self, other: Self) {
+impl Amounts {
+    /// Of a profile that is compared with none.
+    pub(super) fn of_time(now: u64) -> Self {
+        Self { drawn: now, now, before: 0 }
+    }
+
+    pub(super) fn add(&mut self, other: Self) {
+        self.drawn = self.drawn.saturating_add(other.drawn);
         self.now = self.now.saturating_add(other.now);
         self.before = self.before.saturating_add(other.before);
     }
@@ -55,7 +65,7 @@ pub(super) struct Narrowed<'label> {
 
 impl Narrowed<'_> {
     /// What `…` stands for, in words, where something was joined.
-    pub(super) fn legend(&self) -> Option<String> {
+    pub(super) fn note(&self) -> Option<String> {
         self.limit.map(|limit| format!("{JOINED} joins frames below {}", percent(limit)))
     }
 }
@@ -69,22 +79,27 @@ fn percent(share: f64) -> String {
 
 /// The frames of a tree.
 pub(super) fn nodes(tree: &LabelTree) -> Vec<Node<'_>> {
-    let steps = tree.walk();
-    steps.map(|step| Node { label: &step.label.text, depth: step.depth, own: step.weight_us, own_before: 0 }).collect()
+    let node = |Step { label, depth, weight_us, .. }| Node {
+        label: &label.text,
+        origin: label.origin,
+        depth,
+        own: Amounts::of_time(weight_us),
+    };
+    tree.walk().map(node).collect()
 }
 
 /// Joins what is too narrow.
 pub(super) fn narrowed(nodes: Vec<Node<'_>>) -> Narrowed<'_> {
     let widths = widths(&nodes);
     let roots = nodes.iter().zip(&widths).filter(|(node, _)| node.depth == 0);
-    let whole = roots.fold(0u64, |whole, (_, width)| whole.saturating_add(width.now));
+    let whole = roots.fold(0u64, |whole, (_, width)| whole.saturating_add(width.drawn));
     let least = whole.div_ceil(NARROWEST).max(1);
-    let mut widest: Vec<usize> = (0..nodes.len()).filter(|at| widths[*at].now >= least).collect();
-    let visible = widths.iter().filter(|width| width.now > 0).count();
+    let mut widest: Vec<usize> = (0..nodes.len()).filter(|at| widths[*at].drawn >= least).collect();
+    let visible = widths.iter().filter(|width| width.drawn > 0).count();
     // A caller comes before what it calls, which is at most as wide and deeper.
-    widest.sort_unstable_by_key(|at| (Reverse(widths[*at].now), nodes[*at].depth, *at));
+    widest.sort_unstable_by_key(|at| (Reverse(widths[*at].drawn), nodes[*at].depth, *at));
     let limit = match widest.get(MOST.saturating_sub(1)) {
-        Some(last) if widest.len() > MOST => widths[*last].now,
+        Some(last) if widest.len() > MOST => widths[*last].drawn,
         _ => least,
     };
     widest.truncate(MOST);
@@ -95,7 +110,7 @@ pub(super) fn narrowed(nodes: Vec<Node<'_>>) -> Narrowed<'_> {
     for at in &widest {
         is_kept[*at] = true;
     }
-    let mut joined = Joined { kept: Vec::with_capacity(widest.len()), open: vec![Width::default()] };
+    let mut joined = Joined { kept: Vec::with_capacity(widest.len()), open: vec![Amounts::default()] };
     let mut left_out_at = None;
     for (at, node) in nodes.into_iter().enumerate() {
         if left_out_at.is_some_and(|depth| node.depth > depth) {
@@ -105,7 +120,7 @@ pub(super) fn narrowed(nodes: Vec<Node<'_>>) -> Narrowed<'_> {
         joined.close_deeper(node.depth);
         if is_kept[at] {
             joined.kept.push(node);
-            joined.open.push(Width::default());
+            joined.open.push(Amounts::default());
         } else {
             joined.leave_out(widths[at]);
             left_out_at = Some(node.depth);
@@ -120,12 +135,12 @@ pub(super) fn narrowed(nodes: Vec<Node<'_>>) -> Narrowed<'_> {
 /// of its calls.
 struct Joined<'label> {
     kept: Vec<Node<'label>>,
-    open: Vec<Width>,
+    open: Vec<Amounts>,
 }
 
 impl Joined<'_> {
     /// Leaves out a frame of this width with all below it.
-    fn leave_out(&mut self, width: Width) {
+    fn leave_out(&mut self, width: Amounts) {
         if let Some(open) = self.open.last_mut() {
             open.add(width);
         }
@@ -141,17 +156,16 @@ impl Joined<'_> {
     fn close_last(&mut self) {
         let depth = self.open.len().saturating_sub(1);
         if let Some(width) = self.open.pop()
-            && width != Width::default()
+            && width != Amounts::default()
         {
-            self.kept.push(Node { label: JOINED, depth, own: width.now, own_before: width.before });
+            self.kept.push(Node { label: JOINED, origin: Origin::Marker, depth, own: width });
         }
     }
 }
 
-/// The time of each frame with all that it called, now and before.
-fn widths(nodes: &[Node<'_>]) -> Vec<Width> {
-    let own = nodes.iter().map(|node| Width { now: node.own, before: node.own_before });
-    let mut widths: Vec<Width> = own.collect();
+/// What each frame took with all that it called.
+pub(super) fn widths(nodes: &[Node<'_>]) -> Vec<Amounts> {
+    let mut widths: Vec<Amounts> = nodes.iter().map(|node| node.own).collect();
     // The frames above the current one.
     let mut above: Vec<usize> = vec![];
     let mut callers: Vec<Option<usize>> = Vec::with_capacity(nodes.len());
@@ -174,7 +188,7 @@ mod tests {
     use super::*;
 
     fn node(depth: usize, label: &str, own: u64) -> Node<'_> {
-        Node { label, depth, own, own_before: own / 2 }
+        Node { label, origin: Origin::Application, depth, own: Amounts { before: own / 2, ..Amounts::of_time(own) } }
     }
 
     #[test]
@@ -200,7 +214,7 @@ mod tests {
         let (before, whole) = (widths(&nodes), 100_016.0);
         let result = narrowed(nodes);
         let shown: Vec<(usize, &str, u64)> =
-            result.nodes.iter().map(|node| (node.depth, node.label, node.own)).collect();
+            result.nodes.iter().map(|node| (node.depth, node.label, node.own.now)).collect();
         let expected = [(0, "a", 10_000), (1, "d", 40_000), (2, "…", 3), (1, "…", 8), (0, "g", 50_000), (0, "…", 5)];
         assert_eq!(shown, expected);
         let after = widths(&result.nodes);

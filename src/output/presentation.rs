@@ -26,4 +26,6 @@ pub struct Presentation {
     /// Keep processes apart: each stack begins with `process PID:"COMMAND"` of its process and those above
     /// (`--subprocesses`).
     pub processes: bool,
+    /// Draw callers below what they call (`--upward`): flames that rise. Without, they hang from their callers.
+    pub upward: bool,
 }

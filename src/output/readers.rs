@@ -151,17 +151,16 @@ fn firefox_times(bytes: &[u8]) -> Seconds {
     times
 }
 
-fn svg_times(bytes: &[u8]) -> Seconds {
-    let text = std::str::from_utf8(bytes).unwrap();
-    let options = roxmltree::ParsingOptions { allow_dtd: true, ..Default::default() };
-    let document = roxmltree::Document::parse_with_options(text, options).unwrap();
+fn flamegraph_times(bytes: &[u8]) -> Seconds {
+    let document = roxmltree::Document::parse(std::str::from_utf8(bytes).unwrap()).unwrap();
     let mut times = Seconds::new();
-    for node in document.descendants().filter(|node| node.tag_name().name() == "title") {
-        let text = node.text().unwrap();
-        let (name, rest) = text.split_once(" (").unwrap();
-        let (_, share) = rest.rsplit_once(", ").unwrap();
-        let share: f64 = share.strip_suffix("%)").unwrap().parse().unwrap();
-        let seconds = share / 100.0 * 25.0;
+    for frame in document.descendants().filter(|node| node.attribute("class") == Some("frame")) {
+        let title = frame.children().find(|node| node.tag_name().name() == "title").unwrap();
+        let (name, about) = title.text().unwrap().split_once(" (").unwrap();
+        // `NAME (FILE:LINE) (6,000 ms, 24.00%; own …)`
+        let milliseconds = about.rsplit('(').next().unwrap().split_once(" ms, ").unwrap().0.replace(',', "");
+        let seconds = milliseconds.parse::<f64>().unwrap() / 1e3;
+        assert_eq!(seconds, frame.attribute("data-w").unwrap().parse::<f64>().unwrap() / 1e6);
         match name {
             "all" => drop(times.insert(String::new(), seconds)),
             // Of the recursion only the outermost: the others are below it.
@@ -175,10 +174,10 @@ fn svg_times(bytes: &[u8]) -> Seconds {
 fn flamechart_times(bytes: &[u8]) -> Seconds {
     let document = roxmltree::Document::parse(std::str::from_utf8(bytes).unwrap()).unwrap();
     let mut calls: Vec<(u64, String, f64)> = vec![];
-    for call in document.descendants().filter(|node| node.attribute("class") == Some("call")) {
+    for call in document.descendants().filter(|node| node.attribute("class") == Some("frame")) {
         let part = |name| call.children().find(|node| node.tag_name().name() == name).unwrap();
         let name = part("title").text().unwrap().split(" (").next().unwrap().to_owned();
-        let seconds = call.attribute("data-length").unwrap().parse::<f64>().unwrap() / 1e6;
+        let seconds = call.attribute("data-w").unwrap().parse::<f64>().unwrap() / 1e6;
         calls.push((part("rect").attribute("y").unwrap().parse().unwrap(), name, seconds));
     }
     let mut times = Seconds::new();
@@ -204,7 +203,7 @@ fn all_formats_agree_on_the_time_of_every_function() {
     assert_eq!(names[&(100, "process_name".to_owned())], "process 100:\"python3 prog.py --all\"");
     assert_eq!(names[&(101, "process_name".to_owned())], "process 101:\"python3 child.py\"");
     assert_same("firefox", &firefox_times(&written(Format::Firefox)));
-    assert_same("flamegraph", &svg_times(&written(Format::Flamegraph)));
+    assert_same("flamegraph", &flamegraph_times(&written(Format::Flamegraph)));
     assert_same("flamechart", &flamechart_times(&written(Format::Flamechart)));
 }
 
@@ -326,8 +325,8 @@ fn in_browser(format: Format, profile: &Profile, script: &str) -> Option<String>
     let (start, _) = svg.trim_end().rsplit_once("</svg>").unwrap();
     let driven = format!(
         "{start}<text id=\"result\"></text><script><![CDATA[\
-         window.addEventListener('load', () => setTimeout(() => {{ let result;\
-         try {{ result = (() => {{ {script} }})(); }} catch (error) {{ result = 'failed: ' + error; }}\
+         window.addEventListener('load', () => setTimeout(async () => {{ let result;\
+         try {{ result = await (async () => {{ {script} }})(); }} catch (error) {{ result = 'failed: ' + error; }}\
          document.getElementById('result').textContent = result; }}, 100));\
          ]]></script></svg>"
     );
@@ -347,51 +346,111 @@ fn in_browser(format: Format, profile: &Profile, script: &str) -> Option<String>
 
 const TOOLS: &str = "
     const title = (group) => group.querySelector('title').textContent;
-    const groups = () => Array.from(document.querySelectorAll('g')).filter((group) => group.querySelector('rect'));
+    const groups = () => Array.from(document.querySelectorAll('.frame'));
     const shown = () => groups().filter((group) => !group.classList.contains('hide'));
     const group = (name) => groups().find((group) => title(group).startsWith(name));
     const send = (element, type) => element.dispatchEvent(new MouseEvent(type, { bubbles: true }));
     const fire = (name, type) => send(group(name).querySelector('rect'), type);
     const button = (id) => send(document.getElementById(id), 'click');
+    const press = (key) => window.dispatchEvent(new KeyboardEvent('keydown', { key }));
     const text = (id) => document.getElementById(id).textContent;
+    const frame = () => new Promise((done) => setTimeout(done, 100));
+    const search = (text) => {
+        const input = document.getElementById('search');
+        input.value = text;
+        input.dispatchEvent(new Event('input'));
+    };
+    const hits = () => document.querySelectorAll('.hit').length;
 ";
 
 #[test]
 fn a_browser_zooms_and_searches_in_a_flame_graph() {
     let script = format!(
         "{TOOLS} const all = shown().length; fire('Thread.run', 'mouseover'); const hover = text('details');
-         fire('Thread.run', 'click'); const zoomed = shown().map(title).join(', ');
+         fire('Thread.run', 'click'); await frame(); const zoomed = shown().map(title).join(', ');
          const width = group('Thread.run').querySelector('rect').getAttribute('width');
-         button('unzoom'); const again = shown().length === all;
-         window.prompt = () => '^sp.n.*:5'; button('search'); const matched = text('matched');
-         const colour = (one) => one.querySelector('rect').getAttribute('fill');
-         const lit = groups().filter((one) => colour(one) === 'rgb(230,0,230)').length;
-         return [hover, zoomed, width, again, matched, lit].join(' | ');"
+         const part = group('all').classList.contains('part');
+         button('unzoom'); await frame(); const again = shown().length === all;
+         search('^Sp.n.*:5'); const none = hits(); search('^sp.n.*:5'); const found = text('matched') + ' ' + hits();
+         fire('Thread.run', 'click'); await frame(); const inside = text('matched');
+         press('Escape'); await frame(); const reset = text('matched').trim() + hits() + (shown().length === all);
+         return [hover, zoomed, width, part, again, none, found, inside, reset].join(' | ');"
     );
     let Some(result) = in_browser(Format::Flamegraph, &samples::usual(Keep::default()), &script) else { return };
     let parts: Vec<_> = result.split(" | ").collect();
-    assert_eq!(parts[0], "Function: Thread.run (threading.py:982) (900 samples, 36.00%)", "{result}");
+    assert_eq!(parts[0], "Thread.run (threading.py:982) (9,000 ms, 36.00%)", "{result}");
     assert!(parts[1].contains("dumps") && !parts[1].contains("A.meth"), "{result}");
-    assert_eq!(parts[2..], ["100.0000%", "true", "Matched: 48.0%", "2"], "{result}");
+    let width: f64 = parts[2].parse().unwrap();
+    assert!((1_100.0..1_200.0).contains(&width), "{result}");
+    let rest = ["true", "true", "0", "Matched: 12,000 ms, 48.00% 2", "Matched: 8,000 ms, 88.89%", "0true"];
+    assert_eq!(parts[3..], rest, "{result}");
 }
 
 #[test]
 fn a_browser_zooms_and_searches_in_a_flame_chart() {
     let script = format!(
         "{TOOLS} const all = shown().length; fire('dumps', 'mouseover'); const hover = text('details');
-         fire('dumps', 'click'); const rect = group('dumps').querySelector('rect');
-         const place = rect.getAttribute('x') + ' ' + rect.getAttribute('width');
+         fire('dumps', 'click'); await frame();
          const zoomed = shown().some((one) => title(one).startsWith('A.meth')) + ' ' + (shown().length < all);
          const axis = document.querySelector('.time').textContent;
-         button('unzoom'); const again = shown().length === all;
-         window.prompt = () => '^sp.n'; button('search'); const matched = text('matched');
-         window.prompt = () => '('; button('search'); button('search'); const bad = text('matched') !== '';
-         return [hover, place, zoomed, axis, again, matched, bad].join(' | ');"
+         button('unzoom'); await frame(); const again = shown().length === all;
+         search('^sp.n'); const matched = text('matched') + hits();
+         search('('); const bad = text('matched').trim() !== '' && hits() === 0;
+         press('Escape'); press('w'); press('w'); await frame();
+         const closer = document.querySelectorAll('.time')[0].textContent;
+         press('s'); press('s'); press('s'); await frame();
+         const wider = document.querySelectorAll('.time')[0].textContent;
+         return [hover, zoomed, axis, again, matched, bad, closer, wider].join(' | ');"
     );
     let Some(result) = in_browser(Format::Flamechart, &samples::usual(TIMED), &script) else { return };
     let parts: Vec<_> = result.split(" | ").collect();
     assert_eq!(parts[0], "dumps (__init__.py:2) (1.000 s, 10.00%, at 9.000 s)", "{result}");
-    assert_eq!(parts[1..], ["0.0000% 100.0000%", "true true", "9.0 s", "true", "Matched: 3 calls", "true"], "{result}");
+    let rest = ["true true", "9.0 s", "true", "Matched: 14.000 s in 3 calls3", "true", "2 s", "0 s"];
+    assert_eq!(parts[1..], rest, "{result}");
+}
+
+/// A stretch of time is chosen with the mouse: seconds 4 to 6 of 10, then one second to the left.
+#[test]
+fn a_browser_shows_a_stretch_of_time() {
+    let script = format!(
+        "{TOOLS} const inner = Number(document.getElementById('chart').getAttribute('width'));
+         const mouse = (type, seconds, whole, y, target) => (target || document.documentElement).dispatchEvent(
+             new PointerEvent(type,
+                 {{ bubbles: true, pointerId: 1, clientX: 10 + inner * seconds / whole, clientY: y }}));
+         document.documentElement.setPointerCapture = () => {{}};
+         const bar = document.querySelector('#axis rect');
+         mouse('pointerdown', 4, 10, 100, bar); mouse('pointermove', 5, 10, 100); mouse('pointermove', 6, 10, 100);
+         const marked = Number(document.getElementById('selected').getAttribute('width')) / inner;
+         mouse('pointerup', 6, 10, 100); await frame();
+         const times = () => Array.from(document.querySelectorAll('.time'), (one) => one.textContent);
+         const stretch = [times()[0], times().slice(-1)[0]].join(' to ');
+         mouse('pointerdown', 0.5, 2, 300); mouse('pointermove', 1.5, 2, 300); mouse('pointerup', 1.5, 2, 300);
+         await frame(); const moved = [times()[0], times().slice(-1)[0]].join(' to ');
+         const turn = (deltaY) => document.documentElement.dispatchEvent(
+             new WheelEvent('wheel', {{ bubbles: true, cancelable: true, clientX: 10, deltaY }}));
+         turn(1e4); turn(1e4); turn(1e4); await frame();
+         const turned = [times()[0], times().slice(-1)[0]].join(' to ');
+         return [marked.toFixed(3), stretch, moved, turned].join(' | ');"
+    );
+    let Some(result) = in_browser(Format::Flamechart, &samples::usual(TIMED), &script) else { return };
+    assert_eq!(result, "0.200 | 4.0 s to 6.0 s | 3.0 s to 5.0 s | 0 s to 10 s");
+}
+
+#[test]
+fn a_browser_keeps_the_head_in_sight() {
+    let mut profile = samples::usual(Keep::default());
+    let (thread, _) = profile.threads().next().unwrap();
+    let deep = samples::python(&mut profile, "deep", "/a.py", 3);
+    let stack = samples::stack(&mut profile, &[deep; 3_000]);
+    profile.add_sample(thread, stack, 20_000_000, 10_000_000, crate::profile::Flags::NONE);
+    let script = format!(
+        "{TOOLS} window.scrollTo(0, 20000); window.dispatchEvent(new Event('scroll')); await frame();
+         const at = (id) => document.getElementById(id).getBoundingClientRect();
+         const isSeen = (id) => at(id).top >= 0 && at(id).bottom < 110 && at(id).width > 0;
+         return window.scrollY + ['title', 'search', 'details', 'matched'].map((id) => ' ' + isSeen(id)).join('');"
+    );
+    let Some(result) = in_browser(Format::Flamegraph, &profile, &script) else { return };
+    assert_eq!(result, "20000 true true true true");
 }
 
 #[test]

@@ -64,10 +64,6 @@ impl LabelTree {
         builder.tree
     }
 
-    pub(super) fn labels(&self) -> &[Label] {
-        &self.labels
-    }
-
     /// Every node after its parent, the children of one in the order of their labels.
     pub(super) fn walk(&self) -> impl Iterator<Item = Step<'_>> {
         let mut by_label: Vec<usize> = (0..self.labels.len()).collect();

@@ -4,6 +4,7 @@
 //! Sampling never waits for who takes the windows: while one is not taken, the next goes on growing (with what is
 //! distinct, not with time).
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use super::attach::Finder;
 use super::clock::Clock;
 use super::filter::Filter;
 use super::members::{Member, Roots};
-use super::moment::{MomentThread, Pausing};
+use super::moment::{Held, Moment, MomentThread, Pausing};
 use super::process_sampler::ProcessSampler;
 use super::recorder::{Ending, RecordOptions, Recorder};
 use super::unobserved::longest_weight_us;
@@ -85,7 +86,7 @@ pub(crate) struct LiveWindow {
     pub gil_us: u64,
     /// How much of it some thread ran the garbage collector, µs.
     pub gc_us: u64,
-    /// For how long the target was stopped, µs.
+    /// For how long the thread was stopped that was stopped longest, µs.
     pub stopped_us: u64,
     /// Ticks on which the process was read.
     pub ticks: u64,
@@ -158,14 +159,35 @@ struct Watcher<'options> {
     begins_anew: bool,
 }
 
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default)]
 struct Sums {
     wall_us: u64,
     active_us: u64,
     gil_us: u64,
     gc_us: u64,
-    stopped_us: u64,
     ticks: u64,
+    holds: Holds,
+}
+
+/// For how long each thread of each process was held, and for how long all of a process were at once, µs.
+#[derive(Debug, Default)]
+struct Holds(HashMap<(i32, Held), u64>);
+
+impl Holds {
+    fn add(&mut self, pid: i32, moment: &Moment) {
+        for (held, time) in &moment.holds {
+            *self.0.entry((pid, *held)).or_default() += micros(*time);
+        }
+    }
+
+    /// For how long the thread was held that was held longest.
+    fn longest_us(&self) -> u64 {
+        let with_all = self.0.iter().map(|((pid, held), time)| match held {
+            Held::AllThreads => *time,
+            Held::Thread(_) => time + self.0.get(&(*pid, Held::AllThreads)).copied().unwrap_or(0),
+        });
+        with_all.max().unwrap_or(0)
+    }
 }
 
 impl<'options> Watcher<'options> {
@@ -279,7 +301,7 @@ impl<'options> Watcher<'options> {
             active_us: sums.active_us,
             gil_us: sums.gil_us,
             gc_us: sums.gc_us,
-            stopped_us: sums.stopped_us,
+            stopped_us: sums.holds.longest_us(),
             ticks: sums.ticks,
             length_us: micros(length),
             missed: self.missed_before + self.clock.missed(),
@@ -300,7 +322,7 @@ impl<'options> Watcher<'options> {
             return;
         }
         let members = self.recorder.members.iter().filter(|member| member.sampler.is_some());
-        let moments = members.map(|member: &Member| &member.moment);
+        let moments = members.clone().map(|member: &Member| &member.moment);
         let any = |is: fn(&MomentThread) -> bool| {
             let is_so = moments.clone().any(|moment| moment.threads.iter().any(is));
             if is_so { weight_us } else { 0 }
@@ -310,11 +332,39 @@ impl<'options> Watcher<'options> {
         self.sums.gil_us += any(|thread| thread.stack.holds_gil);
         self.sums.gc_us += any(|thread| thread.collecting);
         self.sums.wall_us += weight_us;
-        self.sums.stopped_us += moments.map(|moment| micros(moment.stopped_for)).sum::<u64>();
+        for member in members {
+            self.sums.holds.add(member.process.pid(), &member.moment);
+        }
         self.sums.ticks += 1;
     }
 }
 
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_thread_that_was_held_longest_counts_and_not_the_sum() {
+        let mut holds = Holds::default();
+        assert_eq!(holds.longest_us(), 0);
+        let mut moment = Moment::default();
+        for (held, ms) in [(Held::Thread(11), 3), (Held::Thread(12), 5), (Held::Thread(11), 4)] {
+            moment.add_hold(held, Duration::from_millis(ms));
+        }
+        holds.add(1, &moment);
+        assert_eq!(holds.longest_us(), 7_000);
+        // All of another process, for longer than any thread of it alone.
+        moment.clear();
+        moment.add_hold(Held::AllThreads, Duration::from_millis(6));
+        holds.add(2, &moment);
+        assert_eq!(holds.longest_us(), 7_000);
+        moment.clear();
+        moment.add_hold(Held::Thread(21), Duration::from_millis(2));
+        holds.add(2, &moment);
+        assert_eq!(holds.longest_us(), 8_000);
+    }
 }

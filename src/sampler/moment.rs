@@ -125,6 +125,15 @@ impl NativeMoment {
     }
 }
 
+/// What was held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Held {
+    /// One thread.
+    Thread(ThreadId),
+    /// All threads of the process.
+    AllThreads,
+}
+
 /// What every thread was doing; kept and refilled.
 #[derive(Debug, Default)]
 pub(crate) struct Moment {
@@ -138,6 +147,8 @@ pub(crate) struct Moment {
     pub lost: u32,
     /// Stops of threads or of the process.
     pub stops: u32,
+    /// What was held, and for how long each time.
+    pub(super) holds: Vec<(Held, Duration)>,
     /// How long anything was held, in all.
     pub stopped_for: Duration,
     /// How long a thread was held that was held longest.
@@ -156,12 +167,14 @@ impl Moment {
         self.native_threads.clear();
         self.frames.clear();
         self.interrupted.clear();
+        self.holds.clear();
         (self.lost, self.stops) = (0, 0);
         (self.stopped_for, self.longest_hold) = (Duration::ZERO, Duration::ZERO);
     }
 
-    /// Takes note of the time for which a thread was held, or several at once.
-    pub(super) fn add_hold(&mut self, time: Duration) {
+    /// Takes note of the time for which a thread was held, or all of the process.
+    pub(super) fn add_hold(&mut self, held: Held, time: Duration) {
+        self.holds.push((held, time));
         self.stopped_for += time;
         self.longest_hold = self.longest_hold.max(time);
     }

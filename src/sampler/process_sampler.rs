@@ -13,7 +13,7 @@ use super::attach::Attached;
 use super::consistency::ThreadRecords;
 use super::consistency::pinning::Pinning;
 use super::consistency::policy::Verdict;
-use super::moment::{Moment, Pausing, SampleError};
+use super::moment::{Held, Moment, Pausing, SampleError};
 use super::thread_names::ThreadNames;
 use super::threads::Threads;
 use crate::process::{Process, ThreadId};
@@ -122,7 +122,7 @@ impl ProcessSampler {
             inspect(self, moment);
         }
         drop(stopped);
-        moment.add_hold(started.elapsed());
+        moment.add_hold(Held::AllThreads, started.elapsed());
         moment.stops += 1;
         read?;
         self.read_names_when_due();
@@ -154,11 +154,11 @@ impl ProcessSampler {
     fn read_planned(&mut self, stopped: &mut StoppedThreads, moment: &mut Moment) -> Result<(), SampleError> {
         if stopped.is_everything {
             let read = self.read_stopped(stopped.not_stopped());
-            moment.add_hold(stopped.release());
+            stopped.release(moment);
             return read;
         }
         let last = self.pinning.last_word();
-        let release = || moment.add_hold(stopped.release());
+        let release = || stopped.release(moment);
         if self.reader.read(&self.process, &mut self.records, last, release)? == Passes::Two {
             // What was stopped for this sample ran again before the second read.
             stopped.units.clear();

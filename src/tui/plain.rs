@@ -38,8 +38,8 @@ pub(crate) fn write_text(state: &mut State, writer: &mut dyn Write) -> io::Resul
     )?;
     writeln!(
         writer,
-        "GIL {:.0}%  active {:.0}%  GC {:.0}%  threads {} running of {}",
-        facts.gil, facts.active, facts.gc, facts.running, facts.threads
+        "GIL {:.0}%  active {:.0}%  GC {:.0}%  stopped {:.2}%  threads {} running of {}",
+        facts.gil, facts.active, facts.gc, facts.stopped, facts.running, facts.threads
     )?;
     if let Some(trouble) = &facts.trouble {
         writeln!(writer, "{}", printable(trouble))?;
@@ -120,6 +120,7 @@ pub(crate) fn write_json(state: &mut State, time_unix: f64, writer: &mut dyn Wri
         "gil_percent": facts.gil,
         "active_percent": facts.active,
         "gc_percent": facts.gc,
+        "stopped_percent": facts.stopped,
         "cpu_percent": facts.cpu,
         "own_cpu_percent": facts.own_cpu,
         "rss_bytes": facts.resident_bytes,

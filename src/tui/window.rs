@@ -42,7 +42,7 @@ pub(crate) struct Facts {
     pub rate_held: f64,
     /// Ticks that came too late to be held.
     pub missed: u64,
-    /// How much of the last window the target was stopped by us, in percent.
+    /// How much of the last window we stopped the thread that we stopped longest, in percent.
     pub stopped: f64,
     /// What each process uses.
     pub processes: Vec<Usage>,

@@ -24,7 +24,7 @@ const FILES: [(&str, &str); 9] = [
     ("pyspy", "a.pyspy"),
 ];
 
-/// The seconds of a function in a file of any format; pictures have shares.
+/// The seconds of a function in a file of any format.
 #[track_caller]
 fn seconds(format: &str, path: &Path, function: &str) -> f64 {
     let times = if format == "pyspy" {

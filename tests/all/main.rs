@@ -32,6 +32,7 @@ mod native_threads;
 mod options;
 mod packages;
 mod peer;
+mod pictures;
 mod places;
 mod record;
 mod recording;

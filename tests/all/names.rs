@@ -53,7 +53,7 @@ fn padding_behind_a_title_is_shown_nowhere() {
         pyspy(&["record", "-d", "0.3", "-s", "-p", &pid, "-o", recording]).success();
         let svg = fs::read_to_string(&picture).unwrap();
         assert!(svg.contains(">app: worker [idle]<"), "the picture's title");
-        assert!(svg.contains(&format!("process {pid}:&quot;app: worker [idle]&quot; (")), "the process");
+        assert!(svg.contains(&format!("process {pid}:&#34;app: worker [idle]&#34; (")), "the process");
     }
 }
 

@@ -101,7 +101,7 @@ pub fn status_kb(pid: u32, field: &str) -> Option<u64> {
 }
 
 /// Seconds of each function with all that it calls, and of the whole under "", as a reader of the format in Python sees
-/// them; as shares of 1 for pictures.
+/// them.
 #[track_caller]
 pub fn read_profile(format: &str, path: &Path, rate: u32) -> serde_json::Map<String, serde_json::Value> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/read_profile.py");

@@ -97,7 +97,8 @@ impl Meter {
             rate_asked: window.rate,
             rate_held: window.ticks as f64 * 1e6 / (window.length_us.max(1)) as f64,
             missed: window.missed,
-            stopped: share(window.stopped_us),
+            // Of all of the window: a hold goes on where a late sample stands for less than has passed.
+            stopped: window.stopped_us as f64 * 100.0 / window.length_us.max(1) as f64,
             running: window.threads.iter().filter(|thread| thread.flags.contains(Flags::ACTIVE)).count(),
             threads: window.threads.len(),
             trouble: window.trouble.or_else(|| self.trouble.clone()),

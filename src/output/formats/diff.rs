@@ -1,133 +1,268 @@
-//! A differential flame graph of two profiles, through inferno: widths are the times after, red has grown, blue has
-//! shrunk.
+//! A differential flame graph of two profiles: what has grown is red, what has shrunk is blue, what is gone is hatched.
+//!
+//! Shares are compared, not times, as recordings differ in length. Widths are the times after; what is no more is as
+//! wide as its share was. A difference that sampling alone can make has no colour.
 
-use std::io::{self, Write};
+use std::collections::HashMap;
+use std::io::{self, BufWriter, Write};
 
-use inferno::differential;
-use inferno::flamegraph::color::BackgroundColor;
-use inferno::flamegraph::{Options, TextTruncateDirection};
-
-use super::flamegraph::{inferno_color, lines, write_message};
+use super::flamegraph::{ALL, Corner, height, layout, name};
+use super::picture::{Frame, Kind, Picture, ROW, Swatch, thousands, write_message};
 use crate::output::Presentation;
-use crate::output::heading::{round, title, with_legend};
-use crate::output::narrow::{Node, narrowed, nodes};
-use crate::output::tree::LabelTree;
+use crate::output::color::mixed;
+use crate::output::heading::{round, title, with_note};
+use crate::output::narrow::{Amounts, Node, narrowed, widths};
+use crate::output::place::Origin;
+use crate::output::tree::{LabelTree, Step};
 use crate::profile::Profile;
 
-/// What is counted, in µs: a millisecond, which is also what one count stands for in a profile without times. Inferno's
-/// own scaling would not apply to differences.
-const UNIT_US: u64 = 1_000;
+/// The colours of what is as it was, of what has grown and of what has shrunk.
+const UNCHANGED: [u8; 3] = [226, 229, 228];
+const GROWN: [u8; 3] = [226, 74, 60];
+const SHRUNK: [u8; 3] = [84, 132, 224];
+/// The share by which something must differ for the strongest colour; less does when nothing differs by more.
+const STRONG: f64 = 0.05;
+/// How many standard errors make a difference: one of a hundred that are none is beyond.
+const STANDARD_ERRORS: f64 = 2.58;
 
-/// Writes how `after` differs from `before`. With `normalize`, the times before are scaled so that both have the same
-/// sum: then shares are compared, not lengths of recordings.
-///
-/// A stack that is gone has no width; draw the other way round to see it.
+/// Writes how the shares of `after` differ from those of `before`.
 ///
 /// # Errors
 /// When `writer` fails.
 pub(crate) fn write(
     before: &Profile,
     after: &Profile,
-    normalize: bool,
     presentation: &Presentation,
     writer: impl Write,
 ) -> io::Result<()> {
-    let heading = format!("{} — difference", title(&after.metadata));
-    let [lines_before, lines_after] =
-        [before, after].map(|profile| lines(&nodes(&LabelTree::new(profile, presentation)), UNIT_US));
-    if lines_after.is_empty() {
+    let heading = match [before, after].map(title) {
+        [one, other] if one == other => format!("{one} — difference"),
+        [one, other] => format!("{one} → {other}"),
+    };
+    let trees = [before, after].map(|profile| LabelTree::new(profile, presentation));
+    let comparison = Comparison::new(before, after);
+    if comparison.sums.now == 0 {
         return write_message(&heading, "no samples after", writer);
     }
-    let options = differential::Options { normalize: normalize && !lines_before.is_empty(), strip_hex: false };
-    let mut joined = vec![];
-    let [text_before, text_after] = [lines_before, lines_after].map(|lines| lines.join("\n"));
-    differential::from_readers(options, text_before.as_bytes(), text_after.as_bytes(), &mut joined)?;
-    let joined = String::from_utf8(joined).map_err(io::Error::other)?;
-    let mut stacks: Vec<Stack<'_>> = joined.lines().filter_map(Stack::parse).collect();
-    // Calls of one frame side by side, whatever their names hold.
-    stacks.sort_by(|one, other| one.path.split(';').cmp(other.path.split(';')));
-    let narrowed = narrowed(tree_of(&stacks));
-    let mut lines = lines_of(&narrowed.nodes);
-    // Last first, as inferno wants them in this order.
-    lines.reverse();
-
-    let mut options = Options::default();
-    options.flame_chart = true;
-    // Frames that did not change are white.
-    options.bgcolors = Some(BackgroundColor::Flat(inferno_color([226, 229, 228])));
-    options.title = heading;
-    options.subtitle = Some(with_legend(subtitle(before, after, normalize), narrowed.legend()));
-    options.count_name = if after.metadata.is_time_known() { "ms" } else { "samples" }.to_owned();
-    options.text_truncate_direction = TextTruncateDirection::Right;
-    inferno::flamegraph::from_lines(&mut options, lines.iter().map(String::as_str), writer)
+    let narrowed = narrowed(union(&trees, &comparison));
+    let totals = widths(&narrowed.nodes);
+    let (end, corners) = layout(&narrowed.nodes, presentation.upward);
+    let changes: Vec<[Change; 2]> = narrowed
+        .nodes
+        .iter()
+        .zip(&totals)
+        .map(|(node, total)| [*total, node.own].map(|amounts| comparison.change(amounts)))
+        .collect();
+    let mut writer = BufWriter::new(writer);
+    let picture = Picture {
+        kind: Kind::Difference,
+        title: &heading,
+        subtitle: &with_note(subtitle(before, after), narrowed.note()),
+        legend: swatches(),
+        end,
+        unit: comparison.unit,
+        height: height(&narrowed.nodes),
+        is_upward: presentation.upward,
+    };
+    picture.write_begin(&mut writer)?;
+    let y = if presentation.upward { picture.height - ROW } else { 0 };
+    let all = comparison.change(comparison.sums);
+    let frame = Frame {
+        name: ALL,
+        about: &comparison.about(comparison.sums, [all, all]),
+        start: 0,
+        length: end,
+        y,
+        color: UNCHANGED,
+        own_color: Some(UNCHANGED),
+        is_gone: false,
+    };
+    picture.write_frame(&mut writer, &frame)?;
+    let largest = [0, 1].map(|which| largest(changes.iter().map(|both| both[which])));
+    for (at, Corner { start, y }) in corners.into_iter().enumerate() {
+        let (node, total) = (&narrowed.nodes[at], totals[at]);
+        if total.drawn == 0 {
+            continue;
+        }
+        let [color, own_color] = [0, 1].map(|which| changes[at][which].color(largest[which]));
+        let frame = Frame {
+            name: name(node.label),
+            about: &comparison.about(total, changes[at]),
+            start,
+            length: total.drawn,
+            y,
+            color,
+            own_color: Some(own_color),
+            is_gone: total.now == 0,
+        };
+        picture.write_frame(&mut writer, &frame)?;
+    }
+    picture.write_end(&mut writer)?;
+    writer.flush()
 }
 
-/// A stack of both profiles with what it took in each, in units of [`UNIT_US`].
-struct Stack<'text> {
-    path: &'text str,
-    before: u64,
-    after: u64,
+/// Two profiles beside each other.
+struct Comparison {
+    /// All time of each, µs.
+    sums: Amounts,
+    /// How many samples each has.
+    samples: [u64; 2],
+    /// What a thousand of the amounts are called.
+    unit: &'static str,
 }
 
-impl<'text> Stack<'text> {
-    /// From `frame;frame before after`.
-    fn parse(line: &'text str) -> Option<Self> {
-        let (rest, after) = line.rsplit_once(' ')?;
-        let (path, before) = rest.rsplit_once(' ')?;
-        Some(Self { path, before: before.parse().ok()?, after: after.parse().ok()? })
+/// How the share of something has changed.
+#[derive(Debug, Clone, Copy)]
+struct Change {
+    before: f64,
+    after: f64,
+    /// More than sampling alone would make of equal shares.
+    is_significant: bool,
+}
+
+impl Comparison {
+    fn new(before: &Profile, after: &Profile) -> Self {
+        let [sum_before, sum_after] = [before, after].map(Profile::sum);
+        let is_time_known = before.metadata.is_time_known() && after.metadata.is_time_known();
+        Self {
+            sums: Amounts { before: sum_before.weight_us, ..Amounts::of_time(sum_after.weight_us) },
+            samples: [sum_before.samples, sum_after.samples],
+            unit: if is_time_known { "ms" } else { "samples" },
+        }
+    }
+
+    /// How wide what took so much before is drawn.
+    fn scaled(&self, before: u64) -> u64 {
+        let scaled = u128::from(before) * u128::from(self.sums.now) / u128::from(self.sums.before.max(1));
+        u64::try_from(scaled).unwrap_or(u64::MAX)
+    }
+
+    fn change(&self, amounts: Amounts) -> Change {
+        let share = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
+        let (before, after) = (share(amounts.before, self.sums.before), share(amounts.now, self.sums.now));
+        // Of two samples of the same, the shares differ by so much.
+        let numbers = self.samples.map(|number| number.max(1) as f64);
+        let pooled = (before * numbers[0] + after * numbers[1]) / (numbers[0] + numbers[1]);
+        let error = (pooled * (1.0 - pooled) * (1.0 / numbers[0] + 1.0 / numbers[1])).max(0.0).sqrt();
+        Change { before, after, is_significant: (after - before).abs() > STANDARD_ERRORS * error }
+    }
+
+    /// The hover text of something, from its changes in all and on its own.
+    fn about(&self, amounts: Amounts, [total, own]: [Change; 2]) -> String {
+        let what = match (amounts.before, amounts.now) {
+            (0, _) => "new, ",
+            (_, 0) => "gone, ",
+            _ => "",
+        };
+        let [before, now] = [amounts.before, amounts.now].map(thousands);
+        format!("{what}{}; own {}; {before} → {now} {}", total.text(), own.text(), self.unit)
     }
 }
 
-/// The frames of stacks in the order of their paths.
-fn tree_of<'text>(stacks: &[Stack<'text>]) -> Vec<Node<'text>> {
-    let mut nodes = vec![];
-    let mut above: Vec<&str> = vec![];
-    for stack in stacks {
-        let shared = above.iter().zip(stack.path.split(';')).take_while(|(known, label)| **known == *label).count();
-        above.truncate(shared);
-        for label in stack.path.split(';').skip(shared) {
-            nodes.push(Node { label, depth: above.len(), own: 0, own_before: 0 });
-            above.push(label);
+impl Change {
+    fn difference(self) -> f64 {
+        self.after - self.before
+    }
+
+    fn text(self) -> String {
+        let [before, after, points] = [self.before, self.after, self.difference()].map(|share| share * 100.0);
+        let noise = if self.is_significant || points == 0.0 { "" } else { ", within noise" };
+        // A difference of nothing has no sign.
+        let points = format!("{points:+.2}").replace("-0.00", "0.00").replace("+0.00", "0.00");
+        format!("{before:.2}% → {after:.2}%, {points} points{noise}")
+    }
+
+    /// The stronger the nearer to the largest difference.
+    fn color(self, largest: f64) -> [u8; 3] {
+        if !self.is_significant {
+            return UNCHANGED;
         }
-        // A path that goes on in the next one comes before it, so that it is always new.
-        if let Some(last) = nodes.last_mut() {
-            (last.own, last.own_before) = (stack.after, stack.before);
+        let strength = (0.2 + 0.8 * self.difference().abs() / largest).min(1.0);
+        mixed(UNCHANGED, if self.difference() > 0.0 { GROWN } else { SHRUNK }, strength as f32)
+    }
+}
+
+fn largest(changes: impl Iterator<Item = Change>) -> f64 {
+    changes.map(|change| change.difference().abs()).fold(STRONG, f64::max)
+}
+
+fn swatches() -> Vec<Swatch> {
+    let swatch = |color, meaning| Swatch { color, meaning, is_gone: false };
+    vec![
+        swatch(GROWN, "has grown"),
+        swatch(SHRUNK, "has shrunk"),
+        swatch(UNCHANGED, "as before, but for the noise of sampling"),
+        Swatch { color: SHRUNK, meaning: "gone", is_gone: true },
+    ]
+}
+
+/// A frame of either tree.
+struct Joint<'label> {
+    label: &'label str,
+    origin: Origin,
+    depth: usize,
+    own: Amounts,
+    children: Vec<usize>,
+}
+
+/// The frames of both trees, in the order of their labels.
+fn union<'label>([before, after]: &'label [LabelTree; 2], comparison: &Comparison) -> Vec<Node<'label>> {
+    let mut joints: Vec<Joint<'label>> = vec![];
+    let mut roots = vec![];
+    let mut ids: HashMap<(Option<usize>, &str), usize> = HashMap::new();
+    let mut add = |tree: &'label LabelTree, amounts: fn(u64) -> Amounts| {
+        let mut path: Vec<usize> = vec![];
+        for Step { label, depth, weight_us, .. } in tree.walk() {
+            path.truncate(depth);
+            let caller = path.last().copied();
+            let id = *ids.entry((caller, &label.text)).or_insert_with(|| {
+                let id = joints.len();
+                caller.map_or(&mut roots, |caller| &mut joints[caller].children).push(id);
+                let own = Amounts::default();
+                joints.push(Joint { label: &label.text, origin: label.origin, depth, own, children: vec![] });
+                id
+            });
+            joints[id].own.add(amounts(weight_us));
+            path.push(id);
+        }
+    };
+    add(before, |before| Amounts { before, ..Amounts::default() });
+    add(after, Amounts::of_time);
+
+    let mut nodes = vec![];
+    let mut to_do = vec![];
+    // The last one is taken first.
+    let in_order = |mut some: Vec<usize>| {
+        some.sort_by(|one, other| joints[*other].label.cmp(joints[*one].label));
+        some
+    };
+    to_do.extend(in_order(roots));
+    while let Some(id) = to_do.pop() {
+        let Joint { label, origin, depth, own, ref children } = joints[id];
+        nodes.push(Node { label, origin, depth, own });
+        to_do.extend(in_order(children.clone()));
+    }
+    // What is gone has no time to make its width.
+    let totals = widths(&nodes);
+    for (node, total) in nodes.iter_mut().zip(totals) {
+        if total.now == 0 {
+            node.own.drawn = comparison.scaled(node.own.before);
         }
     }
     nodes
 }
 
-/// One line for each stack that has time of its own in one of the profiles.
-fn lines_of(nodes: &[Node<'_>]) -> Vec<String> {
-    let mut lines = vec![];
-    let mut path = String::new();
-    let mut ends: Vec<usize> = vec![];
-    for node in nodes {
-        ends.truncate(node.depth);
-        path.truncate(ends.last().copied().unwrap_or(0));
-        if !path.is_empty() {
-            path.push(';');
-        }
-        path.push_str(node.label);
-        ends.push(path.len());
-        if (node.own, node.own_before) != (0, 0) {
-            lines.push(format!("{path} {} {}", node.own_before, node.own));
-        }
-    }
-    lines
-}
-
-fn subtitle(before: &Profile, after: &Profile, normalize: bool) -> String {
+fn subtitle(before: &Profile, after: &Profile) -> String {
     let amount = |profile: &Profile| {
-        let sum_us = profile.sum().weight_us;
-        if profile.metadata.is_time_known() {
-            format!("{} s", round(sum_us as f64 / 1e6))
+        let samples = profile.sum().samples;
+        let duration_us = profile.metadata.duration_us;
+        if duration_us > 0 {
+            format!("{samples} samples in {} s", round(duration_us as f64 / 1e6))
         } else {
-            format!("{} samples", round(sum_us as f64 / UNIT_US as f64))
+            format!("{samples} samples")
         }
     };
-    let scaled = if normalize { ", before scaled to after" } else { "" };
-    format!("before {} · after {}{scaled} · red has grown, blue has shrunk", amount(before), amount(after))
+    format!("before {} · after {} · widths are shares after", amount(before), amount(after))
 }
 
 #[cfg(test)]
@@ -135,56 +270,105 @@ mod tests {
     use super::*;
     use crate::output::collapsed;
 
-    fn diff(before: &str, after: &str, normalize: bool) -> Vec<(String, String)> {
+    fn svg(before: &str, after: &str) -> String {
         let [before, after] = [before, after].map(|text| collapsed::read(text.as_bytes()).unwrap());
         let mut svg = vec![];
-        write(&before, &after, normalize, &Presentation::default(), &mut svg).unwrap();
-        let svg = String::from_utf8(svg).unwrap();
-        let options = roxmltree::ParsingOptions { allow_dtd: true, ..Default::default() };
-        let document = roxmltree::Document::parse_with_options(&svg, options).unwrap();
-        let groups = document.descendants().filter(|node| node.tag_name().name() == "g");
-        groups
-            .filter_map(|group| {
-                let part = |name| group.children().find(|node| node.tag_name().name() == name);
-                let title = part("title")?.text()?.to_owned();
-                Some((title, part("rect")?.attribute("fill")?.to_owned()))
+        write(&before, &after, &Presentation::default(), &mut svg).unwrap();
+        String::from_utf8(svg).unwrap()
+    }
+
+    /// A frame's hover text, colours for all of it and for its own, width, and whether it is gone.
+    struct Drawn {
+        title: String,
+        color: [u8; 3],
+        own_color: [u8; 3],
+        width: u64,
+        is_gone: bool,
+    }
+
+    fn drawn(svg: &str) -> Vec<Drawn> {
+        let document = roxmltree::Document::parse(svg).unwrap();
+        let frames = document.descendants().filter(|node| node.attribute("data-x").is_some());
+        let rgb = |hex: &str| [1, 3, 5].map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap());
+        frames
+            .map(|frame| {
+                let part = |name| frame.children().find(|node| node.tag_name().name() == name).unwrap();
+                Drawn {
+                    title: part("title").text().unwrap().to_owned(),
+                    color: rgb(part("rect").attribute("fill").unwrap()),
+                    own_color: rgb(frame.attribute("data-own").unwrap()),
+                    width: frame.attribute("data-w").unwrap().parse().unwrap(),
+                    is_gone: frame.attribute("class") == Some("frame gone"),
+                }
             })
             .collect()
     }
 
-    fn color(frames: &[(String, String)], name: &str) -> (String, [u8; 3]) {
-        let (title, fill) = frames.iter().find(|(title, _)| title.starts_with(name)).unwrap();
-        let mut parts = fill[4..fill.len() - 1].split(',').map(|part| part.parse().unwrap());
-        (title.clone(), [parts.next().unwrap(), parts.next().unwrap(), parts.next().unwrap()])
+    #[track_caller]
+    fn find<'drawn>(frames: &'drawn [Drawn], name: &str) -> &'drawn Drawn {
+        let found = frames.iter().find(|frame| frame.title.starts_with(&format!("{name} (")));
+        found
+            .unwrap_or_else(|| panic!("no {name} in {:?}", frames.iter().map(|frame| &frame.title).collect::<Vec<_>>()))
+    }
+
+    fn is_red([red, _, blue]: [u8; 3]) -> bool {
+        red > blue + 20
+    }
+
+    fn is_blue([red, _, blue]: [u8; 3]) -> bool {
+        blue > red + 20
     }
 
     #[test]
     fn what_grew_is_red_and_what_shrank_is_blue() {
-        let frames = diff(
-            "main (a.py:1);grows 10\nmain (a.py:1);shrinks 30\n",
-            "main (a.py:1);grows 30\nmain (a.py:1);shrinks 10\n",
-            false,
-        );
-        let (title, [red, _, blue]) = color(&frames, "grows");
-        assert_eq!(title, "grows (30 samples, 75.00%; +50.00%)");
-        assert!(red > blue);
-        let (title, [red, _, blue]) = color(&frames, "shrinks");
-        assert_eq!(title, "shrinks (10 samples, 25.00%; -50.00%)");
-        assert!(blue > red);
+        let frames = drawn(&svg("main;grows 100\nmain;shrinks 300\n", "main;grows 300\nmain;shrinks 100\n"));
+        let grows = find(&frames, "grows");
+        let points = "25.00% → 75.00%, +50.00 points";
+        assert_eq!(grows.title, format!("grows ({points}; own {points}; 100 → 300 samples)"));
+        assert!(is_red(grows.color) && is_red(grows.own_color));
+        let shrinks = find(&frames, "shrinks");
+        let points = "75.00% → 25.00%, -50.00 points";
+        assert_eq!(shrinks.title, format!("shrinks ({points}; own {points}; 300 → 100 samples)"));
+        assert!(is_blue(shrinks.color) && is_blue(shrinks.own_color));
+        let main = find(&frames, "main");
+        let all = "100.00% → 100.00%, 0.00 points; own 0.00% → 0.00%, 0.00 points";
+        assert_eq!(main.title, format!("main ({all}; 400 → 400 samples)"));
+        assert_eq!(main.color, UNCHANGED);
+    }
+
+    #[test]
+    fn own_and_total_have_colours_of_their_own() {
+        let frames = drawn(&svg("main;f 500\nmain;f;g 500\n", "main;f 900\nmain;f;g 100\n"));
+        let f = find(&frames, "f");
+        assert_eq!((f.color, is_red(f.own_color)), (UNCHANGED, true), "{}", f.title);
     }
 
     #[test]
     fn recordings_of_other_lengths_compare_by_share() {
-        let frames = diff("a 100\nb 100\n", "a 10\nb 10\n", true);
-        assert_eq!(color(&frames, "a (").0, "a (10 samples, 50.00%; 0.00%)");
-        let frames = diff("a 100\nb 100\n", "a 10\nb 10\n", false);
-        assert_eq!(color(&frames, "a (").0, "a (10 samples, 50.00%; -450.00%)");
+        let frames = drawn(&svg("a 1000\nb 1000\n", "a 100\nb 100\n"));
+        let points = "50.00% → 50.00%, 0.00 points";
+        assert_eq!(find(&frames, "a").title, format!("a ({points}; own {points}; 1,000 → 100 samples)"));
     }
 
     #[test]
-    fn stacks_of_one_side_only_are_drawn() {
-        let frames = diff("gone 5\nstays 5\n", "new;deep 5\nstays 5\n", false);
-        assert_eq!(color(&frames, "deep").0, "deep (5 samples, 50.00%; +50.00%)");
+    fn a_difference_that_sampling_makes_has_no_colour() {
+        let of_hundred = drawn(&svg("a 50\nb 50\n", "a 56\nb 44\n"));
+        let a = find(&of_hundred, "a");
+        assert_eq!((a.color, a.title.contains("+6.00 points, within noise")), (UNCHANGED, true), "{}", a.title);
+        let of_many = drawn(&svg("a 5000\nb 5000\n", "a 5600\nb 4400\n"));
+        let a = find(&of_many, "a");
+        assert!(is_red(a.color) && !a.title.contains("noise"), "{}", a.title);
+    }
+
+    #[test]
+    fn what_is_gone_is_drawn_as_wide_as_its_share_was() {
+        let frames = drawn(&svg("main;gone;deep 50\nmain;stays 50\n", "main;new;deeper 200\nmain;stays 200\n"));
+        let (gone, stays, new) = (find(&frames, "gone"), find(&frames, "stays"), find(&frames, "new"));
+        assert!(gone.is_gone && find(&frames, "deep").is_gone && !stays.is_gone && !new.is_gone);
+        assert_eq!((gone.width, stays.width, new.width), (200_000, 200_000, 200_000));
+        assert_eq!(find(&frames, "all").width, 600_000);
+        assert!(gone.title.starts_with("gone (gone, 50.00% → 0.00%, -50.00 points; own 0.00%"), "{}", gone.title);
+        assert!(new.title.starts_with("new (new, 0.00% → 50.00%, +50.00 points;"), "{}", new.title);
     }
 
     #[test]
@@ -201,11 +385,11 @@ mod tests {
             };
             (0..12_000).map(&mut line).collect()
         };
-        let frames = diff(&stacks(1), &stacks(2), false);
+        let frames = drawn(&svg(&stacks(1), &stacks(2)));
         assert!((1_000..20_000).contains(&frames.len()), "{} rectangles", frames.len());
-        for part in ["main (12,000 samples, 100.00%", "part0 (4,000 samples, 33.33%", "part2 (4,000 samples, 33.33%"] {
-            assert!(frames.iter().any(|(title, _)| title.starts_with(part)), "{part}");
+        for (name, share) in [("main", "100.00%"), ("part0", "33.33%"), ("part2", "33.33%")] {
+            assert!(find(&frames, name).title.contains(&format!("({share} → {share}, 0.00 points;")), "{name}");
         }
-        assert!(frames.iter().any(|(title, _)| title.starts_with("… (")));
+        assert!(frames.iter().any(|frame| frame.title.starts_with("… (")));
     }
 }

@@ -28,7 +28,7 @@ pub(crate) fn write(profile: &Profile, presentation: &Presentation, writer: impl
     let metadata = &profile.metadata;
     let start = UNIX_EPOCH + Duration::from_micros(metadata.start_unix_us);
     let interval = SamplingInterval::from_nanos((metadata.interval_us() * 1e3) as u64);
-    let mut out = firefox::Profile::new(&title(metadata), start.into(), interval);
+    let mut out = firefox::Profile::new(&title(profile), start.into(), interval);
     if !metadata.platform.is_empty() {
         out.set_os_name(&metadata.platform);
     }

@@ -1,26 +1,24 @@
 //! A flame chart in SVG: time runs from left to right, calls hang below their callers, one lane for each thread, as the
 //! performance tools of browsers draw it.
 //!
-//! Hover texts have the length and the begin of a call; a click zooms to it; search takes regular expressions. Calls
-//! too short to be seen are drawn together with their neighbours, so a long recording is a picture of bounded size.
+//! Hover texts have the length and the begin of a call; a click zooms to it, dragging and the wheel to a stretch of
+//! time; search takes regular expressions. Calls too short to be seen are drawn together with their neighbours, so a
+//! long recording is a picture of bounded size.
 
+use std::collections::HashSet;
 use std::io::{self, BufWriter, Write};
 
+use super::picture::{Frame, Kind, Picture, ROW, legend, time, write_message};
 use crate::output::Presentation;
 use crate::output::color::{NEUTRAL, color};
-use crate::output::heading::{subtitle, title, with_legend};
+use crate::output::heading::{subtitle, title, with_note};
 use crate::output::place::{PlaceId, Places, process_label, sampled_threads, thread_label};
 use crate::output::runs::{Call, Edge, calls};
-use crate::output::text::xml;
 use crate::profile::{Profile, ThreadRef};
 
-/// The picture's width until it is fitted to the window, and the border left and right, in pixels.
-const WIDTH: u64 = 1200;
-const BORDER: u64 = 10;
-/// Where the first lane begins, and the height of a lane's name and of a call, in pixels.
-const TOP: u64 = 90;
+/// The heights of a lane's name and of the room below it, in pixels.
 const HEADER: u64 = 20;
-const ROW: u64 = 16;
+const GAP: u64 = 10;
 /// The narrowest call drawn, as a part of the whole width: less than a tenth of a pixel, so that there is something to
 /// zoom into.
 const NARROWEST: u64 = 20_000;
@@ -39,19 +37,31 @@ pub(crate) fn write(profile: &Profile, presentation: &Presentation, writer: impl
     // Each thread has a lane with its name, so its stacks need no marker.
     let places = Places::new(profile, &Presentation { threads: false, processes: false, ..*presentation });
     let (lanes, narrowest_us) = lanes(profile, &places)?;
+    if lanes.is_empty() {
+        return write_message(&title(profile), "no samples", writer);
+    }
     let is_joined = |lane: &Lane| lane.blocks.iter().any(|block| block.calls > 1) || lane.is_cut;
-    let legend = lanes.iter().any(is_joined).then(|| format!("calls below {} joined", time(narrowest_us)));
-    let end_us = lanes.iter().map(|lane| lane.end_us).max().unwrap_or(0).max(1);
-    let height = TOP + lanes.iter().map(Lane::height).sum::<u64>() + 40;
-
+    let note = lanes.iter().any(is_joined).then(|| format!("calls below {} joined", time(narrowest_us)));
+    let drawn: HashSet<PlaceId> =
+        lanes.iter().flat_map(|lane| lane.blocks.iter().filter_map(|block| block.place)).collect();
+    let picture = Picture {
+        kind: Kind::Chart,
+        title: &title(profile),
+        subtitle: &with_note(subtitle(profile), note),
+        legend: legend(drawn.into_iter().map(|place| places.get(place).origin)),
+        end: lanes.iter().map(|lane| lane.end_us).max().unwrap_or(0).max(1),
+        unit: "ms",
+        height: lanes.iter().map(Lane::height).sum::<u64>(),
+        is_upward: presentation.upward,
+    };
     let mut writer = BufWriter::new(writer);
-    write_head(&mut writer, profile, height, end_us, legend)?;
-    let mut y = TOP;
+    picture.write_begin(&mut writer)?;
+    let mut y = 0;
     for lane in &lanes {
-        write_lane(&mut writer, profile, &places, lane, y, end_us)?;
+        write_lane(&mut writer, &picture, profile, &places, lane, y)?;
         y += lane.height();
     }
-    writer.write_all(b"</svg>\n</svg>\n")?;
+    picture.write_end(&mut writer)?;
     writer.flush()
 }
 
@@ -141,7 +151,7 @@ impl Lane {
     }
 
     fn height(&self) -> u64 {
-        HEADER + ROW * self.rows + 10
+        HEADER + ROW * self.rows + GAP
     }
 }
 
@@ -163,65 +173,22 @@ fn drop_shortest(lanes: &mut [Lane]) {
     }
 }
 
-fn write_head(
-    writer: &mut impl Write,
-    profile: &Profile,
-    height: u64,
-    end_us: u64,
-    legend: Option<String>,
-) -> io::Result<()> {
-    let (center, right, inner) = (WIDTH / 2, WIDTH - BORDER, WIDTH - 2 * BORDER);
-    writeln!(
-        writer,
-        "<?xml version=\"1.0\" encoding=\"utf-8\" standalone=\"no\"?>\n\
-         <svg version=\"1.1\" width=\"{WIDTH}\" height=\"{height}\" viewBox=\"0 0 {WIDTH} {height}\" \
-         xmlns=\"http://www.w3.org/2000/svg\">\n\
-         <style type=\"text/css\">{}</style>\n\
-         <script type=\"text/ecmascript\"><![CDATA[{}]]></script>\n\
-         <rect width=\"100%\" height=\"100%\" fill=\"#fcfcfa\"/>\n\
-         <text id=\"title\" x=\"{center}\" y=\"24\">{}</text>\n\
-         <text id=\"subtitle\" x=\"{center}\" y=\"46\">{}</text>\n\
-         <text id=\"unzoom\" class=\"hide\" x=\"{BORDER}\" y=\"24\">Reset Zoom</text>\n\
-         <text id=\"search\" x=\"{right}\" y=\"24\">Search</text>\n\
-         <text id=\"details\" x=\"{BORDER}\" y=\"{bottom}\"> </text>\n\
-         <text id=\"matched\" x=\"{right}\" y=\"{bottom}\"> </text>\n\
-         <svg id=\"chart\" x=\"{BORDER}\" width=\"{inner}\" data-end=\"{end_us}\">",
-        include_str!("flamechart.css"),
-        include_str!("flamechart.js"),
-        xml(&title(&profile.metadata)),
-        xml(&with_legend(subtitle(profile), legend)),
-        bottom = height - 12,
-    )?;
-    for tenth in 0..=10u64 {
-        let x = tenth * 10;
-        let anchor = ["start", "middle", "end"][(tenth > 0) as usize + (tenth == 10) as usize];
-        writeln!(
-            writer,
-            "<line class=\"tick\" x1=\"{x}%\" x2=\"{x}%\" y1=\"{}\" y2=\"{}\"/>\
-             <text class=\"time\" x=\"{x}%\" y=\"{}\" text-anchor=\"{anchor}\">{}</text>",
-            TOP - 12,
-            height - 36,
-            TOP - 18,
-            time(end_us / 10 * tenth),
-        )?;
-    }
-    Ok(())
-}
-
+/// Writes what one thread did, `top` pixels below the head.
 fn write_lane(
     writer: &mut impl Write,
+    picture: &Picture<'_>,
     profile: &Profile,
     places: &Places<'_>,
     lane: &Lane,
-    y: u64,
-    end_us: u64,
+    top: u64,
 ) -> io::Result<()> {
     let thread = profile.thread(lane.thread);
     let mut header = thread_label(profile, thread);
     if profile.processes().count() > 1 {
         header = format!("{} {header}", process_label(profile, profile.process(thread.process)));
     }
-    writeln!(writer, "<text class=\"lane\" x=\"0\" y=\"{}\">{}</text>", y + 14, xml(&header))?;
+    writeln!(writer, "<g>")?;
+    picture.write_heading(writer, top + 14, &header)?;
     for block in &lane.blocks {
         let (name, color) = match block.place {
             Some(place) => {
@@ -230,44 +197,21 @@ fn write_lane(
             }
             None => (format!("{} short calls", block.calls), NEUTRAL),
         };
-        let percent = |us: u64| us as f64 * 100.0 / end_us as f64;
-        let row = y + HEADER + ROW * block.depth as u64;
-        let x = percent(block.start_us);
-        let [red, green, blue] = color;
-        let name = xml(&name);
-        writeln!(
-            writer,
-            "<g class=\"call\" data-start=\"{}\" data-length=\"{}\"><title>{name} ({}, {:.2}%, at {})</title>\
-             <rect x=\"{x:.4}%\" y=\"{row}\" width=\"{:.4}%\" height=\"{}\" fill=\"rgb({red},{green},{blue})\"/>\
-             <text x=\"{x:.4}%\" dx=\"3\" y=\"{}\">{}</text></g>",
-            block.start_us,
-            block.length_us(),
-            time(block.length_us()),
-            percent(block.length_us()),
-            time(block.start_us),
-            percent(block.length_us()),
-            ROW - 1,
-            row + 12,
-            fitting(&name, block.length_us().saturating_mul(WIDTH - 2 * BORDER) / end_us),
-        )?;
+        let share = block.length_us() as f64 * 100.0 / picture.end as f64;
+        let row = if picture.is_upward { lane.rows - 1 - block.depth as u64 } else { block.depth as u64 };
+        let frame = Frame {
+            name: &name,
+            about: &format!("{}, {share:.2}%, at {}", time(block.length_us()), time(block.start_us)),
+            start: block.start_us,
+            length: block.length_us(),
+            y: top + HEADER + ROW * row,
+            color,
+            own_color: None,
+            is_gone: false,
+        };
+        picture.write_frame(writer, &frame)?;
     }
-    Ok(())
-}
-
-/// As much of an escaped name as fits into `pixels`; what is cut is left to the script, which cuts by characters.
-fn fitting(name: &str, pixels: u64) -> &str {
-    let fits = name.len() as u64 * 7 + 6 <= pixels;
-    if fits { name } else { "" }
-}
-
-/// A length of time with its unit.
-fn time(us: u64) -> String {
-    match us {
-        0 => "0 s".to_owned(),
-        1..1_000 => format!("{us} µs"),
-        1_000..1_000_000 => format!("{:.2} ms", us as f64 / 1e3),
-        _ => format!("{:.3} s", us as f64 / 1e6),
-    }
+    writeln!(writer, "</g>")
 }
 
 #[cfg(test)]
@@ -297,7 +241,7 @@ mod tests {
         write(&profile, &Presentation::default(), &mut svg).unwrap();
         let svg = String::from_utf8(svg).unwrap();
         let rectangles = svg.matches("<rect").count();
-        assert!((42..=MAX_BLOCKS + 1).contains(&rectangles), "{rectangles} rectangles");
+        assert!((42..=MAX_BLOCKS + 10).contains(&rectangles), "{rectangles} rectangles");
         assert!(svg.contains("main (m.py:1) (8.000 s, 100.00%"), "callers stay");
         assert!(svg.contains(" short calls ("), "what is joined is drawn");
         let legend = svg.lines().find(|line| line.contains("id=\"subtitle\"")).unwrap();

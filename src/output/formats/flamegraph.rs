@@ -1,23 +1,20 @@
-//! An interactive flame graph in SVG, drawn by inferno: hover text, zoom by a click, search with regular expressions.
+//! An interactive flame graph in SVG: roots at the top, hover text, zoom by a click, search with regular expressions.
 //!
-//! Widths are times, exact to the microsecond; hover texts count them in sampling intervals, called samples.
+//! Widths are times, exact to the microsecond; hover texts have milliseconds and shares, and what of it is a function's
+//! own. Where only samples were counted, they have those.
 
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 
-use inferno::flamegraph::color::{BackgroundColor, Color, PaletteMap};
-use inferno::flamegraph::{Options, TextTruncateDirection};
-
+use super::picture::{Frame, Kind, Picture, ROW, legend, thousands, write_message};
 use crate::output::Presentation;
 use crate::output::color::{NEUTRAL, color};
-use crate::output::heading::{subtitle, title, with_legend};
-use crate::output::narrow::{JOINED, Node, narrowed, nodes};
-use crate::output::text::xml;
+use crate::output::heading::{subtitle, title, with_note};
+use crate::output::narrow::{JOINED, Node, narrowed, nodes, widths};
 use crate::output::tree::LabelTree;
 use crate::profile::Profile;
 
-/// All lines that are handed to inferno, in bytes; it needs them at once. Past it, inner frames of deep stacks become
-/// one `…`.
-const MAX_LINES: usize = 128 << 20;
+/// The name of everything together.
+pub(super) const ALL: &str = "all";
 
 /// Writes `profile` as a flame graph.
 ///
@@ -26,122 +23,103 @@ const MAX_LINES: usize = 128 << 20;
 pub fn write(profile: &Profile, presentation: &Presentation, writer: impl Write) -> io::Result<()> {
     let tree = LabelTree::new(profile, presentation);
     let narrowed = narrowed(nodes(&tree));
-    let mut lines = lines(&narrowed.nodes, 1);
-    if lines.is_empty() {
-        return write_message(&title(&profile.metadata), "no samples", writer);
+    let widths = widths(&narrowed.nodes);
+    let (end, corners) = layout(&narrowed.nodes, presentation.upward);
+    if end == 0 {
+        return write_message(&title(profile), "no samples", writer);
     }
-    // In the order of a flame chart inferno takes the lines as they are, last first: siblings stay together whatever
-    // their names hold, which its own sorting of whole lines does not promise.
-    lines.reverse();
-    let mut palette = PaletteMap::default();
-    for label in tree.labels() {
-        palette.insert(inferno_label(&label.text), inferno_color(color(&label.text, label.origin)));
-    }
-    // The root has no name for inferno.
-    for no_code in ["", JOINED] {
-        palette.insert(no_code, inferno_color(NEUTRAL));
-    }
-    let mut options = Options::default();
-    options.bgcolors = Some(BackgroundColor::Flat(inferno_color([252, 252, 250])));
-    options.flame_chart = true;
-    options.palette_map = Some(&mut palette);
-    options.title = title(&profile.metadata);
-    options.subtitle = Some(with_legend(subtitle(profile), narrowed.legend()));
-    options.count_name = "samples".to_owned();
-    options.factor = 1.0 / profile.metadata.interval_us();
-    options.text_truncate_direction = TextTruncateDirection::Right;
-    inferno::flamegraph::from_lines(&mut options, lines.iter().map(String::as_str), writer)
-}
-
-/// One line for each stack that has time of its own, counted in units of `unit_us` µs. Of stacks too deep, what lies
-/// below the last frame that fits is one line.
-pub(super) fn lines(nodes: &[Node<'_>], unit_us: u64) -> Vec<String> {
-    let mut deepest = usize::MAX;
-    while lines_size(nodes, deepest) > MAX_LINES {
-        deepest = if deepest == usize::MAX { 1 << 14 } else { deepest / 2 };
-    }
-    let mut lines = vec![];
-    let mut put = |path: &str, is_cut: bool, weight_us: u64| {
-        if weight_us > 0 {
-            let count = (weight_us.saturating_add(unit_us / 2) / unit_us).max(1);
-            lines.push(if is_cut { format!("{path};{JOINED} {count}") } else { format!("{path} {count}") });
-        }
+    let mut writer = BufWriter::new(writer);
+    let unit = if profile.metadata.is_time_known() { "ms" } else { "samples" };
+    let picture = Picture {
+        kind: Kind::Graph,
+        title: &title(profile),
+        subtitle: &with_note(subtitle(profile), narrowed.note()),
+        legend: legend(narrowed.nodes.iter().filter(|node| node.label != JOINED).map(|node| node.origin)),
+        end,
+        unit,
+        height: height(&narrowed.nodes),
+        is_upward: presentation.upward,
     };
-    let mut path = String::new();
-    let mut ends: Vec<usize> = vec![];
-    let mut cut_us: u64 = 0;
-    for node in nodes {
-        if node.depth >= deepest {
-            cut_us = cut_us.saturating_add(node.own);
+    picture.write_begin(&mut writer)?;
+    let amount = |us: u64| format!("{} {unit}, {:.2}%", thousands(us), us as f64 * 100.0 / end as f64);
+    let y = if presentation.upward { picture.height - ROW } else { 0 };
+    let frame = Frame {
+        name: ALL,
+        about: &amount(end),
+        start: 0,
+        length: end,
+        y,
+        color: NEUTRAL,
+        own_color: None,
+        is_gone: false,
+    };
+    picture.write_frame(&mut writer, &frame)?;
+    for ((node, width), corner) in narrowed.nodes.iter().zip(&widths).zip(&corners) {
+        if width.drawn == 0 {
             continue;
         }
-        put(&path, true, std::mem::take(&mut cut_us));
-        ends.truncate(node.depth);
-        path.truncate(ends.last().copied().unwrap_or(0));
-        if !path.is_empty() {
-            path.push(';');
+        let mut about = amount(width.now);
+        if node.own.now > 0 && node.own.now < width.now {
+            about += &format!("; own {}", amount(node.own.now));
         }
-        path.push_str(&inferno_label(node.label));
-        ends.push(path.len());
-        put(&path, false, node.own);
+        picture.write_frame(
+            &mut writer,
+            &Frame {
+                name: name(node.label),
+                about: &about,
+                start: corner.start,
+                length: width.drawn,
+                y: corner.y,
+                color: if node.label == JOINED { NEUTRAL } else { color(node.label, node.origin) },
+                own_color: None,
+                is_gone: false,
+            },
+        )?;
     }
-    put(&path, true, cut_us);
-    lines
-}
-
-/// About what [`lines`] takes with stacks cut at `deepest` frames.
-fn lines_size(nodes: &[Node<'_>], deepest: usize) -> usize {
-    let mut size = 0usize;
-    let mut ends: Vec<usize> = vec![];
-    for node in nodes {
-        // Below, there is one line for many.
-        if node.depth > deepest {
-            continue;
-        }
-        ends.truncate(node.depth);
-        let end = ends.last().copied().unwrap_or(0) + node.label.len() + 1;
-        ends.push(end);
-        if node.own > 0 || node.depth == deepest {
-            size = size.saturating_add(end + 40);
-        }
-    }
-    size
-}
-
-/// A label that inferno reads as one frame: it takes a number after a space at the end of a line for a count, and a
-/// line that begins with `# ` for a comment. The space becomes one that does not break lines, which looks the same.
-fn inferno_label(label: &str) -> String {
-    let mut safe = label.trim().to_owned();
-    if safe.starts_with("# ") {
-        safe.replace_range(1..2, "\u{a0}");
-    }
-    if let Some(space) = safe.rfind(' ')
-        && safe[space + 1..].chars().all(|c| c.is_ascii_digit() || c == '.')
-    {
-        safe.replace_range(space..=space, "\u{a0}");
-    }
-    if safe.is_empty() { "<unknown>".to_owned() } else { safe }
-}
-
-pub(super) fn inferno_color([r, g, b]: [u8; 3]) -> Color {
-    Color { r, g, b }
-}
-
-/// A picture that only says something.
-pub(super) fn write_message(title: &str, message: &str, mut writer: impl Write) -> io::Result<()> {
-    let title = xml(title);
-    writeln!(
-        writer,
-        "<?xml version=\"1.0\" encoding=\"utf-8\" standalone=\"no\"?>\n\
-         <svg version=\"1.1\" width=\"1200\" height=\"90\" viewBox=\"0 0 1200 90\" \
-         xmlns=\"http://www.w3.org/2000/svg\">\n\
-         <rect width=\"100%\" height=\"100%\" fill=\"#fcfcfa\"/>\n\
-         <g font-family=\"monospace\" text-anchor=\"middle\">\n\
-         <text x=\"600\" y=\"34\" font-size=\"17\">{title}</text>\n\
-         <text x=\"600\" y=\"64\" font-size=\"12\">{message}</text>\n\
-         </g>\n</svg>"
-    )?;
+    picture.write_end(&mut writer)?;
     writer.flush()
+}
+
+/// What a frame is called; never nothing.
+pub(super) fn name(label: &str) -> &str {
+    if label.trim().is_empty() { "<unknown>" } else { label.trim() }
+}
+
+/// Where a frame is: from the left, in the unit of its width, and from the top, in pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Corner {
+    pub(super) start: u64,
+    pub(super) y: u64,
+}
+
+/// The height of all frames and of the one that stands for all, in pixels.
+pub(super) fn height(nodes: &[Node<'_>]) -> u64 {
+    ROW * (nodes.iter().map(|node| node.depth as u64 + 1).max().unwrap_or(0) + 1)
+}
+
+/// The width of all, and where each frame is: below its caller, or above it, after what that has called before; the
+/// room that is left at the end is the caller's own.
+pub(super) fn layout(nodes: &[Node<'_>], is_upward: bool) -> (u64, Vec<Corner>) {
+    let widths = widths(nodes);
+    let lowest = height(nodes).saturating_sub(ROW);
+    // Where the next call of each frame begins that may have more; the first stands for all.
+    let mut next = vec![0u64];
+    let corners = nodes
+        .iter()
+        .zip(&widths)
+        .map(|(node, width)| {
+            next.truncate(node.depth + 1);
+            let start = next.last().copied().unwrap_or(0);
+            if let Some(next) = next.last_mut() {
+                *next = next.saturating_add(width.drawn);
+            }
+            next.push(start);
+            let y = ROW * (node.depth as u64 + 1);
+            Corner { start, y: if is_upward { lowest - y } else { y } }
+        })
+        .collect();
+    let roots = nodes.iter().zip(&widths).filter(|(node, _)| node.depth == 0);
+    (roots.fold(0u64, |sum, (_, width)| sum.saturating_add(width.drawn)), corners)
 }
 
 #[cfg(test)]
@@ -170,21 +148,77 @@ mod tests {
         nodes.map(|node| node.text().unwrap_or_default().to_owned()).collect()
     }
 
+    /// The rows of the frames with their hover texts, from the top.
+    fn rows(svg: &str) -> Vec<(u64, String)> {
+        let document = parse(svg);
+        let frames = document.descendants().filter(|node| node.attribute("class") == Some("frame"));
+        let row = |frame: roxmltree::Node<'_, '_>| {
+            let part = |name| frame.children().find(|node| node.tag_name().name() == name).unwrap();
+            let y = part("rect").attribute("y").unwrap().parse::<u64>().unwrap();
+            (y, part("title").text().unwrap().to_owned())
+        };
+        let mut rows: Vec<_> = frames.map(row).collect();
+        rows.sort();
+        rows
+    }
+
     #[test]
-    fn hover_texts_have_count_and_share() {
+    fn hover_texts_have_milliseconds_and_share_and_what_of_it_is_own() {
         let svg = svg(&samples::usual(Keep::default()), Presentation::default());
         let titles = texts(&svg, "title");
         for expected in [
-            "all (2,500 samples, 100%)",
-            "<module> (prog.py:16) (600 samples, 24.00%)",
-            "spin (prog.py:5) (800 samples, 32.00%)",
-            "dumps (__init__.py:12) (100 samples, 4.00%)",
+            "all (25,000 ms, 100.00%)",
+            "<module> (prog.py:16) (6,000 ms, 24.00%)",
+            "spin (prog.py:5) (8,000 ms, 32.00%)",
+            "dumps (__init__.py:12) (1,000 ms, 4.00%)",
+            "fib (child.py:3) (10,000 ms, 40.00%; own 5,000 ms, 20.00%)",
         ] {
             assert!(titles.iter().any(|title| title == expected), "{expected} not in {titles:#?}");
         }
         let shown = texts(&svg, "text");
-        assert!(shown.contains(&"python3 prog.py --all".to_owned()), "{shown:?}");
-        assert!(shown.contains(&"pid 100 · 100 samples/s · 2500 samples · 10 s".to_owned()), "{shown:?}");
+        assert!(shown.contains(&"python3 prog.py --all and python3 child.py".to_owned()), "{shown:?}");
+        let subtitle = "pids 100 and 101 · 100 samples/s · 2500 samples · 10 s";
+        assert!(shown.contains(&subtitle.to_owned()), "{shown:?}");
+    }
+
+    #[test]
+    fn samples_are_named_where_samples_were_counted() {
+        let counted = crate::output::collapsed::read(&b"a;b 450\na 50\n"[..]).unwrap();
+        let titles = texts(&svg(&counted, Presentation::default()), "title");
+        assert_eq!(
+            titles[1..],
+            [
+                "all (500 samples, 100.00%)",
+                "a (500 samples, 100.00%; own 50 samples, 10.00%)",
+                "b (450 samples, 90.00%)"
+            ]
+        );
+    }
+
+    #[test]
+    fn roots_are_at_the_top_or_at_the_bottom_on_wish() {
+        let profile = samples::usual(Keep::default());
+        let down = rows(&svg(&profile, Presentation::default()));
+        let up = rows(&svg(&profile, Presentation { upward: true, ..Presentation::default() }));
+        assert!(down[0].1.starts_with("all (") && up[up.len() - 1].1.starts_with("all ("), "{down:?} {up:?}");
+        let sum = down[0].0 + up[up.len() - 1].0;
+        let mut turned: Vec<_> = up.into_iter().map(|(y, title)| (sum - y, title)).collect();
+        turned.sort();
+        assert_eq!(down, turned, "else they are the same");
+    }
+
+    #[test]
+    fn the_legend_has_the_colours_that_there_are() {
+        let legend = |svg: &str| -> Vec<String> {
+            let document = parse(svg);
+            let notes = document.descendants().filter(|node| node.attribute("class") == Some("note"));
+            notes.map(|node| node.text().unwrap().to_owned()).collect()
+        };
+        let profile = samples::usual(Keep::default());
+        let plain = svg(&profile, Presentation::default());
+        assert_eq!(legend(&plain), ["own code", "packages", "standard library"]);
+        let threads = svg(&profile, Presentation { threads: true, ..Presentation::default() });
+        assert_eq!(legend(&threads).last().unwrap(), "no code: threads, processes, …");
     }
 
     #[test]
@@ -197,13 +231,16 @@ mod tests {
             let stack = samples::stack(&mut profile, &frames);
             profile.add_sample(thread, stack, 0, 5_000, Flags::NONE);
         }
-        let titles = texts(&svg(&profile, Presentation::default()), "title");
-        let expected =
-            ["a (15 samples, 60.00%)", "a (5 samples, 20.00%)", "b (5 samples, 20.00%)", "a! x (10 samples, 40.00%)"];
-        for title in expected {
-            assert!(titles.iter().any(|found| found == title), "{title} not in {titles:?}");
-        }
-        assert_eq!(titles.len(), 6);
+        let rows = rows(&svg(&profile, Presentation::default()));
+        let expected = [
+            (94, "all (25 samples, 100.00%)"),
+            (110, "a (15 samples, 60.00%; own 5 samples, 20.00%)"),
+            (110, "a! x (10 samples, 40.00%; own 5 samples, 20.00%)"),
+            (126, "a (5 samples, 20.00%)"),
+            (126, "a (5 samples, 20.00%)"),
+            (126, "b (5 samples, 20.00%)"),
+        ];
+        assert_eq!(rows, expected.map(|(y, title)| (y, title.to_owned())));
     }
 
     #[test]
@@ -220,8 +257,8 @@ mod tests {
         // 34 frames, processes and threads of 17 names, the root, and nothing that a name could have added.
         let scripts = texts(&svg, "script").len();
         assert_eq!(scripts, 1);
-        let total: Vec<_> = titles.iter().filter(|title| title.starts_with("all (5,100 samples")).collect();
-        assert_eq!(total.len(), 1, "no line may be misread: {titles:#?}");
+        let total: Vec<_> = titles.iter().filter(|title| title.starts_with("all (51,000 ms")).collect();
+        assert_eq!(total.len(), 1, "{titles:#?}");
     }
 
     #[test]
@@ -234,9 +271,8 @@ mod tests {
             if let (Some(title), Some(rect)) = (part("title"), part("rect")) {
                 let name = title.text().unwrap_or_default().split(' ').next().unwrap_or_default().to_owned();
                 let fill = rect.attribute("fill").unwrap();
-                let parts =
-                    fill[4..fill.len() - 1].split(',').map(|part| part.parse::<u8>().unwrap()).collect::<Vec<_>>();
-                colors.insert(name, parts);
+                let part = |at: usize| u8::from_str_radix(&fill[at..at + 2], 16).unwrap();
+                colors.insert(name, [part(1), part(3), part(5)]);
             }
         }
         assert!(colors["spin"][0] > colors["spin"][2] + 50, "own code is warm: {colors:?}");
@@ -250,6 +286,7 @@ mod tests {
         profile.metadata.command = "a <b> & c".to_owned();
         let svg = svg(&profile, Presentation::default());
         assert_eq!(texts(&svg, "text"), ["a <b> & c", "no samples"]);
+        assert!(svg.contains("prefers-color-scheme"), "a dark page stays dark");
     }
 
     #[test]
@@ -263,16 +300,15 @@ mod tests {
             stack = profile.push(stack, deep);
             profile.add_sample(thread, stack, 0, 1_000, Flags::NONE);
         }
-        let tree = LabelTree::new(&profile, &Presentation::default());
-        let lines = lines(&nodes(&tree), 1);
-        let bytes: usize = lines.iter().map(String::len).sum();
-        assert!(bytes < MAX_LINES, "{bytes}");
-        let deepest = lines.len() - 1;
-        assert!(deepest >= 2_000, "only {deepest} frames");
-        let cut = lines.last().unwrap();
-        assert_eq!(cut.rsplit(';').next().unwrap(), format!("… {}", (20_000 - deepest) * 1_000));
         let svg = svg(&profile, Presentation::default());
-        assert!(texts(&svg, "title")[0].len() < 100 && svg.len() < 4 << 20, "{} bytes", svg.len());
+        assert!(svg.len() < 6 << 20, "{} bytes", svg.len());
+        let rows = rows(&svg);
+        assert!(rows.len() > 10_000, "{} rows", rows.len());
+        let below: Vec<u64> = rows.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
+        assert!(below.iter().all(|distance| *distance == ROW), "each is below the one before");
+        let deepest = rows.len() as u64 - 2;
+        let left_out = format!("… ({} samples, ", thousands((20_000 - deepest) * 1_000));
+        assert!(rows[rows.len() - 1].1.starts_with(&left_out), "{left_out} {:?}", rows.last());
     }
 
     #[test]
@@ -306,10 +342,10 @@ mod tests {
         assert!(svg.len() < 6 << 20, "{} bytes", svg.len());
         let titles = texts(&svg, "title");
         assert!(titles.len() > 3_000, "{} rectangles", titles.len());
-        for title in ["all (8,000 samples, 100%)", "main (m.py:1) (8,000 samples, 100.00%)"] {
+        for title in ["all (80,000 ms, 100.00%)", "main (m.py:1) (80,000 ms, 100.00%)"] {
             assert!(titles.iter().any(|found| found == title), "{title}");
         }
-        assert!(titles.iter().any(|found| found == "wide (m.py:1) (2,000 samples, 25.00%)"));
+        assert!(titles.iter().any(|found| found == "wide (m.py:1) (20,000 ms, 25.00%)"));
         assert!(titles.iter().any(|title| title.starts_with("… (")), "what is left out has its width");
         let legend = texts(&svg, "text").into_iter().find(|text| text.contains("samples/s")).unwrap();
         assert!(legend.contains("… joins frames below 0.01"), "{legend}");

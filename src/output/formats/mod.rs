@@ -10,6 +10,7 @@ pub(crate) mod diff;
 pub(crate) mod firefox;
 pub(crate) mod flamechart;
 pub mod flamegraph;
+mod picture;
 pub mod pprof;
 pub(crate) mod pstats;
 pub mod raw;

@@ -8,7 +8,7 @@ use super::stops::StoppedThreads;
 use crate::process::{PausedProcess, ThreadId};
 use crate::python::code::Place;
 use crate::sampler::consistency::policy::Verdict;
-use crate::sampler::moment::{Assurance, Moment, MomentFrame, MomentThread, Owner, Pausing};
+use crate::sampler::moment::{Assurance, Held, Moment, MomentFrame, MomentThread, Owner, Pausing};
 
 /// How often a thread is stopped until its stack is whole: it may stand in the middle of a call.
 const STOPS: u32 = 4;
@@ -102,7 +102,7 @@ impl ProcessSampler {
                 break;
             }
         }
-        moment.add_hold(stopped_for);
+        moment.add_hold(Held::Thread(os_id), stopped_for);
         if is_complete {
             self.emit(index, Assurance::Stopped, moment);
         }

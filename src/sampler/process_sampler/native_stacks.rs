@@ -9,7 +9,7 @@ use super::native_threads::NativeThreads;
 use crate::memory::Memory;
 use crate::process::{PausedProcess, Process, Registers, ThreadId};
 use crate::python::stack::{Stacks, ThreadStack};
-use crate::sampler::moment::{Moment, NativeThread, Owner, Pausing};
+use crate::sampler::moment::{Held, Moment, NativeThread, Owner, Pausing};
 use crate::sampler::native::Native;
 use crate::sampler::threads::Threads;
 
@@ -125,7 +125,7 @@ impl NativeStacks {
                         moment.stops += 1;
                         self.capture(memory, activities, Owner::Thread(os_id), os_id, |_| pause.registers());
                         drop(pause);
-                        moment.add_hold(started.elapsed());
+                        moment.add_hold(Held::Thread(os_id), started.elapsed());
                     }
                     Err(error) => {
                         log::debug!("thread {os_id}: {error}");

@@ -1,18 +1,18 @@
 //! Which threads are stopped for a sample.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::ProcessSampler;
 use super::activity::Activities;
 use crate::memory::Unit;
 use crate::process::{PauseError, PausedProcess, PausedThread, Process, ThreadActivity, ThreadId};
 use crate::sampler::consistency::read_mode::ReadMode;
-use crate::sampler::moment::{Moment, Pausing, SampleError};
+use crate::sampler::moment::{Held, Moment, Pausing, SampleError};
 
 /// What is stopped during a sample.
 #[derive(Debug, Default)]
 pub(super) struct StoppedThreads {
-    threads: Vec<PausedThread>,
+    threads: Vec<(ThreadId, PausedThread)>,
     all: Option<PausedProcess>,
     /// The thread states of `threads`, also after these were let go.
     pub(super) units: Vec<Unit>,
@@ -42,19 +42,23 @@ impl StoppedThreads {
     }
 
     /// Adds the thread of a thread state.
-    pub(super) fn push(&mut self, thread_state: Unit, thread: PausedThread) {
-        self.threads.push(thread);
+    pub(super) fn push(&mut self, thread_state: Unit, os_id: ThreadId, thread: PausedThread) {
+        self.threads.push((os_id, thread));
         self.units.push(thread_state);
     }
 
-    /// Lets everything go. Returns for how long it was stopped.
-    pub(super) fn release(&mut self) -> Duration {
-        let nothing = self.threads.is_empty() && self.all.is_none();
-        self.threads.clear();
-        self.all = None;
-        match self.started {
-            Some(started) if !nothing => started.elapsed(),
-            _ => Duration::ZERO,
+    /// Lets everything go, and takes note of for how long it was stopped.
+    pub(super) fn release(&mut self, moment: &mut Moment) {
+        let all = self.all.take();
+        let Some(started) = self.started else { return };
+        if all.is_some() {
+            drop(all);
+            moment.add_hold(Held::AllThreads, started.elapsed());
+        }
+        // They go one after the other, each when it is dropped.
+        for (os_id, thread) in self.threads.drain(..) {
+            drop(thread);
+            moment.add_hold(Held::Thread(os_id), started.elapsed());
         }
     }
 
@@ -148,7 +152,7 @@ impl ProcessSampler {
         self.records.set_stopped(thread_state, pause.is_some());
         if let Some(pause) = pause {
             moment.stops += 1;
-            stopped.push(thread_state, pause);
+            stopped.push(thread_state, os_id, pause);
             self.activities.note_stopped(os_id);
         }
     }
