@@ -17,7 +17,8 @@ use crate::python::raised::{Raised, raised};
 use crate::python::repr::{Limits, Printer};
 use crate::python::runtime::Runtime;
 use crate::python::tasks::{
-    AsyncioSection, RunFrame, TaskFrame, TaskLayoutError, TaskSource, Tasks, is_run_function, read_tasks,
+    AsyncioSection, RunFrame, TaskFrame, TaskLayoutError, TaskSource, Tasks, is_loop_function, is_run_function,
+    read_tasks,
 };
 use crate::sampler::{Moment, MomentFrame, MomentThread};
 
@@ -118,7 +119,12 @@ fn find_tasks(
         interpreters_head: runtime.interpreters_head,
         section: &section,
         with_done: details.tasks == TasksWanted::All,
-        run_frames: &run_frames(thread_codes, moment),
+        run_frames: &frames_that(thread_codes, moment, is_run_function),
+        loop_frames: &frames_that(thread_codes, moment, is_loop_function),
+        thread_of: &|state| {
+            let is_it = |thread: &&MomentThread| [thread.stack.address, thread.stack.innermost].contains(&state);
+            moment.threads.iter().find(is_it).map(|thread| thread.stack.thread_id)
+        },
     };
     found.tasks = read_tasks(source, &mut found.codes).transpose();
     found.greenlets = find_greenlets(objects, moment, wanted, &mut found.codes).transpose();
@@ -210,13 +216,13 @@ fn thread_view<'read>(
     }
 }
 
-/// The frames of threads that may be those of `trio.run`.
-fn run_frames(codes: &CodeTable, moment: &Moment) -> Vec<RunFrame> {
+/// The frames of threads whose functions, by name and file, may have an event loop in a variable.
+fn frames_that(codes: &CodeTable, moment: &Moment, is_wanted: fn(&str, &str) -> bool) -> Vec<RunFrame> {
     let of_thread = |thread: &MomentThread| {
         let (interpreter, thread_id) = (thread.running_in.address, thread.stack.thread_id);
         let frames = moment.frames_of(thread).iter().filter(|frame| {
             let code = codes.get(frame.code);
-            is_run_function(&code.name, &code.filename)
+            is_wanted(&code.name, &code.filename)
         });
         let frames = frames.map(move |frame| RunFrame {
             frame: TaskFrame {

@@ -1,11 +1,11 @@
 //! Tasks as facts: with names, lines and words instead of addresses.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::describe::{Describer, Files};
 use super::process::{InspectedFrame, InspectedTask, InspectedTaskWait, InspectedTasks, PythonFrame, TaskLibrary};
 use crate::python::interpreter::InterpreterState;
-use crate::python::tasks::{self, Link, Task, TaskWait, WaitKind};
+use crate::python::tasks::{self, Link, Task, TaskState, TaskWait, WaitKind};
 use crate::sampler::{MomentFrame, MomentThread};
 
 impl Describer<'_> {
@@ -45,9 +45,15 @@ impl Describer<'_> {
     fn event_loop_tasks(&self, tasks: &[Task], files: &mut Files<'_>) -> Vec<InspectedTask> {
         let threads: HashMap<u64, &MomentThread> =
             self.moment.threads.iter().map(|thread| (thread.stack.thread_id, thread)).collect();
+        let outermost: HashSet<u64> =
+            tasks.iter().filter_map(|task| task.frames().next_back()).map(|frame| frame.address).collect();
         let inspected = tasks.iter().enumerate().map(|(place, task)| {
             let thread = task.thread.and_then(|thread| threads.get(&thread).copied());
             let interpreter = self.interpreter_of(task);
+            let mut frames = self.frames_of(&task.links, interpreter.as_ref(), place, files);
+            if task.state == TaskState::Running {
+                self.add_running_frames((task, thread), &outermost, &mut frames, files);
+            }
             InspectedTask {
                 library: match task.library {
                     tasks::TaskLibrary::Asyncio => TaskLibrary::Asyncio,
@@ -61,7 +67,7 @@ impl Describer<'_> {
                 python_id: task.thread,
                 os_id: thread.and_then(|thread| thread.os_id),
                 interpreter: interpreter.map_or(0, |interpreter| interpreter.id),
-                frames: self.frames_of(&task.links, interpreter.as_ref(), place, files),
+                frames,
                 is_truncated: task.is_truncated,
                 wait: task.wait.as_ref().map(|wait| self.task_wait(wait, task)),
                 awaits: task.awaits.clone(),
@@ -71,6 +77,31 @@ impl Describer<'_> {
             }
         });
         inspected.collect()
+    }
+
+    /// What a running task has called stands on the stack of its thread: all above the innermost frame that is known, up
+    /// to the `outermost` frame of another task, which it has started eagerly.
+    fn add_running_frames(
+        &self,
+        (task, thread): (&Task, Option<&MomentThread>),
+        outermost: &HashSet<u64>,
+        frames: &mut Vec<InspectedFrame>,
+        files: &mut Files<'_>,
+    ) {
+        let Some(innermost) = task.frames().next() else { return };
+        let Some(thread) = thread else { return };
+        let of_thread = self.moment.frames_of(thread);
+        let Some(place) = of_thread.iter().position(|frame| frame.address == innermost.address) else { return };
+        let variables = &self.findings.variables;
+        let inner = of_thread[..place].iter().rposition(|frame| outermost.contains(&frame.address));
+        let first = inner.map_or(0, |inner| inner + 1);
+        let above = of_thread[..place].iter().enumerate().skip(first).map(|(index, frame)| {
+            let described = self.python_frame(frame, self.codes, Some(&thread.interpreter), files);
+            let variables = variables.get(thread.first_frame + index).cloned();
+            InspectedFrame::Python(PythonFrame { variables, ..described })
+        });
+        let above: Vec<InspectedFrame> = above.collect();
+        frames.splice(0..0, above);
     }
 
     /// The interpreter of a task, as far as any thread runs in it.

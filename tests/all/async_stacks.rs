@@ -47,14 +47,15 @@ fn tasks_stand_below_those_that_wait_for_them() {
         let handlers = share(&["task main", "main", "task handler", "handler", "compute", "burn"]);
         let child = share(&["task main", "main", "task parent", "parent", "task child", "child", "burn"]);
         let callbacks = share(&["event loop", "callback", "burn"]);
-        assert!((0.35..0.65).contains(&handlers), "{interpreter}: {handlers} {stacks:#?}");
+        assert!((0.3..0.65).contains(&handlers), "{interpreter}: {handlers} {stacks:#?}");
         assert!((0.12..0.40).contains(&child), "{interpreter}: {child} {stacks:#?}");
         assert!((0.12..0.40).contains(&callbacks), "{interpreter}: {callbacks} {stacks:#?}");
         // Nothing of how the loop calls is left, and what runs for long has its place.
         for frame in ["run_forever", "_run_once", "BaseEventLoop._run_once", "_run", "Handle._run"] {
             assert_eq!(weight_of(&stacks, &[frame]), 0, "{interpreter}: {frame} {stacks:#?}");
         }
-        assert!(share(&["task ?"]) < 0.02, "{interpreter}: {stacks:#?}");
+        // The first sample of a task may come too late to find who waits for it.
+        assert!(share(&["task ?"]) < 0.1, "{interpreter}: {stacks:#?}");
     }
 }
 

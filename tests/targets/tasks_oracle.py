@@ -62,7 +62,7 @@ def describe(known, task, interpreter, told):
     running = state == "running"
     entries, end = running_chain(known, task) if running else chain(coroutine)
     awaits, maybe = awaited(task, told)
-    maybe = sorted(set(maybe + left_group(task)) - set(awaits))
+    maybe = sorted(set(maybe + left_group(task) + told_to_wait_for(known, task)) - set(awaits))
     return {
         "id": id(task),
         "name": task.get_name() if hasattr(task, "get_name") else None,
@@ -81,6 +81,12 @@ def describe(known, task, interpreter, told):
         "group_of": group_of(task),
         "graph_agrees": graph_agrees(task, coroutine) if state in ("waiting", "new") else None,
     }
+
+
+def told_to_wait_for(known, task):
+    """The tasks that say themselves that this one waits for them (3.14 and later), whatever its future is."""
+    others = all_tasks(known.loop)
+    return [id(other) for other in others if task in (getattr(other, "_asyncio_awaited_by", None) or ())]
 
 
 def name_of(coroutine):

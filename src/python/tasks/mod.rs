@@ -23,7 +23,7 @@ mod wait;
 pub(crate) use awaiters::{Awaiter, RunningTasks};
 pub(crate) use layout::{AsyncioSection, TaskLayoutError};
 pub(crate) use read::{TaskSource, Tasks, read_tasks};
-pub(crate) use trio::{RunFrame, is_run_function};
+pub(crate) use trio::{RunFrame, is_loop_function, is_run_function};
 pub(crate) use wait::{TaskWait, WaitKind};
 
 use crate::python::code::Place;

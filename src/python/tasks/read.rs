@@ -8,7 +8,7 @@ use super::edges::{EdgeReader, Relation};
 use super::holders::find_holders;
 use super::layout::{AsyncioSection, TaskLayoutError};
 use super::objects::TaskObjects;
-use super::registry::{Registry, is_imported, registries};
+use super::registry::{Registry, RunningLoop, is_imported, registries};
 use super::ring::rings;
 use super::task::{FutureReader, FutureState, TaskFields};
 use super::trio::{RunFrame, TrioReader};
@@ -45,6 +45,11 @@ pub(crate) struct TaskSource<'read> {
     pub(crate) with_done: bool,
     /// Frames of threads that may be those of `trio.run`.
     pub(crate) run_frames: &'read [RunFrame],
+    /// Frames of threads that run a loop of asyncio as it is written in Python.
+    pub(crate) loop_frames: &'read [RunFrame],
+    /// `PyThreadState.thread_id` of the thread that a `PyThreadState` belongs to: in 3.12 an interpreter that another
+    /// thread has made has that thread's id in its own.
+    pub(crate) thread_of: &'read dyn Fn(u64) -> Option<u64>,
 }
 
 /// Reads all tasks, as far as they can be read, and adds the code of their frames to `codes`. `None` where no
@@ -61,13 +66,24 @@ pub(crate) fn read_tasks(source: TaskSource<'_>, codes: &mut CodeTable) -> Resul
     let section = if has_asyncio && feature >= (3, 14) { (source.section)() } else { None };
     let known = RefCell::new(HashMap::new());
     let types = TaskObjects::new(source.objects, &known);
-    let registries = if has_asyncio { registries(types, source.interpreters_head, section)? } else { Vec::new() };
+    let mut registries = if has_asyncio { registries(types, source.interpreters_head, section)? } else { Vec::new() };
+    for registry in &mut registries {
+        for running in &mut registry.loops {
+            running.thread = (source.thread_of)(running.state).unwrap_or(running.thread);
+        }
+        if registry.layout.is_none() {
+            let of_interpreter = source.loop_frames.iter().filter(|run| run.interpreter == registry.interpreter);
+            let loops: Vec<_> = of_interpreter.filter_map(|run| loop_of_frame(types, codes, run)).collect();
+            registry.loops.extend(loops);
+            registry.add_current_tasks(types);
+        }
+    }
     let mut found = Tasks::default();
     for registry in &registries {
         found.loops.extend(registry.loops.iter().map(|running| (running.event_loop, running.thread)));
         found.is_cut |= registry.is_cut;
         let futures = FutureReader { types, layout: registry.layout };
-        let mut reader = Reader { futures, registry, with_done: source.with_done, codes: &mut *codes };
+        let mut reader = Reader { futures, registry, section, with_done: source.with_done, codes: &mut *codes };
         reader.read(&mut found);
     }
     for run in source.run_frames {
@@ -80,6 +96,13 @@ pub(crate) fn read_tasks(source: TaskSource<'_>, codes: &mut CodeTable) -> Resul
     find_holders(types, &mut found.tasks);
     found.rings = rings(&needed(&found.tasks));
     Ok(Some(found))
+}
+
+/// The loop that a frame of `run_forever` runs.
+fn loop_of_frame(types: TaskObjects<'_>, codes: &CodeTable, run: &RunFrame) -> Option<RunningLoop> {
+    let futures = FutureReader { types, layout: None };
+    let event_loop = WaitReader { futures, codes }.variable(&run.frame, "self")?;
+    Some(RunningLoop { event_loop, state: 0, thread: run.thread, current: None })
 }
 
 /// For each task those that must all do something before it goes on.
@@ -124,6 +147,7 @@ fn natural_key(name: &str) -> Vec<(String, u64)> {
 struct Reader<'read, 'codes> {
     futures: FutureReader<'read>,
     registry: &'read Registry,
+    section: Option<AsyncioSection>,
     with_done: bool,
     codes: &'codes mut CodeTable,
 }
@@ -186,6 +210,29 @@ impl Reader<'_, '_> {
             }
             let task = &mut found.tasks[place];
             (task.wait, task.awaits) = (wait, awaits);
+        }
+        self.add_told_awaiters(found, first, &places);
+    }
+
+    /// From 3.14 on a future tells who waits for it, also where a callback is not of the standard library's own kinds.
+    /// What is told of a task that is known to wait for others, or of a group that it belongs to, adds nothing true.
+    fn add_told_awaiters(&self, found: &mut Tasks, first: usize, places: &HashMap<u64, usize>) {
+        let Some(section) = self.section else { return };
+        let known = found.tasks.len();
+        let mut told = Vec::new();
+        for place in first..known {
+            for awaiter in self.futures.told_awaiters(found.tasks[place].address, section) {
+                let Some(awaiter) = places.get(&awaiter).copied() else { continue };
+                let above = &found.tasks[awaiter];
+                let waits_for_future = above.wait.as_ref().is_some_and(|wait| wait.kind == WaitKind::Future);
+                if waits_for_future && above.awaits.is_empty() && found.tasks[place].group_of != Some(awaiter) {
+                    told.push((awaiter, place));
+                }
+            }
+        }
+        for (awaiter, awaited) in told {
+            found.tasks[awaiter].awaits.push(awaited);
+            found.tasks[awaited].awaited_by.push(awaiter);
         }
     }
 

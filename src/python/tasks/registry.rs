@@ -26,12 +26,16 @@ pub(super) struct Registry {
     pub(super) is_cut: bool,
     /// The loops that run.
     pub(super) loops: Vec<RunningLoop>,
+    /// The dict `_current_tasks`.
+    current_tasks: Option<u64>,
 }
 
 /// A loop that a thread runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct RunningLoop {
     pub(super) event_loop: u64,
+    /// The `PyThreadState`; 0 where it is not known.
+    pub(super) state: u64,
     /// `PyThreadState.thread_id` of the thread.
     pub(super) thread: u64,
     /// The task that it runs at this moment.
@@ -134,7 +138,8 @@ fn registry(
     if layout.is_some() && has_lists && section.is_none() {
         return Err(TaskLayoutError::NoSection);
     }
-    let mut registry = Registry { interpreter, layout, tasks: Vec::new(), is_cut: false, loops: Vec::new() };
+    let mut registry =
+        Registry { interpreter, layout, tasks: Vec::new(), is_cut: false, loops: Vec::new(), current_tasks: None };
     registry.add_running_loops(types, modules, section);
     registry.add_tasks_of_sets(types, modules);
     if let Some(section) = section.filter(|_| has_lists) {
@@ -166,9 +171,13 @@ impl Registry {
             let tasks = objects.set_items(eager, MOST_TASKS + 1).unwrap_or_default();
             self.tasks.extend(tasks.into_iter().filter(|task| is_task(types, *task)));
         }
-        if let Ok(Some(current)) = objects.find_in_dict(modules.tasks, "_current_tasks")
-            && let Ok(items) = objects.dict_items(current)
-        {
+        self.current_tasks = objects.find_in_dict(modules.tasks, "_current_tasks").ok().flatten();
+        self.add_current_tasks(types);
+    }
+
+    /// What the dict `_current_tasks` says: from 3.14 on only of tasks that are written in Python.
+    pub(super) fn add_current_tasks(&mut self, types: TaskObjects<'_>) {
+        if let Some(Ok(items)) = self.current_tasks.map(|current| types.objects.dict_items(current)) {
             for (event_loop, task) in items.take(MOST_THREADS) {
                 let running = self.loops.iter_mut().filter(|running| running.event_loop == event_loop);
                 running.for_each(|running| running.current = running.current.or(Some(task)));
@@ -208,7 +217,7 @@ impl Registry {
             let Ok(thread) = objects.pointer(state, layout.thread.thread_id) else { continue };
             // asyncio as it is written in Python says which loop runs in a `threading.local`, which is not read.
             if modules.accelerated.is_some() {
-                self.loops.push(RunningLoop { event_loop, thread, current });
+                self.loops.push(RunningLoop { event_loop, state, thread, current });
             }
         }
     }

@@ -1,6 +1,6 @@
 //! One task or future: its fields, wherever they are kept.
 
-use super::layout::TaskLayout;
+use super::layout::{AsyncioSection, TaskLayout};
 use super::objects::{Kind, TaskObjects};
 use crate::memory::ReadError;
 
@@ -131,6 +131,21 @@ impl FutureReader<'_> {
         let pairs = items.into_iter().flat_map(|(items, _)| items);
         callbacks.extend(pairs.filter_map(|pair| objects.tuple_items(pair, 1).ok()?.0.first().copied()));
         callbacks
+    }
+
+    /// Who waits for a task by its own word, `task_awaited_by` (3.14+): one object or a set.
+    pub(super) fn told_awaiters(&self, task: u64, section: AsyncioSection) -> Vec<u64> {
+        let objects = self.types.objects;
+        if !self.types.known(task).is_ok_and(|known| known.kind == Kind::Task) {
+            return Vec::new();
+        }
+        let awaiter = objects.pointer(task, section.awaited_by).unwrap_or(0);
+        match objects.byte(task, section.awaited_by_is_set) {
+            _ if awaiter == 0 => Vec::new(),
+            Ok(0) => vec![awaiter],
+            Ok(_) => objects.set_items(awaiter, MOST_CALLBACKS).unwrap_or_default(),
+            Err(_) => Vec::new(),
+        }
     }
 
     /// `__qualname__` of the task's coroutine, or what can be said of one that has none.

@@ -9,7 +9,7 @@ use super::awaitable::Follower;
 use super::objects::TaskObjects;
 use super::registry::MOST_TASKS;
 use super::task::FutureReader;
-use super::wait::{TaskWait, WaitKind, WaitReader};
+use super::wait::{TaskWait, WaitKind, WaitReader, is_file};
 use super::{Task, TaskFrame, TaskLibrary, TaskState};
 use crate::python::code::CodeTable;
 
@@ -18,7 +18,7 @@ const NAME_LIMIT: usize = 256;
 /// The innermost frames that are asked for what a task waits in.
 const FRAMES_ASKED: usize = 8;
 
-/// A frame of a thread that may be that of `trio.run`.
+/// A frame of a thread that may have an event loop in a variable.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RunFrame {
     /// The frame in the target.
@@ -33,6 +33,11 @@ pub(crate) struct RunFrame {
 pub(crate) fn is_run_function(name: &str, file: &str) -> bool {
     let name = name.rsplit('.').next().unwrap_or_default();
     matches!(name, "run" | "unrolled_run") && is_file_of_trio(file, "_run.py")
+}
+
+/// Whether a function is the one that has a loop of asyncio as its `self`.
+pub(crate) fn is_loop_function(name: &str, file: &str) -> bool {
+    name.rsplit('.').next() == Some("run_forever") && is_file(file, "base_events.py")
 }
 
 /// Reads the tasks of the runner that a frame has.

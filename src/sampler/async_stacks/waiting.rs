@@ -88,6 +88,8 @@ impl AsyncStacks {
             section: &section,
             with_done: false,
             run_frames: &[],
+            loop_frames: &[],
+            thread_of: &|_| None,
         };
         let mut tasks = read_tasks(source, &mut self.codes).ok().flatten().unwrap_or_default().tasks;
         let objects = source.objects;
