@@ -79,8 +79,8 @@ impl Describer<'_> {
         inspected.collect()
     }
 
-    /// What a running task has called stands on the stack of its thread: all above the innermost frame that is known, up
-    /// to the `outermost` frame of another task, which it has started eagerly.
+    /// What a running task has called stands on the stack of its thread: all above the innermost frame that is known,
+    /// up to the `outermost` frame of another task, which it has started eagerly.
     fn add_running_frames(
         &self,
         (task, thread): (&Task, Option<&MomentThread>),

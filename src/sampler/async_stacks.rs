@@ -1,9 +1,9 @@
-//! Stacks of threads that run event loops, as the program has them: who awaits whom, in the place of the frames by which
-//! the loop calls.
+//! Stacks of threads that run event loops, as the program has them: who awaits whom, in the place of the frames by
+//! which the loop calls.
 //!
 //! The frames of a thread above those of its loop are of the task that runs. Who waits for that task stands in its
-//! callbacks. What was read for a task is kept with the bytes that it was read from; as long as they are there, the same
-//! tasks wait for it, and one read tells.
+//! callbacks. What was read for a task is kept with the bytes that it was read from; as long as they are there, the
+//! same tasks wait for it, and one read tells.
 //!
 //! Limits: tasks of asyncio, with uvloop too. Of a task of trio its name and frames are shown, not who waits for it.
 
@@ -21,8 +21,8 @@ use crate::python::layout::Layout;
 use crate::python::object::ObjectReader;
 use crate::python::tasks::{AsyncioSection, Awaiter, RunningTasks};
 
-/// The functions by which event loops run tasks and callbacks, with folder and file. Others in these files are called by
-/// tasks, too.
+/// The functions by which event loops run tasks and callbacks, with folder and file. Others in these files are called
+/// by tasks, too.
 const LOOP_FUNCTIONS: [(&str, &str, &[&str]); 5] = [
     ("asyncio", "base_events.py", &["run_until_complete", "run_forever", "_run_once"]),
     ("asyncio", "events.py", &["_run"]),

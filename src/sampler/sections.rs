@@ -7,8 +7,8 @@ use crate::binary::{Architecture, Binary, MappedFile, SectionName};
 use crate::core_file::{BinarySources, CoreFile};
 use crate::process::{Mapping, Process};
 
-/// What `_asyncio` says of its structs (3.14+, Modules/_asynciomodule.c), in the module's own file or, where it is built
-/// in, in that of the interpreter.
+/// What `_asyncio` says of its structs (3.14+, Modules/_asynciomodule.c), in the module's own file or, where it is
+/// built in, in that of the interpreter.
 pub(crate) const ASYNCIO_SECTION: SectionName =
     SectionName { elf: ".AsyncioDebug", mach_o: "__DATA,AsyncioDebug", pe: "AsyncioD" };
 

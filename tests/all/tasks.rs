@@ -126,7 +126,9 @@ fn tasks_of_all_threads_and_interpreters_are_what_python_says() {
 #[test]
 fn thousands_of_tasks_are_what_python_says() {
     let (missing, mut differences) = (Missing::default(), Differences::default());
-    for interpreter in with_tasks() {
+    // One of each way to keep tasks: a set, two sets, lists.
+    let of_each_kind = |interpreter: &&Interpreter| [(3, 7), (3, 12), (3, 15)].contains(&interpreter.feature());
+    for interpreter in with_tasks().filter(of_each_kind) {
         compare(interpreter, "many", &[], &missing, &mut differences);
     }
     differences.assert_none();

@@ -1,4 +1,4 @@
-"""An event loop whose tasks compute: handlers that the main task gathers, a child that a parent waits for, and callbacks.
+"""An event loop whose tasks compute: handlers that the main task gathers, a child that a parent waits for, callbacks.
 Ten tasks sleep all the time."""
 
 import asyncio

@@ -5,12 +5,12 @@
 //!
 //! From 2.0 on the object has, behind its list of weak references and its dict, a pointer to a C++ object
 //! (TGreenlet.hpp, class `Greenlet`). That begins with the table of its virtual functions, from 3.1.1 on followed by
-//! the address of the greenlet; then come the exceptions being handled, the two arguments of a switch, the five words of
-//! the stack, the context (Python 3.7+) and `_top_frame`: up to there only Python's version matters. What follows
+//! the address of the greenlet; then come the exceptions being handled, the two arguments of a switch, the five words
+//! of the stack, the context (Python 3.7+) and `_top_frame`: up to there only Python's version matters. What follows
 //! differs between patch releases (in 3.5.3 and 3.5.6, for instance), up to the end of the class. There a main greenlet
 //! has its own address and its thread's state (class `ThreadState`, which begins with that main greenlet and the
-//! current greenlet). Any other has its main greenlet, what it is to run, and its parent; before 3.1.1 its own
-//! address comes first.
+//! current greenlet). Any other has its main greenlet, what it is to run, and its parent; before 3.1.1 its own address
+//! comes first.
 
 use super::read::Body;
 use crate::python::layout::Layout;

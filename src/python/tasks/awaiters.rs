@@ -1,5 +1,5 @@
-//! From the task that runs to those that wait for it, up to the outermost: what a sample of a running task needs, without
-//! looking at all other tasks.
+//! From the task that runs to those that wait for it, up to the outermost: what a sample of a running task needs,
+//! without looking at all other tasks.
 //!
 //! Each future knows by its callbacks who will go on when it is done. Limits: of several that wait, the first counts; a
 //! callback that is none of the standard library's leads nowhere.
@@ -62,8 +62,8 @@ impl RunningTasks {
         Some(Self { dicts, layout, section, known: RefCell::default() })
     }
 
-    /// The task that a thread runs: the current one whose coroutine's frame is `frame`, the oldest of the thread's above
-    /// those of the loop. `state` is its `PyThreadState`.
+    /// The task that a thread runs: the current one whose coroutine's frame is `frame`, the oldest of the thread's
+    /// above those of the loop. `state` is its `PyThreadState`.
     pub(crate) fn current(&self, objects: ObjectReader<'_>, state: u64, frame: u64) -> Option<u64> {
         let word = self.section.and_then(|section| objects.pointer(state, section.running_task).ok());
         let in_dicts = self.dicts.iter().flat_map(|dict| objects.dict_items(*dict).ok()).flatten();

@@ -1,8 +1,8 @@
 //! Tasks of asyncio and trio: which there are, what each runs, what it waits for and who waits for it.
 //!
-//! [`read_tasks`] reads all tasks of all interpreters from memory that stands still: `registry` finds them, `task` reads
-//! one, `awaitable` follows a coroutine through all that it awaits to the frame or future at the end, `edges` joins
-//! tasks, `wait` says what a task waits in, `holders` who keeps it waiting.
+//! [`read_tasks`] reads all tasks of all interpreters from memory that stands still: `registry` finds them, `task`
+//! reads one, `awaitable` follows a coroutine through all that it awaits to the frame or future at the end, `edges`
+//! joins tasks, `wait` says what a task waits in, `holders` who keeps it waiting.
 //!
 //! Limits: CPython 3.7 and later. What was compiled to C has no frames: it is named by its type, never guessed. Who set
 //! a callback on a future that is no task is known only for the standard library's own ways to do so.

@@ -352,8 +352,8 @@ impl WaitReader<'_> {
     }
 }
 
-/// `PyFunctionObject.func_code`: the first field up to 3.9; from 3.10 on globals, builtins, name and qualified name come
-/// before it (cpython/funcobject.h).
+/// `PyFunctionObject.func_code`: the first field up to 3.9; from 3.10 on globals, builtins, name and qualified name
+/// come before it (cpython/funcobject.h).
 pub(super) fn function_code(layout: &crate::python::layout::Layout) -> u32 {
     let before = if layout.version.feature() >= (3, 10) { 32 } else { 0 };
     layout.object.head_size + before

@@ -1,0 +1,258 @@
+//! The stacks of a moment as keys, and the frames of the profile that these stand for.
+
+use std::path::Path;
+
+use super::{Builder, FrameKey};
+use crate::native::{MixedFrame, ShownFrame};
+use crate::profile::{Frame, FrameId, FrameKind, Profile, StackId};
+use crate::python::code::Code;
+use crate::sampler::async_stacks::{LogicalFrame, LogicalStack};
+use crate::sampler::moment::{
+    Moment, MomentFrame, MomentThread, NativeThread, Owner, entered_interpreter, interpreter_name,
+};
+use crate::sampler::process_sampler::ProcessSampler;
+
+impl Builder {
+    pub(super) fn stack(
+        &mut self,
+        profile: &mut Profile,
+        sampler: &ProcessSampler,
+        moment: &Moment,
+        thread: &MomentThread,
+    ) -> StackId {
+        let mut keys = std::mem::take(&mut self.keys);
+        self.fill_keys(sampler, moment, thread, &mut keys);
+        let stack = self.push_keys(profile, sampler, Owner::State(thread.stack.address), &keys);
+        self.keys = keys;
+        stack
+    }
+
+    pub(super) fn native_stack(
+        &mut self,
+        profile: &mut Profile,
+        sampler: &ProcessSampler,
+        thread: &NativeThread,
+        mixed: &[MixedFrame],
+    ) -> StackId {
+        let mut keys = Vec::with_capacity(mixed.len());
+        fill_native_keys(mixed, &mut keys);
+        self.push_keys(profile, sampler, Owner::Thread(thread.os_id), &keys)
+    }
+
+    /// The stack of these frames, newest first.
+    pub(super) fn push_keys(
+        &mut self,
+        profile: &mut Profile,
+        sampler: &ProcessSampler,
+        owner: Owner,
+        keys: &[FrameKey],
+    ) -> StackId {
+        // From the oldest frame on, what is as in the thread's last sample has its stack already.
+        let mut last = std::mem::take(self.last_stacks.entry(owner).or_default());
+        let same = last.iter().zip(keys.iter().rev()).take_while(|((last, _), key)| last == *key).count();
+        last.truncate(same);
+        let mut stack = last.last().map_or(StackId::EMPTY, |(_, stack)| *stack);
+        let mut is_final = true;
+        for key in keys.iter().rev().skip(same) {
+            if let Some(frames) = self.frames.get(key) {
+                stack = frames.iter().rev().fold(stack, |stack, frame| profile.push(stack, *frame));
+            } else {
+                let frames = self.frames_of(profile, sampler, *key);
+                stack = frames.iter().rev().fold(stack, |stack, frame| profile.push(stack, *frame));
+                // Once its lines are known it is shown otherwise.
+                is_final &= !awaits_lines(sampler, std::slice::from_ref(key));
+                if is_final {
+                    self.frames.insert(*key, frames);
+                }
+            }
+            if is_final {
+                last.push((*key, stack));
+            }
+        }
+        self.last_stacks.insert(owner, last);
+        stack
+    }
+
+    /// The frames of a thread, newest first. The garbage collector is above the newest Python frame, which it
+    /// interrupts.
+    pub(super) fn fill_keys(
+        &mut self,
+        sampler: &ProcessSampler,
+        moment: &Moment,
+        thread: &MomentThread,
+        keys: &mut Vec<FrameKey>,
+    ) {
+        let stacks = self.async_stacks.as_mut();
+        let logical = stacks.and_then(|stacks| stacks.logical_stack(sampler, thread, moment.frames_of(thread)));
+        let python = |frame: &MomentFrame| {
+            let column = if self.columns { column(sampler, frame) } else { 0 };
+            FrameKey::Python(frame.code, frame.line, column)
+        };
+        let frames = moment.frames_of(thread);
+        let mut collecting = thread.collecting;
+        keys.clear();
+        let border = |index: usize| entered_interpreter(frames, index).map(FrameKey::Interpreter);
+        if let Some(logical) = logical {
+            keys.extend(collecting.then_some(FrameKey::Gc));
+            fill_logical_keys(frames, moment.native.of(thread), &logical, &python, keys);
+            return;
+        }
+        match moment.native.of(thread) {
+            None => {
+                keys.extend(collecting.then_some(FrameKey::Gc));
+                if thread.stack.innermost == thread.stack.address {
+                    keys.extend(frames.iter().map(python));
+                } else {
+                    for (index, frame) in frames.iter().enumerate() {
+                        keys.push(python(frame));
+                        keys.extend(border(index));
+                    }
+                }
+            }
+            Some(mixed) => {
+                for frame in mixed {
+                    match frame {
+                        MixedFrame::Native(function) => keys.push(FrameKey::Native(*function)),
+                        MixedFrame::Python(index) => {
+                            keys.extend(std::mem::take(&mut collecting).then_some(FrameKey::Gc));
+                            keys.extend(frames.get(*index).map(python));
+                            keys.extend(border(*index));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The frame of a function at a line and column.
+    fn python_frame(
+        &mut self,
+        profile: &mut Profile,
+        sampler: &ProcessSampler,
+        code: &Code,
+        (line, column): (u32, u32),
+    ) -> Frame {
+        let process = sampler.process();
+        let file = &code.filename;
+        let cell = sampler
+            .main_interpreter()
+            .and_then(|interpreter| self.cells.name(process.memory(), &sampler.runtime().layout, interpreter, file));
+        let short = match cell {
+            Some(cell) => cell,
+            None => self.short_names.shorten(file, |path: &Path| process.is_file_in_root(path)),
+        };
+        Frame {
+            name: profile.intern(&code.name),
+            file: profile.intern(&code.filename),
+            short_file: profile.intern(short),
+            line,
+            column,
+            first_line: code.first_line,
+            ..Frame::default()
+        }
+    }
+
+    /// The frames of a key, newest first: more than one where the compiler has put native functions into others.
+    fn frames_of(&mut self, profile: &mut Profile, sampler: &ProcessSampler, key: FrameKey) -> Box<[FrameId]> {
+        let frame = match key {
+            FrameKey::Python(code, line, column) => {
+                self.python_frame(profile, sampler, sampler.codes().get(code), (line, column))
+            }
+            FrameKey::Logical(LogicalFrame::Awaiter(code, line)) => {
+                let stacks = self.async_stacks.take();
+                let code = stacks.as_ref().map(|stacks| stacks.codes().get(code));
+                let frame = code.map(|code| self.python_frame(profile, sampler, code, (line, 0)));
+                self.async_stacks = stacks;
+                frame.unwrap_or_default()
+            }
+            FrameKey::Native(function) => {
+                let shown = sampler.native().map(|native| native.shown(function)).unwrap_or_default();
+                return shown.iter().map(|frame| native_frame(profile, frame)).collect();
+            }
+            FrameKey::Logical(LogicalFrame::Label(label)) => {
+                let text = self.async_stacks.as_ref().map(|stacks| stacks.label(label)).unwrap_or_default();
+                Frame { kind: FrameKind::Task, name: profile.intern(text), ..Frame::default() }
+            }
+            FrameKey::Gc => {
+                let name = profile.intern("garbage collection");
+                Frame { kind: FrameKind::Gc, name, ..Frame::default() }
+            }
+            FrameKey::Interpreter(id) => {
+                let name = profile.intern(&interpreter_name(id));
+                Frame { kind: FrameKind::Interpreter, name, ..Frame::default() }
+            }
+        };
+        [profile.frame(frame)].into()
+    }
+}
+
+fn native_frame(profile: &mut Profile, shown: &ShownFrame<'_>) -> FrameId {
+    let module = shown.module.rsplit('/').next().unwrap_or_default();
+    let frame = Frame {
+        kind: FrameKind::Native,
+        name: profile.intern(shown.name),
+        file: profile.intern(shown.file),
+        short_file: profile.intern(shown.short_file),
+        module: profile.intern(module),
+        line: shown.line,
+        ..Frame::default()
+    };
+    profile.frame(frame)
+}
+
+/// Whether the lines of one of these frames are being looked up.
+pub(super) fn awaits_lines(sampler: &ProcessSampler, keys: &[FrameKey]) -> bool {
+    let Some(native) = sampler.native() else { return false };
+    keys.iter().any(|key| matches!(key, FrameKey::Native(function) if native.awaits_lines(*function)))
+}
+
+/// The frames of a thread that runs an event loop, newest first, with what takes the place of the loop's.
+fn fill_logical_keys(
+    frames: &[MomentFrame],
+    mixed: Option<&[MixedFrame]>,
+    logical: &LogicalStack,
+    python: &dyn Fn(&MomentFrame) -> FrameKey,
+    keys: &mut Vec<FrameKey>,
+) {
+    let inserted = logical.inserted.iter().map(|frame| FrameKey::Logical(*frame));
+    let Some(mixed) = mixed else {
+        keys.extend(frames[..logical.newest].iter().map(python));
+        keys.extend(inserted);
+        keys.extend(frames[logical.older..].iter().map(python));
+        return;
+    };
+    // Native frames belong to the Python frame below them: those that the loop has called are the task's as long as a
+    // frame of the task is above.
+    let place_of = |frame: &MixedFrame| match frame {
+        MixedFrame::Python(index) => Some(*index),
+        MixedFrame::Native(_) => None,
+    };
+    let first_of_loop = mixed.iter().position(|frame| place_of(frame).is_some_and(|index| index >= logical.newest));
+    let first_older = mixed.iter().position(|frame| place_of(frame).is_some_and(|index| index >= logical.older));
+    let first_of_loop = first_of_loop.unwrap_or(mixed.len());
+    let key = |frame: &MixedFrame| match frame {
+        MixedFrame::Native(function) => Some(FrameKey::Native(*function)),
+        MixedFrame::Python(index) => frames.get(*index).map(python),
+    };
+    let of_task = &mixed[..first_of_loop];
+    let last_of_task = of_task.iter().rposition(|frame| place_of(frame).is_some()).map_or(0, |last| last + 1);
+    let newest = if logical.newest == 0 { of_task } else { &of_task[..last_of_task] };
+    keys.extend(newest.iter().filter_map(key));
+    keys.extend(inserted);
+    keys.extend(mixed[first_older.unwrap_or(mixed.len())..].iter().filter_map(key));
+}
+
+/// The frames of a thread without Python code, newest first.
+pub(super) fn fill_native_keys(mixed: &[MixedFrame], keys: &mut Vec<FrameKey>) {
+    keys.clear();
+    keys.extend(mixed.iter().filter_map(|frame| match frame {
+        MixedFrame::Native(function) => Some(FrameKey::Native(*function)),
+        MixedFrame::Python(_) => None,
+    }));
+}
+
+/// The column of a frame's instruction, from 1; 0 where it is not known.
+fn column(sampler: &ProcessSampler, frame: &MomentFrame) -> u32 {
+    let location = sampler.codes().location_at(frame.code, frame.offset);
+    location.and_then(|location| location.column).map_or(0, |column| column + 1)
+}
