@@ -114,6 +114,7 @@ impl Text<'_> {
         let name = thread.thread_name.as_ref().map(|name| format!(": \"{}\"", printable(name))).unwrap_or_default();
         let event_loop = Self::loop_heading(dump, thread);
         writeln!(self.writer, "{}{name}{event_loop}", self.styles.thread.apply_to(heading))?;
+        self.write_task_summary(dump, thread)?;
         if let Some(exception) = &thread.exception {
             let message = exception.message.as_ref().map(|message| format!(": {}", printable(message)));
             let verb = if exception.handled { "handles" } else { "has raised" };

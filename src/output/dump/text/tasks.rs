@@ -22,6 +22,12 @@ const LOOP_FUNCTIONS: [(&str, &[&str]); 5] = [
     ("trio/_core/_run.py", &["run", "unrolled_run"]),
 ];
 
+/// With fewer tasks there is no summary.
+const LEAST_SUMMARISED: usize = 5;
+/// What so many do is told apart in it, and so much of that is written.
+const MOST_SUMMARISED: usize = 1000;
+const SUMMARY_PARTS: usize = 4;
+
 /// What stands before the lines of a task.
 #[derive(Clone)]
 struct Margins {
@@ -78,6 +84,36 @@ impl Text<'_> {
             (0, count) => format!(", {}", counted(count, "greenlet")),
             (tasks, count) => format!(", event loop, {}, {}", counted(tasks, "task"), counted(count, "greenlet")),
         }
+    }
+
+    /// What the tasks of a thread's loop are doing, the most of them first, where there are so many that the first screen
+    /// does not show it.
+    pub(super) fn write_task_summary(&mut self, dump: &ProcessDump, thread: &ThreadDump) -> io::Result<()> {
+        let Some(tasks) = &dump.tasks else { return Ok(()) };
+        let of_thread = loops_of(tasks, thread);
+        let mut counts: Vec<(String, usize)> = Vec::new();
+        let of_loop = tasks.tasks.iter().filter(|task| of_thread.contains(&task.event_loop) && task.state != "done");
+        let mut total = 0;
+        for task in of_loop {
+            total += 1;
+            let what = doing(tasks, task);
+            match counts.iter().position(|(known, _)| *known == what) {
+                Some(place) => counts[place].1 += 1,
+                None if counts.len() < MOST_SUMMARISED => counts.push((what, 1)),
+                None => {}
+            }
+        }
+        if total < LEAST_SUMMARISED {
+            return Ok(());
+        }
+        counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        let shown = counts.iter().take(SUMMARY_PARTS);
+        let mut parts: Vec<String> = shown.clone().map(|(what, count)| format!("{count} {what}")).collect();
+        let left = total - shown.map(|(_, count)| count).sum::<usize>();
+        if left > 0 {
+            parts.push(format!("{left} do something else"));
+        }
+        writeln!(self.writer, "  {}", self.styles.dim.apply_to(parts.join("; ")))
     }
 
     /// The tasks of the loop that a thread runs.
@@ -214,19 +250,41 @@ pub(super) fn loops_of(tasks: &TasksDump, thread: &ThreadDump) -> Vec<u64> {
     loops.map(|(event_loop, _)| *event_loop).collect()
 }
 
+/// What a task is doing, as the end of a sentence about several.
+fn doing(tasks: &TasksDump, task: &TaskDump) -> String {
+    let Some(waits) = &task.waits else {
+        return match (task.kind, task.frames.first()) {
+            (TaskKind::Greenlet, Some(frame)) => format!("{} in {}", task.state, printable(&frame.name)),
+            _ => task.state.to_owned(),
+        };
+    };
+    if waits.kind == "sleep" {
+        return "sleep".to_owned();
+    }
+    // Which object it is matters where others have to do with it; how many do, the count says.
+    let text = waits.text.split(", as ").next().unwrap_or_default();
+    let text = if waits.is_shared { text } else { text.split(" (0x").next().unwrap_or_default() };
+    let mut text = printable(&text.replacen("waits", "wait", 1)).into_owned();
+    let holders = task.places.held_by.iter().take(NAMES_SHOWN).filter_map(|place| tasks.tasks.get(*place).map(label));
+    let holders: Vec<String> = holders.collect();
+    if !holders.is_empty() {
+        text.push_str(&format!(", held by {}", holders.join(", ")));
+    }
+    text
+}
+
 fn is_done(tasks: &TasksDump, node: &TaskNode) -> bool {
     node.tasks.first().and_then(|place| tasks.tasks.get(*place)).is_some_and(|task| task.state == "done")
 }
 
 /// The names of the tasks of a node, some of them where there are many.
 fn names(tasks: &TasksDump, node: &TaskNode) -> String {
-    let names: Vec<&TaskDump> = node.tasks.iter().filter_map(|place| tasks.tasks.get(*place)).collect();
-    match names[..] {
-        [.., last] if names.len() > NAMES_SHOWN => {
-            let first: Vec<String> = names.iter().take(NAMES_SHOWN - 1).map(|task| name(task)).collect();
-            format!("{}, … {}", first.join(", "), name(last))
-        }
-        _ => names.iter().map(|task| name(task)).collect::<Vec<_>>().join(", "),
+    // trio's tasks have the names of their functions.
+    let mut names: Vec<String> = node.tasks.iter().filter_map(|place| tasks.tasks.get(*place)).map(name).collect();
+    names.dedup();
+    match &names[..] {
+        [.., last] if names.len() > NAMES_SHOWN => format!("{}, … {last}", names[..NAMES_SHOWN - 1].join(", ")),
+        _ => names.join(", "),
     }
 }
 
