@@ -324,7 +324,6 @@ impl Stacks {
     /// Adds the frames of something that is put aside and belongs to no thread now, from the one at `newest` on (0 for
     /// none), which interpreter number `interpreter` runs: where they are in [`Stacks::frames`], and whether the chain
     /// ended in something unreadable.
-    #[cfg_attr(not(test), expect(dead_code, reason = "nothing shows greenlets yet"))]
     pub(crate) fn add_chain(
         &mut self,
         reader: &mut impl Reader,
