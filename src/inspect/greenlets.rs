@@ -7,7 +7,7 @@ use super::describe::{Describer, Files};
 use super::findings::FoundGreenlet;
 use super::process::{InspectedTask, TaskLibrary};
 use crate::process::Mapping;
-use crate::python::greenlets::{GreenletKind, GreenletState};
+use crate::python::greenlets::{Greenlet, GreenletKind, GreenletState};
 use crate::python::tasks::Link;
 use crate::sampler::MomentThread;
 
@@ -48,7 +48,7 @@ impl Describer<'_> {
                 name: match greenlet.kind {
                     GreenletKind::Main => Some("main greenlet".to_owned()),
                     GreenletKind::Hub => Some("hub".to_owned()),
-                    GreenletKind::Ordinary => None,
+                    GreenletKind::Ordinary => self.is_running_hub(greenlet, thread).then(|| "hub".to_owned()),
                 },
                 state: match greenlet.state {
                     GreenletState::New => "new",
@@ -73,6 +73,16 @@ impl Describer<'_> {
             }
         });
         described.collect()
+    }
+
+    /// Whether a greenlet is a hub of eventlet that runs: the oldest frame of its thread is that of the hub's loop.
+    fn is_running_hub(&self, greenlet: &Greenlet, thread: Option<&MomentThread>) -> bool {
+        let oldest = thread.and_then(|thread| self.moment.frames_of(thread).last());
+        greenlet.state == GreenletState::Running
+            && oldest.is_some_and(|frame| {
+                let code = self.codes.get(frame.code);
+                code.filename.contains("/eventlet/hubs/") && code.name.rsplit('.').next() == Some("run")
+            })
     }
 
     /// The threads of main greenlets: what one of its greenlets has on the stack lies in that thread's stack, as does

@@ -8,7 +8,6 @@ pub(crate) mod code;
 mod cycle;
 pub(crate) mod data_stack;
 mod frame_line;
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "nothing shows greenlets yet"))]
 pub(crate) mod greenlets;
 pub(crate) mod interpreter;
 pub mod layout;

@@ -27,9 +27,16 @@ pub(crate) struct Interpreter {
 impl Interpreter {
     /// Every interpreter found, oldest first; a test that has none proves nothing, so there must be one.
     pub(crate) fn all() -> Vec<Self> {
+        let mut found = Self::all_builds();
+        found.retain(|interpreter| !interpreter.is_free_threaded());
+        assert!(!found.is_empty(), "no Python interpreter on this machine");
+        found
+    }
+
+    /// As [`Interpreter::all`], with the builds that have no GIL.
+    pub(crate) fn all_builds() -> Vec<Self> {
         let mut found: Vec<Self> = candidates().into_iter().filter_map(Self::probe).collect();
         found.sort_by_key(|interpreter| interpreter.version);
-        assert!(!found.is_empty(), "no Python interpreter on this machine");
         found
     }
 
@@ -250,9 +257,10 @@ fn candidates() -> Vec<PathBuf> {
     paths
 }
 
-/// `python2.7`, `python3.14`; neither `python3` nor `python3.8-config`.
+/// `python2.7`, `python3.14`, `python3.14t`; neither `python3` nor `python3.8-config`.
 fn is_interpreter_name(name: &str) -> bool {
     name.strip_prefix("python").and_then(|version| version.split_once('.')).is_some_and(|(major, minor)| {
+        let minor = minor.strip_suffix('t').unwrap_or(minor);
         matches!(major, "2" | "3") && !minor.is_empty() && minor.bytes().all(|byte| byte.is_ascii_digit())
     })
 }

@@ -30,8 +30,6 @@ use super::stack::RawFrame;
 use super::version::Version;
 use crate::memory::ReadError;
 
-pub(crate) use read::is_hub_code;
-pub(crate) use scan::Scan;
 pub(crate) use types::GreenletTypes;
 
 /// One greenlet. Texts are the target's: escape them before they are shown.
@@ -70,7 +68,7 @@ pub(crate) enum GreenletKind {
     /// What the thread itself ran before its first switch.
     Main,
     /// Runs the event loop of gevent or eventlet. That of eventlet is known by its oldest frame only, so while it runs
-    /// the thread's oldest frame tells ([`is_hub_code`]).
+    /// the thread's oldest frame tells .
     Hub,
     /// Any other.
     Ordinary,

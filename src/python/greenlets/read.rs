@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::kept_stack::KeptStack;
-use super::shape::{BODY_SIZE, ObjectShape, Offset, Shape};
+use super::shape::{BODY_SIZE, Body, ObjectShape, Offset, Shape};
 use super::types::{GreenletType, full_name};
 use super::{Greenlet, GreenletError, GreenletKind, GreenletState, GreenletTypes};
 use crate::memory::{ReadError, Request};
@@ -35,22 +35,6 @@ pub(super) struct Head {
     data: u64,
 }
 
-/// The data of one greenlet, as it lies in memory; what could not be read is 0.
-#[derive(Debug, Clone)]
-pub(super) struct Body([u8; BODY_SIZE]);
-
-impl Body {
-    /// The word at an offset.
-    pub(super) fn word(&self, offset: Offset) -> u64 {
-        let bytes = self.0.get(offset as usize..).and_then(|bytes| bytes.first_chunk());
-        bytes.map_or(0, |bytes| u64::from_ne_bytes(*bytes))
-    }
-
-    fn has_word(&self, word: u64) -> bool {
-        self.0.as_chunks::<8>().0.iter().any(|chunk| u64::from_ne_bytes(*chunk) == word)
-    }
-}
-
 /// What the data of a greenlet mean.
 #[derive(Debug, Clone, Copy)]
 struct Fields {
@@ -59,6 +43,8 @@ struct Fields {
     copy: u64,
     saved: u64,
     top_frame: u64,
+    /// The caller of the newest frame where it is cut off, else 0.
+    caller: u64,
     run: u64,
     /// 0 of a main greenlet, and where there is none.
     parent: u64,
@@ -94,6 +80,7 @@ impl Fields {
             copy: body.word(shape.stack + 16),
             saved: body.word(shape.stack + 24),
             top_frame: body.word(shape.top_frame),
+            caller: optional(shape.caller),
             run: unless_main(body.word(shape.run)),
             parent: unless_main(body.word(shape.parent)),
             main: unless_main(optional(shape.main)),
@@ -307,11 +294,16 @@ impl Reading<'_> {
             };
             let mut greenlet = self.describe(head.greenlet, fields, of);
             if greenlet.state == GreenletState::Paused {
-                let newest = self.newest_frame(fields).unwrap_or(0);
                 let kept = KeptStack::new(self.objects.memory(), fields.start, fields.saved, fields.copy);
-                let (range, is_truncated) = stacks.add_chain(&mut &kept, self.objects.layout(), newest, interpreter);
-                greenlet.frames.extend(stacks.frames.get(range).unwrap_or_default());
-                greenlet.is_truncated = is_truncated;
+                for first in [self.newest_frame(fields).unwrap_or(0), fields.caller] {
+                    if greenlet.frames.len() > 1 {
+                        // Not cut off after all.
+                        break;
+                    }
+                    let (range, is_cut) = stacks.add_chain(&mut &kept, self.objects.layout(), first, interpreter);
+                    greenlet.frames.extend(stacks.frames.get(range).unwrap_or_default());
+                    greenlet.is_truncated |= is_cut;
+                }
             }
             if let (GreenletKind::Ordinary, Some(oldest)) = (greenlet.kind, greenlet.frames.last()) {
                 let is_hub = hub_codes.entry(oldest.code).or_insert_with(|| is_hub_code(self.objects, oldest.code));
@@ -398,7 +390,7 @@ fn is_hub_method(objects: ObjectReader<'_>, callable: u64) -> bool {
 }
 
 /// Whether a code object is that of the loop of one of eventlet's hubs: what the oldest frame of such a hub runs.
-pub(crate) fn is_hub_code(objects: ObjectReader<'_>, code: u64) -> bool {
+pub(super) fn is_hub_code(objects: ObjectReader<'_>, code: u64) -> bool {
     let layout = &objects.layout().code;
     let is = |offset: u32, holds: &dyn Fn(&str) -> bool| {
         let text = objects.pointer(code, offset).ok().and_then(|text| objects.text_or_none(text, NAME_LIMIT));

@@ -7,12 +7,14 @@
 //! (TGreenlet.hpp, class `Greenlet`). That begins with the table of its virtual functions, from 3.1.1 on followed by
 //! the address of the greenlet; then come the exceptions being handled, the two arguments of a switch, the five words
 //! of the stack, the context (Python 3.7+) and `_top_frame`: up to there only Python's version matters. What follows
-//! differs between patch releases (in 3.5.3 and 3.5.6, for instance), up to the end of the class. There a main greenlet
-//! has its own address and its thread's state (class `ThreadState`, which begins with that main greenlet and the
-//! current greenlet). Any other has its main greenlet, what it is to run, and its parent; before 3.1.1 its own address
-//! comes first.
+//! differs between patch releases (in 3.5.3 and 3.5.6, for instance), up to the end of the class. There a main
+//! greenlet has its own address and its thread's state (class `ThreadState`, which begins with that main greenlet and
+//! the current greenlet). Any other has its main greenlet, what it is to run, and its parent; before 3.1.1 its own
+//! address comes first.
+//!
+//! The first releases for Python 3.12 (3.0.0) cut a paused greenlet's newest frame off its caller, which they keep in
+//! one more word at the end of the class.
 
-use super::read::Body;
 use crate::python::layout::Layout;
 
 /// As far behind `_top_frame` the end of the class is looked for, in bytes. It was 16 to 120 so far.
@@ -46,6 +48,8 @@ pub(super) struct Shape {
     pub(super) main: Option<Offset>,
     /// The thread's state, of a main greenlet.
     pub(super) thread_state: Option<Offset>,
+    /// The caller of the newest frame, where that is cut off.
+    pub(super) caller: Option<Offset>,
     /// What it is to run.
     pub(super) run: Offset,
     /// The parent, of a greenlet that is no main one.
@@ -54,6 +58,23 @@ pub(super) struct Shape {
 
 /// As much of the object that has the data is read, in bytes.
 pub(super) const BODY_SIZE: usize = 384;
+
+/// The data of one greenlet, as it lies in memory; what could not be read is 0.
+#[derive(Debug, Clone)]
+pub(super) struct Body(pub(super) [u8; BODY_SIZE]);
+
+impl Body {
+    /// The word at an offset.
+    pub(super) fn word(&self, offset: Offset) -> u64 {
+        let bytes = self.0.get(offset as usize..).and_then(|bytes| bytes.first_chunk());
+        bytes.map_or(0, |bytes| u64::from_ne_bytes(*bytes))
+    }
+
+    /// Whether an aligned word of it is `word`.
+    pub(super) fn has_word(&self, word: u64) -> bool {
+        self.0.as_chunks::<8>().0.iter().any(|chunk| u64::from_ne_bytes(*chunk) == word)
+    }
+}
 
 impl ObjectShape {
     /// By the size of greenlet's own type; `None` when no release has that for this version of Python.
@@ -83,6 +104,7 @@ impl Shape {
             top_frame: 72,
             main: None,
             thread_state: None,
+            caller: None,
             run: 64,
             parent: 56,
         }
@@ -122,6 +144,7 @@ impl Shape {
             top_frame,
             main: Some(main),
             thread_state: Some(end + 8),
+            caller: (!says_own_first && layout.version.feature() == (3, 12) && end - top_frame == 72).then(|| end - 8),
             run: main + 8,
             parent: main + 16,
         })

@@ -65,11 +65,6 @@ impl GreenletTypes {
         Ok(Some(Self { types, version, shape }))
     }
 
-    /// The version of greenlet, for messages.
-    pub(crate) fn version(&self) -> GreenletVersion {
-        self.version
-    }
-
     /// The type at an address, if it is one of greenlets.
     pub(super) fn get(&self, address: u64) -> Option<&GreenletType> {
         let at = self.types.binary_search_by_key(&address, |found| found.address).ok()?;
