@@ -91,7 +91,7 @@ fn read_moment(sampler: &mut ProcessSampler, pausing: Pausing, details: Details)
         let mut findings = Findings::default();
         let mut calls = read_system_calls(sampler.process());
         let memory = PageCache::new(sampler.process().memory());
-        let find_in = |sampler: &ProcessSampler, moment: &Moment, calls: &SystemCalls| {
+        let find_in = |sampler: &ProcessSampler, moment: &Moment, calls: &SystemCalls, details: Details| {
             let call_of = |thread: &MomentThread| calls.get(&thread.os_id?).copied();
             let asyncio_section = || *section.get_or_init(|| section_address(sampler.process(), ASYNCIO_SECTION));
             let greenlets = |modules| {
@@ -102,19 +102,19 @@ fn read_moment(sampler: &mut ProcessSampler, pausing: Pausing, details: Details)
                 Wanted { details, call_of: &call_of, asyncio_section: &asyncio_section, greenlets: &greenlets };
             find(&memory, sampler.runtime(), sampler.codes(), moment, wanted)
         };
-        let mut found_in_stop = None;
         let result = if pausing == Pausing::Never {
             sampler.sample(Pausing::Never, &mut moment)
         } else {
             // A rehearsal without a stop tells which pages matter, so that the stop lasts only for reading those; all
             // else is done afterwards.
             if sampler.sample(Pausing::Never, &mut moment).is_ok() {
-                find_in(sampler, &moment, &calls);
+                find_in(sampler, &moment, &calls, details);
             }
             let inspect = &mut |sampler: &ProcessSampler, moment: &Moment| {
                 memory.refresh();
                 if finds_in_stop {
-                    found_in_stop = Some(find_in(sampler, moment, &calls).tasks);
+                    // Only for the pages: what is in them is found once more when the process runs again.
+                    find_in(sampler, moment, &calls, Details { variables: 0, ..details });
                 }
             };
             sampler.sample_stopped(&mut moment, inspect)
@@ -123,11 +123,9 @@ fn read_moment(sampler: &mut ProcessSampler, pausing: Pausing, details: Details)
         if result.is_ok() {
             add_resumed_calls(sampler.process(), &moment, &mut calls);
             let known_pages = memory.pages_read();
-            findings = find_in(sampler, &moment, &calls);
+            findings = find_in(sampler, &moment, &calls, details);
             let is_torn = memory.pages_read() > known_pages && !findings.tasks.is_empty();
-            if let Some(tasks) = found_in_stop {
-                findings.tasks = tasks;
-            } else if is_torn && pausing != Pausing::Never {
+            if is_torn && !finds_in_stop && pausing != Pausing::Never {
                 finds_in_stop = true;
                 continue;
             }

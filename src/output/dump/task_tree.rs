@@ -1,6 +1,6 @@
 //! Tasks below those that wait for them, equal ones folded.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash, Hasher};
 
 use super::tasks::TaskDump;
@@ -20,6 +20,8 @@ pub(super) struct TaskNode {
 
 /// Deeper than this nothing is nested further.
 const DEEPEST: usize = 40;
+/// So far up is looked whether a task is below itself; one that is further down is shown at the top.
+const MOST_STEPS: usize = 1000;
 
 /// The tasks at `places` as trees: under each those that it waits for or has in its group, each task once.
 pub(super) fn tree(tasks: &[TaskDump], places: &[usize]) -> Vec<TaskNode> {
@@ -45,7 +47,7 @@ pub(super) fn flat(tasks: &[TaskDump], places: &[usize]) -> Vec<TaskNode> {
 /// For each task the one that it is shown under: the first that waits for it, else the one whose group it is in. What
 /// would close a ring has none.
 fn parents(tasks: &[TaskDump], places: &[usize]) -> HashMap<usize, usize> {
-    let known: std::collections::HashSet<usize> = places.iter().copied().collect();
+    let known: HashSet<usize> = places.iter().copied().collect();
     let mut parents = HashMap::new();
     for place in places {
         let links = &tasks[*place].places;
@@ -55,7 +57,7 @@ fn parents(tasks: &[TaskDump], places: &[usize]) -> HashMap<usize, usize> {
             let mut above = Some(*parent);
             let mut steps = 0;
             while let Some(task) = above {
-                if task == *place || steps > tasks.len() {
+                if task == *place || steps > MOST_STEPS {
                     return false;
                 }
                 steps += 1;

@@ -11,8 +11,9 @@ use super::wait::WaitKind;
 
 /// Values of one frame that are looked at.
 const MOST_VALUES: u64 = 2048;
-/// Tasks that are searched.
+/// Tasks that are searched, and values of all of them.
 const MOST_SEARCHED: usize = 20_000;
+const MOST_VALUES_OF_ALL: usize = 4_000_000;
 
 /// Fills in who holds what tasks wait for.
 pub(super) fn find_holders(types: TaskObjects<'_>, tasks: &mut [Task]) {
@@ -21,12 +22,18 @@ pub(super) fn find_holders(types: TaskObjects<'_>, tasks: &mut [Task]) {
         return;
     }
     let mut holders: HashMap<u64, Vec<usize>> = HashMap::new();
+    let mut left = MOST_VALUES_OF_ALL;
     for (index, task) in tasks.iter().enumerate().take(MOST_SEARCHED) {
         // Whoever waits for a lock in an `async with` has its end on the stack already.
         let own = held_object(task);
-        let mut found: Vec<u64> = task
-            .frames()
-            .flat_map(|frame| stack_values(types, frame.address, frame.code_address))
+        if left == 0 {
+            break;
+        }
+        let values = task.frames().flat_map(|frame| stack_values(types, frame.address, frame.code_address));
+        let values: Vec<u64> = values.take(left).collect();
+        left -= values.len();
+        let mut found: Vec<u64> = values
+            .into_iter()
             .filter_map(|value| held_by_value(types, value, &waited))
             .filter(|object| Some(*object) != own)
             .collect();

@@ -17,6 +17,9 @@ use super::{Task, TaskLibrary, TaskState};
 use crate::python::code::CodeTable;
 use crate::python::object::ObjectReader;
 
+/// Steps of all chains together that are followed.
+const MOST_LINKS_OF_ALL: usize = 2_000_000;
+
 /// The tasks of a process and how they are joined.
 #[derive(Debug, Default)]
 pub(crate) struct Tasks {
@@ -156,11 +159,17 @@ impl Reader<'_, '_> {
     fn read(&mut self, found: &mut Tasks) {
         let first = found.tasks.len();
         let mut waiters = Vec::new();
+        let mut links = 0;
         for address in &self.registry.tasks {
+            if links > MOST_LINKS_OF_ALL {
+                found.is_cut = true;
+                break;
+            }
             match self.futures.task(*address) {
                 Ok(Some(fields)) if fields.state == FutureState::Done && !self.with_done => {}
                 Ok(Some(fields)) => {
                     let (task, future) = self.task(*address, &fields);
+                    links += task.links.len();
                     found.tasks.push(task);
                     waiters.push(future);
                 }

@@ -1,8 +1,10 @@
 //! Where the tasks are: the sets of the module `asyncio.tasks`, and from 3.14 on the lists of threads and interpreters;
 //! which loop each thread runs, and its current task.
 
+use std::collections::HashSet;
+
 use super::layout::{AsyncioSection, TaskLayout, TaskLayoutError};
-use super::objects::TaskObjects;
+use super::objects::{Kind, TaskObjects};
 use crate::memory::ReadError;
 use crate::python::cycle::CycleWatch;
 use crate::python::object::{ObjectReader, TypeInfo};
@@ -145,7 +147,7 @@ fn registry(
     if let Some(section) = section.filter(|_| has_lists) {
         registry.add_tasks_of_lists(objects, section);
     }
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     registry.tasks.retain(|task| seen.insert(*task));
     registry.is_cut |= registry.tasks.len() > MOST_TASKS;
     registry.tasks.truncate(MOST_TASKS);
@@ -257,6 +259,5 @@ fn thread_states(objects: ObjectReader<'_>, interpreter: u64) -> Vec<u64> {
 }
 
 fn is_task(types: TaskObjects<'_>, object: u64) -> bool {
-    use super::objects::Kind;
     types.known(object).is_ok_and(|known| matches!(known.kind, Kind::Task | Kind::PythonTask))
 }
