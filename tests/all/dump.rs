@@ -187,8 +187,8 @@ fn text_shows_what_json_says() {
         let pid = target.pid().to_string();
         let threads = dump(target.pid(), &[]);
         for (args, file_name) in [
-            (&["dump", "--pid", &pid][..], "short_filename"),
-            (&["dump", "--full-filenames", "--pid", &pid], "filename"),
+            (&["dump", "--tasks=none", "--pid", &pid][..], "short_filename"),
+            (&["dump", "--tasks=none", "--full-filenames", "--pid", &pid], "filename"),
         ] {
             wait_until_waiting(target.pid());
             let ran = pyspy(args);
