@@ -17,6 +17,7 @@ use crate::python::code::CodeTable;
 use crate::python::interpreter::InterpreterState;
 use crate::python::layout::Layout;
 use crate::python::notebook::cached_lines;
+use crate::python::tasks::{runs_loop, waits_for_loop};
 use crate::sampler::{Cells, Moment, MomentFrame, MomentThread, Native, NativeThread, ShortNames, entered_interpreter};
 
 /// What the threads of a moment are described with.
@@ -146,6 +147,7 @@ impl Describer<'_> {
         // What was never written to a file, such as a notebook's cell, may be kept for tracebacks.
         let cached = || cached_lines(memory, self.layout, interpreter?, file);
         PythonFrame {
+            of_event_loop: runs_loop(&code.name, file) || waits_for_loop(&code.name, file),
             name: code.name.clone(),
             file: file.clone(),
             short_file,

@@ -199,6 +199,8 @@ pub(crate) struct PythonFrame {
     pub column: Option<u32>,
     /// Where it ends in its last line, in the same way.
     pub end_column: Option<u32>,
+    /// It is an event loop's own: by it the loop runs tasks, or waits.
+    pub of_event_loop: bool,
     /// Variables, if they were asked for.
     pub variables: Option<Vec<Variable>>,
     /// The lines of source around the current one, if they were asked for and found.

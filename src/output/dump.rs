@@ -162,6 +162,9 @@ pub(crate) struct FrameDump {
     pub column: Option<u32>,
     /// Where it ends in its last line, in the same way.
     pub end_column: Option<u32>,
+    /// It is the event loop's own: by it the loop runs tasks, or waits.
+    #[serde(skip)]
+    pub of_event_loop: bool,
     /// The lines of source around the current one, when asked for and found.
     #[serde(skip)]
     pub source: Option<SourceLines>,

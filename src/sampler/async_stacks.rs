@@ -19,17 +19,8 @@ use crate::process::LiveMemory;
 use crate::python::code::{CodeId, CodeTable};
 use crate::python::layout::Layout;
 use crate::python::object::ObjectReader;
-use crate::python::tasks::{AsyncioSection, Awaiter, RunningTasks};
+use crate::python::tasks::{AsyncioSection, Awaiter, RunningTasks, runs_loop};
 
-/// The functions by which event loops run tasks and callbacks, with folder and file. Others in these files are called
-/// by tasks, too.
-const LOOP_FUNCTIONS: [(&str, &str, &[&str]); 5] = [
-    ("asyncio", "base_events.py", &["run_until_complete", "run_forever", "_run_once"]),
-    ("asyncio", "events.py", &["_run"]),
-    ("asyncio", "runners.py", &["run"]),
-    ("uvloop", "__init__.py", &["run"]),
-    ("_core", "_run.py", &["run", "unrolled_run"]),
-];
 /// `CO_COROUTINE`, `CO_ITERABLE_COROUTINE`, `CO_ASYNC_GENERATOR` (code.h).
 const COROUTINE_FLAGS: i32 = 0x80 | 0x100 | 0x200;
 /// Tasks of which it is kept who waits for them; past it all are forgotten.
@@ -289,14 +280,6 @@ fn is_same_code(
     is_same
 }
 
-/// Whether a function runs an event loop.
-fn runs_loop(name: &str, file: &str) -> bool {
-    let mut parts = file.rsplit(['/', '\\']);
-    let (file, folder) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    let name = name.rsplit('.').next().unwrap_or_default();
-    LOOP_FUNCTIONS.iter().any(|(of, known, names)| *of == folder && *known == file && names.contains(&name))
-}
-
 /// Whether all bytes are still there, by one read.
 fn is_unchanged(memory: &LiveMemory, evidence: &[(u64, Vec<u8>)]) -> bool {
     let mut buffers: Vec<Vec<u8>> = evidence.iter().map(|(_, bytes)| vec![0; bytes.len()]).collect();
@@ -313,20 +296,4 @@ fn fetch_ahead(pages: &PageCache<&LiveMemory>, addresses: &[u64]) {
     let mut requests: Vec<Request<'_>> =
         addresses.iter().zip(&mut bytes).map(|(address, byte)| Request::new(*address, byte)).collect();
     pages.read_many(&mut requests);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::runs_loop;
-
-    #[test]
-    fn functions_that_run_loops_are_told_from_those_that_tasks_call() {
-        let asyncio = "/usr/lib/python3.11/asyncio";
-        assert!(runs_loop("BaseEventLoop._run_once", &format!("{asyncio}/base_events.py")));
-        assert!(runs_loop("run", "C:\\Lib\\asyncio\\runners.py"));
-        assert!(!runs_loop("BaseEventLoop.call_later", &format!("{asyncio}/base_events.py")));
-        assert!(!runs_loop("TimerHandle.__init__", &format!("{asyncio}/events.py")));
-        assert!(!runs_loop("run", "/srv/myasyncio/runners.py"));
-        assert!(!runs_loop("run", "runners.py"));
-    }
 }

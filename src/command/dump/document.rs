@@ -133,6 +133,7 @@ fn python_frame_dump(frame: PythonFrame) -> FrameDump {
         locals: frame.variables.map(|variables| variables.into_iter().map(variable_dump).collect()),
         end_line: frame.end_line,
         column: frame.column,
+        of_event_loop: frame.of_event_loop,
         end_column: frame.end_column,
         source: frame.source.map(|lines| SourceLines { lines: lines.into_iter().map(source_line).collect() }),
     }

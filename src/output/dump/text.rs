@@ -9,7 +9,6 @@ use console::{Style, measure_text_width};
 use super::fold::fold;
 use super::{FrameDump, ProcessDump, SourceLines, ThreadDump, VariableDump};
 use crate::output::text::printable;
-use tasks::is_of_event_loop;
 
 /// How the text is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -136,7 +135,7 @@ impl Text<'_> {
         let mut loop_frames = 0;
         for group in groups {
             let frames = &thread.frames[group.first..group.first + group.length];
-            if folds_loop && frames.iter().all(is_of_event_loop) {
+            if folds_loop && frames.iter().all(|frame| frame.of_event_loop) {
                 loop_frames += group.length * group.times;
                 continue;
             }

@@ -12,6 +12,7 @@ mod awaiters;
 mod edges;
 mod holders;
 mod layout;
+mod loops;
 mod objects;
 mod read;
 mod registry;
@@ -22,6 +23,7 @@ mod wait;
 
 pub(crate) use awaiters::{Awaiter, RunningTasks};
 pub(crate) use layout::{AsyncioSection, TaskLayoutError};
+pub(crate) use loops::{runs_loop, waits_for_loop};
 pub(crate) use read::{TaskSource, Tasks, read_tasks};
 pub(crate) use trio::{RunFrame, is_loop_function, is_run_function};
 pub(crate) use wait::{TaskWait, WaitKind};

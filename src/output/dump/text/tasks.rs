@@ -13,15 +13,6 @@ use crate::output::text::printable;
 const MOST_GROUPS: usize = 300;
 /// Names that are written of tasks that are alike.
 const NAMES_SHOWN: usize = 3;
-/// The functions by which event loops run tasks and wait, by folder and file.
-const LOOP_FUNCTIONS: [(&str, &[&str]); 5] = [
-    ("asyncio/base_events.py", &["run_until_complete", "run_forever", "_run_once"]),
-    ("asyncio/events.py", &["_run"]),
-    ("asyncio/runners.py", &["run"]),
-    ("uvloop/__init__.py", &["run"]),
-    ("trio/_core/_run.py", &["run", "unrolled_run"]),
-];
-
 /// With fewer tasks there is no summary.
 const LEAST_SUMMARISED: usize = 5;
 /// What so many do is told apart in it, and so much of that is written.
@@ -233,15 +224,6 @@ impl Text<'_> {
         }
         Ok(())
     }
-}
-
-/// Whether a frame is the event loop's own.
-pub(super) fn is_of_event_loop(frame: &FrameDump) -> bool {
-    let file = frame.filename.replace('\\', "/");
-    let name = frame.name.rsplit('.').next().unwrap_or_default();
-    let is_file = |known: &str| file.strip_suffix(known).is_some_and(|before| before.ends_with('/'));
-    let is_wait = name == "select" && file.ends_with("/selectors.py");
-    is_wait || LOOP_FUNCTIONS.iter().any(|(known, names)| is_file(known) && names.contains(&name))
 }
 
 /// The loops that a thread runs.
