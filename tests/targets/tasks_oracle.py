@@ -40,7 +40,12 @@ def report(loops, interpreter=0):
         if not task.done():
             for held in held_by_callbacks(task):
                 told.setdefault(id(held), []).append(task)
-    described = [describe(known, task, interpreter, told) for known, task in tasks]
+    # By the task that waits: the tasks that say themselves that it does (3.14 and later), whatever its future is.
+    said = {}
+    for _, task in tasks:
+        for awaiter in getattr(task, "_asyncio_awaited_by", None) or ():
+            said.setdefault(id(awaiter), []).append(id(task))
+    described = [describe(known, task, interpreter, told, said) for known, task in tasks]
     now = loops[0].loop.time()
     invert(described)
     return {"now": now, "tasks": described}
@@ -56,13 +61,13 @@ def all_tasks(loop):
     return found
 
 
-def describe(known, task, interpreter, told):
+def describe(known, task, interpreter, told, said):
     coroutine = task._coro
     state = state_of(known, task)
     running = state == "running"
     entries, end = running_chain(known, task) if running else chain(coroutine)
     awaits, maybe = awaited(task, told)
-    maybe = sorted(set(maybe + left_group(task) + told_to_wait_for(known, task)) - set(awaits))
+    maybe = sorted(set(maybe + left_group(task) + said.get(id(task), [])) - set(awaits))
     return {
         "id": id(task),
         "name": task.get_name() if hasattr(task, "get_name") else None,
@@ -81,12 +86,6 @@ def describe(known, task, interpreter, told):
         "group_of": group_of(task),
         "graph_agrees": graph_agrees(task, coroutine) if state in ("waiting", "new") else None,
     }
-
-
-def told_to_wait_for(known, task):
-    """The tasks that say themselves that this one waits for them (3.14 and later), whatever its future is."""
-    others = all_tasks(known.loop)
-    return [id(other) for other in others if task in (getattr(other, "_asyncio_awaited_by", None) or ())]
 
 
 def name_of(coroutine):

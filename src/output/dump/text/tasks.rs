@@ -77,8 +77,8 @@ impl Text<'_> {
         }
     }
 
-    /// What the tasks of a thread's loop are doing, the most of them first, where there are so many that the first screen
-    /// does not show it.
+    /// What the tasks of a thread's loop are doing, the most of them first, where there are so many that the first
+    /// screen does not show it.
     pub(super) fn write_task_summary(&mut self, dump: &ProcessDump, thread: &ThreadDump) -> io::Result<()> {
         let Some(tasks) = &dump.tasks else { return Ok(()) };
         let of_thread = loops_of(tasks, thread);
