@@ -18,9 +18,16 @@ const MOST_PAGES: usize = 16 * 1024;
 #[derive(Debug)]
 pub(crate) struct PageCache<M> {
     memory: M,
-    pages: RefCell<HashMap<u64, Box<[u8]>>>,
+    pages: RefCell<HashMap<u64, Page>>,
     /// Pages that were read because somebody asked for them.
     pages_read: Cell<u64>,
+}
+
+#[derive(Debug)]
+struct Page {
+    bytes: Box<[u8]>,
+    /// Somebody has read from it.
+    is_used: bool,
 }
 
 impl<M: Memory> PageCache<M> {
@@ -34,9 +41,14 @@ impl<M: Memory> PageCache<M> {
         self.pages_read.get()
     }
 
-    /// The addresses of the pages that it holds, as many as `limit` at most.
-    pub(crate) fn addresses(&self, limit: usize) -> Vec<u64> {
-        self.pages.borrow().keys().copied().take(limit).collect()
+    /// The addresses of the pages that somebody has read from.
+    pub(crate) fn addresses_used(&self) -> Vec<u64> {
+        self.pages.borrow().iter().filter(|(_, page)| page.is_used).map(|(address, _)| *address).collect()
+    }
+
+    /// Reads some pages that will be asked for, together.
+    pub(crate) fn fetch_ahead(&self, pages: impl Iterator<Item = u64>) {
+        self.fetch(pages);
     }
 
     /// Reads all pages that it holds anew, together; those that cannot be read any more are dropped. So what was read
@@ -44,7 +56,7 @@ impl<M: Memory> PageCache<M> {
     pub(crate) fn refresh(&self) {
         let mut pages = self.pages.borrow_mut();
         let mut requests: Vec<Request<'_>> =
-            pages.iter_mut().map(|(address, bytes)| Request::new(*address, bytes)).collect();
+            pages.iter_mut().map(|(address, page)| Request::new(*address, &mut page.bytes)).collect();
         self.memory.read_many(&mut requests);
         let failed: Vec<u64> =
             requests.iter().filter(|request| !request.complete).map(|request| request.address).collect();
@@ -74,7 +86,7 @@ impl<M: Memory> PageCache<M> {
         for ((page, bytes), complete) in missing.into_iter().zip(bytes).zip(are_complete) {
             if complete {
                 self.pages_read.update(|count| count + 1);
-                pages.insert(page, bytes);
+                pages.insert(page, Page { bytes, is_used: false });
             }
         }
     }
@@ -107,18 +119,19 @@ impl<M: Memory> Memory for PageCache<M> {
         let (first, last) = (address & !(PAGE - 1), end.saturating_sub(1).max(address) & !(PAGE - 1));
         let mut page = first;
         while page <= last {
-            let bytes = match pages.entry(page) {
+            let entry = match pages.entry(page) {
                 Entry::Occupied(entry) => entry.into_mut(),
                 Entry::Vacant(entry) => {
                     let mut bytes = vec![0; PAGE as usize];
                     self.memory.read(page, &mut bytes).map_err(|error| failed(error.failure))?;
                     self.pages_read.update(|count| count + 1);
-                    entry.insert(bytes.into_boxed_slice())
+                    entry.insert(Page { bytes: bytes.into_boxed_slice(), is_used: true })
                 }
             };
+            entry.is_used = true;
             let from = address.max(page);
             let to = end.min(page + PAGE);
-            let source = &bytes[(from - page) as usize..(to - page) as usize];
+            let source = &entry.bytes[(from - page) as usize..(to - page) as usize];
             buffer[(from - address) as usize..(to - address) as usize].copy_from_slice(source);
             page += PAGE;
         }

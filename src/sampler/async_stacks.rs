@@ -29,8 +29,13 @@ const MOST_KNOWN: usize = 20_000;
 const MOST_EVIDENCE: usize = 16 * 1024;
 /// Samples between two tries to find asyncio in a process that runs a loop of another kind.
 const TRY_AGAIN_AFTER: u32 = 100;
-/// Pages that are fetched ahead.
-const MOST_PAGES_AHEAD: usize = 32;
+/// Pages that are fetched ahead: those that were needed again and again for tasks that were new.
+const MOST_PAGES_AHEAD: usize = 64;
+/// What one use of a page counts, and the most that all uses do; each task that is new takes one from every page.
+const PAGE_USE: u32 = 3;
+const MOST_PAGE_USE: u32 = 24;
+/// From this on a page is fetched ahead.
+const PAGE_WORTH: u32 = 4;
 
 /// A frame that the program does not have on its stack, for a key of the builder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -90,7 +95,8 @@ pub(super) struct AsyncStacks {
     label_ids: HashMap<String, u32>,
     /// By the frames of the tasks' own coroutines.
     known: HashMap<u64, KnownTask>,
-    pages_ahead: Vec<u64>,
+    /// How much each page was used lately.
+    page_uses: HashMap<u64, u32>,
     /// Looks at all tasks, where those that wait are wanted.
     looks: Option<waiting::TaskLooks>,
     /// The last stack was that of a thread that runs a task.
@@ -182,12 +188,12 @@ impl AsyncStacks {
             return Some(known.frames.clone());
         }
         let pages = PageCache::new(&memory);
-        fetch_ahead(&pages, &self.pages_ahead);
+        fetch_ahead(&pages, &self.page_uses);
         let objects = ObjectReader::new(&pages, layout);
         let running = self.running.as_ref();
         let current = running.and_then(|running| running.current(objects, thread.stack.innermost, outermost.address));
-        self.pages_ahead = pages.addresses(MOST_PAGES_AHEAD);
         let known = current.and_then(|task| self.read_awaiters(&pages, &memory, layout, (task, outermost.address)));
+        self.note_page_uses(&pages);
         if self.known.len() >= MOST_KNOWN {
             self.known.clear();
         }
@@ -195,6 +201,18 @@ impl AsyncStacks {
         let frames = known.frames.clone();
         self.known.insert(outermost.address, known);
         Some(frames)
+    }
+
+    /// What is common to many tasks, such as the one that waits for all of them, is worth to be fetched ahead.
+    fn note_page_uses(&mut self, pages: &PageCache<&LiveMemory>) {
+        self.page_uses.retain(|_, uses| {
+            *uses -= 1;
+            *uses > 0
+        });
+        for page in pages.addresses_used() {
+            let uses = self.page_uses.entry(page).or_default();
+            *uses = (*uses + PAGE_USE).min(MOST_PAGE_USE);
+        }
     }
 
     /// Whether there is an asyncio whose tasks are known.
@@ -290,10 +308,8 @@ fn is_unchanged(memory: &LiveMemory, evidence: &[(u64, Vec<u8>)]) -> bool {
     are_complete && evidence.iter().zip(&buffers).all(|((_, bytes), buffer)| bytes == buffer)
 }
 
-/// Reads pages in one go that will be needed, as they were for the sample before.
-fn fetch_ahead(pages: &PageCache<&LiveMemory>, addresses: &[u64]) {
-    let mut bytes = vec![[0; 1]; addresses.len()];
-    let mut requests: Vec<Request<'_>> =
-        addresses.iter().zip(&mut bytes).map(|(address, byte)| Request::new(*address, byte)).collect();
-    pages.read_many(&mut requests);
+/// Reads pages in one go that will be needed, if all is as it was lately.
+fn fetch_ahead(pages: &PageCache<&LiveMemory>, uses: &HashMap<u64, u32>) {
+    let worth: Vec<u64> = uses.iter().filter(|(_, uses)| **uses >= PAGE_WORTH).map(|(page, _)| *page).collect();
+    pages.fetch_ahead(worth.into_iter().take(MOST_PAGES_AHEAD));
 }
