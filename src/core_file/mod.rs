@@ -26,7 +26,7 @@ pub(crate) use binaries::BinarySources;
 pub(crate) use memory::CoreMemory;
 pub(crate) use notes::CoreThread;
 
-use crate::process::Mapping;
+use crate::process::{DeviceNumber, Mapping};
 use content::Content;
 use headers::Segment;
 use kept::KeptMemory;
@@ -150,6 +150,27 @@ impl CoreFile {
     /// The mapped files, in the order of addresses.
     pub(crate) fn mappings(&self) -> &[Mapping] {
         &self.mappings
+    }
+
+    /// What of its memory can be written and has no file behind it, in the order of addresses: heap, stacks, what else
+    /// it has asked for.
+    pub(crate) fn private_mappings(&self) -> Vec<Mapping> {
+        let has_file = |segment: &Segment| self.mappings.iter().any(|mapping| mapping.contains(segment.start));
+        let private = self.segments.iter().filter(|segment| segment.writable && segment.size > 0 && !has_file(segment));
+        let as_mapping = |segment: &Segment| Mapping {
+            start: segment.start,
+            end: segment.start.saturating_add(segment.size),
+            file_offset: 0,
+            readable: segment.readable,
+            writable: segment.writable,
+            executable: segment.executable,
+            device: DeviceNumber::default(),
+            inode: 0,
+            path: None,
+            deleted: false,
+            label: None,
+        };
+        private.map(as_mapping).collect()
     }
 
     /// Its arguments: whole where the core has the stack that the kernel made, else the first 80 bytes of them.

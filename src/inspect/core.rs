@@ -12,7 +12,7 @@ use super::subject::Subject;
 use super::{Details, InspectedProcess};
 use crate::core_file::{BinarySources, CoreFile, CoreMemory};
 use crate::memory::Memory;
-use crate::process::{DescriptorNames, SystemCall, ThreadId};
+use crate::process::{DescriptorNames, Mapping, SystemCall, ThreadId};
 use crate::python::greenlets::GreenletTypes;
 use crate::python::layout::Layout;
 use crate::python::object::ObjectReader;
@@ -28,7 +28,8 @@ pub(crate) fn inspect_core(
     let subject = CoreSubject { core, sources, read, memory: CoreMemory::new(core, sources) };
     let call_of = |thread: &MomentThread| subject.system_call(thread.os_id?);
     let asyncio_section = || core_section_address(core, sources, ASYNCIO_SECTION);
-    let greenlets = |modules| find_greenlets(core, &subject.memory, &read.runtime.layout, modules);
+    let mappings = core.private_mappings();
+    let greenlets = |modules| find_greenlets(&mappings, &subject.memory, &read.runtime.layout, modules);
     let wanted = Wanted { details, call_of: &call_of, asyncio_section: &asyncio_section, greenlets: &greenlets };
     let findings = find(&subject.memory, &read.runtime, &read.codes, &read.moment, wanted);
     let describer = Describer {
@@ -40,7 +41,7 @@ pub(crate) fn inspect_core(
         layout: &read.runtime.layout,
         source: details.source,
         loop_time: None,
-        mappings: core.mappings(),
+        mappings: &mappings,
     };
     let (threads, tasks) = describer.threads_and_tasks();
     InspectedProcess {
@@ -55,7 +56,7 @@ pub(crate) fn inspect_core(
 
 /// What may be greenlets; `None` where greenlet was not imported.
 fn find_greenlets(
-    core: &CoreFile,
+    mappings: &[Mapping],
     memory: &CoreMemory<'_>,
     layout: &Layout,
     modules: u64,
@@ -65,7 +66,7 @@ fn find_greenlets(
         Ok(types) => types,
         Err(error) => return Some(Err(error)),
     };
-    let candidates = types.scan(objects, &object_ranges(core.mappings()), MOST_SCANNED).candidates;
+    let candidates = types.scan(objects, &object_ranges(mappings), MOST_SCANNED).candidates;
     Some(Ok((types, candidates)))
 }
 

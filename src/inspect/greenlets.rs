@@ -86,7 +86,7 @@ impl Describer<'_> {
     }
 
     /// The threads of main greenlets: what one of its greenlets has on the stack lies in that thread's stack, as does
-    /// its `pthread_t`; the main thread's stack has a name.
+    /// its `pthread_t`, but for the main thread.
     fn threads_of_greenlets(&self, greenlets: &[FoundGreenlet]) -> HashMap<u64, &MomentThread> {
         let threads = &self.moment.threads;
         let mut found = HashMap::new();
@@ -94,9 +94,8 @@ impl Describer<'_> {
             let Some((main, place)) = greenlet.main.zip(greenlet.stack_start) else { continue };
             let Some(mapping) = self.mappings.iter().find(|mapping| mapping.contains(place)) else { continue };
             let of_stack = threads.iter().find(|thread| mapping.contains(thread.stack.thread_id));
-            let is_main_stack = mapping.label.as_deref() == Some("[stack]");
-            // The first thread state of the main interpreter is that of the main thread.
-            let thread = of_stack.or_else(|| threads.first().filter(|_| is_main_stack || of_stack.is_none()));
+            // That of the main thread lies elsewhere; its thread state is the first of the main interpreter.
+            let thread = of_stack.or(threads.first());
             if let Some(thread) = thread {
                 found.entry(main).or_insert(thread);
             }

@@ -178,6 +178,46 @@ fn tasks_in_a_core_file_are_those_of_the_process() {
 }
 
 #[test]
+fn greenlets_belong_to_their_threads_in_a_process_and_in_its_core() {
+    fn shape(dump: &Value) -> Vec<(String, String, Vec<String>)> {
+        let threads = dump["threads"].as_array().expect("a list");
+        let greenlets = dump["greenlets"].as_array().expect("a list").iter().map(|greenlet| {
+            let is_its = |thread: &&Value| thread["thread_id"] == greenlet["thread_id"];
+            let thread = threads.iter().find(is_its).map_or("", |thread| thread["thread_name"].as_str().unwrap());
+            let frames = greenlet["frames"].as_array().unwrap().iter().map(|frame| frame["name"].as_str().unwrap());
+            let state = greenlet["state"].as_str().unwrap().to_owned();
+            (thread.to_owned(), state, frames.map(str::to_owned).collect())
+        });
+        let mut greenlets: Vec<_> = greenlets.collect();
+        greenlets.sort();
+        greenlets
+    }
+
+    let missing = Missing::default();
+    for interpreter in Interpreter::all().iter().filter(|interpreter| interpreter.feature() >= (3, 8)) {
+        let Some(package) = missing.newest(interpreter, "greenlet") else { continue };
+        let folder = tempfile::tempdir().unwrap();
+        let target = start(interpreter, "greenlets.py", &[], &[&package], false);
+        let living = dump_tasks(target.pid(), &[]);
+        let of = |thread: &str, state: &str| {
+            let shape = shape(&living);
+            shape.into_iter().filter(|greenlet| greenlet.0 == thread && greenlet.1 == state).collect::<Vec<_>>()
+        };
+        for thread in ["MainThread", "other"] {
+            let paused = of(thread, "paused");
+            assert_eq!(paused.len(), 3, "{interpreter}: {living:#}");
+            assert!(paused.iter().all(|greenlet| greenlet.2 == ["pause", "work"]), "{interpreter}: {paused:?}");
+            assert_eq!(of(thread, "running").len(), 1, "{interpreter}: {living:#}");
+        }
+        let Some(core) = gcore(&target, folder.path()) else { continue };
+        drop(target);
+        let ran = pyspy(&["dump", "--json", "--tasks=tree", "--core", core.to_str().unwrap()]);
+        let dead: Value = serde_json::from_str(ran.success()).unwrap();
+        assert_eq!(shape(&dead), shape(&living), "{interpreter}");
+    }
+}
+
+#[test]
 fn a_process_without_tasks_has_none() {
     for interpreter in Interpreter::all() {
         let target = Target::start(interpreter, "echo.py", &["heard"]);
