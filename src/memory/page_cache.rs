@@ -46,11 +46,6 @@ impl<M: Memory> PageCache<M> {
         self.pages.borrow().iter().filter(|(_, page)| page.is_used).map(|(address, _)| *address).collect()
     }
 
-    /// Reads some pages that will be asked for, together.
-    pub(crate) fn fetch_ahead(&self, pages: impl Iterator<Item = u64>) {
-        self.fetch(pages);
-    }
-
     /// Reads all pages that it holds anew, together; those that cannot be read any more are dropped. So what was read
     /// once can be read again as it is at one moment, in as few system calls as can be.
     pub(crate) fn refresh(&self) {
@@ -69,7 +64,7 @@ impl<M: Memory> PageCache<M> {
 
 impl<M: Memory> PageCache<M> {
     /// Fetches those of the pages that are not here yet, together.
-    fn fetch(&self, wanted: impl Iterator<Item = u64>) {
+    pub(crate) fn fetch(&self, wanted: impl Iterator<Item = u64>) {
         let mut pages = self.pages.borrow_mut();
         let mut missing: Vec<u64> = wanted.filter(|page| !pages.contains_key(page)).collect();
         missing.sort_unstable();

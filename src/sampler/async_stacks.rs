@@ -311,5 +311,5 @@ fn is_unchanged(memory: &LiveMemory, evidence: &[(u64, Vec<u8>)]) -> bool {
 /// Reads pages in one go that will be needed, if all is as it was lately.
 fn fetch_ahead(pages: &PageCache<&LiveMemory>, uses: &HashMap<u64, u32>) {
     let worth: Vec<u64> = uses.iter().filter(|(_, uses)| **uses >= PAGE_WORTH).map(|(page, _)| *page).collect();
-    pages.fetch_ahead(worth.into_iter().take(MOST_PAGES_AHEAD));
+    pages.fetch(worth.into_iter().take(MOST_PAGES_AHEAD));
 }

@@ -34,14 +34,14 @@ pub(super) fn tree(tasks: &[TaskDump], places: &[usize]) -> Vec<TaskNode> {
             None => roots.push(*place),
         }
     }
-    let builder = Builder { tasks, parents: &parents, children: &children };
+    let builder = Builder { tasks, parents: &parents, children: &children, is_flat: false };
     builder.fold(&roots, 0)
 }
 
 /// The tasks at `places` without anything below them.
 pub(super) fn flat(tasks: &[TaskDump], places: &[usize]) -> Vec<TaskNode> {
     let (parents, children) = (HashMap::new(), HashMap::new());
-    Builder { tasks, parents: &parents, children: &children }.fold(places, 0)
+    Builder { tasks, parents: &parents, children: &children, is_flat: true }.fold(places, 0)
 }
 
 /// For each task the one that it is shown under: the first that waits for it, else the one whose group it is in. What
@@ -76,6 +76,8 @@ struct Builder<'dump> {
     tasks: &'dump [TaskDump],
     parents: &'dump HashMap<usize, usize>,
     children: &'dump HashMap<usize, Vec<usize>>,
+    /// Nothing is shown of what a task waits for.
+    is_flat: bool,
 }
 
 impl Builder<'_> {
@@ -99,11 +101,7 @@ impl Builder<'_> {
                 tasks: vec![*place],
                 is_group,
                 children: below.map(|below| self.fold(below, depth + 1)).unwrap_or_default(),
-                elsewhere: if self.children.is_empty() && self.parents.is_empty() {
-                    vec![]
-                } else {
-                    elsewhere.collect()
-                },
+                elsewhere: if self.is_flat { vec![] } else { elsewhere.collect() },
             });
         }
         nodes

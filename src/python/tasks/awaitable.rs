@@ -214,7 +214,7 @@ impl Follower<'_, '_> {
                 let top = objects.pointer(frame, offset)?;
                 // 3.15 has pushed a NULL, the other half of what it will call.
                 let above = if self.layout().version.feature() >= (3, 15) { 16 } else { 8 };
-                top.checked_sub(above).filter(|place| *place > frame || offsets.value_stack.is_some())
+                top.checked_sub(above).filter(|place| *place > frame)
             }
             (None, Some(offset), _) => {
                 let locals = frame.wrapping_add(u64::from(offsets.locals));

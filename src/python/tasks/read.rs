@@ -1,6 +1,6 @@
 //! All tasks of a process.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 
 use super::awaitable::{Chain, Follower};
@@ -8,7 +8,7 @@ use super::edges::{EdgeReader, Relation};
 use super::holders::find_holders;
 use super::layout::{AsyncioSection, TaskLayoutError};
 use super::objects::TaskObjects;
-use super::registry::{Registry, RunningLoop, is_imported, registries};
+use super::registry::{Registry, RunningLoop, registries};
 use super::ring::rings;
 use super::task::{FutureReader, FutureState, TaskFields};
 use super::trio::{RunFrame, TrioReader};
@@ -62,14 +62,19 @@ pub(crate) struct TaskSource<'read> {
 /// When tasks of this build are not known.
 pub(crate) fn read_tasks(source: TaskSource<'_>, codes: &mut CodeTable) -> Result<Option<Tasks>, TaskLayoutError> {
     let feature = source.objects.layout().version.feature();
-    let has_asyncio = feature >= (3, 7) && is_imported(source.objects, source.interpreters_head);
-    if !has_asyncio && source.run_frames.is_empty() {
-        return Ok(None);
-    }
-    let section = if has_asyncio && feature >= (3, 14) { (source.section)() } else { None };
     let known = RefCell::new(HashMap::new());
     let types = TaskObjects::new(source.objects, &known);
-    let mut registries = if has_asyncio { registries(types, source.interpreters_head, section)? } else { Vec::new() };
+    // Looked for where there is an asyncio that has it.
+    let section = OnceCell::new();
+    let find_section = || *section.get_or_init(|| if feature >= (3, 14) { (source.section)() } else { None });
+    let mut registries = match feature {
+        (3, 7..) => registries(types, source.interpreters_head, &find_section)?,
+        _ => Vec::new(),
+    };
+    if registries.is_empty() && source.run_frames.is_empty() {
+        return Ok(None);
+    }
+    let section = section.get().copied().flatten();
     for registry in &mut registries {
         for running in &mut registry.loops {
             running.thread = (source.thread_of)(running.state).unwrap_or(running.thread);
@@ -117,8 +122,8 @@ fn needed(tasks: &[Task]) -> Vec<Vec<usize>> {
             Some(WaitKind::Some) => Vec::new(),
             _ => task.awaits.clone(),
         };
-        // A semaphore can be given back by any of its holders.
-        if kind == Some(WaitKind::Lock) || task.held_by.len() == 1 {
+        // A semaphore may have holders that are not known, and any of them can give it back.
+        if kind == Some(WaitKind::Lock) {
             needed.extend(&task.held_by);
         }
         needed

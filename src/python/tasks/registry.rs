@@ -80,17 +80,17 @@ fn interpreters(objects: ObjectReader<'_>, head: u64) -> impl Iterator<Item = u6
     interpreters.take(MOST_INTERPRETERS)
 }
 
-/// The registries of all interpreters, from the pointer to the first interpreter on.
+/// The registries of all interpreters that have imported asyncio, from the pointer to the first interpreter on.
 pub(super) fn registries(
     types: TaskObjects<'_>,
     interpreters_head: u64,
-    section: Option<AsyncioSection>,
+    section: &dyn Fn() -> Option<AsyncioSection>,
 ) -> Result<Vec<Registry>, TaskLayoutError> {
     let objects = types.objects;
     let mut found = Vec::new();
     for interpreter in interpreters(objects, interpreters_head) {
         if let Some(modules) = Modules::of(objects, interpreter) {
-            found.push(registry(types, interpreter, &modules, section)?);
+            found.push(registry(types, interpreter, &modules, section())?);
         }
     }
     found.reverse();
@@ -118,11 +118,6 @@ impl Modules {
         let task_type = objects.find_in_dict(self.accelerated?, "Task").ok()??;
         objects.type_info(task_type).ok()
     }
-}
-
-/// Whether any interpreter has imported asyncio.
-pub(super) fn is_imported(objects: ObjectReader<'_>, interpreters_head: u64) -> bool {
-    interpreters(objects, interpreters_head).any(|interpreter| Modules::of(objects, interpreter).is_some())
 }
 
 fn registry(

@@ -3,7 +3,7 @@
 //! All tasks are read at once and a second time, and what is not equal is left out. That takes a time that grows with
 //! their number, so it is not done in every sample: as often as it takes a tenth of the time at most.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::{AsyncStacks, LogicalFrame};
@@ -60,15 +60,11 @@ impl AsyncStacks {
         let first = self.read_all(sampler);
         self.looks.as_mut()?.pages.refresh();
         let second = self.read_all(sampler);
-        let key = |task: &Task| (task.address, task.state, task.links.len());
-        let held: HashSet<_> = first.iter().map(key).collect();
-        let same_links: HashSet<u64> = first
-            .iter()
-            .zip(&second)
-            .filter(|(first, second)| first.address == second.address && first.links == second.links)
-            .map(|(first, _)| first.address)
-            .collect();
-        let is_proven = |task: &Task| held.contains(&key(task)) && same_links.contains(&task.address);
+        // Others come and go meanwhile, so the places of tasks say nothing.
+        let first: HashMap<u64, &Task> = first.iter().map(|task| (task.address, task)).collect();
+        let is_proven = |task: &Task| {
+            first.get(&task.address).is_some_and(|first| first.state == task.state && first.links == task.links)
+        };
         let waiting = second.iter().filter(|task| task.state != TaskState::Running && is_proven(task));
         let waiting: Vec<WaitingTask> = waiting.map(|task| self.waiting_task(task, &second)).collect();
         let looks = self.looks.as_mut()?;

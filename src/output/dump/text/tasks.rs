@@ -9,7 +9,7 @@ use crate::output::dump::tasks::{TaskDump, TaskKind, TasksDump};
 use crate::output::dump::{FrameDump, ProcessDump, ThreadDump};
 use crate::output::text::printable;
 
-/// Groups of tasks that are written of one process; JSON has all.
+/// Groups of tasks that are written of one thread; JSON has all.
 const MOST_GROUPS: usize = 300;
 /// Names that are written of tasks that are alike.
 const NAMES_SHOWN: usize = 3;
@@ -149,7 +149,7 @@ impl Text<'_> {
             true => flat(&tasks.tasks, &places),
             false => tree(&tasks.tasks, &places),
         };
-        // What is alone of its kind is more likely to tell something than what there are hundreds of.
+        // What has ended comes last.
         nodes.sort_by_key(|node| is_done(tasks, node));
         let margins = Margins { first: "  ".to_owned(), rest: "  ".to_owned() };
         let mut left = MOST_GROUPS;
@@ -183,7 +183,6 @@ impl Text<'_> {
         writeln!(self.writer, "{first}{}: {coroutine}", self.styles.thread.apply_to(heading))?;
         let below = !node.children.is_empty();
         let margin = if below { format!("{rest}│ ") } else { format!("{rest}  ") };
-        let margin = if below { margin } else { format!("{rest}  ") };
         if let Some(text) = wait_text(tasks, node, task) {
             writeln!(self.writer, "{margin}{}", self.styles.dim.apply_to(text))?;
         }
