@@ -249,6 +249,10 @@ impl<'options> Recorder<'options> {
                 break ending;
             }
         };
+        // Where we came too late for the last sample, what the threads did until now would be in none.
+        if !matches!(ending, Ending::Exited | Ending::Lost(_)) && Instant::now() >= deadline + clock.period() {
+            self.tick(&mut clock);
+        }
         while release_pending() > 0 {
             std::thread::sleep(Duration::from_millis(1));
         }

@@ -96,6 +96,31 @@ fn time_without_us_is_a_gap_in_every_format_that_shows_time() {
     assert!(chart.contains("s of them unobserved"));
 }
 
+/// The end comes while pyspy is away: the time until then is in a last sample, or unobserved.
+#[test]
+fn time_up_to_the_end_is_in_a_sample_or_unobserved() {
+    let mut target = Target::start(any(), "clock.py", &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("a.raw");
+    let pid = target.pid().to_string();
+    let args = ["record", "-i", "-r", "1000", "-d", "1", "-p", &pid, "-f", "raw", "-o", output.to_str().unwrap()];
+    // Where it was stopped before it had begun, it has seen everything.
+    let summary = (0..10).find_map(|_| {
+        let mut running = Running::start(&args);
+        wait_by_clock_of(&mut target, 0.6);
+        running.signal(Signal::SIGSTOP);
+        wait_by_clock_of(&mut target, 1.0);
+        running.signal(Signal::SIGCONT);
+        let ran = running.ended();
+        ran.success();
+        Some(crate::recording::Recording::summary_of(&ran.stderr)).filter(|summary| summary.unobserved > 0.3)
+    });
+    let summary = summary.expect("one of ten recordings ends while it is stopped");
+    let raw = crate::recording::stacks(&fs::read_to_string(&output).unwrap());
+    let seen: u64 = raw.iter().map(|(_, count)| *count).sum();
+    assert!(seen as f64 >= summary.intervals("1000"), "{seen} of {summary:?}");
+}
+
 #[test]
 fn the_live_view_gives_time_without_us_to_nobody() {
     let mut target = Target::start(any(), "clock.py", &[]);
