@@ -32,6 +32,7 @@ mod profile;
 mod python;
 mod sampler;
 mod tui;
+mod watch;
 
 /// What the program, its benches and its tests use of the crate's inside. It is no part of the face, and changes
 /// whenever the inside does.

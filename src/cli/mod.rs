@@ -3,6 +3,7 @@
 
 mod exit_status;
 mod values;
+mod watch;
 
 use std::path::PathBuf;
 
@@ -11,6 +12,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use exit_status::Status;
 pub(crate) use values::Limit;
+pub(crate) use watch::WatchArgs;
 
 /// What the whole program is asked to do.
 #[derive(Debug, Parser)]
@@ -38,6 +40,8 @@ pub(crate) enum Command {
     /// Print what every thread of a process is doing right now
     #[command(alias = "d")]
     Dump(DumpArgs),
+    /// Wait until a process hangs, and keep the evidence
+    Watch(WatchArgs),
     /// Render a recording in another format
     Convert(ConvertArgs),
     /// Draw what changed between two recordings as a flame graph

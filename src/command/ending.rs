@@ -15,6 +15,15 @@ pub(super) fn status_text(status: ExitStatus) -> String {
     status.code().map_or_else(|| status.to_string(), |code| format!("status {code}"))
 }
 
+/// As a shell gives it: the code, or 128 and the signal.
+pub(super) fn shell_status(status: ExitStatus) -> u8 {
+    #[cfg(unix)]
+    if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
+        return u8::try_from(128 + signal).unwrap_or(255);
+    }
+    status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
+}
+
 /// `SIGSEGV`, or `signal 40` for one without a name.
 pub(super) fn signal_name(number: i32) -> String {
     #[cfg(unix)]

@@ -12,6 +12,7 @@ mod program;
 pub(crate) mod record;
 mod screen;
 pub(crate) mod top;
+pub(crate) mod watch;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -36,6 +37,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Record(arguments) => record::run(&arguments),
         Command::Top(arguments) => top::run(&arguments),
         Command::Dump(arguments) => dump::run(&arguments),
+        Command::Watch(arguments) => watch::run(&arguments),
         Command::Convert(arguments) => convert::convert(&arguments),
         Command::Diff(arguments) => convert::diff(&arguments),
         Command::Completions { shell } => {

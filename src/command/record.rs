@@ -15,7 +15,7 @@ use wildmatch::WildMatch;
 use self::progress::Bar;
 use self::sink::Sink;
 use self::target::Target;
-use super::ending::status_text;
+use super::ending::{shell_status, status_text};
 use super::failure::UnfinishedError;
 use super::{Interrupt, below, native, pausing, print_note, shown_lines};
 use crate::cli::{AsyncTasks, Limit, Mode, RecordArgs};
@@ -270,15 +270,6 @@ fn what_is_missing(profile: &Profile, unsampled: Option<Unsampled>, arguments: &
         text.push_str("; some names or stacks were too many and are left out");
     }
     text
-}
-
-/// As a shell gives it: the code, or 128 and the signal.
-fn shell_status(status: ExitStatus) -> u8 {
-    #[cfg(unix)]
-    if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
-        return u8::try_from(128 + signal).unwrap_or(255);
-    }
-    status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
 }
 
 /// `NAME-TIME.EXTENSION`, from the program or the pid.

@@ -15,7 +15,7 @@ use super::json::write_safe_json;
 
 pub(crate) use source::{SourceLine, SourceLines};
 pub(crate) use tasks::{TaskDump, TaskKind, TaskPlaces, TaskWaitDump, TasksDump};
-pub(crate) use text::{TextOptions, write_text};
+pub(crate) use text::{TextOptions, wait_text, write_text};
 
 /// A process at one moment.
 #[derive(Debug, Clone)]
@@ -168,6 +168,9 @@ pub(crate) struct FrameDump {
     /// The lines of source around the current one, when asked for and found.
     #[serde(skip)]
     pub source: Option<SourceLines>,
+    /// Of several dumps of a process: it was another function or elsewhere in the one before.
+    #[serde(skip)]
+    pub moved: bool,
 }
 
 fn line_or_null<S: Serializer>(line: &u32, serializer: S) -> Result<S::Ok, S::Error> {

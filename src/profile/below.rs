@@ -27,11 +27,15 @@ impl Below {
     /// Whether a frame runs such a function.
     pub fn matches(&self, profile: &Profile, frame: FrameId) -> bool {
         let Frame { name, short_file, .. } = profile.frame_of(frame);
-        let name = profile.text(name);
+        self.matches_function(profile.text(name), profile.text(short_file))
+    }
+
+    /// The same of a function by its name, qualified or not, and the short form of its file.
+    pub fn matches_function(&self, name: &str, short_file: &str) -> bool {
         let own_name = name.rsplit_once('.').map_or(name, |(_, own_name)| own_name);
         self.glob.matches(name)
             || self.glob.matches(own_name)
-            || self.glob.matches(&format!("{}.{name}", module_name(profile.text(short_file))))
+            || self.glob.matches(&format!("{}.{name}", module_name(short_file)))
     }
 
     /// The stack from the outermost such function on; `None` when there is none in it.

@@ -289,7 +289,7 @@ impl<'options> Watcher<'options> {
         let mut delta = profile.delta_since(&mut self.mark);
         delta.totals = totals;
         if std::mem::take(&mut self.begins_anew) {
-            self.recorder.begin_anew();
+            drop(self.recorder.begin_anew());
             self.mark = Mark::default();
         }
         let sums = std::mem::take(&mut self.sums);

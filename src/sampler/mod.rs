@@ -15,6 +15,7 @@ mod looks;
 mod members;
 mod moment;
 mod native;
+mod observe;
 mod post_mortem;
 mod process_sampler;
 mod recorder;
@@ -37,6 +38,7 @@ pub(crate) use moment::{
     Moment, MomentFrame, MomentThread, NativeThread, Pausing, SampleError, entered_interpreter, interpreter_name,
 };
 pub(crate) use native::Native;
+pub(crate) use observe::{ObserveOptions, Observed, Observer, Recent, observe};
 pub(crate) use post_mortem::{PostMortem, PostMortemError};
 pub(crate) use process_sampler::ProcessSampler;
 pub(crate) use recorder::{Ending, Progress, RecordOptions, Recorded, record, why_not_pausable};

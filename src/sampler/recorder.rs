@@ -411,7 +411,8 @@ impl<'options> Recorder<'options> {
     }
 
     /// Begins the profile anew, with the processes that are read now and without samples; what it says of itself stays.
-    pub(super) fn begin_anew(&mut self) {
+    /// The one before.
+    pub(super) fn begin_anew(&mut self) -> Profile {
         self.put_waiting(Duration::ZERO);
         let before = std::mem::replace(&mut self.profile, Profile::new(self.options.keep));
         self.profile.metadata = before.metadata.clone();
@@ -425,6 +426,7 @@ impl<'options> Recorder<'options> {
                 member.moment.clear();
             }
         }
+        before
     }
 
     /// Puts the samples into the profile that wait for the lines of their native code, for which is waited so long at

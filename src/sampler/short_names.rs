@@ -35,6 +35,11 @@ impl ShortNames {
             let short = self.find(Path::new(path), &is_file);
             self.names.insert(path.to_owned(), short);
         }
+        self.known(path)
+    }
+
+    /// The part of `path` that is shown, if it was found before.
+    pub(crate) fn known(&self, path: &str) -> &str {
         self.names.get(path).map_or("", String::as_str)
     }
 

@@ -20,6 +20,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("native", &["memory", "binary", "process"]),
     ("sampler", &["memory", "binary", "process", "core_file", "native", "python", "profile"]),
     ("inspect", &["memory", "process", "core_file", "native", "python", "sampler"]),
+    ("watch", &["process", "profile", "sampler", "inspect"]),
     ("embed", &["process", "profile", "output", "sampler"]),
     (
         "command",
@@ -35,6 +36,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "tui",
             "sampler",
             "inspect",
+            "watch",
             "cli",
         ],
     ),

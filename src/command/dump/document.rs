@@ -135,6 +135,7 @@ fn python_frame_dump(frame: PythonFrame) -> FrameDump {
         column: frame.column,
         of_event_loop: frame.of_event_loop,
         end_column: frame.end_column,
+        moved: false,
         source: frame.source.map(|lines| SourceLines { lines: lines.into_iter().map(source_line).collect() }),
     }
 }

@@ -177,10 +177,11 @@ impl Text<'_> {
             line => format!("{}:{line}", printable(file)),
         };
         let (name, place) = (self.styles.name.apply_to(printable(&frame.name)), self.styles.file.apply_to(place));
+        let moved = if frame.moved { self.styles.warning.apply_to("  ← moved").to_string() } else { String::new() };
         if file.is_empty() {
-            writeln!(self.writer, "{margin}{name}")?;
+            writeln!(self.writer, "{margin}{name}{moved}")?;
         } else {
-            writeln!(self.writer, "{margin}{name} ({place})")?;
+            writeln!(self.writer, "{margin}{name} ({place}){moved}")?;
         }
         if let Some(source) = &frame.source {
             self.write_source(source, margin)?;
@@ -264,7 +265,7 @@ fn state(thread: &ThreadDump) -> String {
 }
 
 /// What a thread waits for, as a part of a sentence: the object of Python's, or else the system call.
-fn wait_text(thread: &ThreadDump) -> Option<String> {
+pub(crate) fn wait_text(thread: &ThreadDump) -> Option<String> {
     if thread.waits_for_gil {
         return Some("waits for the GIL".to_owned());
     }

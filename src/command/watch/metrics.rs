@@ -1,0 +1,129 @@
+//! Numbers of how it goes, in the text form that Prometheus' node exporter collects.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::{make_directory, write_whole};
+use crate::command::failure::OutputError;
+use crate::command::print_note;
+use crate::watch::Cause;
+
+/// Between two writes.
+const EVERY: Duration = Duration::from_secs(10);
+/// So many processes have lines of their own.
+const MOST_PROCESSES: usize = 500;
+
+/// Numbers of one process.
+pub(super) struct ProcessNumbers {
+    pub(super) pid: i32,
+    pub(super) command: String,
+    pub(super) still_seconds: f64,
+}
+
+/// The file for the numbers.
+pub(super) struct Metrics {
+    path: PathBuf,
+    due: Instant,
+    has_failed: bool,
+}
+
+impl Metrics {
+    /// Makes sure that the file can be written.
+    pub(super) fn open(path: &Path) -> Result<Self, OutputError> {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        make_directory(folder).map_err(|source| OutputError { path: path.to_owned(), source })?;
+        Ok(Self { path: path.to_owned(), due: Instant::now(), has_failed: false })
+    }
+
+    /// The next write is not to wait.
+    pub(super) fn is_due_now(&mut self) {
+        self.due = Instant::now();
+    }
+
+    /// Replaces the file, if it is time to.
+    pub(super) fn write_when_due(
+        &mut self,
+        now: Instant,
+        looks: u64,
+        cpu: Duration,
+        events: &HashMap<Cause, u64>,
+        processes: impl Iterator<Item = ProcessNumbers>,
+    ) {
+        if now < self.due {
+            return;
+        }
+        self.due = now + EVERY;
+        let text = text(looks, cpu, events, &processes.collect::<Vec<_>>());
+        let written = write_whole(&self.path, text.as_bytes()).and_then(|()| make_readable(&self.path));
+        if let Err(error) = &written
+            && !self.has_failed
+        {
+            print_note(&format!("cannot write {:?}: {error}; it will be tried again", self.path));
+        }
+        self.has_failed = written.is_err();
+    }
+}
+
+/// The exporter that collects it is another user.
+fn make_readable(path: &Path) -> std::io::Result<()> {
+    #[cfg(unix)]
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+    Ok(())
+}
+
+fn text(looks: u64, cpu: Duration, events: &HashMap<Cause, u64>, processes: &[ProcessNumbers]) -> String {
+    let mut text = String::new();
+    let head = |text: &mut String, name: &str, kind: &str, help: &str| {
+        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    };
+    head(&mut text, "pyspy_watch_processes", "gauge", "Processes that are watched.");
+    let _ = writeln!(text, "pyspy_watch_processes {}", processes.len());
+    head(&mut text, "pyspy_watch_looks_total", "counter", "Looks at all processes.");
+    let _ = writeln!(text, "pyspy_watch_looks_total {looks}");
+    head(&mut text, "pyspy_watch_cpu_seconds_total", "counter", "CPU time of pyspy itself.");
+    let _ = writeln!(text, "pyspy_watch_cpu_seconds_total {:.3}", cpu.as_secs_f64());
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    head(&mut text, "pyspy_watch_last_look_timestamp_seconds", "gauge", "When the last look was.");
+    let _ = writeln!(text, "pyspy_watch_last_look_timestamp_seconds {:.3}", since_epoch.as_secs_f64());
+    head(&mut text, "pyspy_watch_events_total", "counter", "Events by what was wrong.");
+    for cause in Cause::ALL {
+        let count = events.get(&cause).copied().unwrap_or(0);
+        let _ = writeln!(text, "pyspy_watch_events_total{{cause=\"{}\"}} {count}", cause.word());
+    }
+    let help = "How long nothing has moved in a process, also when it waits for work.";
+    head(&mut text, "pyspy_watch_still_seconds", "gauge", help);
+    for process in processes.iter().take(MOST_PROCESSES) {
+        let (pid, command) = (process.pid, label(&process.command));
+        let seconds = process.still_seconds;
+        let _ = writeln!(text, "pyspy_watch_still_seconds{{pid=\"{pid}\",command=\"{command}\"}} {seconds:.3}");
+    }
+    text
+}
+
+/// A label's value: the format escapes these three characters; others that are none for a reader are left out.
+fn label(text: &str) -> String {
+    const LONGEST: usize = 100;
+    let mut escaped = String::new();
+    for character in text.chars().filter(|character| *character == '\n' || !character.is_control()).take(LONGEST) {
+        match character {
+            '\\' => escaped.push_str("\\\\"),
+            '"' => escaped.push_str("\\\""),
+            '\n' => escaped.push_str("\\n"),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_stay_in_their_quotes() {
+        assert_eq!(label("a\"b\\c\nd\u{1b}[1m"), "a\\\"b\\\\c\\nd[1m");
+        assert_eq!(label(&"é".repeat(500)).chars().count(), 100);
+    }
+}

@@ -1,0 +1,244 @@
+//! An event in words: a line that says what has happened to which process, the top of the stack that it is about with
+//! the arguments, and what became of it.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use super::clock_time;
+use super::evidence::{Evidence, Written};
+use crate::cli::WatchArgs;
+use crate::output::dump::{FrameDump, ProcessDump, TaskDump, ThreadDump, VariableDump, wait_text};
+use crate::output::printable;
+
+/// Frames of the stack that are shown.
+const FRAMES_SHOWN: usize = 6;
+/// Arguments of a function that are shown, and characters of a value.
+const ARGUMENTS_SHOWN: usize = 4;
+const VALUE_WIDTH: usize = 60;
+/// Columns in which the function and its place fit mostly.
+const PLACE_WIDTH: usize = 34;
+/// Characters of a process's name.
+const NAME_WIDTH: usize = 40;
+
+/// Prints an event when it has happened. What a program that we started writes is not mixed with that.
+pub(super) fn print_event(evidence: &Evidence, to_stderr: bool) {
+    // Its arguments are evidence for whoever may see this terminal, who may see the process too.
+    print_lines(&event_lines(evidence, true), to_stderr);
+}
+
+/// Prints what became of it.
+pub(super) fn print_end(evidence: &Evidence, written: &Written, to_stderr: bool) {
+    let mut text = format!("process {}: {}", evidence.process.pid(), agreement(evidence));
+    match written {
+        Written::Folder(folder) => text.push_str(&format!("; wrote {}", printable(&folder.display().to_string()))),
+        Written::LeftOut | Written::Failed => text.push_str("; no evidence was written"),
+    }
+    print_lines(&[format!("  {text}")], to_stderr);
+}
+
+/// Prints what a run that only tries would have done.
+pub(super) fn print_what_would_be(arguments: &WatchArgs, evidence: &Evidence) {
+    let mut done = vec![format!("write a folder into {:?}", arguments.output)];
+    done.extend(arguments.exec.as_ref().map(|words| format!("run {words:?}")));
+    done.extend(arguments.webhook.as_ref().map(|url| format!("post to {url}")));
+    if let Some(signal) = &arguments.kill {
+        let signal = if signal.is_empty() { "SIGTERM" } else { signal };
+        done.push(format!("send {signal} to process {}", evidence.process.pid()));
+    }
+    crate::command::print_note(&format!("without --dry-run pyspy would now {}", done.join(", ")));
+}
+
+fn print_lines(lines: &[String], to_stderr: bool) {
+    let mut text = lines.join("\n");
+    text.push('\n');
+    // Nobody may be there to read it; the evidence is worth more than that.
+    let _ = if to_stderr {
+        io::stderr().write_all(text.as_bytes())
+    } else {
+        io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush())
+    };
+}
+
+/// The event and the top of the stack that it is about; with the functions' arguments if that is wanted.
+pub(super) fn event_lines(evidence: &Evidence, with_arguments: bool) -> Vec<String> {
+    let event = &evidence.event;
+    let mut line = format!("{} process {} {}: ", clock_time(evidence.time), evidence.process.pid(), evidence.name);
+    line.push_str(&printable(&event.what));
+    if !evidence.lasted.is_zero() {
+        line.push_str(&format!(", for {}", duration_text(evidence.lasted)));
+    }
+    let mut lines = vec![line];
+    let Some(dump) = evidence.dumps.first() else { return lines };
+    let thread = guilty_thread(evidence);
+    let task = guilty_task(evidence);
+    let (frames, wait) = match (task, thread) {
+        (Some(task), _) => (&task.frames, task_wait(task)),
+        (None, Some(thread)) => (&thread.frames, wait_text(thread)),
+        (None, None) => return lines,
+    };
+    if let Some(whose) = task.map(task_heading).or_else(|| thread.map(thread_heading)) {
+        lines.push(format!("  {whose}"));
+    }
+    let shown = frames.iter().filter(|frame| !frame.of_event_loop);
+    let mut wait = wait;
+    for frame in shown.clone().take(FRAMES_SHOWN) {
+        let beside = match wait.take() {
+            Some(wait) => wait,
+            None if with_arguments => arguments_text(frame),
+            None => String::new(),
+        };
+        let place = place_text(frame);
+        lines.push(format!("    {place:PLACE_WIDTH$} {beside}").trim_end().to_owned());
+        if !beside.is_empty() && with_arguments && std::ptr::eq(frame, shown.clone().next().unwrap_or(frame)) {
+            let arguments = arguments_text(frame);
+            if !arguments.is_empty() && arguments != beside {
+                lines.push(format!("    {:PLACE_WIDTH$} {arguments}", ""));
+            }
+        }
+    }
+    let more = shown.count().saturating_sub(FRAMES_SHOWN);
+    if more > 0 {
+        lines.push(format!("    … {more} more"));
+    }
+    lines.extend(others(dump, task));
+    lines
+}
+
+/// Whether the thread or the task that the event is about has moved between the dumps.
+pub(super) fn has_moved(evidence: &Evidence) -> bool {
+    let guilty = evidence.event.thread;
+    let threads = evidence.dumps.iter().flat_map(|dump| &dump.threads);
+    let mut about = threads.filter(|thread| guilty.is_none_or(|ident| thread.thread_id == ident));
+    about.any(|thread| thread.frames.iter().any(|frame| frame.moved))
+}
+
+/// Whether the dumps agree, in words.
+pub(super) fn agreement(evidence: &Evidence) -> String {
+    match (evidence.dumps.len(), has_moved(evidence)) {
+        (0, _) => "no dump could be taken".to_owned(),
+        (1, _) => "1 dump".to_owned(),
+        (count, false) => format!("{count} dumps agree"),
+        (count, true) => format!("{count} dumps, it has moved between them"),
+    }
+}
+
+/// The thread that the event is about, as the first dump has it.
+pub(super) fn guilty_thread(evidence: &Evidence) -> Option<&ThreadDump> {
+    let ident = evidence.event.thread?;
+    evidence.dumps.first()?.threads.iter().find(|thread| thread.thread_id == ident)
+}
+
+fn guilty_task(evidence: &Evidence) -> Option<&TaskDump> {
+    let id = evidence.event.task?;
+    let tasks = evidence.dumps.first()?.tasks.as_ref()?;
+    // One that runs has its newest frames on its thread.
+    tasks.tasks.iter().find(|task| task.id == id && task.state != "running")
+}
+
+/// How a process is called in a line: the script, the module or the program.
+pub(super) fn short_name(command_line: &str) -> String {
+    let base = |word: &str| Path::new(word).file_name().map(|name| name.to_string_lossy().into_owned());
+    let mut words = command_line.split_whitespace();
+    let program = words.next().and_then(base).unwrap_or_default();
+    let mut name = program.clone();
+    if program.starts_with("python") || program.starts_with("pypy") {
+        while let Some(word) = words.next() {
+            match word {
+                "-m" => name = words.next().unwrap_or_default().to_owned(),
+                "-c" => name = format!("{program} -c"),
+                // These have a value.
+                "-W" | "-X" => {
+                    words.next();
+                    continue;
+                }
+                option if option.starts_with('-') => continue,
+                script => name = base(script).unwrap_or_default(),
+            }
+            break;
+        }
+    }
+    printable(&name).chars().take(NAME_WIDTH).collect()
+}
+
+fn thread_heading(thread: &ThreadDump) -> String {
+    let id = thread.os_thread_id.map_or_else(|| format!("{:#x}", thread.thread_id), |id| id.to_string());
+    let name = thread.thread_name.as_ref().map(|name| format!(" \"{}\"", printable(name))).unwrap_or_default();
+    format!("thread {id}{name}")
+}
+
+fn task_heading(task: &TaskDump) -> String {
+    let name = task.name.as_ref().map(|name| format!(" \"{}\"", printable(name))).unwrap_or_default();
+    format!("task{name} ({})", printable(&task.coroutine))
+}
+
+fn task_wait(task: &TaskDump) -> Option<String> {
+    task.waits.as_ref().map(|wait| format!("waits in {}", printable(&wait.text)))
+}
+
+fn place_text(frame: &FrameDump) -> String {
+    let file = frame.short_filename.as_ref().unwrap_or(&frame.filename);
+    let name = printable(&frame.name);
+    match (file.is_empty(), frame.line) {
+        (true, _) => name.into_owned(),
+        (false, 0) => format!("{name} ({})", printable(file)),
+        (false, line) => format!("{name} ({}:{line})", printable(file)),
+    }
+}
+
+fn arguments_text(frame: &FrameDump) -> String {
+    let is_told = |variable: &&VariableDump| variable.arg && !["self", "cls"].contains(&variable.name.as_str());
+    let arguments = frame.locals.iter().flatten().filter(is_told).take(ARGUMENTS_SHOWN).map(|variable| {
+        let value = printable(variable.repr.as_deref().unwrap_or("?")).into_owned();
+        let cut = value.char_indices().nth(VALUE_WIDTH).map(|(at, _)| at);
+        let value = cut.map_or(value.clone(), |at| format!("{}…", &value[..at]));
+        format!("{}: {value}", printable(&variable.name))
+    });
+    arguments.collect::<Vec<_>>().join(", ")
+}
+
+/// How many others wait.
+fn others(dump: &ProcessDump, task: Option<&TaskDump>) -> Option<String> {
+    let tasks = dump.tasks.as_ref()?;
+    let id = task.map(|task| task.id);
+    let waiting = tasks.tasks.iter().filter(|other| other.state == "waiting" && Some(other.id) != id).count();
+    match waiting {
+        0 => None,
+        1 => Some("  1 other task waits".to_owned()),
+        count => Some(format!("  {count} other tasks wait")),
+    }
+}
+
+fn duration_text(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0..100 => format!("{:.1} s", duration.as_secs_f64()),
+        100..6000 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_are_called_by_their_scripts() {
+        for (command_line, name) in [
+            ("/usr/bin/python3 -u /srv/app/server.py --port 80", "server.py"),
+            ("python3.11 -X dev -m http.server 80", "http.server"),
+            ("python -c import time", "python -c"),
+            ("/srv/venv/bin/gunicorn app:app", "gunicorn"),
+            ("python", "python"),
+            ("", ""),
+        ] {
+            assert_eq!(short_name(command_line), name);
+        }
+    }
+
+    #[test]
+    fn durations_have_the_units_of_their_size() {
+        let text = |seconds: f64| duration_text(Duration::from_secs_f64(seconds));
+        assert_eq!((text(5.04), text(125.0), text(7260.0)), ("5.0 s".into(), "2 min 5 s".into(), "2 h 1 min".into()));
+    }
+}

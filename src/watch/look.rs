@@ -1,0 +1,66 @@
+//! One look at a process, as the conditions need it.
+
+use std::hash::BuildHasher;
+
+use super::rest::{Place, Sleep, rests};
+use super::tracks::ThreadTrack;
+use crate::process::Process;
+use crate::sampler::{Moment, MomentThread, Observed, ProcessSampler};
+
+/// A thread at one look.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ThreadLook<'look> {
+    /// What the sampler knows of it.
+    pub thread: &'look MomentThread,
+    /// Where it stands, as a number: equal for equal frames at equal instructions.
+    pub place: u64,
+    /// It is the first thread of the process.
+    pub is_first: bool,
+    /// It is that, and has others beside it.
+    pub leaves_work: bool,
+}
+
+/// The threads of a process at one look.
+pub(super) fn threads<'look>(moment: &'look Moment, process: &Process) -> Vec<ThreadLook<'look>> {
+    let first = u64::from(process.pid().unsigned_abs());
+    let several = moment.threads.iter().filter(|thread| moment.has_stack(thread)).count() > 1;
+    let hasher = foldhash::fast::FixedState::default();
+    let living = moment.threads.iter().filter(|thread| thread.exists);
+    let looks = living.map(|thread| {
+        let frames = moment.frames_of(thread).iter();
+        let places: Vec<_> = frames.map(|frame| (frame.address, frame.code_address, frame.offset)).collect();
+        let is_first = thread.os_id == Some(first);
+        ThreadLook { thread, place: hasher.hash_one(&places), is_first, leaves_work: several && is_first }
+    });
+    looks.collect()
+}
+
+/// Whether a thread that sleeps rests there; also when the function is one of those that `is_rest` names.
+pub(super) fn is_at_rest(
+    observed: &Observed<'_>,
+    look: &ThreadLook<'_>,
+    is_rest: &mut dyn FnMut(&str, &str) -> bool,
+) -> bool {
+    let sampler: &ProcessSampler = observed.sampler;
+    let codes = sampler.codes();
+    let frames = observed.moment.frames_of(look.thread);
+    let places = frames.iter().map(|frame| {
+        let code = codes.get(frame.code);
+        let name = code.name.rsplit_once('.').map_or(code.name.as_str(), |(_, name)| name);
+        Place { name, file: &code.filename }
+    });
+    let places: Vec<Place<'_>> = places.collect();
+    let call = look.thread.os_id.and_then(|os_id| sampler.process().system_call(os_id));
+    let sleep =
+        call.and_then(|call| Some(Sleep { call: call.name()?, first: call.arguments[0], second: call.arguments[1] }));
+    rests(&places, sleep, look.leaves_work)
+        || frames.iter().any(|frame| {
+            let code = codes.get(frame.code);
+            is_rest(&code.name, &code.filename)
+        })
+}
+
+/// Looks at a thread whose track is `track`, if that does not know yet whether it rests.
+pub(super) fn needs_rest(look: &ThreadLook<'_>, track: &ThreadTrack) -> bool {
+    !look.thread.active && !(look.thread.stack.is_left_out && track.is_at(look.place))
+}

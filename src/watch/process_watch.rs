@@ -1,0 +1,188 @@
+//! What is remembered of one process, from look to look.
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use super::conditions::{BlockedThread, Conditions, Counters, CpuMeter, Function, LongCalls, LongTasks, Rings, Stuck};
+use super::event::Event;
+use super::look::{self, ThreadLook};
+use super::tracks::ThreadTrack;
+use crate::inspect::{Details, TasksWanted, inspect_process};
+use crate::sampler::{Observed, Pausing, ShortNames};
+
+/// A thread that has waited for so long may be in a ring.
+const MAY_BE_IN_RING: Duration = Duration::from_millis(200);
+/// So often it is looked whether there are tasks, where none were.
+const TASKS_LOOKED_FOR_EVERY: Duration = Duration::from_secs(30);
+
+/// A process that is watched.
+#[derive(Debug)]
+pub(crate) struct ProcessWatch {
+    /// By the address of the thread state.
+    tracks: HashMap<u64, ThreadTrack>,
+    stuck: Stuck,
+    meter: CpuMeter,
+    counters: Counters,
+    calls: LongCalls,
+    tasks: LongTasks,
+    rings: Rings,
+    /// When it was last seen whether there are tasks, and whether there were.
+    tasks_seen: Option<(Instant, bool)>,
+    short_names: ShortNames,
+}
+
+impl ProcessWatch {
+    /// Nothing is known yet.
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            tracks: HashMap::new(),
+            stuck: Stuck::new(now),
+            meter: CpuMeter::default(),
+            counters: Counters::default(),
+            calls: LongCalls::default(),
+            tasks: LongTasks::default(),
+            rings: Rings::new(now),
+            tasks_seen: None,
+            short_names: ShortNames::default(),
+        }
+    }
+
+    /// For how long nothing has moved.
+    pub(crate) fn still_for(&self, now: Instant) -> Duration {
+        self.stuck.still_for(now)
+    }
+
+    /// Takes in a look, and says what has happened.
+    pub(crate) fn take_in(&mut self, observed: &mut Observed<'_>, conditions: &Conditions, now: Instant) -> Vec<Event> {
+        let looks = look::threads(observed.moment, observed.sampler.process());
+        let has_moved = self.follow_threads(observed, &looks, conditions, now);
+        let mut events = self.judge_counters(observed, &looks, conditions, has_moved, now);
+        let blocked = self.blocked(&looks);
+        events.extend(self.stuck.judge(&blocked, conditions.stuck, conditions.idle, now));
+        if !conditions.calls.is_empty() {
+            events.extend(self.judge_calls(observed, &looks, conditions, now));
+        }
+        let may_be_in_ring = |thread: &BlockedThread| now.saturating_duration_since(thread.since) >= MAY_BE_IN_RING;
+        let has_waiting = blocked.iter().any(may_be_in_ring);
+        if (conditions.deadlock || !conditions.calls.is_empty()) && self.rings.is_due(now) {
+            events.extend(self.inspect(observed, conditions, has_waiting, now));
+        }
+        events
+    }
+
+    /// Whether anything has moved since the last look.
+    fn follow_threads(
+        &mut self,
+        observed: &Observed<'_>,
+        looks: &[ThreadLook<'_>],
+        conditions: &Conditions,
+        now: Instant,
+    ) -> bool {
+        let Self { tracks, short_names, .. } = self;
+        let process = observed.sampler.process();
+        let mut is_rest = |name: &str, file: &str| {
+            conditions.resting.iter().any(|function| {
+                let short_file = short_names.shorten(file, |path| process.is_file_in_root(path));
+                function.matches_function(name, short_file)
+            })
+        };
+        let mut has_moved = false;
+        for look in looks {
+            let track = tracks.entry(look.thread.stack.address).or_insert_with(|| ThreadTrack::new(look.place, now));
+            let rests = if look::needs_rest(look, track) {
+                look::is_at_rest(observed, look, &mut is_rest)
+            } else {
+                track.rests() && !look.thread.active
+            };
+            has_moved |= track.take_in(look.place, !look.thread.active, rests, now);
+        }
+        if tracks.len() > looks.len() {
+            let living: HashSet<u64> = looks.iter().map(|look| look.thread.stack.address).collect();
+            tracks.retain(|address, _| living.contains(address));
+        }
+        has_moved
+    }
+
+    /// The plain limits; and with what they know of CPU time, whether the process moves.
+    fn judge_counters(
+        &mut self,
+        observed: &Observed<'_>,
+        looks: &[ThreadLook<'_>],
+        conditions: &Conditions,
+        has_moved: bool,
+        now: Instant,
+    ) -> Vec<Event> {
+        let usage = observed.sampler.process().usage().unwrap_or_default();
+        let window = conditions.cpu.map(|cpu| cpu.window).unwrap_or_default();
+        self.meter.take_in(now, usage.cpu, window);
+        if has_moved || self.meter.works(now, usage.cpu) {
+            self.stuck.progress(now);
+        }
+        self.counters.judge(conditions, &usage, &self.meter, looks.len(), now)
+    }
+
+    fn blocked(&self, looks: &[ThreadLook<'_>]) -> Vec<BlockedThread> {
+        let blocked = looks.iter().filter_map(|look| {
+            let since = self.tracks.get(&look.thread.stack.address)?.blocked_since()?;
+            Some(BlockedThread { ident: look.thread.stack.thread_id, since, is_first: look.is_first })
+        });
+        blocked.collect()
+    }
+
+    fn judge_calls(
+        &mut self,
+        observed: &Observed<'_>,
+        looks: &[ThreadLook<'_>],
+        conditions: &Conditions,
+        now: Instant,
+    ) -> Vec<Event> {
+        let (codes, process) = (observed.sampler.codes(), observed.sampler.process());
+        let mut events = Vec::new();
+        for look in looks {
+            let frames = observed.moment.frames_of(look.thread);
+            for frame in frames {
+                self.short_names.shorten(&codes.get(frame.code).filename, |path| process.is_file_in_root(path));
+            }
+            let functions = frames.iter().map(|frame| {
+                let code = codes.get(frame.code);
+                let short_file = self.short_names.known(&code.filename);
+                Function { frame: frame.address, code: frame.code_address, name: &code.name, short_file }
+            });
+            events.extend(self.calls.take_in(&conditions.calls, look.thread.stack.thread_id, functions, now));
+        }
+        self.calls.end_look();
+        events
+    }
+
+    /// Looks for rings and for tasks that are too old, without stopping the process: what is torn is not there again.
+    fn inspect(
+        &mut self,
+        observed: &mut Observed<'_>,
+        conditions: &Conditions,
+        has_waiting: bool,
+        now: Instant,
+    ) -> Vec<Event> {
+        let tasks_due =
+            self.tasks_seen.is_none_or(|(seen, there_are)| there_are || now >= seen + TASKS_LOOKED_FOR_EVERY);
+        if !has_waiting && !tasks_due {
+            return Vec::new();
+        }
+        let details = Details { variables: 0, source: false, tasks: TasksWanted::Pending };
+        let begun = Instant::now();
+        let inspected = inspect_process(observed.sampler, Pausing::Never, details);
+        let mut events = Vec::new();
+        match inspected {
+            Ok(inspected) => {
+                if conditions.deadlock {
+                    events.extend(self.rings.take_in(&inspected, now));
+                }
+                let tasks = inspected.tasks.as_ref().map_or(&[][..], |tasks| &tasks.tasks);
+                self.tasks_seen = Some((now, !tasks.is_empty()));
+                events.extend(self.tasks.take_in(&conditions.calls, tasks, now));
+            }
+            Err(error) => log::debug!("no search for rings: {error}"),
+        }
+        self.rings.has_searched(begun, Instant::now());
+        events
+    }
+}
