@@ -3,7 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use super::conditions::{BlockedThread, Conditions, Counters, CpuMeter, Function, LongCalls, LongTasks, Rings, Stuck};
+use super::conditions::{
+    BlockedThread, Conditions, Counters, CpuMeter, Function, GilLook, HeldGils, LongCalls, LongTasks, Rings, Stuck,
+};
 use super::event::Event;
 use super::look::{self, ThreadLook};
 use super::tracks::ThreadTrack;
@@ -26,6 +28,7 @@ pub(crate) struct ProcessWatch {
     calls: LongCalls,
     tasks: LongTasks,
     rings: Rings,
+    gils: HeldGils,
     /// When it was last seen whether there are tasks, and whether there were.
     tasks_seen: Option<(Instant, bool)>,
     short_names: ShortNames,
@@ -42,6 +45,7 @@ impl ProcessWatch {
             calls: LongCalls::default(),
             tasks: LongTasks::default(),
             rings: Rings::new(now),
+            gils: HeldGils::default(),
             tasks_seen: None,
             short_names: ShortNames::default(),
         }
@@ -59,6 +63,9 @@ impl ProcessWatch {
         let mut events = self.judge_counters(observed, &looks, conditions, has_moved, now);
         let blocked = self.blocked(&looks);
         events.extend(self.stuck.judge(&blocked, conditions.stuck, conditions.idle, now));
+        if let Some(limit) = conditions.gil_held {
+            events.extend(self.gils.take_in(&gils(&looks), limit, now));
+        }
         if !conditions.calls.is_empty() {
             events.extend(self.judge_calls(observed, &looks, conditions, now));
         }
@@ -185,4 +192,28 @@ impl ProcessWatch {
         self.rings.has_searched(begun, Instant::now());
         events
     }
+}
+
+/// The GILs of the interpreters that the threads run in.
+fn gils(looks: &[ThreadLook<'_>]) -> Vec<GilLook> {
+    let mut gils: Vec<GilLook> = Vec::new();
+    for look in looks {
+        let gil = look.thread.running_in.gil;
+        // Up to 3.6 its address may not be known: there is one for all.
+        let known = gils.iter().position(|known| known.address == gil.address).filter(|_| gil.exists);
+        let at = match known {
+            Some(at) => at,
+            None if gil.exists => {
+                let (address, holder, switches) = (gil.address, gil.holder, gil.switches);
+                gils.push(GilLook { address, holder, ident: 0, switches, waiting: 0 });
+                gils.len() - 1
+            }
+            None => continue,
+        };
+        gils[at].waiting += usize::from(look.thread.waits_for_gil);
+        if look.thread.stack.innermost == gil.holder {
+            gils[at].ident = look.thread.stack.thread_id;
+        }
+    }
+    gils
 }

@@ -50,4 +50,5 @@ mod trees;
 mod truth;
 mod unobserved;
 mod unread;
+mod watch;
 mod widths;

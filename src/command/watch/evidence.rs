@@ -37,7 +37,7 @@ pub(super) struct Evidence {
     pub(super) lasted: Duration,
     /// In the order in which they were taken.
     pub(super) dumps: Vec<ProcessDump>,
-    /// Values of local variables were asked for; arguments are there always.
+    /// Values of variables may go to others.
     pub(super) has_locals: bool,
     dumps_wanted: usize,
     due: Instant,
@@ -68,15 +68,15 @@ impl Evidence {
         self.dumps_wanted = self.dumps.len();
     }
 
-    /// The text of all dumps.
-    pub(super) fn dump_text(&self, with_locals: bool) -> String {
-        let mut text = report::event_lines(self, with_locals).join("\n");
+    /// The text of all dumps; without values of variables where it goes to where they do not belong.
+    pub(super) fn dump_text(&self, with_variables: bool) -> String {
+        let mut text = report::event_lines(self, with_variables).join("\n");
         text.push_str(&format!("\n{}\n", report::agreement(self)));
         for (index, dump) in self.dumps.iter().enumerate() {
             text.push_str(&format!("\nDump {} of {}:\n\n", index + 1, self.dumps.len()));
             let mut dump = dump.clone();
-            if !with_locals {
-                drop_variables(&mut dump);
+            if !with_variables {
+                all_frames(&mut dump).for_each(|frame| frame.locals = None);
             }
             let mut bytes = Vec::new();
             if write_text(&[dump], TextOptions::default(), &mut bytes).is_ok() {
@@ -219,7 +219,7 @@ impl EvidenceFolders {
         let time = clock_time(evidence.time).replace(':', "");
         let name = format!("{}-{time}-{}", evidence.process.pid(), evidence.event.cause.word());
         let folder = new_folder(&self.directory, &name)?;
-        write_whole(&folder.join("dump.txt"), evidence.dump_text(evidence.has_locals).as_bytes())?;
+        write_whole(&folder.join("dump.txt"), evidence.dump_text(true).as_bytes())?;
         let mut json = Vec::new();
         if let Some(first) = evidence.dumps.first() {
             write_json(std::slice::from_ref(first), true, &mut json)?;
@@ -294,10 +294,6 @@ fn all_frames(dump: &mut ProcessDump) -> impl Iterator<Item = &mut FrameDump> {
     let ProcessDump { threads, tasks, .. } = dump;
     let of_threads = threads.iter_mut().flat_map(|thread| &mut thread.frames);
     of_threads.chain(tasks.iter_mut().flat_map(|tasks| &mut tasks.tasks).flat_map(|task| &mut task.frames))
-}
-
-fn drop_variables(dump: &mut ProcessDump) {
-    all_frames(dump).for_each(|frame| frame.locals = None);
 }
 
 fn keep_arguments(dump: &mut ProcessDump) {

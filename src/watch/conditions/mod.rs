@@ -2,6 +2,7 @@
 
 mod call;
 mod counters;
+mod gil;
 mod rings;
 mod stuck;
 
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 pub(super) use call::{Function, LongCalls, LongTasks};
 pub(super) use counters::{Counters, CpuMeter};
+pub(super) use gil::{GilLook, HeldGils};
 pub(super) use rings::Rings;
 pub(super) use stuck::{BlockedThread, Stuck};
 

@@ -1,0 +1,244 @@
+//! `watch`: hangs of many kinds are found, and what works is left alone.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime};
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::interpreters::Interpreter;
+use crate::running::{Running, any, script, status_kb};
+use crate::target::{Target, print_note, pyspy};
+
+/// A way to hang: the function of `hangs.py`, the condition, its cause, and what must be in the event's text.
+const HANGS: [(&str, &[&str], &str, &[&str]); 8] = [
+    ("deadlock", &["--deadlock"], "deadlock", &["2 threads wait for each other", "\"transfer-0\"", "\"transfer-1\""]),
+    ("task_deadlock", &["--deadlock"], "deadlock", &["2 tasks wait for each other", "transfer)", "Lock.acquire"]),
+    ("blocked_loop", &["--lag", "1s"], "lag", &["query (hangs.py:", "user_id: 4711", "recvfrom"]),
+    ("gil", &["--gil-held", "1s"], "gil-held", &["native_call (hangs.py:", "seconds: 100"]),
+    ("no_answer", &["--stuck", "1s"], "stuck", &["recvfrom", "statement: 'select 1'", "user_id: 4711"]),
+    ("busy", &["--cpu", "70%:2s"], "cpu", &["% of a CPU"]),
+    ("pool", &["--stuck", "1s"], "stuck", &["6 threads wait", "Queue.get", "checkout (hangs.py:", "user_id: 470"]),
+    ("call", &["--call", "report:1s"], "call", &["report", "looks", "customer: '4711'"]),
+];
+
+fn chosen() -> impl Iterator<Item = &'static Interpreter> {
+    let features = [(3, 8), (3, 11), (3, 13), (3, 15)];
+    Interpreter::all().iter().filter(move |found| features.contains(&found.feature()) && !found.free_threaded)
+}
+
+/// Starts a program that hangs, unless this interpreter lacks what it needs for that.
+fn start_hang(interpreter: &Interpreter, hang: &str, args: &[&str]) -> Option<Target> {
+    let mut command = Command::new(&interpreter.path);
+    let mut has_ctypes = || command.args(["-c", "import ctypes"]).stderr(Stdio::null()).status().unwrap().success();
+    if hang == "gil" && !has_ctypes() {
+        print_note(&format!("skipped: {interpreter} has no ctypes"));
+        return None;
+    }
+    Some(Target::start(interpreter, "hangs.py", &[&[hang][..], args].concat()))
+}
+
+/// The only folder of evidence in a directory.
+#[track_caller]
+fn only_folder(directory: &Path) -> PathBuf {
+    let folders: Vec<PathBuf> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let [folder] = &folders[..] else { panic!("{folders:?}") };
+    folder.clone()
+}
+
+fn json(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap_or_else(|error| panic!("{path:?}: {error}"))
+}
+
+#[test]
+fn hangs_are_found_and_told() {
+    for interpreter in chosen() {
+        let started = HANGS.iter().filter_map(|(hang, condition, cause, words)| {
+            let target = start_hang(interpreter, hang, &[])?;
+            let directory = tempfile::tempdir().unwrap();
+            let (pid, output) = (target.pid().to_string(), directory.path().to_str().unwrap());
+            let args = [&["watch", "-p", &pid, "-o", output, "--once", "--dumps", "2"], *condition].concat();
+            Some((target, Running::start(&args), directory, hang, cause, words))
+        });
+        for (target, running, directory, hang, cause, words) in started.collect::<Vec<_>>() {
+            let ran = running.ended();
+            let text = ran.success();
+            for word in *words {
+                assert!(text.contains(word), "{interpreter}, {hang}: no {word:?} in {text}");
+            }
+            let folder = only_folder(directory.path());
+            assert!(text.contains(&format!("wrote {}", folder.display())), "{interpreter}, {hang}: {text}");
+            let found = json(&folder.join("cause.json"));
+            assert_eq!((&found["cause"], &found["pid"]), (&Value::from(*cause), &Value::from(target.pid())), "{found}");
+            // A tenth of what it may take on a machine that has nothing else to do is not tested here.
+            assert!(found["seconds"].as_f64().unwrap() < 10.0, "{interpreter}, {hang}: {found}");
+            assert_eq!(status_kb(target.pid(), "TracerPid"), Some(0), "{interpreter}, {hang}");
+        }
+    }
+}
+
+#[test]
+fn what_works_is_left_alone() {
+    for interpreter in chosen() {
+        let started = HANGS.iter().filter_map(|(hang, ..)| {
+            let target = start_hang(interpreter, hang, &["healthy"])?;
+            let directory = tempfile::tempdir().unwrap();
+            let (pid, output) = (target.pid().to_string(), directory.path().to_str().unwrap());
+            let short = ["--stuck", "3s", "--lag", "3s", "--gil-held", "3s", "--deadlock", "--call", "report:3s"];
+            let args = [&["watch", "-p", &pid, "-o", output, "--timeout", "8s"][..], &short].concat();
+            Some((target, Running::start(&args), directory, hang))
+        });
+        for (_target, running, directory, hang) in started.collect::<Vec<_>>() {
+            let ran = running.ended();
+            assert_eq!(ran.success(), "", "{interpreter}, {hang}");
+            assert!(ran.stderr.contains("watching 1 process, 0 events"), "{interpreter}, {hang}: {}", ran.stderr);
+            assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "{interpreter}, {hang}");
+        }
+    }
+}
+
+#[test]
+fn the_evidence_can_be_read_by_whoever_runs_it_and_by_nobody_else() {
+    use std::os::unix::fs::PermissionsExt;
+    let target = Target::start(any(), "hangs.py", &["no_answer"]);
+    let directory = tempfile::tempdir().unwrap();
+    let (pid, output) = (target.pid().to_string(), directory.path().to_str().unwrap());
+    pyspy(&["watch", "-p", &pid, "-o", output, "--once", "--stuck", "1s", "-l"]).success();
+    let folder = only_folder(directory.path());
+    assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
+    let text = fs::read_to_string(folder.join("dump.txt")).unwrap();
+    assert!(text.contains("3 dumps agree") && text.contains("Dump 3 of 3"), "{text}");
+    assert!(!text.contains("← moved"), "{text}");
+    let dump = json(&folder.join("dump.json"));
+    let frames = dump["threads"][0]["frames"].as_array().unwrap();
+    assert!(frames.iter().any(|frame| frame["name"].as_str().unwrap().ends_with("query")), "{dump}");
+    // The time before is a recording like any other, with the samples of that time only.
+    let raw = directory.path().join("before.raw");
+    let args = ["convert", "-f", "raw", "-o", raw.to_str().unwrap()];
+    pyspy(&[&args[..], &[folder.join("before.pyspy").to_str().unwrap()]].concat()).success();
+    assert!(fs::read_to_string(&raw).unwrap().lines().any(|line| line.contains("query (hangs.py:")));
+}
+
+#[test]
+fn commands_and_webhooks_are_told() {
+    let mut server = Target::start(any(), "webhook.py", &[]);
+    let port = server.line();
+    let target = Target::start(any(), "hangs.py", &["no_answer"]);
+    let directory = tempfile::tempdir().unwrap();
+    let output = directory.path().join("events");
+    let told = directory.path().join("told");
+    let command = format!("sh -c 'echo $PYSPY_PID $PYSPY_CAUSE $PYSPY_DIR > {}'", told.display());
+    let (pid, url) = (target.pid().to_string(), format!("http://127.0.0.1:{port}/hook"));
+    let args = ["watch", "-p", &pid, "-o", output.to_str().unwrap(), "--once", "--stuck", "1s", "--dumps", "1"];
+    pyspy(&[&args[..], &["--exec", &command, "--webhook", &url]].concat()).success();
+    let folder = only_folder(&output);
+    assert_eq!(fs::read_to_string(&told).unwrap().trim(), format!("{pid} stuck {}", folder.display()));
+    assert_eq!(server.line(), "application/json");
+    let posted: Value = serde_json::from_str(&server.line()).unwrap();
+    assert_eq!((&posted["pid"], &posted["cause"]), (&Value::from(target.pid()), &Value::from("stuck")));
+    let (text, dump) = (posted["text"].as_str().unwrap(), posted["dump"].as_str().unwrap());
+    assert!(text.contains("nothing moves") && dump.contains("Dump 1 of 1"), "{posted}");
+    assert!(text.contains("query (hangs.py:") && dump.contains("query (hangs.py:"), "{posted}");
+    // Values leave the machine only when they are asked for.
+    assert!(!text.contains("4711") && !dump.contains("4711"), "{posted}");
+    let since = posted["since"].as_f64().unwrap();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64();
+    assert!((now - 60.0..now).contains(&since), "{since} at {now}");
+    drop(fs::remove_file(&told));
+    pyspy(&[&args[..], &["-l", "--webhook", &url]].concat()).success();
+    server.line();
+    let posted: Value = serde_json::from_str(&server.line()).unwrap();
+    assert!(posted["dump"].as_str().unwrap().contains("4711"), "{posted}");
+}
+
+#[test]
+fn a_program_that_hangs_is_ended_and_the_status_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let (python, program) = (any().path.to_str().unwrap(), script("hangs.py"));
+    let output = directory.path().to_str().unwrap();
+    let args = ["watch", "-o", output, "--stuck", "1s", "--kill", "-l", "--dumps", "1", "--", python];
+    let ran = pyspy(&[&args[..], &[program.to_str().unwrap(), "no_answer"]].concat());
+    assert_eq!(ran.status.code(), Some(14), "{ran:#?}");
+    assert!(ran.stderr.contains("sent SIGTERM") && ran.stderr.contains("user_id: 4711"), "{ran:#?}");
+    assert_eq!(ran.stdout, "ready\n");
+    let pid = json(&only_folder(directory.path()).join("cause.json"))["pid"].as_i64().unwrap();
+    assert!(!Path::new(&format!("/proc/{pid}")).exists());
+}
+
+#[test]
+fn a_program_that_ends_gives_its_own_status() {
+    let directory = tempfile::tempdir().unwrap();
+    let python = any().path.to_str().unwrap();
+    let args = ["watch", "-o", directory.path().to_str().unwrap(), "--", python, "-c"];
+    let ran = pyspy(&[&args[..], &["import time; time.sleep(1); raise SystemExit(7)"]].concat());
+    assert_eq!(ran.status.code(), Some(7), "{ran:#?}");
+}
+
+#[test]
+fn a_watcher_that_is_killed_leaves_the_program_running() {
+    let target = Target::start(any(), "hangs.py", &["no_answer"]);
+    let directory = tempfile::tempdir().unwrap();
+    let (pid, output) = (target.pid().to_string(), directory.path().to_str().unwrap());
+    let mut running = Running::start(&["watch", "-p", &pid, "-o", output, "--stuck", "1s", "--dumps", "20"]);
+    let stdout = running.output_path("stdout");
+    running.wait_until("the event", || fs::metadata(&stdout).is_ok_and(|file| file.len() > 0));
+    running.signal(Signal::SIGKILL);
+    while !running.has_ended() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(status_kb(target.pid(), "TracerPid"), Some(0));
+    let state = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    assert!(state.contains("State:\tS"), "{state}");
+    // What has been written was written as a whole.
+    for entry in fs::read_dir(directory.path()).unwrap() {
+        let cause = entry.unwrap().path().join("cause.json");
+        assert!(!cause.exists() || json(&cause)["cause"] == "stuck");
+    }
+}
+
+#[test]
+fn processes_with_a_name_are_watched_as_they_come() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = directory.path().join("events");
+    let metrics = directory.path().join("pyspy.prom");
+    // No other program of this machine has such a directory in its command line.
+    let copy = directory.path().join("hangs.py");
+    fs::copy(script("hangs.py"), &copy).unwrap();
+    let name = format!("*{}*no_answer*", directory.path().file_name().unwrap().to_str().unwrap());
+    let (output_text, metrics_text) = (output.to_str().unwrap(), metrics.to_str().unwrap());
+    let args = ["watch", "--name", &name, "-o", output_text, "--stuck", "1s", "--dumps", "1"];
+    let mut running = Running::start(&[&args[..], &["--metrics", metrics_text]].concat());
+    running.wait_until("the wait for a process", || running_says(&metrics, "pyspy_watch_processes 0"));
+    for round in 1..=2 {
+        let mut command = Command::new(&any().path);
+        command.arg(&copy).arg("no_answer");
+        let target = Target::start_command(command, "hangs.py");
+        running.wait_until("the event", || fs::read_dir(&output).is_ok_and(|entries| entries.count() == round));
+        drop(target);
+    }
+    running.signal(Signal::SIGTERM);
+    let ran = running.ended();
+    ran.success();
+    let numbers = fs::read_to_string(&metrics).unwrap();
+    assert!(numbers.contains("pyspy_watch_events_total{cause=\"stuck\"} 2"), "{numbers}");
+}
+
+fn running_says(path: &Path, text: &str) -> bool {
+    fs::read_to_string(path).is_ok_and(|numbers| numbers.contains(text))
+}
+
+#[test]
+fn what_would_be_done_is_said_and_not_done() {
+    let target = Target::start(any(), "hangs.py", &["no_answer"]);
+    let directory = tempfile::tempdir().unwrap();
+    let output = directory.path().join("events");
+    let (pid, output_text) = (target.pid().to_string(), output.to_str().unwrap());
+    let args = ["watch", "-p", &pid, "-o", output_text, "--once", "--stuck", "1s", "--dumps", "1", "--dry-run"];
+    let ran = pyspy(&[&args[..], &["--kill", "KILL", "--exec", "touch x"]].concat());
+    assert!(ran.success().contains("nothing moves"), "{ran:#?}");
+    assert!(ran.stderr.contains("send KILL to process") && ran.stderr.contains("[\"touch\", \"x\"]"), "{ran:#?}");
+    assert!(!output.exists());
+    assert_eq!(status_kb(target.pid(), "TracerPid"), Some(0));
+}
