@@ -12,7 +12,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use exit_status::Status;
 pub(crate) use values::Limit;
-pub(crate) use watch::WatchArgs;
+pub(crate) use watch::{CommandWords, WatchArgs};
 
 /// What the whole program is asked to do.
 #[derive(Debug, Parser)]

@@ -91,7 +91,7 @@ pub(crate) struct WatchArgs {
 
     /// Command to run for each event, without a shell, with PYSPY_PID, PYSPY_CAUSE and PYSPY_DIR in its environment
     #[arg(long, value_name = "command", value_parser = command, help_heading = "Then")]
-    pub exec: Option<Vec<String>>,
+    pub exec: Option<CommandWords>,
     /// URL to which each event is posted as JSON
     #[arg(long, value_name = "url", value_parser = url, help_heading = "Then")]
     pub webhook: Option<String>,
@@ -115,6 +115,10 @@ pub(crate) struct WatchArgs {
     #[arg(value_name = "python_program", trailing_var_arg = true)]
     pub program: Vec<std::ffi::OsString>,
 }
+
+/// A command and its arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CommandWords(pub Vec<String>);
 
 impl WatchArgs {
     /// Whether any condition was given, so that those that were not do not count.
@@ -176,9 +180,9 @@ fn size(text: &str) -> Result<u64, String> {
     if bytes >= 1.0 && bytes < 1e18 { Ok(bytes as u64) } else { Err(form.to_owned()) }
 }
 
-fn command(text: &str) -> Result<Vec<String>, String> {
+fn command(text: &str) -> Result<CommandWords, String> {
     match shlex::split(text) {
-        Some(words) if !words.is_empty() => Ok(words),
+        Some(words) if !words.is_empty() => Ok(CommandWords(words)),
         Some(_) => Err("it is empty".to_owned()),
         None => Err("a quote is not closed".to_owned()),
     }
@@ -204,7 +208,7 @@ mod tests {
         );
         assert_eq!((size("2G"), size("1.5k"), size("700")), (Ok(2 << 30), Ok(1536), Ok(700)));
         assert!(size("").is_err() && size("G").is_err() && size("-1").is_err() && size("1T").is_err());
-        assert_eq!(command("logger -t 'py spy'").unwrap(), ["logger", "-t", "py spy"]);
+        assert_eq!(command("logger -t 'py spy'").unwrap().0, ["logger", "-t", "py spy"]);
         assert!(command("").is_err() && command("echo 'x").is_err());
         assert!(url("https://x/y").is_ok() && url("file:///x").is_err());
         assert!(time("unlimited").is_err());

@@ -172,6 +172,10 @@ impl Observer for Watcher<'_> {
         !(self.is_over || is_late || self.interrupt.is_set())
     }
 
+    fn forget_codes(&mut self) {
+        self.watched.values_mut().for_each(|watched| watched.watch.forget_codes());
+    }
+
     fn arrivals(&mut self) -> Vec<Process> {
         self.targets.arrivals()
     }
@@ -257,8 +261,7 @@ impl Watcher<'_> {
         for evidence in &mut self.underway {
             evidence.gets_no_more();
         }
-        let now = Instant::now();
-        self.complete_evidence(now);
+        self.complete_evidence(Instant::now());
         self.actions.wait();
         if let Some(kills) = &mut self.kills {
             kills.wait();
@@ -266,7 +269,7 @@ impl Watcher<'_> {
         if let Some(metrics) = &mut self.metrics {
             metrics.is_due_now();
         }
-        self.write_metrics(now);
+        self.write_metrics(Instant::now());
         let why = match ending {
             Ending::Lost(reason) => format!("ended because {}; ", printable(reason)),
             Ending::Exited => "the process exited; ".to_owned(),

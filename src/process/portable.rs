@@ -65,6 +65,11 @@ pub fn raise_descriptor_limit() {}
 /// Sleeps are as exact as they are here.
 pub fn sharpen_sleep() {}
 
+/// The CPU time that the calling thread has used: not known here.
+pub(crate) fn thread_cpu_time() -> Option<Duration> {
+    None
+}
+
 /// What time it is for other processes: not known here.
 pub(crate) fn monotonic_time() -> Option<Duration> {
     None

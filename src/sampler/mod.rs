@@ -36,7 +36,9 @@ pub(crate) use cells::Cells;
 pub(crate) use cpu_time::Unsampled;
 pub(crate) use filter::Filter;
 pub(crate) use live::{LiveOptions, LiveRequest, LiveWindow, watch};
-pub(crate) use loop_lag::LoopLag;
+#[cfg(test)]
+pub(crate) use loop_lag::LoopLibrary;
+pub(crate) use loop_lag::{LoopBlocker, LoopLag, LoopLags};
 pub(crate) use members::Roots;
 pub(crate) use moment::{
     Moment, MomentFrame, MomentThread, NativeThread, Pausing, SampleError, entered_interpreter, interpreter_name,

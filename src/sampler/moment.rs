@@ -73,6 +73,8 @@ pub(crate) struct MomentThread {
     pub waits_for_gil: bool,
     /// It holds the GIL, and seemed to wait for it when the system was asked: it has just got it, or has just let it go.
     pub takes_gil: bool,
+    /// It has not been on a CPU since the sample before.
+    pub is_unmoved: bool,
     /// It runs the garbage collector.
     pub collecting: bool,
     /// How sure its frames are.

@@ -57,6 +57,9 @@ pub(crate) trait Observer {
     /// Takes in one look at all processes; whether to go on.
     fn take_in(&mut self, seen: &mut [Observed<'_>], recent: &Recent<'_>) -> bool;
 
+    /// The readers have forgotten the code that they knew, and the numbers that it had.
+    fn forget_codes(&mut self);
+
     /// Processes that are to be looked at too from now on.
     fn arrivals(&mut self) -> Vec<Process>;
 }
@@ -155,7 +158,9 @@ pub(crate) fn observe(
         if !goes_on {
             break Ending::Interrupted;
         }
-        begin_anew_when_large(&mut recorder, &mut kept);
+        if begin_anew_when_large(&mut recorder, &mut kept) {
+            observer.forget_codes();
+        }
         recorder.describe();
         recorder.meet(finder);
         if options.goes_on_without {
@@ -171,11 +176,14 @@ pub(crate) fn observe(
     ending
 }
 
-fn begin_anew_when_large(recorder: &mut Recorder<'_>, kept: &mut Kept) {
+/// Whether the profile has begun anew.
+fn begin_anew_when_large(recorder: &mut Recorder<'_>, kept: &mut Kept) -> bool {
     let sizes = recorder.profile.table_sizes();
     let threads = recorder.profile.threads().len();
-    if sizes.stacks > MOST_STACKS || sizes.texts > MOST_TEXTS || threads > MOST_THREADS {
+    let is_large = sizes.stacks > MOST_STACKS || sizes.texts > MOST_TEXTS || threads > MOST_THREADS;
+    if is_large {
         kept.before = recorder.begin_anew();
         kept.runs_before = std::mem::take(&mut kept.runs);
     }
+    is_large
 }

@@ -227,6 +227,7 @@ impl Reader<'_, '_> {
             active,
             waits_for_gil: !thread.holds_gil && (thread.requests_gil || is_at_gil),
             takes_gil: false,
+            is_unmoved: false,
             collecting: stacks.collects(thread).unwrap_or(active),
             assurance: Assurance::Stopped,
             first_frame,

@@ -4,13 +4,15 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use super::conditions::{
-    BlockedThread, Conditions, Counters, CpuMeter, Function, GilLook, HeldGils, LongCalls, LongTasks, Rings, Stuck,
+    BlockedThread, Conditions, Counters, CpuMeter, Function, GilLook, HeldGils, LateLoops, LongCalls, LongTasks, Rings,
+    Stuck,
 };
 use super::event::Event;
 use super::look::{self, ThreadLook};
 use super::tracks::ThreadTrack;
 use crate::inspect::{Details, TasksWanted, inspect_process};
-use crate::sampler::{Observed, Pausing, ShortNames};
+use crate::process::thread_cpu_time;
+use crate::sampler::{LoopLags, Observed, Pausing, ShortNames};
 
 /// A thread that has waited for so long may be in a ring.
 const MAY_BE_IN_RING: Duration = Duration::from_millis(200);
@@ -29,6 +31,10 @@ pub(crate) struct ProcessWatch {
     tasks: LongTasks,
     rings: Rings,
     gils: HeldGils,
+    late_loops: LateLoops,
+    lags: LoopLags,
+    /// A thread has run since rings were last looked for.
+    has_run: bool,
     /// When it was last seen whether there are tasks, and whether there were.
     tasks_seen: Option<(Instant, bool)>,
     short_names: ShortNames,
@@ -46,6 +52,9 @@ impl ProcessWatch {
             tasks: LongTasks::default(),
             rings: Rings::new(now),
             gils: HeldGils::default(),
+            late_loops: LateLoops::default(),
+            lags: LoopLags::default(),
+            has_run: true,
             tasks_seen: None,
             short_names: ShortNames::default(),
         }
@@ -56,13 +65,23 @@ impl ProcessWatch {
         self.stuck.still_for(now)
     }
 
+    /// To be called when the sampler forgets its code.
+    pub(crate) fn forget_codes(&mut self) {
+        self.lags.forget_codes();
+    }
+
     /// Takes in a look, and says what has happened.
     pub(crate) fn take_in(&mut self, observed: &mut Observed<'_>, conditions: &Conditions, now: Instant) -> Vec<Event> {
         let looks = look::threads(observed.moment, observed.sampler.process());
         let has_moved = self.follow_threads(observed, &looks, conditions, now);
+        self.has_run |= looks.iter().any(|look| look.thread.active || !look.thread.is_unmoved);
         let mut events = self.judge_counters(observed, &looks, conditions, has_moved, now);
         let blocked = self.blocked(&looks);
         events.extend(self.stuck.judge(&blocked, conditions.stuck, conditions.idle, now));
+        if let Some(limit) = conditions.lag {
+            self.lags.observe(observed.sampler, observed.moment);
+            events.extend(self.late_loops.take_in(self.lags.loops(), limit, now));
+        }
         if let Some(limit) = conditions.gil_held {
             events.extend(self.gils.take_in(&gils(&looks), limit, now));
         }
@@ -101,7 +120,7 @@ impl ProcessWatch {
             } else {
                 track.rests() && !look.thread.active
             };
-            has_moved |= track.take_in(look.place, !look.thread.active, rests, now);
+            has_moved |= track.take_in(look.place, !look.thread.active, !look.thread.is_unmoved, rests, now);
         }
         if tracks.len() > looks.len() {
             let living: HashSet<u64> = looks.iter().map(|look| look.thread.stack.address).collect();
@@ -171,11 +190,14 @@ impl ProcessWatch {
     ) -> Vec<Event> {
         let tasks_due =
             self.tasks_seen.is_none_or(|(seen, there_are)| there_are || now >= seen + TASKS_LOOKED_FOR_EVERY);
-        if !has_waiting && !tasks_due {
+        // What sleeps on makes no ring that was not there before.
+        let may_find = self.has_run || self.rings.has_seen_any() || !conditions.calls.is_empty();
+        if !may_find || !has_waiting && !tasks_due {
             return Vec::new();
         }
+        self.has_run = false;
         let details = Details { variables: 0, source: false, tasks: TasksWanted::Pending };
-        let begun = Instant::now();
+        let (begun, used_before) = (Instant::now(), thread_cpu_time());
         let inspected = inspect_process(observed.sampler, Pausing::Never, details);
         let mut events = Vec::new();
         match inspected {
@@ -189,7 +211,9 @@ impl ProcessWatch {
             }
             Err(error) => log::debug!("no search for rings: {error}"),
         }
-        self.rings.has_searched(begun, Instant::now());
+        let now = Instant::now();
+        let cost = thread_cpu_time().zip(used_before).map_or(now - begun, |(used, before)| used.saturating_sub(before));
+        self.rings.has_searched(cost, now);
         events
     }
 }

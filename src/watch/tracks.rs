@@ -18,13 +18,12 @@ pub(super) struct ThreadTrack {
     rests: bool,
     /// A bit for each of the last looks, the latest lowest: it was at rest.
     rested: u32,
-    looks: u32,
 }
 
 impl ThreadTrack {
     /// A thread that is seen for the first time.
     pub(super) fn new(place: u64, now: Instant) -> Self {
-        Self { place, since: now, is_asleep: false, rests: false, rested: 0, looks: 0 }
+        Self { place, since: now, is_asleep: false, rests: false, rested: 0 }
     }
 
     /// Whether it was asleep at that place at the last look.
@@ -37,17 +36,16 @@ impl ThreadTrack {
         self.rests
     }
 
-    /// Takes in a look; whether it has shown that the thread works.
-    pub(super) fn take_in(&mut self, place: u64, is_asleep: bool, rests: bool, now: Instant) -> bool {
-        let was_there = self.looks > 0 && self.is_at(place);
-        if !(was_there && is_asleep) {
+    /// Takes in a look; whether it has shown that the thread works. `has_run` since the look before.
+    pub(super) fn take_in(&mut self, place: u64, is_asleep: bool, has_run: bool, rests: bool, now: Instant) -> bool {
+        let is_still = self.is_at(place) && is_asleep && !has_run;
+        if !is_still {
             self.since = now;
         }
         let mostly_rests = self.rested.count_ones() >= MOSTLY;
         (self.place, self.is_asleep, self.rests) = (place, is_asleep, rests);
         self.rested = self.rested << 1 | u32::from(rests);
-        self.looks = self.looks.saturating_add(1);
-        !rests && !(was_there && is_asleep) && !mostly_rests
+        !rests && !is_still && !mostly_rests
     }
 
     /// Since when it waits for something without a move, if it does.
@@ -70,16 +68,20 @@ mod tests {
     fn a_thread_is_blocked_since_it_was_first_seen_asleep_there() {
         let start = Instant::now();
         let mut track = ThreadTrack::new(7, start);
-        assert!(track.take_in(7, true, false, start));
-        assert!(!track.take_in(7, true, false, after(start, 250)));
-        assert_eq!(track.blocked_since(), Some(start));
-        assert!(track.take_in(8, true, false, after(start, 500)));
-        assert_eq!(track.blocked_since(), Some(after(start, 500)));
+        let mut look = |place, is_asleep, has_run, ms| {
+            let works = track.take_in(place, is_asleep, has_run, false, after(start, ms));
+            (works, track.blocked_since())
+        };
+        // Whether it ran before it was first seen is not known.
+        assert_eq!(look(7, true, true, 0), (true, Some(start)));
+        assert_eq!(look(7, true, false, 250), (false, Some(start)));
+        assert_eq!(look(8, true, true, 500), (true, Some(after(start, 500))));
         // Computing in one place, in C, is work.
-        assert!(track.take_in(8, false, false, after(start, 750)));
-        assert_eq!(track.blocked_since(), None);
-        assert!(track.take_in(8, true, false, after(start, 1000)));
-        assert_eq!(track.blocked_since(), Some(after(start, 1000)));
+        assert_eq!(look(8, false, true, 750), (true, None));
+        assert_eq!(look(8, true, true, 1000), (true, Some(after(start, 1000))));
+        // So is a wait that has ended and begun again.
+        assert_eq!(look(8, true, false, 1250), (false, Some(after(start, 1000))));
+        assert_eq!(look(8, true, true, 1500), (true, Some(after(start, 1500))));
     }
 
     #[test]
@@ -87,12 +89,12 @@ mod tests {
         let start = Instant::now();
         let mut track = ThreadTrack::new(7, start);
         for look in 0..40 {
-            assert!(!track.take_in(7, true, true, after(start, 250 * look)));
+            assert!(!track.take_in(7, true, true, true, after(start, 250 * look)));
         }
         assert!(track.rests() && track.blocked_since().is_none());
-        assert!(!track.take_in(9, false, false, after(start, 10_000)));
+        assert!(!track.take_in(9, false, true, false, after(start, 10_000)));
         // It goes on: that is work.
-        let works = (0..8).map(|look| track.take_in(9 + look, false, false, after(start, 10_250 + 250 * look)));
+        let works = (0..8).map(|look| track.take_in(9 + look, false, true, false, after(start, 10_250 + 250 * look)));
         assert!(works.collect::<Vec<_>>().contains(&true));
     }
 }

@@ -94,8 +94,8 @@ def gil():
             time.sleep(0.001)
 
     threading.Thread(target=compute, name="compute", daemon=True).start()
-    threading.Thread(target=native_call, args=(100 if HANGS else 0.1,), name="native", daemon=True).start()
     say_ready()
+    threading.Thread(target=native_call, args=(100 if HANGS else 0.1,), name="native", daemon=True).start()
     time.sleep(1000)
 
 
@@ -163,7 +163,7 @@ def call():
     say_ready()
     while True:
         report("4711")
-        sum(range(10000))
+        time.sleep(0.05)
 
 
 def say_ready():

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::evidence::{Evidence, Written};
 use super::report;
-use crate::cli::WatchArgs;
+use crate::cli::{CommandWords, WatchArgs};
 use crate::command::print_note;
 use crate::output::printable;
 
@@ -30,7 +30,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Commands and posts.
 pub(super) struct Actions {
-    command: Option<Vec<String>>,
+    command: Option<CommandWords>,
     url: Option<String>,
     running: Arc<AtomicUsize>,
     threads: Vec<JoinHandle<()>>,
@@ -44,7 +44,7 @@ impl Actions {
 
     /// Does what is to be done for an event.
     pub(super) fn start(&mut self, evidence: &Evidence, written: &Written) {
-        if let Some(words) = self.command.clone() {
+        if let Some(CommandWords(words)) = self.command.clone() {
             let variables = [
                 ("PYSPY_PID", evidence.process.pid().to_string().into()),
                 ("PYSPY_CAUSE", evidence.event.cause.word().into()),

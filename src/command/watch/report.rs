@@ -40,7 +40,7 @@ pub(super) fn print_end(evidence: &Evidence, written: &Written, to_stderr: bool)
 /// Prints what a run that only tries would have done.
 pub(super) fn print_what_would_be(arguments: &WatchArgs, evidence: &Evidence) {
     let mut done = vec![format!("write a folder into {:?}", arguments.output)];
-    done.extend(arguments.exec.as_ref().map(|words| format!("run {words:?}")));
+    done.extend(arguments.exec.as_ref().map(|command| format!("run {:?}", command.0)));
     done.extend(arguments.webhook.as_ref().map(|url| format!("post to {url}")));
     if let Some(signal) = &arguments.kill {
         let signal = if signal.is_empty() { "SIGTERM" } else { signal };
@@ -173,7 +173,7 @@ fn task_heading(task: &TaskDump) -> String {
 }
 
 fn task_wait(task: &TaskDump) -> Option<String> {
-    task.waits.as_ref().map(|wait| format!("waits in {}", printable(&wait.text)))
+    task.waits.as_ref().map(|wait| printable(&wait.text).into_owned())
 }
 
 fn place_text(frame: &FrameDump) -> String {

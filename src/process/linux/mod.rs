@@ -27,8 +27,8 @@ pub(crate) use procfs::thread_states::{ThreadStates, raise_descriptor_limit};
 pub(crate) use ptrace::pause::{PausedProcess, PausedThread};
 pub(crate) use ptrace::tracee::release_pending;
 pub(crate) use spawn::SpawnedProgram;
-pub(crate) use timer::monotonic_time;
 pub use timer::sharpen_sleep;
+pub(crate) use timer::{monotonic_time, thread_cpu_time};
 
 #[cfg(test)]
 mod testing;

@@ -14,6 +14,11 @@ pub fn sharpen_sleep() {
     }
 }
 
+/// The CPU time that the calling thread has used.
+pub(crate) fn thread_cpu_time() -> Option<Duration> {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).ok().map(Duration::from)
+}
+
 /// The time of `CLOCK_MONOTONIC`, which all processes share but for those in a time namespace of their own.
 pub(crate) fn monotonic_time() -> Option<Duration> {
     clock_gettime(ClockId::CLOCK_MONOTONIC).ok().map(Duration::from)

@@ -34,6 +34,11 @@ impl Activities {
         self.seen.get(&os_id).map(|seen| seen.is_running)
     }
 
+    /// Whether a thread was not on a CPU between the last look at it and the one of this sample.
+    pub(super) fn is_unmoved(&self, os_id: ThreadId) -> bool {
+        self.seen.get(&os_id).is_some_and(|seen| seen.is_unmoved)
+    }
+
     /// The futex that a thread waits in, or was just woken from, as it was seen last in this sample.
     pub(super) fn futex(&self, os_id: ThreadId) -> Option<u64> {
         self.seen.get(&os_id)?.futex

@@ -3,6 +3,7 @@
 mod call;
 mod counters;
 mod gil;
+mod lag;
 mod rings;
 mod stuck;
 
@@ -11,6 +12,7 @@ use std::time::Duration;
 pub(super) use call::{Function, LongCalls, LongTasks};
 pub(super) use counters::{Counters, CpuMeter};
 pub(super) use gil::{GilLook, HeldGils};
+pub(super) use lag::LateLoops;
 pub(super) use rings::Rings;
 pub(super) use stuck::{BlockedThread, Stuck};
 

@@ -8,11 +8,11 @@ use crate::watch::event::{Cause, Event};
 
 /// A ring is told when it was seen twice, so far apart.
 const CONFIRMED_AFTER: Duration = Duration::from_secs(1);
-/// Looking for rings takes this part of our time, at most.
-const PART_OF_TIME: u32 = 4_000;
+/// A search is followed by a pause of so many times the CPU time that it took.
+const PAUSE_FOR_SEARCH: u32 = 4_000;
 /// Between two searches, at least and at most.
 const AT_LEAST: Duration = Duration::from_secs(1);
-const AT_MOST: Duration = Duration::from_secs(30);
+const AT_MOST: Duration = Duration::from_secs(10);
 /// So many members of a ring are named.
 const NAMED: usize = 4;
 
@@ -41,9 +41,14 @@ impl Rings {
         now >= self.due
     }
 
-    /// The search that began at `begun` has taken until `now`.
-    pub(in crate::watch) fn has_searched(&mut self, begun: Instant, now: Instant) {
-        let pause = (now - begun).saturating_mul(PART_OF_TIME).clamp(AT_LEAST, AT_MOST);
+    /// Whether a ring was seen that is to be seen again.
+    pub(in crate::watch) fn has_seen_any(&self) -> bool {
+        !self.seen.is_empty()
+    }
+
+    /// A search has ended that has taken so much CPU time.
+    pub(in crate::watch) fn has_searched(&mut self, cost: Duration, now: Instant) {
+        let pause = cost.saturating_mul(PAUSE_FOR_SEARCH).clamp(AT_LEAST, AT_MOST);
         // One that waits to be confirmed does not wait longer than it must.
         self.due = now + if self.seen.is_empty() { pause } else { CONFIRMED_AFTER };
     }
@@ -139,7 +144,7 @@ mod tests {
         let at = |ms: u64| start + Duration::from_millis(ms);
         let mut rings = Rings::new(start);
         assert!(rings.take_in(&deadlocked(&[2, 1]), at(0)).is_empty());
-        rings.has_searched(at(0), at(1));
+        rings.has_searched(Duration::from_millis(1), at(1));
         assert!(!rings.is_due(at(900)) && rings.is_due(at(1001)));
         // The ring may be found from another of its members.
         let told = rings.take_in(&deadlocked(&[1, 2]), at(1001));
@@ -154,7 +159,7 @@ mod tests {
     fn the_search_takes_a_small_part_of_the_time() {
         let start = Instant::now();
         let mut rings = Rings::new(start);
-        rings.has_searched(start, start + Duration::from_millis(1));
+        rings.has_searched(Duration::from_millis(1), start);
         assert!(
             !rings.is_due(start + Duration::from_millis(3900)) && rings.is_due(start + Duration::from_millis(4002))
         );
