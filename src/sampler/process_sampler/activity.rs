@@ -102,7 +102,7 @@ impl Activities {
             let registers = stopped.registers(os_id).ok();
             if let Some(call) = registers.and_then(|registers| registers.waits_in(memory)) {
                 seen.is_running = false;
-                moment.interrupted.push((os_id, call));
+                moment.interrupted.insert(os_id, call);
             }
         }
     }
