@@ -7,14 +7,13 @@ The target is `waiting_threads.py`, in each of its kinds. The tools take their t
 median of the rounds.
     time        from the start of the command to its end, in seconds
     stopped     for how long the target stood still, as pyspy's own JSON says, in milliseconds
-    peak        of the command's memory, in MiB
-    holder      threads of which the dump says who holds what they wait for; rings of threads that it reports
+    holders     threads of which the dump says who holds what they wait for
+    in rings    threads that are part of a deadlock
 """
 
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -41,7 +40,7 @@ def arguments():
 
 
 def run(command, limit):
-    """Seconds, the peak in MiB, and the output of a command; `None` where it did not end in time."""
+    """Seconds, and the output of a command; `None` where it did not end in time."""
     started = time.monotonic()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         try:
@@ -52,30 +51,25 @@ def run(command, limit):
         seconds = time.monotonic() - started
     if process.returncode:
         raise SystemExit(f"{command}: status {process.returncode}")
-    return seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024, output
+    return seconds, output
 
 
 def median_time(command, options):
     runs = [run(command, options.limit) for _ in range(options.rounds)]
     if None in runs:
         return f"over {options.limit:.0f}"
-    return f"{statistics.median(seconds for seconds, _, _ in runs):.2f}"
+    return f"{statistics.median(seconds for seconds, _ in runs):.2f}"
 
 
-def pyspy_row(pid, options):
+def told(pid, options):
+    """For how long the process was stopped in ms, threads whose holder is named, threads in rings."""
     got = run([options.pyspy, "dump", "--json", "--pid", str(pid)], options.limit)
     if got is None:
         return "-", "-", "-"
-    threads = json.loads(got[2])
+    threads = json.loads(got[1])
     held = sum(bool((thread.get("waits_for") or {}).get("holder_thread_id")) for thread in threads)
-    return held, len(threads), sum(bool(thread.get("deadlocked")) for thread in threads)
-
-
-def stopped(pid, options):
-    got = run([options.pyspy, "dump", "--json", "--tasks=flat", "--pid", str(pid)], options.limit)
-    found = json.loads(got[2]) if got else {}
-    microseconds = found.get("stopped_us") or next(iter(found.get("processes", [{}])), {}).get("stopped_us")
-    return "-" if microseconds is None else f"{microseconds / 1000:.0f}"
+    stopped = threads[0]["process_info"].get("stopped_us", 0) / 1000
+    return f"{stopped:.0f}", held, sum(bool(thread.get("deadlocked")) for thread in threads)
 
 
 def main():
@@ -88,8 +82,8 @@ def main():
             pid = int(target.stdout.readline())
             ours = median_time([options.pyspy, "dump", "--pid", str(pid)], options)
             theirs = median_time([options.py_spy, "dump", "--pid", str(pid)], options)
-            held, _, ringed = pyspy_row(pid, options)
-            print(f"{kind:8}{count:8}{ours:>10}{theirs:>10}{stopped(pid, options):>9}{held:>9}{ringed:>9}", flush=True)
+            stopped, held, ringed = told(pid, options)
+            print(f"{kind:8}{count:8}{ours:>10}{theirs:>10}{stopped:>9}{held:>9}{ringed:>9}", flush=True)
             target.kill()
             target.wait()
 

@@ -35,13 +35,14 @@ mod portable;
 pub(crate) use linux::{
     Descriptors, ImageIdentity, LiveMemory, MappingsSign, Orphans, PausedProcess, PausedThread, SpawnedProgram,
     ThreadStates, all_processes, monotonic_time, open_below, raise_descriptor_limit, release_pending,
+    stdout_was_closed,
 };
 #[cfg(target_os = "linux")]
 pub use linux::{OwnCpus, Process, sharpen_sleep};
 #[cfg(not(target_os = "linux"))]
 pub(crate) use portable::{
     Descriptors, ImageIdentity, LiveMemory, MappingsSign, Orphans, PausedProcess, PausedThread, SpawnedProgram,
-    ThreadStates, all_processes, monotonic_time, raise_descriptor_limit, release_pending,
+    ThreadStates, all_processes, monotonic_time, raise_descriptor_limit, release_pending, stdout_was_closed,
 };
 #[cfg(not(target_os = "linux"))]
 pub use portable::{OwnCpus, Process, sharpen_sleep};

@@ -65,6 +65,11 @@ pub fn raise_descriptor_limit() {}
 /// Sleeps are as exact as they are here.
 pub fn sharpen_sleep() {}
 
+/// Whether standard output was closed when we were started: not known here.
+pub(crate) fn stdout_was_closed() -> bool {
+    false
+}
+
 /// What time it is for other processes: not known here.
 pub(crate) fn monotonic_time() -> Option<Duration> {
     None
