@@ -142,7 +142,7 @@ impl Describer<'_> {
         let cell = interpreter.and_then(|interpreter| files.cells.name(memory, self.layout, interpreter, file));
         let short = match cell {
             Some(cell) => cell,
-            None => files.short_names.shorten(file, |path| self.subject.open_file(path).is_ok()),
+            None => files.short_names.shorten(file, |path| self.subject.has_file(path)),
         };
         let short_file = short.to_owned();
         let offset = Some(frame.offset).filter(|offset| *offset >= 0);

@@ -35,7 +35,7 @@ mod portable;
 pub(crate) use linux::{
     Descriptors, ImageIdentity, LiveMemory, MappingsSign, Orphans, PausedProcess, PausedThread, SpawnedProgram,
     ThreadStates, all_processes, monotonic_time, open_below, raise_descriptor_limit, release_pending,
-    stdout_was_closed,
+    stdout_was_closed, with_rights_of_owner,
 };
 #[cfg(target_os = "linux")]
 pub use linux::{OwnCpus, Process, sharpen_sleep};

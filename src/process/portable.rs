@@ -164,6 +164,11 @@ impl Process {
     }
 
     /// Whether there is a regular file at `path`.
+    /// Opens a source file.
+    pub fn open_source(&self, path: &Path) -> io::Result<File> {
+        self.open_in_root(path)
+    }
+
     pub fn is_file_in_root(&self, path: &Path) -> bool {
         self.absolute(path).is_file()
     }

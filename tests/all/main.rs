@@ -30,6 +30,7 @@ mod native;
 mod native_names;
 mod native_threads;
 mod options;
+mod output_files;
 mod packages;
 mod peer;
 mod pictures;

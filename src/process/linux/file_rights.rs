@@ -4,7 +4,14 @@
 //! The kernel has user, group and supplementary groups a thread (setfsuid(2)), and takes the capabilities that overrule
 //! the permissions of files from a thread whose user for files is not root. Others of our threads notice nothing.
 
+use std::fs::Metadata;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+
 use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
+
+use super::procfs::handle::Handle;
+use super::procfs::stat::status_field;
 
 /// What a process may do with files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +39,24 @@ impl Drop for Restored {
 }
 
 impl FileRights {
+    /// Those of a process.
+    pub(super) fn of_process(handle: &Handle) -> Option<Self> {
+        let status = handle.read_file("status", 64 << 10).ok()?;
+        // The last of the four numbers is the one for files.
+        let last = |name| status_field(&status, name)?.split_ascii_whitespace().nth(3)?.parse().ok();
+        let groups = status_field(&status, "Groups:")?.split_ascii_whitespace();
+        Some(Self {
+            uid: Uid::from_raw(last("Uid:")?),
+            gid: Gid::from_raw(last("Gid:")?),
+            groups: groups.filter_map(|group| group.parse().ok()).map(Gid::from_raw).collect(),
+        })
+    }
+
+    /// Whether we may do with files what another user may not: we are root and these are not.
+    pub(super) fn are_less_than_ours(&self) -> bool {
+        nix::unistd::geteuid().is_root() && !self.uid.is_root()
+    }
+
     /// Does `work` with these rights. `None` where we may not take them.
     pub(super) fn with<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
         let own_groups = nix::unistd::getgroups().ok()?;
@@ -46,17 +71,29 @@ impl FileRights {
 
 /// `setgroups(2)` for the calling thread only; the C library's is for all threads.
 #[expect(unsafe_code, reason = "the C library has no setgroups for one thread")]
-fn set_groups_of_thread(groups: &[Gid]) -> std::io::Result<()> {
+fn set_groups_of_thread(groups: &[Gid]) -> io::Result<()> {
     let numbers: Vec<libc::gid_t> = groups.iter().map(|group| group.as_raw()).collect();
     // SAFETY: the kernel reads as many numbers as are given, from memory that lives through the call.
     let result = unsafe { libc::syscall(libc::SYS_setgroups, numbers.len(), numbers.as_ptr()) };
-    if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Does `work` with the rights of whoever owns `file`, where that is less than ours.
+///
+/// # Errors
+/// When we may not take them.
+pub(crate) fn with_rights_of_owner<T>(file: &Metadata, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let rights = FileRights { uid: Uid::from_raw(file.uid()), gid: Gid::from_raw(file.gid()), groups: Vec::new() };
+    if !rights.are_less_than_ours() {
+        return work();
+    }
+    rights.with(work).unwrap_or_else(|| Err(io::ErrorKind::PermissionDenied.into()))
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs::{self, File};
-    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::os::unix::fs::PermissionsExt;
 
     use super::*;
 

@@ -18,6 +18,7 @@ mod wait;
 use procfs::{handle, stat};
 
 pub use cpu::OwnCpus;
+pub(crate) use file_rights::with_rights_of_owner;
 pub(crate) use files::open_below;
 pub(crate) use live_memory::LiveMemory;
 pub(crate) use orphans::Orphans;

@@ -155,6 +155,15 @@ impl Process {
         files::open_in_root(&self.handle, path)
     }
 
+    /// Opens a regular file at `path` as [`Self::open_in_root`] does, if the target's user may read it too: what a hostile
+    /// target calls its source may be a file that only we may read.
+    ///
+    /// # Errors
+    /// As [`Self::open_in_root`], and when the target may not read it.
+    pub(crate) fn open_source(&self, path: &Path) -> io::Result<File> {
+        files::open_as_target(&self.handle, path)
+    }
+
     /// Whether the target finds a regular file at `path`, as [`Self::open_in_root`] would.
     pub fn is_file_in_root(&self, path: &Path) -> bool {
         files::is_file_in_root(&self.handle, path)
