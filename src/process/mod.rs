@@ -15,6 +15,7 @@
 //! # Limits
 //! - `portable` cannot tell a stopped or traced target, its files in another root, or an exec of the same process.
 
+mod denial;
 mod error;
 mod mapping;
 mod registers;
@@ -47,7 +48,8 @@ pub(crate) use portable::{
 #[cfg(not(target_os = "linux"))]
 pub use portable::{OwnCpus, Process, sharpen_sleep};
 
-pub(crate) use error::{Denial, PauseError, ProcessError, SpawnError};
+pub(crate) use denial::Denial;
+pub(crate) use error::{PauseError, ProcessError, SpawnError};
 pub(crate) use mapping::{DeviceNumber, Mapping};
 pub(crate) use registers::Registers;
 pub(crate) use system_call::{CallNumbers, DescriptorNames, RestingPlace, SystemCall};

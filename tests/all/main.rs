@@ -37,6 +37,7 @@ mod pictures;
 mod places;
 mod record;
 mod recording;
+mod rights;
 mod running;
 mod start_up;
 mod subinterpreters;
