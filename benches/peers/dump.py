@@ -40,31 +40,32 @@ def arguments():
 
 
 def run(command, limit):
-    """Seconds, and the output of a command; `None` where it did not end in time."""
+    """Seconds and the output of a command, or in words why there are none."""
     started = time.monotonic()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         try:
             output, _ = process.communicate(timeout=limit)
         except subprocess.TimeoutExpired:
             process.kill()
-            return None
+            return f"over {limit:.0f}"
         seconds = time.monotonic() - started
     if process.returncode:
-        raise SystemExit(f"{command}: status {process.returncode}")
+        return f"status {process.returncode}"
     return seconds, output
 
 
 def median_time(command, options):
     runs = [run(command, options.limit) for _ in range(options.rounds)]
-    if None in runs:
-        return f"over {options.limit:.0f}"
+    failures = [run for run in runs if isinstance(run, str)]
+    if failures:
+        return failures[0]
     return f"{statistics.median(seconds for seconds, _ in runs):.2f}"
 
 
 def told(pid, options):
     """For how long the process was stopped in ms, threads whose holder is named, threads in rings."""
     got = run([options.pyspy, "dump", "--json", "--pid", str(pid)], options.limit)
-    if got is None:
+    if isinstance(got, str):
         return "-", "-", "-"
     threads = json.loads(got[1])
     held = sum(bool((thread.get("waits_for") or {}).get("holder_thread_id")) for thread in threads)
