@@ -11,7 +11,7 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::process::ExitCode;
 
 use super::failure::{OutputError, below_text};
-use super::print_note;
+use super::{check_stdout, print_note};
 use crate::cli::{DumpArgs, TaskView};
 use crate::inspect::{Details, TasksWanted};
 use crate::output::dump::{TextOptions, ThreadDump, write_json, write_text};
@@ -40,6 +40,7 @@ fn tasks_wanted(arguments: &DumpArgs) -> TasksWanted {
 /// # Errors
 /// When the process or the core file cannot be read.
 pub(crate) fn run(arguments: &DumpArgs) -> anyhow::Result<ExitCode> {
+    check_stdout()?;
     let source = !arguments.json && !arguments.no_source && (arguments.source || io::stdout().is_terminal());
     let details = Details { variables: arguments.locals, source, tasks: tasks_wanted(arguments) };
     let dumps = match (&arguments.core, arguments.pid) {

@@ -16,7 +16,7 @@ const STARTS_WITHIN: Duration = Duration::from_secs(10);
 
 /// The output cannot be written.
 #[derive(Debug, Error)]
-#[error("cannot write {path:?}")]
+#[error("cannot write {}", output_name(.path))]
 pub(crate) struct OutputError {
     /// Where to.
     pub path: PathBuf,
@@ -30,6 +30,10 @@ impl OutputError {
     pub(crate) fn of_stdout(source: std::io::Error) -> Self {
         Self { path: PathBuf::from("-"), source }
     }
+}
+
+fn output_name(path: &Path) -> String {
+    if path.as_os_str() == "-" { "standard output".to_owned() } else { format!("{path:?}") }
 }
 
 /// The output of a recording could not be written when there was something to write.

@@ -25,7 +25,7 @@ use self::failure::OutputError;
 pub use self::program::run_program;
 use crate::cli::{Cli, Command, FormatName, PauseArgs};
 use crate::output::{Format, Lines};
-use crate::process::Registers;
+use crate::process::{Registers, stdout_was_closed};
 use crate::sampler::Pausing;
 
 /// Runs what the command line asks for.
@@ -43,10 +43,22 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "pyspy", &mut script);
+            check_stdout()?;
             std::io::stdout().lock().write_all(&script).map_err(OutputError::of_stdout)?;
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// Makes sure that there is a standard output, before work is done for it.
+///
+/// # Errors
+/// When it was closed when we were started: what is written there is lost, as the runtime puts `/dev/null` in its place.
+fn check_stdout() -> Result<(), OutputError> {
+    if stdout_was_closed() {
+        return Err(OutputError::of_stdout(std::io::Error::other("it was closed when pyspy was started")));
+    }
+    Ok(())
 }
 
 /// When the target is to be stopped, given the flags and what is the default.

@@ -1,12 +1,22 @@
 //! The file that a command writes: tried before the work begins, written beside its place and renamed into it.
+//!
+//! A file that is there already keeps its owner and its mode. A new one belongs to us; or, where it holds what a
+//! program did that runs as who called us through sudo, to that user.
 
-use std::fs::{self, File, OpenOptions};
+mod existing;
+mod growing;
+
+use std::fs::File;
 use std::io::{self, BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use tempfile::{NamedTempFile, TempPath};
+use tempfile::NamedTempFile;
 
+use self::existing::{Existing, Ownership, open_existing};
+pub(super) use self::growing::{Growing, Place};
+use super::check_stdout;
 use super::failure::OutputError;
+use crate::process::SpawnedProgram;
 
 /// Where output will go; known to be writable.
 #[derive(Debug)]
@@ -17,47 +27,62 @@ pub(super) struct OutputFile {
 
 #[derive(Debug)]
 enum Target {
-    /// A new file in this directory, to be renamed.
-    Beside(PathBuf),
+    /// A new file, to be renamed.
+    Beside(NewFile),
     /// A device, a pipe, or a place where no new file can be made.
     InPlace(File),
     /// Standard output.
     Stdout,
 }
 
+/// How a new file is made beside the place of the output.
+#[derive(Debug, Clone)]
+struct NewFile {
+    directory: PathBuf,
+    /// What it has of the file that it will replace.
+    ownership: Option<Ownership>,
+    /// It is to belong to who called us through sudo.
+    for_caller: bool,
+}
+
 impl OutputFile {
     /// Makes sure that `path` can be written; `-` is standard output.
     pub(super) fn create(path: &Path) -> Result<Self, OutputError> {
+        Self::create_for(path, false)
+    }
+
+    /// As [`Self::create`], but a new file belongs to who called us through sudo, if somebody did, where he may make
+    /// one.
+    pub(super) fn create_for_caller(path: &Path) -> Result<Self, OutputError> {
+        Self::create_for(path, true)
+    }
+
+    fn create_for(path: &Path, for_caller: bool) -> Result<Self, OutputError> {
         let failed = |source| OutputError { path: path.to_owned(), source };
         if path.as_os_str() == "-" {
+            check_stdout()?;
             return Ok(Self { path: path.to_owned(), target: Target::Stdout });
         }
+        let existing = open_existing(path).map_err(failed)?;
         // A link is followed, so that the file it names is replaced and not the link.
-        let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        match fs::metadata(&real) {
-            Ok(metadata) if metadata.is_dir() => return Err(failed(io::ErrorKind::IsADirectory.into())),
-            Ok(metadata) if !metadata.is_file() => {
-                let file = OpenOptions::new().write(true).open(&real).map_err(failed)?;
-                return Ok(Self { path: real, target: Target::InPlace(file) });
-            }
-            // A file that may not be written is not to be replaced either.
-            Ok(_) => drop(OpenOptions::new().write(true).open(&real).map_err(failed)?),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(failed(error)),
+        let place = existing.as_ref().map_or_else(|| path.to_owned(), |existing| existing.path.clone());
+        if let Some(Existing { file, .. }) = &existing
+            && !file.metadata().map_err(failed)?.is_file()
+        {
+            return Ok(Self { path: place, target: Target::InPlace(file.try_clone().map_err(failed)?) });
         }
-        let directory = match real.parent() {
-            Some(directory) if !directory.as_os_str().is_empty() => directory,
-            _ => Path::new("."),
+        let directory = match place.parent() {
+            Some(directory) if !directory.as_os_str().is_empty() => directory.to_owned(),
+            _ => PathBuf::from("."),
         };
+        let ownership = existing.as_ref().map(|existing| Ownership::of(&existing.file)).transpose().map_err(failed)?;
+        let new_file = NewFile { directory, ownership, for_caller };
         // Tried and dropped, so that nothing lies around when we are killed.
-        match new_file(directory) {
-            Ok(_) => Ok(Self { target: Target::Beside(directory.to_owned()), path: real }),
-            // The file may be writable where its directory is not.
-            Err(error) if real.is_file() => {
-                let file = OpenOptions::new().write(true).open(&real).map_err(|_| failed(error))?;
-                Ok(Self { path: real, target: Target::InPlace(file) })
-            }
-            Err(error) => Err(failed(error)),
+        match (new_file.make(), existing) {
+            (Ok(_), _) => Ok(Self { target: Target::Beside(new_file), path: place }),
+            // The file may be writable where its directory is not, or where nobody may be given a file.
+            (Err(_), Some(existing)) => Ok(Self { path: place, target: Target::InPlace(existing.file) }),
+            (Err(error), None) => Err(failed(error)),
         }
     }
 
@@ -70,12 +95,13 @@ impl OutputFile {
                 write(&mut writer).and_then(|()| writer.flush()).map_err(failed)
             }
             Target::InPlace(file) => {
-                truncate_file(file).map_err(failed)?;
-                let mut writer = BufWriter::new(file);
-                write(&mut writer).and_then(|()| writer.flush()).map_err(failed)
+                let growing = Growing::in_place(file, &self.path).map_err(failed)?;
+                let mut writer = BufWriter::new(growing);
+                write(&mut writer).and_then(|()| writer.flush()).map_err(failed)?;
+                writer.get_ref().make_sure().map_err(failed)
             }
-            Target::Beside(directory) => {
-                let mut file = new_file(directory).map_err(failed)?;
+            Target::Beside(new_file) => {
+                let mut file = new_file.make().map_err(failed)?;
                 let mut writer = BufWriter::new(&mut file);
                 write(&mut writer).and_then(|()| writer.flush()).map_err(failed)?;
                 drop(writer);
@@ -92,63 +118,33 @@ impl OutputFile {
 
     /// A file that grows while it is made. A new one stays beside its place until it is put there.
     pub(super) fn open_growing(&self) -> io::Result<Growing> {
-        Ok(match &self.target {
-            Target::Stdout => Growing { writer: Box::new(io::stdout()), place: None },
-            Target::InPlace(file) => {
-                truncate_file(file)?;
-                Growing { writer: Box::new(file.try_clone()?), place: None }
-            }
-            Target::Beside(directory) => {
-                let (file, temporary) = new_file(directory)?.into_parts();
-                let place = Place { temporary, path: self.path.clone() };
-                Growing { writer: Box::new(file), place: Some(place) }
-            }
-        })
+        match &self.target {
+            Target::Stdout => Ok(Growing::on_stdout()),
+            Target::InPlace(file) => Growing::in_place(file, &self.path),
+            Target::Beside(new_file) => Growing::beside(new_file, &self.path),
+        }
     }
 }
 
-/// A file that grows.
-pub(super) struct Growing {
-    writer: Box<dyn Write>,
-    place: Option<Place>,
-}
-
-/// Where a growing file is, and where it is to be. It is removed if it never gets there.
-pub(super) struct Place {
-    temporary: TempPath,
-    path: PathBuf,
-}
-
-impl Growing {
-    /// Where it must be put once it holds something; `None` if it is there already.
-    pub(super) fn take_place(&mut self) -> Option<Place> {
-        self.place.take()
-    }
-}
-
-impl Place {
-    /// Puts the file in its place.
-    pub(super) fn move_into_place(self) -> io::Result<()> {
-        self.temporary.persist(&self.path).map_err(|error| error.error)
-    }
-}
-
-impl Write for Growing {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.writer.write(bytes)
+impl NewFile {
+    /// Makes one under another name, which is removed when it is dropped.
+    fn make(&self) -> io::Result<NamedTempFile> {
+        let file = match self.for_caller.then(|| SpawnedProgram::with_rights_of_user(|| self.make_any())) {
+            // Where he may make none it is ours, as without a caller.
+            Some(Some(Ok(file))) => file,
+            _ => self.make_any()?,
+        };
+        self.ownership.map_or(Ok(()), |ownership| ownership.give_to(file.as_file()))?;
+        Ok(file)
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        self.writer.flush()
+    fn make_any(&self) -> io::Result<NamedTempFile> {
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".pyspy-").suffix(".part");
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        builder.tempfile_in(&self.directory)
     }
-}
-
-fn new_file(directory: &Path) -> io::Result<NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".pyspy-").suffix(".part");
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(directory)
 }
 
 /// Makes a regular file empty; a device or a pipe stays as it is.
@@ -162,6 +158,8 @@ fn truncate_file(mut file: &File) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

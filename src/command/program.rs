@@ -2,6 +2,8 @@
 
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
+#[cfg(unix)]
+use std::sync::{Arc, atomic::AtomicBool};
 
 use clap::Parser;
 
@@ -12,6 +14,10 @@ use crate::cli::Cli;
 /// [`failure`]'s.
 pub fn run_program() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
+    #[cfg(unix)]
+    if let Err(error) = survive_file_limits() {
+        log::warn!("cannot take over SIGXFSZ: {error}");
+    }
     let cli = Cli::parse();
     match super::run(cli) {
         Ok(code) => code,
@@ -22,6 +28,16 @@ pub fn run_program() -> ExitCode {
             ExitCode::from(failure::status(&error) as u8)
         }
     }
+}
+
+/// A write beyond the limit on files (`ulimit -f`) fails as one to a full disk does, instead of killing us. A handler,
+/// unlike a signal that is ignored, is not inherited by programs that we start.
+#[cfg(unix)]
+fn survive_file_limits() -> io::Result<()> {
+    if !super::is_ignored(libc::SIGXFSZ) {
+        signal_hook::flag::register(libc::SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
+    }
+    Ok(())
 }
 
 fn report(error: &anyhow::Error) {

@@ -40,7 +40,9 @@ pub(crate) fn run(arguments: &RecordArgs) -> anyhow::Result<ExitCode> {
         (None, None) => Format::Flamegraph,
     };
     let path = arguments.output.clone().unwrap_or_else(|| default_path(arguments, format));
-    let mut sink = Sink::open(&path, format, presentation_of(arguments))?;
+    // A program that we start runs as who called us through sudo, and its profile is his.
+    let for_caller = !arguments.program.is_empty();
+    let mut sink = Sink::open(&path, format, presentation_of(arguments), for_caller)?;
     let interrupt = Interrupt::install().context("cannot take over signals")?;
     let mut finder = Finder::new();
     let mut target = Target::open_or_start(arguments, &mut finder)?;

@@ -24,7 +24,7 @@ use self::meter::Meter;
 use self::sampling::Sampling;
 use self::signals::Signals;
 use self::target::Target;
-use super::{native, pausing};
+use super::{check_stdout, native, pausing};
 use crate::cli::TopArgs;
 use crate::profile::Below;
 use crate::sampler::{Ending, Finder, LiveOptions, LiveWindow, PATIENCE_STARTED, Pausing, why_not_pausable};
@@ -44,6 +44,7 @@ pub(crate) fn run(arguments: &TopArgs) -> anyhow::Result<ExitCode> {
             "standard output is not a terminal; `pyspy top --once` prints one window as text, --json a line for each"
         );
     }
+    check_stdout()?;
     let (sender, messages) = sync_channel(MESSAGES);
     let signals = Signals::forward_to(&sender)?;
     let mut target = Target::open_or_start(arguments, &sender, draws)?;

@@ -125,6 +125,17 @@ impl CoreFile {
         Ok(Self { path: path.to_owned(), content, expected_size, segments, notes, mappings })
     }
 
+    /// Does `work` with the rights of whoever owns the core file: it may have been made up to have root read something.
+    ///
+    /// # Errors
+    /// Those of `work`, and when the owner is not known or we may not act as him.
+    pub(crate) fn with_rights_of_owner<T>(&self, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        #[cfg(target_os = "linux")]
+        return crate::process::with_rights_of_owner(&std::fs::metadata(&self.path)?, work);
+        #[cfg(not(target_os = "linux"))]
+        work()
+    }
+
     /// The path that it was opened by.
     pub(crate) fn path(&self) -> &Path {
         &self.path

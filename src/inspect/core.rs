@@ -87,7 +87,11 @@ impl Subject for CoreSubject<'_> {
     }
 
     fn open_file(&self, path: &Path) -> io::Result<File> {
-        self.sources.open_file(path)
+        self.core.with_rights_of_owner(|| self.sources.open_file(path))
+    }
+
+    fn has_file(&self, path: &Path) -> bool {
+        self.sources.open_file(path).is_ok()
     }
 
     fn thread_name(&self, thread: &MomentThread) -> Option<String> {

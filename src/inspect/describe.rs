@@ -1,5 +1,6 @@
 //! From addresses and ids to facts: the same for a living process and for a core file.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::path::Path;
@@ -44,6 +45,9 @@ pub(super) struct Files<'target> {
     sources: Sources<'target>,
 }
 
+/// Threads that exist, by their `threading.get_ident()`; of equal ones the first.
+type ThreadsByIdent<'read> = HashMap<u64, &'read MomentThread>;
+
 impl Describer<'_> {
     /// All threads, as they come, those without a thread state last, and the tasks.
     pub(super) fn threads_and_tasks(&self) -> (Vec<InspectedThread>, Option<InspectedTasks>) {
@@ -55,8 +59,10 @@ impl Describer<'_> {
     }
 
     fn threads(&self, files: &mut Files<'_>) -> Vec<InspectedThread> {
+        let existing = self.moment.threads.iter().rev().filter(|thread| thread.exists);
+        let by_ident: ThreadsByIdent<'_> = existing.map(|thread| (thread.stack.thread_id, thread)).collect();
         let threads = self.moment.threads.iter().enumerate();
-        let with_states = threads.map(|(index, thread)| self.thread(index, thread, files));
+        let with_states = threads.map(|(index, thread)| self.thread(index, thread, &by_ident, files));
         let native = self.moment.native_threads.iter().map(|thread| self.native_thread(thread));
         with_states.chain(native).collect()
     }
@@ -75,7 +81,13 @@ impl Describer<'_> {
     }
 
     /// The thread at `index` of the moment's.
-    fn thread(&self, index: usize, thread: &MomentThread, files: &mut Files<'_>) -> InspectedThread {
+    fn thread(
+        &self,
+        index: usize,
+        thread: &MomentThread,
+        by_ident: &ThreadsByIdent<'_>,
+        files: &mut Files<'_>,
+    ) -> InspectedThread {
         let of_python = self.moment.frames_of(thread);
         // With each frame the border below it, where it was called from another interpreter.
         let frames = of_python.iter().enumerate().map(|(place, frame)| {
@@ -101,7 +113,7 @@ impl Describer<'_> {
             interpreter: thread.interpreter.id,
             frames,
             waits_in: if thread.active { None } else { self.waits_in(thread.os_id) },
-            waits_for: blocked.map(|blocked| self.waits_for(blocked)),
+            waits_for: blocked.map(|blocked| self.waits_for(blocked, by_ident)),
             exception: self.findings.raised.get(index).cloned().flatten(),
         }
     }
@@ -130,7 +142,7 @@ impl Describer<'_> {
         let cell = interpreter.and_then(|interpreter| files.cells.name(memory, self.layout, interpreter, file));
         let short = match cell {
             Some(cell) => cell,
-            None => files.short_names.shorten(file, |path| self.subject.open_file(path).is_ok()),
+            None => files.short_names.shorten(file, |path| self.subject.has_file(path)),
         };
         let short_file = short.to_owned();
         let offset = Some(frame.offset).filter(|offset| *offset >= 0);
@@ -166,14 +178,13 @@ impl Describer<'_> {
         described.or_else(|| self.subject.wait_channel(thread?))
     }
 
-    fn waits_for(&self, blocked: Blocked) -> Wait {
+    fn waits_for(&self, blocked: Blocked, by_ident: &ThreadsByIdent<'_>) -> Wait {
         let wait = match blocked {
             Blocked::Gil => return Wait::Gil,
             Blocked::StoppedWorld => return Wait::StoppedWorld,
             Blocked::Object(wait) => wait,
         };
-        let is_holder = |other: &&MomentThread| other.exists && Some(other.stack.thread_id) == wait.holder;
-        let holder = self.moment.threads.iter().find(is_holder);
+        let holder = wait.holder.and_then(|holder| by_ident.get(&holder).copied());
         Wait::Object(ObjectWait {
             operation: wait.operation,
             object: wait.object,

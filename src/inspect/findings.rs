@@ -113,6 +113,11 @@ fn find_tasks(
         return found;
     }
     found.codes.begin_sample(None);
+    let states =
+        moment.threads.iter().rev().flat_map(|thread| {
+            [thread.stack.address, thread.stack.innermost].map(|state| (state, thread.stack.thread_id))
+        });
+    let idents: HashMap<u64, u64> = states.collect();
     let section = || AsyncioSection::read(objects.memory(), (wanted.asyncio_section)()?);
     let source = TaskSource {
         objects,
@@ -121,10 +126,7 @@ fn find_tasks(
         with_done: details.tasks == TasksWanted::All,
         run_frames: &frames_that(thread_codes, moment, is_run_function),
         loop_frames: &frames_that(thread_codes, moment, is_loop_function),
-        thread_of: &|state| {
-            let is_it = |thread: &&MomentThread| [thread.stack.address, thread.stack.innermost].contains(&state);
-            moment.threads.iter().find(is_it).map(|thread| thread.stack.thread_id)
-        },
+        thread_of: &|state| idents.get(&state).copied(),
     };
     found.tasks = read_tasks(source, &mut found.codes).transpose();
     found.greenlets = find_greenlets(objects, moment, wanted, &mut found.codes).transpose();

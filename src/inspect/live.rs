@@ -178,7 +178,11 @@ impl Subject for LiveSubject<'_> {
     }
 
     fn open_file(&self, path: &Path) -> io::Result<File> {
-        self.process.open_in_root(path)
+        self.process.open_source(path)
+    }
+
+    fn has_file(&self, path: &Path) -> bool {
+        self.process.is_file_in_root(path)
     }
 
     fn thread_name(&self, thread: &MomentThread) -> Option<String> {

@@ -16,11 +16,14 @@ pub(super) trait Subject {
     /// What its descriptors are open on.
     fn descriptors(&self) -> &dyn DescriptorNames;
 
-    /// Opens a regular file that the process finds at `path`.
+    /// Opens a regular file that the process finds at `path`, to show of it.
     ///
     /// # Errors
-    /// When there is none, or it may not be read.
+    /// When there is none, or it may not be read by us or by the process.
     fn open_file(&self, path: &Path) -> io::Result<File>;
+
+    /// Whether the process finds a regular file at `path`.
+    fn has_file(&self, path: &Path) -> bool;
 
     /// What a thread is called.
     fn thread_name(&self, thread: &MomentThread) -> Option<String>;

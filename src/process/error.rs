@@ -1,4 +1,4 @@
-//! What can go wrong with another process, in types; the advice for a refusal is put together here too.
+//! What can go wrong with another process, in types.
 
 use std::io;
 use std::path::PathBuf;
@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::ThreadId;
+use super::denial::Denial;
 
 /// Why a process cannot be read or looked at.
 #[derive(Debug, Error)]
@@ -40,97 +41,6 @@ pub enum ProcessError {
         /// The system's error.
         source: io::Error,
     },
-}
-
-/// What is known of a refusal: enough to say what would help.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("permission denied to read the memory of process {pid}")]
-pub struct Denial {
-    /// The process.
-    pub pid: i32,
-    /// The user that we act as.
-    pub own_user: u32,
-    /// The user that the target acts as, where it could be read.
-    pub target_user: Option<u32>,
-    /// Whether we hold the capability to trace any process (`CAP_SYS_PTRACE`).
-    pub can_trace_all: bool,
-    /// The value of `/proc/sys/kernel/yama/ptrace_scope`, where there is one.
-    pub yama_scope: Option<u8>,
-    /// Whether the target asked not to be read (`PR_SET_DUMPABLE`, or a program of another user or with capabilities).
-    pub undumpable: bool,
-    /// Whether we run in a container (a pid namespace that is not the machine's first one).
-    pub in_container: bool,
-    /// The process that traces the target already, if any; 0 when there is one that we cannot see.
-    pub tracer: Option<i32>,
-}
-
-impl Denial {
-    /// What the user can do about it, the likeliest first; each a sentence without its capital and full stop.
-    pub fn advice(&self) -> Vec<String> {
-        let mut advice = Vec::new();
-        let root = self.own_user == 0;
-        if cfg!(target_os = "macos") {
-            advice.push("on macOS reading another process needs root: run pyspy with sudo".to_owned());
-            advice.push(
-                "programs below /usr/bin and other protected places cannot be read even by root: use another python"
-                    .to_owned(),
-            );
-            return advice;
-        }
-        if cfg!(windows) {
-            advice.push("run pyspy as administrator, or as the user that owns the process".to_owned());
-            return advice;
-        }
-        if let Some(tracer) = self.tracer.filter(|tracer| *tracer != 0) {
-            advice.push(format!("process {tracer} is tracing it already (a debugger or strace)"));
-        }
-        if root && !self.can_trace_all {
-            advice.push(if self.in_container {
-                "we are root of a container without CAP_SYS_PTRACE: start it with `docker run --cap-add SYS_PTRACE`, \
-                 or in Kubernetes with `securityContext.capabilities.add: [SYS_PTRACE]`"
-                    .to_owned()
-            } else {
-                "we are root without CAP_SYS_PTRACE: give pyspy this capability".to_owned()
-            });
-        }
-        if !root {
-            match self.target_user {
-                Some(user) if user != self.own_user => advice.push(format!(
-                    "it belongs to user {user} and we are user {}: run pyspy with sudo, or as that user",
-                    self.own_user
-                )),
-                _ if self.undumpable => {
-                    advice.push("it does not let itself be read (PR_SET_DUMPABLE): run pyspy with sudo".to_owned());
-                }
-                _ => advice.push("run pyspy with sudo".to_owned()),
-            }
-        }
-        match self.yama_scope {
-            Some(1) if !self.can_trace_all => advice.push(
-                "kernel.yama.ptrace_scope is 1, so that only a parent may read a process: start the program with pyspy \
-                 (`pyspy record -- program`), use sudo, or set it to 0"
-                    .to_owned(),
-            ),
-            Some(2) if !self.can_trace_all => {
-                let reason = "kernel.yama.ptrace_scope is 2, so that only an administrator may read a process";
-                advice.push(reason.to_owned());
-            }
-            Some(3) => advice.push(
-                "kernel.yama.ptrace_scope is 3, so that no process may trace another until the machine is started \
-                 anew with another value"
-                    .to_owned(),
-            ),
-            _ => {}
-        }
-        if root && self.can_trace_all && advice.is_empty() {
-            advice.push(
-                "we are root and may trace, so a security module or seccomp filter (SELinux, AppArmor, a sandbox) or \
-                 another user namespace is in the way"
-                    .to_owned(),
-            );
-        }
-        advice
-    }
 }
 
 /// Why a thread could not be held.
@@ -199,48 +109,6 @@ impl SpawnError {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
-
-    fn denial() -> Denial {
-        Denial {
-            pid: 42,
-            own_user: 1000,
-            target_user: Some(1000),
-            can_trace_all: false,
-            yama_scope: Some(0),
-            undumpable: false,
-            in_container: false,
-            tracer: None,
-        }
-    }
-
-    #[test]
-    fn advice_for_another_users_process_names_both_users() {
-        let advice = Denial { target_user: Some(33), ..denial() }.advice();
-        assert_eq!(advice, ["it belongs to user 33 and we are user 1000: run pyspy with sudo, or as that user"]);
-    }
-
-    #[test]
-    fn advice_for_a_restricted_scope_names_the_setting() {
-        let advice = Denial { yama_scope: Some(1), ..denial() }.advice();
-        assert!(advice.iter().any(|line| line.contains("ptrace_scope is 1")), "{advice:?}");
-    }
-
-    #[test]
-    fn root_in_a_container_is_told_of_the_capability_and_not_of_sudo() {
-        let advice = Denial { own_user: 0, in_container: true, ..denial() }.advice();
-        assert!(advice.iter().any(|line| line.contains("SYS_PTRACE")), "{advice:?}");
-        assert!(!advice.iter().any(|line| line.contains("sudo")), "{advice:?}");
-    }
-
-    #[test]
-    fn there_is_always_some_advice() {
-        for own_user in [0, 1000] {
-            for can_trace_all in [false, true] {
-                let denial = Denial { own_user, can_trace_all, ..denial() };
-                assert!(!denial.advice().is_empty(), "{denial:?}");
-            }
-        }
-    }
 
     #[test]
     fn a_text_with_control_characters_in_a_programs_name_is_escaped() {

@@ -15,6 +15,7 @@
 //! # Limits
 //! - `portable` cannot tell a stopped or traced target, its files in another root, or an exec of the same process.
 
+mod denial;
 mod error;
 mod mapping;
 mod registers;
@@ -34,19 +35,22 @@ mod portable;
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{
     Descriptors, ImageIdentity, LiveMemory, MappingsSign, Orphans, PausedProcess, PausedThread, SpawnedProgram,
-    ThreadStates, all_processes, monotonic_time, open_below, raise_descriptor_limit, release_pending, thread_cpu_time,
+    ThreadStates, all_processes, monotonic_time, open_below, raise_descriptor_limit, release_pending,
+    stdout_was_closed, thread_cpu_time, with_rights_of_owner,
 };
 #[cfg(target_os = "linux")]
 pub use linux::{OwnCpus, Process, sharpen_sleep};
 #[cfg(not(target_os = "linux"))]
 pub(crate) use portable::{
     Descriptors, ImageIdentity, LiveMemory, MappingsSign, Orphans, PausedProcess, PausedThread, SpawnedProgram,
-    ThreadStates, all_processes, monotonic_time, raise_descriptor_limit, release_pending, thread_cpu_time,
+    ThreadStates, all_processes, monotonic_time, raise_descriptor_limit, release_pending, stdout_was_closed,
+    thread_cpu_time,
 };
 #[cfg(not(target_os = "linux"))]
 pub use portable::{OwnCpus, Process, sharpen_sleep};
 
-pub(crate) use error::{Denial, PauseError, ProcessError, SpawnError};
+pub(crate) use denial::Denial;
+pub(crate) use error::{PauseError, ProcessError, SpawnError};
 pub(crate) use mapping::{DeviceNumber, Mapping};
 pub(crate) use registers::Registers;
 pub(crate) use system_call::{CallNumbers, DescriptorNames, RestingPlace, SystemCall};

@@ -18,7 +18,8 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::error::{Denial, PauseError, ProcessError};
+use super::denial::Denial;
+use super::error::{PauseError, ProcessError};
 use super::mapping::{DeviceNumber, Mapping};
 use super::thread_state::{ThreadActivity, ThreadReading};
 use super::{ChildProcess, ProcessUsage, RestingPlace, SystemCall, ThreadId};
@@ -70,6 +71,11 @@ pub(crate) fn thread_cpu_time() -> Option<Duration> {
     None
 }
 
+/// Whether standard output was closed when we were started: not known here.
+pub(crate) fn stdout_was_closed() -> bool {
+    false
+}
+
 /// What time it is for other processes: not known here.
 pub(crate) fn monotonic_time() -> Option<Duration> {
     None
@@ -90,7 +96,7 @@ impl Process {
         let process = Self::observe(pid)?;
         let mappings = process.maps()?;
         let first = mappings.iter().find(|mapping| mapping.readable).ok_or(ProcessError::NoMemory(pid))?;
-        process.memory().read_u8(first.start).map_err(|_| process.denied())?;
+        process.memory().read_u8(first.start).map_err(|_| denied_to_read(pid, "the memory"))?;
         Ok(process)
     }
 
@@ -102,15 +108,13 @@ impl Process {
         // The type of a process number is another on Windows.
         let number = pid.try_into().map_err(|_| ProcessError::NoSuchProcess(pid))?;
         let inner = remoteprocess::Process::new(number).map_err(|error| match error {
-            remoteprocess::Error::IOError(error) if error.kind() == io::ErrorKind::PermissionDenied => denied(pid),
+            remoteprocess::Error::IOError(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                denied_to_read(pid, "the memory")
+            }
             _ => ProcessError::NoSuchProcess(pid),
         })?;
         let process = Self { pid, inner: Arc::new(inner) };
         if process.has_exited() { Err(ProcessError::NoSuchProcess(pid)) } else { Ok(process) }
-    }
-
-    fn denied(&self) -> ProcessError {
-        denied(self.pid)
     }
 
     fn error(&self, what: &'static str, error: remoteprocess::Error) -> ProcessError {
@@ -164,6 +168,21 @@ impl Process {
     }
 
     /// Whether there is a regular file at `path`.
+    /// The error for `refused`, which we may not read.
+    pub fn denied(&self, refused: &str) -> ProcessError {
+        denied_to_read(self.pid, refused)
+    }
+
+    /// Whether the calls that threads are in are shown; registers are not, either.
+    pub fn shows_system_calls(&self) -> bool {
+        true
+    }
+
+    /// Opens a source file.
+    pub fn open_source(&self, path: &Path) -> io::Result<File> {
+        self.open_in_root(path)
+    }
+
     pub fn is_file_in_root(&self, path: &Path) -> bool {
         self.absolute(path).is_file()
     }
@@ -447,16 +466,12 @@ fn thread_id(thread: &remoteprocess::Thread) -> Option<ThreadId> {
     thread.id().ok()?.try_into().ok()
 }
 
-fn denied(pid: i32) -> ProcessError {
+fn denied_to_read(pid: i32, refused: &str) -> ProcessError {
     ProcessError::Denied(Box::new(Denial {
         pid,
+        refused: refused.to_owned(),
         own_user: own_user(),
-        target_user: None,
-        can_trace_all: false,
-        yama_scope: None,
-        undumpable: false,
-        in_container: false,
-        tracer: None,
+        ..Denial::default()
     }))
 }
 

@@ -8,6 +8,8 @@
 //! Limits: a plain `Lock` has no owner. It is held by whoever is in a `with` block of it, as a value stack shows; one
 //! taken by `acquire()` has no known holder. Semaphores are those of Linux.
 
+use std::collections::{HashMap, HashSet};
+
 use super::interpreter::InterpreterState;
 use super::layout::Layout;
 use super::object::ObjectReader;
@@ -110,23 +112,23 @@ struct Lock {
 pub(crate) fn blocked(memory: &dyn Memory, runtime: &Runtime, threads: &[ThreadView<'_>]) -> Vec<Option<Blocked>> {
     let reader = Reader { objects: ObjectReader::new(memory, &runtime.layout), runtime };
     let found: Vec<(Option<Blocked>, Option<Lock>)> = threads.iter().map(|thread| reader.blocked(thread)).collect();
-    let plain: Vec<(usize, u64)> = found
-        .iter()
-        .enumerate()
-        .filter_map(|(index, (_, lock))| lock.filter(|lock| !lock.recursive).map(|lock| (index, lock.address)))
-        .collect();
+    let plain = |lock: &Lock| !lock.recursive;
+    let waited: Vec<Option<u64>> = found.iter().map(|(_, lock)| lock.filter(plain).map(|lock| lock.address)).collect();
     let mut blocked: Vec<Option<Blocked>> = found.into_iter().map(|(blocked, _)| blocked).collect();
-    for (index, lock) in &plain {
-        let waiters: Vec<usize> = plain.iter().filter(|(_, other)| other == lock).map(|(index, _)| *index).collect();
-        let holder = reader.holder_by_stack(threads, *lock, &waiters);
-        if let Some(Blocked::Object(wait)) = &mut blocked[*index]
-            && wait.holder.is_none()
-            && wait.operation.ends_with("Lock.acquire")
-        {
-            wait.holder = holder;
+    let locks = blocked.iter().zip(&waited).filter(|(blocked, _)| lacks_holder(blocked.as_ref()));
+    let holders = reader.holders_by_stack(threads, &locks.filter_map(|(_, lock)| *lock).collect(), &waited);
+    for (blocked, lock) in blocked.iter_mut().zip(&waited).filter(|(blocked, _)| lacks_holder(blocked.as_ref())) {
+        if let (Some(Blocked::Object(wait)), Some(lock)) = (blocked, lock) {
+            wait.holder = holders.get(lock).copied().flatten();
         }
     }
     blocked
+}
+
+/// Whether it is a wait for a lock whose holder only value stacks can tell.
+fn lacks_holder(blocked: Option<&Blocked>) -> bool {
+    let Some(Blocked::Object(wait)) = blocked else { return false };
+    wait.holder.is_none() && wait.operation.ends_with("Lock.acquire")
 }
 
 struct Reader<'target> {
@@ -289,17 +291,33 @@ impl Reader<'_> {
         words.into_iter().rev().map(|word| word & !mask).filter(looks_like_pointer).collect()
     }
 
-    /// The only thread that is in a `with` block of a lock; the newest frames of those who wait for it do not count.
-    fn holder_by_stack(&self, threads: &[ThreadView<'_>], lock: u64, waiters: &[usize]) -> Option<u64> {
-        let mut holders = threads.iter().enumerate().filter(|(index, thread)| {
-            let waits = usize::from(waiters.contains(index));
-            let frames = thread.frames.iter().take(FRAMES_OF_HOLDERS);
+    /// The only thread that is in a `with` block of each of `locks`, by the lock; `None` where there are several.
+    /// `waited` has the plain lock that each thread waits for: the newest frames of who waits for a lock do not count as
+    /// holding it. All threads are gone through once, however many locks there are.
+    fn holders_by_stack(
+        &self,
+        threads: &[ThreadView<'_>],
+        locks: &HashSet<u64>,
+        waited: &[Option<u64>],
+    ) -> HashMap<u64, Option<u64>> {
+        let mut holders = HashMap::new();
+        if locks.is_empty() {
+            return holders;
+        }
+        for (thread, waits_for) in threads.iter().zip(waited) {
             // What waits is below the frames of the library, if any.
-            let own = frames.skip_while(|frame| waits == 1 && is_waiting_method(frame)).skip(waits);
-            own.flat_map(|frame| self.stack_values(frame)).any(|value| self.is_exit_of(value, lock))
-        });
-        let holder = holders.next().map(|(_, thread)| thread.ident);
-        holder.filter(|_| holders.next().is_none())
+            let of_library = thread.frames.iter().take_while(|frame| is_waiting_method(frame)).count();
+            let first_own = if waits_for.is_some() { of_library + 1 } else { 0 };
+            let mut held = HashSet::new();
+            for (place, frame) in thread.frames.iter().take(FRAMES_OF_HOLDERS).enumerate() {
+                let exits = self.stack_values(frame).into_iter().filter_map(|value| self.lock_to_exit(value, locks));
+                held.extend(exits.filter(|lock| place >= first_own || Some(*lock) != *waits_for));
+            }
+            for lock in held {
+                holders.entry(lock).and_modify(|holder| *holder = None).or_insert(Some(thread.ident));
+            }
+        }
+        holders
     }
 
     /// The value stack of a frame up to its top, where that is known.
@@ -323,17 +341,17 @@ impl Reader<'_> {
         words.into_iter().rev().map(|word| word & !mask).filter(|word| *word > 0x1000 && word % 8 == 0).collect()
     }
 
-    /// Whether a value is what a `with` block of `lock` keeps for its end: the lock's bound `__exit__`, or from 3.14 on
-    /// the lock itself.
-    fn is_exit_of(&self, value: u64, lock: u64) -> bool {
+    /// The one of `locks` for whose `with` block a value is kept until the end: the lock's bound `__exit__`, or from
+    /// 3.14 on the lock itself.
+    fn lock_to_exit(&self, value: u64, locks: &HashSet<u64>) -> Option<u64> {
         let layout = self.layout();
         if layout.version.feature() >= (3, 14) {
-            return value == lock;
+            return locks.get(&value).copied();
         }
-        let head = layout.object.head_size;
-        self.objects.type_name(value).is_ok_and(|name| name == "builtin_function_or_method")
-            && self.objects.pointer(value, head + 8) == Ok(lock)
-            && self.is_release_method(value)
+        // `PyCFunctionObject`: {head, m_ml, m_self}.
+        let lock = self.objects.pointer(value, layout.object.head_size + 8).ok().filter(|lock| locks.contains(lock))?;
+        let is_method = self.objects.type_name(value).is_ok_and(|name| name == "builtin_function_or_method");
+        (is_method && self.is_release_method(value)).then_some(lock)
     }
 
     /// Whether a bound method of C is a lock's `__exit__` or `release`.

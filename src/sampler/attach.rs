@@ -1,6 +1,7 @@
 //! From a process to the Python runtime in it.
 
 use std::collections::{HashMap, HashSet};
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -122,6 +123,8 @@ pub(crate) struct Finder {
     files: HashMap<FileKey, Option<KnownFile>>,
     suspects: HashMap<FileKey, Option<KnownFile>>,
     scans_from: Option<Instant>,
+    /// The last file of a process that we may not open.
+    refused: Option<(i32, PathBuf)>,
 }
 
 /// What a file told, and where in the file's addresses the mapping lies through which it was met.
@@ -246,6 +249,9 @@ impl Finder {
                 }
                 Missing::Failed(source) if give_up => return Err(AttachError::Unusable { pid, source }),
                 Missing::NotPython { .. } if give_up => {
+                    if let Some(denied) = self.refused_file_of(process) {
+                        return Err(denied.into());
+                    }
                     let below = if patience.is_zero() { vec![] } else { self.pythons_below(process) };
                     let program = program_name(process);
                     return Err(AttachError::NotPython { pid, program, searched_for: waited, below });
@@ -262,6 +268,12 @@ impl Finder {
             }
             pause = (pause * 5 / 4).min(LONGEST_PAUSE);
         }
+    }
+
+    /// The error for a file of the process that may have been Python's, but which we may not open.
+    fn refused_file_of(&self, process: &Process) -> Option<ProcessError> {
+        let (_, path) = self.refused.as_ref().filter(|(pid, _)| *pid == process.pid())?;
+        Some(process.denied(&format!("{path:?}, which is mapped,")))
     }
 
     /// One look at each of some processes.
@@ -311,7 +323,12 @@ impl Finder {
                 Ok(Some(_)) => return Ok(()),
                 Ok(None) => {}
                 Err(BinaryError::Unsupported32Bit) => missing = Missing::ThirtyTwoBit,
-                Err(error) => log::debug!("{:?} in process {}: {error}", mapping.path, process.pid()),
+                Err(error) => {
+                    log::debug!("{:?} in process {}: {error}", mapping.path, process.pid());
+                    if matches!(&error, BinaryError::Read(error) if error.kind() == ErrorKind::PermissionDenied) {
+                        self.refused = mapping.path.clone().map(|path| (process.pid(), path));
+                    }
+                }
             }
         }
         if matches!(missing, Missing::NotPython { .. }) {

@@ -162,7 +162,7 @@ pub(crate) struct Moment {
     pub longest_hold: Duration,
     /// The system calls in which threads were found that had seemed to run when they were last looked at: a stop shows
     /// them.
-    pub interrupted: Vec<(ThreadId, SystemCall)>,
+    pub interrupted: HashMap<ThreadId, SystemCall>,
     /// Native frames between the Python ones, where they were asked for.
     pub native: NativeMoment,
 }
@@ -188,7 +188,7 @@ impl Moment {
 
     /// The system call in which a stop found a thread that had seemed to run.
     pub(crate) fn interrupted_call(&self, thread: ThreadId) -> Option<SystemCall> {
-        self.interrupted.iter().find(|(interrupted, _)| *interrupted == thread).map(|(_, call)| *call)
+        self.interrupted.get(&thread).copied()
     }
 
     /// Whether there is a thread of which anything is known of what it does: Python frames, or native ones.

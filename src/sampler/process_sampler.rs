@@ -112,13 +112,14 @@ impl ProcessSampler {
         self.find_threads();
         self.observe_threads(Pausing::Blocking);
         self.natives.observe_threads(&self.process, &self.threads, &mut self.activities);
+        let of_all = !self.process.shows_system_calls();
         let started = Instant::now();
         let stopped = self.process.pause_all()?;
         let read = self.read_stopped(stopped.not_held());
         let mut torn = Vec::new();
         if read.is_ok() {
             let (stacks, memory) = (&self.reader.stacks.threads, self.reader.snapshot.memory());
-            self.activities.observe_stopped(&stopped, &self.threads, stacks, memory, moment);
+            self.activities.observe_stopped(&stopped, of_all, &self.threads, stacks, memory, moment);
             torn = self.emit_stopped(&stopped, moment);
             inspect(self, moment);
         }

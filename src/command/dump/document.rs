@@ -1,5 +1,7 @@
 //! From what an inspection found to what is written of it.
 
+use std::collections::HashSet;
+
 use crate::inspect::{
     InspectedFrame, InspectedProcess, InspectedTask, InspectedTasks, InspectedThread, NativeFrame, ObjectWait,
     PythonFrame, SourceLine, TaskLibrary, Variable, VariableKind, Wait,
@@ -13,10 +15,12 @@ use crate::sampler::interpreter_name;
 /// A process as it is written, with what else is told of it.
 pub(super) fn process_dump(inspected: InspectedProcess, info: ProcessInfo) -> ProcessDump {
     let deadlocks = inspected.deadlocks;
-    let threads = inspected.threads.into_iter().enumerate().map(|(index, thread)| ThreadDump {
-        deadlocked: deadlocks.iter().any(|ring| ring.contains(&index)),
-        ..thread_dump(thread, info.pid)
-    });
+    let deadlocked: HashSet<usize> = deadlocks.iter().flatten().copied().collect();
+    let threads = inspected
+        .threads
+        .into_iter()
+        .enumerate()
+        .map(|(index, thread)| ThreadDump { deadlocked: deadlocked.contains(&index), ..thread_dump(thread, info.pid) });
     let tasks = inspected.tasks.map(|tasks| tasks_dump(tasks, info.pid));
     ProcessDump { threads: threads.collect(), info, deadlocks, tasks }
 }

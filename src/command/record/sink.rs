@@ -1,5 +1,6 @@
 //! Where a profile goes: a file that is written at the end, or a recording that grows while it is made.
 
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -22,9 +23,14 @@ pub(super) struct Sink {
 
 impl Sink {
     /// Makes sure that the profile can be written to `path`. Whatever is there stays as it is until there is something
-    /// to write.
-    pub(super) fn open(path: &Path, format: Format, presentation: Presentation) -> Result<Self, OutputError> {
-        let file = OutputFile::create(path)?;
+    /// to write. A new file belongs to who called us through sudo if `for_caller` says so.
+    pub(super) fn open(
+        path: &Path,
+        format: Format,
+        presentation: Presentation,
+        for_caller: bool,
+    ) -> Result<Self, OutputError> {
+        let file = if for_caller { OutputFile::create_for_caller(path)? } else { OutputFile::create(path)? };
         Ok(Self { path: path.to_owned(), format, presentation, file, stream: None })
     }
 
@@ -97,19 +103,30 @@ impl Sink {
         if self.stream.is_none() {
             self.stream(profile)?;
         }
-        let finished = self.stream.take().map_or(Ok(()), |stream| stream.finish(profile).map(drop));
-        finished.map_err(|source| self.unfinished(source, Some(self.path.clone())))
+        let Some(stream) = self.stream.take() else { return Ok(()) };
+        let file = stream.finish(profile).and_then(|file| file.into_inner().map_err(io::IntoInnerError::into_error));
+        let file = file.map_err(|source| self.unfinished(source, Some(self.path.clone())))?;
+        file.make_sure().map_err(|source| {
+            let kept = self.keep_elsewhere(&mut |kept| file.copy_to(kept));
+            self.unfinished(source, kept.or_else(|| self.rescue(profile)))
+        })
     }
 
     /// Keeps a profile that cannot be written where it should go, somewhere else and in as little room as can be.
     fn rescue(&self, profile: &Profile) -> Option<PathBuf> {
+        self.keep_elsewhere(&mut |file| {
+            let mut writer = BufWriter::new(file);
+            recording::write(profile, &mut writer).and_then(|()| writer.flush())
+        })
+    }
+
+    /// A file with what `write` writes in the first folder where that can be done.
+    fn keep_elsewhere(&self, write: &mut dyn FnMut(&mut File) -> io::Result<()>) -> Option<PathBuf> {
         let beside = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).map(Path::to_owned);
         let folders = [Some(std::env::temp_dir()), beside, std::env::current_dir().ok()];
         folders.into_iter().flatten().find_map(|folder| {
             let mut file = tempfile::Builder::new().prefix("pyspy-").suffix(".pyspy").tempfile_in(folder).ok()?;
-            let mut writer = BufWriter::new(&mut file);
-            recording::write(profile, &mut writer).and_then(|()| writer.flush()).ok()?;
-            drop(writer);
+            write(file.as_file_mut()).ok()?;
             file.keep().ok().map(|(_, path)| path)
         })
     }

@@ -155,7 +155,7 @@ impl Live<'_> {
         let path = Path::new(state.data.profile.text(file));
         let mut processes = self.target.processes.iter();
         let bytes =
-            processes.find_map(|process| source_file::read(&|path| process.open_in_root(path), path, SOURCE_BYTES))?;
+            processes.find_map(|process| source_file::read(&|path| process.open_source(path), path, SOURCE_BYTES))?;
         Some(String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect())
     }
 

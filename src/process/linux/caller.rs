@@ -8,6 +8,7 @@ use std::process::Command;
 
 use nix::unistd::{Gid, Uid, User, getgrouplist, setgid, setgroups, setuid};
 
+use super::file_rights::FileRights;
 use super::procfs::permission::can_trace_all;
 
 /// A user with his groups.
@@ -40,6 +41,12 @@ impl Caller {
             groups: groups.unwrap_or_else(|| vec![gid]),
             home: user.map(|user| user.dir),
         })
+    }
+
+    /// Does `work` with the rights that this user has to files; what it makes is his. `None` where we may not act as
+    /// him.
+    pub(super) fn with_rights<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
+        FileRights { uid: self.uid, gid: self.gid, groups: self.groups.clone() }.with(work)
     }
 
     /// Lets the program of `command` run as this user.

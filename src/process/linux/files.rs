@@ -23,6 +23,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 
+use super::file_rights::FileRights;
 use super::procfs::handle::Handle;
 use super::procfs::{address_space, maps};
 use crate::process::{DeviceNumber, Mapping};
@@ -64,6 +65,18 @@ pub(super) fn open_in_root(handle: &Handle, path: &Path) -> io::Result<File> {
     open_regular(&point_in_root(handle, path)?)
 }
 
+/// A regular file at `path` as the target would find it, if the target's user may read it: where we are root, what the
+/// target names must not show what it has no right to.
+pub(super) fn open_as_target(handle: &Handle, path: &Path) -> io::Result<File> {
+    let rights = FileRights::of_process(handle).ok_or(io::ErrorKind::PermissionDenied)?;
+    if !rights.are_less_than_ours() {
+        return open_in_root(handle, path);
+    }
+    let (anchor, is_root) = anchor_of(handle, path)?;
+    let opened = rights.with(|| open_regular(&resolve(anchor.as_fd(), path, is_root)?));
+    opened.unwrap_or_else(|| Err(io::ErrorKind::PermissionDenied.into()))
+}
+
 /// Whether there is a regular file at `path` as the target would find it.
 pub(super) fn is_file_in_root(handle: &Handle, path: &Path) -> bool {
     point_in_root(handle, path).and_then(|pointer| Ok(fstat(&pointer)?)).is_ok_and(|metadata| is_regular(&metadata))
@@ -92,9 +105,15 @@ fn point_at(handle: &Handle, name: &str) -> io::Result<OwnedFd> {
 }
 
 fn point_in_root(handle: &Handle, path: &Path) -> io::Result<OwnedFd> {
+    let (anchor, is_root) = anchor_of(handle, path)?;
+    Ok(resolve(anchor.as_fd(), path, is_root)?)
+}
+
+/// Where the target begins to look for `path`, and whether that is its root.
+fn anchor_of(handle: &Handle, path: &Path) -> io::Result<(OwnedFd, bool)> {
     let anchor = if path.is_absolute() { "root" } else { "cwd" };
     let anchor = openat(handle.directory(), anchor, POINT | OFlag::O_DIRECTORY, Mode::empty())?;
-    Ok(resolve(anchor.as_fd(), path, path.is_absolute())?)
+    Ok((anchor, path.is_absolute()))
 }
 
 /// Points at `path` as seen from the anchor, without leaving it.

@@ -2,6 +2,7 @@
 
 mod caller;
 mod cpu;
+mod file_rights;
 mod files;
 mod live_memory;
 mod orphans;
@@ -9,6 +10,7 @@ mod process;
 mod procfs;
 mod ptrace;
 mod spawn;
+mod standard_output;
 mod timer;
 mod wait;
 
@@ -16,6 +18,7 @@ mod wait;
 use procfs::{handle, stat};
 
 pub use cpu::OwnCpus;
+pub(crate) use file_rights::with_rights_of_owner;
 pub(crate) use files::open_below;
 pub(crate) use live_memory::LiveMemory;
 pub(crate) use orphans::Orphans;
@@ -27,6 +30,7 @@ pub(crate) use procfs::thread_states::{ThreadStates, raise_descriptor_limit};
 pub(crate) use ptrace::pause::{PausedProcess, PausedThread};
 pub(crate) use ptrace::tracee::release_pending;
 pub(crate) use spawn::SpawnedProgram;
+pub(crate) use standard_output::stdout_was_closed;
 pub use timer::sharpen_sleep;
 pub(crate) use timer::{monotonic_time, thread_cpu_time};
 

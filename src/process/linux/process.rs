@@ -98,7 +98,7 @@ impl Process {
             match memory.read_u8(mapping.start) {
                 Ok(_) => return Ok(()),
                 Err(error) if error.failure == ReadFailure::Denied => {
-                    return Err(permission::denied(self.handle.directory()));
+                    return Err(permission::denied(self.handle.directory(), "the memory (process_vm_readv)"));
                 }
                 Err(error) if error.failure == ReadFailure::Gone => return Err(ProcessError::Exited(pid)),
                 Err(error) => {
@@ -108,6 +108,11 @@ impl Process {
             }
         }
         result
+    }
+
+    /// The error for `refused`, which we may not read.
+    pub(crate) fn denied(&self, refused: &str) -> ProcessError {
+        permission::denied(self.handle.directory(), refused)
     }
 
     /// Its number.
@@ -129,7 +134,7 @@ impl Process {
     }
 
     fn list_mappings(&self, list: impl Fn(&Handle) -> io::Result<Vec<Mapping>>) -> Result<Vec<Mapping>, ProcessError> {
-        let mappings = list(&self.handle).map_err(|error| self.handle.error("the maps", error))?;
+        let mappings = list(&self.handle).map_err(|error| self.handle.error("the maps (/proc/PID/maps)", error))?;
         if mappings.is_empty() {
             let pid = self.pid();
             return Err(if self.has_exited() { ProcessError::Exited(pid) } else { ProcessError::NoMemory(pid) });
@@ -153,6 +158,15 @@ impl Process {
     /// When there is none or it may not be read.
     pub fn open_in_root(&self, path: &Path) -> io::Result<File> {
         files::open_in_root(&self.handle, path)
+    }
+
+    /// Opens a regular file at `path` as [`Self::open_in_root`] does, if the target's user may read it too: what a hostile
+    /// target calls its source may be a file that only we may read.
+    ///
+    /// # Errors
+    /// As [`Self::open_in_root`], and when the target may not read it.
+    pub(crate) fn open_source(&self, path: &Path) -> io::Result<File> {
+        files::open_as_target(&self.handle, path)
     }
 
     /// Whether the target finds a regular file at `path`, as [`Self::open_in_root`] would.
@@ -182,6 +196,11 @@ impl Process {
     /// the thread, what it was in cannot be told: look first, then pause.
     pub fn system_call(&self, thread: ThreadId) -> Option<SystemCall> {
         waiting::system_call(&self.handle, thread)
+    }
+
+    /// Whether the system lets us know the calls that its threads are in; where it does not, their registers tell.
+    pub(crate) fn shows_system_calls(&self) -> bool {
+        waiting::shows_system_calls(&self.handle)
     }
 
     /// Where a thread sleeps; `None` when it runs or the system does not tell. While we hold the thread it cannot be
@@ -398,7 +417,7 @@ impl Process {
     /// When it has exited or may not be read.
     pub fn image_identity(&self) -> Result<ImageIdentity, ProcessError> {
         address_space::image_identity(&self.handle, &self.memory())
-            .map_err(|error| self.handle.error("the auxiliary vector", error))
+            .map_err(|error| self.handle.error("the identity of its program (/proc/PID/exe and auxv)", error))
     }
 
     /// What tells cheaply whether it may have mapped something or run another program since; `None` when that cannot be

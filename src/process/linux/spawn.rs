@@ -65,6 +65,12 @@ impl SpawnedProgram {
         Caller::find().map(|caller| caller.name)
     }
 
+    /// Does `work` with the rights that this user has to files; what it makes is his. `None` where there is no such user,
+    /// or we may not act as him.
+    pub(crate) fn with_rights_of_user<T>(work: impl FnOnce() -> T) -> Option<T> {
+        Caller::find()?.with_rights(work)
+    }
+
     /// Starts `program` as [`Self::start`] does, but apart from our terminal: its standard input is empty and what it
     /// writes on standard output and standard error comes out of the pipe that is returned, which must be read or the
     /// program will wait.

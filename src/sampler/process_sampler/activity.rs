@@ -97,10 +97,11 @@ impl Activities {
 
     /// Looks again at the threads that seemed to run when they were looked at before they were all stopped. One that
     /// was just woken, by an earlier stop or by its own clock, and that waits for a CPU, is on its way back to its
-    /// call.
+    /// call. Where the system does not show the calls of threads that wait (`of_all`), their registers do now.
     pub(super) fn observe_stopped(
         &mut self,
         stopped: &PausedProcess,
+        of_all: bool,
         threads: &Threads,
         stacks: &[ThreadStack],
         memory: &impl Memory,
@@ -108,12 +109,12 @@ impl Activities {
     ) {
         for thread in stacks {
             let Some(os_id) = threads.os_id(thread.address) else { continue };
-            let Some(seen) = self.seen.get_mut(&os_id).filter(|seen| seen.is_running) else { continue };
+            let Some(seen) = self.seen.get_mut(&os_id).filter(|seen| seen.is_running || of_all) else { continue };
             let registers = stopped.registers(os_id).ok();
             if let Some(call) = registers.and_then(|registers| registers.waits_in(memory)) {
                 seen.is_running = false;
                 seen.futex = call.resumed("futex").futex();
-                moment.interrupted.push((os_id, call));
+                moment.interrupted.insert(os_id, call);
             }
         }
     }

@@ -13,6 +13,7 @@ use nix::sys::stat::fstatat;
 
 use super::handle::Handle;
 use super::maps;
+use super::stat::{STAT_LINE_LIMIT, stack_start};
 use crate::memory::Memory;
 use crate::process::{Mapping, ThreadActivity};
 
@@ -21,6 +22,10 @@ const MAPS_LIMIT: u64 = 256 << 20;
 
 /// Bytes that hold some dozens of mappings.
 const FIRST_MAPS: u64 = 4096;
+
+/// More variables of an environment than are looked past, and more entries than an auxiliary vector has.
+const MOST_VARIABLES: usize = 1 << 16;
+const MOST_ENTRIES: usize = 64;
 
 /// The entry of the auxiliary vector that holds the address of 16 random bytes (kernel: `include/uapi/linux/auxvec.h`).
 const AT_RANDOM: u64 = 25;
@@ -139,10 +144,43 @@ fn without_deleted_mark(path: &Path) -> Option<&Path> {
 /// The identity of the image that the process runs now.
 pub(crate) fn image_identity<M: Memory>(handle: &Handle, memory: &M) -> io::Result<ImageIdentity> {
     let program = fstatat(handle.directory(), program_link(handle)?.as_str(), AtFlags::empty())?;
-    let vector = read_file(handle, "auxv", 64 << 10)?;
-    let random_address = auxiliary_value(&vector, AT_RANDOM).unwrap_or(0);
+    let random_address = match read_file(handle, "auxv", 64 << 10) {
+        Ok(vector) => auxiliary_value(&vector, AT_RANDOM).unwrap_or(0),
+        // The file is its owner's; the capability to trace opens memory, where the kernel has put the vector.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            random_address_on_stack(handle, memory).ok_or(error)?
+        }
+        Err(error) => return Err(error),
+    };
     let random = memory.read_array(random_address).map_err(io::Error::other)?;
     Ok(ImageIdentity { program: (program.st_dev, program.st_ino), random_address, random })
+}
+
+/// The address of the random bytes by the auxiliary vector on the stack of the program (64-bit): from where the stack
+/// begins upwards lie the number of arguments, their addresses, 0, those of the environment, 0, and the vector (kernel:
+/// `fs/binfmt_elf.c`, `create_elf_tables`).
+fn random_address_on_stack<M: Memory>(handle: &Handle, memory: &M) -> Option<u64> {
+    let line = handle.read_file("stat", STAT_LINE_LIMIT as u64).ok()?;
+    let start = stack_start(&line)?;
+    let mut place = start.checked_add(8)?.checked_add(memory.read_u64(start).ok()?.checked_mul(8)?)?;
+    if memory.read_u64(place).ok()? != 0 {
+        return None;
+    }
+    for _ in 0..MOST_VARIABLES {
+        place = place.checked_add(8)?;
+        if memory.read_u64(place).ok()? == 0 {
+            break;
+        }
+    }
+    for _ in 0..MOST_ENTRIES {
+        let (key, value) = (place.checked_add(8)?, place.checked_add(16)?);
+        match memory.read_u64(key).ok()? {
+            0 => return None,
+            AT_RANDOM => return memory.read_u64(value).ok(),
+            _ => place = value,
+        }
+    }
+    None
 }
 
 /// The value of an entry of an auxiliary vector. A 32-bit program has one of 32-bit numbers; in one of 64-bit numbers
@@ -156,4 +194,22 @@ fn auxiliary_value(vector: &[u8], key: u64) -> Option<u64> {
     let numbers = if keys.copied().all(|key| u32::try_from(key).is_ok()) { words } else { halves };
     let mut entries = numbers.chunks_exact(2).take_while(|entry| entry[0] != 0);
     entries.find(|entry| entry[0] == key).map(|entry| entry[1])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::linux::testing::Target;
+
+    #[test]
+    fn the_vector_on_the_stack_says_what_the_file_says() {
+        let mut target = Target::python("ready(); sys.stdin.readline(); say('still there')");
+        let (process, handle) = (target.process(), target.handle());
+        let vector = read_file(&handle, "auxv", 64 << 10).unwrap();
+        let by_file = auxiliary_value(&vector, AT_RANDOM);
+        assert!(by_file.is_some());
+        assert_eq!(random_address_on_stack(&handle, &process.memory()), by_file);
+        target.tell("end");
+        assert_eq!(target.line(), "still there");
+    }
 }

@@ -43,7 +43,7 @@ impl Handle {
             return Err(ProcessError::NoSuchProcess(pid));
         }
         let directory = Directory::open(pid).map_err(|error| match error {
-            Errno::ENOENT | Errno::ESRCH => ProcessError::NoSuchProcess(pid),
+            Errno::ENOENT | Errno::ESRCH => permission::hidden(pid).unwrap_or(ProcessError::NoSuchProcess(pid)),
             error => ProcessError::System { pid, what: "the directory in /proc", source: error.into() },
         })?;
         let mut handle = Self {
@@ -222,7 +222,7 @@ impl Handle {
         match source.raw_os_error() {
             Some(libc::ESRCH) => ProcessError::Exited(self.pid()),
             Some(libc::ENOENT) if self.has_exited() => ProcessError::Exited(self.pid()),
-            Some(libc::EACCES | libc::EPERM) => permission::denied(&self.directory),
+            Some(libc::EACCES | libc::EPERM) => permission::denied(&self.directory, what),
             _ => ProcessError::System { pid: self.pid(), what, source },
         }
     }

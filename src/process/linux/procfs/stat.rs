@@ -52,6 +52,12 @@ pub(crate) fn exit_code(line: &[u8]) -> Option<i32> {
     number(fields.nth(52 - 4)?)
 }
 
+/// Where the first stack of the program begins, which lies below what the kernel has put there for it (field 28), of a
+/// `stat` line; shown to those who may trace the process.
+pub(crate) fn stack_start(line: &[u8]) -> Option<u64> {
+    number(fields(line)?.nth(28 - 3)?).filter(|start| *start != 0)
+}
+
 /// How the scheduler treats a thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Scheduling {

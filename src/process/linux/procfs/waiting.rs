@@ -13,6 +13,13 @@ pub(crate) fn system_call(handle: &Handle, thread: ThreadId) -> Option<SystemCal
     Some(call)
 }
 
+/// Whether the system lets us know the calls that threads are in. The files are the owner's of the process, whatever we
+/// may trace.
+pub(crate) fn shows_system_calls(handle: &Handle) -> bool {
+    let file = format!("task/{}/syscall", handle.pid());
+    !handle.open_file(&file).is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+}
+
 /// Where a thread sleeps: the system call, its arguments, stack pointer and instruction; `None` when it runs or the
 /// system does not tell.
 pub(crate) fn resting_place(handle: &Handle, thread: ThreadId) -> Option<RestingPlace> {

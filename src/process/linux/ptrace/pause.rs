@@ -1,6 +1,6 @@
 //! Holding one thread, or all of a process, for the time of a read.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -58,7 +58,7 @@ impl PausedThread {
 #[derive(Debug)]
 #[must_use = "the process runs on when this is dropped"]
 pub struct PausedProcess {
-    tracees: Vec<Tracee>,
+    tracees: HashMap<ThreadId, Tracee>,
     /// In an uninterruptible wait when last looked at, and not asked.
     waiting: Vec<ThreadId>,
     /// Asked, but not stopped in time.
@@ -69,7 +69,7 @@ impl PausedProcess {
     pub(crate) fn new(handle: &Handle, limit: Duration) -> Result<Self, PauseError> {
         let process = ThreadId::from(handle.pid().unsigned_abs());
         let start = Instant::now();
-        let mut paused = Self { tracees: Vec::new(), waiting: Vec::new(), late: Vec::new() };
+        let mut paused = Self { tracees: HashMap::new(), waiting: Vec::new(), late: Vec::new() };
         // Those about which nothing is left to do: held, gone or late.
         let mut settled = HashSet::new();
         for _ in 0..ROUNDS {
@@ -116,7 +116,7 @@ impl PausedProcess {
         // Also after a refusal: what was asked to stop can only be let go once it has.
         for mut tracee in asked {
             match tracee.wait(handle, deadline) {
-                Ok(()) => self.tracees.push(tracee),
+                Ok(()) => drop(self.tracees.insert(tracee.thread(), tracee)),
                 Err(PauseError::Gone(_)) => {}
                 Err(PauseError::Uninterruptible(thread) | PauseError::TimedOut(thread)) => self.late.push(thread),
                 Err(error) => refused = Some(error),
@@ -140,8 +140,7 @@ impl PausedProcess {
     /// # Errors
     /// When it is not held, was killed while held, or the system shows none.
     pub fn registers(&self, thread: ThreadId) -> io::Result<Registers> {
-        let tracee = self.tracees.iter().find(|tracee| tracee.thread() == thread);
-        tracee.ok_or(io::ErrorKind::NotFound)?.registers()
+        self.tracees.get(&thread).ok_or(io::ErrorKind::NotFound)?.registers()
     }
 
     /// The threads that could not be held: those in a longer uninterruptible wait, which do not move in the program

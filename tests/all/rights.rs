@@ -1,0 +1,177 @@
+//! What can be read with which rights, and what is said where it cannot.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::interpreters::Interpreter;
+use crate::target::{Ran, Target, print_note, run};
+
+/// Users of nobody: that of the target, and ours.
+const THEIRS: &str = "4343";
+const OURS: &str = "4242";
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A copy of pyspy where every user may run it.
+struct Copied {
+    folder: tempfile::TempDir,
+}
+
+impl Copied {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::copy(env!("CARGO_BIN_EXE_pyspy"), folder.path().join("pyspy")).unwrap();
+        Self { folder }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("pyspy")
+    }
+
+    /// Runs it by a command that takes its path and its arguments.
+    fn run(&self, wrapper: &[&str], arguments: &[&str]) -> Ran {
+        let mut command = Command::new(wrapper[0]);
+        run(command.args(&wrapper[1..]).arg(self.path()).args(arguments), LIMIT).unwrap()
+    }
+}
+
+/// What gives rights and takes them, as root: the options of `setpriv` (util-linux).
+fn setpriv<'words>(capabilities: &'words str, user: Option<&'words str>) -> Vec<&'words str> {
+    let mut words = vec!["setpriv", "--bounding-set", capabilities, "--inh-caps", capabilities];
+    match user {
+        Some(user) => {
+            words.extend(["--reuid", user, "--regid", user, "--clear-groups", "--ambient-caps", capabilities]);
+        }
+        None => words.extend(["--ambient-caps", "-all"]),
+    }
+    words
+}
+
+/// The interpreters that every user may run; none where these tests cannot be made, which is said.
+fn pythons(what: &str) -> Vec<&'static Interpreter> {
+    let may = nix::unistd::geteuid().is_root() && Command::new("setpriv").arg("--version").output().is_ok();
+    let found = Interpreter::all().iter().filter(|found| found.path.starts_with("/usr/bin"));
+    let found: Vec<_> = found.filter(|found| may && found.version >= (3, 8, 0)).collect();
+    if found.is_empty() {
+        print_note(&format!("skipped: {what}, which needs root, setpriv, and a Python that every user may run"));
+    }
+    found
+}
+
+fn waiter(python: &Interpreter, user: &str) -> Target {
+    Target::start(python, "lock_holder.py", &[user])
+}
+
+#[test]
+fn the_capability_to_trace_is_enough() {
+    for python in pythons("reading with CAP_SYS_PTRACE alone") {
+        let copied = Copied::new();
+        let target = waiter(python, THEIRS);
+        let pid = target.pid().to_string();
+        let only = "-all,+sys_ptrace";
+        for wrapper in [setpriv(only, Some(OURS)), setpriv(only, None)] {
+            let ran = copied.run(&wrapper, &["dump", "--pid", &pid]);
+            let text = ran.success();
+            assert!(text.contains("wait_for_it (") && text.contains("lock_holder.py:16"), "{wrapper:?}: {ran:#?}");
+            // What the files of the owner would tell, registers do.
+            assert!(text.contains("Lock.acquire") && text.contains("held by"), "{wrapper:?}: {ran:#?}");
+            let ran = copied.run(&wrapper, &["record", "-i", "-d", "0.3", "-f", "raw", "-o", "-", "--pid", &pid]);
+            assert!(ran.success().contains("wait_for_it"), "{wrapper:?}: {ran:#?}");
+            let ran = copied.run(&wrapper, &["top", "--once", "-i", "--pid", &pid]);
+            assert!(ran.success().contains("wait_for_it"), "{wrapper:?}: {ran:#?}");
+        }
+    }
+}
+
+#[test]
+fn a_capability_of_the_file_is_enough() {
+    for python in pythons("reading by a capability of the file") {
+        let copied = Copied::new();
+        let given = Command::new("setcap").arg("cap_sys_ptrace+ep").arg(copied.path()).output();
+        if !given.is_ok_and(|output| output.status.success()) {
+            return print_note("skipped: a capability of the file, which setcap could not give");
+        }
+        let target = waiter(python, THEIRS);
+        let wrapper = ["setpriv", "--reuid", OURS, "--regid", OURS, "--clear-groups"];
+        let ran = copied.run(&wrapper, &["dump", "--pid", &target.pid().to_string()]);
+        assert!(ran.success().contains("wait_for_it"), "{ran:#?}");
+    }
+}
+
+/// It is refused with status 4, and these words are said.
+#[track_caller]
+fn assert_refused(ran: &Ran, words: &[&str]) {
+    assert_eq!(ran.status.code(), Some(4), "{ran:#?}");
+    for word in words {
+        assert!(ran.stderr.contains(word), "{word}: {ran:#?}");
+    }
+}
+
+#[test]
+fn a_refusal_names_what_was_refused_who_we_are_and_what_helps() {
+    let pythons = pythons("refusals");
+    let Some(python) = pythons.last() else { return };
+    let copied = Copied::new();
+    let target = waiter(python, THEIRS);
+    let pid = target.pid().to_string();
+    let ran = copied.run(&setpriv("-all", Some(OURS)), &["dump", "--pid", &pid]);
+    assert_refused(&ran, &["/proc/PID/maps", "belongs to user 4343 and we are user 4242", "without CAP_SYS_PTRACE"]);
+    let ran = copied.run(&setpriv("-all,+chown", None), &["dump", "--pid", &pid]);
+    assert_refused(&ran, &["CAP_SYS_PTRACE", "we are user 0 without"]);
+    // Root of a namespace of its own has all capabilities, for nothing outside of it.
+    let wrapper = ["unshare", "--user", "--map-root-user"];
+    if Command::new("unshare").args(&wrapper[1..]).arg("true").output().is_ok_and(|output| output.status.success()) {
+        let ran = copied.run(&wrapper, &["dump", "--pid", &pid]);
+        assert_refused(&ran, &["user namespace", "with CAP_SYS_PTRACE"]);
+    } else {
+        print_note("skipped: a user namespace, which cannot be made here");
+    }
+}
+
+#[test]
+fn processes_that_proc_hides_are_said_to_be_hidden() {
+    let pythons = pythons("hidepid");
+    let Some(python) = pythons.last() else { return };
+    let copied = Copied::new();
+    let target = waiter(python, THEIRS);
+    let pid = target.pid().to_string();
+    let script =
+        "mount -t proc -o hidepid=2 proc /proc && exec setpriv --reuid 4242 --regid 4242 --clear-groups \"$@\"";
+    let wrapper = ["unshare", "--mount", "sh", "-c", script, "sh"];
+    let ran = copied.run(&wrapper, &["dump", "--pid", &pid]);
+    if ran.stderr.starts_with("mount:") {
+        return print_note("skipped: hidepid, as /proc cannot be mounted here");
+    }
+    assert_refused(&ran, &["hidepid"]);
+    // With the capability it is hidden no longer.
+    let script = script.replace("--clear-groups", "--clear-groups --inh-caps +sys_ptrace --ambient-caps +sys_ptrace");
+    let wrapper = ["unshare", "--mount", "sh", "-c", &script, "sh"];
+    let ran = copied.run(&wrapper, &["dump", "--pid", &pid]);
+    assert!(ran.success().contains("wait_for_it"), "{ran:#?}");
+}
+
+#[test]
+fn a_file_that_may_not_be_opened_is_named_instead_of_denying_that_it_is_python() {
+    let pythons = pythons("programs that may not be opened");
+    let Some(python) = pythons.last() else { return };
+    let copied = Copied::new();
+    let closed = tempfile::tempdir().unwrap();
+    let program = closed.path().join("closed-python");
+    fs::copy(fs::canonicalize(&python.path).unwrap(), &program).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o711)).unwrap();
+    let mut command = Command::new(&program);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/targets/lock_holder.py");
+    command.arg(script).env("PYTHONHOME", "/usr");
+    let target = Target::start_command(command, "closed-python");
+    let pid = target.pid().to_string();
+    let ran = copied.run(&setpriv("-all,+sys_ptrace", Some(OURS)), &["dump", "--pid", &pid]);
+    if ran.status.success() {
+        // It has its interpreter in a library, which everybody may read.
+        return assert!(ran.stdout.contains("wait_for_it"), "{ran:#?}");
+    }
+    assert_refused(&ran, &["closed-python", "CAP_DAC_READ_SEARCH"]);
+}
