@@ -41,7 +41,12 @@ fn tasks_wanted(arguments: &DumpArgs) -> TasksWanted {
 /// When the process or the core file cannot be read.
 pub(crate) fn run(arguments: &DumpArgs) -> anyhow::Result<ExitCode> {
     let source = !arguments.json && !arguments.no_source && (arguments.source || io::stdout().is_terminal());
-    let details = Details { variables: arguments.locals, source, tasks: tasks_wanted(arguments) };
+    let details = Details {
+        variables: arguments.locals,
+        secrets: arguments.show_secrets,
+        source,
+        tasks: tasks_wanted(arguments),
+    };
     let dumps = match (&arguments.core, arguments.pid) {
         (Some(core), _) => vec![core::dump_core(arguments, core, details)?],
         (None, Some(pid)) if arguments.subprocesses => tree::dump_tree(arguments, &Process::open(pid)?, details)?,
