@@ -310,6 +310,12 @@ pub(crate) struct DumpArgs {
     /// With --locals, show the values too of variables, keys and attributes whose names say that they are secrets
     #[arg(long, requires = "locals")]
     pub show_secrets: bool,
+    /// Only threads whose name matches a glob; may be given several times
+    #[arg(long, value_name = "glob")]
+    pub thread: Vec<String>,
+    /// Only the main thread of each process
+    #[arg(long)]
+    pub main_thread: bool,
     /// Show all processes below this one too
     #[arg(short, long, conflicts_with = "core")]
     pub subprocesses: bool,
