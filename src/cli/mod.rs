@@ -311,6 +311,15 @@ pub(crate) struct DumpArgs {
     /// Show the variables of each frame; more of each value when given two or three times
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub locals: u8,
+    /// With --locals, show the values too of variables, keys and attributes whose names say that they are secrets
+    #[arg(long, requires = "locals")]
+    pub show_secrets: bool,
+    /// Only threads whose name matches a glob; may be given several times
+    #[arg(long, value_name = "glob")]
+    pub thread: Vec<String>,
+    /// Only the main thread of each process
+    #[arg(long)]
+    pub main_thread: bool,
     /// Show all processes below this one too
     #[arg(short, long, conflicts_with = "core")]
     pub subprocesses: bool,

@@ -10,13 +10,19 @@ pub(super) use live::{SampledDump, dump_sampled, lost_threads};
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::process::ExitCode;
 
+use wildmatch::WildMatch;
+
 use super::failure::{OutputError, below_text};
 use super::{check_stdout, print_note};
 use crate::cli::{DumpArgs, TaskView};
 use crate::inspect::{Details, TasksWanted};
-use crate::output::dump::{TextOptions, ThreadDump, write_json, write_text};
+use crate::output::dump::{ProcessDump, TextOptions, ThreadDump, write_json, write_text};
+use crate::output::printable;
 use crate::process::Process;
 use crate::sampler::{Finder, PATIENCE_RUNNING};
+
+/// So many names are told of where none is the one that was asked for.
+const NAMES_SHOWN: usize = 10;
 
 /// Says where the Python code runs that somebody will have looked for in a process without any, such as uWSGI's master.
 fn note_workers(workers: &[i32]) {
@@ -35,6 +41,38 @@ fn tasks_wanted(arguments: &DumpArgs) -> TasksWanted {
     }
 }
 
+/// Columns of the screen that the output goes to, if it goes to one.
+fn columns() -> Option<usize> {
+    let (_, columns) = console::Term::stdout().size_checked().filter(|_| io::stdout().is_terminal())?;
+    Some(usize::from(columns))
+}
+
+/// Leaves out the threads that were not asked for.
+///
+/// # Errors
+/// When that would leave none.
+fn leave_out_unwanted(arguments: &DumpArgs, dumps: &mut [ProcessDump]) -> anyhow::Result<()> {
+    if arguments.thread.is_empty() && !arguments.main_thread {
+        return Ok(());
+    }
+    let globs: Vec<WildMatch> = arguments.thread.iter().map(|glob| WildMatch::new(glob)).collect();
+    let is_named = |thread: &ThreadDump| {
+        let name = thread.thread_name.as_deref().unwrap_or_default();
+        globs.is_empty() || globs.iter().any(|glob| glob.matches(name))
+    };
+    let is_main = |thread: &ThreadDump| thread.os_thread_id == Some(u64::from(thread.pid.unsigned_abs()));
+    for thread in dumps.iter_mut().flat_map(|dump| &mut dump.threads) {
+        thread.left_out = !is_named(thread) || arguments.main_thread && !is_main(thread);
+    }
+    let threads = || dumps.iter().flat_map(|dump| &dump.threads);
+    if threads().all(|thread| thread.left_out) {
+        let names: Vec<String> =
+            threads().filter_map(|thread| thread.thread_name.as_ref()).take(NAMES_SHOWN).cloned().collect();
+        anyhow::bail!("no thread is one that was asked for; there are {}", printable(&names.join(", ")));
+    }
+    Ok(())
+}
+
 /// Runs `pyspy dump`.
 ///
 /// # Errors
@@ -42,8 +80,13 @@ fn tasks_wanted(arguments: &DumpArgs) -> TasksWanted {
 pub(crate) fn run(arguments: &DumpArgs) -> anyhow::Result<ExitCode> {
     check_stdout()?;
     let source = !arguments.json && !arguments.no_source && (arguments.source || io::stdout().is_terminal());
-    let details = Details { variables: arguments.locals, source, tasks: tasks_wanted(arguments) };
-    let dumps = match (&arguments.core, arguments.pid) {
+    let details = Details {
+        variables: arguments.locals,
+        secrets: arguments.show_secrets,
+        source,
+        tasks: tasks_wanted(arguments),
+    };
+    let mut dumps = match (&arguments.core, arguments.pid) {
         (Some(core), _) => vec![core::dump_core(arguments, core, details)?],
         (None, Some(pid)) if arguments.subprocesses => tree::dump_tree(arguments, &Process::open(pid)?, details)?,
         (None, Some(pid)) => {
@@ -56,6 +99,7 @@ pub(crate) fn run(arguments: &DumpArgs) -> anyhow::Result<ExitCode> {
         }
         (None, None) => anyhow::bail!("give a process with --pid or a core file with --core"),
     };
+    leave_out_unwanted(arguments, &mut dumps)?;
     let mut writer = BufWriter::new(io::stdout().lock());
     let written = if arguments.json {
         write_json(&dumps, details.tasks != TasksWanted::None, &mut writer)
@@ -66,6 +110,9 @@ pub(crate) fn run(arguments: &DumpArgs) -> anyhow::Result<ExitCode> {
             colour: console::colors_enabled(),
             flat_tasks: arguments.tasks == Some(TaskView::Flat),
             full_stacks: arguments.full_stacks,
+            few_variables: arguments.locals == 1,
+            columns: columns().filter(|_| arguments.locals == 1),
+            long_lines: arguments.locals > 2,
         };
         write_text(&dumps, options, &mut writer)
     };

@@ -14,7 +14,7 @@ use crate::python::greenlets::{Greenlet, GreenletError, GreenletState, GreenletT
 use crate::python::locals::{Value, variables};
 use crate::python::object::ObjectReader;
 use crate::python::raised::{Raised, raised};
-use crate::python::repr::{Limits, Printer};
+use crate::python::repr::{Limits, Printer, is_secret_name};
 use crate::python::runtime::Runtime;
 use crate::python::tasks::{
     AsyncioSection, RunFrame, TaskFrame, TaskLayoutError, TaskSource, Tasks, is_loop_function, is_run_function,
@@ -87,6 +87,7 @@ pub(super) fn find(
     wanted: Wanted<'_>,
 ) -> Findings {
     let level = wanted.details.variables;
+    let limits = limits_of(wanted.details);
     let memory = PageCache::new(memory);
     let objects = ObjectReader::new(&memory, &runtime.layout);
     let of_thread = |thread| thread_view(codes, moment, thread, (wanted.call_of)(thread));
@@ -95,9 +96,13 @@ pub(super) fn find(
     let idents: Vec<u64> = views.iter().map(|view| view.ident).collect();
     let deadlocks = deadlocks(&idents, &blocked);
     let raised = moment.threads.iter().map(|thread| raised(objects, thread.stack.innermost)).collect();
-    let variables = if level == 0 { vec![] } else { all_variables(objects, codes, moment, &Limits::of_level(level)) };
+    let variables = if level == 0 { vec![] } else { all_variables(objects, codes, moment, &limits) };
     let tasks = find_tasks(objects, runtime, codes, moment, wanted);
     Findings { blocked, deadlocks, raised, variables, tasks }
+}
+
+fn limits_of(details: Details) -> Limits {
+    Limits { secrets: details.secrets, ..Limits::of_level(details.variables) }
 }
 
 fn find_tasks(
@@ -135,7 +140,7 @@ fn find_tasks(
         let tasks: Vec<Vec<TaskFrame>> = tasks.map(|task| task.frames().copied().collect()).collect();
         let greenlets = found.greenlets.iter().flatten().flatten().map(|(_, frames)| frames.clone());
         let frames: Vec<Vec<TaskFrame>> = tasks.into_iter().chain(greenlets).collect();
-        found.variables = task_variables(objects, &found.codes, &frames, &Limits::of_level(details.variables));
+        found.variables = task_variables(objects, &found.codes, &frames, &limits_of(details));
     }
     found
 }
@@ -257,6 +262,7 @@ fn frame_variables(
     let found = variables(objects, frame, code).unwrap_or_default();
     let printed = found.into_iter().map(|variable| {
         let (address, repr) = match variable.value {
+            Value::Object(address) if !limits.secrets && is_secret_name(&variable.name) => (address, "…".to_owned()),
             Value::Object(address) => (address, printer.repr(address, limits)),
             Value::Int(number) => (0, number.to_string()),
         };

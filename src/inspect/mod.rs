@@ -35,6 +35,8 @@ pub(crate) struct Details {
     ///
     /// [`Limits::of_level`]: crate::python::repr::Limits::of_level
     pub variables: u8,
+    /// The values too of variables, keys and attributes whose names say that they are secrets.
+    pub secrets: bool,
     /// The lines of source around the current one of each Python frame.
     pub source: bool,
     /// Tasks of event loops.

@@ -1,7 +1,9 @@
 //! What every thread of a process is doing, as text and as JSON (py-spy's schema: a list of threads, with keys of our
 //! own added).
 
+mod alike;
 mod fold;
+mod line_limit;
 mod source;
 mod task_tree;
 mod tasks;
@@ -105,6 +107,9 @@ pub(crate) struct ThreadDump {
     pub deadlocked: bool,
     /// The exception that it has raised and not yet caught, or handles now.
     pub exception: Option<ExceptionDump>,
+    /// It was not asked for; others may wait for it all the same.
+    #[serde(skip)]
+    pub left_out: bool,
 }
 
 impl ThreadDump {
@@ -215,7 +220,8 @@ pub(crate) fn write_json(dumps: &[ProcessDump], with_tasks: bool, writer: &mut d
         dumps.iter().map(|dump| ThreadDump { pid: dump.info.pid, ..ThreadDump::default() }).collect();
     let entries = dumps.iter().zip(&none).flat_map(|(dump, none)| {
         let threads = if dump.info.unreadable.is_some() { std::slice::from_ref(none) } else { &dump.threads };
-        threads.iter().map(|thread| Entry { thread, process_info: &dump.info })
+        let threads = threads.iter().filter(|thread| !thread.left_out);
+        threads.map(|thread| Entry { thread, process_info: &dump.info })
     });
     let threads: Vec<Entry<'_>> = entries.collect();
     if !with_tasks {

@@ -198,11 +198,15 @@ impl<'profile> Places<'profile> {
 
 fn origin(kind: FrameKind, file: &str) -> Origin {
     match kind {
-        FrameKind::Native => return Origin::Native,
-        FrameKind::Gc => return Origin::Gc,
-        FrameKind::Interpreter | FrameKind::Task => return Origin::Marker,
-        FrameKind::Python => {}
+        FrameKind::Native => Origin::Native,
+        FrameKind::Gc => Origin::Gc,
+        FrameKind::Interpreter | FrameKind::Task => Origin::Marker,
+        FrameKind::Python => origin_of_file(file),
     }
+}
+
+/// Whose code a Python file is, by its full name.
+pub(super) fn origin_of_file(file: &str) -> Origin {
     let mut origin = if file.starts_with("<frozen ") { Origin::StandardLibrary } else { Origin::Application };
     let mut folders = file.split(['/', '\\']).rev().skip(1);
     while let Some(folder) = folders.next() {

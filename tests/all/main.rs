@@ -10,6 +10,7 @@ mod daemons;
 mod deep;
 mod dump;
 mod dump_text;
+mod dump_threads;
 mod dump_waits;
 mod embed;
 mod endings;

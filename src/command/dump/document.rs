@@ -100,6 +100,7 @@ fn thread_dump(thread: InspectedThread, pid: i32) -> ThreadDump {
             _ => None,
         },
         deadlocked: false,
+        left_out: false,
         exception: thread.exception.map(|raised| ExceptionDump {
             type_name: raised.type_name,
             message: raised.message,

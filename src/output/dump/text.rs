@@ -1,13 +1,18 @@
 //! The dump for a reader.
 
 mod tasks;
+mod threads;
 
 use std::io::{self, Write};
 
 use console::{Style, measure_text_width};
 
+use self::threads::{names, numbers, wait_texts};
+use super::alike::thread_groups;
 use super::fold::fold;
+use super::line_limit::LineLimit;
 use super::{FrameDump, ProcessDump, SourceLines, ThreadDump, VariableDump};
+use crate::output::place::{Origin, origin_of_file};
 use crate::output::text::printable;
 
 /// How the text is written.
@@ -23,7 +28,22 @@ pub(crate) struct TextOptions {
     pub flat_tasks: bool,
     /// Frames of event loops are written out.
     pub full_stacks: bool,
+    /// Of many variables of a frame only the first are written.
+    pub few_variables: bool,
+    /// Characters of a line that has a variable, where there is a screen that it should fit on.
+    pub columns: Option<usize>,
+    /// Lines are as long as what is in them.
+    pub long_lines: bool,
 }
+
+/// Characters of a line, at most, unless long ones are asked for.
+const LONGEST_LINE: usize = 2000;
+/// Characters of a value, however little is left of the screen's width.
+const LEAST_OF_VALUE: usize = 20;
+/// Where only the first variables of a frame are wanted: so many of the program's own functions.
+const FEW_OF_APPLICATION: usize = 12;
+/// So many of functions of libraries.
+const FEW_OF_LIBRARY: usize = 4;
 
 struct Styles {
     thread: Style,
@@ -51,7 +71,9 @@ impl Styles {
 /// # Errors
 /// When `writer` fails.
 pub(crate) fn write_text(dumps: &[ProcessDump], options: TextOptions, writer: &mut dyn Write) -> io::Result<()> {
-    let mut text = Text { options, styles: Styles::new(options.colour), writer };
+    let limit = if options.long_lines { usize::MAX } else { LONGEST_LINE };
+    let mut writer = LineLimit::new(writer, limit);
+    let mut text = Text { options, styles: Styles::new(options.colour), writer: &mut writer };
     for (index, dump) in dumps.iter().enumerate() {
         if index > 0 {
             writeln!(text.writer)?;
@@ -82,15 +104,19 @@ impl Text<'_> {
         if let Some(signal) = &info.ended_by {
             writeln!(self.writer, "Ended by {signal}")?;
         }
-        for ring in &dump.deadlocks {
+        self.write_thread_summary(dump)?;
+        let is_shown = |place: &usize| dump.threads.get(*place).is_some_and(|thread| !thread.left_out);
+        for ring in dump.deadlocks.iter().filter(|ring| ring.iter().any(is_shown)) {
             writeln!(self.writer)?;
             self.write_deadlock(dump, ring)?;
         }
         self.write_task_rings(dump)?;
-        for thread in &dump.threads {
+        for group in thread_groups(dump) {
+            let threads: Vec<&ThreadDump> = group.iter().filter_map(|place| dump.threads.get(*place)).collect();
+            let Some(first) = threads.first() else { continue };
             writeln!(self.writer)?;
-            self.write_thread(dump, thread)?;
-            self.write_tasks_of(dump, thread)?;
+            self.write_threads(dump, &threads, first)?;
+            self.write_tasks_of(dump, first)?;
         }
         self.write_other_tasks(dump)
     }
@@ -108,9 +134,16 @@ impl Text<'_> {
         Ok(())
     }
 
-    fn write_thread(&mut self, dump: &ProcessDump, thread: &ThreadDump) -> io::Result<()> {
-        let heading = format!("Thread {} ({})", number(thread), state(thread));
-        let name = thread.thread_name.as_ref().map(|name| format!(": \"{}\"", printable(name))).unwrap_or_default();
+    /// Threads that are alike; `thread` is the first of them.
+    fn write_threads(&mut self, dump: &ProcessDump, alike: &[&ThreadDump], thread: &ThreadDump) -> io::Result<()> {
+        let has_variables = thread.frames.iter().any(|frame| frame.locals.is_some());
+        let count = match alike.len() {
+            1 => String::new(),
+            count if has_variables => format!(", {count} alike, variables of the first"),
+            count => format!(", {count} alike"),
+        };
+        let heading = format!("{} ({}{count})", numbers(alike), state(thread));
+        let name = names(alike);
         let event_loop = Self::loop_heading(dump, thread);
         writeln!(self.writer, "{}{name}{event_loop}", self.styles.thread.apply_to(heading))?;
         self.write_task_summary(dump, thread)?;
@@ -123,7 +156,7 @@ impl Text<'_> {
         if thread.frames.is_empty() && !thread.gone {
             writeln!(self.writer, "  {}", self.styles.dim.apply_to("runs no Python code"))?;
         }
-        if let Some(text) = wait_text(thread) {
+        if let Some(text) = wait_texts(alike) {
             let style = if thread.deadlocked { &self.styles.warning } else { &self.styles.dim };
             writeln!(self.writer, "  {}", style.apply_to(text))?;
         }
@@ -187,8 +220,18 @@ impl Text<'_> {
             self.write_source(source, margin)?;
         }
         if let Some(variables) = &frame.locals {
-            self.variables(margin, "Arguments", variables.iter().filter(|variable| variable.arg))?;
-            self.variables(margin, "Locals", variables.iter().filter(|variable| !variable.arg))?;
+            let limit = match origin_of_file(&frame.filename) {
+                _ if !self.options.few_variables => usize::MAX,
+                Origin::Application => FEW_OF_APPLICATION,
+                _ => FEW_OF_LIBRARY,
+            };
+            let shown = &variables[..variables.len().min(limit)];
+            self.variables(margin, "Arguments", shown.iter().filter(|variable| variable.arg))?;
+            self.variables(margin, "Locals", shown.iter().filter(|variable| !variable.arg))?;
+            if shown.len() < variables.len() {
+                let text = format!("… {} more, which -ll shows", variables.len() - shown.len());
+                writeln!(self.writer, "{margin}        {}", self.styles.dim.apply_to(text))?;
+            }
         }
         Ok(())
     }
@@ -223,8 +266,14 @@ impl Text<'_> {
         for (name, variable) in &variables {
             let value = variable.repr.as_deref().unwrap_or("<unreadable>");
             let padding = " ".repeat(width.saturating_sub(measure_text_width(name)));
+            let before = measure_text_width(margin) + 8 + measure_text_width(name) + padding.len() + 2;
+            let value = printable(value);
+            let value = match self.options.columns {
+                Some(columns) => console::truncate_str(&value, columns.saturating_sub(before).max(LEAST_OF_VALUE), "…"),
+                None => value,
+            };
             let name = self.styles.name.apply_to(name);
-            writeln!(self.writer, "{margin}        {name}: {padding}{}", printable(value))?;
+            writeln!(self.writer, "{margin}        {name}: {padding}{value}")?;
         }
         Ok(())
     }

@@ -170,6 +170,13 @@ impl Writer<'_, '_> {
 
     fn tuple(&mut self, object: u64) -> Written {
         let (items, total) = self.objects.tuple_items(object, self.limits.items)?;
+        // Headers, items of dicts, parameters of a query.
+        if let ([name, value], 2) = (&items[..], total)
+            && self.is_name_of_secret(*name)
+        {
+            self.pair((*name, *value));
+            return Ok(());
+        }
         let close = if total == 1 { ",)" } else { ")" };
         self.sequence(object, &items, total, "(", close, "(...)")
     }
@@ -200,7 +207,7 @@ impl Writer<'_, '_> {
         self.separated(items, total, |writer, (key, value)| {
             writer.value(key);
             writer.plain(": ");
-            writer.value(value);
+            writer.named_value(key, value);
         });
     }
 
@@ -357,7 +364,7 @@ impl Writer<'_, '_> {
         self.plain("(");
         self.value(key);
         self.plain(", ");
-        self.value(value);
+        self.named_value(key, value);
         self.plain(")");
     }
 
@@ -369,7 +376,7 @@ impl Writer<'_, '_> {
             let items = writer.objects.dict_items(dict)?;
             writer.separated(items, total, |writer, (key, value)| match name.as_str() {
                 "dict_keys" => writer.value(key),
-                "dict_values" => writer.value(value),
+                "dict_values" => writer.named_value(key, value),
                 _ => writer.pair((key, value)),
             });
             Ok(())

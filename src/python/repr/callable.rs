@@ -340,7 +340,7 @@ impl Writer<'_, '_> {
                     writer.plain(", ");
                     writer.name(name);
                     writer.plain("=");
-                    writer.value(value);
+                    writer.named_value(name, value);
                 }
             }
             Ok(())

@@ -36,7 +36,7 @@ impl Writer<'_, '_> {
             self.plain(" ");
             self.name(name);
             self.plain("=");
-            self.value(value);
+            self.named_value(name, value);
         }
         if count > self.limits.items && !after_value {
             self.plain(" …");
@@ -105,7 +105,7 @@ impl Writer<'_, '_> {
                 writer.plain(" ");
                 writer.name(name);
                 writer.plain("=");
-                writer.value(value);
+                writer.named_value(name, value);
             }
             if writer.objects.dict_length(dict)? > writer.limits.items as u64 {
                 writer.plain(" …");

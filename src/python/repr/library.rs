@@ -232,7 +232,7 @@ impl Writer<'_, '_> {
             writer.separated(fields.into_iter().zip(items), total, |writer, (name, item)| {
                 writer.name(name);
                 writer.plain("=");
-                writer.value(item);
+                writer.named_value(name, item);
             });
             Ok(())
         })?;
@@ -273,7 +273,7 @@ impl Writer<'_, '_> {
                 writer.name(name);
                 writer.plain("=");
                 match value {
-                    Some(value) => writer.value(value),
+                    Some(value) => writer.named_value(name, value),
                     None => writer.plain("<unset>"),
                 }
             });
@@ -452,7 +452,7 @@ impl Writer<'_, '_> {
             writer.separated(items, total, |writer, (name, value)| {
                 writer.name(name);
                 writer.plain("=");
-                writer.value(value);
+                writer.named_value(name, value);
             });
             Ok(())
         })

@@ -16,6 +16,7 @@ mod kind;
 mod library;
 mod number;
 mod output;
+mod secret;
 mod time;
 
 use std::cell::RefCell;
@@ -25,9 +26,10 @@ use std::rc::Rc;
 use kind::Kind;
 use library::ReprOwner;
 use output::Output;
+pub(crate) use secret::is_secret_name;
 
 use crate::memory::ReadError;
-use crate::python::object::{ObjectReader, Slot, TypeInfo};
+use crate::python::object::{ObjectReader, Slot, TypeFlags, TypeInfo};
 
 /// How many bases of a type are looked at.
 const BASES_LIMIT: usize = 64;
@@ -44,15 +46,17 @@ pub(crate) struct Limits {
     pub items: usize,
     /// Containers inside of each other.
     pub depth: usize,
+    /// Values too whose names say that they are secrets ([`is_secret_name`]); else `…` stands for each.
+    pub secrets: bool,
 }
 
 impl Limits {
-    /// What the option `-l`, given so many times, asks for.
+    /// What the option `-l`, given so many times, asks for; without secrets.
     pub(crate) fn of_level(level: u8) -> Self {
         match level {
-            0 | 1 => Self { length: 160, items: 16, depth: 4 },
-            2 => Self { length: 1600, items: 100, depth: 8 },
-            _ => Self { length: 100_000, items: 10_000, depth: 32 },
+            0 | 1 => Self { length: 160, items: 16, depth: 4, secrets: false },
+            2 => Self { length: 1600, items: 100, depth: 8, secrets: false },
+            _ => Self { length: 100_000, items: 10_000, depth: 32, secrets: false },
         }
     }
 }
@@ -194,6 +198,28 @@ impl Writer<'_, '_> {
 
     fn plain(&mut self, text: &str) {
         self.output.plain(text);
+    }
+
+    /// The value under the name `name`, an object.
+    fn named_value(&mut self, name: u64, value: u64) {
+        if !self.limits.secrets && self.is_name_of_secret(name) {
+            self.plain("…");
+        } else {
+            self.value(value);
+        }
+    }
+
+    /// Whether a key or name is text, of characters or bytes, that says that what it names is a secret.
+    fn is_name_of_secret(&self, name: u64) -> bool {
+        let Ok(of) = self.type_of(name) else { return false };
+        let text = if of.flags.contains(TypeFlags::BYTES) {
+            let bytes = self.objects.bytes(name, secret::NAME_LIMIT).ok();
+            bytes.map(|(bytes, _)| String::from_utf8_lossy(&bytes).into_owned())
+        } else {
+            let is_text = of.flags.contains(TypeFlags::TEXT);
+            is_text.then(|| self.objects.text(name, secret::NAME_LIMIT).ok()).flatten().map(|text| text.text)
+        };
+        text.is_some_and(|text| is_secret_name(&text))
     }
 
     /// The text of a `str`, for where it is written without quotes: names.

@@ -4,7 +4,7 @@ use super::*;
 use crate::memory::Image;
 use crate::python::test_support::{Interpreter, Random, Target, some_layouts};
 
-const EVERYTHING: Limits = Limits { length: 10_000_000, items: 100_000, depth: 40 };
+const EVERYTHING: Limits = Limits { length: 10_000_000, items: 100_000, depth: 40, secrets: true };
 
 /// Every value that the program shows must be written as the interpreter wrote it.
 fn compare(program: &str) {
@@ -435,6 +435,46 @@ w = waits(); w.send(None); at(w, 'suspended')
 }
 
 #[test]
+fn secrets_are_not_shown() {
+    let program = r#"
+import collections, functools
+class Account(object): pass
+class Slots(object):
+    __slots__ = ('password',)
+class Old: pass
+secret = 'hunter2'
+a = Account(); a.dbPassword = secret; show('instance', a, '<Account dbPassword=~>')
+s = Slots(); s.password = secret; show('slots', s, '<Slots password=~>')
+o = Old(); o.token = [secret]; show('old', o, '<Old token=~>')
+N = collections.namedtuple('N', 'name api_key'); show('named tuple', N(1, secret), "N(name=1, api_key=~)")
+show('dict', {'password': secret}, "{'password': ~}")
+show('bytes', {b'secret': secret}, "{%r: ~}" % b'secret')
+show('nested', [{1: {'access-token': secret}}], "[{1: {'access-token': ~}}]")
+show('values', {'monkey': 1, 5: 'password'}.get(5), "'password'")
+show('pairs', [('Authorization', secret), ('Accept', 'token')], "[('Authorization', ~), ('Accept', 'token')]")
+ordered = collections.OrderedDict(passwd=secret)
+show('ordered', ordered, repr(ordered).replace(repr(secret), '~'))
+if sys.version_info > (3,):
+    import types
+    show('values', {'token': secret}.values(), 'dict_values([~])')
+    show('namespace', types.SimpleNamespace(private_key=secret), 'namespace(private_key=~)')
+    show('partial', functools.partial(len, token=secret), 'functools.partial(<built-in function len>, token=~)')
+"#;
+    let hidden = Limits { secrets: false, ..EVERYTHING };
+    for interpreter in Interpreter::all() {
+        let target = Target::start(&interpreter, program);
+        let printer = Printer::new(ObjectReader::new(target.memory(), &target.layout));
+        for shown in target.all_shown() {
+            // Not every version writes `…` in its own programs.
+            let expected = shown.text.replace('~', "…");
+            assert_eq!(printer.repr(shown.address, &hidden), expected, "{interpreter}");
+            let everything = printer.repr(shown.address, &EVERYTHING);
+            assert_eq!(everything.contains("hunter2"), expected.contains('…'), "{interpreter}: {everything}");
+        }
+    }
+}
+
+#[test]
 fn what_is_long_is_cut() {
     let program = r#"
 class Plain(object): pass
@@ -448,7 +488,7 @@ items = {'list': list(range(10**6)), 'text': 'x' * 10**6, 'nested': nested, 'ins
          'many': [[[[0] * 50] * 50] * 50] * 50}
 for name in sorted(items): show(name, items[name], '')
 "#;
-    let limits = Limits { length: 60, items: 3, depth: 2 };
+    let limits = Limits { length: 60, items: 3, depth: 2, secrets: true };
     for interpreter in Interpreter::all() {
         let target = Target::start(&interpreter, program);
         let objects = ObjectReader::new(target.memory(), &target.layout);
@@ -465,7 +505,10 @@ for name in sorted(items): show(name, items[name], '')
         for name in ["many", "bytes", "int"] {
             assert!(text(name).chars().count() <= 61, "{}", text(name));
         }
-        assert_eq!(repr(objects, target.shown("list").address, &Limits { length: 5, items: 9, depth: 2 }), "[0, 1…");
+        assert_eq!(
+            repr(objects, target.shown("list").address, &Limits { length: 5, items: 9, depth: 2, secrets: true }),
+            "[0, 1…"
+        );
         assert!(repr(objects, target.shown("many").address, &Limits::of_level(3)).chars().count() <= 100_001);
     }
 }
