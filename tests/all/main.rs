@@ -39,6 +39,7 @@ mod recording;
 mod running;
 mod start_up;
 mod subinterpreters;
+mod summaries;
 mod system_calls;
 mod target;
 mod tasks;
