@@ -89,6 +89,7 @@ impl From<FormatName> for Format {
             FormatName::Pprof => Self::Pprof,
             FormatName::Callgrind => Self::Callgrind,
             FormatName::Pstats => Self::Pstats,
+            FormatName::Html => Self::Html,
             FormatName::Summary => Self::Summary,
             FormatName::Markdown => Self::Markdown,
             FormatName::SummaryJson => Self::SummaryJson,

@@ -10,6 +10,7 @@ pub(crate) mod diff;
 pub(crate) mod firefox;
 pub(crate) mod flamechart;
 pub mod flamegraph;
+mod html;
 mod picture;
 pub mod pprof;
 pub(crate) mod pstats;
@@ -46,6 +47,8 @@ pub enum Format {
     Callgrind,
     /// A marshalled dictionary for Python's `pstats`.
     Pstats,
+    /// One page to look at a profile in a browser.
+    Html,
     /// The most important numbers as text of at most 60 lines.
     Summary,
     /// The same as Markdown.
@@ -58,7 +61,7 @@ pub enum Format {
 
 impl Format {
     /// Every format.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Flamegraph,
         Self::Flamechart,
         Self::Raw,
@@ -68,6 +71,7 @@ impl Format {
         Self::Pprof,
         Self::Callgrind,
         Self::Pstats,
+        Self::Html,
         Self::Summary,
         Self::Markdown,
         Self::SummaryJson,
@@ -86,6 +90,7 @@ impl Format {
             Self::Pprof => "pprof",
             Self::Callgrind => "callgrind",
             Self::Pstats => "pstats",
+            Self::Html => "html",
             Self::Summary => "summary",
             Self::Markdown => "markdown",
             Self::SummaryJson => "summary-json",
@@ -95,7 +100,7 @@ impl Format {
 
     /// Ends of file names; longer ones stand before those that they end in. The first of each format is what it is
     /// called by.
-    const SUFFIXES: [(&'static str, Self); 26] = [
+    const SUFFIXES: [(&'static str, Self); 28] = [
         (".flamechart.svg", Self::Flamechart),
         (".chart.svg", Self::Flamechart),
         (".svg", Self::Flamegraph),
@@ -108,6 +113,8 @@ impl Format {
         (".summary.json", Self::SummaryJson),
         (".json", Self::Speedscope),
         (".summary.txt", Self::Summary),
+        (".html", Self::Html),
+        (".htm", Self::Html),
         (".md", Self::Markdown),
         (".markdown", Self::Markdown),
         (".txt", Self::Raw),
@@ -150,6 +157,7 @@ impl Format {
             Self::Pprof => "pb.gz",
             Self::Callgrind => "callgrind",
             Self::Pstats => "pstats",
+            Self::Html => "html",
             Self::Summary => "summary.txt",
             Self::Markdown => "md",
             Self::SummaryJson => "summary.json",
@@ -163,7 +171,7 @@ impl Format {
         match self {
             Self::Flamegraph | Self::Raw | Self::Pprof | Self::Callgrind | Self::Pstats => false,
             Self::Summary | Self::Markdown | Self::SummaryJson => false,
-            Self::Flamechart | Self::Speedscope | Self::Chrometrace | Self::Firefox | Self::Pyspy => true,
+            Self::Html | Self::Flamechart | Self::Speedscope | Self::Chrometrace | Self::Firefox | Self::Pyspy => true,
         }
     }
 
@@ -207,6 +215,7 @@ impl Format {
             Self::Pprof => pprof::write(profile, presentation, writer),
             Self::Callgrind => callgrind::write(profile, presentation, writer),
             Self::Pstats => pstats::write(profile, presentation, writer),
+            Self::Html => html::write(profile, presentation, sources, writer),
             Self::Summary => summary::write(profile, presentation, sources, writer),
             Self::Markdown => summary::write_markdown(profile, presentation, sources, writer),
             Self::SummaryJson => summary::write_json(profile, presentation, sources, writer),
@@ -241,6 +250,7 @@ mod tests {
             ("a.summary.txt", Format::Summary),
             ("a.txt", Format::Raw),
             ("a.md", Format::Markdown),
+            ("a.html", Format::Html),
             ("a.summary.json", Format::SummaryJson),
         ] {
             assert_eq!(Format::from_suffix(name), Some(format), "{name}");

@@ -7,7 +7,7 @@ use crate::profile::Profile;
 const STANDARD_ERRORS: f64 = 1.96;
 
 /// Sentences without capital and full stop; the first is how exact a share is.
-pub(super) fn doubts(profile: &Profile) -> Vec<String> {
+pub(in crate::output) fn doubts(profile: &Profile) -> Vec<String> {
     let metadata = &profile.metadata;
     let counts = metadata.counts;
     let samples = profile.sum().samples;

@@ -15,6 +15,7 @@ use super::source_text::{SourceFiles, SourceText};
 use super::text::shortened;
 use super::{Lines, Presentation};
 use crate::profile::{Flags, Profile, Total};
+pub(in crate::output) use doubts::doubts;
 use sums::StackSums;
 
 /// Functions, paths and threads that are named.
@@ -89,7 +90,7 @@ pub(super) struct FunctionPart {
     pub(super) own: Amount,
     /// With all that it called; recursion counts once.
     pub(super) total: Amount,
-    /// The line at which most of the total was spent.
+    /// The line at which most of its own time was spent, or of the total where it has none of its own.
     pub(super) hottest: Option<HotLine>,
 }
 
@@ -97,8 +98,8 @@ pub(super) struct FunctionPart {
 #[derive(Debug, Serialize)]
 pub(super) struct HotLine {
     pub(super) line: u32,
-    #[serde(flatten)]
-    pub(super) amount: Amount,
+    pub(super) own: Amount,
+    pub(super) total: Amount,
     /// Its text, where the file was found.
     pub(super) source: Option<String>,
 }
@@ -108,6 +109,9 @@ pub(super) struct HotLine {
 pub(super) struct PathPart {
     /// `name (file)`, outermost first.
     pub(super) frames: Vec<String>,
+    /// The names alone.
+    #[serde(skip)]
+    pub(super) names: Vec<String>,
     /// The time in which it was just these.
     #[serde(flatten)]
     pub(super) amount: Amount,
@@ -132,6 +136,32 @@ impl FunctionPart {
             (file, 0) => format!("{} ({file})", self.name),
             (file, line) => format!("{} ({file}:{line})", self.name),
         }
+    }
+}
+
+impl PathPart {
+    /// The innermost frame with its file and as many above as there is room for, in characters; how many are between
+    /// these and the outermost.
+    pub(super) fn text(&self, room: usize) -> String {
+        const BETWEEN: &str = " > ";
+        let (Some(outermost), Some(innermost)) = (self.names.first(), self.frames.last()) else { return String::new() };
+        if self.names.len() == 1 {
+            return innermost.clone();
+        }
+        let length = |text: &str| text.chars().count() + BETWEEN.len();
+        let mut left = room.saturating_sub(length(outermost) + length(innermost) + "… 9999 more".len());
+        let above = &self.names[1..self.names.len() - 1];
+        let fitting = above.iter().rev().take_while(|name| {
+            let fits = length(name) <= left;
+            left = left.saturating_sub(length(name));
+            fits
+        });
+        let named = fitting.count();
+        let more = above.len() - named;
+        let more = (more > 0).then(|| format!("… {more} more"));
+        let named = above[above.len() - named..].iter().cloned();
+        let parts = std::iter::once(outermost.clone()).chain(more).chain(named).chain([innermost.clone()]);
+        parts.collect::<Vec<_>>().join(BETWEEN)
     }
 }
 
@@ -194,7 +224,7 @@ impl Summary {
             paths: paths::heaviest(&sums, &functions, &places, scale, MOST_PATHS),
             threads,
             thread_count,
-            doubts: doubts::doubts(profile),
+            doubts: doubts(profile),
         }
     }
 }
@@ -248,10 +278,11 @@ fn named_functions(
     });
     order.truncate(MOST_FUNCTIONS);
     let mut hottest: Vec<Option<usize>> = vec![None; functions.all.len()];
-    for (place, us) in sums.at_line_us.iter().enumerate() {
+    let heat = |place: usize| (sums.own_us[place], sums.at_line_us[place]);
+    for place in 0..places.all().len() {
         let best = &mut hottest[functions.function_of(place)];
         // The first of equals.
-        if *us > 0 && best.is_none_or(|best| sums.at_line_us[best] < *us) {
+        if heat(place) > (0, 0) && best.is_none_or(|best| heat(best) < heat(place)) {
             *best = Some(place);
         }
     }
@@ -262,7 +293,7 @@ fn named_functions(
             let line = places.get(place).line.unwrap_or(0);
             let source = sources.line(function.file, line);
             let source = source.map(|text| shortened(&text, LONGEST).into_owned());
-            HotLine { line, amount: scale.amount(sums.at_line_us[place]), source }
+            HotLine { line, own: scale.amount(sums.own_us[place]), total: scale.amount(sums.at_line_us[place]), source }
         });
         let any = hottest[id].map(|place| places.get(place).shown_file.as_str()).unwrap_or(function.file);
         FunctionPart {

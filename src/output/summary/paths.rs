@@ -11,9 +11,8 @@ use crate::output::text::shortened;
 
 /// Paths that are gone down at most, for a profile in which no path stands out.
 const MOST_STEPS: usize = 50_000;
-/// Frames of a path that are named at its ends; what is between is counted.
-const NAMED_ABOVE: usize = 3;
-const NAMED_BELOW: usize = 4;
+/// Frames of a path that are named; of a longer one those between are counted.
+const MOST_FRAMES: usize = 100;
 
 /// The nodes of all stacks with the same functions.
 struct Step {
@@ -83,24 +82,26 @@ pub(super) fn heaviest(
         steps[step].nodes.truncate(1);
     }
     let path = |(own, step): (u64, usize)| {
-        let mut frames = vec![];
+        let (mut frames, mut names) = (vec![], vec![]);
         let mut at = step;
         while at != 0 {
             let place = places.get(sums.place[steps[at].nodes[0] as usize] as usize);
             let name = shortened(place.name.trim(), LONGEST);
             frames.push(match place.shown_file.as_str() {
-                "" => name.into_owned(),
+                "" => name.to_string(),
                 file => format!("{name} ({})", shortened(file, LONGEST)),
             });
+            names.push(name.into_owned());
             at = steps[at].above;
         }
+        names.reverse();
         frames.reverse();
-        let between = frames.len().saturating_sub(NAMED_ABOVE + NAMED_BELOW);
-        if between > 1 {
-            let note = format!("… {between} more");
-            frames.splice(NAMED_ABOVE..NAMED_ABOVE + between, [note]);
+        let between = frames.len().saturating_sub(MOST_FRAMES);
+        if between > 0 {
+            let half = MOST_FRAMES / 2;
+            frames.splice(half..half + between, [format!("… {between} more")]);
         }
-        PathPart { frames, amount: scale.amount(own) }
+        PathPart { frames, names, amount: scale.amount(own) }
     };
     best.into_iter().map(path).collect()
 }

@@ -22,7 +22,7 @@ fn numbers_are_those_of_the_samples() {
     ];
     assert_eq!(functions, expected.map(|(label, own, total, share)| (label.to_owned(), own, total, share)));
     let hottest = summary.functions[0].hottest.as_ref().unwrap();
-    assert_eq!((hottest.line, hottest.amount.time), (5, 12.0));
+    assert_eq!((hottest.line, hottest.own.time), (5, 12.0));
     let kinds: Vec<_> = summary.kinds.iter().map(|kind| (kind.name, kind.amount.time)).collect();
     assert_eq!(kinds, [("own code", 24.0), ("packages", 1.0)]);
     let states: Vec<_> = summary.states.iter().map(|state| (state.name, state.amount.time)).collect();
@@ -56,8 +56,9 @@ fn paths_join_lines_and_count_what_is_between() {
     let stack = samples::stack(&mut profile, &[deep; 20_000]);
     profile.add_sample(thread, stack, 1000, 1000, Flags::NONE);
     let summary = self::summary(&profile);
-    assert_eq!(summary.paths[0].frames.len(), 8);
-    assert_eq!(summary.paths[0].frames[3], "… 19993 more");
+    assert_eq!(summary.paths[0].frames.len(), 101);
+    assert_eq!(summary.paths[0].frames[50], "… 19900 more");
+    assert_eq!(summary.paths[0].text(44), "deep > … 19997 more > deep > deep (a.py)");
     assert_eq!((summary.unit, summary.functions[0].total.time), ("samples", 1.0), "recursion counts once");
 }
 

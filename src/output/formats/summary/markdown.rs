@@ -46,7 +46,7 @@ pub(super) fn markdown(summary: &Summary, room: Room) -> String {
         }
     };
     let paths = summary.paths.iter().take(room.rows);
-    list("heaviest path, by its own time", &mut paths.map(|path| (path.amount, path.frames.join(" > "))));
+    list("heaviest path, by its own time", &mut paths.map(|path| (path.amount, path.text(room.characters))));
     let shown = summary.threads.len().min(room.rows);
     let head = format!("thread{}", left_out(shown, summary.thread_count));
     let threads = summary.threads.iter().take(shown);

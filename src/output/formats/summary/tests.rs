@@ -52,7 +52,7 @@ fn text_has_all_that_matters_in_few_lines() {
         "pids 100 and 101 · 100 samples/s · 2500 samples · 10 s",
         "    24.00    96.0  own code",
         "    14.00    56.0     14.00    56.0  spin (prog.py:5)",
-        "     8.00    32.0  Thread.run (threading.py) > spin (prog.py)",
+        "     8.00    32.0  Thread.run > spin (prog.py)",
         "    10.00    40.0  MainThread, thread 101 of process 101",
     ] {
         assert!(text.lines().any(|other| other == line), "{line:?} is not in\n{text}");
@@ -68,7 +68,7 @@ fn a_markdown_parser_gives_the_tables_back() {
     assert_eq!(kinds[1], ["own code", "24.00", "96.0"]);
     assert_eq!(functions[1], ["spin (prog.py:5)", "14.00", "56.0", "14.00", "56.0", "while True: # @all"]);
     assert_eq!(functions[2], ["fib (child.py:3)", "10.00", "40.0", "10.00", "40.0", "a | b"]);
-    assert_eq!(paths[1], ["Thread.run (threading.py) > spin (prog.py)", "8.00", "32.0"]);
+    assert_eq!(paths[1], ["Thread.run > spin (prog.py)", "8.00", "32.0"]);
     assert_eq!(threads[1], ["MainThread, thread 101 of process 101", "10.00", "40.0"]);
 }
 

@@ -37,7 +37,7 @@ pub(super) fn text(summary: &Summary, room: Room) -> String {
     }
     line(&mut out, &format!("\n{unit:>9} {:>7}  heaviest paths, by their own time", "%"));
     for path in summary.paths.iter().take(room.rows) {
-        line(&mut out, &format!("{}  {}", columns(path.amount), room.cut(&path.frames.join(" > "))));
+        line(&mut out, &format!("{}  {}", columns(path.amount), room.cut(&path.text(room.characters))));
     }
     let shown = summary.threads.len().min(room.rows);
     line(&mut out, &format!("\n{unit:>9} {:>7}  thread{}", "%", left_out(shown, summary.thread_count)));
