@@ -387,6 +387,15 @@ pub enum FormatName {
     Callgrind,
     /// For Python's pstats, snakeviz and gprof2dot
     Pstats,
+    /// One page for a browser: flame graph, functions, source
+    Html,
+    /// The most important numbers as text of at most 60 lines
+    Summary,
+    /// The same as Markdown, for a pull request or the summary of a CI job
+    #[value(alias = "md")]
+    Markdown,
+    /// The same as JSON
+    SummaryJson,
     /// Our own recording, for `pyspy convert`
     Pyspy,
 }

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use super::output_file::OutputFile;
+use super::source_text::SourceFinder;
 use super::{below, print_note, shown_lines};
 use crate::cli::{ConvertArgs, DiffArgs};
 use crate::output::{Format, Lines, Presentation, diff};
@@ -39,7 +40,9 @@ pub(crate) fn convert(arguments: &ConvertArgs) -> anyhow::Result<ExitCode> {
         upward: arguments.upward,
     };
     let name = arguments.output.to_string_lossy();
-    output.finish(|writer| format.write(&profile, &presentation, &name, writer))?;
+    let sources = SourceFinder::default();
+    let source = |file: &str| sources.text(file);
+    output.finish(|writer| format.write(&profile, &presentation, &source, &name, writer))?;
     Ok(ExitCode::SUCCESS)
 }
 

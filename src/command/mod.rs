@@ -11,6 +11,7 @@ mod output_file;
 mod program;
 pub(crate) mod record;
 mod screen;
+mod source_text;
 pub(crate) mod top;
 pub(crate) mod watch;
 
@@ -102,6 +103,10 @@ impl From<FormatName> for Format {
             FormatName::Pprof => Self::Pprof,
             FormatName::Callgrind => Self::Callgrind,
             FormatName::Pstats => Self::Pstats,
+            FormatName::Html => Self::Html,
+            FormatName::Summary => Self::Summary,
+            FormatName::Markdown => Self::Markdown,
+            FormatName::SummaryJson => Self::SummaryJson,
             FormatName::Pyspy => Self::Pyspy,
         }
     }

@@ -46,6 +46,7 @@ pub(crate) fn run(arguments: &RecordArgs) -> anyhow::Result<ExitCode> {
     let interrupt = Interrupt::install().context("cannot take over signals")?;
     let mut finder = Finder::new();
     let mut target = Target::open_or_start(arguments, &mut finder)?;
+    sink.find_sources(target.source_files());
     let recorded = match record_target(arguments, &mut target, &mut finder, &mut sink, &interrupt) {
         Ok(recorded) => recorded,
         Err(error) => {

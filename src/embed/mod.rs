@@ -38,7 +38,7 @@ use std::time::Duration;
 pub use error::Error;
 
 pub use crate::output::Format;
-use crate::output::Presentation;
+use crate::output::{Presentation, no_source};
 use crate::process::Process;
 use crate::profile::{Keep, Profile};
 use crate::sampler::{
@@ -221,6 +221,6 @@ impl Recording {
     /// # Errors
     /// When `writer` fails.
     pub fn write(&self, format: Format, writer: impl Write) -> io::Result<()> {
-        format.write(&self.profile, &Presentation::default(), "", writer)
+        format.write(&self.profile, &Presentation::default(), &no_source, "", writer)
     }
 }

@@ -27,6 +27,7 @@ pub(crate) use process::{
     PythonFrame, TaskLibrary, Variable, VariableKind, Wait,
 };
 pub(crate) use source::SourceLine;
+pub(crate) use source_file::read as read_source;
 
 /// How much is wanted besides stacks and waits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -33,7 +33,7 @@ pub(super) fn middle(origin: Origin) -> [u8; 3] {
 }
 
 /// The two shades between which those of an origin lie.
-fn ends(origin: Origin) -> ([u8; 3], [u8; 3]) {
+pub(super) fn ends(origin: Origin) -> ([u8; 3], [u8; 3]) {
     match origin {
         Origin::Application => ([255, 130, 70], [240, 190, 90]),
         Origin::Package => ([110, 185, 240], [150, 205, 220]),

@@ -39,7 +39,7 @@ pub(crate) fn read(mut reader: impl BufRead) -> Result<Recording, InputError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::{Format, Presentation, samples};
+    use crate::output::{Format, Presentation, no_source, samples};
     use crate::profile::Keep;
 
     #[test]
@@ -47,7 +47,7 @@ mod tests {
         let profile = samples::usual(Keep { timeline: true, journal: false });
         for (format, has_timeline) in [(Format::Pyspy, true), (Format::Raw, false)] {
             let mut bytes = vec![];
-            format.write(&profile, &Presentation::default(), "", &mut bytes).unwrap();
+            format.write(&profile, &Presentation::default(), &no_source, "", &mut bytes).unwrap();
             let read = read(bytes.as_slice()).unwrap();
             assert!(read.is_complete);
             assert_eq!(read.profile.has_timeline(), has_timeline);

@@ -20,6 +20,8 @@ mod place;
 mod presentation;
 pub(crate) mod recording;
 mod runs;
+mod source_text;
+mod summary;
 mod text;
 mod tree;
 
@@ -31,6 +33,7 @@ pub(crate) use input::read;
 pub(crate) use json::write_safe_json;
 pub(crate) use presentation::Lines;
 pub use presentation::Presentation;
+pub(crate) use source_text::{SourceText, no_source};
 pub(crate) use text::printable;
 
 #[cfg(test)]

@@ -63,6 +63,20 @@ impl Place {
         label
     }
 
+    /// What is no code: a thread, a process, or what stands for several frames.
+    pub(super) fn marker(name: String) -> Self {
+        Self {
+            name,
+            file: String::new(),
+            shown_file: String::new(),
+            module: String::new(),
+            line: Some(0),
+            column: 0,
+            first_line: 0,
+            origin: Origin::Marker,
+        }
+    }
+
     /// `name (file:line)` with the function's first line: what a call is named that goes over many lines.
     pub(super) fn function_label(&self) -> String {
         let line = self.line.map(|_| self.first_line);
@@ -173,16 +187,7 @@ impl<'profile> Places<'profile> {
     }
 
     fn intern_marker(&mut self, name: String) -> PlaceId {
-        self.intern(Place {
-            name,
-            file: String::new(),
-            shown_file: String::new(),
-            module: String::new(),
-            line: Some(0),
-            column: 0,
-            first_line: 0,
-            origin: Origin::Marker,
-        })
+        self.intern(Place::marker(name))
     }
 
     fn intern(&mut self, place: Place) -> PlaceId {

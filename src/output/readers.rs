@@ -15,7 +15,7 @@ const TIMED: Keep = Keep { timeline: true, journal: false };
 
 fn write(format: Format, profile: &Profile, presentation: Presentation) -> Vec<u8> {
     let mut bytes = vec![];
-    format.write(profile, &presentation, "", &mut bytes).unwrap();
+    format.write(profile, &presentation, &crate::output::no_source, "", &mut bytes).unwrap();
     bytes
 }
 
@@ -468,7 +468,9 @@ fn a_browser_runs_nothing_that_a_name_holds() {
 fn compressed_output_is_read_as_the_plain_one() {
     let profile = samples::usual(TIMED);
     let mut bytes = vec![];
-    Format::Firefox.write(&profile, &Presentation::default(), "profile.json.gz", &mut bytes).unwrap();
+    Format::Firefox
+        .write(&profile, &Presentation::default(), &crate::output::no_source, "profile.json.gz", &mut bytes)
+        .unwrap();
     let mut plain = vec![];
     flate2::read::GzDecoder::new(bytes.as_slice()).read_to_end(&mut plain).unwrap();
     assert_same("firefox", &firefox_times(&plain));

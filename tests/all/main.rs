@@ -43,6 +43,7 @@ mod rights;
 mod running;
 mod start_up;
 mod subinterpreters;
+mod summaries;
 mod system_calls;
 mod target;
 mod tasks;

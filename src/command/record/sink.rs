@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::command::failure::{OutputError, UnfinishedError};
 use crate::command::output_file::{Growing, OutputFile, Place};
 use crate::command::print_note;
+use crate::command::source_text::SourceFinder;
 use crate::output::recording::{self, RecordingWriter};
 use crate::output::{Format, Presentation, printable};
 use crate::profile::{Keep, Profile};
@@ -16,6 +17,7 @@ pub(super) struct Sink {
     path: PathBuf,
     format: Format,
     presentation: Presentation,
+    sources: SourceFinder,
     file: OutputFile,
     /// Of a recording that has begun to grow.
     stream: Option<RecordingWriter<BufWriter<Growing>>>,
@@ -31,7 +33,13 @@ impl Sink {
         for_caller: bool,
     ) -> Result<Self, OutputError> {
         let file = if for_caller { OutputFile::create_for_caller(path)? } else { OutputFile::create(path)? };
-        Ok(Self { path: path.to_owned(), format, presentation, file, stream: None })
+        let sources = SourceFinder::default();
+        Ok(Self { path: path.to_owned(), format, presentation, sources, file, stream: None })
+    }
+
+    /// Says where the source files of what is recorded are, for formats that show them.
+    pub(super) fn find_sources(&mut self, sources: SourceFinder) {
+        self.sources = sources;
     }
 
     /// What a profile must keep to be written here.
@@ -88,7 +96,9 @@ impl Sink {
 
     fn write_whole(&self, profile: &Profile) -> io::Result<()> {
         let name = self.path.to_string_lossy();
-        let written = self.file.finish(|writer| self.format.write(profile, &self.presentation, &name, writer));
+        let source = |file: &str| self.sources.text(file);
+        let write = |writer: &mut dyn Write| self.format.write(profile, &self.presentation, &source, &name, writer);
+        let written = self.file.finish(write);
         written.map_err(|error| error.source)
     }
 

@@ -8,6 +8,7 @@ use wildmatch::WildMatch;
 
 use super::print_note;
 use crate::cli::RecordArgs;
+use crate::command::source_text::SourceFinder;
 use crate::command::{attach, left};
 use crate::process::{Process, SpawnedProgram, all_processes};
 use crate::sampler::{AttachError, Finder, Roots, whole_command_line};
@@ -57,6 +58,11 @@ impl Target {
     pub(super) fn roots(&self) -> Roots {
         let orphans = self.program.as_ref().map(SpawnedProgram::orphans);
         Roots { processes: self.processes.clone(), orphans }
+    }
+
+    /// Its source files.
+    pub(super) fn source_files(&self) -> SourceFinder {
+        self.processes.first().map(SourceFinder::of_process).unwrap_or_default()
     }
 
     /// Which processes go on that a program has left behind which we started.

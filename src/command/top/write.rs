@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::bail;
 
 use crate::command::output_file::OutputFile;
-use crate::output::{Format, Presentation};
+use crate::output::{Format, Presentation, no_source};
 use crate::tui::State;
 
 /// Writes what is shown to a file whose name tells the format; what there is to say of it.
@@ -34,8 +34,8 @@ pub(super) fn write(state: &State, path: &Path) -> anyhow::Result<String> {
         processes: profile.processes().count() > 1,
         ..Presentation::default()
     };
-    OutputFile::create(path)?
-        .finish(|writer| format.write(&profile, &presentation, &path.to_string_lossy(), writer))?;
+    let name = path.to_string_lossy();
+    OutputFile::create(path)?.finish(|writer| format.write(&profile, &presentation, &no_source, &name, writer))?;
     // What is kept are sums; where a format has an order in time, it is one that never was.
     let note = match format {
         Format::Pyspy => "",

@@ -10,18 +10,20 @@ pub(crate) mod diff;
 pub(crate) mod firefox;
 pub(crate) mod flamechart;
 pub mod flamegraph;
+mod html;
 mod picture;
 pub mod pprof;
 pub(crate) mod pstats;
 pub mod raw;
 pub mod speedscope;
+mod summary;
 
 use std::io::{self, Write};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::{Presentation, recording};
+use super::{Presentation, SourceText, recording};
 use crate::profile::Profile;
 
 /// A format that a profile can be written in.
@@ -45,13 +47,21 @@ pub enum Format {
     Callgrind,
     /// A marshalled dictionary for Python's `pstats`.
     Pstats,
+    /// One page to look at a profile in a browser.
+    Html,
+    /// The most important numbers as text of at most 60 lines.
+    Summary,
+    /// The same as Markdown.
+    Markdown,
+    /// The same as JSON.
+    SummaryJson,
     /// Our own recording, from which every other format can be made.
     Pyspy,
 }
 
 impl Format {
     /// Every format.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 14] = [
         Self::Flamegraph,
         Self::Flamechart,
         Self::Raw,
@@ -61,6 +71,10 @@ impl Format {
         Self::Pprof,
         Self::Callgrind,
         Self::Pstats,
+        Self::Html,
+        Self::Summary,
+        Self::Markdown,
+        Self::SummaryJson,
         Self::Pyspy,
     ];
 
@@ -76,13 +90,17 @@ impl Format {
             Self::Pprof => "pprof",
             Self::Callgrind => "callgrind",
             Self::Pstats => "pstats",
+            Self::Html => "html",
+            Self::Summary => "summary",
+            Self::Markdown => "markdown",
+            Self::SummaryJson => "summary-json",
             Self::Pyspy => "pyspy",
         }
     }
 
     /// Ends of file names; longer ones stand before those that they end in. The first of each format is what it is
     /// called by.
-    const SUFFIXES: [(&'static str, Self); 22] = [
+    const SUFFIXES: [(&'static str, Self); 28] = [
         (".flamechart.svg", Self::Flamechart),
         (".chart.svg", Self::Flamechart),
         (".svg", Self::Flamegraph),
@@ -92,7 +110,13 @@ impl Format {
         (".firefox.json", Self::Firefox),
         (".speedscope", Self::Speedscope),
         (".json.gz", Self::Firefox),
+        (".summary.json", Self::SummaryJson),
         (".json", Self::Speedscope),
+        (".summary.txt", Self::Summary),
+        (".html", Self::Html),
+        (".htm", Self::Html),
+        (".md", Self::Markdown),
+        (".markdown", Self::Markdown),
         (".txt", Self::Raw),
         (".raw", Self::Raw),
         (".folded", Self::Raw),
@@ -133,6 +157,10 @@ impl Format {
             Self::Pprof => "pb.gz",
             Self::Callgrind => "callgrind",
             Self::Pstats => "pstats",
+            Self::Html => "html",
+            Self::Summary => "summary.txt",
+            Self::Markdown => "md",
+            Self::SummaryJson => "summary.json",
             Self::Pyspy => "pyspy",
         }
     }
@@ -142,12 +170,13 @@ impl Format {
     pub fn needs_timeline(self) -> bool {
         match self {
             Self::Flamegraph | Self::Raw | Self::Pprof | Self::Callgrind | Self::Pstats => false,
-            Self::Flamechart | Self::Speedscope | Self::Chrometrace | Self::Firefox | Self::Pyspy => true,
+            Self::Summary | Self::Markdown | Self::SummaryJson => false,
+            Self::Html | Self::Flamechart | Self::Speedscope | Self::Chrometrace | Self::Firefox | Self::Pyspy => true,
         }
     }
 
     /// Writes `profile` in this format, into a file that will have the name `file_name`: what ends in `.gz` is
-    /// compressed.
+    /// compressed. Formats that show source have it from `sources`.
     ///
     /// # Errors
     /// When `writer` fails.
@@ -155,6 +184,7 @@ impl Format {
         self,
         profile: &Profile,
         presentation: &Presentation,
+        sources: &SourceText<'_>,
         file_name: &str,
         writer: impl Write,
     ) -> io::Result<()> {
@@ -162,13 +192,19 @@ impl Format {
         let is_plain = !matches!(self, Self::Pprof | Self::Pyspy);
         if is_plain && file_name.to_ascii_lowercase().ends_with(".gz") {
             let mut writer = GzEncoder::new(writer, Compression::default());
-            self.write_plain(profile, presentation, &mut writer)?;
+            self.write_plain(profile, presentation, sources, &mut writer)?;
             return writer.finish()?.flush();
         }
-        self.write_plain(profile, presentation, writer)
+        self.write_plain(profile, presentation, sources, writer)
     }
 
-    fn write_plain(self, profile: &Profile, presentation: &Presentation, writer: impl Write) -> io::Result<()> {
+    fn write_plain(
+        self,
+        profile: &Profile,
+        presentation: &Presentation,
+        sources: &SourceText<'_>,
+        writer: impl Write,
+    ) -> io::Result<()> {
         match self {
             Self::Flamegraph => flamegraph::write(profile, presentation, writer),
             Self::Flamechart => flamechart::write(profile, presentation, writer),
@@ -179,6 +215,10 @@ impl Format {
             Self::Pprof => pprof::write(profile, presentation, writer),
             Self::Callgrind => callgrind::write(profile, presentation, writer),
             Self::Pstats => pstats::write(profile, presentation, writer),
+            Self::Html => html::write(profile, presentation, sources, writer),
+            Self::Summary => summary::write(profile, presentation, sources, writer),
+            Self::Markdown => summary::write_markdown(profile, presentation, sources, writer),
+            Self::SummaryJson => summary::write_json(profile, presentation, sources, writer),
             Self::Pyspy => recording::write(profile, writer),
         }
     }
@@ -189,7 +229,7 @@ mod tests {
     use std::io::Read;
 
     use super::*;
-    use crate::output::samples;
+    use crate::output::{no_source, samples};
     use crate::profile::Keep;
 
     #[test]
@@ -207,6 +247,11 @@ mod tests {
             ("x/callgrind.out.4711", Format::Callgrind),
             ("a.prof", Format::Pstats),
             ("a.pyspy", Format::Pyspy),
+            ("a.summary.txt", Format::Summary),
+            ("a.txt", Format::Raw),
+            ("a.md", Format::Markdown),
+            ("a.html", Format::Html),
+            ("a.summary.json", Format::SummaryJson),
         ] {
             assert_eq!(Format::from_suffix(name), Some(format), "{name}");
         }
@@ -226,8 +271,8 @@ mod tests {
         let profile = samples::usual(Keep::default());
         let mut plain = vec![];
         let mut compressed = vec![];
-        Format::Raw.write(&profile, &Presentation::default(), "a.txt", &mut plain).unwrap();
-        Format::Raw.write(&profile, &Presentation::default(), "a.txt.gz", &mut compressed).unwrap();
+        Format::Raw.write(&profile, &Presentation::default(), &no_source, "a.txt", &mut plain).unwrap();
+        Format::Raw.write(&profile, &Presentation::default(), &no_source, "a.txt.gz", &mut compressed).unwrap();
         let mut unpacked = vec![];
         flate2::read::GzDecoder::new(compressed.as_slice()).read_to_end(&mut unpacked).unwrap();
         assert_eq!(unpacked, plain);
@@ -256,9 +301,9 @@ mod tests {
         let profile = samples::usual(Keep { timeline: true, journal: false });
         for format in Format::ALL {
             let mut whole = vec![];
-            format.write(&profile, &Presentation::default(), "", &mut whole).unwrap();
+            format.write(&profile, &Presentation::default(), &no_source, "", &mut whole).unwrap();
             for room in [0, 1, whole.len() / 2, whole.len() - 1] {
-                let result = format.write(&profile, &Presentation::default(), "", Full(room));
+                let result = format.write(&profile, &Presentation::default(), &no_source, "", Full(room));
                 let error = result.expect_err(&format!("{format:?} with {room} of {} bytes", whole.len()));
                 assert_eq!(error.kind(), io::ErrorKind::StorageFull, "{format:?}: {error}");
             }

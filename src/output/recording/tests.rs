@@ -1,5 +1,5 @@
 use super::*;
-use crate::output::{Format, Presentation, samples};
+use crate::output::{Format, Presentation, no_source, samples};
 use crate::profile::{Flags, Keep, StackId, Sum};
 
 const TIMED: Keep = Keep { timeline: true, journal: false };
@@ -11,7 +11,7 @@ fn render(profile: &Profile) -> Vec<Vec<u8>> {
         .filter(|format| *format != Format::Pyspy)
         .map(|format| {
             let mut bytes = vec![];
-            format.write(profile, &presentation, "", &mut bytes).unwrap();
+            format.write(profile, &presentation, &no_source, "", &mut bytes).unwrap();
             bytes
         })
         .collect()

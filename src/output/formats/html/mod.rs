@@ -1,0 +1,103 @@
+//! One page of HTML that needs nothing but itself: flame graph, functions and source of a profile, to be searched,
+//! turned and looked into.
+//!
+//! The page is a fixed text (`page.html`, its style and scripts) and the packed data. It says itself that it may load
+//! nothing. Where no script runs it shows the summary.
+
+mod data;
+mod sources;
+mod time;
+mod tree;
+
+use std::io::{self, Write};
+
+use self::data::{PageData, Words};
+use self::time::Timeline;
+use self::tree::PageTree;
+use super::summary;
+use crate::output::heading::{subtitle, title};
+use crate::output::place::Places;
+use crate::output::source_text::SourceText;
+use crate::output::summary::doubts;
+use crate::output::text::xml;
+use crate::output::{Lines, Presentation};
+use crate::profile::Profile;
+
+/// The page's scripts, which are one module.
+const SCRIPTS: [&str; 9] = [
+    include_str!("model.js"),
+    include_str!("view.js"),
+    include_str!("graph.js"),
+    include_str!("chart.js"),
+    include_str!("table.js"),
+    include_str!("source.js"),
+    include_str!("page.js"),
+    include_str!("keys.js"),
+    include_str!("begin.js"),
+];
+
+/// Writes `profile` as a page.
+///
+/// # Errors
+/// When `writer` fails.
+pub(crate) fn write(
+    profile: &Profile,
+    presentation: &Presentation,
+    sources: &SourceText<'_>,
+    writer: impl Write,
+) -> io::Result<()> {
+    let presentation = Presentation {
+        lines: Lines::Current,
+        full_file_names: presentation.full_file_names,
+        upward: presentation.upward,
+        ..Presentation::default()
+    };
+    let mut tree = PageTree::new();
+    tree.add(profile, &Places::new(profile, &presentation), Lines::Current, false);
+    tree.finish();
+    let timeline = Timeline::new(profile, &tree);
+    let pieces = sources::pieces(&tree, sources);
+    let mut doubts = doubts(profile);
+    doubts.extend(joined_note(&tree));
+    let words = Words {
+        title: &title(profile),
+        about: &subtitle(profile),
+        is_time_known: profile.metadata.is_time_known(),
+        doubts,
+        samples: vec![profile.sum().samples],
+    };
+    let mut plain = vec![];
+    summary::write(profile, &presentation, sources, &mut plain)?;
+    let data = PageData::new(words, &tree, &pieces, timeline.as_ref());
+    write_page(&data, &String::from_utf8_lossy(&plain), presentation.upward, writer)
+}
+
+/// What is said of a tree that is not whole.
+fn joined_note(tree: &PageTree) -> Option<String> {
+    let percent = tree.joined_share * 100.0;
+    (percent > 0.0).then(|| format!("{percent:.2} % of the time is in stacks too rare for this page, joined to “…”"))
+}
+
+fn write_page(data: &PageData<'_>, plain: &str, is_upward: bool, mut writer: impl Write) -> io::Result<()> {
+    let packed = data.packed()?;
+    let parts = |name: &str| -> String {
+        match name {
+            "title" => xml(data.title),
+            "style" => include_str!("page.css").to_owned(),
+            "summary" => xml(plain),
+            "upward" => if is_upward { "1" } else { "" }.to_owned(),
+            "data" => packed.clone(),
+            "script" => SCRIPTS.concat(),
+            _ => String::new(),
+        }
+    };
+    // Odd pieces are names of what stands there.
+    for (at, piece) in include_str!("page.html").split("%%").enumerate() {
+        if at % 2 == 0 {
+            writer.write_all(piece.as_bytes())?;
+        } else {
+            writer.write_all(parts(piece).as_bytes())?;
+        }
+    }
+    writer.flush()
+}
