@@ -82,6 +82,9 @@ pub(crate) struct WatchArgs {
     /// Write the variables of each frame into the dumps; more of each value when given two or three times
     #[arg(short, long, action = clap::ArgAction::Count, help_heading = "Evidence")]
     pub locals: u8,
+    /// Show the values too of variables, keys and attributes whose names say that they are secrets
+    #[arg(long, help_heading = "Evidence")]
+    pub show_secrets: bool,
     /// Show the frames of C, C++ and Rust code in the dumps (Linux)
     #[arg(short, long, conflicts_with = "nonblocking", help_heading = "Evidence")]
     pub native: bool,

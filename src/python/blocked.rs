@@ -338,7 +338,20 @@ impl Reader<'_> {
         };
         let words = self.objects.pointers(first, (count / 8) as usize).unwrap_or_default();
         let mask = layout.frame.tag_mask;
-        words.into_iter().rev().map(|word| word & !mask).filter(|word| *word > 0x1000 && word % 8 == 0).collect()
+        let values = words.into_iter().skip(self.variables_before_stack(frame)).rev();
+        values.map(|word| word & !mask).filter(|word| *word > 0x1000 && word % 8 == 0).collect()
+    }
+
+    /// How many variables stand before the value stack of a frame, where they must not be taken for a part of it: from
+    /// 3.14 on a lock that stands there itself is one that is held.
+    fn variables_before_stack(&self, frame: &FrameView<'_>) -> usize {
+        let layout = self.layout();
+        if layout.version.feature() < (3, 14) {
+            return 0;
+        }
+        // `co_nlocalsplus` stands after `co_firstlineno` (cpython/code.h).
+        let count = layout.code.first_line.checked_add(4).and_then(|offset| self.objects.int(frame.code, offset).ok());
+        count.and_then(|count| usize::try_from(count).ok()).unwrap_or(0)
     }
 
     /// The one of `locks` for whose `with` block a value is kept until the end: the lock's bound `__exit__`, or from

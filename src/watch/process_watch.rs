@@ -196,7 +196,7 @@ impl ProcessWatch {
             return Vec::new();
         }
         self.has_run = false;
-        let details = Details { variables: 0, source: false, tasks: TasksWanted::Pending };
+        let details = Details { tasks: TasksWanted::Pending, ..Details::default() };
         let (begun, used_before) = (Instant::now(), thread_cpu_time());
         let inspected = inspect_process(observed.sampler, Pausing::Never, details);
         let mut events = Vec::new();

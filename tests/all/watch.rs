@@ -26,8 +26,9 @@ const HANGS: [(&str, &[&str], &str, &[&str]); 8] = [
 ];
 
 fn chosen() -> impl Iterator<Item = &'static Interpreter> {
-    let features = [(3, 8), (3, 11), (3, 13), (3, 15)];
-    Interpreter::all().iter().filter(move |found| features.contains(&found.feature()) && !found.free_threaded)
+    let features = [(3, 8), (3, 11), (3, 13), (3, 15)].into_iter();
+    let of = |feature| Interpreter::all().iter().find(|found| found.feature() == feature && !found.free_threaded);
+    features.filter_map(of)
 }
 
 /// Starts a program that hangs, unless this interpreter lacks what it needs for that.
@@ -64,7 +65,6 @@ fn hangs_are_found_and_told() {
             Some((target, Running::start(&args), directory, hang, cause, words))
         });
         for (target, running, directory, hang, cause, words) in started.collect::<Vec<_>>() {
-            print_note(&format!("{interpreter}: waiting for {hang} to be found"));
             let ran = running.ended();
             let text = ran.success();
             for word in *words {

@@ -114,6 +114,7 @@ pub(super) struct EvidenceFolders {
     is_dry: bool,
     dumps: usize,
     locals: u8,
+    secrets: bool,
     pausing: Pausing,
     /// For dumps with native frames, for which threads are stopped: the reader that looks must not read those.
     native: Option<Finder>,
@@ -132,6 +133,7 @@ impl EvidenceFolders {
             is_dry: arguments.dry_run,
             dumps: usize::from(arguments.dumps),
             locals: arguments.locals,
+            secrets: arguments.show_secrets,
             pausing: if arguments.nonblocking { Pausing::Never } else { Pausing::Blocking },
             native: arguments.native.then(Finder::new),
         })
@@ -173,7 +175,8 @@ impl EvidenceFolders {
     pub(super) fn add_dump(&mut self, evidence: &mut Evidence, observed: &mut Observed<'_>, now: Instant) {
         evidence.due = now + DUMP_EVERY;
         // The arguments of the functions are what tells one call from others, so they are always read.
-        let details = Details { variables: self.locals.max(1), source: false, tasks: TasksWanted::Pending };
+        let variables = self.locals.max(1);
+        let details = Details { variables, secrets: self.secrets, source: false, tasks: TasksWanted::Pending };
         let dumped = match &mut self.native {
             Some(finder) => dump_native(finder, observed, self.pausing, details),
             None => dump_sampled(observed.sampler, self.pausing, details).map_err(anyhow::Error::from),
