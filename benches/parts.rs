@@ -64,7 +64,13 @@ fn image(layout: &Layout, threads: u64, depth: u64) -> Image {
 
 fn walking(criterion: &mut Criterion) {
     let layout = tables::layout(Version::new(3, 11, 7)).expect("3.11 is known");
-    let runtime = Runtime { layout, interpreters_head: RUNTIME, current_thread: None, collecting: None };
+    let runtime = Runtime {
+        layout,
+        interpreters_head: RUNTIME,
+        current_thread: None,
+        collecting: None,
+        gil_statics: Default::default(),
+    };
     let mut group = criterion.benchmark_group("walk");
     for (threads, depth) in [(1, 5), (1, 20), (1, 100), (1, 1000), (16, 20), (200, 20)] {
         let mut snapshot = Snapshot::new(image(&runtime.layout, threads, depth));

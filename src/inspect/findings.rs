@@ -89,7 +89,7 @@ pub(super) fn find(
     let level = wanted.details.variables;
     let memory = PageCache::new(memory);
     let objects = ObjectReader::new(&memory, &runtime.layout);
-    let of_thread = |thread| thread_view(objects, codes, moment, thread, (wanted.call_of)(thread));
+    let of_thread = |thread| thread_view(codes, moment, thread, (wanted.call_of)(thread));
     let views: Vec<ThreadView<'_>> = moment.threads.iter().map(of_thread).collect();
     let blocked = blocked(&memory, runtime, &views);
     let idents: Vec<u64> = views.iter().map(|view| view.ident).collect();
@@ -192,7 +192,6 @@ fn task_variables(
 
 /// A thread as those who look for locks need it; `call` is the system call that it is in.
 fn thread_view<'read>(
-    objects: ObjectReader<'_>,
     codes: &'read CodeTable,
     moment: &'read Moment,
     thread: &MomentThread,
@@ -202,8 +201,6 @@ fn thread_view<'read>(
         let code = codes.get(frame.code);
         FrameView { address: frame.address, code: frame.code_address, name: &code.name, filename: &code.filename }
     });
-    let requested = objects.layout().thread.gil_requested.filter(|_| thread.running_in.has_gil);
-    let requests_gil = requested.is_some_and(|offset| objects.int(thread.stack.innermost, offset) == Ok(1));
     // Who holds the GIL does not wait for it any more, whatever it was in a moment ago.
     let waits = !thread.active && !thread.stack.holds_gil;
     ThreadView {
@@ -212,7 +209,7 @@ fn thread_view<'read>(
         interpreter: thread.running_in,
         frames: frames.collect(),
         futex: call.filter(|_| waits).and_then(|call| call.futex()),
-        requests_gil: requests_gil && !thread.stack.holds_gil,
+        requests_gil: thread.stack.requests_gil && !thread.stack.holds_gil,
     }
 }
 

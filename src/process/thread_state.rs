@@ -58,4 +58,7 @@ pub struct ThreadLook {
     pub is_running: bool,
     /// It waits and has not been on a CPU since before the last look: its stack is as it was then.
     pub is_unmoved: bool,
+    /// The futex that it waits in (an address in the target), where the system tells; of a thread that was just woken
+    /// and has hardly been on a CPU since, the one that it was woken from.
+    pub futex: Option<u64>,
 }

@@ -20,10 +20,6 @@ const FRAMES_SEARCHED: usize = 4;
 const FRAMES_OF_HOLDERS: usize = 512;
 /// Words of one frame that are looked at.
 const MOST_WORDS: usize = 2048;
-/// How far from its beginning a GIL goes, in bytes (`struct _gil_runtime_state`), and how far into `_PyRuntime` it ends
-/// up to 3.11.
-const GIL_SIZE: u64 = 256;
-const RUNTIME_BEGINNING: u64 = 4096;
 /// Characters of a thread's name.
 const NAME_LIMIT: usize = 256;
 
@@ -147,7 +143,7 @@ impl Reader<'_> {
         let Some(futex) = thread.futex else {
             return (thread.requests_gil.then_some(Blocked::Gil), None);
         };
-        if thread.requests_gil || self.is_in_gil(&thread.interpreter, futex) {
+        if thread.requests_gil || thread.interpreter.gil.is_waited_for_at(self.runtime, futex) {
             return (Some(Blocked::Gil), None);
         }
         if self.is_parked(thread, futex) {
@@ -163,16 +159,6 @@ impl Reader<'_> {
             Blocked::Object(Wait { operation: name.to_owned(), object: lock.address, holder: owner, joined: None })
         });
         (wait, lock)
-    }
-
-    fn is_in_gil(&self, interpreter: &InterpreterState, futex: u64) -> bool {
-        if interpreter.gil != 0 {
-            return (interpreter.gil..interpreter.gil.saturating_add(GIL_SIZE)).contains(&futex);
-        }
-        // Up to 3.11 it is in the runtime, whose other locks are all reached by pointers.
-        let Some(offset) = self.layout().runtime.interpreters_head else { return false };
-        let runtime = self.runtime.interpreters_head.wrapping_sub(u64::from(offset));
-        interpreter.has_gil && (runtime..runtime.saturating_add(RUNTIME_BEGINNING)).contains(&futex)
     }
 
     /// Whether the entry of the parking lot around `futex` is for the thread's own `PyThreadState.state`: it waits for

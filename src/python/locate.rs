@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use thiserror::Error;
 
+use super::gil::GilStatics;
 use super::layout::{Layout, debug_offsets, tables};
 use super::object::ObjectReader;
 use super::runtime::Runtime;
@@ -32,6 +33,7 @@ pub(crate) struct PythonFile {
     current_thread: Option<u64>,
     interpreters_head: Option<u64>,
     collecting: Option<u64>,
+    gil: GilStatics,
     /// `PY_VERSION` is one of these.
     versions: Vec<Version>,
     writable: Vec<Range<u64>>,
@@ -73,6 +75,7 @@ impl PythonFile {
             current_thread: address(2),
             interpreters_head: None,
             collecting: None,
+            gil: GilStatics::default(),
             versions: Vec::new(),
             writable: Vec::new(),
         };
@@ -80,10 +83,21 @@ impl PythonFile {
             return None;
         }
         if file.runtime.is_none() {
-            let local = binary.symbols(&["interp_head", "collecting"]);
+            let names = [
+                "interp_head",
+                "collecting",
+                "interpreter_lock",
+                "gil_switch_number",
+                "gil_cond",
+                "gil_mutex",
+                "switch_cond",
+                "switch_mutex",
+            ];
+            let local = binary.symbols(&names);
             let address = |index: usize| local.get(index).copied().flatten().map(|symbol| symbol.address);
             file.interpreters_head = address(0);
             file.collecting = address(1);
+            file.gil = GilStatics { lock: address(2), switch_number: address(3), waits: [4, 5, 6, 7].map(address) };
         }
         file.add_data(binary);
         Some(file)
@@ -98,6 +112,7 @@ impl PythonFile {
             current_thread: None,
             interpreters_head: None,
             collecting: None,
+            gil: GilStatics::default(),
             versions: Vec::new(),
             writable: Vec::new(),
         };
@@ -172,6 +187,11 @@ impl PythonFile {
             interpreters_head: head,
             current_thread: inside(layout.runtime.current_thread).or(self.current_thread.map(in_process)),
             collecting: inside(layout.runtime.gc_collecting).or(self.collecting.map(in_process)),
+            gil_statics: GilStatics {
+                lock: self.gil.lock.map(in_process),
+                switch_number: self.gil.switch_number.map(in_process),
+                waits: self.gil.waits.map(|place| place.map(in_process)),
+            },
             layout,
         })
     }
@@ -219,7 +239,8 @@ fn by_debug_offsets(memory: &impl Memory, runtime: u64) -> Result<Option<Runtime
     let offset = layout.runtime.interpreters_head.ok_or(LocateError::Implausible)?;
     let head = runtime.wrapping_add(u64::from(offset));
     check_interpreter(memory, &layout, memory.read_u64(head)?)?;
-    Ok(Some(Runtime { interpreters_head: head, current_thread: None, collecting: None, layout }))
+    let gil_statics = GilStatics::default();
+    Ok(Some(Runtime { interpreters_head: head, current_thread: None, collecting: None, gil_statics, layout }))
 }
 
 /// Whether `interpreter` is an interpreter state with at least one thread, by what its thread state and its

@@ -8,6 +8,7 @@ pub(crate) mod code;
 mod cycle;
 pub(crate) mod data_stack;
 mod frame_line;
+pub(crate) mod gil;
 pub(crate) mod greenlets;
 pub(crate) mod interpreter;
 pub mod layout;
@@ -25,4 +26,4 @@ pub(crate) mod thread_name;
 pub(crate) mod version;
 
 #[cfg(test)]
-mod test_support;
+pub(crate) mod test_support;

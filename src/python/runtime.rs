@@ -1,5 +1,6 @@
 //! Where the runtime of one target is: what [`super::locate`] finds and all readers start from.
 
+use super::gil::GilStatics;
 use super::layout::Layout;
 
 /// The runtime of one process. Addresses are of the target.
@@ -15,4 +16,6 @@ pub struct Runtime {
     /// Where the `int` is that is not 0 while the garbage collector runs (up to 3.8): `_PyRuntime.gc.collecting` or the
     /// local symbol `collecting`.
     pub collecting: Option<u64>,
+    /// The GIL of 2.7 and 3.6, as far as local symbols tell where it is.
+    pub gil_statics: GilStatics,
 }

@@ -77,6 +77,8 @@ pub struct ThreadStack {
     pub native_thread_id: Option<u64>,
     /// It holds the GIL of an interpreter (with a free-threaded build: never).
     pub holds_gil: bool,
+    /// `gil_requested` of `innermost`: it says that it waits for the GIL (3.15+; before, or without a GIL: never).
+    pub requests_gil: bool,
     /// Whether it may run Python code, where there is no GIL.
     pub attachment: Option<Attachment>,
     /// Index of its first (newest) frame.
@@ -170,7 +172,6 @@ impl Stacks {
         self.interpreters.clear();
         self.incomplete = false;
         reader.start_walk(COMMON);
-        let layout = &runtime.layout;
         let runtime_holder = runtime.current_thread.map(|address| reader.volatile_word(address).unwrap_or(0));
         let runtime_collecting =
             runtime.collecting.is_some_and(|address| reader.volatile_half(address).is_ok_and(|value| value != 0));
@@ -185,7 +186,7 @@ impl Stacks {
                 self.incomplete = true;
                 break;
             }
-            match read_interpreter(reader, layout, address, runtime_holder, runtime_collecting) {
+            match read_interpreter(reader, runtime, address, runtime_holder, runtime_collecting) {
                 Ok((interpreter, next)) => {
                     self.interpreters.push(interpreter);
                     address = next;
@@ -256,7 +257,8 @@ impl Stacks {
             thread_id: home.thread_id,
             native_thread_id: home.native_thread_id,
             attachment: innermost.attachment,
-            holds_gil: members.clone().any(|state| self.interpreters[state.interpreter].gil_holder == state.address),
+            requests_gil: innermost.requests_gil && self.interpreters[innermost.interpreter].gil.exists,
+            holds_gil: members.clone().any(|state| self.interpreters[state.interpreter].gil.holder == state.address),
             first_frame: self.frames.len(),
             end_frame: self.frames.len(),
             is_truncated: false,
@@ -274,8 +276,8 @@ impl Stacks {
             let frames = self.frames_of(thread);
             return Some(frames.iter().any(|frame| frame.address == interpreter.collecting_frame));
         }
-        if interpreter.has_gil {
-            return interpreter.tells_holder.then_some(thread.holds_gil);
+        if interpreter.gil.exists {
+            return interpreter.gil.tells_holder.then_some(thread.holds_gil);
         }
         // While the world is stopped only who has stopped it is attached. While it runs, as it does between two stops
         // of a collection, nothing tells who collects. No other thread can take that from one, so it holds of one that

@@ -143,6 +143,7 @@ mod tests {
             thread_id,
             native_thread_id,
             holds_gil,
+            requests_gil: false,
             attachment: None,
             first_frame: 0,
             end_frame: 0,

@@ -8,6 +8,8 @@ mod clock;
 mod consistency;
 mod cpu_time;
 mod filter;
+#[cfg(all(test, target_os = "linux"))]
+mod gil_tests;
 mod identity;
 mod kernel_names;
 mod live;

@@ -66,8 +66,13 @@ pub(crate) struct MomentThread {
     /// There is, or may be, a kernel thread that runs it. A thread state outlives its thread in the child of a bare
     /// fork(2).
     pub exists: bool,
-    /// It was on a CPU or waiting for one.
+    /// It was on a CPU or waiting for one, and not for the GIL.
     pub active: bool,
+    /// It waits for the GIL, or was woken and tries to take it. Before 3.15 this is known by the futex that the system
+    /// shows, so on Linux only.
+    pub waits_for_gil: bool,
+    /// It holds the GIL, and seemed to wait for it when the system was asked: it has just got it, or has just let it go.
+    pub takes_gil: bool,
     /// It runs the garbage collector.
     pub collecting: bool,
     /// How sure its frames are.

@@ -215,13 +215,18 @@ impl Reader<'_, '_> {
         let os_id = identity.os_id;
         let known = self.core.threads().iter().find(|known| Some(known.id) == os_id);
         let active = known.is_some_and(|known| known.system_call.is_none());
+        let running_in = stacks.interpreters[thread.running_in];
+        let futex = known.and_then(|known| known.system_call?.futex());
+        let is_at_gil = futex.is_some_and(|futex| running_in.gil.is_waited_for_at(self.runtime, futex));
         self.moment.threads.push(MomentThread {
             stack: *thread,
             interpreter,
-            running_in: stacks.interpreters[thread.running_in],
+            running_in,
             os_id,
             exists: identity.exists,
             active,
+            waits_for_gil: !thread.holds_gil && (thread.requests_gil || is_at_gil),
+            takes_gil: false,
             collecting: stacks.collects(thread).unwrap_or(active),
             assurance: Assurance::Stopped,
             first_frame,

@@ -21,6 +21,7 @@ use crate::process::{Process, ThreadId};
 mod access;
 mod activity;
 mod code_check;
+mod doing;
 mod emission;
 mod judgement;
 mod native_stacks;

@@ -56,7 +56,8 @@ impl Numbers {
     }
 
     fn runtime(&mut self, runtime: &Runtime) {
-        let Runtime { size, interpreters_head, current_thread, gc_collecting } = *runtime;
+        let Runtime { size, interpreters_head, current_thread, gil, gc_collecting } = *runtime;
+        self.maybe("runtime.gil", gil);
         self.maybe("runtime.size", size);
         self.maybe("runtime.interpreters_head", interpreters_head);
         self.maybe("runtime.current_thread", current_thread);

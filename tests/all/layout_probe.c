@@ -80,6 +80,7 @@ static void show_runtime(void) {
 #endif
 #if SINCE(7) && BEFORE(12)
     FIELD("runtime.current_thread", _PyRuntimeState, gilstate.tstate_current);
+    FIELD("runtime.gil", _PyRuntimeState, ceval.gil);
 #endif
 #if SINCE(7) && BEFORE(9)
     FIELD("runtime.gc_collecting", _PyRuntimeState, gc.collecting);

@@ -58,7 +58,7 @@ impl ThreadStates {
     /// When it is gone.
     pub fn look(&mut self, thread: ThreadId) -> io::Result<ThreadLook> {
         let is_running = self.process.thread_state(thread)?.activity.is_running();
-        Ok(ThreadLook { is_running, is_unmoved: false })
+        Ok(ThreadLook { is_running, is_unmoved: false, futex: None })
     }
 
     /// Not known here.

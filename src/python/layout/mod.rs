@@ -48,6 +48,8 @@ pub struct Runtime {
     pub interpreters_head: Option<u32>,
     /// `gilstate.tstate_current` (3.7–3.11).
     pub current_thread: Option<u32>,
+    /// `ceval.gil`, a `struct _gil_runtime_state` (3.7–3.11).
+    pub gil: Option<u32>,
     /// `gc.collecting` (3.7, 3.8).
     pub gc_collecting: Option<u32>,
 }

@@ -27,6 +27,8 @@ pub(super) struct ThreadState {
     pub(super) thread_id: u64,
     /// `native_thread_id` (3.11+).
     pub(super) native_thread_id: Option<u64>,
+    /// `gil_requested` (3.15+).
+    pub(super) requests_gil: bool,
     /// `state`, where there is no GIL.
     pub(super) attachment: Option<Attachment>,
     /// Index of the first one of the same thread.
@@ -123,7 +125,8 @@ impl Stacks {
                 if !leaves_out(self.states[known.home].address) {
                     match read_state(reader, layout, address, interpreter) {
                         Ok(state) if state.next == known.next && state.ident() == known.ident() => {
-                            self.states[place].attachment = state.attachment;
+                            let listed = &mut self.states[place];
+                            (listed.attachment, listed.requests_gil) = (state.attachment, state.requests_gil);
                         }
                         _ => return false,
                     }
@@ -146,7 +149,7 @@ impl Stacks {
             let known = &mut self.states[*member];
             match read_state(reader, layout, known.address, known.interpreter_address) {
                 Ok(state) if state.thread_id == known.thread_id => {
-                    known.attachment = state.attachment;
+                    (known.attachment, known.requests_gil) = (state.attachment, state.requests_gil);
                     true
                 }
                 _ => false,
@@ -224,7 +227,7 @@ impl Stacks {
     /// their places, who holds the GIL runs, and a newer interpreter was called by an older one.
     fn depth(&self, index: usize) -> (bool, u64, bool, Reverse<usize>) {
         let state = &self.states[index];
-        let holds_gil = self.interpreters[state.interpreter].gil_holder == state.address;
+        let holds_gil = self.interpreters[state.interpreter].gil.holder == state.address;
         (!state.has_frames, state.entered_at.unwrap_or(0), !holds_gil, Reverse(index))
     }
 
@@ -286,11 +289,16 @@ fn read_state(
         }),
         None => None,
     };
+    let requests_gil = match offsets.gil_requested {
+        Some(offset) => reader.volatile_half(at(offset))? == 1,
+        None => false,
+    };
     Ok(ThreadState {
         address,
         next,
         interpreter_address: interpreter,
         interpreter: 0,
+        requests_gil,
         attachment,
         home: 0,
         thread_id,
@@ -303,6 +311,7 @@ fn read_state(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::python::gil::GilState;
     use crate::python::interpreter::InterpreterState;
 
     /// The main thread's stack is above everything else; the others' are below their `pthread_t`s.
@@ -318,6 +327,7 @@ mod tests {
             interpreter,
             thread_id,
             native_thread_id: None,
+            requests_gil: false,
             attachment: None,
             home: 0,
             has_frames: entered_at.is_some(),
@@ -333,10 +343,7 @@ mod tests {
             collecting: false,
             collecting_frame: 0,
             code_generation: None,
-            has_gil: true,
-            gil: 0,
-            gil_holder: holder,
-            tells_holder: true,
+            gil: GilState { exists: true, holder, tells_holder: true, ..GilState::default() },
         };
         let interpreters = (0..3).map(interpreter).collect();
         let mut stacks = Stacks { states: states.to_vec(), interpreters, ..Stacks::default() };

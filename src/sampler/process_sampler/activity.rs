@@ -34,6 +34,11 @@ impl Activities {
         self.seen.get(&os_id).map(|seen| seen.is_running)
     }
 
+    /// The futex that a thread waits in, or was just woken from, as it was seen last in this sample.
+    pub(super) fn futex(&self, os_id: ThreadId) -> Option<u64> {
+        self.seen.get(&os_id)?.futex
+    }
+
     /// Looks at a thread now. What is gone does not run.
     fn see(&mut self, os_id: ThreadId) -> ThreadLook {
         let seen = self.states.look(os_id).unwrap_or_default();
@@ -102,6 +107,7 @@ impl Activities {
             let registers = stopped.registers(os_id).ok();
             if let Some(call) = registers.and_then(|registers| registers.waits_in(memory)) {
                 seen.is_running = false;
+                seen.futex = call.resumed("futex").futex();
                 moment.interrupted.push((os_id, call));
             }
         }

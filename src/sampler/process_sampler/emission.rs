@@ -4,9 +4,11 @@
 use std::time::{Duration, Instant};
 
 use super::ProcessSampler;
+use super::doing::Doing;
 use super::stops::StoppedThreads;
 use crate::process::{PausedProcess, ThreadId};
 use crate::python::code::Place;
+use crate::python::stack::ThreadStack;
 use crate::sampler::consistency::policy::Verdict;
 use crate::sampler::moment::{Assurance, Held, Moment, MomentFrame, MomentThread, Owner, Pausing};
 
@@ -114,11 +116,12 @@ impl ProcessSampler {
         let stack = self.reader.stacks.threads[index];
         let os_id = self.threads.os_id(stack.address);
         let exists = self.threads.exists(stack.address);
-        let active = match os_id {
+        let is_running = match os_id {
             Some(os_id) => self.activities.is_running(os_id),
             // Who holds the GIL runs, whoever it is.
             None => exists && stack.holds_gil,
         };
+        let doing = self.doing(&stack, os_id, is_running);
         let first_frame = moment.frames.len();
         for place in stack.first_frame..stack.end_frame {
             let frame = self.reader.stacks.frames[place];
@@ -141,14 +144,16 @@ impl ProcessSampler {
             running_in: stacks.interpreters[stack.running_in],
             os_id,
             exists,
-            active,
-            collecting: stacks.collects(&stack).unwrap_or(active),
+            active: doing.is_active,
+            waits_for_gil: doing.waits_for_gil,
+            takes_gil: doing.takes_gil,
+            collecting: stacks.collects(&stack).unwrap_or(doing.is_active),
             assurance,
             first_frame,
             end_frame: moment.frames.len(),
         });
         // Without an id nobody would notice that it moves again.
-        if os_id.is_some() && assurance != Assurance::Unproven && !active {
+        if os_id.is_some() && assurance != Assurance::Unproven && !doing.is_active {
             self.records.keep_frames(stack.address, &moment.frames[first_frame..]);
         }
     }
@@ -157,6 +162,8 @@ impl ProcessSampler {
     fn emit_unchanged(&mut self, index: usize, moment: &mut Moment) {
         let stacks = &self.reader.stacks;
         let stack = stacks.threads[index];
+        let os_id = self.threads.os_id(stack.address);
+        let doing = self.doing(&stack, os_id, false);
         let first_frame = moment.frames.len();
         moment.frames.extend_from_slice(self.records.kept_frames(stack.address));
         let running_in = stacks.interpreters[stack.running_in];
@@ -164,14 +171,22 @@ impl ProcessSampler {
             stack,
             interpreter: stacks.interpreters[stack.interpreter],
             running_in,
-            os_id: self.threads.os_id(stack.address),
+            os_id,
             exists: true,
-            active: false,
+            active: doing.is_active,
+            waits_for_gil: doing.waits_for_gil,
+            takes_gil: doing.takes_gil,
             collecting: running_in.collecting && stack.holds_gil,
             assurance: Assurance::Proven,
             first_frame,
             end_frame: moment.frames.len(),
         });
+    }
+
+    fn doing(&self, stack: &ThreadStack, os_id: Option<ThreadId>, is_running: bool) -> Doing {
+        let gil = &self.reader.stacks.interpreters[stack.running_in].gil;
+        let futex = os_id.and_then(|os_id| self.activities.futex(os_id));
+        Doing::new(stack, gil, &self.reader.runtime, is_running, futex)
     }
 
     /// Whether the native frames of a thread are to be read, for which it must be stopped.

@@ -6,6 +6,7 @@ use super::ProcessSampler;
 use super::activity::Activities;
 use crate::memory::Unit;
 use crate::process::{PauseError, PausedProcess, PausedThread, Process, ThreadActivity, ThreadId};
+use crate::python::gil::GilState;
 use crate::sampler::consistency::read_mode::ReadMode;
 use crate::sampler::moment::{Held, Moment, Pausing, SampleError};
 
@@ -119,7 +120,7 @@ impl ProcessSampler {
             return Ok(StoppedThreads::default());
         }
         let interpreters = &self.reader.stacks.interpreters;
-        if pausing == Pausing::Blocking && interpreters.iter().any(|interpreter| !interpreter.has_gil) {
+        if pausing == Pausing::Blocking && interpreters.iter().any(|interpreter| !interpreter.gil.exists) {
             let everything = StoppedThreads::everything(&self.process)?;
             moment.stops += 1;
             self.activities.note_all_stopped();
@@ -129,8 +130,8 @@ impl ProcessSampler {
         if pausing == Pausing::Blocking {
             for index in 0..self.reader.stacks.interpreters.len() {
                 let reader = &self.reader;
-                let holder =
-                    reader.stacks.interpreters[index].current_holder(reader.snapshot.memory(), &reader.runtime);
+                let interpreter = reader.stacks.interpreters[index].address;
+                let holder = GilState::look(reader.snapshot.memory(), &reader.runtime, interpreter).holder;
                 // Between the look and the stop it may let the GIL go; then another thread may run, and must prove
                 // itself.
                 self.stop_for_read(reader.stacks.thread_of_state(holder), &mut stopped, moment);

@@ -15,6 +15,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::handle::Handle;
 use super::stat::{STAT_LINE_LIMIT, Scheduling, StatLine};
+use super::waiting::futex_of;
 use crate::process::{ThreadId, ThreadLook};
 
 /// How many threads' files are kept open at most; threads beyond that are opened for each look.
@@ -26,6 +27,9 @@ const SPARE_DESCRIPTORS: u64 = 128;
 /// A thread that waited when we held it counts as running only after so much time on a CPU, in ns: to go back to its
 /// wait takes some 20 µs.
 const ROUSED: u64 = 200_000;
+/// A thread that was woken and has been on a CPU for less than this, in ns, is still busy with what it waited for: it
+/// looks whether it may go on, and may go back to its wait.
+const JUST_WOKEN: u64 = 100_000;
 /// Three numbers of 64 bits fit.
 const SCHEDULE_LIMIT: usize = 64;
 
@@ -64,8 +68,19 @@ enum StateFile {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Last {
     Running,
-    /// Waiting, as it has been since before these numbers were read, if they could be.
-    Waiting(Option<Schedule>),
+    /// Waiting, as it has been since before these numbers were read, if they could be; or just woken after that.
+    Waiting {
+        schedule: Option<Schedule>,
+        futex: Option<u64>,
+    },
+}
+
+/// What the state file of a thread says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    Running,
+    /// Not running; the futex that it waits in, where the file tells that.
+    Waiting(Option<u64>),
 }
 
 /// The line of a `schedstat` file.
@@ -155,24 +170,36 @@ impl Watched {
     fn look(&mut self) -> io::Result<ThreadLook> {
         // The numbers are read before the state: what the thread does in between changes them and shows in the next
         // look.
-        let schedule = match self.last {
+        let now = match self.last {
             Last::Running => None,
-            Last::Waiting(before) => {
+            Last::Waiting { schedule: before, futex } => {
                 let now = self.schedule.as_ref().and_then(Schedule::read);
                 if now.is_some() && now == before {
-                    return Ok(ThreadLook { is_running: false, is_unmoved: true });
+                    return Ok(ThreadLook { is_running: false, is_unmoved: true, futex });
                 }
                 now
             }
         };
-        let mut is_running = self.state.read()?;
+        let seen = self.state.read()?;
+        let mut is_running = seen == Seen::Running;
         if is_running && self.roused_at.is_some() {
             is_running = self.has_run_since_roused();
         } else {
             self.roused_at = None;
         }
-        self.last = if is_running { Last::Running } else { Last::Waiting(schedule) };
-        Ok(ThreadLook { is_running, is_unmoved: false })
+        let waited_in = match (seen, self.last) {
+            (Seen::Waiting(futex), _) => futex,
+            (Seen::Running, Last::Waiting { schedule, futex }) => {
+                futex.filter(|_| Schedule::time_between(schedule, now).is_some_and(|time| time < JUST_WOKEN))
+            }
+            (Seen::Running, Last::Running) => None,
+        };
+        if !is_running {
+            self.last = Last::Waiting { schedule: now, futex: waited_in };
+        } else if waited_in.is_none() {
+            self.last = Last::Running;
+        }
+        Ok(ThreadLook { is_running, is_unmoved: false, futex: waited_in })
     }
 }
 
@@ -199,19 +226,19 @@ impl Watched {
 }
 
 impl StateFile {
-    fn read(&self) -> io::Result<bool> {
+    fn read(&self) -> io::Result<Seen> {
         let mut line = [0; STAT_LINE_LIMIT];
         match self {
             Self::SystemCall(file) => {
                 let length = file.read_at(&mut line, 0)?;
                 // A thread that is gone has no line.
-                let first = line.get(..length).and_then(|line| line.first()).ok_or(Errno::ESRCH)?;
-                Ok(*first == b'r')
+                let line = line.get(..length).filter(|line| !line.is_empty()).ok_or(Errno::ESRCH)?;
+                if line.starts_with(b"r") { Ok(Seen::Running) } else { Ok(Seen::Waiting(futex_of(line))) }
             }
             Self::Stat(file) => {
                 let length = file.read_at(&mut line, 0)?;
                 let line = StatLine::parse(line.get(..length).unwrap_or_default()).ok_or(Errno::ESRCH)?;
-                Ok(line.activity.is_running())
+                if line.activity.is_running() { Ok(Seen::Running) } else { Ok(Seen::Waiting(None)) }
             }
         }
     }
@@ -224,6 +251,11 @@ impl Schedule {
         let length = file.read_at(&mut bytes, 0).ok()?;
         let is_kept = length > 0 && length < SCHEDULE_LIMIT && !bytes.starts_with(b"0 0 0");
         is_kept.then_some(Self { bytes, length })
+    }
+
+    /// The time on a CPU from one look to another, in ns.
+    fn time_between(before: Option<Self>, now: Option<Self>) -> Option<u64> {
+        now?.time_on_cpu()?.checked_sub(before?.time_on_cpu()?)
     }
 
     /// The first number: ns.
@@ -280,8 +312,8 @@ while True: pass";
         let busy = ThreadId::from(target.pid().unsigned_abs());
         let mut states = target.process().thread_states();
         wait_until("the one waits and does not move", || states.look(waiting).unwrap().is_unmoved);
-        assert_eq!(states.look(waiting).unwrap(), ThreadLook { is_running: false, is_unmoved: true });
-        assert_eq!(states.look(busy).unwrap(), ThreadLook { is_running: true, is_unmoved: false });
+        assert_eq!(states.look(waiting).unwrap(), ThreadLook { is_running: false, is_unmoved: true, futex: None });
+        assert_eq!(states.look(busy).unwrap(), ThreadLook { is_running: true, is_unmoved: false, futex: None });
         assert_eq!(states.open_threads(), 2);
         states.retain(|thread| thread == busy);
         assert_eq!(states.open_threads(), 1);
@@ -352,8 +384,8 @@ for line in sys.stdin:
         };
         let (mut waiting, mut busy) = (watch(waiting), watch(busy));
         wait_until("the one waits", || !waiting.look().unwrap().is_running);
-        assert_eq!(waiting.look().unwrap(), ThreadLook { is_running: false, is_unmoved: false });
-        assert_eq!(busy.look().unwrap(), ThreadLook { is_running: true, is_unmoved: false });
+        assert_eq!(waiting.look().unwrap(), ThreadLook { is_running: false, is_unmoved: false, futex: None });
+        assert_eq!(busy.look().unwrap(), ThreadLook { is_running: true, is_unmoved: false, futex: None });
     }
 
     #[test]

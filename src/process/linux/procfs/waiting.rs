@@ -50,9 +50,26 @@ fn parse(text: &str) -> Option<SystemCall> {
     Some(SystemCall { number, arguments, numbers: CallNumbers::HOST })
 }
 
+/// The futex that the line of a `syscall` file says a thread waits in; also of a wait that goes on after a stop.
+pub(super) fn futex_of(line: &[u8]) -> Option<u64> {
+    parse(std::str::from_utf8(line).ok()?)?.resumed("futex").futex()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wait_in_a_futex_is_known_by_its_address_also_after_a_stop() {
+        let line =
+            |number: u64, operation: &str| format!("{number} 0x7f01 {operation} 0x0 0x0 0x0 0x0 0x7ffd 0x7f02\n");
+        let (futex, restart) = if cfg!(target_arch = "aarch64") { (98, 128) } else { (202, 219) };
+        assert_eq!(futex_of(line(futex, "0x189").as_bytes()), Some(0x7f01));
+        assert_eq!(futex_of(line(restart, "0x189").as_bytes()), Some(0x7f01));
+        // It wakes others.
+        assert_eq!(futex_of(line(futex, "0x81").as_bytes()), None);
+        assert_eq!(futex_of(b"running\n"), None);
+    }
 
     #[test]
     fn a_thread_that_sleeps_has_a_place() {

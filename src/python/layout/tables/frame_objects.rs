@@ -100,6 +100,7 @@ pub(super) fn v3_7(version: Version) -> Layout {
             size: None,
             interpreters_head: Some(24),
             current_thread: Some(1184 + wide_gc_heads + GIL_SIZE),
+            gil: Some(1176 + wide_gc_heads),
             gc_collecting: Some(544 + wide_gc_heads),
         },
         interpreter: Interpreter { size: 64, id: Some(16), modules: 40, sysdict: Some(56), ..base.interpreter },
@@ -130,6 +131,7 @@ pub(super) fn v3_8(version: Version) -> Layout {
             size: None,
             interpreters_head: Some(32),
             current_thread: Some(1160 + GIL_SIZE),
+            gil: Some(1152),
             gc_collecting: Some(544),
         },
         interpreter: Interpreter { size: 80, modules: 56, sysdict: Some(72), ..base.interpreter },
@@ -159,6 +161,7 @@ pub(super) fn v3_9(version: Version) -> Layout {
             size: None,
             interpreters_head: Some(32),
             current_thread: Some(360 + GIL_SIZE),
+            gil: Some(352),
             gc_collecting: None,
         },
         interpreter: Interpreter {

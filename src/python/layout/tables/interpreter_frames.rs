@@ -19,6 +19,7 @@ pub(super) fn v3_11(version: Version) -> Layout {
             size: None,
             interpreters_head: Some(40),
             current_thread: Some(368 + GIL_SIZE),
+            gil: Some(360),
             gc_collecting: None,
         },
         interpreter: Interpreter {
