@@ -180,6 +180,7 @@ impl Profiler {
             adopt: false,
             merge: false,
             columns: false,
+            gc_frames: true,
             tasks: None,
             native: false,
             native_threads: false,

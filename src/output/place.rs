@@ -41,6 +41,8 @@ pub(super) enum Origin {
     Native,
     /// The garbage collector.
     Gc,
+    /// No code: what a thread waits in, or for whom.
+    Wait,
     /// No code: a thread or a process.
     Marker,
 }
@@ -200,6 +202,7 @@ fn origin(kind: FrameKind, file: &str) -> Origin {
     match kind {
         FrameKind::Native => return Origin::Native,
         FrameKind::Gc => return Origin::Gc,
+        FrameKind::Wait => return Origin::Wait,
         FrameKind::Interpreter | FrameKind::Task => return Origin::Marker,
         FrameKind::Python => {}
     }

@@ -8,7 +8,9 @@ mod clock;
 mod consistency;
 mod cpu_time;
 mod filter;
-#[cfg(all(test, target_os = "linux"))]
+mod gc_facts;
+mod gil_facts;
+#[cfg(test)]
 mod gil_tests;
 mod identity;
 mod kernel_names;
