@@ -128,6 +128,10 @@ pub(crate) struct RecordArgs {
     /// the GIL), gil-wait (threads that wait for the GIL, each below the function that holds it)
     #[arg(long, value_enum, value_name = "mode", conflicts_with_all = ["gil", "idle"])]
     pub mode: Option<Mode>,
+    /// Include idle threads, each with what it waits in as its innermost frame: a socket with its peer, a lock with
+    /// who holds it, a sleep, a file
+    #[arg(long, conflicts_with_all = ["gil", "mode"])]
+    pub waits: bool,
     /// Show no frame for the garbage collector: its time is that of the function that it interrupts
     #[arg(long)]
     pub no_gc_frames: bool,

@@ -139,6 +139,7 @@ fn record_target(
         merge: arguments.merge,
         columns: arguments.columns,
         gc_frames: !arguments.no_gc_frames,
+        waits: arguments.waits,
         tasks: arguments.tasks.map(|tasks| match tasks {
             AsyncTasks::Running => TasksShown::Running,
             AsyncTasks::All => TasksShown::All,
@@ -176,7 +177,7 @@ fn filter(arguments: &RecordArgs) -> Filter {
     Filter {
         gil_only: arguments.gil || arguments.mode == Some(Mode::Gil),
         gil_wait: arguments.mode == Some(Mode::GilWait),
-        idle: arguments.idle || arguments.mode == Some(Mode::Wall),
+        idle: arguments.idle || arguments.waits || arguments.mode == Some(Mode::Wall),
         main_thread: arguments.main_thread,
         threads: globs(&arguments.thread),
         below: arguments.below.as_deref().map(Below::new),

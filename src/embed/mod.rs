@@ -181,6 +181,7 @@ impl Profiler {
             merge: false,
             columns: false,
             gc_frames: true,
+            waits: false,
             tasks: None,
             native: false,
             native_threads: false,

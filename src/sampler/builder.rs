@@ -16,6 +16,7 @@ use super::moment::{Assurance, Moment, MomentThread, NativeThread, Owner};
 use super::process_sampler::ProcessSampler;
 use super::short_names::ShortNames;
 use super::title::command_line;
+use super::waits::Waits;
 use crate::native::FunctionId;
 use crate::process::{Process, ThreadId};
 use crate::profile::{Flags, FrameId, Process as ProfileProcess, ProcessRef, Profile, StackId, Thread, ThreadRef};
@@ -38,6 +39,8 @@ pub(super) struct FramesShown {
     pub(super) gc_frames: bool,
     /// Stacks of event loops are shown as the program has them.
     pub(super) tasks: Option<TasksShown>,
+    /// The leaf of an idle thread is what it waits in.
+    pub(super) waits: bool,
 }
 
 /// What of one process is in the profile already.
@@ -46,6 +49,8 @@ pub(super) struct Builder {
     process: ProcessRef,
     columns: bool,
     gc_frames: bool,
+    /// Where the leaf of an idle thread is what it waits in.
+    waits: Option<Waits>,
     threads: HashMap<ThreadKey, ThreadRef>,
     native_threads: HashMap<ThreadId, ThreadRef>,
     frames: HashMap<FrameKey, Box<[FrameId]>>,
@@ -81,6 +86,8 @@ enum FrameKey {
     Gc,
     /// A wait for the GIL.
     GilWait,
+    /// Any other wait, by the number of its words.
+    Wait(u32),
     /// The function that holds the GIL; none where it is just handed over, or its thread runs no Python code.
     GilHolder(Option<CodeId>),
     /// The border to an interpreter, by its id.
@@ -119,6 +126,7 @@ impl Builder {
             process,
             columns: shown.columns,
             gc_frames: shown.gc_frames,
+            waits: shown.waits.then(Waits::default),
             threads: HashMap::new(),
             native_threads: HashMap::new(),
             frames: HashMap::new(),
@@ -146,6 +154,9 @@ impl Builder {
         self.threads.clear();
         self.native_threads.clear();
         self.task_threads.clear();
+        if let Some(waits) = &mut self.waits {
+            waits.forget_threads();
+        }
         if let Some(stacks) = &mut self.async_stacks {
             *stacks = AsyncStacks::default();
         }

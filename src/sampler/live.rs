@@ -127,6 +127,7 @@ pub(crate) fn watch(
         merge: false,
         columns: false,
         gc_frames: true,
+        waits: false,
         tasks: None,
         native: options.native,
         native_threads: options.native_threads,

@@ -73,6 +73,8 @@ pub(crate) struct RecordOptions {
     pub merge: bool,
     /// Tell columns apart, where the version knows them.
     pub columns: bool,
+    /// Show what an idle thread waits in as its leaf.
+    pub waits: bool,
     /// Show the garbage collector as a frame of its own.
     pub gc_frames: bool,
     /// Show stacks of event loops as the program has them: who awaits whom.
@@ -196,7 +198,12 @@ impl<'options> Recorder<'options> {
             setup: Setup {
                 start: Instant::now(),
                 merge: options.merge,
-                frames: FramesShown { columns: options.columns, gc_frames: options.gc_frames, tasks: options.tasks },
+                frames: FramesShown {
+                    columns: options.columns,
+                    gc_frames: options.gc_frames,
+                    tasks: options.tasks,
+                    waits: options.waits,
+                },
                 native: options.native,
                 native_idle: options.filter.idle,
                 native_threads: options.native_threads,

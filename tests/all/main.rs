@@ -18,6 +18,7 @@ mod forked;
 mod formats;
 mod frame_lines;
 mod free_threaded;
+mod gc;
 mod gil;
 mod hosts;
 mod interpreters;

@@ -91,7 +91,11 @@ impl Builder {
         let frames = moment.frames_of(thread);
         let mut collecting = thread.collecting && self.gc_frames;
         keys.clear();
-        keys.extend(thread.waits_for_gil.then_some(FrameKey::GilWait));
+        if thread.waits_for_gil {
+            keys.push(FrameKey::GilWait);
+        } else if let Some(waits) = self.waits.as_mut().filter(|_| !thread.active && !thread.collecting) {
+            keys.push(FrameKey::Wait(waits.number(sampler, moment, thread)));
+        }
         let border = |index: usize| entered_interpreter(frames, index).map(FrameKey::Interpreter);
         if let Some(logical) = logical {
             keys.extend(collecting.then_some(FrameKey::Gc));
@@ -186,6 +190,10 @@ impl Builder {
             FrameKey::GilWait => {
                 let name = profile.intern("waiting for the GIL");
                 Frame { kind: FrameKind::Wait, name, ..Frame::default() }
+            }
+            FrameKey::Wait(number) => {
+                let name = self.waits.as_ref().map_or("", |waits| waits.words(number));
+                Frame { kind: FrameKind::Wait, name: profile.intern(name), ..Frame::default() }
             }
             FrameKey::GilHolder(Some(code)) => {
                 let code = sampler.codes().get(code);
