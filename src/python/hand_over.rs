@@ -1,5 +1,5 @@
-//! Instructions at which the evaluation loop gives the GIL to others who ask for it, and at which it runs no C code that
-//! could have released it: a thread without the GIL that is at one of them is on its way to take it.
+//! Instructions at which the evaluation loop gives the GIL to others who ask for it, and at which it runs no C code
+//! that could have released it: a thread without the GIL that is at one of them is on its way to take it.
 //!
 //! Which these are says Include/opcode.h (Include/opcode_ids.h from 3.13 on): RESUME and the jumps backward, their
 //! specialized and instrumented forms, and up to 3.10 JUMP_ABSOLUTE and the conditional jumps.

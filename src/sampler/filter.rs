@@ -34,7 +34,7 @@ impl Filter {
         let is_wanted = if self.gil_wait {
             thread.waits_for_gil
         } else {
-            (self.idle || thread.active) && !(self.gil_only && !thread.stack.holds_gil)
+            (self.idle || thread.active) && (!self.gil_only || thread.stack.holds_gil)
         };
         if !is_wanted {
             return false;

@@ -52,4 +52,5 @@ mod trees;
 mod truth;
 mod unobserved;
 mod unread;
+mod waits;
 mod widths;
