@@ -128,9 +128,17 @@ pub(crate) struct RecordArgs {
     /// Include idle threads
     #[arg(short, long)]
     pub idle: bool,
-    /// What counts: wall (also idle threads), cpu (threads that run, the default), gil (threads that hold the GIL)
+    /// What counts: wall (also idle threads), cpu (threads that run or want to, the default), gil (threads that hold
+    /// the GIL), gil-wait (threads that wait for the GIL, each below the function that holds it)
     #[arg(long, value_enum, value_name = "mode", conflicts_with_all = ["gil", "idle"])]
     pub mode: Option<Mode>,
+    /// Include idle threads, each with what it waits in as its innermost frame: a socket with its peer, a lock with
+    /// who holds it, a sleep, a file
+    #[arg(long, conflicts_with_all = ["gil", "mode"])]
+    pub waits: bool,
+    /// Show no frame for the garbage collector: its time is that of the function that it interrupts
+    #[arg(long)]
+    pub no_gc_frames: bool,
     /// Only threads whose name matches a glob; may be given several times
     #[arg(long, value_name = "glob")]
     pub thread: Vec<String>,
@@ -225,6 +233,8 @@ pub(crate) enum Mode {
     Cpu,
     /// Threads that hold the GIL.
     Gil,
+    /// Threads that wait for the GIL.
+    GilWait,
 }
 
 /// `pyspy convert`.

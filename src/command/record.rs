@@ -1,5 +1,6 @@
 //! `pyspy record`: samples into a file.
 
+mod facts;
 mod progress;
 mod sink;
 mod target;
@@ -71,6 +72,7 @@ pub(crate) fn run(arguments: &RecordArgs) -> anyhow::Result<ExitCode> {
     let program = Program { status, has_ended, left: target.still_running(), is_followed: arguments.subprocesses };
     let mut line = summary(&profile, &ending, &path, &target, &program, interrupt.is_set());
     line.push_str(&what_is_missing(&profile, unsampled, arguments));
+    facts::lines(&profile.metadata).iter().for_each(|text| print_note(text));
     print_note(&line);
     if let Some(below) = &arguments.below {
         below::below_notes(&profile, below, profile.metadata.counts).iter().for_each(|text| print_note(text));
@@ -108,6 +110,12 @@ fn record_target(
             if interrupt.is_set() { anyhow!("interrupted before there was a Python to record") } else { error }
         })?;
     }
+    if arguments.mode == Some(Mode::GilWait) && arguments.below.is_some() {
+        anyhow::bail!(
+            "--mode=gil-wait has the function that holds the GIL as the root, --below the one that it names; \
+             use one of them"
+        );
+    }
     if arguments.tasks == Some(AsyncTasks::All) && sink.keep().timeline {
         anyhow::bail!(
             "--async=all has many tasks wait at the same time, which a format with a time line cannot show; \
@@ -133,6 +141,8 @@ fn record_target(
         adopt: target.is_started(),
         merge: arguments.merge,
         columns: arguments.columns,
+        gc_frames: !arguments.no_gc_frames,
+        waits: arguments.waits,
         tasks: arguments.tasks.map(|tasks| match tasks {
             AsyncTasks::Running => TasksShown::Running,
             AsyncTasks::All => TasksShown::All,
@@ -169,7 +179,8 @@ fn filter(arguments: &RecordArgs) -> Filter {
     let globs = |patterns: &[String]| patterns.iter().map(|pattern| WildMatch::new(pattern)).collect();
     Filter {
         gil_only: arguments.gil || arguments.mode == Some(Mode::Gil),
-        idle: arguments.idle || arguments.mode == Some(Mode::Wall),
+        gil_wait: arguments.mode == Some(Mode::GilWait),
+        idle: arguments.idle || arguments.waits || arguments.mode == Some(Mode::Wall),
         main_thread: arguments.main_thread,
         threads: globs(&arguments.thread),
         below: arguments.below.as_deref().map(Below::new),
@@ -264,7 +275,10 @@ fn what_is_missing(profile: &Profile, unsampled: Option<Unsampled>, arguments: &
         let place = "was in threads that were not sampled, as they ran no Python";
         text = format!("; most CPU time{whose} ({time:.1} of {of:.1} s) {place}{advice}");
     } else if profile.metadata.counts.taken == 0 && profile.metadata.counts.outside == 0 {
-        text.push_str("; every thread was idle or none ran Python: --idle shows idle threads too");
+        text.push_str(match arguments.mode {
+            Some(Mode::GilWait) => "; no thread was seen to wait for the GIL",
+            _ => "; every thread was idle or none ran Python: --idle shows idle threads too",
+        });
     }
     if arguments.tasks.is_some() && profile.metadata.counts.in_tasks == 0 {
         text.push_str("; no task of an event loop was seen");

@@ -180,6 +180,8 @@ impl Profiler {
             adopt: false,
             merge: false,
             columns: false,
+            gc_frames: true,
+            waits: false,
             tasks: None,
             native: false,
             native_threads: false,

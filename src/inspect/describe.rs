@@ -100,7 +100,8 @@ impl Describer<'_> {
             Some(mixed) => self.with_native(mixed, frames.collect()),
             None => frames.flat_map(|frames: Vec<InspectedFrame>| frames).collect(),
         };
-        let blocked = self.findings.blocked.get(index).cloned().flatten();
+        let waits_for_gil = thread.waits_for_gil.then_some(Blocked::Gil);
+        let blocked = waits_for_gil.or_else(|| self.findings.blocked.get(index).cloned().flatten());
         InspectedThread {
             python_id: thread.stack.thread_id,
             name: self.subject.thread_name(thread),
@@ -109,6 +110,7 @@ impl Describer<'_> {
             exists: thread.exists,
             active: thread.active,
             holds_gil: thread.stack.holds_gil,
+            takes_gil: thread.takes_gil,
             collects_garbage: thread.collecting,
             interpreter: thread.interpreter.id,
             frames,

@@ -8,7 +8,7 @@ use super::process::Variable;
 use super::{Details, TasksWanted};
 use crate::memory::{Memory, PageCache};
 use crate::process::SystemCall;
-use crate::python::blocked::{Blocked, FrameView, ThreadView, blocked};
+use crate::python::blocked::{Blocked, ThreadView, blocked};
 use crate::python::code::{CodeTable, Place};
 use crate::python::greenlets::{Greenlet, GreenletError, GreenletState, GreenletTypes};
 use crate::python::locals::{Value, variables};
@@ -20,7 +20,7 @@ use crate::python::tasks::{
     AsyncioSection, RunFrame, TaskFrame, TaskLayoutError, TaskSource, Tasks, is_loop_function, is_run_function,
     read_tasks,
 };
-use crate::sampler::{Moment, MomentFrame, MomentThread};
+use crate::sampler::{Moment, MomentFrame, MomentThread, thread_view};
 
 /// Of as many different tasks variables are read.
 const MOST_TASKS_WITH_VARIABLES: usize = 200;
@@ -195,29 +195,6 @@ fn task_variables(
         }
     }
     found
-}
-
-/// A thread as those who look for locks need it; `call` is the system call that it is in.
-fn thread_view<'read>(
-    codes: &'read CodeTable,
-    moment: &'read Moment,
-    thread: &MomentThread,
-    call: Option<SystemCall>,
-) -> ThreadView<'read> {
-    let frames = moment.frames_of(thread).iter().map(|frame| {
-        let code = codes.get(frame.code);
-        FrameView { address: frame.address, code: frame.code_address, name: &code.name, filename: &code.filename }
-    });
-    // Who holds the GIL does not wait for it any more, whatever it was in a moment ago.
-    let waits = !thread.active && !thread.stack.holds_gil;
-    ThreadView {
-        ident: thread.stack.thread_id,
-        state: thread.stack.innermost,
-        interpreter: thread.running_in,
-        frames: frames.collect(),
-        futex: call.filter(|_| waits).and_then(|call| call.futex()),
-        requests_gil: thread.stack.requests_gil && !thread.stack.holds_gil,
-    }
 }
 
 /// The frames of threads whose functions, by name and file, may have an event loop in a variable.

@@ -42,6 +42,8 @@ pub(crate) struct InspectedThread {
     pub active: bool,
     /// It holds the GIL.
     pub holds_gil: bool,
+    /// It holds the GIL, for which it waited when the process was stopped: it was on its way.
+    pub takes_gil: bool,
     /// It runs the garbage collector.
     pub collects_garbage: bool,
     /// The id of its interpreter, the outermost one where it has called into others; 0 is the main one.

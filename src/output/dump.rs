@@ -89,6 +89,8 @@ pub(crate) struct ThreadDump {
     pub frames: Vec<FrameDump>,
     /// It waits for the GIL.
     pub waits_for_gil: bool,
+    /// It holds the GIL, for which it waited when the process was stopped.
+    pub takes_gil: bool,
     /// It waits for another thread that has stopped the world (free-threaded).
     pub waits_for_world: bool,
     /// There is no such thread any more: its thread state outlived it in the child of a bare fork(2).

@@ -41,6 +41,8 @@ pub(super) enum Origin {
     Native,
     /// The garbage collector.
     Gc,
+    /// No code: what a thread waits in, or for whom.
+    Wait,
     /// No code: a thread or a process.
     Marker,
 }
@@ -205,6 +207,7 @@ fn origin(kind: FrameKind, file: &str) -> Origin {
     match kind {
         FrameKind::Native => Origin::Native,
         FrameKind::Gc => Origin::Gc,
+        FrameKind::Wait => Origin::Wait,
         FrameKind::Interpreter | FrameKind::Task => Origin::Marker,
         FrameKind::Python => origin_of_file(file),
     }

@@ -33,6 +33,8 @@ pub enum FrameKind {
     Interpreter,
     /// A border: the frames that it called are of a task or a greenlet, which its name tells, or of an event loop.
     Task,
+    /// No code: what the thread waits in, which its name tells, or whom it waits for.
+    Wait,
 }
 
 /// A place in a function. Two samples in the same line of the same function have equal frames.

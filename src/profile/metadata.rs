@@ -24,6 +24,10 @@ pub struct Metadata {
     pub counts: SampleCounts,
     /// What was left out.
     pub filters: Filters,
+    /// Who held GILs and who waited for them.
+    pub gil: GilFacts,
+    /// What the garbage collector did.
+    pub gc: GcFacts,
     /// The version of pyspy that recorded.
     pub recorder: String,
     /// The operating system and processor, as `linux x86_64`.
@@ -67,12 +71,79 @@ pub struct SampleCounts {
     pub in_tasks: u64,
 }
 
+/// What was seen of GILs: of all threads, whatever the filters have left out.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GilFacts {
+    /// For how long GILs were observed, µs, which the other times are parts of; the sum of all where there are several.
+    /// 0 where there was none.
+    pub observed_us: u64,
+    /// For how long a thread held one, µs.
+    pub held_us: u64,
+    /// For how long threads waited for one, µs, the sum of all threads.
+    pub waited_us: u64,
+    /// For how long threads ran that held none, which is C code that has released it, µs, the sum of all threads.
+    pub released_us: u64,
+    /// The functions that held one longest, the longest first, at most [`FACTS_KEPT`](Self::FACTS_KEPT).
+    pub holders: Vec<FunctionTime>,
+}
+
+impl GilFacts {
+    /// How many functions are kept.
+    pub const FACTS_KEPT: usize = 5;
+
+    /// How many threads waited for each GIL on average; 0 where there was none.
+    pub fn waiters(&self) -> f64 {
+        if self.observed_us == 0 { 0.0 } else { self.waited_us as f64 / self.observed_us as f64 }
+    }
+
+    /// How much of the time it was held, from 0 to 1.
+    pub fn held(&self) -> f64 {
+        if self.observed_us == 0 { 0.0 } else { self.held_us as f64 / self.observed_us as f64 }
+    }
+}
+
+/// What the garbage collector did: in all threads, whatever the filters have left out.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GcFacts {
+    /// For how long it ran, µs.
+    pub time_us: u64,
+    /// For how long the processes were observed of which that is a part, µs, the sum of all processes.
+    pub observed_us: u64,
+    /// How many collections there were.
+    pub collections: u64,
+    /// That number and the longest time are those of the interpreter (3.15); otherwise they are of collections that
+    /// samples saw, which are fewer than there were where these are short.
+    pub is_exact: bool,
+    /// How long the longest took, µs.
+    pub longest_us: u64,
+    /// The functions below which it ran longest, the longest first, at most [`GilFacts::FACTS_KEPT`].
+    pub below: Vec<FunctionTime>,
+}
+
+/// How long something went on in a function.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FunctionTime {
+    /// The function's name.
+    pub name: String,
+    /// Its file from the package on.
+    pub file: String,
+    /// Its first line; 0 when not known.
+    pub line: u32,
+    /// µs.
+    pub time_us: u64,
+}
+
 /// What a recording was asked to contain.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Filters {
     /// Only threads that held the lock.
     pub gil_only: bool,
+    /// Only threads that waited for it, each below the function that held it.
+    pub gil_wait: bool,
     /// Idle threads too.
     pub idle: bool,
     /// C frames too.

@@ -28,7 +28,7 @@ pub(crate) use delta::{Delta, Mark};
 pub(crate) use follow::Follower;
 pub use frame::Frame;
 pub(crate) use frame::{FrameId, FrameKind};
-pub(crate) use metadata::{Filters, Metadata, SampleCounts};
+pub(crate) use metadata::{Filters, FunctionTime, GcFacts, GilFacts, Metadata, SampleCounts};
 pub use sample::Flags;
 pub(crate) use sample::{Run, Sum, Total};
 pub use stack::StackId;

@@ -20,6 +20,8 @@ impl Flags {
     pub const GIL: Self = Self(2);
     /// The garbage collector ran in it.
     pub const GC: Self = Self(4);
+    /// It waited for the global interpreter lock.
+    pub const GIL_WAIT: Self = Self(8);
 
     /// Both sets together.
     #[must_use]
@@ -38,14 +40,14 @@ impl Flags {
         self.0 & other.0 == other.0
     }
 
-    /// As a number of three bits.
+    /// As a number of four bits.
     pub const fn bits(self) -> u8 {
         self.0
     }
 
     /// From [`Flags::bits`]; unknown bits are dropped.
     pub const fn from_bits(bits: u8) -> Self {
-        Self(bits & 7)
+        Self(bits & 15)
     }
 }
 

@@ -61,7 +61,7 @@ impl ThreadTimeline {
         put_varint(&mut self.coded, done.start_us - self.end_us);
         put_varint(&mut self.coded, done.weight_us);
         put_signed_varint(&mut self.coded, i64::from(done.stack.0) - i64::from(self.stack.0));
-        put_varint(&mut self.coded, done.samples.min(u64::MAX >> 3) << 3 | u64::from(done.flags.bits()));
+        put_varint(&mut self.coded, done.samples.min(u64::MAX >> 4) << 4 | u64::from(done.flags.bits()));
         self.end_us = done.end_us();
         self.stack = done.stack;
     }
@@ -76,8 +76,8 @@ impl ThreadTimeline {
             let step = take_signed_varint(&mut rest)?;
             let last = take_varint(&mut rest)?;
             stack = StackId(u32::try_from(i64::from(stack.0) + step).ok()?);
-            let flags = Flags::from_bits((last & 7) as u8);
-            let run = Run { thread, stack, flags, start_us, weight_us, samples: last >> 3 };
+            let flags = Flags::from_bits((last & 15) as u8);
+            let run = Run { thread, stack, flags, start_us, weight_us, samples: last >> 4 };
             end_us = run.end_us();
             Some(run)
         });

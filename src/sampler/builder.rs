@@ -16,6 +16,7 @@ use super::moment::{Assurance, Moment, MomentThread, NativeThread, Owner};
 use super::process_sampler::ProcessSampler;
 use super::short_names::ShortNames;
 use super::title::command_line;
+use super::waits::Waits;
 use crate::native::FunctionId;
 use crate::process::{Process, ThreadId};
 use crate::profile::{Flags, FrameId, Process as ProfileProcess, ProcessRef, Profile, StackId, Thread, ThreadRef};
@@ -29,11 +30,27 @@ const MOST_WAITING: usize = 1 << 16;
 /// Set in the owner of the stacks of tasks that wait: no thread of the system has such a number.
 const TASK_THREAD: u64 = 1 << 63;
 
+/// Which frames stacks have, and how fine they are told apart.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FramesShown {
+    /// Columns are told apart.
+    pub(super) columns: bool,
+    /// The garbage collector has a frame of its own.
+    pub(super) gc_frames: bool,
+    /// Stacks of event loops are shown as the program has them.
+    pub(super) tasks: Option<TasksShown>,
+    /// The leaf of an idle thread is what it waits in.
+    pub(super) waits: bool,
+}
+
 /// What of one process is in the profile already.
 #[derive(Debug)]
 pub(super) struct Builder {
     process: ProcessRef,
     columns: bool,
+    gc_frames: bool,
+    /// Where the leaf of an idle thread is what it waits in.
+    waits: Option<Waits>,
     threads: HashMap<ThreadKey, ThreadRef>,
     native_threads: HashMap<ThreadId, ThreadRef>,
     frames: HashMap<FrameKey, Box<[FrameId]>>,
@@ -67,6 +84,12 @@ enum FrameKey {
     Native(FunctionId),
     /// The garbage collector at work.
     Gc,
+    /// A wait for the GIL.
+    GilWait,
+    /// Any other wait, by the number of its words.
+    Wait(u32),
+    /// The function that holds the GIL; none where it is just handed over, or its thread runs no Python code.
+    GilHolder(Option<CodeId>),
     /// The border to an interpreter, by its id.
     Interpreter(i64),
     /// A frame of a task that waits, or the border to a task.
@@ -97,12 +120,13 @@ struct Sample {
 type LastStack = Vec<(FrameKey, StackId)>;
 
 impl Builder {
-    /// For the samples of `process`, which is put into the profile.
-    pub(super) fn new(profile: &mut Profile, process: ProcessRef, columns: bool, tasks: Option<TasksShown>) -> Self {
-        debug_assert!(profile.processes().any(|(known, _)| known == process));
+    /// For the samples of `process`, which is in the profile.
+    pub(super) fn new(process: ProcessRef, shown: FramesShown) -> Self {
         Self {
             process,
-            columns,
+            columns: shown.columns,
+            gc_frames: shown.gc_frames,
+            waits: shown.waits.then(Waits::default),
             threads: HashMap::new(),
             native_threads: HashMap::new(),
             frames: HashMap::new(),
@@ -112,8 +136,8 @@ impl Builder {
             short_names: ShortNames::default(),
             waiting: VecDeque::new(),
             cells: Cells::default(),
-            async_stacks: tasks.map(|_| AsyncStacks::default()),
-            shows_waiting_tasks: tasks == Some(TasksShown::All),
+            async_stacks: shown.tasks.map(|_| AsyncStacks::default()),
+            shows_waiting_tasks: shown.tasks == Some(TasksShown::All),
             task_threads: HashMap::new(),
         }
     }
@@ -130,6 +154,9 @@ impl Builder {
         self.threads.clear();
         self.native_threads.clear();
         self.task_threads.clear();
+        if let Some(waits) = &mut self.waits {
+            waits.forget_threads();
+        }
         if let Some(stacks) = &mut self.async_stacks {
             *stacks = AsyncStacks::default();
         }
@@ -173,6 +200,9 @@ impl Builder {
                 let (flags, assurance) = (flags(thread), thread.assurance);
                 let thread_ref = self.thread(profile, sampler, thread);
                 self.fill_keys(sampler, moment, thread, &mut keys);
+                if filter.gil_wait {
+                    keys.push(FrameKey::GilHolder(moment.gil_holder_of(thread)));
+                }
                 let is_in_task =
                     self.async_stacks.as_mut().is_some_and(|stacks| std::mem::take(&mut stacks.is_in_task));
                 profile.metadata.counts.in_tasks += u64::from(is_in_task);
@@ -345,6 +375,24 @@ impl Builder {
         reference
     }
 
+    /// The frame of the function that the thread at `index` of a moment runs: its newest Python frame, at the
+    /// function's first line.
+    pub(super) fn function_of(
+        &mut self,
+        profile: &mut Profile,
+        sampler: &ProcessSampler,
+        moment: &Moment,
+        index: usize,
+    ) -> Option<FrameId> {
+        let code = moment.frames_of(moment.threads.get(index)?).first()?.code;
+        let key = FrameKey::Python(code, sampler.codes().get(code).first_line, 0);
+        if !self.frames.contains_key(&key) {
+            let frames = self.frames_of(profile, sampler, key);
+            self.frames.insert(key, frames);
+        }
+        self.frames.get(&key)?.first().copied()
+    }
+
     fn native_thread(&mut self, profile: &mut Profile, sampler: &ProcessSampler, thread: &NativeThread) -> ThreadRef {
         let process = self.process;
         let entry = self.native_threads.entry(thread.os_id);
@@ -396,6 +444,7 @@ fn flags(thread: &MomentThread) -> Flags {
         .with_if(Flags::ACTIVE, thread.active)
         .with_if(Flags::GIL, thread.stack.holds_gil)
         .with_if(Flags::GC, thread.collecting)
+        .with_if(Flags::GIL_WAIT, thread.waits_for_gil)
 }
 
 fn key(thread: &MomentThread) -> ThreadKey {

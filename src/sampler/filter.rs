@@ -12,6 +12,8 @@ use crate::profile::{Below, Profile, StackId, module_name, without_archive};
 pub(crate) struct Filter {
     /// Only threads that hold the GIL.
     pub gil_only: bool,
+    /// Only threads that wait for the GIL, each below the function that holds it; then the two beside this say nothing.
+    pub gil_wait: bool,
     /// Idle threads too.
     pub idle: bool,
     /// Only the main thread of each process.
@@ -29,7 +31,12 @@ pub(crate) struct Filter {
 impl Filter {
     /// Whether the thread as such counts.
     pub(super) fn wants_thread(&self, sampler: &ProcessSampler, thread: &MomentThread) -> bool {
-        if !(self.idle || thread.active) || (self.gil_only && !thread.stack.holds_gil) {
+        let is_wanted = if self.gil_wait {
+            thread.waits_for_gil
+        } else {
+            (self.idle || thread.active) && (!self.gil_only || thread.stack.holds_gil)
+        };
+        if !is_wanted {
             return false;
         }
         self.wants_thread_by(sampler, thread.os_id, || sampler.thread_name(thread))
@@ -39,6 +46,7 @@ impl Filter {
     pub(super) fn wants_native_thread(&self, sampler: &ProcessSampler, thread: &NativeThread) -> bool {
         (self.idle || thread.active)
             && !self.gil_only
+            && !self.gil_wait
             && self.wants_thread_by(sampler, Some(thread.os_id), || sampler.native_thread_name(thread))
     }
 

@@ -85,6 +85,8 @@ pub(crate) struct LiveWindow {
     pub active_us: u64,
     /// How much of it some thread held the GIL, µs.
     pub gil_us: u64,
+    /// How long threads waited for the GIL, µs, the sum of all threads.
+    pub gil_wait_us: u64,
     /// How much of it some thread ran the garbage collector, µs.
     pub gc_us: u64,
     /// For how long the thread was stopped that was stopped longest, µs.
@@ -127,6 +129,8 @@ pub(crate) fn watch(
         adopt: options.adopt,
         merge: false,
         columns: false,
+        gc_frames: true,
+        waits: false,
         tasks: None,
         native: options.native,
         native_threads: options.native_threads,
@@ -167,6 +171,7 @@ struct Sums {
     wall_us: u64,
     active_us: u64,
     gil_us: u64,
+    gil_wait_us: u64,
     gc_us: u64,
     ticks: u64,
     holds: Holds,
@@ -305,6 +310,7 @@ impl<'options> Watcher<'options> {
             wall_us: sums.wall_us,
             active_us: sums.active_us,
             gil_us: sums.gil_us,
+            gil_wait_us: sums.gil_wait_us,
             gc_us: sums.gc_us,
             stopped_us: sums.holds.longest_us(),
             ticks: sums.ticks,
@@ -341,6 +347,8 @@ impl<'options> Watcher<'options> {
         let is_native_active = moments.clone().any(|moment| moment.native_threads.iter().any(|thread| thread.active));
         self.sums.active_us += if is_native_active { weight_us } else { any(|thread| thread.active) };
         self.sums.gil_us += any(|thread| thread.stack.holds_gil);
+        let waiting = moments.clone().flat_map(|moment| &moment.threads).filter(|thread| thread.waits_for_gil).count();
+        self.sums.gil_wait_us += weight_us.saturating_mul(waiting as u64);
         self.sums.gc_us += any(|thread| thread.collecting);
         self.sums.wall_us += weight_us;
         for member in members {

@@ -5,9 +5,8 @@ use std::fs::File;
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::async_stacks::TasksShown;
 use super::attach::{Finder, Missing};
-use super::builder::{Builder, enter_process};
+use super::builder::{Builder, FramesShown, enter_process};
 use super::cpu_time::{CpuTime, Unsampled};
 use super::filter::Filter;
 use super::looks::Looks;
@@ -130,7 +129,7 @@ impl Member {
                 let start_us = u64::try_from(setup.start.elapsed().as_micros()).unwrap_or(u64::MAX);
                 let mut builder = self.builder.take().unwrap_or_else(|| {
                     let process = enter_process(profile, &self.process, setup.merge, start_us);
-                    Builder::new(profile, process, setup.columns, setup.tasks)
+                    Builder::new(process, setup.frames)
                 });
                 builder.begin_program(profile, &sampler);
                 self.builder = Some(builder);
@@ -164,9 +163,7 @@ fn reason(missing: &Missing) -> String {
 pub(super) struct Setup {
     pub(super) start: Instant,
     pub(super) merge: bool,
-    pub(super) columns: bool,
-    /// Stacks of event loops are shown as the program has them.
-    pub(super) tasks: Option<TasksShown>,
+    pub(super) frames: FramesShown,
     /// Native frames are read.
     pub(super) native: bool,
     /// Those of idle threads, too.

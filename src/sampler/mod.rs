@@ -8,6 +8,8 @@ mod clock;
 mod consistency;
 mod cpu_time;
 mod filter;
+mod gc_facts;
+mod gil_facts;
 #[cfg(all(test, target_os = "linux"))]
 mod gil_tests;
 mod identity;
@@ -29,6 +31,7 @@ mod threads;
 mod title;
 mod unobserved;
 mod unread;
+mod waits;
 
 pub(crate) use async_stacks::TasksShown;
 pub(crate) use attach::{AttachError, Finder, PATIENCE_RUNNING, PATIENCE_STARTED};
@@ -52,3 +55,4 @@ pub(crate) use sections::{ASYNCIO_SECTION, core_section_address, section_address
 pub(crate) use short_names::ShortNames;
 pub(crate) use title::{command_line, title, whole_command_line};
 pub(crate) use unread::name as process_name;
+pub(crate) use waits::thread_view;

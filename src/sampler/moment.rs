@@ -197,6 +197,17 @@ impl Moment {
         thread.exists && (thread.first_frame < thread.end_frame || has_native())
     }
 
+    /// The function that holds the GIL for which a thread waits; `None` where nobody holds it at this moment, or its
+    /// holder runs no Python code.
+    pub(crate) fn gil_holder_of(&self, waiter: &MomentThread) -> Option<CodeId> {
+        let state = waiter.running_in.gil.holder;
+        let holds = |thread: &&MomentThread| {
+            thread.stack.holds_gil && [thread.stack.innermost, thread.stack.address].contains(&state)
+        };
+        let holder = self.threads.iter().find(holds)?;
+        self.frames_of(holder).first().map(|frame| frame.code)
+    }
+
     /// The frames of a thread, newest first.
     pub(crate) fn frames_of(&self, thread: &MomentThread) -> &[MomentFrame] {
         self.frames.get(thread.first_frame..thread.end_frame).unwrap_or(&[])

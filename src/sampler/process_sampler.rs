@@ -17,6 +17,7 @@ use super::moment::{Held, Moment, Pausing, SampleError};
 use super::thread_names::ThreadNames;
 use super::threads::Threads;
 use crate::process::{Process, ThreadId};
+use crate::python::hand_over::HandOvers;
 
 mod access;
 mod activity;
@@ -47,6 +48,7 @@ pub(crate) struct ProcessSampler {
     activities: Activities,
     stopper: Stopper,
     natives: NativeStacks,
+    hand_overs: HandOvers,
 }
 
 impl ProcessSampler {
@@ -62,6 +64,7 @@ impl ProcessSampler {
             names: ThreadNames::default(),
             stopper: Stopper::default(),
             natives: NativeStacks::default(),
+            hand_overs: HandOvers::default(),
         }
     }
 

@@ -4,9 +4,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::async_stacks::TasksShown;
 use super::attach::{Finder, PATIENCE_STARTED};
+use super::builder::FramesShown;
 use super::clock::Clock;
 use super::cpu_time::Unsampled;
 use super::filter::Filter;
+use super::gc_facts::GcSums;
+use super::gil_facts::GilSums;
 use super::members::{Children, Member, Roots, Setup};
 use super::moment::{Pausing, SampleError};
 use super::title::command_line;
@@ -42,6 +45,8 @@ const RUN_FOR_STOP: u32 = 3;
 /// How long the lines of native code are waited for when a process is gone, and when the recording is over.
 const WAIT_FOR_LINES: Duration = Duration::from_millis(500);
 const WAIT_AT_END: Duration = Duration::from_secs(10);
+/// Between two looks at what interpreters have counted of garbage collections.
+const COUNTS_EVERY: Duration = Duration::from_millis(100);
 /// Between two refreshes of thread names and progress.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
@@ -68,6 +73,10 @@ pub(crate) struct RecordOptions {
     pub merge: bool,
     /// Tell columns apart, where the version knows them.
     pub columns: bool,
+    /// Show what an idle thread waits in as its leaf.
+    pub waits: bool,
+    /// Show the garbage collector as a frame of its own.
+    pub gc_frames: bool,
     /// Show stacks of event loops as the program has them: who awaits whom.
     pub tasks: Option<TasksShown>,
     /// Read native frames too.
@@ -142,6 +151,10 @@ pub(super) struct Recorder<'options> {
     /// When the last tick was, whether or not anything could be read, µs since the start.
     last_tick_us: Option<u64>,
     unobserved: Unobserved,
+    gil: GilSums,
+    gc: GcSums,
+    /// The next look at what interpreters have counted of collections.
+    gc_due: Option<Instant>,
     pub(super) unread: Unread,
     tracers_due: Option<Instant>,
     has_raised_limit: bool,
@@ -168,6 +181,7 @@ impl<'options> Recorder<'options> {
         metadata.rate_asked = f64::from(options.rate);
         metadata.filters = Filters {
             gil_only: options.filter.gil_only,
+            gil_wait: options.filter.gil_wait,
             idle: options.filter.idle,
             native: options.native,
             subprocesses: options.subprocesses,
@@ -184,8 +198,12 @@ impl<'options> Recorder<'options> {
             setup: Setup {
                 start: Instant::now(),
                 merge: options.merge,
-                columns: options.columns,
-                tasks: options.tasks,
+                frames: FramesShown {
+                    columns: options.columns,
+                    gc_frames: options.gc_frames,
+                    tasks: options.tasks,
+                    waits: options.waits,
+                },
                 native: options.native,
                 native_idle: options.filter.idle,
                 native_threads: options.native_threads,
@@ -193,6 +211,9 @@ impl<'options> Recorder<'options> {
             ticks: 0,
             last_tick_us: None,
             unobserved: Unobserved::default(),
+            gil: GilSums::default(),
+            gc: GcSums::default(),
+            gc_due: None,
             unread: Unread::default(),
             tracers_due: None,
             has_raised_limit: false,
@@ -257,6 +278,7 @@ impl<'options> Recorder<'options> {
             std::thread::sleep(Duration::from_millis(1));
         }
         self.put_waiting(WAIT_AT_END);
+        self.members.iter().filter_map(|member| member.sampler.as_ref()).for_each(|sampler| self.gc.look(sampler));
         self.note_unobserved(clock.period());
         self.describe();
         for member in &self.members {
@@ -326,6 +348,10 @@ impl<'options> Recorder<'options> {
                     let time = (time_us, weight_us);
                     member.cpu_time.add(&member.moment, weight_us);
                     builder.add(&mut self.profile, &self.options.filter, sampler, &member.moment, time);
+                    let (profile, moment) = (&mut self.profile, &member.moment);
+                    let mut function = |index: usize| builder.function_of(profile, sampler, moment, index);
+                    self.gc.add(member.process.pid(), moment, weight_us, &mut function);
+                    self.gil.add(moment, weight_us, function);
                 }
                 Err(SampleError::Exited) => all = false,
                 Err(SampleError::Exec) => {
@@ -349,6 +375,10 @@ impl<'options> Recorder<'options> {
             }
         }
         release_pending();
+        if any && self.gc_due.is_none_or(|due| Instant::now() >= due) {
+            self.gc_due = Some(Instant::now() + COUNTS_EVERY);
+            self.members.iter().filter_map(|member| member.sampler.as_ref()).for_each(|sampler| self.gc.look(sampler));
+        }
         if self.options.pausing == Pausing::Adaptive {
             let read = self.members.iter().filter(|member| member.sampler.is_some());
             let held = read.map(|member| member.moment.longest_hold).max().unwrap_or_default();
@@ -416,6 +446,8 @@ impl<'options> Recorder<'options> {
         self.put_waiting(Duration::ZERO);
         let before = std::mem::replace(&mut self.profile, Profile::new(self.options.keep));
         self.profile.metadata = before.metadata.clone();
+        self.gil.clear();
+        self.gc.clear();
         for member in &mut self.members {
             if let Some(builder) = &mut member.builder {
                 builder.move_to(&mut self.profile, &before);
@@ -472,7 +504,9 @@ impl<'options> Recorder<'options> {
             }
         }
         let elapsed = self.setup.start.elapsed();
+        let (gil, gc) = (self.gil.facts(&self.profile), self.gc.facts(&self.profile));
         let metadata = &mut self.profile.metadata;
+        (metadata.gil, metadata.gc) = (gil, gc);
         metadata.duration_us = micros(elapsed);
         metadata.unobserved_us = self.unobserved.sum_us();
         metadata.rate_held = self.ticks as f64 / elapsed.as_secs_f64().max(1e-9);

@@ -39,8 +39,8 @@ pub(crate) fn write_text(state: &mut State, writer: &mut dyn Write) -> io::Resul
     )?;
     writeln!(
         writer,
-        "GIL {:.0}%  active {:.0}%  GC {:.0}%  stopped {:.2}%  threads {} running of {}",
-        facts.gil, facts.active, facts.gc, facts.stopped, facts.running, facts.threads
+        "GIL {:.0}%, {:.1} threads wait for it  active {:.0}%  GC {:.0}%  stopped {:.2}%  threads {} running of {}",
+        facts.gil, facts.gil_waiters, facts.active, facts.gc, facts.stopped, facts.running, facts.threads
     )?;
     if let Some(lag) = loop_lag(facts) {
         writeln!(writer, "{lag}")?;
@@ -101,6 +101,7 @@ pub(crate) fn write_json(state: &mut State, time_unix: f64, writer: &mut dyn Wri
                 "state": thread_state(now.flags),
                 "active": now.flags.contains(Flags::ACTIVE),
                 "owns_gil": now.flags.contains(Flags::GIL),
+                "waits_for_gil": now.flags.contains(Flags::GIL_WAIT),
                 "at": place(state, now.stack, usize::MAX),
             })
         })
@@ -123,6 +124,7 @@ pub(crate) fn write_json(state: &mut State, time_unix: f64, writer: &mut dyn Wri
         "below": if state.settings.below.is_empty() { Value::Null } else { json!(state.settings.below) },
         "not_below": counts.outside,
         "gil_percent": facts.gil,
+        "gil_waiters": facts.gil_waiters,
         "active_percent": facts.active,
         "gc_percent": facts.gc,
         "stopped_percent": facts.stopped,

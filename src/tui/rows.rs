@@ -135,6 +135,10 @@ impl State {
                 if total.flags.contains(Flags::ACTIVE) {
                     pair.own_us = pair.own_us.saturating_add(total.weight_us);
                 }
+                if is_window && total.flags.contains(Flags::GIL_WAIT) {
+                    row.gil_wait_us = row.gil_wait_us.saturating_add(total.weight_us);
+                }
+                let pair = if is_window { &mut row.window } else { &mut row.all };
                 if total.flags.contains(Flags::GIL) {
                     pair.total_us = pair.total_us.saturating_add(total.weight_us);
                 }

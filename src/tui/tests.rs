@@ -110,6 +110,7 @@ impl Source {
         let threads: Vec<ThreadNow> = last.into_values().collect();
         let facts = Facts {
             gil: 100.0,
+            gil_waiters: 0.0,
             active: 100.0,
             gc: 3.0,
             cpu: Some(98.0),

@@ -24,6 +24,8 @@ pub(crate) struct ThreadNow {
 pub(crate) struct Facts {
     /// How much of the last window some thread held the GIL, in percent.
     pub gil: f64,
+    /// How many threads waited for the GIL, on average over the last window.
+    pub gil_waiters: f64,
     /// How much of it some thread was active, in percent.
     pub active: f64,
     /// How much of it some thread collected garbage, in percent.

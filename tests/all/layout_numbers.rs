@@ -76,6 +76,7 @@ impl Numbers {
             gil,
             gc_collecting,
             gc_frame,
+            gc_stats,
             code_object_generation,
         } = *interpreter;
         self.add("interpreter.size", size);
@@ -88,6 +89,7 @@ impl Numbers {
         self.maybe("interpreter.gil", gil);
         self.maybe("interpreter.gc_collecting", gc_collecting);
         self.maybe("interpreter.gc_frame", gc_frame);
+        self.maybe("interpreter.gc_stats", gc_stats);
         self.maybe("interpreter.code_object_generation", code_object_generation);
     }
 

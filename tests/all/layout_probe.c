@@ -116,6 +116,7 @@ static void show_interpreter(void) {
 #endif
 #if SINCE(15)
     FIELD("interpreter.gc_frame", PyInterpreterState, gc.frame);
+    FIELD("interpreter.gc_stats", PyInterpreterState, gc.generation_stats);
 #endif
 #if SINCE(13)
     FIELD("gil.locked", PyInterpreterState, _gil.locked);

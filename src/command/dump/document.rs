@@ -87,6 +87,7 @@ fn thread_dump(thread: InspectedThread, pid: i32) -> ThreadDump {
         os_thread_id: thread.os_id,
         active: thread.active,
         owns_gil: thread.holds_gil,
+        takes_gil: thread.takes_gil,
         frames: thread.frames.into_iter().map(frame_dump).collect(),
         waits_for_gil: thread.waits_for == Some(Wait::Gil),
         waits_for_world: thread.waits_for == Some(Wait::StoppedWorld),

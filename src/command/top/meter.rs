@@ -87,6 +87,7 @@ impl Meter {
         let share = |part: u64| part as f64 * 100.0 / (window.wall_us.max(1)) as f64;
         let facts = Facts {
             gil: share(window.gil_us),
+            gil_waiters: window.gil_wait_us as f64 / window.wall_us.max(1) as f64,
             active: share(window.active_us),
             gc: share(window.gc_us),
             cpu: (!processes.is_empty()).then_some(cpu),

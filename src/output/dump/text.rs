@@ -294,11 +294,12 @@ fn state(thread: &ThreadDump) -> String {
     // Of a thread whose kernel thread cannot be told it is not known whether it runs.
     let mut state = match (thread.active, thread.os_thread_id) {
         _ if thread.gone => String::from("gone, as after a fork"),
+        _ if thread.takes_gil => String::from("taking the GIL"),
         (true, _) => String::from("active"),
         (false, Some(_)) => String::from("idle"),
         (false, None) => String::from("unknown"),
     };
-    if thread.owns_gil {
+    if thread.owns_gil && !thread.takes_gil {
         state.push_str("+gil");
     }
     if thread.collecting_garbage {

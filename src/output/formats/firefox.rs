@@ -143,6 +143,7 @@ struct Categories {
     standard_library: CategoryPairHandle,
     native: CategoryPairHandle,
     gc: CategoryPairHandle,
+    waiting: CategoryPairHandle,
 }
 
 impl Categories {
@@ -153,6 +154,7 @@ impl Categories {
             standard_library: out.add_category("Standard library", CategoryColor::Green).into(),
             native: out.add_category("Native", CategoryColor::Purple).into(),
             gc: out.add_category("Garbage collector", CategoryColor::Red).into(),
+            waiting: out.add_category("Waiting", CategoryColor::LightBlue).into(),
         }
     }
 
@@ -163,6 +165,7 @@ impl Categories {
             Origin::StandardLibrary => self.standard_library,
             Origin::Native => self.native,
             Origin::Gc => self.gc,
+            Origin::Wait => self.waiting,
         }
     }
 }

@@ -171,6 +171,7 @@ impl Tables {
                 2 => FrameKind::Gc,
                 3 => FrameKind::Interpreter,
                 4 => FrameKind::Task,
+                5 => FrameKind::Wait,
                 _ => return None,
             },
             name: take_from(&self.texts, parts)?,

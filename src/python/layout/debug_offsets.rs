@@ -22,6 +22,10 @@ pub const HEADER_SIZE: usize = 24;
 /// What `_Py_DebugOffsets` begins with.
 pub const COOKIE: &[u8; 8] = b"xdebugpy";
 
+/// `sizeof(struct gc_stats)` of 3.15, as it is known, with a GIL and without.
+const GC_RINGS: u32 = 1120;
+const GC_RINGS_FREE_THREADED: u32 = 224;
+
 /// The newest feature release whose list is known.
 const NEWEST: u8 = 15;
 
@@ -197,6 +201,8 @@ struct Offsets {
     gc_collecting: u32,
     /// From the beginning of `gc` (3.15+).
     gc_frame: Option<u32>,
+    /// 3.15+, if the rings are as they are known.
+    gc_stats: Option<u32>,
     /// 3.14+: `gi_name`, `gi_iframe`, `gi_frame_state`.
     generator: Option<[u32; 3]>,
 }
@@ -325,9 +331,10 @@ impl Offsets {
         words.skip(1); // gc.size
         let gc_collecting = words.next("gc.collecting")?;
         let gc_frame = words.next_since(15, "gc.frame")?;
-        if words.header.list >= 15 {
-            words.skip(2); // gc.generation_stats_size, gc.generation_stats
-        }
+        let gc_stats_size = words.next_since(15, "gc.generation_stats_size")?;
+        let gc_stats = words.next_since(15, "gc.generation_stats")?;
+        let rings = if words.header.free_threaded { GC_RINGS_FREE_THREADED } else { GC_RINGS };
+        let gc_stats = gc_stats.filter(|_| gc_stats_size == Some(rings));
         let generator = if words.header.list >= 14 {
             words.skip(1); // gen_object.size
             let gi_name = words.expect("gen_object.gi_name", head + 8)?;
@@ -360,6 +367,7 @@ impl Offsets {
             asciiobject_size,
             gc_collecting,
             gc_frame,
+            gc_stats,
             generator,
         })
     }

@@ -78,6 +78,8 @@ pub struct Interpreter {
     pub gc_collecting: Option<u32>,
     /// `gc.frame` (3.15+ by debug offsets), a `_PyInterpreterFrame *`: the frame that started the collection that runs.
     pub gc_frame: Option<u32>,
+    /// `gc.generation_stats` (3.15+ by debug offsets), a `struct gc_stats *`: what was counted of collections.
+    pub gc_stats: Option<u32>,
     /// `_code_object_generation` (3.14+), a `uint64_t` that grows when a code object dies.
     pub code_object_generation: Option<u32>,
 }

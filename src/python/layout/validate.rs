@@ -147,6 +147,7 @@ fn validate_interpreter(interpreter: &Interpreter, gil: Gil) -> Result<(), Layou
             ("sysdict", interpreter.sysdict),
             ("gil", interpreter.gil),
             ("gc_frame", interpreter.gc_frame),
+            ("gc_stats", interpreter.gc_stats),
             ("code_object_generation", interpreter.code_object_generation),
         ],
     )?;

@@ -74,7 +74,7 @@ impl Builder {
     }
 
     /// The frames of a thread, newest first. The garbage collector is above the newest Python frame, which it
-    /// interrupts.
+    /// interrupts, and a wait for the GIL above all.
     pub(super) fn fill_keys(
         &mut self,
         sampler: &ProcessSampler,
@@ -89,8 +89,13 @@ impl Builder {
             FrameKey::Python(frame.code, frame.line, column)
         };
         let frames = moment.frames_of(thread);
-        let mut collecting = thread.collecting;
+        let mut collecting = thread.collecting && self.gc_frames;
         keys.clear();
+        if thread.waits_for_gil {
+            keys.push(FrameKey::GilWait);
+        } else if let Some(waits) = self.waits.as_mut().filter(|_| !thread.active && !thread.collecting) {
+            keys.push(FrameKey::Wait(waits.number(sampler, moment, thread)));
+        }
         let border = |index: usize| entered_interpreter(frames, index).map(FrameKey::Interpreter);
         if let Some(logical) = logical {
             keys.extend(collecting.then_some(FrameKey::Gc));
@@ -153,7 +158,12 @@ impl Builder {
     }
 
     /// The frames of a key, newest first: more than one where the compiler has put native functions into others.
-    fn frames_of(&mut self, profile: &mut Profile, sampler: &ProcessSampler, key: FrameKey) -> Box<[FrameId]> {
+    pub(super) fn frames_of(
+        &mut self,
+        profile: &mut Profile,
+        sampler: &ProcessSampler,
+        key: FrameKey,
+    ) -> Box<[FrameId]> {
         let frame = match key {
             FrameKey::Python(code, line, column) => {
                 self.python_frame(profile, sampler, sampler.codes().get(code), (line, column))
@@ -176,6 +186,24 @@ impl Builder {
             FrameKey::Gc => {
                 let name = profile.intern("garbage collection");
                 Frame { kind: FrameKind::Gc, name, ..Frame::default() }
+            }
+            FrameKey::GilWait => {
+                let name = profile.intern("waiting for the GIL");
+                Frame { kind: FrameKind::Wait, name, ..Frame::default() }
+            }
+            FrameKey::Wait(number) => {
+                let name = self.waits.as_ref().map_or("", |waits| waits.words(number));
+                Frame { kind: FrameKind::Wait, name: profile.intern(name), ..Frame::default() }
+            }
+            FrameKey::GilHolder(Some(code)) => {
+                let code = sampler.codes().get(code);
+                let frame = self.python_frame(profile, sampler, code, (code.first_line, 0));
+                let name = profile.intern(&format!("held by {}", code.name));
+                Frame { kind: FrameKind::Wait, name, ..frame }
+            }
+            FrameKey::GilHolder(None) => {
+                let name = profile.intern("held by no Python code");
+                Frame { kind: FrameKind::Wait, name, ..Frame::default() }
             }
             FrameKey::Interpreter(id) => {
                 let name = profile.intern(&interpreter_name(id));

@@ -55,6 +55,11 @@ impl ProcessSampler {
         self.reader.stacks.interpreters.first()
     }
 
+    /// All interpreters, as of the last sample.
+    pub(crate) fn interpreters(&self) -> &[InterpreterState] {
+        &self.reader.stacks.interpreters
+    }
+
     /// The code that was seen.
     pub(crate) fn codes(&self) -> &CodeTable {
         &self.reader.codes
@@ -70,6 +75,7 @@ impl ProcessSampler {
         self.reader.codes = CodeTable::new();
         // They have such numbers.
         self.records.forget_frames();
+        self.hand_overs.clear();
     }
 
     /// The name of a thread, as last known.

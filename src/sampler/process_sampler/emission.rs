@@ -121,7 +121,7 @@ impl ProcessSampler {
             // Who holds the GIL runs, whoever it is.
             None => exists && stack.holds_gil,
         };
-        let doing = self.doing(&stack, os_id, is_running);
+        let mut doing = self.doing(&stack, os_id, is_running);
         let first_frame = moment.frames.len();
         for place in stack.first_frame..stack.end_frame {
             let frame = self.reader.stacks.frames[place];
@@ -136,6 +136,13 @@ impl ProcessSampler {
             let (address, code_address) = (frame.address, frame.code);
             let interpreter = self.reader.stacks.interpreters[frame.interpreter].id;
             moment.frames.push(MomentFrame { address, code_address, code, line, offset, interpreter });
+        }
+        let newest = moment.frames[first_frame..].first();
+        if let Some(frame) = newest.filter(|_| self.may_take_gil(&stack, &doing)) {
+            let (memory, layout) = (self.reader.snapshot.memory(), &self.reader.runtime.layout);
+            if self.hand_overs.is_at(memory, layout, frame.code, frame.code_address, frame.offset) {
+                (doing.is_active, doing.waits_for_gil) = (false, true);
+            }
         }
         let stacks = &self.reader.stacks;
         moment.threads.push(MomentThread {
@@ -154,7 +161,7 @@ impl ProcessSampler {
             end_frame: moment.frames.len(),
         });
         // Without an id nobody would notice that it moves again.
-        if os_id.is_some() && assurance != Assurance::Unproven && !doing.is_active {
+        if os_id.is_some() && assurance != Assurance::Unproven && !is_running {
             self.records.keep_frames(stack.address, &moment.frames[first_frame..]);
         }
     }
@@ -183,6 +190,12 @@ impl ProcessSampler {
             first_frame,
             end_frame: moment.frames.len(),
         });
+    }
+
+    /// Whether a thread runs without the GIL that there is, so that it takes it unless it runs C code.
+    fn may_take_gil(&self, stack: &ThreadStack, doing: &Doing) -> bool {
+        let gil = &self.reader.stacks.interpreters[stack.running_in].gil;
+        doing.is_active && !stack.holds_gil && gil.exists && gil.tells_holder
     }
 
     fn doing(&self, stack: &ThreadStack, os_id: Option<ThreadId>, is_running: bool) -> Doing {

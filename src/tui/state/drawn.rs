@@ -21,6 +21,8 @@ pub(crate) struct Row {
     pub window: Pair,
     /// Since the reset.
     pub all: Pair,
+    /// Of a thread or process: how long threads waited for the GIL in the last window, µs.
+    pub gil_wait_us: u64,
     /// How deep it lies in a tree.
     pub depth: u32,
     /// Whether what is below it in a tree is shown; `None` where nothing is.
@@ -29,7 +31,7 @@ pub(crate) struct Row {
 
 impl Row {
     pub(in crate::tui) fn new(key: Key) -> Self {
-        Self { key, window: Pair::default(), all: Pair::default(), depth: 0, open: None }
+        Self { key, window: Pair::default(), all: Pair::default(), gil_wait_us: 0, depth: 0, open: None }
     }
 
     /// The times behind the four columns, µs: the first two are shown as percentages.

@@ -53,7 +53,7 @@ pub(super) fn draw(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer)
     let percent = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.0}%"));
     let none = VecDeque::new();
     let cells: [(&str, String, &VecDeque<f64>, Option<f64>); 8] = [
-        ("GIL", percent(Some(facts.gil)), &history.gil, Some(100.0)),
+        ("GIL", gil(facts), &history.gil, Some(100.0)),
         ("active", percent(Some(facts.active)), &history.active, Some(100.0)),
         ("GC", percent(Some(facts.gc)), &history.gc, Some(100.0)),
         ("CPU", percent(facts.cpu), &history.cpu, None),
@@ -78,6 +78,12 @@ pub(super) fn draw(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer)
         let spans = vec![Span::raw(text), Span::styled(sparkline(values, full, room), theme.spark())];
         buffer.set_line(area.x + column * width, area.y + 3 + row, &Line::from(spans), width);
     }
+}
+
+/// How much of the time the GIL was held, and by how many threads it was waited for, where any did.
+fn gil(facts: &Facts) -> String {
+    let waiters = if facts.gil_waiters >= 0.05 { format!(" {:.1} wait", facts.gil_waiters) } else { String::new() };
+    format!("{:.0}%{waiters}", facts.gil)
 }
 
 /// What is not as it is at first.

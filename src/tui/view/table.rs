@@ -74,7 +74,7 @@ fn draw_header(state: &State, theme: Theme, line: Rect, buffer: &mut Buffer) {
     let what = match state.selection.view {
         View::Functions => "Function (file:first line)",
         View::Lines => "Function (file:line)",
-        View::Threads => "State     Thread, and what it is at",
+        View::Threads => "State     GILwait  Thread, and what it is at",
         View::Processes => " CPU%    RSS Threads  Process",
         _ => "Call tree",
     };
@@ -99,7 +99,9 @@ pub(in crate::tui) fn text(state: &State, row: &Row, width: u16) -> String {
         Key::Thread(thread) => {
             let now = state.data.shown().threads.iter().find(|now| now.thread == thread);
             let flags = now.map_or(Flags::NONE, |now| now.flags);
-            let before = format!("{:<9} {}  ", thread_state(flags), names::thread(state, thread));
+            let wait = row.gil_wait_us as f64 * 100.0 / state.data.shown().window_us.max(1) as f64;
+            let wait = format!("{wait:.1}%");
+            let before = format!("{:<9} {wait:>7}  {}  ", thread_state(flags), names::thread(state, thread));
             let at = now.map(|now| place(state, now.stack, room(&before))).unwrap_or_default();
             before + &at
         }
@@ -134,6 +136,7 @@ pub(in crate::tui) fn text(state: &State, row: &Row, width: u16) -> String {
 /// What a thread is doing, in a word.
 pub(in crate::tui) fn thread_state(flags: Flags) -> &'static str {
     match (flags.contains(Flags::ACTIVE), flags.contains(Flags::GIL), flags.contains(Flags::GC)) {
+        _ if flags.contains(Flags::GIL_WAIT) => "gil wait",
         (_, _, true) => "gc",
         (true, true, _) => "run+gil",
         (true, false, _) => "run",

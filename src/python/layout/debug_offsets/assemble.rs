@@ -34,6 +34,7 @@ pub(super) fn layout(header: Header, offsets: &Offsets) -> Layout {
             gil: Some(interpreter.ceval_gil),
             gc_collecting: Some(interpreter.gc + offsets.gc_collecting),
             gc_frame: offsets.gc_frame.map(|frame| interpreter.gc + frame),
+            gc_stats: offsets.gc_stats.map(|stats| interpreter.gc + stats),
             code_object_generation: interpreter.code_object_generation,
         },
         gil: Gil::InInterpreter {

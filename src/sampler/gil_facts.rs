@@ -1,0 +1,83 @@
+//! Who held GILs and who waited for them: sums over a whole recording.
+
+use foldhash::HashMap;
+
+use super::moment::Moment;
+use crate::profile::{FrameId, FunctionTime, GilFacts, Profile};
+
+/// Sums of one recording. Frames are those of its profile.
+#[derive(Debug, Default)]
+pub(super) struct GilSums {
+    facts: GilFacts,
+    holders: FunctionSums,
+}
+
+impl GilSums {
+    /// Adds a moment that stands for so many µs. `function` gives the frame of the function at the index of
+    /// [`Moment::threads`], which is that of its newest Python frame, if it has one.
+    pub(super) fn add(&mut self, moment: &Moment, weight_us: u64, mut function: impl FnMut(usize) -> Option<FrameId>) {
+        let mut seen: Vec<(u64, bool)> = Vec::new();
+        for (index, thread) in moment.threads.iter().enumerate().filter(|(_, thread)| thread.exists) {
+            let gil = &thread.running_in.gil;
+            if !(gil.exists && gil.tells_holder) {
+                continue;
+            }
+            // Interpreters that share a GIL name the same struct.
+            if !seen.iter().any(|(address, _)| *address == gil.address) {
+                seen.push((gil.address, gil.holder != 0));
+            }
+            if thread.waits_for_gil {
+                self.facts.waited_us += weight_us;
+            } else if thread.stack.holds_gil {
+                self.holders.add(function(index), weight_us);
+            } else if thread.active {
+                self.facts.released_us += weight_us;
+            }
+        }
+        for (_, is_held) in seen {
+            self.facts.observed_us += weight_us;
+            self.facts.held_us += if is_held { weight_us } else { 0 };
+        }
+    }
+
+    /// The sums so far.
+    pub(super) fn facts(&self, profile: &Profile) -> GilFacts {
+        GilFacts { holders: self.holders.longest(profile), ..self.facts.clone() }
+    }
+
+    /// The profile begins anew, with other frames.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// Times by function.
+#[derive(Debug, Default)]
+pub(super) struct FunctionSums(HashMap<FrameId, u64>);
+
+impl FunctionSums {
+    /// Adds so many µs to the function of a frame; what has none counts for no function.
+    pub(super) fn add(&mut self, function: Option<FrameId>, time_us: u64) {
+        if let Some(function) = function {
+            *self.0.entry(function).or_default() += time_us;
+        }
+    }
+
+    /// Those of the functions with the most, the most first; equal ones by name.
+    pub(super) fn longest(&self, profile: &Profile) -> Vec<FunctionTime> {
+        let mut longest: Vec<FunctionTime> =
+            self.0.iter().map(|(frame, time)| time_of(profile, *frame, *time)).collect();
+        longest.sort_by(|one, other| {
+            let name = |time: &FunctionTime| (time.name.clone(), time.file.clone(), time.line);
+            other.time_us.cmp(&one.time_us).then_with(|| name(one).cmp(&name(other)))
+        });
+        longest.truncate(GilFacts::FACTS_KEPT);
+        longest
+    }
+}
+
+fn time_of(profile: &Profile, frame: FrameId, time_us: u64) -> FunctionTime {
+    let frame = profile.frame_of(frame);
+    let (name, file) = (profile.text(frame.name).to_owned(), profile.text(frame.short_file).to_owned());
+    FunctionTime { name, file, line: frame.first_line, time_us }
+}

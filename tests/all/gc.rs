@@ -1,0 +1,76 @@
+//! What the summary says of the garbage collector, beside what the program has counted itself.
+#![cfg(target_os = "linux")]
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::interpreters::Interpreter;
+use crate::recording::Recording;
+use crate::running::Running;
+use crate::target::Target;
+
+const COLLECTIONS: u64 = 12;
+
+/// Waits until a recorder has read the threads of a process, which is when it has files of theirs open.
+fn wait_until_sampled(recorder: u32, pid: u32) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let files = format!("/proc/{pid}/task/");
+    let is_sampling = || {
+        let open = fs::read_dir(format!("/proc/{recorder}/fd")).into_iter().flatten().flatten();
+        open.filter_map(|file| fs::read_link(file.path()).ok()).any(|link| link.to_string_lossy().starts_with(&files))
+    };
+    while !is_sampling() {
+        assert!(Instant::now() < deadline, "process {pid} is not sampled");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// What follows `before` in a line that begins with `begin`, up to the next space.
+fn number(text: &str, begin: &str, before: &str) -> Option<f64> {
+    let line = text.lines().find(|line| line.starts_with(begin))?;
+    let (rest, _) = line.split_once(before)?;
+    rest.trim_end().rsplit(' ').next()?.parse().ok()
+}
+
+#[test]
+fn collections_are_counted_and_timed() {
+    let features = [(3, 8), (3, 11), (3, 13), (3, 15)];
+    for interpreter in Interpreter::all().iter().filter(|interpreter| features.contains(&interpreter.feature())) {
+        let mut target = Target::start(interpreter, "gc_known.py", &[]);
+        let pid = target.pid().to_string();
+        let args = ["record", "-r", "500", "-i", "-d", "60", "-f", "raw", "-o", "-", "--pid", &pid];
+        let running = Running::start(&args);
+        wait_until_sampled(running.pid(), target.pid());
+        target.send(&COLLECTIONS.to_string());
+        let spent: f64 = target.line().parse().unwrap();
+        running.signal(Signal::SIGINT);
+        let recording = Recording::from_run(&running.ended());
+        let stderr = &recording.stderr;
+        let gc = "pyspy: GC: ";
+        assert_eq!(number(stderr, gc, " collections"), Some(COLLECTIONS as f64), "{interpreter}: {stderr}");
+        assert!(!stderr.contains("at least"), "{interpreter}: {stderr}");
+        assert!(stderr.contains("; most below collect (gc_known.py:"), "{interpreter}: {stderr}");
+        let share = number(stderr, gc, " % of").unwrap() / 100.0;
+        let seconds = share * recording.summary.observed();
+        // The share is given in whole percents, and what was not observed was measured nevertheless.
+        let summary = &recording.summary;
+        let tolerance = spent * 0.05 + summary.observed() * 0.006 + summary.unobserved + 0.02;
+        assert!((seconds - spent).abs() <= tolerance, "{interpreter}: {seconds} s, {spent} measured: {stderr}");
+        let longest = number(stderr, gc, " ms").unwrap() / 1e3;
+        assert!(longest <= spent + 0.05 && longest * COLLECTIONS as f64 >= spent * 0.6, "{interpreter}: {stderr}");
+    }
+}
+
+#[test]
+fn the_collector_can_be_shown_as_what_it_interrupts() {
+    let interpreter = Interpreter::all().last().unwrap();
+    let target = Target::start(interpreter, "collecting.py", &[]);
+    let is_gc = |names: &[&str]| names.last() == Some(&"garbage collection");
+    let with = Recording::of(target.pid(), &["-d", "0.5"]);
+    assert!(with.count(is_gc) > 0, "{with:#?}");
+    let without = Recording::of(target.pid(), &["-d", "0.5", "--no-gc-frames"]);
+    assert_eq!(without.count(is_gc), 0, "{without:#?}");
+    assert!(without.count(|names| names.last() == Some(&"collect")) > 0, "{without:#?}");
+}
