@@ -78,6 +78,17 @@ pub(crate) fn variables(objects: ObjectReader<'_>, frame: u64, code: u64) -> Res
     Ok(variables)
 }
 
+/// Where in a frame of the code object at `code` the variable is that is called `name`, in bytes from the frame's
+/// beginning. `None` where it has none, or shares it with other functions.
+///
+/// # Errors
+/// When the code cannot be read.
+pub(crate) fn variable_offset(objects: ObjectReader<'_>, code: u64, name: &str) -> Result<Option<u64>, ReadError> {
+    let is_called_so = |slot: &Slot| objects.text(slot.name, NAME_LIMIT).is_ok_and(|found| found.text == name);
+    let slot = slots(objects, code)?.into_iter().find(|slot| !slot.is_cell && is_called_so(slot));
+    Ok(slot.map(|slot| u64::from(objects.layout().frame.locals) + 8 * slot.index as u64))
+}
+
 /// A variable of a code object.
 struct Slot {
     /// A `str`.

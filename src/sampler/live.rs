@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::attach::Finder;
 use super::clock::Clock;
 use super::filter::Filter;
+use super::loop_lag::LoopLag;
 use super::members::{Member, Roots};
 use super::moment::{Held, Moment, MomentThread, Pausing};
 use super::process_sampler::ProcessSampler;
@@ -98,6 +99,8 @@ pub(crate) struct LiveWindow {
     pub rate: u32,
     /// What every thread was doing last.
     pub threads: Vec<LiveThread>,
+    /// The event loops that were seen, with the pids of their processes, and how late they were in this window.
+    pub loops: Vec<(i32, LoopLag)>,
     /// Why samples could not be made sure of, or a process could not be read, when that is so.
     pub trouble: Option<String>,
 }
@@ -274,10 +277,12 @@ impl<'options> Watcher<'options> {
 
     fn window(&mut self, now: Instant) -> LiveWindow {
         self.recorder.describe();
-        let mut threads = Vec::new();
+        let (mut threads, mut loops) = (Vec::new(), Vec::new());
         let mut trouble = None;
         let profile = &mut self.recorder.profile;
         for member in &mut self.recorder.members {
+            loops.extend(member.loop_lags.loops().map(|lag| (member.process.pid(), lag.clone())));
+            member.loop_lags.start_window();
             if let (Some(sampler), Some(builder)) = (&member.sampler, &mut member.builder) {
                 let seen = builder.threads_now(profile, sampler, &member.moment).into_iter();
                 threads.extend(seen.map(|(thread, stack, flags)| LiveThread { thread, stack, flags }));
@@ -307,6 +312,7 @@ impl<'options> Watcher<'options> {
             missed: self.missed_before + self.clock.missed(),
             rate: self.rate,
             threads,
+            loops,
             trouble,
         }
     }
@@ -320,6 +326,11 @@ impl<'options> Watcher<'options> {
         self.last_tick = now;
         if self.recorder.ticks == before {
             return;
+        }
+        for member in &mut self.recorder.members {
+            if let Some(sampler) = &member.sampler {
+                member.loop_lags.observe(sampler, &member.moment);
+            }
         }
         let members = self.recorder.members.iter().filter(|member| member.sampler.is_some());
         let moments = members.clone().map(|member: &Member| &member.moment);

@@ -11,6 +11,7 @@ use super::builder::{Builder, enter_process};
 use super::cpu_time::{CpuTime, Unsampled};
 use super::filter::Filter;
 use super::looks::Looks;
+use super::loop_lag::LoopLags;
 use super::moment::Moment;
 use super::process_sampler::ProcessSampler;
 use super::unread::Unread;
@@ -52,6 +53,8 @@ pub(super) struct Member {
     /// Somebody else holds it (SIGSTOP, a tracer): it is read without being stopped.
     pub(super) is_held: bool,
     looks: Looks,
+    /// How late its event loops are, where that is wanted.
+    pub(super) loop_lags: LoopLags,
     /// Why it has no reader.
     pub(super) missing: Option<String>,
 }
@@ -72,6 +75,7 @@ impl Member {
             unreadable_since: None,
             is_held: false,
             looks: Looks::new(),
+            loop_lags: LoopLags::default(),
             missing: None,
         }
     }
@@ -81,6 +85,7 @@ impl Member {
         self.sampler = None;
         self.unreadable_since = None;
         self.looks = Looks::new();
+        self.loop_lags = LoopLags::default();
     }
 
     /// Whether it was looked at and found to run something else than Python, or has ended without having shown any.

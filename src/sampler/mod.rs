@@ -12,6 +12,7 @@ mod identity;
 mod kernel_names;
 mod live;
 mod looks;
+mod loop_lag;
 mod members;
 mod moment;
 mod native;
@@ -32,6 +33,7 @@ pub(crate) use cells::Cells;
 pub(crate) use cpu_time::Unsampled;
 pub(crate) use filter::Filter;
 pub(crate) use live::{LiveOptions, LiveRequest, LiveWindow, watch};
+pub(crate) use loop_lag::LoopLag;
 pub(crate) use members::Roots;
 pub(crate) use moment::{
     Moment, MomentFrame, MomentThread, NativeThread, Pausing, SampleError, entered_interpreter, interpreter_name,

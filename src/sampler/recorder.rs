@@ -422,6 +422,7 @@ impl<'options> Recorder<'options> {
             // Code that is gone leaves here, too.
             if let Some(sampler) = &mut member.sampler {
                 sampler.forget_codes();
+                member.loop_lags.forget_codes();
                 member.moment.clear();
             }
         }

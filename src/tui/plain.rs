@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::names;
 use super::state::{Key, Row, State, View};
-use super::view::{place, thread_state};
+use super::view::{loop_lag, place, thread_state};
+use super::window::EventLoop;
 use crate::output::{printable, write_safe_json};
 use crate::profile::Flags;
 
@@ -41,6 +42,9 @@ pub(crate) fn write_text(state: &mut State, writer: &mut dyn Write) -> io::Resul
         "GIL {:.0}%  active {:.0}%  GC {:.0}%  stopped {:.2}%  threads {} running of {}",
         facts.gil, facts.active, facts.gc, facts.stopped, facts.running, facts.threads
     )?;
+    if let Some(lag) = loop_lag(facts) {
+        writeln!(writer, "{lag}")?;
+    }
     if let Some(trouble) = &facts.trouble {
         writeln!(writer, "{}", printable(trouble))?;
     }
@@ -102,6 +106,7 @@ pub(crate) fn write_json(state: &mut State, time_unix: f64, writer: &mut dyn Wri
         })
         .collect();
     let functions: Vec<Value> = state.rows.iter().map(|row| function(state, row)).collect();
+    let loops: Vec<Value> = facts.loops.iter().map(event_loop).collect();
     let counts = state.data.counts();
     let line = json!({
         "time": time_unix,
@@ -126,10 +131,28 @@ pub(crate) fn write_json(state: &mut State, time_unix: f64, writer: &mut dyn Wri
         "rss_bytes": facts.resident_bytes,
         "trouble": facts.trouble,
         "uptime_seconds": facts.uptime.map(|uptime| uptime.as_secs_f64()),
+        "loop_lag_seconds": facts.loops.first().map(|event_loop| event_loop.lag.as_secs_f64()),
+        "loops": loops,
         "threads": threads,
         "functions": functions,
     });
     write_safe_json(&line, false, writer)
+}
+
+fn event_loop(event_loop: &EventLoop) -> Value {
+    json!({
+        "pid": event_loop.pid,
+        "thread_id": event_loop.python_id,
+        "os_thread_id": event_loop.os_id,
+        "library": event_loop.library,
+        "lag_seconds": event_loop.lag.as_secs_f64(),
+        "busy_seconds": event_loop.busy_for.map(|busy| busy.as_secs_f64()),
+        "blocked_by": event_loop.blocker.as_ref().map(|blocker| json!({
+            "task": blocker.task,
+            "function": blocker.function,
+            "running": blocker.running,
+        })),
+    })
 }
 
 fn function(state: &State, row: &Row) -> Value {

@@ -52,6 +52,38 @@ pub(crate) struct Facts {
     pub threads: usize,
     /// Why samples could not be made sure of, or a process could not be read.
     pub trouble: Option<String>,
+    /// The event loops, the latest first.
+    pub loops: Vec<EventLoop>,
+}
+
+/// An event loop in the last window.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct EventLoop {
+    /// Its process.
+    pub pid: u32,
+    /// `threading.get_ident()` of the thread that runs it.
+    pub python_id: u64,
+    /// The system's id of that thread.
+    pub os_id: Option<u64>,
+    /// Whose it is: `asyncio`, `uvloop`, `trio`, `gevent`.
+    pub library: &'static str,
+    /// The longest time between two visits of its selector.
+    pub lag: Duration,
+    /// For how long it has not been there, where it is not at the end of the window.
+    pub busy_for: Option<Duration>,
+    /// What kept it for the longest time, where that was long enough to be looked up.
+    pub blocker: Option<LoopBlocker>,
+}
+
+/// What keeps a loop from its selector, with names as the target has them.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct LoopBlocker {
+    /// The name of the task.
+    pub task: Option<String>,
+    /// The coroutine, callback or greenlet.
+    pub function: String,
+    /// The innermost function, where that is another one.
+    pub running: Option<String>,
 }
 
 /// What a process uses.

@@ -25,6 +25,7 @@ mod late_hosts;
 mod layers;
 mod layout_numbers;
 mod layout_probes;
+mod loop_lag;
 mod names;
 mod native;
 mod native_names;

@@ -8,8 +8,8 @@ use anyhow::Context;
 
 use crate::process::{Process, ProcessUsage};
 use crate::profile::Flags;
-use crate::sampler::LiveWindow;
-use crate::tui::window::{Facts, ThreadNow, Usage, Window};
+use crate::sampler::{LiveWindow, LoopLag};
+use crate::tui::window::{EventLoop, Facts, LoopBlocker, ThreadNow, Usage, Window};
 
 /// Measures what the processes and we ourselves use.
 pub(super) struct Meter {
@@ -102,11 +102,34 @@ impl Meter {
             running: window.threads.iter().filter(|thread| thread.flags.contains(Flags::ACTIVE)).count(),
             threads: window.threads.len(),
             trouble: window.trouble.or_else(|| self.trouble.clone()),
+            loops: event_loops(window.loops),
         };
         let threads = window.threads.into_iter();
         let threads = threads.map(|now| ThreadNow { thread: now.thread, stack: now.stack, flags: now.flags }).collect();
         Window { delta: window.delta, wall_us: window.wall_us, facts, threads }
     }
+}
+
+/// The latest first.
+fn event_loops(loops: Vec<(i32, LoopLag)>) -> Vec<EventLoop> {
+    let mut loops: Vec<EventLoop> = loops
+        .into_iter()
+        .map(|(pid, lag)| EventLoop {
+            pid: pid.unsigned_abs(),
+            python_id: lag.python_id,
+            os_id: lag.os_id,
+            library: lag.library.name(),
+            lag: lag.longest,
+            busy_for: lag.busy_for,
+            blocker: lag.blocker.map(|blocker| LoopBlocker {
+                task: blocker.task,
+                function: blocker.function,
+                running: blocker.running,
+            }),
+        })
+        .collect();
+    loops.sort_by_key(|event_loop| (std::cmp::Reverse(event_loop.lag), event_loop.pid, event_loop.python_id));
+    loops
 }
 
 /// The CPU time that we have used. Not as others' is measured: the system tells that in hundredths of a second, of

@@ -13,8 +13,9 @@ use super::awaitable::Follower;
 use super::edges::futures_of_closure;
 use super::layout::{AsyncioSection, TaskLayout};
 use super::objects::{Kind, Known, TaskObjects};
-use super::registry::{current_task_dicts, task_layout};
+use super::registry::{current_task_dicts, running_loops, task_layout};
 use super::task::FutureReader;
+use super::turns::UvLoop;
 use crate::python::code::CodeTable;
 use crate::python::object::ObjectReader;
 
@@ -77,6 +78,18 @@ impl RunningTasks {
         let futures = FutureReader { types: self.types(objects), layout: self.layout };
         let coroutine = futures.coroutine(task);
         coroutine.is_some_and(|coroutine| frame_of_coroutine(objects, coroutine) == Some(frame))
+    }
+
+    /// `Task.get_name()`; 3.7 has no names.
+    pub(crate) fn name(&self, objects: ObjectReader<'_>, task: u64) -> Option<String> {
+        FutureReader { types: self.types(objects), layout: self.layout }.task(task).ok()??.name
+    }
+
+    /// The threads that run loops of uvloop, by their `PyThreadState`s.
+    pub(crate) fn uv_loops(&self, objects: ObjectReader<'_>, interpreters_head: u64) -> Vec<(u64, UvLoop)> {
+        let types = self.types(objects);
+        let running = running_loops(types, interpreters_head, self.section).into_iter();
+        running.filter_map(|(state, event_loop)| Some((state, UvLoop::of(types, event_loop)?))).collect()
     }
 
     /// Who waits for a task, the nearest first.

@@ -19,6 +19,7 @@ mod registry;
 mod ring;
 mod task;
 mod trio;
+mod turns;
 mod wait;
 
 pub(crate) use awaiters::{Awaiter, RunningTasks};
@@ -26,6 +27,7 @@ pub(crate) use layout::{AsyncioSection, TaskLayoutError};
 pub(crate) use loops::{runs_loop, waits_for_loop};
 pub(crate) use read::{TaskSource, Tasks, read_tasks};
 pub(crate) use trio::{RunFrame, is_loop_function, is_run_function};
+pub(crate) use turns::{EvLoop, FrameVariable, TurnFunction, UvLoop, UvTurn, trio_clock_offset, trio_task_name};
 pub(crate) use wait::{TaskWait, WaitKind};
 
 use crate::python::code::Place;

@@ -201,14 +201,7 @@ impl Registry {
         let objects = types.objects;
         let layout = objects.layout();
         for state in thread_states(objects, self.interpreter) {
-            let running = match (layout.version.feature(), section) {
-                (feature, _) if feature < (3, 13) => loop_in_dict(types, state),
-                // The word after the `PyThreadState` (`_PyThreadStateImpl.asyncio_running_loop`).
-                ((3, 13), _) => objects.pointer(state, layout.thread.size),
-                (_, Some(section)) => objects.pointer(state, section.running_loop),
-                (_, None) => Ok(0),
-            };
-            let Ok(event_loop @ 1..) = running else { continue };
+            let Some(event_loop) = running_loop(types, state, section) else { continue };
             let word = section.and_then(|section| objects.pointer(state, section.running_task).ok());
             let current = word.filter(|task| *task != 0 && layout.version.feature() >= (3, 14));
             let Ok(thread) = objects.pointer(state, layout.thread.thread_id) else { continue };
@@ -218,6 +211,30 @@ impl Registry {
             }
         }
     }
+}
+
+/// The loop that the thread with a `PyThreadState` runs, as the C code of asyncio keeps it.
+fn running_loop(types: TaskObjects<'_>, state: u64, section: Option<AsyncioSection>) -> Option<u64> {
+    let layout = types.objects.layout();
+    let running = match (layout.version.feature(), section) {
+        (feature, _) if feature < (3, 13) => loop_in_dict(types, state),
+        // The word after the `PyThreadState` (`_PyThreadStateImpl.asyncio_running_loop`).
+        ((3, 13), _) => types.objects.pointer(state, layout.thread.size),
+        (_, Some(section)) => types.objects.pointer(state, section.running_loop),
+        (_, None) => Ok(0),
+    };
+    running.ok().filter(|event_loop| *event_loop != 0)
+}
+
+/// The threads of all interpreters that run loops: their `PyThreadState`s, and the loops.
+pub(super) fn running_loops(
+    types: TaskObjects<'_>,
+    interpreters_head: u64,
+    section: Option<AsyncioSection>,
+) -> Vec<(u64, u64)> {
+    let interpreters = interpreters(types.objects, interpreters_head);
+    let states = interpreters.flat_map(|interpreter| thread_states(types.objects, interpreter));
+    states.filter_map(|state| Some((state, running_loop(types, state, section)?))).collect()
 }
 
 /// Up to 3.12: the loop is in the thread state's own dict, up to 3.11 in an object that holds it.

@@ -266,3 +266,23 @@ fn plain_text_and_json_tell_what_the_screen_tells() {
     assert_eq!(json["threads"][1]["state"], "idle");
     assert_eq!(json["processes"][0]["pid"], 4242);
 }
+
+#[test]
+fn the_latest_event_loop_is_told_of_with_what_keeps_it() {
+    let (mut state, mut source) = usual((110, 24));
+    assert!(!screen(&state)[2].contains("lag"), "{:#?}", screen(&state));
+    let late = |milliseconds: u64, function: &str| EventLoop {
+        lag: Duration::from_millis(milliseconds),
+        blocker: Some(LoopBlocker { task: None, function: function.to_owned(), running: None }),
+        ..EventLoop::default()
+    };
+    let mut window = usual_window(&mut source);
+    if let Event::Window(window) = &mut window {
+        window.facts.loops = vec![late(312, "handle\u{1b}r"), late(4, "other")];
+    }
+    update(&mut state, window);
+    assert!(screen(&state)[2].ends_with("  lag 312 ms: handle\\x1br"), "{}", screen(&state)[2]);
+    // It goes first where there is no room.
+    state.size = Size::new(80, 24);
+    assert!(screen(&state)[2].ends_with("unproven"), "{}", screen(&state)[2]);
+}

@@ -14,7 +14,10 @@ use crate::output::printable;
 use crate::tui::fit::{self, first_of};
 use crate::tui::names;
 use crate::tui::state::{Entry, State};
+use crate::tui::window::Facts;
 
+/// A loop that is as late as this is worth a warning: what it serves is seen to wait.
+const LATE: Duration = Duration::from_millis(100);
 /// Steps of a sparkline from nothing to all.
 const STEPS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
@@ -119,7 +122,27 @@ fn draw_samples(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
     if let Some(seconds) = state.data.profile.metadata.unobserved_s() {
         spans.push(Span::styled(format!("  {seconds:.1} s unobserved"), theme.accent()));
     }
-    buffer.set_line(area.x, area.y, &Line::from(spans), area.width);
+    let line = Line::from(spans);
+    let room = usize::from(area.width).saturating_sub(line.width() + 2);
+    buffer.set_line(area.x, area.y, &line, area.width);
+    if let Some(lag) = loop_lag(facts) {
+        let is_late = facts.loops.first().is_some_and(|event_loop| event_loop.lag >= LATE);
+        put_right(buffer, area, &first_of(&lag, room), if is_late { theme.warning() } else { theme.plain() });
+    }
+}
+
+/// `lag 312 ms: handler`: how late the latest event loop was in the last window, and why.
+pub(in crate::tui) fn loop_lag(facts: &Facts) -> Option<String> {
+    let latest = facts.loops.first()?;
+    let lag = match latest.lag {
+        lag if lag < Duration::from_secs(10) => format!("lag {} ms", lag.as_millis()),
+        lag => format!("lag {:.1} s", lag.as_secs_f64()),
+    };
+    let blocker = latest.blocker.as_ref().map(|blocker| match &blocker.task {
+        Some(task) if *task != blocker.function => format!(": {} ({})", blocker.function, task),
+        _ => format!(": {}", blocker.function),
+    });
+    Some(printable(&(lag + &blocker.unwrap_or_default())).into_owned())
 }
 
 /// All values as bars, several averaged into one where there are more than fit; `full` is what a whole bar stands for,

@@ -17,6 +17,7 @@ use unicode_width::UnicodeWidthStr;
 use super::fit::{first_of, last_of};
 use super::layout::{self, SMALLEST, Tab};
 use super::state::{Entry, Overlay, State, View};
+pub(super) use header::loop_lag;
 pub(super) use table::{place, thread_state};
 use theme::Theme;
 

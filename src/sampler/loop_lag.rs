@@ -1,0 +1,272 @@
+//! The lag of event loops: for how long a loop has not been back at its selector, and what keeps it.
+//!
+//! [`LoopLags::observe`] is given each moment that a [`ProcessSampler`] has read, a few times a second or a hundred. A
+//! loop that waits in its selector is known by the frames that the moment has, without a read; of one that does not, a
+//! read or three tell when its turn began, for the loop notes that itself (`python::tasks::turns`). So a lag is exact
+//! from the first look on, and does not depend on how often is looked. The longest that is seen of a turn falls short
+//! of what it was by the time from the last look in it to its end.
+//!
+//! Limits: a loop of gevent is known once it was seen in its selector. eventlet, and gevent on libuv, do not note the
+//! time: of those nothing is said. Tasks of what is no Python function are named by what called them.
+
+mod blocker;
+mod turn;
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use super::moment::{Assurance, Moment, MomentFrame, MomentThread};
+use super::process_sampler::ProcessSampler;
+use super::sections::{ASYNCIO_SECTION, section_address};
+use crate::memory::PageCache;
+use crate::process::{ThreadId, monotonic_time};
+use crate::python::code::CodeId;
+use crate::python::object::ObjectReader;
+use crate::python::tasks::{AsyncioSection, EvLoop, RunningTasks, TurnFunction, UvLoop, UvTurn, runs_loop};
+
+use turn::Turn;
+
+/// From this on it is looked up what keeps a loop.
+const NAMED_FROM: Duration = Duration::from_millis(20);
+/// A loop that was not seen for so many looks is forgotten.
+const FORGOTTEN_AFTER: u32 = 100;
+/// How long a search for loops of uvloop is good for.
+const SEARCH_EVERY: Duration = Duration::from_secs(1);
+/// Where asyncio was not found it is looked for again after this, then after twice the time, up to the longest.
+const FIRST_SEARCH_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_SEARCH_PAUSE: Duration = Duration::from_secs(30);
+
+/// Whose loop it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LoopLibrary {
+    /// A loop of asyncio that is written in Python.
+    Asyncio,
+    /// uvloop's.
+    Uvloop,
+    /// trio's.
+    Trio,
+    /// gevent's hub on libev.
+    Gevent,
+}
+
+impl LoopLibrary {
+    /// What it is called.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Asyncio => "asyncio",
+            Self::Uvloop => "uvloop",
+            Self::Trio => "trio",
+            Self::Gevent => "gevent",
+        }
+    }
+}
+
+/// What a loop is kept by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LoopBlocker {
+    /// The name of the task, where it is a task and has one (from 3.8 on). As the target has it: escape it.
+    pub task: Option<String>,
+    /// The qualified name of its coroutine, or of the callback or greenlet: the outermost function that the loop called.
+    pub function: String,
+    /// The innermost function, where that is another one.
+    pub running: Option<String>,
+}
+
+/// A loop, and how late it is.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct LoopLag {
+    /// Whose it is.
+    pub library: LoopLibrary,
+    /// `PyThreadState.thread_id` of the thread that runs it.
+    pub python_id: u64,
+    /// The kernel's id of that thread.
+    pub os_id: Option<ThreadId>,
+    /// For how long it has not been in its selector; `None` while it is there, and where that is not known.
+    pub busy_for: Option<Duration>,
+    /// The longest time between two visits of the selector that was seen since [`LoopLags::start_window`].
+    pub longest: Duration,
+    /// What kept it for that time, where it was long enough to be looked up (20 ms).
+    pub blocker: Option<LoopBlocker>,
+}
+
+/// What is known of a function.
+#[derive(Debug, Clone)]
+struct CodeClass {
+    turn: Option<TurnFunction>,
+    /// Where the variables of its frame are that tell of turns.
+    offsets: Vec<u64>,
+    runs_loop: bool,
+    is_coroutine: bool,
+    name: String,
+}
+
+/// A loop that is watched, by the thread that runs it.
+#[derive(Debug)]
+struct Watched {
+    lag: LoopLag,
+    /// When the turn began that it is in, in seconds.
+    since: Option<f64>,
+    /// What keeps it in this turn, once that was looked up.
+    blocker: Option<Option<LoopBlocker>>,
+    /// Of uvloop: what it told when it was last in its selector, and at the last look.
+    uv_in_selector: Option<UvTurn>,
+    uv_before: Option<UvTurn>,
+    /// Frames of the thread while the loop is in its selector.
+    idle_frames: Option<usize>,
+    /// trio's runner, and the offset of its clock.
+    runner: Option<(u64, f64)>,
+    /// Looks in which the thread was not there.
+    absent: u32,
+}
+
+/// Watches the loops of one process. See the module.
+#[derive(Debug, Default)]
+pub(crate) struct LoopLags {
+    watched: HashMap<u64, Watched>,
+    classes: HashMap<CodeId, CodeClass>,
+    float_type: Option<u64>,
+    asyncio: Option<RunningTasks>,
+    search_due: Option<Instant>,
+    search_pause: Option<Duration>,
+    /// By `PyThreadState`.
+    uv_loops: HashMap<u64, UvLoop>,
+    ev_loops: HashMap<u64, EvLoop>,
+}
+
+impl LoopLags {
+    /// Looks at the loops of a process. `moment` is what `sampler` has read last.
+    pub(crate) fn observe(&mut self, sampler: &ProcessSampler, moment: &Moment) {
+        let Some(now) = monotonic_time().map(|time| time.as_secs_f64()) else { return };
+        self.search(sampler);
+        self.watched.values_mut().for_each(|watched| watched.absent += 1);
+        for thread in moment.threads.iter().filter(|thread| thread.exists && thread.assurance != Assurance::Unproven) {
+            self.observe_thread(sampler, moment, thread, now);
+        }
+        self.watched.retain(|_, watched| watched.absent < FORGOTTEN_AFTER);
+    }
+
+    /// The loops that were seen, with their lags, in no order.
+    pub(crate) fn loops(&self) -> impl Iterator<Item = &LoopLag> {
+        self.watched.values().map(|watched| &watched.lag)
+    }
+
+    /// From now on only what is seen from now on counts for [`LoopLag::longest`]. A turn that lasts counts with all of
+    /// its time.
+    pub(crate) fn start_window(&mut self) {
+        for watched in self.watched.values_mut() {
+            (watched.lag.longest, watched.lag.blocker) = (Duration::ZERO, None);
+        }
+    }
+
+    /// To be called when the sampler [forgets its code](ProcessSampler::forget_codes).
+    pub(crate) fn forget_codes(&mut self) {
+        self.classes.clear();
+    }
+
+    fn observe_thread(&mut self, sampler: &ProcessSampler, moment: &Moment, thread: &MomentThread, now: f64) {
+        let frames = moment.frames_of(thread);
+        let known = self.watched.get(&thread.stack.address);
+        let (library, turn) = match known.filter(|_| thread.stack.is_left_out) {
+            // It has not run since the last look.
+            Some(known) => (known.lag.library, known.since.map_or(Turn::Unknown, Turn::Busy)),
+            None => match self.turn(sampler, thread, frames, now) {
+                Some(turn) => turn,
+                None => return,
+            },
+        };
+        let watched =
+            self.watched.entry(thread.stack.address).or_insert_with(|| Watched::new(library, thread.stack.thread_id));
+        watched.absent = 0;
+        (watched.lag.library, watched.lag.os_id) = (library, thread.os_id);
+        match turn {
+            Turn::InSelector => {
+                (watched.since, watched.blocker, watched.lag.busy_for) = (None, None, None);
+                watched.idle_frames = Some(frames.len());
+            }
+            Turn::Unknown => {}
+            Turn::Busy(since) => {
+                if watched.since != Some(since) {
+                    (watched.since, watched.blocker) = (Some(since), None);
+                }
+                watched.note_busy(now);
+                if watched.blocker.is_none() && watched.lag.busy_for.is_some_and(|busy| busy >= NAMED_FROM) {
+                    let blocker = self.blocker(sampler, thread, frames, library);
+                    if let Some(watched) = self.watched.get_mut(&thread.stack.address) {
+                        watched.blocker = Some(blocker);
+                        watched.note_busy(now);
+                    }
+                }
+            }
+        }
+    }
+
+    fn class(&mut self, sampler: &ProcessSampler, frame: &MomentFrame) -> &CodeClass {
+        /// `CO_COROUTINE`, `CO_ITERABLE_COROUTINE`, `CO_ASYNC_GENERATOR` (code.h).
+        const COROUTINE_FLAGS: i32 = 0x80 | 0x100 | 0x200;
+        self.classes.entry(frame.code).or_insert_with(|| {
+            let code = sampler.codes().get(frame.code);
+            let layout = &sampler.runtime().layout;
+            let memory = PageCache::new(sampler.process().memory());
+            let objects = ObjectReader::new(&memory, layout);
+            let turn = TurnFunction::of(&code.name, &code.filename);
+            let flags = objects.int(frame.code_address, layout.code.flags).unwrap_or(0);
+            CodeClass {
+                turn,
+                offsets: turn.map(|turn| turn.offsets(objects, frame.code_address)).unwrap_or_default(),
+                runs_loop: runs_loop(&code.name, &code.filename),
+                is_coroutine: flags & COROUTINE_FLAGS != 0,
+                name: code.name.clone(),
+            }
+        })
+    }
+
+    /// Looks for the threads that run loops of uvloop, which have no frame of their own, when it is time to.
+    fn search(&mut self, sampler: &ProcessSampler) {
+        let start = Instant::now();
+        if self.search_due.is_some_and(|due| start < due) {
+            return;
+        }
+        let runtime = sampler.runtime();
+        let pages = PageCache::new(sampler.process().memory());
+        let objects = ObjectReader::new(&pages, &runtime.layout);
+        if self.asyncio.is_none() {
+            let section = || AsyncioSection::read(&pages, section_address(sampler.process(), ASYNCIO_SECTION)?);
+            self.asyncio = RunningTasks::find(objects, runtime.interpreters_head, &section);
+        }
+        let pause = match &self.asyncio {
+            Some(asyncio) => {
+                self.uv_loops = asyncio.uv_loops(objects, runtime.interpreters_head).into_iter().collect();
+                SEARCH_EVERY
+            }
+            None => self.search_pause.map_or(FIRST_SEARCH_PAUSE, |pause| (pause * 2).min(LONGEST_SEARCH_PAUSE)),
+        };
+        self.search_pause = Some(pause);
+        self.search_due = Some(start + pause);
+    }
+}
+
+impl Watched {
+    fn new(library: LoopLibrary, python_id: u64) -> Self {
+        Self {
+            lag: LoopLag { library, python_id, os_id: None, busy_for: None, longest: Duration::ZERO, blocker: None },
+            since: None,
+            blocker: None,
+            uv_in_selector: None,
+            uv_before: None,
+            idle_frames: None,
+            runner: None,
+            absent: 0,
+        }
+    }
+
+    /// The turn that it is in goes on.
+    fn note_busy(&mut self, now: f64) {
+        let Some(since) = self.since else { return };
+        let busy = Duration::try_from_secs_f64(now - since).unwrap_or_default();
+        self.lag.busy_for = Some(busy);
+        if busy >= self.lag.longest {
+            self.lag.longest = busy;
+            self.lag.blocker = self.blocker.clone().flatten();
+        }
+    }
+}

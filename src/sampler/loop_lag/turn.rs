@@ -1,0 +1,164 @@
+//! In which turn the loop of a thread is.
+
+use super::{LoopLags, LoopLibrary};
+use crate::memory::PageCache;
+use crate::process::SystemCall;
+use crate::python::object::ObjectReader;
+use crate::python::tasks::{EvLoop, FrameVariable, TurnFunction, UvLoop, trio_clock_offset};
+use crate::sampler::moment::{MomentFrame, MomentThread};
+use crate::sampler::process_sampler::ProcessSampler;
+
+/// What a loop does.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Turn {
+    /// It waits in its selector, or is about to.
+    InSelector,
+    /// It has not been there since this time, in seconds of the system's monotonic clock.
+    Busy(f64),
+    /// It is between the two, or cannot be read at this moment.
+    Unknown,
+}
+
+impl Turn {
+    /// Of a loop that is not in its selector.
+    fn since(time: Option<f64>, now: f64) -> Self {
+        time.filter(|since| (0.0..=now).contains(since)).map_or(Self::Unknown, Self::Busy)
+    }
+}
+
+impl LoopLags {
+    /// Whose loop a thread runs and in which turn it is; `None` where it runs none, as far as can be seen.
+    pub(super) fn turn(
+        &mut self,
+        sampler: &ProcessSampler,
+        thread: &MomentThread,
+        frames: &[MomentFrame],
+        now: f64,
+    ) -> Option<(LoopLibrary, Turn)> {
+        let of_loop = frames.iter().enumerate().find_map(|(index, frame)| {
+            let class = self.class(sampler, frame);
+            Some((index, class.turn?, class.offsets.clone()))
+        });
+        let memory = sampler.process().memory();
+        let layout = &sampler.runtime().layout;
+        let objects = ObjectReader::new(&memory, layout);
+        let variable =
+            |frame: &MomentFrame, offset: u64| FrameVariable { frame: frame.address, code: frame.code_address, offset };
+        let Some((index, function, offsets)) = of_loop else {
+            return self.turn_without_frame(sampler, thread, frames.len(), now);
+        };
+        let frame = &frames[index];
+        let newer = index.checked_sub(1).map(|index| self.class(sampler, &frames[index]).name.clone());
+        let newer = newer.as_deref().map(|name| name.rsplit('.').next().unwrap_or_default());
+        let number =
+            |offset: u64, float_type: &mut Option<u64>| variable(frame, offset).number(&memory, objects, float_type);
+        match function {
+            TurnFunction::Asyncio if newer == Some("select") => Some((LoopLibrary::Asyncio, Turn::InSelector)),
+            TurnFunction::Asyncio => {
+                let time = offsets.first().and_then(|offset| number(*offset, &mut self.float_type));
+                Some((LoopLibrary::Asyncio, Turn::since(time, now)))
+            }
+            TurnFunction::TrioSelector => Some((LoopLibrary::Trio, Turn::InSelector)),
+            TurnFunction::Trio => {
+                let [time, runner, _] = offsets[..] else { return None };
+                let runner = variable(frame, runner).object(&memory, objects)?;
+                let known = self.watched.get(&thread.stack.address).and_then(|watched| watched.runner);
+                let pages = PageCache::new(&memory);
+                let ahead = match known {
+                    Some((known, ahead)) if known == runner => Some(ahead),
+                    _ => trio_clock_offset(ObjectReader::new(&pages, layout), runner),
+                };
+                if let (Some(watched), Some(ahead)) = (self.watched.get_mut(&thread.stack.address), ahead) {
+                    watched.runner = Some((runner, ahead));
+                }
+                let time = number(time, &mut self.float_type).zip(ahead).map(|(time, ahead)| time - ahead);
+                Some((LoopLibrary::Trio, Turn::since(time, now)))
+            }
+            TurnFunction::Gevent => {
+                let key = thread.stack.address;
+                if !self.ev_loops.contains_key(&key)
+                    && let Some(event_loop) =
+                        offsets.first().and_then(|offset| variable(frame, *offset).object(&memory, objects))
+                    && let Some(found) = EvLoop::of(&memory, event_loop, now)
+                {
+                    self.ev_loops.insert(key, found);
+                }
+                let event_loop = self.ev_loops.get(&key)?;
+                let turn = match index {
+                    0 => Turn::InSelector,
+                    _ => Turn::since(event_loop.time(&memory), now),
+                };
+                Some((LoopLibrary::Gevent, turn))
+            }
+        }
+    }
+
+    /// Of loops that have no frame on their thread's stack: uvloop's, and gevent's while a greenlet runs.
+    fn turn_without_frame(
+        &mut self,
+        sampler: &ProcessSampler,
+        thread: &MomentThread,
+        frames: usize,
+        now: f64,
+    ) -> Option<(LoopLibrary, Turn)> {
+        let stack = &thread.stack;
+        let uv_loop = self.uv_loops.get(&stack.innermost).or_else(|| self.uv_loops.get(&stack.address));
+        if let Some(uv_loop) = uv_loop.copied() {
+            return Some((LoopLibrary::Uvloop, self.uv_turn(sampler, thread, frames, uv_loop, now)));
+        }
+        let event_loop = self.ev_loops.get(&stack.address)?;
+        let Some(time) = event_loop.time(&sampler.process().memory()) else {
+            // The loop was destroyed.
+            self.ev_loops.remove(&stack.address);
+            return None;
+        };
+        Some((LoopLibrary::Gevent, Turn::since(Some(time), now)))
+    }
+
+    fn uv_turn(
+        &mut self,
+        sampler: &ProcessSampler,
+        thread: &MomentThread,
+        frames: usize,
+        uv_loop: UvLoop,
+        now: f64,
+    ) -> Turn {
+        let Some(turn) = uv_loop.turn(&sampler.process().memory()) else { return Turn::Unknown };
+        let call = match thread.os_id {
+            Some(os_id) if !thread.active => sampler.process().system_call(os_id),
+            _ => None,
+        };
+        let Some(watched) = self.watched.get_mut(&thread.stack.address) else {
+            let is_polling = call.is_some_and(|call| polls(call, turn.descriptor));
+            return if is_polling { Turn::InSelector } else { Turn::Unknown };
+        };
+        let before = watched.uv_before.replace(turn);
+        match call {
+            Some(call) if polls(call, turn.descriptor) => {
+                watched.uv_in_selector = Some(turn);
+                return Turn::InSelector;
+            }
+            // It has been woken, and has not noted the time yet.
+            _ if watched.uv_in_selector == Some(turn) => return Turn::InSelector,
+            _ => {}
+        }
+        // That the time was noted after the poll is sure where something was called since, or nothing moves.
+        let has_called = watched.idle_frames.is_some_and(|idle| frames > idle) || call.is_some();
+        let is_same_turn = before.is_some_and(|before| before.polls == turn.polls);
+        if !has_called && before != Some(turn) {
+            return Turn::Unknown;
+        }
+        // Whoever asks for the time makes the loop note a later one within the same turn.
+        let time = match watched.since {
+            Some(since) if is_same_turn && turn.polls != 0 => since.min(turn.time),
+            _ => turn.time,
+        };
+        Turn::since(Some(time), now)
+    }
+}
+
+/// Whether a call waits for what the epoll behind a descriptor watches.
+fn polls(call: SystemCall, descriptor: i32) -> bool {
+    let is_of_epoll = matches!(call.name(), Some("epoll_wait" | "epoll_pwait" | "epoll_pwait2"));
+    is_of_epoll && call.arguments[0] == u64::from(descriptor.cast_unsigned())
+}
