@@ -15,7 +15,7 @@ use super::json::write_safe_json;
 
 pub(crate) use source::{SourceLine, SourceLines};
 pub(crate) use tasks::{TaskDump, TaskKind, TaskPlaces, TaskWaitDump, TasksDump};
-pub(crate) use text::{TextOptions, write_text};
+pub(crate) use text::{TextOptions, write_tasks, write_text};
 
 /// A process at one moment.
 #[derive(Debug, Clone)]

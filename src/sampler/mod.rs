@@ -21,6 +21,8 @@ mod process_sampler;
 mod recorder;
 mod sections;
 mod short_names;
+mod task_groups;
+mod task_looks;
 mod thread_names;
 mod threads;
 mod title;
@@ -32,7 +34,7 @@ pub(crate) use attach::{AttachError, Finder, PATIENCE_RUNNING, PATIENCE_STARTED}
 pub(crate) use cells::Cells;
 pub(crate) use cpu_time::Unsampled;
 pub(crate) use filter::Filter;
-pub(crate) use live::{LiveOptions, LiveRequest, LiveWindow, watch};
+pub(crate) use live::{LiveOptions, LiveRequest, LiveTasks, LiveWindow, watch};
 pub(crate) use loop_lag::LoopLag;
 pub(crate) use members::Roots;
 pub(crate) use moment::{
@@ -44,5 +46,6 @@ pub(crate) use process_sampler::ProcessSampler;
 pub(crate) use recorder::{Ending, Progress, RecordOptions, Recorded, record, why_not_pausable};
 pub(crate) use sections::{ASYNCIO_SECTION, core_section_address, section_address};
 pub(crate) use short_names::ShortNames;
+pub(crate) use task_looks::frames_that;
 pub(crate) use title::{command_line, title, whole_command_line};
 pub(crate) use unread::name as process_name;

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use console::{Style, measure_text_width};
 
 use super::fold::fold;
-use super::{FrameDump, ProcessDump, SourceLines, ThreadDump, VariableDump};
+use super::{FrameDump, ProcessDump, SourceLines, TaskDump, TasksDump, ThreadDump, VariableDump};
 use crate::output::text::printable;
 
 /// How the text is written.
@@ -44,6 +44,19 @@ impl Styles {
             dim: style().dim(),
         }
     }
+}
+
+/// Writes some tasks for a reader.
+///
+/// # Errors
+/// When `writer` fails.
+pub(crate) fn write_tasks(
+    tasks: &TasksDump,
+    is_wanted: &dyn Fn(&TaskDump) -> bool,
+    options: TextOptions,
+    writer: &mut dyn Write,
+) -> io::Result<()> {
+    Text { options, styles: Styles::new(options.colour), writer }.write_some_tasks(tasks, is_wanted)
 }
 
 /// Writes the dumps for a reader, one process after the other.
