@@ -116,12 +116,6 @@ fn record_target(
              use one of them"
         );
     }
-    if arguments.tasks == Some(AsyncTasks::All) && sink.keep().timeline {
-        anyhow::bail!(
-            "--async=all has many tasks wait at the same time, which a format with a time line cannot show; \
-             use flamegraph, raw, pprof, callgrind or pstats"
-        );
-    }
     let options = RecordOptions {
         rate: arguments.rate,
         duration: match arguments.duration {
@@ -282,6 +276,10 @@ fn what_is_missing(profile: &Profile, unsampled: Option<Unsampled>, arguments: &
     }
     if arguments.tasks.is_some() && profile.metadata.counts.in_tasks == 0 {
         text.push_str("; no task of an event loop was seen");
+    }
+    match profile.metadata.counts.unproven_tasks {
+        0 => {}
+        count => text.push_str(&format!("; {count} times a task moved on while it was looked at and is left out")),
     }
     if profile.is_clipped() {
         text.push_str("; some names or stacks were too many and are left out");

@@ -8,8 +8,8 @@ use super::process::Variable;
 use super::{Details, TasksWanted};
 use crate::memory::{Memory, PageCache};
 use crate::process::SystemCall;
-use crate::python::blocked::{Blocked, ThreadView, blocked};
-use crate::python::code::{CodeTable, Place};
+use crate::python::blocked::{Blocked, blocked};
+use crate::python::code::CodeTable;
 use crate::python::greenlets::{Greenlet, GreenletError, GreenletState, GreenletTypes};
 use crate::python::locals::{Value, variables};
 use crate::python::object::ObjectReader;
@@ -17,10 +17,10 @@ use crate::python::raised::{Raised, raised};
 use crate::python::repr::{Limits, Printer, is_secret_name};
 use crate::python::runtime::Runtime;
 use crate::python::tasks::{
-    AsyncioSection, RunFrame, TaskFrame, TaskLayoutError, TaskSource, Tasks, is_loop_function, is_run_function,
+    AsyncioSection, TaskFrame, TaskLayoutError, TaskSource, Tasks, is_loop_function, is_run_function, join_bridges,
     read_tasks,
 };
-use crate::sampler::{Moment, MomentFrame, MomentThread, thread_view};
+use crate::sampler::{Moment, MomentFrame, MomentThread, frames_that, thread_view};
 
 /// Of as many different tasks variables are read.
 const MOST_TASKS_WITH_VARIABLES: usize = 200;
@@ -135,6 +135,13 @@ fn find_tasks(
     };
     found.tasks = read_tasks(source, &mut found.codes).transpose();
     found.greenlets = find_greenlets(objects, moment, wanted, &mut found.codes).transpose();
+    if let (Some(Ok(tasks)), Some(Ok(greenlets))) = (&mut found.tasks, &mut found.greenlets) {
+        let paused = greenlets.iter().filter(|(greenlet, _)| greenlet.state == GreenletState::Paused);
+        let frames = paused.map(|(greenlet, frames)| (greenlet.address, frames.clone())).collect();
+        // What is shown in tasks is not shown once more.
+        let joined = join_bridges(objects, &mut found.codes, &mut tasks.tasks, &frames);
+        greenlets.retain(|(greenlet, _)| !joined.contains(&greenlet.address));
+    }
     if details.variables > 0 {
         let tasks = found.tasks.iter().flatten().flat_map(|tasks| &tasks.tasks);
         let tasks: Vec<Vec<TaskFrame>> = tasks.map(|task| task.frames().copied().collect()).collect();
@@ -195,28 +202,6 @@ fn task_variables(
         }
     }
     found
-}
-
-/// The frames of threads whose functions, by name and file, may have an event loop in a variable.
-fn frames_that(codes: &CodeTable, moment: &Moment, is_wanted: fn(&str, &str) -> bool) -> Vec<RunFrame> {
-    let of_thread = |thread: &MomentThread| {
-        let (interpreter, thread_id) = (thread.running_in.address, thread.stack.thread_id);
-        let frames = moment.frames_of(thread).iter().filter(|frame| {
-            let code = codes.get(frame.code);
-            is_wanted(&code.name, &code.filename)
-        });
-        let frames = frames.map(move |frame| RunFrame {
-            frame: TaskFrame {
-                address: frame.address,
-                code_address: frame.code_address,
-                place: Place { code: frame.code, line: frame.line, offset: frame.offset },
-            },
-            thread: thread_id,
-            interpreter,
-        });
-        frames.collect::<Vec<_>>()
-    };
-    moment.threads.iter().flat_map(of_thread).collect()
 }
 
 fn all_variables(objects: ObjectReader<'_>, codes: &CodeTable, moment: &Moment, limits: &Limits) -> Vec<Vec<Variable>> {

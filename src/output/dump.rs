@@ -17,7 +17,7 @@ use super::json::write_safe_json;
 
 pub(crate) use source::{SourceLine, SourceLines};
 pub(crate) use tasks::{TaskDump, TaskKind, TaskPlaces, TaskWaitDump, TasksDump};
-pub(crate) use text::{TextOptions, wait_text, write_text};
+pub(crate) use text::{TextOptions, wait_text, write_tasks, write_text};
 
 /// A process at one moment.
 #[derive(Debug, Clone)]

@@ -11,6 +11,7 @@
 
 mod below;
 mod condense;
+mod counter;
 mod delta;
 mod follow;
 mod frame;
@@ -24,6 +25,7 @@ pub(crate) mod varint;
 
 pub(crate) use below::{Below, module_name, without_archive};
 pub(crate) use condense::{Needed, Renumbering, Room};
+pub(crate) use counter::Counter;
 pub(crate) use delta::{Delta, Mark};
 pub(crate) use follow::Follower;
 pub use frame::Frame;
@@ -40,6 +42,7 @@ pub(crate) use thread::{ProcessRef, ThreadRef};
 
 use std::collections::HashMap;
 
+use counter::Counters;
 use frame::FrameTable;
 use sample::Totals;
 use stack::StackTree;
@@ -68,6 +71,7 @@ pub struct Profile {
     threads: Vec<Thread>,
     totals: Totals,
     timeline: Option<Timeline>,
+    counters: Counters,
     journal: Option<Journal>,
 }
 
@@ -238,6 +242,20 @@ impl Profile {
     /// Empty when no timeline was kept.
     pub fn timeline(&self, thread: ThreadRef) -> impl Iterator<Item = Run> + '_ {
         self.timeline.iter().flat_map(move |timeline| timeline.runs(thread))
+    }
+
+    /// Notes what a number of a process is from `time_us` on (µs since the start of the recording), where a timeline is
+    /// kept.
+    pub(crate) fn set_counter(&mut self, process: ProcessRef, name: &str, time_us: u64, value: u64) {
+        if self.has_timeline() {
+            let name = self.intern(name);
+            self.counters.set(process, name, time_us, value);
+        }
+    }
+
+    /// All numbers that were counted, in the order in which they were first noted.
+    pub(crate) fn counters(&self) -> &[Counter] {
+        &self.counters.all
     }
 
     /// The samples since the last call, equal neighbours joined. Empty when no journal is kept.

@@ -7,14 +7,19 @@
 //!
 //! Limits: tasks of asyncio, with uvloop too. Of a task of trio its name and frames are shown, not who waits for it.
 
+mod shares;
 mod waiting;
+
+pub(super) use shares::Shares;
+pub(super) use waiting::WaitingTasks;
 
 use std::collections::HashMap;
 
 use super::moment::{MomentFrame, MomentThread};
 use super::process_sampler::ProcessSampler;
 use super::sections::{ASYNCIO_SECTION, section_address};
-use crate::memory::{Memory, PageCache, ReadError, Recording, Request};
+use super::task_looks::{TaskCodes, TaskLooks};
+use crate::memory::{Memory, PageCache, Recording, Request};
 use crate::process::LiveMemory;
 use crate::python::code::{CodeId, CodeTable};
 use crate::python::layout::Layout;
@@ -29,6 +34,9 @@ const MOST_KNOWN: usize = 20_000;
 const MOST_EVIDENCE: usize = 16 * 1024;
 /// Samples between two tries to find asyncio in a process that runs a loop of another kind.
 const TRY_AGAIN_AFTER: u32 = 100;
+/// Code and labels that are kept; past it all are forgotten.
+const MOST_CODES: usize = 50_000;
+const MOST_LABELS: usize = 50_000;
 /// Pages that are fetched ahead: those that were needed again and again for tasks that were new.
 const MOST_PAGES_AHEAD: usize = 64;
 /// What one use of a page counts, and the most that all uses do; each task that is new takes one from every page.
@@ -38,7 +46,7 @@ const MOST_PAGE_USE: u32 = 24;
 const PAGE_WORTH: u32 = 4;
 
 /// A frame that the program does not have on its stack, for a key of the builder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum LogicalFrame {
     /// The border to a task, or to what an event loop does outside of all: its label.
     Label(u32),
@@ -71,9 +79,6 @@ struct KnownTask {
     evidence: Vec<(u64, Vec<u8>)>,
 }
 
-/// What tells that a code object is still the one that it was.
-type CodeIdentity = [u64; 3];
-
 /// Which stacks of event loops are shown as the program has them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TasksShown {
@@ -89,8 +94,7 @@ pub(super) struct AsyncStacks {
     classes: HashMap<CodeId, CodeClass>,
     running: Option<RunningTasks>,
     try_in: u32,
-    codes: CodeTable,
-    identities: HashMap<u64, CodeIdentity>,
+    codes: TaskCodes,
     labels: Vec<String>,
     label_ids: HashMap<String, u32>,
     /// By the frames of the tasks' own coroutines.
@@ -98,15 +102,28 @@ pub(super) struct AsyncStacks {
     /// How much each page was used lately.
     page_uses: HashMap<u64, u32>,
     /// Looks at all tasks, where those that wait are wanted.
-    looks: Option<waiting::TaskLooks>,
+    looks: TaskLooks,
     /// The last stack was that of a thread that runs a task.
     pub(super) is_in_task: bool,
 }
 
 impl AsyncStacks {
+    /// Forgets all code and labels where there are too many; whether it has. Then what was told of [`LogicalFrame`]s
+    /// means nothing any more.
+    pub(super) fn forget_if_full(&mut self) -> bool {
+        let is_full = self.codes.len() > MOST_CODES || self.labels.len() > MOST_LABELS;
+        if is_full {
+            self.codes = TaskCodes::default();
+            self.labels.clear();
+            self.label_ids.clear();
+            self.known.clear();
+        }
+        is_full
+    }
+
     /// The code of frames of tasks that wait.
     pub(super) fn codes(&self) -> &CodeTable {
-        &self.codes
+        &self.codes.table
     }
 
     /// The text of a label.
@@ -227,7 +244,7 @@ impl AsyncStacks {
         let section = || AsyncioSection::read(&pages, section_address(sampler.process(), ASYNCIO_SECTION)?);
         let objects = ObjectReader::new(&pages, &runtime.layout);
         self.running = RunningTasks::find(objects, runtime.interpreters_head, &section);
-        self.codes.begin_sample(None);
+        self.codes.table.begin_sample(None);
         self.running.is_some()
     }
 
@@ -247,10 +264,10 @@ impl AsyncStacks {
             if !running.is_task_of(objects, task, frame) {
                 return None;
             }
-            let awaiters = running.awaiters(objects, task, &mut self.codes);
+            let awaiters = running.awaiters(objects, task, &mut self.codes.table);
             let mut are_same = true;
             for frame in awaiters.iter().flat_map(|awaiter| &awaiter.frames) {
-                are_same &= is_same_code(&mut self.identities, &mut self.codes, objects, frame.code_address);
+                are_same &= self.codes.is_same(objects, frame.code_address);
             }
             let evidence = recording.into_reads();
             let size: usize = evidence.iter().map(|(_, bytes)| bytes.len()).sum();
@@ -275,27 +292,6 @@ impl AsyncStacks {
         }
         frames
     }
-}
-
-/// Whether a code object is the one that it was when it was met first; one that is not is read anew the next time.
-fn is_same_code(
-    identities: &mut HashMap<u64, CodeIdentity>,
-    codes: &mut CodeTable,
-    objects: ObjectReader<'_>,
-    code: u64,
-) -> bool {
-    let identity = || -> Result<CodeIdentity, ReadError> {
-        let offsets = &objects.layout().code;
-        let pointer = |offset| objects.pointer(code, offset);
-        Ok([pointer(offsets.name)?, pointer(offsets.filename)?, pointer(offsets.line_table)?])
-    };
-    let Ok(identity) = identity() else { return false };
-    let is_same = *identities.entry(code).or_insert(identity) == identity;
-    if !is_same {
-        identities.remove(&code);
-        codes.discard(code);
-    }
-    is_same
 }
 
 /// Whether all bytes are still there, by one read.

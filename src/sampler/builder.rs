@@ -9,7 +9,7 @@ use foldhash::{HashMap, HashMapExt};
 
 use stacks::{awaits_lines, fill_native_keys};
 
-use super::async_stacks::{AsyncStacks, LogicalFrame, TasksShown};
+use super::async_stacks::{AsyncStacks, LogicalFrame, Shares, TasksShown, WaitingTasks};
 use super::cells::Cells;
 use super::filter::{Choice, Filter};
 use super::moment::{Assurance, Moment, MomentThread, NativeThread, Owner};
@@ -29,6 +29,8 @@ const MOST_WAITING: usize = 1 << 16;
 
 /// Set in the owner of the stacks of tasks that wait: no thread of the system has such a number.
 const TASK_THREAD: u64 = 1 << 63;
+/// Functions of which it is counted how many tasks run them.
+const MOST_COUNTERS: usize = 200;
 
 /// Which frames stacks have, and how fine they are told apart.
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +67,11 @@ pub(super) struct Builder {
     shows_waiting_tasks: bool,
     /// What stands for a thread of tasks that wait, by the names of their coroutines.
     task_threads: HashMap<String, ThreadRef>,
+}
+
+/// What stands for a thread of the tasks that run a function is called so, and so is the counter of them.
+fn task_track(coroutine: &str) -> String {
+    format!("tasks {coroutine}")
 }
 
 /// A thread state is freed and its address used again; with the ident it is one thread.
@@ -193,6 +200,11 @@ impl Builder {
     ) {
         self.put_waiting(profile, filter, sampler, LONGEST_WAIT);
         profile.metadata.counts.lost += u64::from(moment.lost);
+        // Samples that wait for lines have such frames.
+        if self.waiting.is_empty() && self.async_stacks.as_mut().is_some_and(AsyncStacks::forget_if_full) {
+            self.frames.retain(|key, _| !matches!(key, FrameKey::Logical(_)));
+            self.last_stacks.clear();
+        }
         let mut keys = std::mem::take(&mut self.keys);
         for thread in moment.threads.iter().filter(|thread| moment.has_stack(thread)) {
             if filter.wants_thread(sampler, thread) {
@@ -222,7 +234,7 @@ impl Builder {
             }
         }
         if self.shows_waiting_tasks {
-            self.add_waiting_tasks(profile, filter, sampler, time_us, &mut keys);
+            self.add_waiting_tasks(profile, filter, (sampler, moment), time_us, &mut keys);
         }
         self.keys = keys;
     }
@@ -232,20 +244,27 @@ impl Builder {
         &mut self,
         profile: &mut Profile,
         filter: &Filter,
-        sampler: &ProcessSampler,
+        (sampler, moment): (&ProcessSampler, &Moment),
         time_us: u64,
         keys: &mut Vec<FrameKey>,
     ) {
-        let Some((waiting, passed)) = self.async_stacks.as_mut().and_then(|stacks| stacks.waiting_tasks(sampler))
-        else {
-            return;
-        };
+        let looked = self.async_stacks.as_mut().and_then(|stacks| stacks.waiting_tasks(sampler, moment));
+        let Some(WaitingTasks { waiting, unproven, passed }) = looked else { return };
         let weight_us = u64::try_from(passed.as_micros()).unwrap_or(u64::MAX);
         if weight_us == 0 {
             return;
         }
         profile.metadata.counts.in_tasks += waiting.len() as u64;
-        for task in waiting {
+        profile.metadata.counts.unproven_tasks += unproven;
+        let mut shares = Shares::default();
+        if profile.has_timeline() {
+            shares = Shares::of(&waiting);
+            self.count_tasks(profile, &shares, time_us);
+        }
+        for task in &waiting {
+            // Where time has an order, all tasks of a function have one track: each has its part of the time.
+            let span_us = if profile.has_timeline() { shares.next(task, weight_us) } else { (0, weight_us) };
+            let (time_us, weight_us) = (time_us - weight_us.min(time_us) + span_us.1, span_us.1 - span_us.0);
             keys.clear();
             keys.extend(task.frames.iter().map(|frame| FrameKey::Logical(*frame)));
             let thread = self.task_thread(profile, &task.coroutine);
@@ -255,13 +274,24 @@ impl Builder {
         }
     }
 
+    /// How many tasks there are, in all and of each function.
+    fn count_tasks(&mut self, profile: &mut Profile, shares: &Shares, time_us: u64) {
+        for coroutine in shares.coroutines() {
+            self.task_thread(profile, coroutine);
+        }
+        for coroutine in self.task_threads.keys().take(MOST_COUNTERS) {
+            profile.set_counter(self.process, &task_track(coroutine), time_us, shares.count(coroutine));
+        }
+        profile.set_counter(self.process, "tasks", time_us, shares.total());
+    }
+
     fn task_thread(&mut self, profile: &mut Profile, coroutine: &str) -> ThreadRef {
         if let Some(known) = self.task_threads.get(coroutine) {
             return *known;
         }
         let thread = Thread { process: self.process, os_id: None, python_id: 0, interpreter: 0, name: None };
         let reference = profile.add_thread(thread);
-        profile.set_thread_name(reference, &format!("tasks {coroutine}"));
+        profile.set_thread_name(reference, &task_track(coroutine));
         self.task_threads.insert(coroutine.to_owned(), reference);
         reference
     }

@@ -17,6 +17,7 @@ use super::members::{Member, Roots};
 use super::moment::{Held, Moment, MomentThread, Pausing};
 use super::process_sampler::ProcessSampler;
 use super::recorder::{Ending, RecordOptions, Recorder};
+use super::task_groups::TaskGroup;
 use super::unobserved::longest_weight_us;
 use crate::process::release_pending;
 use crate::profile::{Below, Delta, Flags, Keep, Mark, StackId, ThreadRef};
@@ -73,6 +74,17 @@ pub(crate) struct LiveThread {
     pub flags: Flags,
 }
 
+/// The tasks of a process that run one coroutine function.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct LiveTasks {
+    /// The process.
+    pub pid: i32,
+    /// Which they are, as of the last look at all.
+    pub group: TaskGroup,
+    /// In what part of the window's samples one of them was on a CPU, 0 to 1.
+    pub running: f64,
+}
+
 /// What was seen in a stretch of time.
 #[derive(Debug)]
 pub(crate) struct LiveWindow {
@@ -103,6 +115,8 @@ pub(crate) struct LiveWindow {
     pub threads: Vec<LiveThread>,
     /// The event loops that were seen, with the pids of their processes, and how late they were in this window.
     pub loops: Vec<(i32, LoopLag)>,
+    /// The tasks of their loops.
+    pub tasks: Vec<LiveTasks>,
     /// Why samples could not be made sure of, or a process could not be read, when that is so.
     pub trouble: Option<String>,
 }
@@ -282,11 +296,15 @@ impl<'options> Watcher<'options> {
 
     fn window(&mut self, now: Instant) -> LiveWindow {
         self.recorder.describe();
-        let (mut threads, mut loops) = (Vec::new(), Vec::new());
+        let (mut threads, mut loops, mut tasks) = (Vec::new(), Vec::new(), Vec::new());
         let mut trouble = None;
         let profile = &mut self.recorder.profile;
         for member in &mut self.recorder.members {
             loops.extend(member.loop_lags.loops().map(|lag| (member.process.pid(), lag.clone())));
+            if let Some(sampler) = &member.sampler {
+                member.task_groups.look(sampler, &member.moment);
+                tasks.extend(tasks_of(member, self.sums.ticks));
+            }
             member.loop_lags.start_window();
             if let (Some(sampler), Some(builder)) = (&member.sampler, &mut member.builder) {
                 let seen = builder.threads_now(profile, sampler, &member.moment).into_iter();
@@ -319,6 +337,7 @@ impl<'options> Watcher<'options> {
             rate: self.rate,
             threads,
             loops,
+            tasks,
             trouble,
         }
     }
@@ -356,6 +375,19 @@ impl<'options> Watcher<'options> {
         }
         self.sums.ticks += 1;
     }
+}
+
+/// The tasks of a process in a window of so many ticks.
+fn tasks_of(member: &Member, ticks: u64) -> impl Iterator<Item = LiveTasks> {
+    // Up to 3.10 code has no qualified name.
+    let has_qualified_names =
+        member.sampler.as_ref().is_some_and(|sampler| sampler.runtime().layout.code.qualname.is_some());
+    member.task_groups.groups().iter().map(move |group| {
+        let name = &group.coroutine;
+        let code_name = if has_qualified_names { name } else { name.rsplit('.').next().unwrap_or_default() };
+        let looks = f64::from(member.loop_lags.looks_running(code_name));
+        LiveTasks { pid: member.process.pid(), group: group.clone(), running: looks / ticks.max(1) as f64 }
+    })
 }
 
 fn micros(duration: Duration) -> u64 {

@@ -128,6 +128,8 @@ pub(crate) struct LoopLags {
     asyncio: Option<RunningTasks>,
     search_due: Option<Instant>,
     search_pause: Option<Duration>,
+    /// Looks since the window began in which a loop ran a task, by the names of the tasks' coroutines.
+    ran: HashMap<String, u32>,
     /// By `PyThreadState`.
     uv_loops: HashMap<u64, UvLoop>,
     ev_loops: HashMap<u64, EvLoop>,
@@ -156,6 +158,13 @@ impl LoopLags {
         for watched in self.watched.values_mut() {
             (watched.lag.longest, watched.lag.blocker) = (Duration::ZERO, None);
         }
+        self.ran.clear();
+    }
+
+    /// In how many looks of this window a task was on a CPU whose coroutine's code is called so. Up to Python 3.10 code
+    /// has a name without the class.
+    pub(crate) fn looks_running(&self, code_name: &str) -> u32 {
+        self.ran.get(code_name).copied().unwrap_or(0)
     }
 
     /// To be called when the sampler [forgets its code](ProcessSampler::forget_codes).
@@ -166,6 +175,10 @@ impl LoopLags {
     fn observe_thread(&mut self, sampler: &ProcessSampler, moment: &Moment, thread: &MomentThread, now: f64) {
         let frames = moment.frames_of(thread);
         let known = self.watched.get(&thread.stack.address);
+        if known.is_none() && thread.stack.is_left_out && !self.uv_loops.contains_key(&thread.stack.innermost) {
+            // It runs no loop, and has not run since that was seen.
+            return;
+        }
         let (library, turn) = match known.filter(|_| thread.stack.is_left_out) {
             // It has not run since the last look.
             Some(known) => (known.lag.library, known.since.map_or(Turn::Unknown, Turn::Busy)),
@@ -178,6 +191,10 @@ impl LoopLags {
             self.watched.entry(thread.stack.address).or_insert_with(|| Watched::new(library, thread.stack.thread_id));
         watched.absent = 0;
         (watched.lag.library, watched.lag.os_id) = (library, thread.os_id);
+        if thread.active && turn != Turn::InSelector {
+            self.note_running(sampler, thread, frames, library);
+        }
+        let Some(watched) = self.watched.get_mut(&thread.stack.address) else { return };
         match turn {
             Turn::InSelector => {
                 (watched.since, watched.blocker, watched.lag.busy_for) = (None, None, None);

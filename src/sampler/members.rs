@@ -13,6 +13,7 @@ use super::looks::Looks;
 use super::loop_lag::LoopLags;
 use super::moment::Moment;
 use super::process_sampler::ProcessSampler;
+use super::task_groups::TaskGroups;
 use super::unread::Unread;
 use crate::process::{ChildProcess, Orphans, Process, ProcessError};
 use crate::profile::Profile;
@@ -54,6 +55,8 @@ pub(super) struct Member {
     looks: Looks,
     /// How late its event loops are, where that is wanted.
     pub(super) loop_lags: LoopLags,
+    /// Its tasks, where they are wanted.
+    pub(super) task_groups: TaskGroups,
     /// Why it has no reader.
     pub(super) missing: Option<String>,
 }
@@ -75,6 +78,7 @@ impl Member {
             is_held: false,
             looks: Looks::new(),
             loop_lags: LoopLags::default(),
+            task_groups: TaskGroups::default(),
             missing: None,
         }
     }
@@ -85,6 +89,7 @@ impl Member {
         self.unreadable_since = None;
         self.looks = Looks::new();
         self.loop_lags = LoopLags::default();
+        self.task_groups = TaskGroups::default();
     }
 
     /// Whether it was looked at and found to run something else than Python, or has ended without having shown any.

@@ -26,6 +26,8 @@ mod process_sampler;
 mod recorder;
 mod sections;
 mod short_names;
+mod task_groups;
+mod task_looks;
 mod thread_names;
 mod threads;
 mod title;
@@ -38,7 +40,7 @@ pub(crate) use attach::{AttachError, Finder, PATIENCE_RUNNING, PATIENCE_STARTED}
 pub(crate) use cells::Cells;
 pub(crate) use cpu_time::Unsampled;
 pub(crate) use filter::Filter;
-pub(crate) use live::{LiveOptions, LiveRequest, LiveWindow, watch};
+pub(crate) use live::{LiveOptions, LiveRequest, LiveTasks, LiveWindow, watch};
 #[cfg(test)]
 pub(crate) use loop_lag::LoopLibrary;
 pub(crate) use loop_lag::{LoopBlocker, LoopLag, LoopLags};
@@ -53,6 +55,7 @@ pub(crate) use process_sampler::ProcessSampler;
 pub(crate) use recorder::{Ending, Progress, RecordOptions, Recorded, record, why_not_pausable};
 pub(crate) use sections::{ASYNCIO_SECTION, core_section_address, section_address};
 pub(crate) use short_names::ShortNames;
+pub(crate) use task_looks::frames_that;
 pub(crate) use title::{command_line, title, whole_command_line};
 pub(crate) use unread::name as process_name;
 pub(crate) use waits::thread_view;

@@ -36,6 +36,7 @@ impl Moved {
             Key::Thread(thread) => Key::Thread(self.by.thread(thread)),
             Key::Process(process) => Key::Process(self.by.process(process)),
             Key::Node(thread, node) => Key::Node(self.thread(thread), self.node(node)?),
+            Key::Tasks(group) => Key::Tasks(group),
         })
     }
 }

@@ -35,6 +35,8 @@ pub(crate) enum Effect {
     Source(TextId),
     /// Look at a thread, or at all of a process, or at all; answered by [`Event::Dump`].
     Dump(Option<ProcessRef>, Option<ThreadRef>),
+    /// Look at the tasks of a group; answered by [`Event::Dump`].
+    Task(u64),
     /// Write what was collected to this file; answered by [`Event::Notice`].
     Write(String),
     /// Draw all of the screen.

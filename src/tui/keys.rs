@@ -112,6 +112,7 @@ pub(crate) const BINDINGS: &[Binding] = &[
     binding(&[Code(KeyCode::F(5))], Action::Show(View::Tree), "call tree"),
     binding(&[Code(KeyCode::F(6))], Action::Show(View::Flame), "flame graph"),
     binding(&[Code(KeyCode::F(7))], Action::Show(View::Output), "what a started program has written"),
+    binding(&[Code(KeyCode::F(8))], Action::Show(View::Tasks), "the tasks of event loops, where there are some"),
     binding(&[Code(KeyCode::Up), Char('k')], Action::Move(-1), "up; in the flame graph to the caller"),
     binding(&[Code(KeyCode::Down), Char('j')], Action::Move(1), "down; in the flame graph to the heaviest callee"),
     binding(&[Code(KeyCode::PageUp), Ctrl('b')], Action::Page(-1), "a page up"),
@@ -124,7 +125,7 @@ pub(crate) const BINDINGS: &[Binding] = &[
     binding(
         &[Code(KeyCode::Enter)],
         Action::Enter,
-        "a function's callers, callees and source; only this thread; zoom into a block",
+        "a function's callers, callees and source; only this thread; zoom into a block; the stack of a task",
     ),
     binding(
         &[Code(KeyCode::Esc), Code(KeyCode::Backspace), Char('x'), Char('X')],

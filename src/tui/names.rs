@@ -56,6 +56,10 @@ pub(super) fn row_name_within(state: &State, key: Key, width: usize) -> String {
             let command = fit::command_line(&text(state, process.command_line), width.saturating_sub(pid.len()));
             pid + &command
         }
+        Key::Tasks(id) => {
+            let group = state.data.facts.tasks.iter().find(|group| group.id == id);
+            group.map(|group| printable(&group.coroutine).into_owned()).unwrap_or_default()
+        }
         Key::Node(Some(id), ROOT) => thread(state, id),
         Key::Node(_, node) => function_within(state, state.data.index.node(node).function, width),
     }

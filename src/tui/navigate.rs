@@ -140,6 +140,7 @@ pub(super) fn enter_selected(state: &mut State, effects: &mut Vec<Effect>) {
             state.selection.only_thread = Some(thread);
             show_view(state, View::Functions);
         }
+        (View::Tasks, Some(Key::Tasks(id))) => effects.push(Effect::Task(id)),
         (View::Processes, Some(_)) => show_view(state, View::Threads),
         _ => {
             if let Some(function) = state.selected_function() {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::names;
 use super::state::{Key, Row, State, View};
 use super::view::{loop_lag, place, thread_state};
-use super::window::EventLoop;
+use super::window::{EventLoop, TaskGroup};
 use crate::output::{printable, write_safe_json};
 use crate::profile::Flags;
 
@@ -107,6 +107,7 @@ pub(crate) fn write_json(state: &mut State, time_unix: f64, writer: &mut dyn Wri
         })
         .collect();
     let functions: Vec<Value> = state.rows.iter().map(|row| function(state, row)).collect();
+    let tasks: Vec<Value> = facts.tasks.iter().map(task_group).collect();
     let loops: Vec<Value> = facts.loops.iter().map(event_loop).collect();
     let counts = state.data.counts();
     let line = json!({
@@ -135,10 +136,23 @@ pub(crate) fn write_json(state: &mut State, time_unix: f64, writer: &mut dyn Wri
         "uptime_seconds": facts.uptime.map(|uptime| uptime.as_secs_f64()),
         "loop_lag_seconds": facts.loops.first().map(|event_loop| event_loop.lag.as_secs_f64()),
         "loops": loops,
+        "tasks": tasks,
         "threads": threads,
         "functions": functions,
     });
     write_safe_json(&line, false, writer)
+}
+
+fn task_group(group: &TaskGroup) -> Value {
+    json!({
+        "pid": group.pid,
+        "coroutine": group.coroutine,
+        "count": group.count,
+        "running_percent": group.running,
+        "waiting": group.waiting,
+        "oldest_seconds": group.oldest.as_secs_f64(),
+        "waits": group.waits,
+    })
 }
 
 fn event_loop(event_loop: &EventLoop) -> Value {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::index::{FunctionId, NodeId, ROOT};
-use super::state::{Column, Key, Pair, Row, State, View};
+use super::state::{Column, Key, Pair, Row, Scope, State, View};
 use super::sums::{Adder, Sum};
 use super::{flame, names};
 use crate::profile::{Flags, ProcessRef, ThreadRef, Total};
@@ -24,6 +24,7 @@ impl State {
             View::Threads => self.threads(),
             View::Processes => self.processes(),
             View::Tree => self.tree(&mut adder),
+            View::Tasks => self.task_groups(),
             View::Flame | View::Output => Vec::new(),
         };
         if !matches!(self.selection.view, View::Tree) {
@@ -125,6 +126,22 @@ impl State {
         rows
     }
 
+    /// The numbers of a row are how many tasks there are, in how much of the window one ran (hundredths of a percent),
+    /// how many wait, and the age of the oldest (µs).
+    fn task_groups(&self) -> Vec<Row> {
+        let groups = self.data.facts.tasks.iter().map(|group| Row {
+            window: Pair { own_us: u64::from(group.count), total_us: (group.running * 100.0) as u64 },
+            all: Pair {
+                own_us: u64::from(group.waiting),
+                total_us: u64::try_from(group.oldest.as_micros()).unwrap_or(u64::MAX),
+            },
+            ..Row::new(Key::Tasks(group.id))
+        });
+        let wanted =
+            |row: &Row| self.selection.filter.is_empty() || self.selection.is_match(&names::row_name(self, row.key));
+        groups.filter(wanted).collect()
+    }
+
     /// Adds the time in which threads were active, and in which they held the GIL, to the rows that are there.
     fn add_activity<K: Ord>(&self, key: impl Fn(&Total) -> Option<K>, rows: &mut BTreeMap<K, Row>) {
         let shown = self.data.shown();
@@ -147,7 +164,9 @@ impl State {
     }
 
     fn sort(&mut self) {
-        let (column, scope, reversed) = (self.selection.column as usize, self.selection.scope, self.selection.reversed);
+        let (column, reversed) = (self.selection.column as usize, self.selection.reversed);
+        // The numbers of tasks are of no time.
+        let scope = if self.selection.view == View::Tasks { Scope::Both } else { self.selection.scope };
         // What is equal stays in the order of its first sight.
         self.rows.sort_by(|one, other| {
             let (one, other) = (one.columns(scope), other.columns(scope));

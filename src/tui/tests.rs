@@ -11,7 +11,7 @@ use ratatui::layout::Size;
 use ratatui::style::Color;
 
 use super::state::{Column, Entry, Key, Overlay, Scope, View};
-use super::window::{EventLoop, Facts, LoopBlocker, ThreadNow, Usage, Window};
+use super::window::{EventLoop, Facts, LoopBlocker, TaskGroup, ThreadNow, Usage, Window};
 use super::*;
 use crate::profile::{Flags, Frame, Mark, Process, ProcessRef, Profile, StackId, Thread, ThreadRef, Total};
 
@@ -126,6 +126,7 @@ impl Source {
             threads: threads.len(),
             trouble: None,
             loops: Vec::new(),
+            tasks: Vec::new(),
         };
         Event::Window(Box::new(Window { delta, wall_us, facts, threads }))
     }

@@ -56,6 +56,29 @@ pub(crate) struct Facts {
     pub trouble: Option<String>,
     /// The event loops, the latest first.
     pub loops: Vec<EventLoop>,
+    /// The tasks of event loops by the functions that they run, those of which there are the most first.
+    pub tasks: Vec<TaskGroup>,
+}
+
+/// The tasks of a process that run one coroutine function.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct TaskGroup {
+    /// Tells it from all others.
+    pub id: u64,
+    /// The process.
+    pub pid: u32,
+    /// The coroutine, as the target has it.
+    pub coroutine: String,
+    /// How many there are.
+    pub count: u32,
+    /// In how much of the last window one of them was on a CPU, in percent.
+    pub running: f64,
+    /// How many wait.
+    pub waiting: u32,
+    /// For how long the oldest has been known.
+    pub oldest: Duration,
+    /// What most wait in.
+    pub waits: Option<String>,
 }
 
 /// An event loop in the last window.

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use serde_json::Value;
+
 use crate::interpreters::Interpreter;
 use crate::target::{Target, pyspy};
 
@@ -55,7 +57,7 @@ fn tasks_stand_below_those_that_wait_for_them() {
             assert_eq!(weight_of(&stacks, &[frame]), 0, "{interpreter}: {frame} {stacks:#?}");
         }
         // The first sample of a task may come too late to find who waits for it.
-        assert!(share(&["task ?"]) < 0.1, "{interpreter}: {stacks:#?}");
+        assert!(share(&["task ?"]) < 0.3, "{interpreter}: {stacks:#?}");
     }
 }
 
@@ -63,11 +65,13 @@ fn tasks_stand_below_those_that_wait_for_them() {
 fn tasks_that_wait_are_shown_by_what_they_wait_in() {
     for interpreter in interpreters() {
         let target = Target::start(interpreter, "async_stacks.py", &[]);
-        let (stacks, _) = recorded(&target, &["--async=all"]);
+        // There may be no time for a look at all tasks beside other load.
+        let has_looked = |stacks: &HashMap<String, u64>| weight_of(stacks, &["waits for tasks"]) > 0;
+        let mut recordings = (0..10).map(|_| recorded(&target, &["--async=all"]).0);
+        let stacks = recordings.find(has_looked).unwrap_or_else(|| panic!("{interpreter}: no task was seen"));
         let sleepers = weight_of(&stacks, &["task main", "main", "task sleeper", "sleeper", "sleep", "sleeps"]);
         let parents = weight_of(&stacks, &["task main", "main", "task parent", "parent", "waits for a task"]);
         let mains = weight_of(&stacks, &["task main", "main", "waits for tasks"]);
-        assert!(mains > 0, "{interpreter}: {stacks:#?}");
         // Each look has ten, one and one; the counts are rounded to the rate that was asked for.
         let ratio = sleepers as f64 / mains as f64;
         assert!((8.0..12.5).contains(&ratio), "{interpreter}: {sleepers} to {mains}: {stacks:#?}");
@@ -84,15 +88,54 @@ fn what_has_no_tasks_is_recorded_as_ever_and_that_is_said() {
     assert!(said.contains("no task of an event loop was seen"), "{said}");
 }
 
+/// What `--async=all` writes in a format that shows time.
+fn recorded_in_time(target: &Target, format: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("recorded");
+    let pid = target.pid().to_string();
+    let options = ["--async=all", "--hideprogress", "-d", "2", "-f", format, "-o", path.to_str().unwrap()];
+    pyspy(&[&["record", "--pid", &pid][..], &options].concat()).success();
+    std::fs::read_to_string(&path).unwrap()
+}
+
 #[test]
-fn tasks_that_wait_fit_no_time_line() {
+fn tasks_that_wait_have_a_track_for_each_function_and_a_counter() {
     let interpreter = Interpreter::all().last().expect("there is one");
     let target = Target::start(interpreter, "async_stacks.py", &[]);
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("stacks.json");
-    let pid = target.pid().to_string();
-    let ran =
-        pyspy(&["record", "--pid", &pid, "-d", "1", "-f", "firefox", "--async=all", "-o", path.to_str().unwrap()]);
-    assert!(ran.failure().contains("--async=all"), "{ran:#?}");
-    assert!(!path.exists());
+    let mut recordings = (0..10).map(|_| serde_json::from_str(&recorded_in_time(&target, "chrometrace")).unwrap());
+    let has_looked = |events: &Vec<Value>| events.iter().any(|event| event["ph"] == "C");
+    let events: Vec<Value> = recordings.find(has_looked).expect("all tasks were looked at");
+    let named = |name: &str| {
+        let names = events.iter().filter(|event| event["name"] == "thread_name");
+        names.filter(|event| event["args"]["name"] == name).map(|event| event["tid"].clone()).collect::<Vec<_>>()
+    };
+    let track = named("tasks sleeper");
+    assert_eq!(track.len(), 1, "{track:?}");
+    assert_eq!(named("tasks main").len(), 1);
+    let of_track = |phase: &str, name: &str| {
+        let is_it = |event: &&Value| event["tid"] == track[0] && event["ph"] == phase && event["name"] == name;
+        events.iter().filter(is_it).map(|event| event["ts"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    // All ten sleep all the time in the same place, so that is one long call.
+    let (begins, ends) = (of_track("B", "sleeps"), of_track("E", "sleeps"));
+    assert_eq!(begins.len(), 1, "{begins:?}");
+    assert!((1..10_000_000).contains(&(ends[0] - begins[0])), "{begins:?} {ends:?}");
+    let counted = |name: &str| {
+        let points = events.iter().filter(|event| event["ph"] == "C" && event["name"] == name);
+        points.map(|event| event["args"]["tasks"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(counted("tasks sleeper"), [10]);
+    assert!(counted("tasks").iter().all(|count| (12..=15).contains(count)), "{:?}", counted("tasks"));
+
+    let mut recordings = (0..10).map(|_| serde_json::from_str(&recorded_in_time(&target, "firefox")).unwrap());
+    let has_looked = |profile: &Value| profile["counters"].as_array().is_some_and(|counters| !counters.is_empty());
+    let firefox: Value = recordings.find(has_looked).expect("all tasks were looked at");
+    let names = |list: &Value| -> Vec<String> {
+        list.as_array().unwrap().iter().map(|item| item["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert!(names(&firefox["threads"]).contains(&"tasks sleeper".to_owned()), "{:?}", names(&firefox["threads"]));
+    assert!(names(&firefox["counters"]).contains(&"tasks sleeper".to_owned()), "{:?}", names(&firefox["counters"]));
+
+    let mut charts = (0..10).map(|_| recorded_in_time(&target, "flamechart"));
+    assert!(charts.any(|chart| chart.contains("tasks sleeper, 10 at a time at most")));
 }

@@ -53,6 +53,7 @@ mod terminal;
 mod top;
 mod top_keys;
 mod top_manners;
+mod top_tasks;
 mod trees;
 mod truth;
 mod unobserved;

@@ -228,3 +228,31 @@ fn a_process_without_tasks_has_none() {
         assert_eq!(dump["threads"].as_array().map(Vec::len), Some(1), "{interpreter}: {dump:#}");
     }
 }
+
+#[test]
+fn plain_functions_that_await_through_a_greenlet_stand_in_their_tasks() {
+    let missing = Missing::default();
+    for interpreter in with_tasks().filter(|interpreter| [(3, 12), (3, 13)].contains(&interpreter.feature())) {
+        for bridge in ["sqlalchemy", "greenback"] {
+            let Some(packages) = missing.newest(interpreter, bridge) else { continue };
+            let target = start(interpreter, "tasks_bridges.py", &[bridge], &[&packages], false);
+            let dump = dump_tasks(target.pid(), &[]);
+            let tasks = dump["asyncio_tasks"].as_array().unwrap();
+            let is_request = |task: &&Value| task["coroutine"].as_str().is_some_and(|name| name.ends_with("request"));
+            let requests: Vec<&Value> = tasks.iter().filter(is_request).collect();
+            assert_eq!(requests.len(), 3, "{bridge} under {interpreter}: {dump:#}");
+            for request in requests {
+                let frames = request["frames"].as_array().unwrap().iter();
+                let names = frames.map(|frame| frame["name"].as_str().unwrap().rsplit('.').next().unwrap());
+                let own = ["sleep", "query", "flush", "commit", "request"];
+                let of_program: Vec<&str> = names.filter(|name| own.contains(name)).collect();
+                assert_eq!(of_program, own, "{bridge} under {interpreter}: {request:#}");
+                assert_eq!(request["waits"]["kind"], "sleep", "{bridge} under {interpreter}: {request:#}");
+            }
+            // They are not shown once more.
+            let greenlets = dump["greenlets"].as_array().unwrap().iter();
+            let is_parked = |greenlet: &&Value| greenlet["state"] == "paused";
+            assert_eq!(greenlets.filter(is_parked).count(), 0, "{bridge} under {interpreter}: {dump:#}");
+        }
+    }
+}

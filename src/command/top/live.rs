@@ -140,6 +140,15 @@ impl Live<'_> {
                     self.sampling.request_dump(self.pausing, state.selection.full_file_names, pid, only);
                 }
             }
+            Effect::Task(id) => {
+                if let Some(ended) = &state.data.ended {
+                    let notice = format!("{ended}: there is nothing to look at");
+                    update(state, Event::Notice(notice));
+                } else if let Some(group) = state.data.facts.tasks.iter().find(|group| group.id == id) {
+                    let full_file_names = state.selection.full_file_names;
+                    self.sampling.request_task(self.pausing, full_file_names, group.pid, group.coroutine.clone());
+                }
+            }
             Effect::Write(path) => {
                 let notice = write::write(state, Path::new(&path)).unwrap_or_else(|error| format!("{error:#}"));
                 update(state, Event::Notice(printable(&notice).into_owned()));

@@ -2,14 +2,15 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::hash::{Hash, Hasher};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 
 use crate::process::{Process, ProcessUsage};
 use crate::profile::Flags;
-use crate::sampler::{LiveWindow, LoopLag};
-use crate::tui::window::{EventLoop, Facts, LoopBlocker, ThreadNow, Usage, Window};
+use crate::sampler::{LiveTasks, LiveWindow, LoopLag};
+use crate::tui::window::{EventLoop, Facts, LoopBlocker, TaskGroup, ThreadNow, Usage, Window};
 
 /// Measures what the processes and we ourselves use.
 pub(super) struct Meter {
@@ -104,11 +105,35 @@ impl Meter {
             threads: window.threads.len(),
             trouble: window.trouble.or_else(|| self.trouble.clone()),
             loops: event_loops(window.loops),
+            tasks: task_groups(window.tasks),
         };
         let threads = window.threads.into_iter();
         let threads = threads.map(|now| ThreadNow { thread: now.thread, stack: now.stack, flags: now.flags }).collect();
         Window { delta: window.delta, wall_us: window.wall_us, facts, threads }
     }
+}
+
+/// The largest first.
+fn task_groups(tasks: Vec<LiveTasks>) -> Vec<TaskGroup> {
+    let mut groups: Vec<TaskGroup> = tasks
+        .into_iter()
+        .map(|tasks| {
+            let mut hasher = std::hash::DefaultHasher::new();
+            (tasks.pid, &tasks.group.coroutine).hash(&mut hasher);
+            TaskGroup {
+                id: hasher.finish(),
+                pid: tasks.pid.unsigned_abs(),
+                coroutine: tasks.group.coroutine,
+                count: tasks.group.count,
+                running: tasks.running * 100.0,
+                waiting: tasks.group.waiting,
+                oldest: tasks.group.oldest,
+                waits: tasks.group.waits,
+            }
+        })
+        .collect();
+    groups.sort_by_key(|group| std::cmp::Reverse(group.count));
+    groups
 }
 
 /// The latest first.

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::Message;
 use crate::command::dump::{self, SampledDump};
-use crate::inspect::Details;
-use crate::output::dump::{TextOptions, ThreadDump, write_text};
+use crate::inspect::{Details, TasksWanted};
+use crate::output::dump::{TextOptions, ThreadDump, write_tasks, write_text};
 use crate::sampler::{Finder, LiveOptions, LiveRequest, LiveWindow, Pausing, ProcessSampler, Roots, watch};
 
 /// Between two looks for what has ended that a program left behind, when nothing is sampled any more.
@@ -106,6 +106,18 @@ impl Sampling {
         let _ = self.requests.send(request);
     }
 
+    /// Has the tasks of a process that run a coroutine called so dumped between two samples.
+    pub(super) fn request_task(&self, pausing: Pausing, full_file_names: bool, pid: u32, coroutine: String) {
+        let answers = self.answers.clone();
+        let pausing = if pausing == Pausing::Never { Pausing::Never } else { Pausing::Blocking };
+        self.send_request(LiveRequest::Inspect(Box::new(move |samplers| {
+            let of_process = samplers.iter_mut().find(|sampler| sampler.process().pid().unsigned_abs() == pid);
+            let Some(sampler) = of_process else { return };
+            let text = tasks_text(sampler, pausing, full_file_names, &coroutine);
+            let _ = answers.try_send(Message::Dump(text.unwrap_or_else(|error| format!("{error:#}\n"))));
+        })));
+    }
+
     /// Has all threads, or those of one process, or one, dumped between two samples.
     pub(super) fn request_dump(
         &self,
@@ -130,6 +142,24 @@ impl Sampling {
             let _ = answers.try_send(Message::Dump(text));
         })));
     }
+}
+
+/// The tasks of a process that run a coroutine called so, alike ones as one, with the variables of the first.
+fn tasks_text(
+    sampler: &mut ProcessSampler,
+    pausing: Pausing,
+    full_file_names: bool,
+    coroutine: &str,
+) -> anyhow::Result<String> {
+    let details = Details { variables: 1, tasks: TasksWanted::Pending, ..Details::default() };
+    let SampledDump { dump, .. } = dump::dump_sampled(sampler, pausing, details)?;
+    let Some(tasks) = dump.tasks.filter(|tasks| tasks.tasks.iter().any(|task| task.coroutine == coroutine)) else {
+        return Ok("There is no such task any more.\n".to_owned());
+    };
+    let mut text = Vec::new();
+    let options = TextOptions { full_file_names, flat_tasks: true, ..TextOptions::default() };
+    write_tasks(&tasks, &|task| task.coroutine == coroutine, options, &mut text)?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 /// What the threads of a process are doing, or one of them.

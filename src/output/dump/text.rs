@@ -11,7 +11,7 @@ use self::threads::{names, numbers, wait_texts};
 use super::alike::thread_groups;
 use super::fold::fold;
 use super::line_limit::LineLimit;
-use super::{FrameDump, ProcessDump, SourceLines, ThreadDump, VariableDump};
+use super::{FrameDump, ProcessDump, SourceLines, TaskDump, TasksDump, ThreadDump, VariableDump};
 use crate::output::place::{Origin, origin_of_file};
 use crate::output::text::printable;
 
@@ -64,6 +64,19 @@ impl Styles {
             dim: style().dim(),
         }
     }
+}
+
+/// Writes some tasks for a reader.
+///
+/// # Errors
+/// When `writer` fails.
+pub(crate) fn write_tasks(
+    tasks: &TasksDump,
+    is_wanted: &dyn Fn(&TaskDump) -> bool,
+    options: TextOptions,
+    writer: &mut dyn Write,
+) -> io::Result<()> {
+    Text { options, styles: Styles::new(options.colour), writer }.write_some_tasks(tasks, is_wanted)
 }
 
 /// Writes the dumps for a reader, one process after the other.

@@ -8,9 +8,9 @@ use std::io::{self, BufWriter, Write};
 
 use serde_json::{Value, json};
 
-use crate::output::Presentation;
 use crate::output::place::{Places, process_label, sampled_threads, thread_name};
 use crate::output::runs::{Call, Edge, calls};
+use crate::output::{Presentation, printable};
 use crate::profile::{Process, Profile, Thread};
 
 /// Writes `profile` as a JSON list of trace events. It should have its timeline.
@@ -47,6 +47,20 @@ pub(crate) fn write(profile: &Profile, presentation: &Presentation, writer: impl
                 "args": { "filename": place.file, "line": place.line.filter(|line| *line != 0) },
             }))
         })?;
+    }
+    for counter in profile.counters() {
+        let process = profile.process(counter.process);
+        let name = printable(profile.text(counter.name));
+        for (time_us, value) in &counter.points {
+            events.put(&json!({
+                "name": name,
+                "ph": "C",
+                "pid": process.pid,
+                "tid": 0,
+                "ts": time_us,
+                "args": { "tasks": value },
+            }))?;
+        }
     }
     events.finish()
 }

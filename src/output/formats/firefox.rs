@@ -13,10 +13,10 @@ use fxprof_processed_profile::{
     Timestamp, WeightType,
 };
 
-use crate::output::Presentation;
 use crate::output::heading::title;
 use crate::output::place::{Origin, PlaceId, Places, process_label, sampled_threads, thread_name};
 use crate::output::runs::runs;
+use crate::output::{Presentation, printable};
 use crate::profile::{Flags, Profile, StackId, ThreadRef};
 
 /// Writes `profile` for the Firefox Profiler. It should have its timeline.
@@ -56,9 +56,24 @@ pub(crate) fn write(profile: &Profile, presentation: &Presentation, writer: impl
         let end_us = write_thread(profile, &places, &categories, &mut out, id, out_thread);
         out.set_thread_end_time(out_thread, at(end_us));
     }
+    write_counters(profile, &processes, &mut out);
     let mut writer = BufWriter::new(writer);
     serde_json::to_writer(&mut writer, &out)?;
     writer.flush()
+}
+
+/// Writes what was counted; the format has changes.
+fn write_counters(profile: &Profile, processes: &[Option<firefox::ProcessHandle>], out: &mut firefox::Profile) {
+    for counter in profile.counters() {
+        let Some(Some(process)) = processes.get(counter.process.number() as usize) else { continue };
+        let name = printable(profile.text(counter.name)).into_owned();
+        let handle = out.add_counter(*process, &name, "Tasks", "how many tasks of event loops there are");
+        let mut before = 0;
+        for (time_us, value) in &counter.points {
+            out.add_counter_sample(handle, at(*time_us), *value as f64 - before as f64, 0);
+            before = *value;
+        }
+    }
 }
 
 /// Writes the samples of a thread; gives the end of the last one.

@@ -12,7 +12,7 @@ use super::picture::{Frame, Kind, Picture, ROW, legend, time, write_message};
 use crate::output::Presentation;
 use crate::output::color::{NEUTRAL, color};
 use crate::output::heading::{subtitle, title, with_note};
-use crate::output::place::{PlaceId, Places, process_label, sampled_threads, thread_label};
+use crate::output::place::{PlaceId, Places, process_label, sampled_threads, thread_label, thread_name};
 use crate::output::runs::{Call, Edge, calls};
 use crate::profile::{Profile, ThreadRef};
 
@@ -184,6 +184,14 @@ fn write_lane(
 ) -> io::Result<()> {
     let thread = profile.thread(lane.thread);
     let mut header = thread_label(profile, thread);
+    // Of tasks that have a lane together.
+    let counter = profile.counters().iter().find(|counter| {
+        counter.process == thread.process && Some(counter.name) == thread.name && thread.os_id.is_none()
+    });
+    if let Some(counter) = counter {
+        let most = counter.points.iter().map(|(_, count)| *count).max().unwrap_or(0);
+        header = format!("{}, {most} at a time at most", thread_name(profile, thread));
+    }
     if profile.processes().count() > 1 {
         header = format!("{} {header}", process_label(profile, profile.process(thread.process)));
     }

@@ -9,6 +9,7 @@
 
 mod awaitable;
 mod awaiters;
+mod bridges;
 mod edges;
 mod holders;
 mod layout;
@@ -23,6 +24,7 @@ mod turns;
 mod wait;
 
 pub(crate) use awaiters::{Awaiter, RunningTasks};
+pub(crate) use bridges::join_bridges;
 pub(crate) use layout::{AsyncioSection, TaskLayoutError};
 pub(crate) use loops::{runs_loop, waits_for_loop};
 pub(crate) use read::{TaskSource, Tasks, read_tasks};

@@ -33,6 +33,8 @@ pub(crate) struct Data {
     pub facts: Facts,
     /// Their past.
     pub history: History,
+    /// Tasks of event loops have been seen.
+    pub has_tasks: bool,
     /// How many samples went which way before the reset.
     counts_before: SampleCounts,
     /// Windows taken in.
@@ -67,6 +69,7 @@ impl Data {
         let all_us = self.latest.all_us.saturating_add(wall_us);
         self.latest = Collected { window: totals, window_us: wall_us, all: Vec::new(), all_us, threads };
         self.history.add(&facts);
+        self.has_tasks |= !facts.tasks.is_empty();
         self.facts = facts;
     }
 
@@ -123,6 +126,7 @@ impl Data {
             unproven: now.unproven.saturating_sub(before.unproven),
             outside: now.outside.saturating_sub(before.outside),
             in_tasks: now.in_tasks.saturating_sub(before.in_tasks),
+            unproven_tasks: now.unproven_tasks.saturating_sub(before.unproven_tasks),
             lost: now.lost.saturating_sub(before.lost),
         }
     }

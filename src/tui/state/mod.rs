@@ -81,8 +81,12 @@ impl State {
 
     /// The views that there are.
     pub(crate) fn views(&self) -> impl Iterator<Item = View> {
-        let has_output = self.settings.has_output;
-        View::ALL.into_iter().filter(move |view| *view != View::Output || has_output)
+        let (has_output, has_tasks) = (self.settings.has_output, self.data.has_tasks);
+        View::ALL.into_iter().filter(move |view| match view {
+            View::Output => has_output,
+            View::Tasks => has_tasks,
+            _ => true,
+        })
     }
 
     /// The selected row.

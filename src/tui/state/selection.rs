@@ -23,12 +23,22 @@ pub(crate) enum View {
     Flame,
     /// What the target has written.
     Output,
+    /// The tasks of event loops.
+    Tasks,
 }
 
 impl View {
     /// Every view, in the order of their tabs.
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Functions, Self::Lines, Self::Threads, Self::Processes, Self::Tree, Self::Flame, Self::Output];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Functions,
+        Self::Lines,
+        Self::Threads,
+        Self::Processes,
+        Self::Tree,
+        Self::Flame,
+        Self::Output,
+        Self::Tasks,
+    ];
 
     /// What its tab says.
     pub(crate) fn name(self) -> &'static str {
@@ -40,6 +50,7 @@ impl View {
             Self::Tree => "Tree",
             Self::Flame => "Flame",
             Self::Output => "Output",
+            Self::Tasks => "Tasks",
         }
     }
 
@@ -99,6 +110,8 @@ pub(crate) enum Key {
     Process(ProcessRef),
     /// A place in the tree of calls; its root where threads are apart.
     Node(Option<ThreadRef>, NodeId),
+    /// Tasks that run one function: the number of their group.
+    Tasks(u64),
 }
 
 /// Where a view stands.

@@ -286,3 +286,42 @@ fn the_latest_event_loop_is_told_of_with_what_keeps_it() {
     state.size = Size::new(80, 24);
     assert!(screen(&state)[2].ends_with("unproven"), "{}", screen(&state)[2]);
 }
+
+#[test]
+fn tasks_have_a_view_where_there_are_some() {
+    let (mut state, mut source) = usual((100, 24));
+    assert!(!screen(&state)[5].contains("Tasks"));
+    press(&mut state, "F8");
+    assert!(view(&state).contains("Function (file:first line)"));
+    let group = |id: u64, coroutine: &str, count: u32, running: f64, waits: Option<&str>| TaskGroup {
+        id,
+        pid: 4242,
+        coroutine: coroutine.to_owned(),
+        count,
+        running,
+        waiting: count - 1,
+        oldest: Duration::from_millis(2500 * id),
+        waits: waits.map(str::to_owned),
+    };
+    let mut window = usual_window(&mut source);
+    if let Event::Window(window) = &mut window {
+        let waits = Some("waits in Lock.acquire");
+        window.facts.tasks = vec![group(7, "Server.handle\u{7}", 312, 0.0, waits), group(9, "refresh", 1, 42.5, None)];
+    }
+    update(&mut state, window);
+    assert!(screen(&state)[5].ends_with("F6 Flame  F8 Tasks"), "{:#?}", screen(&state));
+    press(&mut state, "F8");
+    assert_view(
+        &state,
+        "
+  Tasks▼    %Run   Waiting    Oldest Coroutine, and what most wait in
+     312   0.00%       311    17.50s Server.handle\\x07  waits in Lock.acquire
+       1  42.50%         0    22.50s refresh",
+    );
+    // Sorted by how much they run, and by name.
+    press(&mut state, "2");
+    assert!(view(&state).lines().nth(1).unwrap().ends_with("refresh"), "{}", view(&state));
+    assert_eq!(press(&mut state, "Down Enter"), [Effect::Task(9)]);
+    press(&mut state, "Esc / h a n d Enter");
+    assert!(!view(&state).contains("refresh"), "{}", view(&state));
+}

@@ -7,6 +7,7 @@ use unicode_width::UnicodeWidthStr;
 use super::header::memory;
 use super::theme::Theme;
 use super::{percent, put, put_right, seconds};
+use crate::output::printable;
 use crate::profile::{Flags, StackId};
 use crate::tui::layout::{NUMBER_STARTS, NUMBERS};
 use crate::tui::names;
@@ -26,11 +27,18 @@ pub(super) fn draw(state: &State, theme: Theme, header: Rect, body: Rect, buffer
     let rows = state.rows.iter().skip(state.selection.cursor().top);
     for (row, y) in rows.zip(body.y..body.bottom()) {
         let line = Rect { y, height: 1, ..body };
-        let numbers = row.columns(state.selection.scope);
+        let scope = if state.selection.view == View::Tasks { Scope::Both } else { state.selection.scope };
+        let numbers = row.columns(scope);
         for (at, us) in numbers.into_iter().enumerate() {
-            let share = percent(us, percent_of);
-            let text = if at < 2 { share_text(share) } else { seconds(us) };
-            let style = if at < 2 { theme.share(share) } else { theme.plain() };
+            let (text, style) = match (state.selection.view, at) {
+                (View::Tasks, 1) => (share_text(us as f64 / 100.0), theme.share(us as f64 / 100.0)),
+                (View::Tasks, 0 | 2) => (us.to_string(), theme.plain()),
+                (View::Tasks, _) | (_, 2..) => (seconds(us), theme.plain()),
+                _ => {
+                    let share = percent(us, percent_of);
+                    (share_text(share), theme.share(share))
+                }
+            };
             put_right(buffer, number(line, at), &text, style);
         }
         let rest = Rect { x: line.x + NUMBERS + 1, width: line.width.saturating_sub(NUMBERS + 1), ..line };
@@ -56,9 +64,11 @@ fn number(line: Rect, at: usize) -> Rect {
 }
 
 fn draw_header(state: &State, theme: Theme, line: Rect, buffer: &mut Buffer) {
-    let is_activity = matches!(state.selection.view, View::Threads | View::Processes);
-    let names =
-        if is_activity { ["%Active", "%GIL", "Active", "GIL"] } else { ["%Own", "%Total", "OwnTime", "TotalTime"] };
+    let names = match state.selection.view {
+        View::Threads | View::Processes => ["%Active", "%GIL", "Active", "GIL"],
+        View::Tasks => ["Tasks", "%Run", "Waiting", "Oldest"],
+        _ => ["%Own", "%Total", "OwnTime", "TotalTime"],
+    };
     for (at, name) in names.into_iter().enumerate() {
         let sorted = state.selection.column as usize == at;
         let mark = if !sorted {
@@ -76,6 +86,7 @@ fn draw_header(state: &State, theme: Theme, line: Rect, buffer: &mut Buffer) {
         View::Lines => "Function (file:line)",
         View::Threads => "State     GILwait  Thread, and what it is at",
         View::Processes => " CPU%    RSS Threads  Process",
+        View::Tasks => "Coroutine, and what most wait in",
         _ => "Call tree",
     };
     let scope = match state.selection.scope {
@@ -86,7 +97,7 @@ fn draw_header(state: &State, theme: Theme, line: Rect, buffer: &mut Buffer) {
     let rest = Rect { x: line.x + NUMBERS + 1, width: line.width.saturating_sub(NUMBERS + 1), ..line };
     put(buffer, rest, what, theme.bold());
     let room = usize::from(rest.width).saturating_sub(what.len() + 2);
-    if scope.len() <= room {
+    if scope.len() <= room && state.selection.view != View::Tasks {
         put_right(buffer, rest, scope, theme.dim());
     }
 }
@@ -116,6 +127,12 @@ pub(in crate::tui) fn text(state: &State, row: &Row, width: u16) -> String {
             let before = format!("{cpu:>5} {bytes:>6} {threads:>7}  {indent}");
             let name = names::row_name_within(state, row.key, room(&before));
             before + &name
+        }
+        Key::Tasks(id) => {
+            let name = names::row_name_within(state, row.key, room(""));
+            let group = state.data.facts.tasks.iter().find(|group| group.id == id);
+            let waits = group.and_then(|group| group.waits.as_deref());
+            name + &waits.map(|waits| format!("  {}", printable(waits))).unwrap_or_default()
         }
         Key::Node(..) => {
             let widest = u32::from(width) / 2 / DEEPEST_INDENT;
@@ -156,6 +173,8 @@ pub(in crate::tui) fn place(state: &State, stack: StackId, width: usize) -> Stri
 fn empty_reason(state: &State) -> &'static str {
     if state.data.windows == 0 {
         "waiting for the first samples"
+    } else if state.selection.view == View::Tasks && state.selection.filter.is_empty() {
+        "there are no tasks"
     } else if !state.selection.filter.is_empty() {
         "nothing matches the filter; Esc drops it"
     } else if state.selection.gil_only {

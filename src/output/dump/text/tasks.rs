@@ -142,7 +142,11 @@ impl Text<'_> {
         Ok(())
     }
 
-    fn write_some_tasks(&mut self, tasks: &TasksDump, is_wanted: &dyn Fn(&TaskDump) -> bool) -> io::Result<()> {
+    pub(super) fn write_some_tasks(
+        &mut self,
+        tasks: &TasksDump,
+        is_wanted: &dyn Fn(&TaskDump) -> bool,
+    ) -> io::Result<()> {
         let all = tasks.tasks.iter().enumerate();
         let places: Vec<usize> = all.filter(|(_, task)| is_wanted(task)).map(|(place, _)| place).collect();
         let mut nodes = match self.options.flat_tasks {
