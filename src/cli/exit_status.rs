@@ -26,6 +26,8 @@ pub(crate) enum Status {
     NotStarted = 9,
     /// The core file cannot be read.
     CoreFile = 10,
+    /// With `diff --fail-if`: something has grown by more than it may.
+    Grown = 11,
 }
 
 /// What is said of the statuses that a signal gives, which are no [`Status`].
@@ -34,7 +36,7 @@ const OF_SIGNALS: [&str; 2] =
 
 impl Status {
     /// Every status, by number.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Done,
         Self::Other,
         Self::CommandLine,
@@ -46,6 +48,7 @@ impl Status {
         Self::Exited,
         Self::NotStarted,
         Self::CoreFile,
+        Self::Grown,
     ];
 
     /// What it tells a user.
@@ -62,6 +65,7 @@ impl Status {
             Self::Exited => "the process exited before it could be read",
             Self::NotStarted => "the program could not be started",
             Self::CoreFile => "the core file cannot be read",
+            Self::Grown => "`diff --fail-if`: a function has grown by more",
         }
     }
 }
