@@ -26,6 +26,8 @@ pub(crate) enum Status {
     NotStarted = 9,
     /// The core file cannot be read.
     CoreFile = 10,
+    /// With `diff --fail-if`: something has grown by more than it may.
+    Grown = 11,
     /// `watch --kill` ended the program that it had started.
     Killed = 14,
 }
@@ -36,7 +38,7 @@ const OF_SIGNALS: [&str; 2] =
 
 impl Status {
     /// Every status, by number.
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Done,
         Self::Other,
         Self::CommandLine,
@@ -48,6 +50,7 @@ impl Status {
         Self::Exited,
         Self::NotStarted,
         Self::CoreFile,
+        Self::Grown,
         Self::Killed,
     ];
 
@@ -65,6 +68,7 @@ impl Status {
             Self::Exited => "the process exited before it could be read",
             Self::NotStarted => "the program could not be started",
             Self::CoreFile => "the core file cannot be read",
+            Self::Grown => "`diff --fail-if`: a function has grown by more",
             Self::Killed => "`watch --kill` has ended the program that it had started",
         }
     }

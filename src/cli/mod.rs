@@ -11,7 +11,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use exit_status::Status;
-pub(crate) use values::Limit;
+pub(crate) use values::{GrowthArg, Limit};
 pub(crate) use watch::{CommandWords, WatchArgs};
 
 /// What the whole program is asked to do.
@@ -44,7 +44,7 @@ pub(crate) enum Command {
     Watch(WatchArgs),
     /// Render a recording in another format
     Convert(ConvertArgs),
-    /// Draw what changed between two recordings as a flame graph
+    /// Show what changed between two recordings
     Diff(DiffArgs),
     /// Print a script that completes the command line
     Completions {
@@ -280,8 +280,15 @@ pub(crate) struct DiffArgs {
     /// The recording or collapsed stacks from after
     pub after: PathBuf,
     /// Output filename, `-` for standard output
-    #[arg(short, long, value_name = "filename")]
-    pub output: PathBuf,
+    #[arg(short, long, value_name = "filename", required_unless_present = "fail_if")]
+    pub output: Option<PathBuf>,
+    /// Output file format: flamegraph, html, summary, markdown or summary-json [default: by the end of the output
+    /// filename, else flamegraph]
+    #[arg(short, long, value_enum, ignore_case = true, value_name = "format")]
+    pub format: Option<FormatName>,
+    /// Fail when a function has grown, by its file, module or name: `app/*:+5%`; may be given several times
+    #[arg(long, value_name = "glob:+N%", value_parser = values::growth)]
+    pub fail_if: Vec<GrowthArg>,
     /// Compare lines, not functions
     #[arg(long, overrides_with_all = ["function", "nolineno"])]
     pub lines: bool,

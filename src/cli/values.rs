@@ -11,6 +11,28 @@ pub(crate) enum Limit {
     For(Duration),
 }
 
+/// By how much functions may grow.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct GrowthArg {
+    /// Which.
+    pub glob: String,
+    /// By how much, as a share.
+    pub by: f64,
+}
+
+/// `GLOB:+5%`.
+pub(super) fn growth(text: &str) -> Result<GrowthArg, String> {
+    let parts = text.rsplit_once(":+").and_then(|(glob, by)| Some((glob, by.strip_suffix('%')?)));
+    let parsed = parts.and_then(|(glob, by)| {
+        let is_plain = by.chars().all(|c| c.is_ascii_digit() || c == '.');
+        Some((glob, by.parse::<f64>().ok().filter(|_| is_plain)?))
+    });
+    match parsed {
+        Some((glob, percent)) if !glob.is_empty() => Ok(GrowthArg { glob: glob.to_owned(), by: percent / 100.0 }),
+        _ => Err("a limit is a glob, `:+`, and percents: app/*:+5%".to_owned()),
+    }
+}
+
 /// A process id, in decimal or, with `0x`, in hex.
 pub(super) fn pid(text: &str) -> Result<i32, String> {
     let parsed = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
@@ -62,6 +84,15 @@ mod tests {
         assert_eq!(pid("0x2A"), Ok(42));
         for odd in ["", "abc", "0", "-1", "0x", "99999999999", "1.5", "2a"] {
             assert!(pid(odd).is_err(), "{odd:?}");
+        }
+    }
+
+    #[test]
+    fn limits_of_growth_are_globs_with_percents() {
+        assert_eq!(growth("app/*:+5%"), Ok(GrowthArg { glob: "app/*".to_owned(), by: 0.05 }));
+        assert_eq!(growth("a:b:+0.5%"), Ok(GrowthArg { glob: "a:b".to_owned(), by: 0.005 }));
+        for odd in ["", "app/*", "app/*:5%", "app/*:+5", ":+5%", "a:+x%", "a:+-5%", "a:+1e3%", "a:+%"] {
+            assert!(growth(odd).is_err(), "{odd:?}");
         }
     }
 

@@ -10,8 +10,8 @@ use anyhow::Context;
 use super::output_file::OutputFile;
 use super::source_text::SourceFinder;
 use super::{below, print_note, shown_lines};
-use crate::cli::{ConvertArgs, DiffArgs};
-use crate::output::{Format, Lines, Presentation, diff};
+use crate::cli::{ConvertArgs, DiffArgs, GrowthArg, Status};
+use crate::output::{Format, GrowthLimit, Lines, Presentation, growth, write_difference};
 use crate::profile::{Below, Profile};
 
 /// Runs `pyspy convert`.
@@ -51,16 +51,36 @@ pub(crate) fn convert(arguments: &ConvertArgs) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// As [`convert`].
 pub(crate) fn diff(arguments: &DiffArgs) -> anyhow::Result<ExitCode> {
-    let output = OutputFile::create(&arguments.output)?;
+    let name = arguments.output.as_deref().map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
+    let format = match arguments.format {
+        Some(name) => name.into(),
+        None => Format::from_suffix(&name).unwrap_or(Format::Flamegraph),
+    };
+    if !format.shows_differences() {
+        anyhow::bail!(
+            "{} cannot show differences; use flamegraph, html, summary, markdown or summary-json",
+            format.name()
+        );
+    }
+    let output = arguments.output.as_deref().map(OutputFile::create).transpose()?;
     let (before, after) = (read(&arguments.before)?, read(&arguments.after)?);
     let lines = match (arguments.lines, arguments.function) {
         (true, _) => Lines::Current,
         (false, true) => Lines::First,
         (false, false) => Lines::None,
     };
-    let presentation = Presentation { lines, upward: arguments.upward, ..Presentation::default() };
-    output.finish(|writer| diff::write(&before, &after, &presentation, writer))?;
-    Ok(ExitCode::SUCCESS)
+    let limits = arguments.fail_if.iter().map(|GrowthArg { glob, by }| GrowthLimit { glob: glob.clone(), by: *by });
+    let grown = growth(&before, &after, lines, &limits.collect::<Vec<_>>());
+    let checks: Vec<String> = grown.iter().flat_map(|grown| grown.sentences.clone()).collect();
+    if let Some(output) = output {
+        let presentation = Presentation { lines, upward: arguments.upward, ..Presentation::default() };
+        let sources = SourceFinder::default();
+        let source = |file: &str| sources.text(file);
+        output.finish(|writer| write_difference(format, [&before, &after], &presentation, &source, &checks, writer))?;
+    }
+    checks.iter().for_each(|check| print_note(check));
+    let status = if grown.iter().any(|grown| grown.has_failed) { Status::Grown } else { Status::Done };
+    Ok(ExitCode::from(status as u8))
 }
 
 /// Reads a recording, or collapsed stacks.

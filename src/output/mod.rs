@@ -9,9 +9,12 @@
 //! frames.
 
 mod color;
+mod comparison;
+mod difference;
 pub(crate) mod dump;
 pub(crate) mod formats;
 mod functions;
+mod growth;
 mod heading;
 mod input;
 mod json;
@@ -21,14 +24,16 @@ mod presentation;
 pub(crate) mod recording;
 mod runs;
 mod source_text;
+mod stack_sums;
 mod summary;
 mod text;
 mod tree;
 
 #[cfg(test)]
 pub(crate) use formats::collapsed;
-pub(crate) use formats::diff;
+pub(crate) use formats::write_difference;
 pub use formats::{Format, flamegraph, pprof, raw, speedscope};
+pub(crate) use growth::{GrowthLimit, growth};
 pub(crate) use input::read;
 pub(crate) use json::write_safe_json;
 pub(crate) use presentation::Lines;

@@ -2,7 +2,7 @@
 
 use std::hash::BuildHasher;
 
-use super::rest::{Place, Sleep, rests};
+use super::rest::{Place, Role, Sleep, rests};
 use super::tracks::ThreadTrack;
 use crate::process::Process;
 use crate::sampler::{Moment, MomentThread, Observed, ProcessSampler};
@@ -16,8 +16,8 @@ pub(super) struct ThreadLook<'look> {
     pub place: u64,
     /// It is the first thread of the process.
     pub is_first: bool,
-    /// It is that, and has others beside it.
-    pub leaves_work: bool,
+    /// Which one it is.
+    pub role: Role,
 }
 
 /// The threads of a process at one look.
@@ -30,7 +30,12 @@ pub(super) fn threads<'look>(moment: &'look Moment, process: &Process) -> Vec<Th
         let frames = moment.frames_of(thread).iter();
         let places: Vec<_> = frames.map(|frame| (frame.address, frame.code_address, frame.offset)).collect();
         let is_first = thread.os_id == Some(first);
-        ThreadLook { thread, place: hasher.hash_one(&places), is_first, leaves_work: several && is_first }
+        let role = match (is_first, several) {
+            (_, false) => Role::Only,
+            (true, true) => Role::First,
+            (false, true) => Role::Other,
+        };
+        ThreadLook { thread, place: hasher.hash_one(&places), is_first, role }
     });
     looks.collect()
 }
@@ -53,7 +58,7 @@ pub(super) fn is_at_rest(
     let call = look.thread.os_id.and_then(|os_id| sampler.process().system_call(os_id));
     let sleep =
         call.and_then(|call| Some(Sleep { call: call.name()?, first: call.arguments[0], second: call.arguments[1] }));
-    rests(&places, sleep, look.leaves_work)
+    rests(&places, sleep, look.role)
         || frames.iter().any(|frame| {
             let code = codes.get(frame.code);
             is_rest(&code.name, &code.filename)

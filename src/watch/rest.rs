@@ -95,9 +95,19 @@ const BEGINNINGS: [&str; 7] = [
 /// So many functions of its own a worker has below the wait for work, at most.
 const WORKER_DEPTH: usize = 2;
 
-/// Whether a thread rests: `places` are its frames, newest first, `sleep` is what it sleeps in. `leaves_work` is said
-/// of a main thread that has others beside it: it may be any number of functions deep when it waits for their end.
-pub(super) fn rests(places: &[Place<'_>], sleep: Option<Sleep<'_>>, leaves_work: bool) -> bool {
+/// Which thread of its process it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// The only one.
+    Only,
+    /// The first of several: it may be any number of functions deep when it waits for the others.
+    First,
+    /// Any other.
+    Other,
+}
+
+/// Whether a thread rests: `places` are its frames, newest first, `sleep` is what it sleeps in.
+pub(super) fn rests(places: &[Place<'_>], sleep: Option<Sleep<'_>>, role: Role) -> bool {
     // Without code of Python it is the host's thread, which waits for what the host gives it.
     if places.is_empty() {
         return true;
@@ -112,9 +122,12 @@ pub(super) fn rests(places: &[Place<'_>], sleep: Option<Sleep<'_>>, leaves_work:
     let waits = places.iter().take_while(|place| is_in(place, &WAITS_FOR_WORK)).count();
     // Where the library has more functions between, it is the wait of something else: of a semaphore, or for room.
     let is_direct = |caller: &Place<'_>| !WAITS_FOR_WORK.iter().any(|(file, _)| is_file(caller.file, file));
-    let own =
-        || places[waits..].iter().filter(|place| !BEGINNINGS.iter().any(|file| is_file(place.file, file))).count();
-    waits > 0 && places.get(waits).is_none_or(is_direct) && (leaves_work || own() <= WORKER_DEPTH)
+    let own = places[waits..].iter().filter(|place| !BEGINNINGS.iter().any(|file| is_file(place.file, file))).count();
+    if waits > 0 {
+        return places.get(waits).is_none_or(is_direct) && (role == Role::First || own <= WORKER_DEPTH);
+    }
+    // A thread that is there to read a pipe.
+    role == Role::Other && own <= WORKER_DEPTH && sleep.is_some_and(|sleep| sleep.call == "read")
 }
 
 fn is_in(place: &Place<'_>, table: &[(&str, &[&str])]) -> bool {
@@ -158,16 +171,16 @@ mod tests {
     fn servers_and_sleepers_rest() {
         let main = [place("main", "app.py")];
         for call in ["accept4", "epoll_wait", "select", "clock_nanosleep", "wait4", "pause"] {
-            assert!(rests(&main, sleep(call, 5, 0), false), "{call}");
+            assert!(rests(&main, sleep(call, 5, 0), Role::Only), "{call}");
         }
         for call in ["recvfrom", "futex", "flock", "fsync", "connect", "write", "pread64"] {
-            assert!(!rests(&main, sleep(call, 5, 0), false), "{call}");
+            assert!(!rests(&main, sleep(call, 5, 0), Role::Only), "{call}");
         }
-        assert!(rests(&main, sleep("read", 0, 0), false) && !rests(&main, sleep("read", 5, 0), false));
-        assert!(rests(&main, sleep("poll", 0, 3), false) && !rests(&main, sleep("poll", 0, 1), false));
-        assert!(rests(&[], None, false));
+        assert!(rests(&main, sleep("read", 0, 0), Role::Only) && !rests(&main, sleep("read", 5, 0), Role::Only));
+        assert!(rests(&main, sleep("poll", 0, 3), Role::Only) && !rests(&main, sleep("poll", 0, 1), Role::Only));
+        assert!(rests(&[], None, Role::Only));
         let selects = [place("select", "/usr/lib/python3.11/selectors.py"), main[0]];
-        assert!(rests(&selects, sleep("poll", 0, 1), false));
+        assert!(rests(&selects, sleep("poll", 0, 1), Role::Only));
     }
 
     #[test]
@@ -176,20 +189,29 @@ mod tests {
         let lib = |name| place(name, "/usr/lib/python3.11/queue.py");
         let wait = place("wait", "/usr/lib/python3.11/threading.py");
         let worker = [wait, lib("get"), place("work", "app.py"), BOOT[0], BOOT[1], BOOT[2]];
-        assert!(rests(&worker, futex, false));
+        assert!(rests(&worker, futex, Role::Only));
         let handler = place("handle", "app.py");
         let pool = [wait, lib("get"), place("checkout", "pool.py"), handler, place("serve", "app.py"), BOOT[0]];
-        assert!(!rests(&pool, futex, false));
+        assert!(!rests(&pool, futex, Role::Only));
         // Its own queue.
         let alchemy = [place("get", "/x/sqlalchemy/util/queue2.py"), handler, BOOT[0]];
-        assert!(!rests(&alchemy, futex, false));
+        assert!(!rests(&alchemy, futex, Role::Only));
         let lock = [place("update", "app.py"), BOOT[0]];
-        assert!(!rests(&lock, futex, false));
+        assert!(!rests(&lock, futex, Role::Only));
         let acquire = place("acquire", "/usr/lib/python3.11/threading.py");
         let semaphore = [wait, acquire, place("work", "app.py"), BOOT[0]];
-        assert!(!rests(&semaphore, futex, false));
+        assert!(!rests(&semaphore, futex, Role::Only));
         let full = [wait, lib("put"), place("work", "app.py"), BOOT[0]];
-        assert!(!rests(&full, futex, false));
+        assert!(!rests(&full, futex, Role::Only));
+    }
+
+    #[test]
+    fn a_thread_that_reads_a_pipe_rests() {
+        let reader = [place("_watch_pipe_fd", "/x/ipykernel/iostream.py"), BOOT[0], BOOT[1], BOOT[2]];
+        assert!(
+            rests(&reader, sleep("read", 40, 0), Role::Other) && !rests(&reader, sleep("read", 40, 0), Role::First)
+        );
+        assert!(!rests(&reader, sleep("recvfrom", 40, 0), Role::Other));
     }
 
     #[test]
@@ -197,7 +219,7 @@ mod tests {
         let wait = place("wait", "/usr/lib/python3.11/threading.py");
         let command = place("invoke", "/x/click/core.py");
         let main = [wait, wait, place("run", "app.py"), command, command, place("<module>", "app.py")];
-        assert!(rests(&main, sleep("futex", 1, 0), true) && !rests(&main, sleep("futex", 1, 0), false));
+        assert!(rests(&main, sleep("futex", 1, 0), Role::First) && !rests(&main, sleep("futex", 1, 0), Role::Only));
     }
 
     #[test]

@@ -7,10 +7,11 @@ use std::collections::HashMap;
 use std::io::{self, BufWriter, Write};
 
 use super::flamegraph::{ALL, Corner, height, layout, name};
-use super::picture::{Frame, Kind, Picture, ROW, Swatch, thousands, write_message};
+use super::picture::{Frame, Kind, Picture, ROW, Swatch, write_message};
 use crate::output::Presentation;
 use crate::output::color::mixed;
-use crate::output::heading::{round, title, with_note};
+use crate::output::comparison::{Change, Comparison, amounts, heading};
+use crate::output::heading::with_note;
 use crate::output::narrow::{Amounts, Node, narrowed, widths};
 use crate::output::place::Origin;
 use crate::output::tree::{LabelTree, Step};
@@ -22,8 +23,6 @@ const GROWN: [u8; 3] = [226, 74, 60];
 const SHRUNK: [u8; 3] = [84, 132, 224];
 /// The share by which something must differ for the strongest colour; less does when nothing differs by more.
 const STRONG: f64 = 0.05;
-/// How many standard errors make a difference: one of a hundred that are none is beyond.
-const STANDARD_ERRORS: f64 = 2.58;
 
 /// Writes how the shares of `after` differ from those of `before`.
 ///
@@ -35,10 +34,7 @@ pub(crate) fn write(
     presentation: &Presentation,
     writer: impl Write,
 ) -> io::Result<()> {
-    let heading = match [before, after].map(title) {
-        [one, other] if one == other => format!("{one} — difference"),
-        [one, other] => format!("{one} → {other}"),
-    };
+    let heading = heading(before, after);
     let trees = [before, after].map(|profile| LabelTree::new(profile, presentation));
     let comparison = Comparison::new(before, after);
     if comparison.sums.now == 0 {
@@ -57,7 +53,7 @@ pub(crate) fn write(
     let picture = Picture {
         kind: Kind::Difference,
         title: &heading,
-        subtitle: &with_note(subtitle(before, after), narrowed.note()),
+        subtitle: &with_note(amounts(before, after) + " · widths are shares after", narrowed.note()),
         legend: swatches(),
         end,
         unit: comparison.unit,
@@ -84,7 +80,7 @@ pub(crate) fn write(
         if total.drawn == 0 {
             continue;
         }
-        let [color, own_color] = [0, 1].map(|which| changes[at][which].color(largest[which]));
+        let [color, own_color] = [0, 1].map(|which| color_of(changes[at][which], largest[which]));
         let frame = Frame {
             name: name(node.label),
             about: &comparison.about(total, changes[at]),
@@ -101,85 +97,13 @@ pub(crate) fn write(
     writer.flush()
 }
 
-/// Two profiles beside each other.
-struct Comparison {
-    /// All time of each, µs.
-    sums: Amounts,
-    /// How many samples each has.
-    samples: [u64; 2],
-    /// What a thousand of the amounts are called.
-    unit: &'static str,
-}
-
-/// How the share of something has changed.
-#[derive(Debug, Clone, Copy)]
-struct Change {
-    before: f64,
-    after: f64,
-    /// More than sampling alone would make of equal shares.
-    is_significant: bool,
-}
-
-impl Comparison {
-    fn new(before: &Profile, after: &Profile) -> Self {
-        let [sum_before, sum_after] = [before, after].map(Profile::sum);
-        let is_time_known = before.metadata.is_time_known() && after.metadata.is_time_known();
-        Self {
-            sums: Amounts { before: sum_before.weight_us, ..Amounts::of_time(sum_after.weight_us) },
-            samples: [sum_before.samples, sum_after.samples],
-            unit: if is_time_known { "ms" } else { "samples" },
-        }
+/// The colour of a change, the stronger the nearer to the largest difference.
+fn color_of(change: Change, largest: f64) -> [u8; 3] {
+    if !change.is_significant {
+        return UNCHANGED;
     }
-
-    /// How wide what took so much before is drawn.
-    fn scaled(&self, before: u64) -> u64 {
-        let scaled = u128::from(before) * u128::from(self.sums.now) / u128::from(self.sums.before.max(1));
-        u64::try_from(scaled).unwrap_or(u64::MAX)
-    }
-
-    fn change(&self, amounts: Amounts) -> Change {
-        let share = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
-        let (before, after) = (share(amounts.before, self.sums.before), share(amounts.now, self.sums.now));
-        // Of two samples of the same, the shares differ by so much.
-        let numbers = self.samples.map(|number| number.max(1) as f64);
-        let pooled = (before * numbers[0] + after * numbers[1]) / (numbers[0] + numbers[1]);
-        let error = (pooled * (1.0 - pooled) * (1.0 / numbers[0] + 1.0 / numbers[1])).max(0.0).sqrt();
-        Change { before, after, is_significant: (after - before).abs() > STANDARD_ERRORS * error }
-    }
-
-    /// The hover text of something, from its changes in all and on its own.
-    fn about(&self, amounts: Amounts, [total, own]: [Change; 2]) -> String {
-        let what = match (amounts.before, amounts.now) {
-            (0, _) => "new, ",
-            (_, 0) => "gone, ",
-            _ => "",
-        };
-        let [before, now] = [amounts.before, amounts.now].map(thousands);
-        format!("{what}{}; own {}; {before} → {now} {}", total.text(), own.text(), self.unit)
-    }
-}
-
-impl Change {
-    fn difference(self) -> f64 {
-        self.after - self.before
-    }
-
-    fn text(self) -> String {
-        let [before, after, points] = [self.before, self.after, self.difference()].map(|share| share * 100.0);
-        let noise = if self.is_significant || points == 0.0 { "" } else { ", within noise" };
-        // A difference of nothing has no sign.
-        let points = format!("{points:+.2}").replace("-0.00", "0.00").replace("+0.00", "0.00");
-        format!("{before:.2}% → {after:.2}%, {points} points{noise}")
-    }
-
-    /// The stronger the nearer to the largest difference.
-    fn color(self, largest: f64) -> [u8; 3] {
-        if !self.is_significant {
-            return UNCHANGED;
-        }
-        let strength = (0.2 + 0.8 * self.difference().abs() / largest).min(1.0);
-        mixed(UNCHANGED, if self.difference() > 0.0 { GROWN } else { SHRUNK }, strength as f32)
-    }
+    let strength = (0.2 + 0.8 * change.difference().abs() / largest).min(1.0);
+    mixed(UNCHANGED, if change.difference() > 0.0 { GROWN } else { SHRUNK }, strength as f32)
 }
 
 fn largest(changes: impl Iterator<Item = Change>) -> f64 {
@@ -250,19 +174,6 @@ fn union<'label>([before, after]: &'label [LabelTree; 2], comparison: &Compariso
         }
     }
     nodes
-}
-
-fn subtitle(before: &Profile, after: &Profile) -> String {
-    let amount = |profile: &Profile| {
-        let samples = profile.sum().samples;
-        let duration_us = profile.metadata.duration_us;
-        if duration_us > 0 {
-            format!("{samples} samples in {} s", round(duration_us as f64 / 1e6))
-        } else {
-            format!("{samples} samples")
-        }
-    };
-    format!("before {} · after {} · widths are shares after", amount(before), amount(after))
 }
 
 #[cfg(test)]

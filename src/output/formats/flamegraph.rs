@@ -5,11 +5,12 @@
 
 use std::io::{self, BufWriter, Write};
 
-use super::picture::{Frame, Kind, Picture, ROW, legend, thousands, write_message};
+use super::picture::{Frame, Kind, Picture, ROW, legend, write_message};
 use crate::output::Presentation;
 use crate::output::color::{NEUTRAL, color};
 use crate::output::heading::{subtitle, title, with_note};
 use crate::output::narrow::{JOINED, Node, narrowed, nodes, widths};
+use crate::output::text::thousands;
 use crate::output::tree::LabelTree;
 use crate::profile::Profile;
 

@@ -6,7 +6,8 @@
 pub(crate) mod callgrind;
 pub(crate) mod chrometrace;
 pub(crate) mod collapsed;
-pub(crate) mod diff;
+mod diff;
+mod difference;
 pub(crate) mod firefox;
 pub(crate) mod flamechart;
 pub mod flamegraph;
@@ -23,8 +24,10 @@ use std::io::{self, Write};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use super::difference::Difference;
 use super::{Presentation, SourceText, recording};
 use crate::profile::Profile;
+use difference::Form;
 
 /// A format that a profile can be written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -175,6 +178,11 @@ impl Format {
         }
     }
 
+    /// Whether two profiles can be compared in this format.
+    pub(crate) fn shows_differences(self) -> bool {
+        matches!(self, Self::Flamegraph | Self::Html | Self::Summary | Self::Markdown | Self::SummaryJson)
+    }
+
     /// Writes `profile` in this format, into a file that will have the name `file_name`: what ends in `.gz` is
     /// compressed. Formats that show source have it from `sources`.
     ///
@@ -222,6 +230,29 @@ impl Format {
             Self::Pyspy => recording::write(profile, writer),
         }
     }
+}
+
+/// Writes how `after` differs from `before`, in a format that [shows differences](Format::shows_differences). `checks`
+/// are sentences of what was asked of the difference.
+///
+/// # Errors
+/// When `writer` fails.
+pub(crate) fn write_difference(
+    format: Format,
+    [before, after]: [&Profile; 2],
+    presentation: &Presentation,
+    sources: &SourceText<'_>,
+    checks: &[String],
+    writer: impl Write,
+) -> io::Result<()> {
+    let form = match format {
+        Format::Html => return html::write_difference([before, after], presentation, sources, checks, writer),
+        Format::Summary => Form::Text,
+        Format::Markdown => Form::Markdown,
+        Format::SummaryJson => Form::Json,
+        _ => return diff::write(before, after, presentation, writer),
+    };
+    difference::write(form, &Difference::new(before, after, presentation.lines, checks), writer)
 }
 
 #[cfg(test)]

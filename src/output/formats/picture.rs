@@ -263,22 +263,6 @@ pub(super) fn time(us: u64) -> String {
     }
 }
 
-/// Milliseconds, or counts of what each stands for a millisecond: whole ones, with a digit after the point for few.
-pub(super) fn thousands(us: u64) -> String {
-    if us < 100_000 && !us.is_multiple_of(1_000) {
-        return format!("{:.1}", us as f64 / 1e3);
-    }
-    let digits = (us.saturating_add(500) / 1_000).to_string();
-    let mut grouped = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
-
 /// As much of a text as fits.
 fn clipped(text: &str, letters: usize) -> Cow<'_, str> {
     if text.width() <= letters {
@@ -304,6 +288,7 @@ fn hex([red, green, blue]: [u8; 3]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::text::thousands;
 
     #[test]
     fn texts_are_short_and_amounts_exact_enough() {

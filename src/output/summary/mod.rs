@@ -3,7 +3,6 @@
 
 mod doubts;
 mod paths;
-mod sums;
 
 use serde::Serialize;
 
@@ -12,11 +11,11 @@ use super::functions::Functions;
 use super::heading::{subtitle, title};
 use super::place::{Origin, Places, sampled_threads, thread_name, thread_number};
 use super::source_text::{SourceFiles, SourceText};
+use super::stack_sums::StackSums;
 use super::text::shortened;
 use super::{Lines, Presentation};
 use crate::profile::{Flags, Profile, Total};
 pub(in crate::output) use doubts::doubts;
-use sums::StackSums;
 
 /// Functions, paths and threads that are named.
 const MOST_FUNCTIONS: usize = 12;

@@ -3,10 +3,10 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BinaryHeap};
 
-use super::sums::StackSums;
 use super::{LONGEST, PathPart, Scale};
 use crate::output::functions::Functions;
 use crate::output::place::Places;
+use crate::output::stack_sums::StackSums;
 use crate::output::text::shortened;
 
 /// Paths that are gone down at most, for a profile in which no path stands out.

@@ -14,7 +14,10 @@ use std::io::{self, Write};
 use self::data::{PageData, Words};
 use self::time::Timeline;
 use self::tree::PageTree;
+use super::difference::{self, Form};
 use super::summary;
+use crate::output::comparison::Comparison;
+use crate::output::difference::Difference;
 use crate::output::heading::{subtitle, title};
 use crate::output::place::Places;
 use crate::output::source_text::SourceText;
@@ -72,6 +75,39 @@ pub(crate) fn write(
     write_page(&data, &String::from_utf8_lossy(&plain), presentation.upward, writer)
 }
 
+/// Writes how `after` differs from `before` as a page. `lines` says what tells frames apart; `checks` are sentences
+/// that stand with what is to be kept in mind.
+///
+/// # Errors
+/// When `writer` fails.
+pub(crate) fn write_difference(
+    [before, after]: [&Profile; 2],
+    presentation: &Presentation,
+    sources: &SourceText<'_>,
+    checks: &[String],
+    writer: impl Write,
+) -> io::Result<()> {
+    let mut tree = PageTree::new();
+    for (profile, is_before) in [(before, true), (after, false)] {
+        tree.add(profile, &Places::new(profile, presentation), presentation.lines, is_before);
+    }
+    tree.finish();
+    let pieces = sources::pieces(&tree, sources);
+    let comparison = Comparison::new(before, after);
+    let difference = Difference::new(before, after, presentation.lines, checks);
+    let words = Words {
+        title: &difference.title,
+        about: &difference.about,
+        is_time_known: difference.unit == "seconds",
+        doubts: checks.iter().cloned().chain(joined_note(&tree)).collect(),
+        samples: vec![comparison.samples[1], comparison.samples[0]],
+    };
+    let mut plain = vec![];
+    difference::write(Form::Text, &difference, &mut plain)?;
+    let data = PageData::new(words, &tree, &pieces, None);
+    write_page(&data, &String::from_utf8_lossy(&plain), presentation.upward, writer)
+}
+
 /// What is said of a tree that is not whole.
 fn joined_note(tree: &PageTree) -> Option<String> {
     let percent = tree.joined_share * 100.0;
@@ -101,3 +137,6 @@ fn write_page(data: &PageData<'_>, plain: &str, is_upward: bool, mut writer: imp
     }
     writer.flush()
 }
+
+#[cfg(test)]
+mod tests;

@@ -97,7 +97,8 @@ function about(box) {
         const difference = points(change.difference) + noise;
         return `${box.view.label}: ${text(total, before)}, ${difference}; own ${text(own, ownBefore)}`;
     }
-    const zoomed = view.zoom === view.root ? "" : `, ${percent(total, view.zoom.total)} of what is shown`;
+    const isInside = view.zoom !== view.root && box.view.depth >= view.zoom.depth;
+    const zoomed = !isInside ? "" : `, ${percent(total, view.zoom.total)} of what is shown`;
     const alone = own > 0 && own < total ? `; own ${amount(own)}, ${percent(own, page.weights.total[0])}` : "";
     return `${box.view.label}: ${amount(total)}, ${percent(total, page.weights.total[0])}${zoomed}${alone}`;
 }
@@ -166,7 +167,8 @@ function refresh() {
     else {
         const weight = matchedWeight(model, page.weights, page.isHit);
         const part = `${percent(weight, page.weights.total[0])} of the time (${amount(weight)})`;
-        get("matched").textContent = `${numbers.length} functions, in ${part}`;
+        const functions = numbers.length === 1 ? "function" : "functions";
+        get("matched").textContent = `${numbers.length} ${functions}, in ${part}`;
     }
 }
 

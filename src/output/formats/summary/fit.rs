@@ -5,27 +5,27 @@ use std::borrow::Cow;
 use crate::output::text::shortened;
 
 /// What a summary may take at most.
-pub(super) const MOST_LINES: usize = 60;
-pub(super) const MOST_BYTES: usize = 4096;
+pub(in crate::output::formats) const MOST_LINES: usize = 60;
+pub(in crate::output::formats) const MOST_BYTES: usize = 4096;
 
 /// How much of each list and of each name is shown.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Room {
+pub(in crate::output::formats) struct Room {
     /// Rows of a list.
-    pub(super) rows: usize,
+    pub(in crate::output::formats) rows: usize,
     /// Characters of a name, a path or a line of source.
-    pub(super) characters: usize,
+    pub(in crate::output::formats) characters: usize,
 }
 
 impl Room {
     /// As much of a text as there is room for, the middle left out.
-    pub(super) fn cut<'text>(&self, text: &'text str) -> Cow<'text, str> {
+    pub(in crate::output::formats) fn cut<'text>(&self, text: &'text str) -> Cow<'text, str> {
         shortened(text, self.characters)
     }
 }
 
 /// The text with the most rows and the longest names that fits.
-pub(super) fn fitted(text: impl Fn(Room) -> String) -> String {
+pub(in crate::output::formats) fn fitted(text: impl Fn(Room) -> String) -> String {
     let rooms = [90, 60, 40].into_iter().flat_map(|characters| {
         let rows = if characters == 90 { 4..=12 } else { 1..=6 };
         rows.rev().map(move |rows| Room { rows, characters })

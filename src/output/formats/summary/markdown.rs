@@ -59,7 +59,7 @@ pub(super) fn markdown(summary: &Summary, room: Room) -> String {
 }
 
 /// A code span that can stand in a cell of a table: its fence is longer than any in the text, and a bar is no border.
-fn code(text: &str) -> String {
+pub(in crate::output::formats) fn code(text: &str) -> String {
     let text = text.trim();
     let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
     let fence = "`".repeat(longest + 1);
@@ -69,7 +69,7 @@ fn code(text: &str) -> String {
 }
 
 /// Text outside of code spans, in which a glob may stand.
-fn escaped(text: &str) -> String {
+pub(in crate::output::formats) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
         if matches!(character, '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '&' | '|' | '~' | '#' | '@' | '!') {

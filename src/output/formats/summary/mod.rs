@@ -4,8 +4,8 @@
 //! At most 60 lines and 4 KB, whatever the names are: what does not fit is left out from the end of each list, then
 //! from the middle of names. Equal profiles give equal bytes.
 
-mod fit;
-mod markdown;
+pub(super) mod fit;
+pub(super) mod markdown;
 mod text;
 
 use std::io::{self, Write};

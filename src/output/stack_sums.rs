@@ -1,7 +1,7 @@
 //! What each function and each line took, in one walk through the tree of stacks.
 
-use crate::output::functions::Functions;
-use crate::output::place::Places;
+use super::functions::Functions;
+use super::place::Places;
 use crate::profile::Profile;
 
 /// No stack.
