@@ -7,10 +7,10 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use super::output_file::OutputFile;
+use super::output_file::{OutputFile, format_by_name};
 use super::{below, print_note, shown_lines};
 use crate::cli::{ConvertArgs, DiffArgs};
-use crate::output::{Format, Lines, Presentation, diff};
+use crate::output::{Lines, Presentation, diff};
 use crate::profile::{Below, Profile};
 
 /// Runs `pyspy convert`.
@@ -20,7 +20,7 @@ use crate::profile::{Below, Profile};
 pub(crate) fn convert(arguments: &ConvertArgs) -> anyhow::Result<ExitCode> {
     let format = match arguments.format {
         Some(name) => name.into(),
-        None => Format::from_suffix(&arguments.output.to_string_lossy()).unwrap_or(Format::Flamegraph),
+        None => format_by_name(&arguments.output)?,
     };
     let output = OutputFile::create(&arguments.output)?;
     let mut profile = read(&arguments.input)?;
@@ -48,6 +48,8 @@ pub(crate) fn convert(arguments: &ConvertArgs) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// As [`convert`].
 pub(crate) fn diff(arguments: &DiffArgs) -> anyhow::Result<ExitCode> {
+    // What is drawn is SVG; of other names only those of other kinds of files are refused.
+    format_by_name(&arguments.output)?;
     let output = OutputFile::create(&arguments.output)?;
     let (before, after) = (read(&arguments.before)?, read(&arguments.after)?);
     let lines = match (arguments.lines, arguments.function) {
