@@ -2,6 +2,7 @@
 //! ones.
 
 mod exit_status;
+mod help;
 mod values;
 mod watch;
 
@@ -11,6 +12,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use exit_status::Status;
+pub(crate) use help::command;
 pub(crate) use values::{GrowthArg, Limit};
 pub(crate) use watch::{CommandWords, WatchArgs};
 
@@ -51,6 +53,12 @@ pub(crate) enum Command {
         /// For which shell
         shell: clap_complete::Shell,
     },
+    /// Print a page of the manual, for `man -l`
+    #[command(hide = true)]
+    Man {
+        /// Of which subcommand [default: of the whole]
+        subcommand: Option<String>,
+    },
 }
 
 /// How to treat the target while it is read.
@@ -79,7 +87,8 @@ pub(crate) struct RecordArgs {
     /// Process to attach to, in decimal or hex; may be given several times
     #[arg(short, long, value_name = "pid", value_parser = values::pid, conflicts_with = "program")]
     pub pid: Vec<i32>,
-    /// All Python processes whose command line matches a glob such as `*gunicorn*`
+    /// All Python processes whose program has this name (`gunicorn`), or whose whole command line matches a glob
+    /// (`*gunicorn*myapp*`)
     #[arg(long, value_name = "glob", conflicts_with = "program")]
     pub name: Option<String>,
     /// Show full Python filenames, instead of only the part from the package on
@@ -308,7 +317,7 @@ pub(crate) struct DiffArgs {
 pub(crate) struct DumpArgs {
     /// Process to look at, in decimal or hex
     #[arg(short, long, value_name = "pid", value_parser = values::pid)]
-    #[arg(required_unless_present = "core", conflicts_with = "core")]
+    #[arg(required_unless_present_any = ["core", "misplaced"], conflicts_with = "core")]
     pub pid: Option<i32>,
     /// Core file to look at instead of a process; also one compressed with gzip or zstd
     #[arg(short, long, value_name = "file", conflicts_with = "native")]
@@ -361,6 +370,9 @@ pub(crate) struct DumpArgs {
     /// When to stop the process
     #[command(flatten)]
     pub pause: PauseArgs,
+    /// What is none of the options: a process's number without `--pid` before it
+    #[arg(hide = true)]
+    pub misplaced: Option<String>,
 }
 
 /// Which tasks `record --async` shows.

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use super::output_file::OutputFile;
+use super::output_file::{OutputFile, format_by_name};
 use super::source_text::SourceFinder;
 use super::{below, print_note, shown_lines};
 use crate::cli::{ConvertArgs, DiffArgs, GrowthArg, Status};
@@ -21,7 +21,7 @@ use crate::profile::{Below, Profile};
 pub(crate) fn convert(arguments: &ConvertArgs) -> anyhow::Result<ExitCode> {
     let format = match arguments.format {
         Some(name) => name.into(),
-        None => Format::from_suffix(&arguments.output.to_string_lossy()).unwrap_or(Format::Flamegraph),
+        None => format_by_name(&arguments.output)?,
     };
     let output = OutputFile::create(&arguments.output)?;
     let mut profile = read(&arguments.input)?;
@@ -51,10 +51,10 @@ pub(crate) fn convert(arguments: &ConvertArgs) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// As [`convert`].
 pub(crate) fn diff(arguments: &DiffArgs) -> anyhow::Result<ExitCode> {
-    let name = arguments.output.as_deref().map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
-    let format = match arguments.format {
-        Some(name) => name.into(),
-        None => Format::from_suffix(&name).unwrap_or(Format::Flamegraph),
+    let format = match (arguments.format, &arguments.output) {
+        (Some(name), _) => name.into(),
+        (None, Some(path)) => format_by_name(path)?,
+        (None, None) => Format::Flamegraph,
     };
     if !format.shows_differences() {
         anyhow::bail!(

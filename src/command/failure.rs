@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use crate::cli::Status;
 use crate::core_file::CoreError;
+use crate::output::Format;
 use crate::process::{ProcessError, SpawnError};
 use crate::python::locate::SUPPORTED;
 use crate::sampler::{AttachError, PostMortemError, SampleError};
@@ -34,6 +35,21 @@ impl OutputError {
 
 fn output_name(path: &Path) -> String {
     if path.as_os_str() == "-" { "standard output".to_owned() } else { format!("{path:?}") }
+}
+
+/// The name of the output is that of another kind of file.
+#[derive(Debug, Error)]
+#[error("no format is written to {suffix} files")]
+pub(crate) struct ForeignNameError {
+    /// The end of the name, with its dot.
+    pub suffix: &'static str,
+}
+
+impl ForeignNameError {
+    fn advice() -> Vec<String> {
+        let names = Format::ALL.map(|format| format!("{} ({})", format.suffix(), format.name()));
+        vec![format!("names end in {}", names.join(", ")), "-f FORMAT writes that format under any name".to_owned()]
+    }
 }
 
 /// The output of a recording could not be written when there was something to write.
@@ -75,6 +91,9 @@ pub(crate) fn status(error: &anyhow::Error) -> Status {
             Some(error) if error.is_unsupported_version() => return Status::Unsupported,
             Some(_) => return Status::CoreFile,
             None => {}
+        }
+        if cause.is::<ForeignNameError>() {
+            return Status::CommandLine;
         }
         if cause.is::<CoreError>() {
             return Status::CoreFile;
@@ -145,6 +164,9 @@ pub(crate) fn advice(error: &anyhow::Error) -> Vec<String> {
         }
         if let Some(error) = cause.downcast_ref::<PostMortemError>() {
             return error.advice();
+        }
+        if cause.is::<ForeignNameError>() {
+            return ForeignNameError::advice();
         }
         if cause.downcast_ref::<OutputError>().is_some_and(|error| error.path.as_os_str() != "-") {
             return text("give another path with --output");

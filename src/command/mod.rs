@@ -2,6 +2,7 @@
 
 mod attach;
 mod below;
+mod completion;
 pub(crate) mod convert;
 pub(crate) mod dump;
 mod ending;
@@ -19,8 +20,6 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-use clap::CommandFactory;
 
 use self::failure::OutputError;
 pub use self::program::run_program;
@@ -41,13 +40,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Watch(arguments) => watch::run(&arguments),
         Command::Convert(arguments) => convert::convert(&arguments),
         Command::Diff(arguments) => convert::diff(&arguments),
-        Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "pyspy", &mut script);
-            check_stdout()?;
-            std::io::stdout().lock().write_all(&script).map_err(OutputError::of_stdout)?;
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Completions { shell } => completion::print_script(shell),
+        Command::Man { subcommand } => completion::print_page(subcommand.as_deref()),
     }
 }
 

@@ -15,8 +15,25 @@ use tempfile::NamedTempFile;
 use self::existing::{Existing, Ownership, open_existing};
 pub(super) use self::growing::{Growing, Place};
 use super::check_stdout;
-use super::failure::OutputError;
+use super::failure::{ForeignNameError, OutputError};
+use crate::output::Format;
 use crate::process::SpawnedProgram;
+
+/// The format that the name of a file asks for, by default a flame graph.
+///
+/// # Errors
+/// When the name is that of another kind of file; that of a device or a pipe never is.
+pub(super) fn format_by_name(path: &Path) -> Result<Format, ForeignNameError> {
+    let name = path.to_string_lossy();
+    if let Some(format) = Format::from_suffix(&name) {
+        return Ok(format);
+    }
+    let is_device = std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir());
+    match Format::foreign_suffix(&name) {
+        Some(suffix) if !is_device => Err(ForeignNameError { suffix }),
+        _ => Ok(Format::Flamegraph),
+    }
+}
 
 /// Where output will go; known to be writable.
 #[derive(Debug)]
@@ -143,7 +160,12 @@ impl NewFile {
         builder.prefix(".pyspy-").suffix(".part");
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        builder.tempfile_in(&self.directory)
+        // The error has the name of that file, which nobody knows but us.
+        builder.tempfile_in(&self.directory).map_err(|error| {
+            let inner = error.get_ref().and_then(std::error::Error::source);
+            let code = inner.and_then(|inner| inner.downcast_ref::<io::Error>()).and_then(io::Error::raw_os_error);
+            code.map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
+        })
     }
 }
 
@@ -167,6 +189,22 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         assert!(OutputFile::create(&directory.path().join("no/such/place.svg")).is_err());
         assert!(OutputFile::create(directory.path()).is_err());
+    }
+
+    #[test]
+    fn names_of_other_kinds_of_files_are_known() {
+        let format = |name: &str| format_by_name(Path::new(name)).ok();
+        assert_eq!(format("a.speedscope.json"), Some(Format::Speedscope));
+        for name in ["a", "a.1", "/tmp/tmp.aBcDe", "out.tmp", "/dev/null", "-", "a.old", "png", "csv"] {
+            assert_eq!(format(name), Some(Format::Flamegraph), "{name}");
+        }
+        for name in ["a.png", "/tmp/A.PNG", "x.svg.pdf", "a.csv"] {
+            assert_eq!(format(name), None, "{name}");
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("pipe.png");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(format_by_name(&pipe).ok(), Some(Format::Flamegraph));
     }
 
     #[test]

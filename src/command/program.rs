@@ -1,14 +1,17 @@
 //! The program from its arguments to its exit status.
 
+use std::ffi::OsString;
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 #[cfg(unix)]
 use std::sync::{Arc, atomic::AtomicBool};
 
-use clap::Parser;
+use clap::FromArgMatches;
+use clap::error::ErrorKind as UsageError;
+use clap_complete::CompleteEnv;
 
-use super::failure;
-use crate::cli::Cli;
+use super::{completion, failure};
+use crate::cli::{Cli, Command};
 
 /// The whole program: reads the command line, does what it says, prints an error once. The exit status is one of
 /// [`failure`]'s.
@@ -18,7 +21,13 @@ pub fn run_program() -> ExitCode {
     if let Err(error) = survive_file_limits() {
         log::warn!("cannot take over SIGXFSZ: {error}");
     }
-    let cli = Cli::parse();
+    // Ends the program where a shell asks for completions.
+    CompleteEnv::with_factory(completion::command).var(completion::VARIABLE).complete();
+    let matches = completion::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    if let Some(text) = misplaced_pid(&cli.command) {
+        completion::command().error(UsageError::UnknownArgument, text).exit();
+    }
     match super::run(cli) {
         Ok(code) => code,
         // Whoever read our output has seen enough.
@@ -40,8 +49,47 @@ fn survive_file_limits() -> io::Result<()> {
     Ok(())
 }
 
+/// What to say of a process's number that stands where a program belongs, or nothing.
+fn misplaced_pid(command: &Command) -> Option<String> {
+    let (name, word) = match command {
+        Command::Dump(arguments) => ("dump", arguments.misplaced.as_ref()?.as_str()),
+        Command::Record(arguments) => ("record", only_word(&arguments.program)?),
+        Command::Top(arguments) => ("top", only_word(&arguments.program)?),
+        _ => return None,
+    };
+    let is_number = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
+    match (name, is_number) {
+        (_, true) => Some(format!("{word} alone is no process; give `pyspy {name} --pid {word}`")),
+        // Everything else that could be said of it, a file of this name might answer.
+        ("dump", false) => Some(format!("unexpected argument {word:?}; a process is given by its number: --pid PID")),
+        _ => None,
+    }
+}
+
+/// The only word of a program that is to be started, if no program of this name is found.
+fn only_word(program: &[OsString]) -> Option<&str> {
+    let [word] = program else { return None };
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let is_program = std::env::split_paths(&folders).any(|folder| folder.join(word).is_file());
+    word.to_str().filter(|_| !is_program)
+}
+
+/// An error with its causes, each told once: some say in their own text what their cause is.
+fn with_causes(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.ends_with(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
+}
+
 fn report(error: &anyhow::Error) {
-    let mut lines = format!("pyspy: {error:#}\n");
+    let mut lines = format!("pyspy: {}\n", with_causes(error));
     for sentence in failure::advice(error) {
         lines.push_str(&format!("  {sentence}\n"));
     }
@@ -53,4 +101,22 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error
         .chain()
         .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe))
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+    use crate::process::SpawnError;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let cause = || io::Error::from_raw_os_error(13);
+        let told = SpawnError::System { program: "x".into(), source: cause() };
+        let error = anyhow::Error::from(told).context("above");
+        assert_eq!(with_causes(&error), "above: cannot start \"x\": Permission denied (os error 13)");
+        let error = Err::<(), _>(cause()).context("cannot").unwrap_err();
+        assert_eq!(with_causes(&error), "cannot: Permission denied (os error 13)");
+    }
 }

@@ -18,6 +18,7 @@ use self::sink::Sink;
 use self::target::Target;
 use super::ending::{shell_status, status_text};
 use super::failure::UnfinishedError;
+use super::output_file::format_by_name;
 use super::{Interrupt, below, native, pausing, print_note, shown_lines};
 use crate::cli::{AsyncTasks, Limit, Mode, RecordArgs};
 use crate::output::{Format, Presentation, printable};
@@ -37,7 +38,7 @@ const STREAM_EVERY: Duration = Duration::from_millis(900);
 pub(crate) fn run(arguments: &RecordArgs) -> anyhow::Result<ExitCode> {
     let format = match (arguments.format, &arguments.output) {
         (Some(name), _) => name.into(),
-        (None, Some(path)) => Format::from_suffix(&path.to_string_lossy()).unwrap_or(Format::Flamegraph),
+        (None, Some(path)) => format_by_name(path)?,
         (None, None) => Format::Flamegraph,
     };
     let path = arguments.output.clone().unwrap_or_else(|| default_path(arguments, format));

@@ -8,7 +8,7 @@ use super::process::Variable;
 use super::{Details, TasksWanted};
 use crate::memory::{Memory, PageCache};
 use crate::process::SystemCall;
-use crate::python::blocked::{Blocked, blocked};
+use crate::python::blocked::{Blocked, ThreadView, blocked};
 use crate::python::code::CodeTable;
 use crate::python::greenlets::{Greenlet, GreenletError, GreenletState, GreenletTypes};
 use crate::python::locals::{Value, variables};

@@ -129,6 +129,8 @@ pub(crate) fn observe(
         adopt: options.adopt,
         merge: false,
         columns: false,
+        gc_frames: true,
+        waits: false,
         tasks: None,
         native: false,
         native_threads: false,

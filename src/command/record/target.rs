@@ -1,5 +1,7 @@
 //! What is recorded: processes that were there, or a program that we started.
 
+use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -104,16 +106,52 @@ impl Target {
     }
 }
 
-/// All processes with a Python that we may read and whose command line matches.
+/// What the program of a process is called: by its own name; as the script that Python runs, with its ending or
+/// without; as the module that Python runs.
+fn program_names(command_line: &[OsString]) -> Vec<String> {
+    let base = |word: &OsString| {
+        let name = Path::new(word).file_name().unwrap_or(word);
+        name.to_string_lossy().into_owned()
+    };
+    let mut names: Vec<String> = command_line.first().map(base).into_iter().collect();
+    let mut words = command_line.iter().skip(1);
+    while let Some(word) = words.next() {
+        match word.to_str() {
+            Some("-m") => {
+                names.extend(words.next().map(|module| module.to_string_lossy().into_owned()));
+                break;
+            }
+            Some("-c") => break,
+            // Options of Python's that have a value of their own.
+            Some("-W" | "-X" | "--check-hash-based-pycs") => {
+                words.next();
+            }
+            Some(option) if option.starts_with('-') => {}
+            _ => {
+                let name = base(word);
+                names.extend(name.strip_suffix(".py").map(str::to_owned));
+                names.push(name);
+                break;
+            }
+        }
+    }
+    names
+}
+
+/// All processes with a Python that we may read and whose name or command line matches.
 fn by_name(glob: &str, finder: &mut Finder) -> anyhow::Result<Vec<Process>> {
-    let pattern = WildMatch::new(glob);
+    let is_wanted = |process: &Process| {
+        let is_word = !glob.contains(['*', '?', '/']) && !glob.contains(char::is_whitespace);
+        WildMatch::new(glob).matches(&whole_command_line(process))
+            || is_word && program_names(&process.command_line().unwrap_or_default()).iter().any(|name| name == glob)
+    };
     let own = std::process::id();
     let (mut denied, mut others) = (0, 0);
     let mut denial = None;
     let mut processes = Vec::new();
     for pid in all_processes()? {
         let Ok(process) = Process::observe(pid) else { continue };
-        if pid.unsigned_abs() == own || !pattern.matches(&whole_command_line(&process)) {
+        if pid.unsigned_abs() == own || !is_wanted(&process) {
             continue;
         }
         match Process::open(pid).map_err(AttachError::from).and_then(|process| {
@@ -135,7 +173,7 @@ fn by_name(glob: &str, finder: &mut Finder) -> anyhow::Result<Vec<Process>> {
     }
     if processes.is_empty() {
         let what = format!(
-            "no Python process has a command line like {glob:?} ({others} run no Python, {denied} may not be read)"
+            "no Python process has this name or a command line like {glob:?} ({others} run no Python, {denied} may not be read)"
         );
         return Err(match denial {
             Some(denial) => Error::from(denial).context(what),
@@ -146,4 +184,19 @@ fn by_name(glob: &str, finder: &mut Finder) -> anyhow::Result<Vec<Process>> {
         print_note(&format!("{denied} processes with a command line like {glob:?} may not be read"));
     }
     Ok(processes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_called_by_their_scripts_and_modules() {
+        let names = |line: &str| program_names(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        assert_eq!(names("/usr/bin/python3 -X dev /srv/worker.py --name web"), ["python3", "worker", "worker.py"]);
+        assert_eq!(names("python -u -m http.server 80"), ["python", "http.server"]);
+        assert_eq!(names("/v/bin/python /v/bin/gunicorn app:app"), ["python", "gunicorn"]);
+        assert_eq!(names("python -c pass worker"), ["python"]);
+        assert_eq!(names("uwsgi"), ["uwsgi"]);
+    }
 }

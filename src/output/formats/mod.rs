@@ -145,6 +145,19 @@ impl Format {
         by_end(&name).or_else(|| by_end(name.strip_suffix(".gz")?))
     }
 
+    /// The end of a file name, with its dot, if it is that of another kind of file, such as a picture of points: nobody
+    /// who gives it wants what we write.
+    pub fn foreign_suffix(file_name: &str) -> Option<&'static str> {
+        let name = file_name.rsplit(['/', '\\']).next()?.to_ascii_lowercase();
+        Self::FOREIGN_SUFFIXES.iter().find(|suffix| name.ends_with(*suffix)).copied()
+    }
+
+    /// Ends of names of files that we cannot write.
+    const FOREIGN_SUFFIXES: [&'static str; 24] = [
+        ".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tiff", ".pdf", ".ps", ".eps", ".csv", ".tsv", ".xml",
+        ".yaml", ".yml", ".toml", ".xlsx", ".docx", ".zip", ".tar", ".mp4", ".parquet", ".sqlite", ".py",
+    ];
+
     /// The end of a file name that asks for this format and no other, with the dot.
     pub fn suffix(self) -> &'static str {
         Self::SUFFIXES.iter().find(|(_, format)| *format == self).map_or("", |(suffix, _)| suffix)

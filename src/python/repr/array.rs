@@ -1,6 +1,6 @@
-//! numpy and pandas: arrays by their element type and shape, scalars by value, tables by shape.
+//! numpy and pandas: arrays by their element type and shape, scalars by value, tables by shape; then what is in them.
 //!
-//! Checked against numpy 1.24 and 2.5, pandas 2.0 and 3.1; another memory layout shows as an unknown object, or with
+//! Checked against numpy 1.24, 1.26 and 2.4, pandas 2.0, 2.3 and 3.0; another memory layout shows as an unknown object, or with
 //! `?` for a length.
 
 use super::builtin::short_name;
@@ -13,17 +13,17 @@ use crate::python::object::{TypeFlags, TypeInfo};
 const DIMENSIONS_LIMIT: usize = 64;
 
 impl Writer<'_, '_> {
-    /// `<numpy.ndarray float64 (3, 4)>`.
+    /// `<numpy.ndarray float64 (2, 2) [[0.0, 1.0], [2.0, 3.0]]>`.
     pub(super) fn numpy_array(&mut self, object: u64, of: &TypeInfo) -> Written {
         let shape = self.numpy_shape(object)?;
-        let shape: Vec<String> = shape.iter().map(u64::to_string).collect();
+        let lengths: Vec<String> = shape.iter().map(u64::to_string).collect();
         let comma = if shape.len() == 1 { "," } else { "" };
         // PyArray_Descr (ndarraytypes.h) begins with the type of the scalars.
         let element = self.field(self.field(object, 5)?, 0)?;
         let element = self.printer.type_info(element)?;
         let element = element.name.strip_prefix("numpy.").unwrap_or(&element.name).to_owned();
-        self.plain(&format!("<{} {element} ({}{comma})>", of.name, shape.join(", ")));
-        Ok(())
+        let open = format!("<{} {element} ({}{comma})", of.name, lengths.join(", "));
+        self.nested(object, &open, ">", "<...>", |writer| writer.numpy_values(object, &shape))
     }
 
     /// `PyArrayObject_fields` (ndarraytypes.h): data, number of dimensions (an `int`), dimensions, strides, base,
@@ -38,29 +38,34 @@ impl Writer<'_, '_> {
         self.objects.pointers(self.field(object, 2)?, count)
     }
 
-    /// `<pandas.DataFrame (3, 2)>`, `<pandas.Series (3,)>`, `<pandas.Index (3,)>`; `false` for what is none of them.
+    /// `<pandas.DataFrame (3, 2) columns=['a', 'b'] rows=[…]>`, `<pandas.Series (3,) […]>`, `<pandas.Index (3,) […]>`;
+    /// `false` for what is none of them.
     /// `base` is the class of pandas that says how it is written.
     pub(super) fn pandas_value(&mut self, object: u64, of: &TypeInfo, base: &str) -> Result<bool, ReadError> {
-        let lengths = match base {
-            "DataFrame" | "Series" => {
-                let manager = match self.attribute(object, of, "_mgr")? {
-                    Some(manager) => manager,
-                    None => return Ok(false),
-                };
+        let manager = self.attribute(object, of, "_mgr")?;
+        let axes = match (base, manager) {
+            ("DataFrame" | "Series", Some(manager)) => {
                 // In the order columns, rows.
                 let Some(axes) = self.axes(manager)? else { return Ok(false) };
-                let (axes, _) = self.objects.list_items(axes, 2)?;
-                axes.into_iter().rev().map(|axis| self.length_of_index(axis)).collect()
+                self.objects.list_items(axes, 2)?.0
             }
-            _ if base.ends_with("Index") => vec![self.length_of_index(object)],
+            ("Categorical", _) => return self.categorical(object, of),
+            _ if base.ends_with("Index") => vec![object],
             _ => return Ok(false),
         };
-        let lengths: Vec<String> = lengths
-            .into_iter()
-            .map(|length| length.ok().flatten().map_or_else(|| "?".to_owned(), |length| length.to_string()))
-            .collect();
+        let lengths: Vec<Option<i128>> =
+            axes.iter().rev().map(|axis| self.length_of_index(*axis).ok().flatten()).collect();
+        let texts = lengths.iter().map(|length| length.map_or_else(|| "?".to_owned(), |length| length.to_string()));
         let comma = if lengths.len() == 1 { "," } else { "" };
-        self.plain(&format!("<pandas.{} ({}{comma})>", of.name, lengths.join(", ")));
+        let open = format!("<pandas.{} ({}{comma})", short_name(of), texts.collect::<Vec<_>>().join(", "));
+        self.nested(object, &open, ">", "<...>", |writer| match (&axes[..], manager) {
+            ([columns, _], Some(manager)) => {
+                let rows = lengths.first().copied().flatten().and_then(|rows| u64::try_from(rows).ok());
+                writer.table_values(manager, *columns, rows.unwrap_or(0))
+            }
+            ([_], Some(manager)) => writer.series_values(Some(manager), object),
+            _ => writer.series_values(None, object),
+        })?;
         Ok(true)
     }
 

@@ -84,9 +84,12 @@ impl Writer<'_, '_> {
             Kind::Namespace => return self.namespace(object, of),
             Kind::Array => return self.array(object),
             Kind::NumpyArray => return self.numpy_array(object, of),
+            Kind::NumpyTime => return self.numpy_time(object, of),
             Kind::NumpyBool | Kind::NumpySigned | Kind::NumpyUnsigned | Kind::NumpyFloat => {
                 return self.numpy_scalar(kind, object, of);
             }
+            Kind::Lock | Kind::RLock | Kind::SimpleQueue => return self.thread_object(kind, object, of),
+            Kind::Pattern => return self.pattern(object),
             Kind::Exception => return self.exception(object, of),
             Kind::Date | Kind::DateTime | Kind::Time | Kind::TimeDelta | Kind::TimeZone => {
                 return self.time_value(kind, object, of);

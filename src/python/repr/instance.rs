@@ -11,6 +11,9 @@ impl Writer<'_, '_> {
         if self.library_value(object, of)? {
             return Ok(());
         }
+        if of.name.ends_with("Queue") && self.queue(object, of)? {
+            return Ok(());
+        }
         let attributes = self.attributes_and_slots(object, of)?;
         if !attributes.is_empty() && of.flags.contains(TypeFlags::HEAP_TYPE) {
             let name = short_name(of).to_owned();

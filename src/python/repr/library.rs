@@ -20,10 +20,10 @@ const DECIMAL_DIGITS_LIMIT: usize = 10_000;
 pub(super) struct ReprOwner {
     /// The class whose `__dict__` holds the `__repr__`.
     class: u64,
-    name: String,
+    pub(super) name: String,
     module: String,
     /// The `__repr__`.
-    function: u64,
+    pub(super) function: u64,
 }
 
 impl Printer<'_> {
@@ -58,6 +58,7 @@ impl Writer<'_, '_> {
             ("collections", "Counter") => self.counter(object, of)?,
             ("collections", "OrderedDict") if self.is_python2() => return self.python2_ordered_dict(object, of),
             ("re", "RegexFlag") if !self.is_since(3, 11) => return self.regex_flag(object, of),
+            ("threading" | "concurrent.futures._base", _) => return self.threading_value(object, of, &owner),
             ("uuid", "UUID") => return self.uuid(object, of),
             ("fractions", "Fraction") => return self.fraction(object, of),
             ("decimal" | "_pydecimal", "Decimal") => return self.python_decimal(object, of),

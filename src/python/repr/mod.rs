@@ -9,6 +9,7 @@
 //! what cannot be read is `<unreadable at 0x…>`.
 
 mod array;
+mod array_values;
 mod builtin;
 mod callable;
 mod instance;
@@ -17,6 +18,7 @@ mod library;
 mod number;
 mod output;
 mod secret;
+mod threading;
 mod time;
 
 use std::cell::RefCell;
