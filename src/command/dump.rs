@@ -15,7 +15,6 @@ use super::{check_stdout, print_note};
 use crate::cli::{DumpArgs, TaskView};
 use crate::inspect::{Details, TasksWanted};
 use crate::output::dump::{TextOptions, ThreadDump, write_json, write_text};
-use crate::process::Process;
 use crate::sampler::{Finder, PATIENCE_RUNNING};
 
 /// Says where the Python code runs that somebody will have looked for in a process without any, such as uWSGI's master.
@@ -45,9 +44,9 @@ pub(crate) fn run(arguments: &DumpArgs) -> anyhow::Result<ExitCode> {
     let details = Details { variables: arguments.locals, source, tasks: tasks_wanted(arguments) };
     let dumps = match (&arguments.core, arguments.pid) {
         (Some(core), _) => vec![core::dump_core(arguments, core, details)?],
-        (None, Some(pid)) if arguments.subprocesses => tree::dump_tree(arguments, &Process::open(pid)?, details)?,
+        (None, Some(pid)) if arguments.subprocesses => tree::dump_tree(arguments, &live::open_process(pid)?, details)?,
         (None, Some(pid)) => {
-            let (process, mut finder) = (Process::open(pid)?, Finder::new());
+            let (process, mut finder) = (live::open_process(pid)?, Finder::new());
             let dump = live::dump_process(arguments, &mut finder, &process, PATIENCE_RUNNING, details)?;
             if !dump.threads.iter().any(ThreadDump::runs_python) {
                 note_workers(&finder.pythons_below(&process));

@@ -66,6 +66,11 @@ pub fn raise_descriptor_limit() {}
 /// Sleeps are as exact as they are here.
 pub fn sharpen_sleep() {}
 
+/// Rights that the caller has not are not known here.
+pub(crate) fn drop_foreign_rights() -> io::Result<()> {
+    Ok(())
+}
+
 /// Whether standard output was closed when we were started: not known here.
 pub(crate) fn stdout_was_closed() -> bool {
     false

@@ -13,6 +13,7 @@ mod kernel_names;
 mod live;
 mod looks;
 mod members;
+mod memory_bounds;
 mod moment;
 mod native;
 mod post_mortem;

@@ -5,6 +5,7 @@
 
 mod async_stacks;
 mod below;
+mod bounds;
 mod core_files;
 mod daemons;
 mod deep;

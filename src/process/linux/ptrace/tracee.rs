@@ -265,7 +265,10 @@ fn seize_error(handle: &Handle, thread: ThreadId, error: Errno) -> PauseError {
         return PauseError::Gone(thread);
     }
     match status_field(&status, "TracerPid:").and_then(|field| field.parse().ok()) {
-        Some(tracer) if tracer != 0 => PauseError::AlreadyTraced { thread, tracer: Some(tracer) },
+        Some(tracer) if tracer != 0 => {
+            let name = std::fs::read_to_string(format!("/proc/{tracer}/comm")).ok();
+            PauseError::AlreadyTraced { thread, tracer: Some(tracer), name: name.map(|name| name.trim().to_owned()) }
+        }
         _ => PauseError::Denied(thread),
     }
 }
