@@ -23,6 +23,8 @@ mod cli;
 mod command;
 mod core_file;
 pub mod embed;
+#[cfg(any(fuzzing, test))]
+pub mod fuzzing;
 mod inspect;
 mod memory;
 mod native;

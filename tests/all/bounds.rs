@@ -18,16 +18,16 @@ fn of_versions(features: &[(u8, u8)]) -> impl Iterator<Item = &'static Interpret
 #[test]
 fn the_holder_of_a_lock_is_found_for_thousands_at_once() {
     let _alone = alone_on_this_machine();
-    for interpreter in of_versions(&[(3, 10), (3, 12), (3, 14)]) {
-        let target = Target::start(interpreter, "lock_queue.py", &["2000"]);
+    for interpreter in of_versions(&[(3, 12), (3, 14)]) {
+        let target = Target::start(interpreter, "lock_queue.py", &["1000"]);
         let started = Instant::now();
         let threads = dump(target.pid(), &[]);
         // Each that waits compared with each would take minutes.
-        assert!(started.elapsed() < Duration::from_secs(60), "{interpreter}: {:?}", started.elapsed());
-        assert_eq!(threads.len(), 2001, "{interpreter}");
+        assert!(started.elapsed() < Duration::from_secs(40), "{interpreter}: {:?}", started.elapsed());
+        assert_eq!(threads.len(), 1001, "{interpreter}");
         let main = threads.iter().find(|thread| thread["thread_name"] == "MainThread").unwrap();
         let waits = |thread: &&Value| thread["waits_for"]["holder_thread_id"] == main["thread_id"];
-        assert_eq!(threads.iter().filter(waits).count(), 2000, "{interpreter}");
+        assert_eq!(threads.iter().filter(waits).count(), 1000, "{interpreter}");
     }
 }
 
@@ -48,36 +48,30 @@ fn code_that_is_made_without_end_is_forgotten() {
         let ran = running.ended();
         ran.success();
         assert!((1..150_000).contains(&peak), "{kind}: {peak} kB; {ran:#?}");
-        assert!(fs::metadata(&output).unwrap().len() > 100, "{kind}: {ran:#?}");
+        assert!(fs::metadata(&output).unwrap().len() > 0, "{kind}: {ran:#?}");
     }
 }
 
 #[test]
 fn a_limit_on_memory_ends_a_recording_with_a_file() {
-    let target = Target::start(any(), "makes_code.py", &["names"]);
     let folder = tempfile::tempdir().unwrap();
     let output = folder.path().join("a.txt");
-    // It begins within what is left, and then grows by some megabytes a second.
-    let script = "ulimit -v 130000; exec \"$@\"";
+    // What it needs for a target that makes nothing new.
+    let quiet = Target::start(any(), "fib.py", &[]);
+    let mut running = Running::start(&["record", "-o", "/dev/null", "-p", &quiet.pid().to_string()]);
+    crate::running::wait_for_handlers(&mut running);
+    std::thread::sleep(Duration::from_millis(500));
+    let usual = status_kb(running.pid(), "VmPeak").unwrap();
+    drop(running);
+    // With each sample comes a table of more than a megabyte.
+    let target = Target::start(any(), "makes_code.py", &["tables"]);
+    let script = format!("ulimit -v {}; exec \"$@\"", usual + (10 << 10));
     let mut command = Command::new("sh");
-    command.args([
-        "-c",
-        script,
-        "sh",
-        env!("CARGO_BIN_EXE_pyspy"),
-        "record",
-        "-r",
-        "250",
-        "-d",
-        "60",
-        "-f",
-        "speedscope",
-    ]);
-    let ran = run(command.arg("-o").arg(&output).arg("-p").arg(target.pid().to_string()), Duration::from_secs(100));
-    let ran = ran.unwrap();
+    command.args(["-c", &script, "sh", env!("CARGO_BIN_EXE_pyspy"), "record", "-d", "60", "-f", "raw", "-o"]);
+    let ran = run(command.arg(&output).arg("-p").arg(target.pid().to_string()), Duration::from_secs(100)).unwrap();
     ran.success();
     assert!(ran.stderr.contains("no more memory"), "{ran:#?}");
-    assert!(fs::metadata(&output).unwrap().len() > 1000, "{ran:#?}");
+    assert!(fs::read_to_string(&output).unwrap().contains("template"), "{ran:#?}");
 }
 
 #[test]

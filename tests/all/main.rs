@@ -9,6 +9,7 @@ mod bounds;
 mod core_files;
 mod daemons;
 mod deep;
+mod disturbance;
 mod dump;
 mod dump_text;
 mod dump_waits;
