@@ -23,6 +23,8 @@ mod cli;
 mod command;
 mod core_file;
 pub mod embed;
+#[cfg(any(fuzzing, test))]
+pub mod fuzzing;
 mod inspect;
 mod memory;
 mod native;
@@ -41,7 +43,7 @@ pub mod internals {
     pub use crate::command::run_program;
     pub use crate::memory::{Copies, Image, Memory, ReadPlan, Request, Snapshot};
     pub use crate::output::{Presentation, flamegraph, pprof, raw, speedscope};
-    pub use crate::process::{OwnCpus, Process, ThreadActivity, sharpen_sleep};
+    pub use crate::process::{OwnCpus, Process, ReservingAllocator, ThreadActivity, sharpen_sleep};
     pub use crate::profile::{Flags, Frame, Keep, Process as ProfileProcess, Profile, StackId, Thread};
     pub use crate::python::layout::{self, Layout, debug_offsets, tables};
     pub use crate::python::line_table::LineTable;

@@ -9,6 +9,7 @@ import os
 import queue
 import sys
 import threading
+import time
 
 COUNT, KIND = int(sys.argv[1]), sys.argv[2]
 arrived = []
@@ -60,6 +61,8 @@ with shared:
         else:
             start(wait_in_ring, locks[number], locks[(number + 1) % COUNT])
     all_there.wait()
+    # The last ones are on their way.
+    time.sleep(1)
     print(os.getpid(), flush=True)
     sys.stdin.read()
     os._exit(0)

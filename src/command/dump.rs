@@ -18,7 +18,6 @@ use crate::cli::{DumpArgs, TaskView};
 use crate::inspect::{Details, TasksWanted};
 use crate::output::dump::{ProcessDump, TextOptions, ThreadDump, write_json, write_text};
 use crate::output::printable;
-use crate::process::Process;
 use crate::sampler::{Finder, PATIENCE_RUNNING};
 
 /// So many names are told of where none is the one that was asked for.
@@ -88,9 +87,9 @@ pub(crate) fn run(arguments: &DumpArgs) -> anyhow::Result<ExitCode> {
     };
     let mut dumps = match (&arguments.core, arguments.pid) {
         (Some(core), _) => vec![core::dump_core(arguments, core, details)?],
-        (None, Some(pid)) if arguments.subprocesses => tree::dump_tree(arguments, &Process::open(pid)?, details)?,
+        (None, Some(pid)) if arguments.subprocesses => tree::dump_tree(arguments, &live::open_process(pid)?, details)?,
         (None, Some(pid)) => {
-            let (process, mut finder) = (Process::open(pid)?, Finder::new());
+            let (process, mut finder) = (live::open_process(pid)?, Finder::new());
             let dump = live::dump_process(arguments, &mut finder, &process, PATIENCE_RUNNING, details)?;
             if !dump.threads.iter().any(ThreadDump::runs_python) {
                 note_workers(&finder.pythons_below(&process));

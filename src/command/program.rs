@@ -12,10 +12,16 @@ use clap_complete::CompleteEnv;
 
 use super::{completion, failure};
 use crate::cli::{Cli, Command};
+use crate::process::drop_foreign_rights;
 
 /// The whole program: reads the command line, does what it says, prints an error once. The exit status is one of
 /// [`failure`]'s.
 pub fn run_program() -> ExitCode {
+    if let Err(error) = drop_foreign_rights() {
+        let text = "pyspy is set-uid or set-gid and cannot give up rights that its caller has not";
+        let _ = writeln!(io::stderr(), "pyspy: {text}: {error}");
+        return ExitCode::from(crate::cli::Status::Other as u8);
+    }
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
     #[cfg(unix)]
     if let Err(error) = survive_file_limits() {

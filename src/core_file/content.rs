@@ -10,8 +10,10 @@ use std::path::Path;
 
 use super::CoreError;
 
-/// Past this a decompressed core is not believed, in bytes.
-const LARGEST: u64 = 1 << 40;
+/// Past this a decompressed core is not believed, in bytes: what the machines have that such cores are of.
+const LARGEST: u64 = 256 << 30;
+/// So much room is left on the file system of the temporary file, in bytes.
+const LEFT_FREE: u64 = 256 << 20;
 /// Bytes that are decompressed at a time.
 const STEP: usize = 256 * 1024;
 /// Runs of zeros of this length are left out of the temporary file.
@@ -110,6 +112,7 @@ pub(super) fn open_regular(path: &Path) -> io::Result<File> {
 fn unpack_to_temporary(mut reader: impl Read) -> io::Result<File> {
     let mut file = tempfile::tempfile()?;
     let mut buffer = vec![0; STEP];
+    let mut room = free_room(&file).map(|room| room.saturating_sub(LEFT_FREE));
     let mut size = 0;
     loop {
         let length = read_up_to(&mut reader, &mut buffer)?;
@@ -124,12 +127,30 @@ fn unpack_to_temporary(mut reader: impl Read) -> io::Result<File> {
             if piece.iter().all(|byte| *byte == 0) {
                 file.seek(SeekFrom::Current(piece.len().cast_signed() as i64))?;
             } else {
+                room = match room.map(|room| room.checked_sub(piece.len() as u64)) {
+                    Some(None) => {
+                        return Err(io::Error::other("there is no room for it in the folder for temporary files"));
+                    }
+                    Some(left) => left,
+                    None => None,
+                };
                 file.write_all(piece)?;
             }
         }
     }
     file.set_len(size)?;
     Ok(file)
+}
+
+/// How many bytes the file system of `file` has room for, where it tells.
+fn free_room(file: &File) -> Option<u64> {
+    #[cfg(unix)]
+    return nix::sys::statvfs::fstatvfs(file).ok().map(|room| {
+        let (blocks, size): (u64, u64) = (room.blocks_available().into(), room.fragment_size().into());
+        blocks.saturating_mul(size)
+    });
+    #[cfg(not(unix))]
+    return file.metadata().err().map(|_| 0);
 }
 
 /// Fills `buffer` as far as the reader goes; how far.

@@ -43,10 +43,11 @@ pub(crate) fn inspect_core(
         loop_time: None,
         mappings: &mappings,
     };
-    let (threads, tasks) = describer.threads_and_tasks();
+    let (threads, tasks, frames_left_out) = describer.threads_and_tasks();
     InspectedProcess {
         threads,
         tasks,
+        frames_left_out,
         deadlocks: findings.deadlocks,
         lost_threads: read.moment.lost,
         read_at: None,

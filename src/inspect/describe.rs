@@ -21,6 +21,9 @@ use crate::python::notebook::cached_lines;
 use crate::python::tasks::{runs_loop, waits_for_loop};
 use crate::sampler::{Cells, Moment, MomentFrame, MomentThread, Native, NativeThread, ShortNames, entered_interpreter};
 
+/// Frames of threads that are described, of all together: more would be gigabytes.
+const MOST_FRAMES: usize = 1 << 19;
+
 /// What the threads of a moment are described with.
 pub(super) struct Describer<'read> {
     pub(super) subject: &'read dyn Subject,
@@ -43,19 +46,29 @@ pub(super) struct Files<'target> {
     short_names: ShortNames,
     cells: Cells,
     sources: Sources<'target>,
+    /// How many frames of threads may still be described, and how many were not.
+    frames_left: usize,
+    frames_left_out: usize,
 }
 
 /// Threads that exist, by their `threading.get_ident()`; of equal ones the first.
 type ThreadsByIdent<'read> = HashMap<u64, &'read MomentThread>;
 
 impl Describer<'_> {
-    /// All threads, as they come, those without a thread state last, and the tasks.
-    pub(super) fn threads_and_tasks(&self) -> (Vec<InspectedThread>, Option<InspectedTasks>) {
+    /// All threads, as they come, those without a thread state last, the tasks, and how many frames of threads were left
+    /// out.
+    pub(super) fn threads_and_tasks(&self) -> (Vec<InspectedThread>, Option<InspectedTasks>, usize) {
         let open = |path: &Path| -> io::Result<File> { self.subject.open_file(path) };
-        let mut files =
-            Files { short_names: ShortNames::default(), cells: Cells::default(), sources: Sources::new(&open) };
+        let mut files = Files {
+            short_names: ShortNames::default(),
+            cells: Cells::default(),
+            sources: Sources::new(&open),
+            frames_left: MOST_FRAMES,
+            frames_left_out: 0,
+        };
         let threads = self.threads(&mut files);
-        (threads, self.tasks(&mut files))
+        let left_out = files.frames_left_out;
+        (threads, self.tasks(&mut files), left_out)
     }
 
     fn threads(&self, files: &mut Files<'_>) -> Vec<InspectedThread> {
@@ -89,6 +102,9 @@ impl Describer<'_> {
         files: &mut Files<'_>,
     ) -> InspectedThread {
         let of_python = self.moment.frames_of(thread);
+        let (of_python, left_out) = of_python.split_at(of_python.len().min(files.frames_left));
+        files.frames_left -= of_python.len();
+        files.frames_left_out += left_out.len();
         // With each frame the border below it, where it was called from another interpreter.
         let frames = of_python.iter().enumerate().map(|(place, frame)| {
             let mut described = self.python_frame(frame, self.codes, Some(&thread.interpreter), files);

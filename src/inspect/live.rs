@@ -13,7 +13,9 @@ use super::subject::Subject;
 use super::system_calls::{SystemCalls, add_resumed_calls, read_system_calls};
 use super::{Details, InspectedProcess};
 use crate::memory::{Memory, PageCache};
-use crate::process::{DescriptorNames, Descriptors, LiveMemory, Process, SystemCall, ThreadId, monotonic_time};
+use crate::process::{
+    DescriptorNames, Descriptors, LiveMemory, PauseError, Process, SystemCall, ThreadId, monotonic_time,
+};
 use crate::python::greenlets::GreenletTypes;
 use crate::python::object::ObjectReader;
 use crate::sampler::{
@@ -59,10 +61,11 @@ pub(crate) fn inspect_process(
         loop_time: read.loop_time.map(|time| time.as_secs_f64()),
         mappings: &mappings,
     };
-    let (threads, tasks) = describer.threads_and_tasks();
+    let (threads, tasks, frames_left_out) = describer.threads_and_tasks();
     Ok(InspectedProcess {
         threads,
         tasks,
+        frames_left_out,
         deadlocks: read.findings.deadlocks,
         lost_threads: read.moment.lost,
         read_at: Some(read.time),
@@ -132,7 +135,10 @@ fn read_moment(sampler: &mut ProcessSampler, pausing: Pausing, details: Details)
         }
         tries += 1;
         match result {
-            Err(SampleError::Unreadable(_)) if tries < TRIES => std::thread::sleep(Duration::from_millis(10)),
+            // Another profiler holds a thread for a moment only.
+            Err(SampleError::Unreadable(_) | SampleError::Pause(PauseError::AlreadyTraced { .. })) if tries < TRIES => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
             // Without stops a stack in motion may need some tries.
             Ok(()) if moment.lost > 0 && tries < TRIES => {}
             Ok(()) => return Ok(MomentRead { moment, findings, calls, time, loop_time }),

@@ -17,6 +17,8 @@ pub(crate) struct InspectedProcess {
     pub deadlocks: Vec<Vec<usize>>,
     /// Tasks of event loops, where they were asked for and there are any.
     pub tasks: Option<InspectedTasks>,
+    /// Frames that are missing at the older ends of stacks, for there were too many.
+    pub frames_left_out: usize,
     /// Threads of which no stack could be read.
     pub lost_threads: u32,
     /// When it was read; `None` of a core file.

@@ -50,12 +50,14 @@ pub enum PauseError {
     #[error("thread {0} is gone")]
     Gone(ThreadId),
     /// Another process traces it.
-    #[error("thread {thread} is traced already{}", by_process(*.tracer))]
+    #[error("thread {thread} is traced already{}", by_process(*.tracer, .name.as_deref()))]
     AlreadyTraced {
         /// The thread.
         thread: ThreadId,
         /// Who traces it, where that can be seen.
         tracer: Option<i32>,
+        /// What that is called (chosen by it).
+        name: Option<String>,
     },
     /// It waits in the kernel and cannot be stopped now. Its Python frames do not move while it does.
     #[error("thread {0} is in an uninterruptible wait")]
@@ -117,6 +119,7 @@ mod tests {
     }
 }
 
-fn by_process(tracer: Option<i32>) -> String {
-    tracer.map_or_else(String::new, |tracer| format!(" by process {tracer}"))
+fn by_process(tracer: Option<i32>, name: Option<&str>) -> String {
+    let name = name.map_or_else(String::new, |name| format!(" ({})", name.escape_debug()));
+    tracer.map_or_else(String::new, |tracer| format!(" by process {tracer}{name}"))
 }

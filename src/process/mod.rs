@@ -19,6 +19,7 @@ mod denial;
 mod error;
 mod mapping;
 mod registers;
+mod reserve;
 mod system_call;
 mod thread_state;
 mod usage;
@@ -35,16 +36,16 @@ mod portable;
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{
     Descriptors, ImageIdentity, LiveMemory, MappingsSign, Orphans, PausedProcess, PausedThread, SpawnedProgram,
-    ThreadStates, all_processes, monotonic_time, open_below, raise_descriptor_limit, release_pending,
-    stdout_was_closed, thread_cpu_time, with_rights_of_owner,
+    ThreadStates, all_processes, drop_foreign_rights, monotonic_time, open_below, raise_descriptor_limit,
+    release_pending, stdout_was_closed, thread_cpu_time, with_rights_of_owner,
 };
 #[cfg(target_os = "linux")]
 pub use linux::{OwnCpus, Process, sharpen_sleep};
 #[cfg(not(target_os = "linux"))]
 pub(crate) use portable::{
     Descriptors, ImageIdentity, LiveMemory, MappingsSign, Orphans, PausedProcess, PausedThread, SpawnedProgram,
-    ThreadStates, all_processes, monotonic_time, raise_descriptor_limit, release_pending, stdout_was_closed,
-    thread_cpu_time,
+    ThreadStates, all_processes, drop_foreign_rights, monotonic_time, raise_descriptor_limit, release_pending,
+    stdout_was_closed, thread_cpu_time,
 };
 #[cfg(not(target_os = "linux"))]
 pub use portable::{OwnCpus, Process, sharpen_sleep};
@@ -53,6 +54,8 @@ pub(crate) use denial::Denial;
 pub(crate) use error::{PauseError, ProcessError, SpawnError};
 pub(crate) use mapping::{DeviceNumber, Mapping};
 pub(crate) use registers::Registers;
+pub use reserve::ReservingAllocator;
+pub(crate) use reserve::{memory_is_short, reserve_memory};
 pub(crate) use system_call::{CallNumbers, DescriptorNames, RestingPlace, SystemCall};
 pub use thread_state::ThreadActivity;
 pub(crate) use thread_state::{ThreadLook, ThreadReading};

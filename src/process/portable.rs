@@ -71,6 +71,11 @@ pub(crate) fn thread_cpu_time() -> Option<Duration> {
     None
 }
 
+/// Rights that the caller has not are not known here.
+pub(crate) fn drop_foreign_rights() -> io::Result<()> {
+    Ok(())
+}
+
 /// Whether standard output was closed when we were started: not known here.
 pub(crate) fn stdout_was_closed() -> bool {
     false

@@ -268,6 +268,13 @@ impl Profile {
         self.texts.is_full() || self.frames.is_full() || self.stacks.is_full()
     }
 
+    /// What it takes in memory, in bytes, about.
+    pub fn size_bytes(&self) -> usize {
+        // Each entry with what points to it.
+        let entries = self.frames.len() * 96 + self.stacks.len() * 32 + self.totals.all().len() * 64;
+        self.texts.bytes() + entries + (self.threads.len() + self.processes.len()) * 128
+    }
+
     /// How many (texts, frames, stacks) there are. Their ids are the numbers below, in the order of their making.
     pub fn table_sizes(&self) -> TableSizes {
         TableSizes { texts: self.texts.len(), frames: self.frames.len(), stacks: self.stacks.len() }

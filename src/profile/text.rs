@@ -71,6 +71,11 @@ impl TextTable {
         self.texts.len()
     }
 
+    /// What all of them take, in bytes, about.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.full
     }

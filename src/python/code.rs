@@ -26,8 +26,12 @@ const PROBATION: u32 = 8;
 const WARY_AFTER_REUSE: u32 = 4096;
 /// Longest name and file name that is read, in characters.
 const LONGEST_TEXT: usize = 4096;
-/// Largest line table that is read, in bytes.
-const LARGEST_TABLE: usize = 16 * 1024 * 1024;
+/// As much of a line table is read, in bytes: what lies behind has no line.
+const LARGEST_TABLE: usize = 4 * 1024 * 1024;
+/// What an entry, a piece of its evidence and a code object take beside their bytes.
+const ENTRY: usize = 160;
+const EVIDENCE_PIECE: usize = 40;
+const CODE: usize = 200;
 /// More bytes than a code object has before its bytecode.
 const EXTENT: u64 = 512;
 /// Of one read of the evidence, as much is kept, in bytes.
@@ -106,6 +110,8 @@ pub(crate) struct CodeTable {
     look: u64,
     generation: Option<u64>,
     wary_until: u32,
+    /// What all of it takes, in bytes, about.
+    size: usize,
 }
 
 #[derive(Debug)]
@@ -146,6 +152,12 @@ impl CodeTable {
     /// An empty table.
     pub(crate) fn new() -> Self {
         Self::default()
+    }
+
+    /// What all of it takes, in bytes, about. Code that has gone keeps its place: a table that has become too large is to
+    /// be begun anew.
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.size
     }
 
     /// The code behind an id of this table.
@@ -257,6 +269,7 @@ impl CodeTable {
             last_line: None,
             copies: Vec::new(),
         };
+        self.size += ENTRY + entry.evidence.iter().map(|(_, bytes)| EVIDENCE_PIECE + bytes.len()).sum::<usize>();
         self.entries.insert(address, entry);
         Ok(id)
     }
@@ -308,6 +321,7 @@ impl CodeTable {
         }
         let id = CodeId(u32::try_from(self.codes.len()).unwrap_or(u32::MAX));
         ids.push(id);
+        self.size += CODE + code.name.len() + code.filename.len() + code.lines.size_bytes();
         self.codes.push(code);
         id
     }
@@ -353,6 +367,7 @@ fn read_code(memory: &impl Memory, layout: &Layout, address: u64) -> Result<(Cod
     let name = read_text(memory, layout, name)?;
     let filename = read_text(memory, layout, filename)?;
     let length = memory.read_u64(table.wrapping_add(u64::from(layout.object.ob_size)))?;
+    let length = length.min(LARGEST_TABLE as u64);
     let table = memory.read_bytes(table.wrapping_add(u64::from(layout.object.bytes_data)), length, LARGEST_TABLE)?;
     // What was compiled to C has neither; so hardly any bytecode need be looked at.
     let is_empty = match offsets.bytecode_object {

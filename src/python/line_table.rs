@@ -2,12 +2,17 @@
 //!
 //! A table is decoded once for each code object into sorted ranges; a lookup is then a binary search that allocates
 //! nothing. The bytes are taken as they come: a table that is cut off or nonsense gives the ranges that it has, never
-//! an error, so the caller bounds the length of the table and this file bounds the rest (a range takes at least one
-//! byte of the table).
+//! an error, so the caller bounds the length of the table and this file bounds the rest: of more ranges than a compiler
+//! makes for any function the first are kept, and what lies behind them has no line.
 //!
 //! Limits: positions are those that the compiler wrote. Code that was made with altered tables is believed.
 
+use std::cmp::Ordering;
+
 use crate::python::layout::LineTableFormat;
+
+/// Ranges of one code object that are kept; they take 20 bytes each.
+const MOST_RANGES: usize = 1 << 19;
 
 /// Where an instruction comes from, as far as the code object tells (3.11+, unless run with `-X no_debug_ranges`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +84,11 @@ impl LineTable {
         Self { first_line, end, ranges: builder.ranges }
     }
 
+    /// What it takes, in bytes.
+    pub fn size_bytes(&self) -> usize {
+        self.ranges.len() * size_of::<Range>()
+    }
+
     /// The line of the instruction at `byte_offset` of the bytecode; before the first instruction, the line of the
     /// definition.
     pub fn line_of(&self, byte_offset: i32) -> Option<u32> {
@@ -122,7 +132,11 @@ impl Builder {
     /// Adds `length` bytes of code; neighbours of one position become one range.
     fn push(&mut self, length: u32, position: Position) {
         if length > 0 && self.ranges.last().is_none_or(|last| last.position != position) {
-            self.ranges.push(Range { start: self.offset, position });
+            match self.ranges.len().cmp(&MOST_RANGES) {
+                Ordering::Less => self.ranges.push(Range { start: self.offset, position }),
+                Ordering::Equal => self.ranges.push(Range { start: self.offset, position: Position::NONE }),
+                Ordering::Greater => {}
+            }
         }
         self.offset = self.offset.saturating_add(length);
     }

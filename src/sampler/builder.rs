@@ -2,7 +2,7 @@
 
 mod stacks;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use foldhash::{HashMap, HashMapExt};
@@ -19,7 +19,9 @@ use super::title::command_line;
 use super::waits::Waits;
 use crate::native::FunctionId;
 use crate::process::{Process, ThreadId};
-use crate::profile::{Flags, FrameId, Process as ProfileProcess, ProcessRef, Profile, StackId, Thread, ThreadRef};
+use crate::profile::{
+    Flags, FrameId, Process as ProfileProcess, ProcessRef, Profile, Renumbering, StackId, Thread, ThreadRef,
+};
 use crate::python::code::CodeId;
 
 /// How long a sample waits for the lines of its native code.
@@ -172,6 +174,36 @@ impl Builder {
         let entry = profile.process_mut(self.process);
         entry.command_line = command_line;
         entry.python_version = python_version;
+    }
+
+    /// Forgets what frames of the profile were made of which code: what that was called by number is another by now.
+    pub(super) fn forget_codes(&mut self) {
+        self.frames.clear();
+        self.last_stacks.clear();
+        self.short_names = ShortNames::default();
+        if let Some(stacks) = &mut self.async_stacks {
+            *stacks = AsyncStacks::default();
+        }
+    }
+
+    /// The threads of a moment, as the profile has them.
+    pub(super) fn threads_of(&self, moment: &Moment) -> Vec<ThreadRef> {
+        let with_states = moment.threads.iter().filter_map(|thread| self.threads.get(&key(thread)));
+        let native = moment.native_threads.iter().filter_map(|thread| self.native_threads.get(&thread.os_id));
+        with_states.chain(native).chain(self.task_threads.values()).copied().collect()
+    }
+
+    /// Goes on in a condensed profile with the numbers there. Threads that are not in the last `moment` are forgotten.
+    pub(super) fn renumber(&mut self, by: &Renumbering, moment: &Moment) {
+        self.process = by.process(self.process);
+        let living: HashSet<ThreadKey> = moment.threads.iter().map(key).collect();
+        self.threads.retain(|thread, _| living.contains(thread));
+        let native: HashSet<ThreadId> = moment.native_threads.iter().map(|thread| thread.os_id).collect();
+        self.native_threads.retain(|thread, _| native.contains(thread));
+        let references = self.threads.values_mut().chain(self.native_threads.values_mut());
+        references.chain(self.task_threads.values_mut()).for_each(|thread| *thread = by.thread(*thread));
+        self.forget_codes();
+        self.chosen.clear();
     }
 
     /// Goes on in another profile, where the process is entered as it was in the one `before`.

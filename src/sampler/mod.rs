@@ -18,6 +18,7 @@ mod live;
 mod looks;
 mod loop_lag;
 mod members;
+mod memory_bounds;
 mod moment;
 mod native;
 mod observe;

@@ -15,7 +15,7 @@ use super::moment::{Pausing, SampleError};
 use super::title::command_line;
 use super::unobserved::{Unobserved, longest_weight_us};
 use super::unread::Unread;
-use crate::process::{Process, raise_descriptor_limit, release_pending, sharpen_sleep};
+use crate::process::{Process, raise_descriptor_limit, release_pending, reserve_memory, sharpen_sleep};
 use crate::profile::{Filters, Keep, Profile};
 
 /// Between two looks at whether to stop, at most.
@@ -137,12 +137,15 @@ pub(crate) type Watch<'watch> = dyn FnMut(&Progress, &mut Profile) -> bool + 'wa
 
 /// Records processes until something ends it.
 pub(crate) fn record(roots: Roots, finder: &mut Finder, options: &RecordOptions, watch: &mut Watch<'_>) -> Recorded {
-    Recorder::new(roots, options).run(finder, watch)
+    let mut recorder = Recorder::new(roots, options);
+    recorder.bounds_profile = true;
+    reserve_memory();
+    recorder.run(finder, watch)
 }
 
 /// Reads processes into a profile; when, its user says.
 pub(super) struct Recorder<'options> {
-    options: &'options RecordOptions,
+    pub(super) options: &'options RecordOptions,
     pub(super) profile: Profile,
     pub(super) members: Vec<Member>,
     children: Children,
@@ -158,9 +161,12 @@ pub(super) struct Recorder<'options> {
     pub(super) unread: Unread,
     tracers_due: Option<Instant>,
     has_raised_limit: bool,
+    /// The profile may be condensed here; whoever follows it has numbers of its own.
+    pub(super) bounds_profile: bool,
+    pub(super) has_condensed: bool,
     /// Of the processes that are gone.
     unsampled: Option<Unsampled>,
-    notes: Vec<String>,
+    pub(super) notes: Vec<String>,
 }
 
 impl<'options> Recorder<'options> {
@@ -217,6 +223,8 @@ impl<'options> Recorder<'options> {
             unread: Unread::default(),
             tracers_due: None,
             has_raised_limit: false,
+            bounds_profile: false,
+            has_condensed: false,
             unsampled: None,
             notes,
         }
@@ -238,9 +246,13 @@ impl<'options> Recorder<'options> {
             if end.is_some_and(|end| now >= end) {
                 break Ending::Duration;
             }
+            if let Some(reason) = self.out_of_memory() {
+                break Ending::Lost(reason);
+            }
             if now >= progress_due {
                 progress_due = now + PROGRESS_EVERY;
                 self.describe();
+                self.bound_profile();
                 let progress = Progress {
                     elapsed: now - start,
                     samples: self.profile.metadata.counts.taken,
@@ -323,6 +335,7 @@ impl<'options> Recorder<'options> {
     /// One sample of every process, for the last deadline of `clock`; whether all could be read.
     pub(super) fn tick(&mut self, clock: &mut Clock) -> bool {
         clock.begin_tick(Instant::now());
+        self.bound_codes();
         // Whatever becomes of the processes meanwhile: what ends while we are away was not observed either.
         self.note_unobserved(clock.period());
         let longest_us = longest_weight_us(clock.period());

@@ -5,10 +5,12 @@
 
 mod async_stacks;
 mod below;
+mod bounds;
 mod command_line;
 mod core_files;
 mod daemons;
 mod deep;
+mod disturbance;
 mod dump;
 mod dump_text;
 mod dump_threads;

@@ -175,3 +175,34 @@ fn a_file_that_may_not_be_opened_is_named_instead_of_denying_that_it_is_python()
     }
     assert_refused(&ran, &["closed-python", "CAP_DAC_READ_SEARCH"]);
 }
+
+#[test]
+fn a_set_uid_pyspy_has_the_rights_of_its_caller_but_for_reading() {
+    let pythons = pythons("set-uid root");
+    let Some(python) = pythons.last() else { return };
+    let copied = Copied::new();
+    fs::set_permissions(copied.path(), fs::Permissions::from_mode(0o4755)).unwrap();
+    let open = tempfile::tempdir().unwrap();
+    fs::set_permissions(open.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let wrapper = &["setpriv", "--reuid", OURS, "--regid", OURS, "--clear-groups"];
+    // It may read anybody's process.
+    let target = waiter(python, THEIRS);
+    let ran = copied.run(wrapper, &["dump", "--pid", &target.pid().to_string()]);
+    if !ran.status.success() && ran.stderr.contains("without CAP_SYS_PTRACE") {
+        return print_note("skipped: set-uid, which the file system of temporary files does not allow");
+    }
+    assert!(ran.success().contains("wait_for_it"), "{ran:#?}");
+    // But it starts programs, and writes files, as its caller would.
+    let path = open.path().join("a.txt");
+    let (path, program) = (path.to_str().unwrap(), python.path.to_str().unwrap());
+    let code = "import os, time; print(os.getresuid(), open('/proc/self/status').read()); time.sleep(0.3)";
+    let ran = copied.run(wrapper, &["record", "-i", "-f", "raw", "-o", path, "--", program, "-c", code]);
+    assert!(ran.success().contains("(4242, 4242, 4242)"), "{ran:#?}");
+    assert!(ran.stdout.contains("CapEff:\t0000000000000000"), "{ran:#?}");
+    assert_eq!(std::os::unix::fs::MetadataExt::uid(&fs::metadata(path).unwrap()), 4242);
+    let closed = tempfile::tempdir().unwrap();
+    let path = closed.path().join("a.txt");
+    let pid = target.pid().to_string();
+    let ran = copied.run(wrapper, &["record", "-i", "-d", "0.2", "-o", path.to_str().unwrap(), "-p", &pid]);
+    assert_eq!(ran.status.code(), Some(7), "{ran:#?}");
+}

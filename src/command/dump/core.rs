@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::document::process_dump;
+use super::live::note_frames_left_out;
 use crate::cli::DumpArgs;
 use crate::command::attach::note_if_newer;
 use crate::command::ending::signal_name;
@@ -20,6 +21,7 @@ pub(super) fn dump_core(arguments: &DumpArgs, path: &Path, details: Details) -> 
     let read = PostMortem::read(&core, &sources)?;
     note_what_is_missing(&core, &read);
     let inspected = inspect_core(&core, &sources, &read, details);
+    note_frames_left_out(inspected.frames_left_out);
     let executable = core.executable_mapping().and_then(|mapping| mapping.path.as_deref());
     let info = ProcessInfo {
         pid: core.pid(),

@@ -8,11 +8,43 @@ use crate::command::attach::note_if_newer;
 use crate::command::{native, pausing, print_note};
 use crate::inspect::{Details, inspect_process};
 use crate::output::dump::{ProcessDump, ProcessInfo};
-use crate::process::Process;
-use crate::sampler::{Finder, Pausing, ProcessSampler, SampleError, command_line, why_not_pausable};
+use crate::output::printable;
+use crate::process::{PauseError, Process, ProcessError};
+use crate::sampler::{AttachError, Finder, Pausing, ProcessSampler, SampleError, command_line, why_not_pausable};
+
+/// How long a process that could not be read is given to be seen to exit.
+const ENDING: Duration = Duration::from_millis(300);
 
 /// What a process is doing. `patience` is how long it is given to show its interpreter.
 pub(super) fn dump_process(
+    arguments: &DumpArgs,
+    finder: &mut Finder,
+    process: &Process,
+    patience: Duration,
+    details: Details,
+) -> anyhow::Result<ProcessDump> {
+    dump_living(arguments, finder, process, patience, details).map_err(|error| error_at_the_end(process, error))
+}
+
+/// Takes hold of a process.
+///
+/// # Errors
+/// As [`Process::open`]; of one that is about to exit, that it has.
+pub(super) fn open_process(pid: i32) -> Result<Process, ProcessError> {
+    Process::open(pid).map_err(|error| match (error, Process::observe(pid)) {
+        (ProcessError::NoMemory(_) | ProcessError::Denied(_), Ok(process)) if process.wait_for_exit(ENDING) => {
+            ProcessError::Exited(pid)
+        }
+        (error, _) => error,
+    })
+}
+
+/// What a process that was about to exit refused, or showed no longer, says nothing but that.
+fn error_at_the_end(process: &Process, error: anyhow::Error) -> anyhow::Error {
+    if process.wait_for_exit(ENDING) { AttachError::Exited { pid: process.pid() }.into() } else { error }
+}
+
+fn dump_living(
     arguments: &DumpArgs,
     finder: &mut Finder,
     process: &Process,
@@ -35,11 +67,25 @@ pub(super) fn dump_process(
     if arguments.pause.native_threads {
         sampler.read_native_threads();
     }
-    let dumped = dump_sampled(&mut sampler, pausing, details)?;
+    let dumped = match dump_sampled(&mut sampler, pausing, details) {
+        Err(SampleError::Pause(error @ PauseError::AlreadyTraced { .. })) => {
+            print_note(&printable(&format!("{error}: the process is read without being stopped")));
+            dump_sampled(&mut sampler, Pausing::Never, details)?
+        }
+        dumped => dumped?,
+    };
     if dumped.lost_threads > 0 {
         print_note(&lost_threads(dumped.lost_threads));
     }
+    note_frames_left_out(dumped.frames_left_out);
     Ok(dumped.dump)
+}
+
+/// Says how many frames are missing, if any.
+pub(super) fn note_frames_left_out(frames: usize) {
+    if frames > 0 {
+        print_note(&format!("{frames} frames at the older ends of stacks are left out, as there are too many"));
+    }
 }
 
 /// What is said of threads that are missing from a dump.
@@ -51,6 +97,8 @@ pub(in crate::command) fn lost_threads(lost: u32) -> String {
 pub(in crate::command) struct SampledDump {
     pub(in crate::command) dump: ProcessDump,
     pub(in crate::command) lost_threads: u32,
+    /// Frames that are missing at the older ends of stacks.
+    frames_left_out: usize,
 }
 
 /// What the process of `sampler` is doing.
@@ -72,8 +120,8 @@ pub(in crate::command) fn dump_sampled(
         stopped_us: Some(inspected.stopped_for.as_micros() as u64),
         ..process_info(process)
     };
-    let lost_threads = inspected.lost_threads;
-    Ok(SampledDump { dump: process_dump(inspected, info), lost_threads })
+    let (lost_threads, frames_left_out) = (inspected.lost_threads, inspected.frames_left_out);
+    Ok(SampledDump { dump: process_dump(inspected, info), lost_threads, frames_left_out })
 }
 
 /// What everyone may see of a process.

@@ -169,7 +169,7 @@ fn dump_text(
     full_file_names: bool,
     only: Option<OneThread>,
 ) -> anyhow::Result<String> {
-    let SampledDump { mut dump, lost_threads } =
+    let SampledDump { mut dump, lost_threads, .. } =
         dump::dump_sampled(sampler, pausing, Details { variables: 1, ..Details::default() })?;
     if let Some(only) = only {
         let is_it = |thread: &ThreadDump| only.matches(thread);

@@ -12,8 +12,10 @@ use crate::profile::{
     Flags, Frame, FrameId, FrameKind, Keep, Process, ProcessRef, Profile, Run, StackId, TextId, Thread, ThreadRef,
 };
 
-/// The largest chunk that is read, unpacked, in bytes. A recorder writes one a second.
-const MAX_CHUNK: u64 = 1 << 30;
+/// What a recording may take in memory, in bytes, about: so much in any case, and so many times its own size. What comes
+/// behind counts as damaged. Real ones take some ten times their size.
+const BUDGET: u64 = 64 << 20;
+const BUDGET_PER_BYTE: u64 = 100;
 
 /// A recording that was read.
 #[derive(Debug)]
@@ -55,7 +57,7 @@ pub(crate) fn read(mut reader: impl Read) -> Result<Recording, RecordingError> {
     let mut tables = Tables::default();
     let mut is_complete = false;
     while !is_complete {
-        let Some(parts) = next_chunk(&mut reader)? else { break };
+        let Some(parts) = next_chunk(&mut reader, &mut tables.budget)? else { break };
         match tables.add(&parts) {
             Some(last) => is_complete = last,
             None => break,
@@ -69,8 +71,26 @@ pub(crate) fn read(mut reader: impl Read) -> Result<Recording, RecordingError> {
     Ok(Recording { profile, is_complete })
 }
 
+/// What may be taken yet, in bytes.
+#[derive(Debug)]
+struct Budget(u64);
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self(BUDGET)
+    }
+}
+
+impl Budget {
+    /// Takes from it; `None` when there is not so much.
+    fn spend(&mut self, bytes: usize) -> Option<()> {
+        self.0 = self.0.checked_sub(bytes as u64)?;
+        Some(())
+    }
+}
+
 /// The parts of the next chunk; `None` at the end and where the file is damaged.
-fn next_chunk(reader: &mut impl Read) -> io::Result<Option<Vec<u8>>> {
+fn next_chunk(reader: &mut impl Read, budget: &mut Budget) -> io::Result<Option<Vec<u8>>> {
     let mut head = vec![];
     reader.by_ref().take(12).read_to_end(&mut head)?;
     let Some(numbers) = head.strip_prefix(CHUNK).and_then(|rest| rest.as_chunks::<4>().0.first_chunk::<2>()) else {
@@ -84,9 +104,11 @@ fn next_chunk(reader: &mut impl Read) -> io::Result<Option<Vec<u8>>> {
     if body.len() != length as usize || crc.sum() != expected {
         return Ok(None);
     }
+    budget.0 = budget.0.saturating_add(BUDGET_PER_BYTE.saturating_mul(u64::from(length)));
     let mut parts = vec![];
-    let unpacked = DeflateDecoder::new(body.as_slice()).take(MAX_CHUNK + 1).read_to_end(&mut parts);
-    Ok(unpacked.ok().filter(|length| (*length as u64) <= MAX_CHUNK).map(|_| parts))
+    // Read as long as it is used only, so that it does not count as what is kept.
+    let unpacked = DeflateDecoder::new(body.as_slice()).take(budget.0 + 1).read_to_end(&mut parts);
+    Ok(unpacked.ok().filter(|length| (*length as u64) <= budget.0).map(|_| parts))
 }
 
 /// The profile so far, and what the file's numbers mean in it.
@@ -99,6 +121,7 @@ struct Tables {
     processes: Vec<ProcessRef>,
     threads: Vec<ThreadRef>,
     end_us: u64,
+    budget: Budget,
 }
 
 impl Tables {
@@ -121,19 +144,24 @@ impl Tables {
             self.stacks.push(StackId::EMPTY);
         }
         for _ in 0..take_varint(parts)? {
-            self.texts.push(profile.intern(take_text(parts)?));
+            let text = take_text(parts)?;
+            self.budget.spend(16 + text.len())?;
+            self.texts.push(profile.intern(text));
         }
         for _ in 0..take_varint(parts)? {
             let frame = self.frame(parts)?;
+            self.budget.spend(100)?;
             self.frames.push(profile.frame(frame));
         }
         for _ in 0..take_varint(parts)? {
             let parent = take_from(&self.stacks, parts)?;
             let frame = take_from(&self.frames, parts)?;
+            self.budget.spend(36)?;
             self.stacks.push(profile.push(parent, frame));
         }
         for _ in 0..take_varint(parts)? {
             let at = take_index(parts)?;
+            self.budget.spend(128)?;
             let process = self.process(parts)?;
             match self.processes.get(at) {
                 // A pid never changes, whatever the file says.
@@ -147,6 +175,7 @@ impl Tables {
         }
         for _ in 0..take_varint(parts)? {
             let at = take_index(parts)?;
+            self.budget.spend(128)?;
             let thread = self.thread(parts)?;
             match self.threads.get(at) {
                 Some(id) => *profile.thread_mut(*id) = thread,
@@ -158,7 +187,9 @@ impl Tables {
         for _ in 0..take_varint(parts)? {
             let run = self.run(parts, &mut last_us)?;
             self.end_us = self.end_us.max(run.end_us());
+            let totals = profile.totals().len();
             profile.add_run(run);
+            self.budget.spend(if profile.totals().len() > totals { 80 } else { 8 })?;
         }
         Some(())
     }

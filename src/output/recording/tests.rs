@@ -158,3 +158,27 @@ fn a_recording_is_small() {
     assert_eq!(read(bytes.as_slice()).unwrap().profile.sum().samples, 6_000);
     assert_ne!(profile.push(StackId::EMPTY, frames[0]), StackId::EMPTY);
 }
+
+#[test]
+fn a_small_file_does_not_become_gigabytes() {
+    const COUNT: u64 = 20 << 20;
+    let mut parts = vec![0];
+    put_text(&mut parts, &serde_json::to_string(&crate::profile::Metadata::default()).unwrap());
+    // Empty texts, a byte each.
+    put_varint(&mut parts, COUNT);
+    parts.resize(parts.len() + COUNT as usize, 0);
+    let mut encoder = DeflateEncoder::new(vec![], Compression::default());
+    encoder.write_all(&parts).unwrap();
+    let body = encoder.finish().unwrap();
+    let mut crc = Crc::new();
+    crc.update(&body);
+    let mut file = MAGIC.to_vec();
+    file.extend_from_slice(&VERSION.to_le_bytes());
+    file.extend_from_slice(CHUNK);
+    file.extend_from_slice(&u32::try_from(body.len()).unwrap().to_le_bytes());
+    file.extend_from_slice(&crc.sum().to_le_bytes());
+    file.extend_from_slice(&body);
+    assert!(file.len() < 100_000);
+    // Of what makes no sense the beginning is kept, as of a file that was cut off.
+    assert!(!read(file.as_slice()).unwrap().is_complete);
+}

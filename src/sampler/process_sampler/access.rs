@@ -70,6 +70,11 @@ impl ProcessSampler {
         self.stopper.trouble()
     }
 
+    /// What is kept of code objects takes so many bytes, about.
+    pub(crate) fn code_bytes(&self) -> usize {
+        self.reader.codes.size_bytes()
+    }
+
     /// Forgets all code; what was told of it by number means nothing any more.
     pub(crate) fn forget_codes(&mut self) {
         self.reader.codes = CodeTable::new();

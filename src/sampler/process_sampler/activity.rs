@@ -119,6 +119,12 @@ impl Activities {
         }
     }
 
+    /// Whether a thread waits, by a look at it now: one that would be stopped without need would see its system call end
+    /// early.
+    pub(super) fn waits_now(&mut self, os_id: ThreadId) -> bool {
+        !self.see(os_id).is_running
+    }
+
     /// Whether a thread has waited all the time since it was last looked at.
     pub(super) fn has_kept_waiting(&mut self, os_id: ThreadId) -> bool {
         self.states.look(os_id).is_ok_and(|seen| seen.is_unmoved)

@@ -90,6 +90,14 @@ impl ProcessSampler {
             if stop > 0 {
                 std::thread::sleep(BETWEEN_STOPS);
             }
+            // Registers are those of a stop; for its frames alone one that waits need not be disturbed.
+            if self.natives.native.is_none() && self.activities.waits_now(os_id) {
+                if self.read_waiting(index, os_id) {
+                    self.emit(index, Assurance::Proven, moment);
+                    return true;
+                }
+                continue;
+            }
             let started = Instant::now();
             let Some(pause) = self.stopper.stop(&self.process, &self.activities, os_id) else { break };
             moment.stops += 1;
@@ -109,6 +117,14 @@ impl ProcessSampler {
             self.emit(index, Assurance::Stopped, moment);
         }
         is_complete
+    }
+
+    /// Reads the stack of a thread again that was seen waiting just now. Whether it was still waiting afterwards, and has
+    /// not run meanwhile, so that it stood as still as one that is stopped.
+    fn read_waiting(&mut self, index: usize, os_id: ThreadId) -> bool {
+        let is_complete = self.reader.read_stopped_thread(index, &mut self.records);
+        self.reader.snapshot.note_resumed();
+        is_complete && self.activities.has_kept_waiting(os_id)
     }
 
     /// Puts a thread with its frames into the moment.

@@ -149,6 +149,11 @@ impl ProcessSampler {
 
     fn stop_for_read(&mut self, thread_state: u64, stopped: &mut StoppedThreads, moment: &mut Moment) {
         let Some(os_id) = self.threads.os_id(thread_state) else { return };
+        // It may have gone to sleep since it was planned for, or hold the GIL asleep. A moment remains in which it can
+        // still do so.
+        if self.natives.native.is_none() && self.activities.waits_now(os_id) {
+            return self.records.set_stopped(thread_state, false);
+        }
         let pause = self.stopper.stop(&self.process, &self.activities, os_id);
         self.records.set_stopped(thread_state, pause.is_some());
         if let Some(pause) = pause {

@@ -14,7 +14,7 @@ use super::stat::status_field;
 use crate::process::{Denial, ProcessError};
 
 /// `CAP_SYS_PTRACE` (kernel: `include/uapi/linux/capability.h`).
-const CAP_SYS_PTRACE: u32 = 19;
+pub(crate) const CAP_SYS_PTRACE: u32 = 19;
 
 /// Those that decide what is opened of other processes: their numbers and names.
 const CAPABILITIES: [(u32, &str); 3] =

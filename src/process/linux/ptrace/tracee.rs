@@ -198,14 +198,17 @@ impl Drop for Tracee {
 impl Seizure {
     /// Looks whether the tracee has stopped or exited, without waiting.
     fn current_state(self) -> io::Result<TraceeState> {
-        let mut options = libc::WSTOPPED | libc::WEXITED | libc::WNOHANG | libc::__WALL;
-        if self.is_own_child {
-            // To collect it here would lose the status for the one who started it.
-            options |= libc::WNOWAIT;
-        }
+        // A stop is only looked at: if it were taken and we died, the kernel would let the thread go without the signal
+        // that it was about to get.
+        let options = libc::WSTOPPED | libc::WEXITED | libc::WNOHANG | libc::__WALL | libc::WNOWAIT;
         let Some(change) = wait::change_of(self.thread, options)? else { return Ok(TraceeState::Moving) };
         Ok(match change.code {
-            _ if change.is_exit() => TraceeState::Exited,
+            // To collect that of our child here would lose the status for the one who started it.
+            _ if change.is_exit() && self.is_own_child => TraceeState::Exited,
+            _ if change.is_exit() => {
+                wait::change_of(self.thread, libc::WEXITED | libc::WNOHANG | libc::__WALL)?;
+                TraceeState::Exited
+            }
             // The event is in the bits above the signal; without one the stop is for a signal that is about to be
             // delivered.
             libc::CLD_TRAPPED if change.status >> 8 == 0 => TraceeState::Stopped(change.status),
@@ -265,7 +268,10 @@ fn seize_error(handle: &Handle, thread: ThreadId, error: Errno) -> PauseError {
         return PauseError::Gone(thread);
     }
     match status_field(&status, "TracerPid:").and_then(|field| field.parse().ok()) {
-        Some(tracer) if tracer != 0 => PauseError::AlreadyTraced { thread, tracer: Some(tracer) },
+        Some(tracer) if tracer != 0 => {
+            let name = std::fs::read_to_string(format!("/proc/{tracer}/comm")).ok();
+            PauseError::AlreadyTraced { thread, tracer: Some(tracer), name: name.map(|name| name.trim().to_owned()) }
+        }
         _ => PauseError::Denied(thread),
     }
 }
@@ -321,10 +327,12 @@ while True:
     fn a_tracer_that_ends_lets_go_and_delivers_the_signal() {
         let mut target = Target::python(SIGNALS);
         // The kernel does the same for a thread that ends and for a process that is killed.
-        for (count, signal) in [libc::SIGUSR1, libc::SIGRTMIN() + 3].into_iter().enumerate() {
+        // Of a process that is not our child, too.
+        let signals = [(libc::SIGUSR1, true), (libc::SIGRTMIN() + 3, false)];
+        for (count, (signal, is_own_child)) in signals.into_iter().enumerate() {
             std::thread::scope(|scope| {
                 scope.spawn(|| {
-                    let seizure = seize_without_interrupt(&target);
+                    let seizure = Seizure { is_own_child, ..seize_without_interrupt(&target) };
                     target.handle().send_signal(signal).unwrap();
                     let mut tracee = Tracee { seizure, stop: None, not_send: PhantomData };
                     tracee.wait(&target.handle(), Instant::now() + Duration::from_secs(30)).unwrap();

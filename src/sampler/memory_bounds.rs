@@ -1,0 +1,65 @@
+//! How much a recording may hold, whatever its targets do: at the bounds code that was read is forgotten and read again
+//! where it is met, and of the profile the heaviest stays.
+
+use std::collections::HashSet;
+
+use super::recorder::Recorder;
+use crate::process::memory_is_short;
+use crate::profile::{Needed, Room};
+
+/// Of one process, what its code objects take, in bytes. Programs of a million lines stay below.
+const MOST_CODE: usize = 32 << 20;
+/// What a profile without the order of samples may take, in bytes.
+const MOST_PROFILE: usize = 64 << 20;
+/// What is kept of a profile that has become larger.
+const CONDENSED: Room = Room { stacks: 100_000, totals: 100_000 };
+
+impl Recorder<'_> {
+    /// Forgets what is known of the code of a process that makes it without end. To be called before a sample: what was
+    /// said of code by number means nothing any more.
+    pub(super) fn bound_codes(&mut self) {
+        for member in &mut self.members {
+            if !member.sampler.as_ref().is_some_and(|sampler| sampler.code_bytes() > MOST_CODE) {
+                continue;
+            }
+            member.put_waiting(&mut self.profile, &self.options.filter, std::time::Duration::ZERO);
+            let (Some(sampler), Some(builder)) = (&mut member.sampler, &mut member.builder) else { continue };
+            log::debug!("process {}: forgetting {} bytes of code", member.process.pid(), sampler.code_bytes());
+            sampler.forget_codes();
+            builder.forget_codes();
+            member.moment.clear();
+        }
+    }
+
+    /// Joins what took the least where the profile has become too large and has no order in time that would be lost.
+    pub(super) fn bound_profile(&mut self) {
+        let keeps_order = self.options.keep.timeline || self.options.keep.journal;
+        if keeps_order || !self.bounds_profile || self.profile.size_bytes() <= MOST_PROFILE {
+            return;
+        }
+        self.put_waiting(std::time::Duration::ZERO);
+        let builders = self.members.iter().filter_map(|member| Some((member.builder.as_ref()?, &member.moment)));
+        let threads: HashSet<_> = builders.flat_map(|(builder, moment)| builder.threads_of(moment)).collect();
+        let (condensed, by) = self.profile.condensed(CONDENSED, &Needed { threads, ..Needed::default() });
+        let before = self.profile.size_bytes();
+        log::debug!("profile: {before} bytes condensed to {}", condensed.size_bytes());
+        self.profile = condensed;
+        for member in &mut self.members {
+            if let Some(builder) = &mut member.builder {
+                builder.renumber(&by, &member.moment);
+            }
+        }
+        if !std::mem::replace(&mut self.has_condensed, true) {
+            self.notes.push(format!(
+                "the profile grew over {} MiB: what took the least was joined to `<rarely seen>`, threads that have \
+                 ended to one",
+                MOST_PROFILE >> 20
+            ));
+        }
+    }
+
+    /// Why it must end for want of memory, if so.
+    pub(super) fn out_of_memory(&self) -> Option<String> {
+        memory_is_short().then(|| "there is no more memory for it (RLIMIT_AS, or the machine's)".to_owned())
+    }
+}

@@ -1,0 +1,201 @@
+#!/usr/bin/env python3
+"""Runs pyspy under bad conditions again and again, and prints counts: what ended how, and what was left behind.
+
+    tests/chaos/chaos.py [--pyspy PATH] [--python PATH] [--rounds 20] [KIND ...]
+
+kills      pyspy is killed (SIGKILL) at a random moment: the target must run on, untraced
+deaths     the target is killed at a random moment: pyspy must end with a documented status, record with a file
+execs      the target executes itself without end; forks: it forks without end (record -s)
+signals    the target gets a signal every millisecond: it must count each kind that was sent alone
+stops      the target is stopped (SIGSTOP) and continued at random: it must be as it was left
+full       the output is on a full file system (/dev/full): status 7, or a rescued recording
+memory     pyspy runs under `ulimit -v`: it must end with a file or an error, not by a signal
+"""
+
+import argparse
+import collections
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+BUSY = """
+import sys, time, signal
+counts = [0]
+signal.signal(signal.SIGUSR1, lambda *_: counts.__setitem__(0, counts[0] + 1))
+def work(n): return n if n < 2 else work(n - 1) + work(n - 2)
+print("ready", flush=True)
+while True: work(15)
+"""
+EXECS = """
+import os, sys, time
+end = time.monotonic() + 0.05
+while time.monotonic() < end: sum(range(1000))
+os.execv(sys.executable, [sys.executable, "-c", os.environ["PROGRAM"]])
+"""
+FORKS = """
+import os, time
+while True:
+    child = os.fork()
+    if child == 0:
+        end = time.monotonic() + 0.02
+        while time.monotonic() < end: sum(range(1000))
+        os._exit(0)
+    os.waitpid(child, 0)
+"""
+
+
+class Chaos:
+    def __init__(self, options):
+        self.options = options
+        self.folder = tempfile.mkdtemp()
+        self.counts = collections.Counter()
+
+    def target(self, program=BUSY):
+        environment = {**os.environ, "PROGRAM": program}
+        process = subprocess.Popen([self.options.python, "-c", program], env=environment, stdout=subprocess.PIPE)
+        if program == BUSY:
+            process.stdout.readline()
+        else:
+            time.sleep(0.1)
+        return process
+
+    def pyspy(self, *arguments, limit=None):
+        command = [self.options.pyspy, *map(str, arguments)]
+        if limit:
+            command = ["sh", "-c", f'ulimit {limit}; exec "$@"', "sh", *command]
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def record(self, pid, name="a.txt", *more, limit=None, seconds=0.5):
+        output = os.path.join(self.folder, name)
+        if os.path.exists(output):
+            os.remove(output)
+        arguments = ["record", "-r", 500, "-d", seconds, "-f", "raw", "-o", output, "-p", pid, *more]
+        return self.pyspy(*arguments, limit=limit), output
+
+    def ends(self, kind, process, allowed, patience=30):
+        """Counts how it has ended; what is not allowed is bad."""
+        try:
+            status = process.wait(patience)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            status = "hangs"
+        self.counts[kind, f"status {status}", status in allowed] += 1
+
+    def is_free(self, kind, target):
+        """The target must run, and nobody may trace or have stopped it."""
+        with open(f"/proc/{target.pid}/status", encoding="utf-8", errors="replace") as file:
+            fields = dict(line.split(":", 1) for line in file if ":" in line)
+        state, tracer = fields["State"].split()[0], fields["TracerPid"].strip()
+        self.counts[kind, "left alone" if tracer == "0" and state in "RS" else f"left {state} {tracer}",
+                    tracer == "0" and state in "RS"] += 1
+
+    def kills(self):
+        target = self.target()
+        for mode in ([], ["--blocking"], ["--native"]):
+            process, _ = self.record(target.pid, "a.txt", *mode, seconds=5)
+            time.sleep(random.uniform(0.05, 0.4))
+            process.kill()
+            process.wait()
+            time.sleep(0.01)
+            self.is_free("kills", target)
+        end(target)
+
+    def deaths(self):
+        for command in ("dump", "record"):
+            target = self.target()
+            if command == "dump":
+                process = self.pyspy("dump", "--pid", target.pid)
+            else:
+                process, output = self.record(target.pid, seconds=5)
+            time.sleep(random.uniform(0, 0.2))
+            end(target)
+            self.ends(f"deaths {command}", process, (0, 3, 8))
+            if command == "record" and process.returncode == 0:
+                self.counts["deaths record", "a file" if os.path.exists(output) else "no file",
+                            os.path.exists(output)] += 1
+
+    def storm(self, kind, program):
+        target = self.target(program)
+        process, _ = self.record(target.pid, "a.txt", *(["-s"] if kind == "forks" else []))
+        self.ends(kind, process, (0, 5, 8))
+        end(target)
+
+    def execs(self):
+        self.storm("execs", EXECS)
+
+    def forks(self):
+        self.storm("forks", FORKS)
+
+    def signals(self):
+        target = self.target()
+        process, _ = self.record(target.pid, "a.txt", "--blocking")
+        while process.poll() is None:
+            target.send_signal(signal.SIGUSR1)
+            time.sleep(0.001)
+        self.ends("signals", process, (0,))
+        self.is_free("signals", target)
+        end(target)
+
+    def stops(self):
+        target = self.target()
+        process, _ = self.record(target.pid)
+        while process.poll() is None:
+            target.send_signal(random.choice((signal.SIGSTOP, signal.SIGCONT)))
+            time.sleep(0.01)
+        target.send_signal(signal.SIGCONT)
+        time.sleep(0.01)
+        self.ends("stops", process, (0,))
+        self.is_free("stops", target)
+        end(target)
+
+    def full(self):
+        target = self.target()
+        arguments = ["record", "-d", 0.3, "-f", "flamegraph", "-o", "/dev/full", "-p", target.pid]
+        self.ends("full", self.pyspy(*arguments), (7,))
+        end(target)
+
+    def memory(self):
+        target = self.target()
+        for limit in (30_000, 60_000, 90_000, 120_000, 200_000):
+            process, _ = self.record(target.pid, limit=f"-v {limit}")
+            self.ends("memory", process, (0, 1, 7, 101))
+            self.is_free("memory", target)
+        end(target)
+
+
+def end(process):
+    process.kill()
+    process.wait()
+
+
+def main():
+    kinds = ["kills", "deaths", "execs", "forks", "signals", "stops", "full", "memory"]
+    here = os.path.dirname(os.path.abspath(__file__))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pyspy", default=os.path.join(here, "..", "..", "target", "release", "pyspy"))
+    parser.add_argument("--python", default=sys.executable)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("kinds", nargs="*", metavar="KIND")
+    options = parser.parse_args()
+    unknown = set(options.kinds) - set(kinds)
+    if unknown:
+        parser.error(f"no such kind: {', '.join(sorted(unknown))}")
+    chaos = Chaos(options)
+    for kind in options.kinds or kinds:
+        for _ in range(options.rounds):
+            getattr(chaos, kind)()
+    bad = 0
+    for (kind, what, is_good), count in sorted(chaos.counts.items()):
+        bad += 0 if is_good else count
+        print(f"{kind:16}{what:20}{count:6}{'' if is_good else '  BAD'}")
+    print(f"{sum(chaos.counts.values())} checks, {bad} bad")
+    sys.exit(bad > 0)
+
+
+if __name__ == "__main__":
+    main()

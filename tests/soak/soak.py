@@ -1,0 +1,88 @@
+#!/usr/bin/env python3
+"""Records a program that makes code and threads without end, for long, and prints what pyspy takes meanwhile.
+
+    tests/soak/soak.py [--pyspy PATH] [--python PATH] [--minutes 60] [--rate 1000] [--command record|top]
+
+A line a minute: resident memory, its peak, open descriptors, threads of pyspy. At the end: whether memory was within a
+tenth of what it was after the first sixth of the time, and descriptors as then.
+"""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+PROGRAM = """
+import threading, time
+def body(value):
+    end = time.perf_counter() + 0.002
+    while time.perf_counter() < end:
+        value += 1
+    return value
+number = 0
+while True:
+    number += 1
+    scope = {"body": body}
+    exec(compile(f"def made_{number}(x):\\n    return body(x)\\n", f"made_{number}.py", "exec"), scope)
+    thread = threading.Thread(target=scope[f"made_{number}"], args=(number,), name=f"thread {number}")
+    thread.start()
+    thread.join()
+"""
+
+
+def taken(pid):
+    fields = {}
+    with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+        for line in file:
+            name, _, value = line.partition(":")
+            fields[name] = value.split()[:1]
+    numbers = [int(fields[name][0]) for name in ("VmRSS", "VmHWM", "Threads")]
+    return numbers[0], numbers[1], len(os.listdir(f"/proc/{pid}/fd")), numbers[2]
+
+
+def main():
+    here = os.path.dirname(os.path.abspath(__file__))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pyspy", default=os.path.join(here, "..", "..", "target", "release", "pyspy"))
+    parser.add_argument("--python", default=sys.executable)
+    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--rate", type=int, default=1000)
+    parser.add_argument("--command", choices=["record", "top"], default="record")
+    options = parser.parse_args()
+    target = subprocess.Popen([options.python, "-c", PROGRAM])
+    output = tempfile.NamedTemporaryFile(suffix=".txt")
+    arguments = ["-r", str(options.rate), "-p", str(target.pid)]
+    if options.command == "record":
+        arguments += ["-o", output.name, "-f", "raw"]
+    else:
+        arguments += ["--json"]
+    command = [options.pyspy, options.command, *arguments]
+    pyspy = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        started, rows = time.monotonic(), []
+        while time.monotonic() < started + 60 * options.minutes:
+            time.sleep(min(60, 60 * options.minutes / 12))
+            if pyspy.poll() is not None:
+                sys.exit(f"{command[1]} ended with status {pyspy.returncode}")
+            rows.append((time.monotonic() - started, *taken(pyspy.pid)))
+            minutes, (resident, peak, descriptors, threads) = rows[-1][0] / 60, rows[-1][1:]
+            print(f"{minutes:6.1f} min  {resident / 1024:7.1f} MiB  peak {peak / 1024:7.1f}  "
+                  f"descriptors {descriptors}  threads {threads}", flush=True)
+        later = [row for row in rows if row[0] >= 10 * options.minutes]
+        first, last = later[0], later[-1]
+        is_steady = last[1] <= first[1] * 1.1 and last[3] <= first[3]
+        print("steady" if is_steady else "GROWN", f"{first[1] / 1024:.1f} -> {last[1] / 1024:.1f} MiB")
+        pyspy.send_signal(signal.SIGINT)
+        pyspy.wait(60)
+    finally:
+        for process in (pyspy, target):
+            process.kill()
+            process.wait()
+    sys.exit(not is_steady)
+
+
+if __name__ == "__main__":
+    main()
