@@ -43,17 +43,6 @@ pub struct GilState {
     pub switches: Option<u64>,
 }
 
-/// The GIL of 2.7 and 3.6, as far as local symbols tell: addresses in the target.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct GilStatics {
-    /// `interpreter_lock` (2.7), a pointer to a semaphore.
-    pub lock: Option<u64>,
-    /// `gil_switch_number` (3.6), an `unsigned long`.
-    pub switch_number: Option<u64>,
-    /// `gil_cond`, `gil_mutex`, `switch_cond`, `switch_mutex` (3.6).
-    pub waits: [Option<u64>; 4],
-}
-
 impl GilState {
     /// The GIL of the interpreter whose `PyInterpreterState` is at `interpreter`. A part that cannot be read is taken
     /// for one that is not known.

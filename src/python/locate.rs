@@ -8,10 +8,9 @@ use std::ops::Range;
 
 use thiserror::Error;
 
-use super::gil::GilStatics;
 use super::layout::{Layout, debug_offsets, tables};
 use super::object::ObjectReader;
-use super::runtime::Runtime;
+use super::runtime::{GilStatics, Runtime};
 use super::version::Version;
 use crate::binary::{Binary, SectionName};
 use crate::memory::{Memory, PageCache, ReadError};

@@ -1,6 +1,5 @@
 //! Where the runtime of one target is: what [`super::locate`] finds and all readers start from.
 
-use super::gil::GilStatics;
 use super::layout::Layout;
 
 /// The runtime of one process. Addresses are of the target.
@@ -18,4 +17,15 @@ pub struct Runtime {
     pub collecting: Option<u64>,
     /// The GIL of 2.7 and 3.6, as far as local symbols tell where it is.
     pub gil_statics: GilStatics,
+}
+
+/// The GIL of 2.7 and 3.6, as far as local symbols tell: addresses in the target.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct GilStatics {
+    /// `interpreter_lock` (2.7), a pointer to a semaphore.
+    pub lock: Option<u64>,
+    /// `gil_switch_number` (3.6), an `unsigned long`.
+    pub switch_number: Option<u64>,
+    /// `gil_cond`, `gil_mutex`, `switch_cond`, `switch_mutex` (3.6).
+    pub waits: [Option<u64>; 4],
 }

@@ -42,8 +42,8 @@ impl Doing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::python::gil::GilStatics;
     use crate::python::layout::tables;
+    use crate::python::runtime::GilStatics;
     use crate::python::version::Version;
 
     const GIL: u64 = 0x5000;
