@@ -34,10 +34,12 @@ const STREAM_EVERY: Duration = Duration::from_millis(900);
 /// # Errors
 /// When nothing can be recorded or written.
 pub(crate) fn run(arguments: &RecordArgs) -> anyhow::Result<ExitCode> {
+    // What is to be looked at is best looked at as a page.
+    let default = if arguments.open { Format::Html } else { Format::Flamegraph };
     let format = match (arguments.format, &arguments.output) {
         (Some(name), _) => name.into(),
-        (None, Some(path)) => Format::from_suffix(&path.to_string_lossy()).unwrap_or(Format::Flamegraph),
-        (None, None) => Format::Flamegraph,
+        (None, Some(path)) => Format::from_suffix(&path.to_string_lossy()).unwrap_or(default),
+        (None, None) => default,
     };
     let path = arguments.output.clone().unwrap_or_else(|| default_path(arguments, format));
     let mut sink = Sink::open(&path, format, presentation_of(arguments))?;
