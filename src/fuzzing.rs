@@ -14,7 +14,7 @@ use crate::python::locate::PythonFile;
 pub fn input(bytes: &[u8]) {
     let Ok(recording) = crate::output::read(bytes) else { return };
     for format in [Format::Raw, Format::Speedscope, Format::Flamegraph] {
-        let _ = format.write(&recording.profile, &Presentation::default(), "", &mut std::io::sink());
+        let _ = format.write(&recording.profile, &Presentation::default(), &|_| None, "", &mut std::io::sink());
     }
 }
 

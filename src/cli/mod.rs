@@ -97,7 +97,7 @@ pub(crate) struct RecordArgs {
     /// Output filename, `-` for standard output [default: from the process, the time and the format]
     #[arg(short, long, value_name = "filename")]
     pub output: Option<PathBuf>,
-    /// Output file format [default: by the end of the output filename, else flamegraph]
+    /// Output file format [default: by the end of the output filename, else flamegraph, or html with --open]
     #[arg(short, long, value_enum, ignore_case = true, value_name = "format")]
     pub format: Option<FormatName>,
     /// How long to sample for: seconds, or a number with s, m or h [default: unlimited]
@@ -170,7 +170,7 @@ pub(crate) struct RecordArgs {
     /// Write what there is every so often, and go on; SIGUSR1 does it once
     #[arg(long, value_name = "duration", value_parser = values::duration)]
     pub every: Option<Limit>,
-    /// Open the result with the desktop's viewer
+    /// Open the result with the desktop's viewer: a page in the browser, unless another format is asked for
     #[arg(long)]
     pub open: bool,
     /// Show no progress

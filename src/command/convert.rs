@@ -21,7 +21,7 @@ use crate::profile::{Below, Profile};
 pub(crate) fn convert(arguments: &ConvertArgs) -> anyhow::Result<ExitCode> {
     let format = match arguments.format {
         Some(name) => name.into(),
-        None => format_by_name(&arguments.output)?,
+        None => format_by_name(&arguments.output, Format::Flamegraph)?,
     };
     let output = OutputFile::create(&arguments.output)?;
     let mut profile = read(&arguments.input)?;
@@ -53,7 +53,7 @@ pub(crate) fn convert(arguments: &ConvertArgs) -> anyhow::Result<ExitCode> {
 pub(crate) fn diff(arguments: &DiffArgs) -> anyhow::Result<ExitCode> {
     let format = match (arguments.format, &arguments.output) {
         (Some(name), _) => name.into(),
-        (None, Some(path)) => format_by_name(path)?,
+        (None, Some(path)) => format_by_name(path, Format::Flamegraph)?,
         (None, None) => Format::Flamegraph,
     };
     if !format.shows_differences() {

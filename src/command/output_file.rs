@@ -19,11 +19,11 @@ use super::failure::{ForeignNameError, OutputError};
 use crate::output::Format;
 use crate::process::SpawnedProgram;
 
-/// The format that the name of a file asks for, by default a flame graph.
+/// The format that the name of a file asks for; `default` where it asks for none.
 ///
 /// # Errors
 /// When the name is that of another kind of file; that of a device or a pipe never is.
-pub(super) fn format_by_name(path: &Path) -> Result<Format, ForeignNameError> {
+pub(super) fn format_by_name(path: &Path, default: Format) -> Result<Format, ForeignNameError> {
     let name = path.to_string_lossy();
     if let Some(format) = Format::from_suffix(&name) {
         return Ok(format);
@@ -31,7 +31,7 @@ pub(super) fn format_by_name(path: &Path) -> Result<Format, ForeignNameError> {
     let is_device = std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir());
     match Format::foreign_suffix(&name) {
         Some(suffix) if !is_device => Err(ForeignNameError { suffix }),
-        _ => Ok(Format::Flamegraph),
+        _ => Ok(default),
     }
 }
 
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn names_of_other_kinds_of_files_are_known() {
-        let format = |name: &str| format_by_name(Path::new(name)).ok();
+        let format = |name: &str| format_by_name(Path::new(name), Format::Flamegraph).ok();
         assert_eq!(format("a.speedscope.json"), Some(Format::Speedscope));
         for name in ["a", "a.1", "/tmp/tmp.aBcDe", "out.tmp", "/dev/null", "-", "a.old", "png", "csv"] {
             assert_eq!(format(name), Some(Format::Flamegraph), "{name}");
@@ -204,7 +204,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let pipe = directory.path().join("pipe.png");
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        assert_eq!(format_by_name(&pipe).ok(), Some(Format::Flamegraph));
+        assert_eq!(format_by_name(&pipe, Format::Flamegraph).ok(), Some(Format::Flamegraph));
     }
 
     #[test]

@@ -36,10 +36,12 @@ const STREAM_EVERY: Duration = Duration::from_millis(900);
 /// # Errors
 /// When nothing can be recorded or written.
 pub(crate) fn run(arguments: &RecordArgs) -> anyhow::Result<ExitCode> {
+    // What is to be looked at is best looked at as a page.
+    let default = if arguments.open { Format::Html } else { Format::Flamegraph };
     let format = match (arguments.format, &arguments.output) {
         (Some(name), _) => name.into(),
-        (None, Some(path)) => format_by_name(path)?,
-        (None, None) => Format::Flamegraph,
+        (None, Some(path)) => format_by_name(path, default)?,
+        (None, None) => default,
     };
     let path = arguments.output.clone().unwrap_or_else(|| default_path(arguments, format));
     // A program that we start runs as who called us through sudo, and its profile is his.

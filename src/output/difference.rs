@@ -96,6 +96,13 @@ impl<'profile> Side<'profile> {
         let sums = StackSums::new(self.profile, &self.places, &functions);
         (functions, sums)
     }
+
+    /// The functions and the sums of what is given for each stack.
+    pub(super) fn sums_of(&self, own: Vec<u64>) -> (Functions<'_>, StackSums) {
+        let functions = Functions::to_compare(&self.places, self.with_lines);
+        let sums = StackSums::of(self.profile, &self.places, &functions, own);
+        (functions, sums)
+    }
 }
 
 /// What a function took on both sides.

@@ -3,23 +3,32 @@
 //!
 //! What is compared is the time in a function for each second spent elsewhere (the odds of its share): whatever the
 //! speed of the machine and the length of the recording, it grows by a fifth when the function does. That alone would
-//! also grow when something else became faster, so the function's time must have grown too. The noise is that of two
-//! independent samplings: the logarithm of such a ratio has the variance 1/a + 1/b + 1/c + 1/d, with a to d the samples
-//! inside and outside, before and after. What must be exceeded is chosen so that of two thousand comparisons of equal
+//! also grow when something else became faster, so the function's time must have grown too.
+//!
+//! Noise: samples are not independent. A thread that waits for a CPU shows the same stack again and again, and a sample
+//! that comes late stands for many; on a busy machine a hundred samples say no more than five. So a stretch of time with
+//! the same stack is one observation, up to a tenth of a second, and the variance of a share is that of a sum of
+//! such stretches of unequal length. What must be exceeded is chosen so that of two thousand comparisons of equal
 //! programs one fails, however many functions are looked at.
 
 use wildmatch::WildMatch;
 
 use super::Lines;
 use super::difference::{Side, pairs};
+use super::functions::Functions;
 use super::heading::round;
 use super::narrow::Amounts;
 use super::place::Place;
+use super::stack_sums::StackSums;
 use super::text::shortened;
-use crate::profile::{Profile, module_name};
+use crate::profile::{Profile, Run, StackId, module_name};
 
 /// The chance that noise alone is taken for growth, of all that is looked at together.
 const CHANCE: f64 = 0.0005;
+/// What has less of the time is not worth a word where it may be noise.
+const NOTABLE: f64 = 0.01;
+/// A longer stretch with the same stack is several observations, µs: a thread seldom waits longer for a CPU.
+const STRETCH_US: u64 = 100_000;
 /// Functions that are named for a limit.
 const NAMED: usize = 5;
 
@@ -45,52 +54,105 @@ pub(crate) struct Grown {
 struct Candidate {
     what: String,
     amounts: Amounts,
+    /// The sums of the squares of its stretches.
+    squares: Amounts,
 }
 
-/// All time of each side and its samples.
-#[derive(Clone, Copy)]
+/// All time of each side.
 struct Whole {
     us: Amounts,
-    samples: [f64; 2],
+    squares: Amounts,
+    /// The square of a middling stretch: what was never seen may have been missed by so much.
+    one: [f64; 2],
+}
+
+/// For each stack of a profile the sum of the squares of its stretches, in square µs, and how many there are in all.
+/// Without a timeline each sample is taken for one.
+fn squares(profile: &Profile) -> (Vec<u64>, u64) {
+    let (mut squares, mut count) = (vec![0u64; profile.table_sizes().stacks], 0u64);
+    let mut add = |stack: StackId, square: u64, stretches: u64| {
+        let sum = &mut squares[stack.number() as usize];
+        *sum = sum.saturating_add(square);
+        count = count.saturating_add(stretches);
+    };
+    if !profile.has_timeline() {
+        for total in profile.totals() {
+            let one_us = total.weight_us / total.samples.max(1);
+            add(total.stack, total.weight_us.saturating_mul(one_us), total.samples);
+        }
+        return (squares, count);
+    }
+    for (thread, _) in profile.threads() {
+        let mut open: Option<Run> = None;
+        for run in profile.timeline(thread) {
+            match &mut open {
+                // The same with another flag goes on.
+                Some(last) if last.stack == run.stack && last.end_us() == run.start_us => {
+                    last.weight_us = last.weight_us.saturating_add(run.weight_us);
+                }
+                _ => {
+                    if let Some(last) = open.replace(run) {
+                        add(last.stack, last.weight_us.saturating_mul(last.weight_us.min(STRETCH_US)), 1);
+                    }
+                }
+            }
+        }
+        if let Some(last) = open {
+            add(last.stack, last.weight_us.saturating_mul(last.weight_us.min(STRETCH_US)), 1);
+        }
+    }
+    (squares, count)
 }
 
 /// Looks at each limit. `lines` says what tells functions apart.
 pub(crate) fn growth(before: &Profile, after: &Profile, lines: Lines, limits: &[GrowthLimit]) -> Vec<Grown> {
     let sides = [before, after].map(|profile| Side::new(profile, lines));
     let sums = [sides[0].sums(), sides[1].sums()];
-    let pairs = pairs([&sides[0], &sides[1]], [&sums[0], &sums[1]]);
-    let [before, after] = [before, after].map(Profile::sum);
-    let whole = Whole {
-        us: Amounts { before: before.weight_us, ..Amounts::of_time(after.weight_us) },
-        samples: [before.samples, after.samples].map(|samples| samples as f64),
+    let counted = [before, after].map(squares);
+    let stretches = [counted[0].1, counted[1].1];
+    let [of_before, of_after] = counted.map(|(squares, _)| squares);
+    let squares = [sides[0].sums_of(of_before), sides[1].sums_of(of_after)];
+    let squares_of = pairs([&sides[0], &sides[1]], [&squares[0], &squares[1]]);
+    let times_of = pairs([&sides[0], &sides[1]], [&sums[0], &sums[1]]);
+    let all = |of: &[(Functions<'_>, StackSums); 2]| {
+        let [before, now] = [0, 1].map(|side| of[side].1.total_us.first().copied().unwrap_or(0));
+        Amounts { before, ..Amounts::of_time(now) }
     };
+    let whole = Whole { us: all(&sums), squares: all(&squares), one: [0.0; 2] };
+    let one = [whole.squares.before, whole.squares.now];
+    let one = [0, 1].map(|side| one[side] as f64 / stretches[side].max(1) as f64);
+    let whole = Whole { one, ..whole };
     let candidates = limits.iter().map(|limit| {
         let globs = WildMatch::new(&limit.glob);
         let mut candidates = vec![];
-        let mut all = Amounts::default();
-        for ((name, file, _), pair) in &pairs {
+        let (mut all, mut all_squares) = (Amounts::default(), Amounts::default());
+        for (key, pair) in &times_of {
             if !matches(&globs, pair.place) {
                 continue;
             }
+            let (name, file, _) = key;
+            let (own_squares, squares) = squares_of.get(key).map(|pair| (pair.own, pair.total)).unwrap_or_default();
             all.add(pair.own);
+            all_squares.add(own_squares);
             let label = if file.is_empty() { (*name).to_owned() } else { format!("{name} ({file})") };
             let label = shortened(&label, 120).into_owned();
             // What is new is counted with all of them together: it may have had another name.
             if pair.total.before > 0 {
-                candidates.push(Candidate { what: label.clone(), amounts: pair.total });
-                candidates.push(Candidate { what: format!("{label} itself"), amounts: pair.own });
+                candidates.push(Candidate { what: label.clone(), amounts: pair.total, squares });
+                let what = format!("{label} itself");
+                candidates.push(Candidate { what, amounts: pair.own, squares: own_squares });
             }
         }
         if all != Amounts::default() {
             let what = format!("all that {} matches, without what that calls,", limit.glob);
-            candidates.push(Candidate { what, amounts: all });
+            candidates.push(Candidate { what, amounts: all, squares: all_squares });
         }
         candidates
     });
     let candidates: Vec<Vec<Candidate>> = candidates.collect();
     let looked_at = candidates.iter().map(Vec::len).sum::<usize>().max(1);
     let errors = standard_errors(CHANCE / looked_at as f64);
-    limits.iter().zip(candidates).map(|(limit, candidates)| grown(limit, &candidates, whole, errors)).collect()
+    limits.iter().zip(candidates).map(|(limit, candidates)| grown(limit, &candidates, &whole, errors)).collect()
 }
 
 /// Whether a glob matches a function by its file, its module or its name, as `--include` and `--below` do.
@@ -103,15 +165,16 @@ fn matches(glob: &WildMatch, place: &Place) -> bool {
     texts.iter().any(|text| !text.is_empty() && glob.matches(text))
 }
 
-fn grown(limit: &GrowthLimit, candidates: &[Candidate], whole: Whole, errors: f64) -> Grown {
+fn grown(limit: &GrowthLimit, candidates: &[Candidate], whole: &Whole, errors: f64) -> Grown {
     let spec = format!("{}:+{}%", limit.glob, round(limit.by * 100.0));
+    let is_notable = |one: &Candidate| one.amounts.now as f64 >= NOTABLE * whole.us.now as f64;
     let mut beyond = vec![];
     let mut within: Option<(f64, &Candidate)> = None;
     for candidate in candidates {
-        let Some(Growth { by, certain }) = growth_of(candidate.amounts, whole, errors) else { continue };
+        let Some(Growth { by, certain }) = growth_of(candidate, whole, errors) else { continue };
         if certain > limit.by {
             beyond.push((by, candidate));
-        } else if by > limit.by && within.is_none_or(|(most, _)| most < by) {
+        } else if by > limit.by && is_notable(candidate) && within.is_none_or(|(most, _)| most < by) {
             within = Some((by, candidate));
         }
     }
@@ -146,19 +209,28 @@ struct Growth {
     certain: f64,
 }
 
-/// `None` where it is all there is, or nothing.
-fn growth_of(amounts: Amounts, whole: Whole, errors: f64) -> Option<Growth> {
-    let Amounts { before, now, .. } = amounts;
+/// `None` where it is nothing.
+fn growth_of(candidate: &Candidate, whole: &Whole, errors: f64) -> Option<Growth> {
+    let Amounts { before, now, .. } = candidate.amounts;
     if now == 0 || whole.us.before == 0 || whole.us.now == 0 {
         return None;
     }
-    let shares = [before as f64 / whole.us.before as f64, now as f64 / whole.us.now as f64];
+    let inside = [before, now].map(|us| us as f64);
+    let all = [whole.us.before, whole.us.now].map(|us| us as f64);
+    let squares = [candidate.squares.before, candidate.squares.now].map(|square| square as f64);
+    let all_squares = [whole.squares.before, whole.squares.now].map(|square| square as f64);
     let mut variance = 0.0;
     let [odds_before, odds_now] = [0, 1].map(|side| {
-        // Half a sample each keeps what was never seen from being infinitely far away.
-        let [inside, outside] = [shares[side], 1.0 - shares[side]].map(|share| share * whole.samples[side] + 0.5);
-        variance += 1.0 / inside + 1.0 / outside;
-        inside / outside
+        let one = whole.one[side];
+        // Half a stretch each keeps what was never seen from being infinitely far away.
+        let half = one.sqrt() / 2.0;
+        let [in_it, elsewhere] = [inside[side] + half, all[side] - inside[side] + half];
+        let share = in_it / (in_it + elsewhere);
+        let squares_in_it = squares[side].max(one / 2.0);
+        let squares_elsewhere = (all_squares[side] - squares[side]).max(one / 2.0);
+        let of_share = squares_in_it * (1.0 - share).powi(2) + squares_elsewhere * share.powi(2);
+        variance += of_share / ((in_it + elsewhere) * share * (1.0 - share)).powi(2);
+        in_it / elsewhere
     });
     let (logarithm, error) = ((odds_now / odds_before).ln(), f64::sqrt(variance));
     let by_time = if before == 0 { f64::INFINITY } else { now as f64 / before as f64 - 1.0 };

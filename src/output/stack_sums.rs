@@ -39,6 +39,16 @@ pub(super) struct FunctionSum {
 
 impl StackSums {
     pub(super) fn new(profile: &Profile, places: &Places<'_>, functions: &Functions<'_>) -> Self {
+        let mut node_own_us = vec![0u64; profile.table_sizes().stacks];
+        for total in profile.totals() {
+            let own = &mut node_own_us[total.stack.number() as usize];
+            *own = own.saturating_add(total.weight_us);
+        }
+        Self::of(profile, places, functions, node_own_us)
+    }
+
+    /// The same sums over what else there is to be summed up: a number for each stack of the profile.
+    pub(super) fn of(profile: &Profile, places: &Places<'_>, functions: &Functions<'_>, node_own_us: Vec<u64>) -> Self {
         let count = profile.table_sizes().stacks;
         let mut parents = Vec::with_capacity(count);
         let mut place = Vec::with_capacity(count);
@@ -47,11 +57,6 @@ impl StackSums {
         for (caller, frame) in profile.stacks_from(1) {
             parents.push(caller.number());
             place.push(u32::try_from(places.frame(frame)).unwrap_or(NONE));
-        }
-        let mut node_own_us = vec![0u64; count];
-        for total in profile.totals() {
-            let own = &mut node_own_us[total.stack.number() as usize];
-            *own = own.saturating_add(total.weight_us);
         }
         let mut total_us = node_own_us.clone();
         let (mut first_child, mut next_sibling) = (vec![NONE; count], vec![NONE; count]);

@@ -1,5 +1,6 @@
 //! The difference between two profiles as text, Markdown and JSON.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
@@ -41,6 +42,11 @@ fn rows(room: Room) -> usize {
     room.rows * 3 / 2
 }
 
+/// A sentence, for which there is more room than for a name.
+fn whole(sentence: &str, room: Room) -> Cow<'_, str> {
+    Room { characters: room.characters * 3, ..room }.cut(sentence)
+}
+
 /// `12.0 % → 14.5 %  +2.5`.
 fn change(amount: ChangedAmount) -> [String; 3] {
     let [before, after] = amount.share.map(|share| format!("{:.1}", share * 100.0));
@@ -65,8 +71,8 @@ fn text(difference: &Difference, room: Room) -> String {
         });
         let _ = writeln!(out, "{own}   {total}  {}", room.cut(&function.label()));
     }
-    for check in &difference.checks {
-        let _ = writeln!(out, "\n- {}", room.cut(check));
+    for (at, check) in difference.checks.iter().enumerate() {
+        let _ = writeln!(out, "{}- {}", if at == 0 { "\n" } else { "" }, whole(check, room));
     }
     out
 }
@@ -87,8 +93,8 @@ fn markdown(difference: &Difference, room: Room) -> String {
     if shown > 0 {
         let _ = writeln!(out, "\n\\~ may be noise");
     }
-    for check in &difference.checks {
-        let _ = writeln!(out, "\n- {}", code(&room.cut(check)));
+    for (at, check) in difference.checks.iter().enumerate() {
+        let _ = writeln!(out, "{}- {}", if at == 0 { "\n" } else { "" }, code(&whole(check, room)));
     }
     out
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::output::collapsed;
+use crate::output::{collapsed, samples};
 use crate::profile::Profile;
 
 /// Numbers that look random, always the same.
@@ -104,6 +104,36 @@ fn few_samples_and_odd_globs_are_said() {
     let grown = look(&before, &new, "b.py", 5.0);
     let sentence = "b.py:+5%: all that b.py matches, without what that calls, has grown";
     assert!(grown.has_failed && grown.sentences[0].starts_with(sentence), "{grown:?}");
+}
+
+#[test]
+fn a_stretch_with_the_same_stack_is_one_observation() {
+    let recorded = |stretches: [u64; 2], samples: u64| {
+        let mut profile = Profile::new(crate::profile::Keep { timeline: true, journal: false });
+        profile.metadata.rate_asked = 1000.0;
+        let process = samples::process(&mut profile, 1, None, "");
+        let thread = samples::thread(&mut profile, process, 1, None);
+        // By turns in two lines of each, so that neighbouring stretches are not one.
+        let stacks = [("f", 3), ("f", 4), ("g", 7), ("g", 8)].map(|(name, line)| {
+            let frame = samples::python(&mut profile, name, "a.py", line);
+            samples::stack(&mut profile, &[frame])
+        });
+        let mut time = 0;
+        for turn in 0..stretches[0].max(stretches[1]) {
+            for (which, count) in stretches.into_iter().enumerate() {
+                let stack = stacks[2 * which + turn as usize % 2];
+                for _ in 0..if turn < count { samples } else { 0 } {
+                    time += 1_000;
+                    profile.add_sample(thread, stack, time, 1_000, crate::profile::Flags::ACTIVE);
+                }
+            }
+        }
+        profile
+    };
+    let same_samples = |stretches, each| look(&recorded([1_000, 1_000], each), &recorded(stretches, each), "f", 5.0);
+    assert!(same_samples([1_500, 1_000], 1).has_failed, "so many are no chance");
+    let few = look(&recorded([20, 20], 50), &recorded([30, 20], 50), "f", 5.0);
+    assert!(!few.has_failed, "as many samples in twenty stretches are: {few:?}");
 }
 
 #[test]

@@ -17,8 +17,11 @@ function fillSelects() {
     const hasTime = now.some((thread) => thread.time.length > 0) && !model.isDiff && data.unit === "s";
     const orders = [["heavy", "heaviest first"], ["name", "by name"], ...(hasTime ? [["time", "in time"]] : [])];
     get("order").append(...orders.map(([value, text]) => option(value, text)));
-    // Of a comparison, threads have no partners on the other side.
-    for (const name of ["threads", "group"]) get(name).parentNode.hidden = model.isDiff || get(name).options.length < 2;
+    // Of a comparison, threads have no partners on the other side. What gives no choice is never shown.
+    const hasLines = model.frameLine.some((line) => line > 0);
+    const least = { threads: 3, group: 2 };
+    const isUseful = (name) => (name === "lines" ? hasLines : !model.isDiff && get(name).options.length >= least[name]);
+    for (const name of ["threads", "group", "lines"]) if (!isUseful(name)) get(name).parentNode.remove();
 }
 
 function drawLegend() {
@@ -38,14 +41,14 @@ function drawLegend() {
 }
 
 function bindControls() {
-    get("threads").addEventListener("change", (event) => {
+    control("threads").addEventListener("change", (event) => {
         state.threads = event.target.value;
         reload();
     });
     for (const name of ["group", "order"]) {
-        get(name).addEventListener("change", (event) => choose(name, event.target.value));
+        control(name).addEventListener("change", (event) => choose(name, event.target.value));
     }
-    for (const name of ["inverted", "upward", "lines"]) get(name).addEventListener("change", () => toggle(name));
+    for (const name of ["inverted", "upward", "lines"]) control(name).addEventListener("change", () => toggle(name));
     for (const tab of document.querySelectorAll("[role=tab]")) {
         tab.addEventListener("click", () => openTab(tab.id.slice("tab-".length)));
     }

@@ -75,8 +75,8 @@ function toggle(name) {
 }
 
 function choose(name, value) {
-    if (![...get(name).options].some((option) => option.value === value)) return;
-    get(name).value = state[name] = value;
+    if (![...control(name).options].some((option) => option.value === value)) return;
+    control(name).value = state[name] = value;
     rebuild();
 }
 

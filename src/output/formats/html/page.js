@@ -1,6 +1,9 @@
 // The page: what is chosen, and what follows from it.
 
 const get = (id) => document.getElementById(id);
+// The choices, those too that are taken out of the page because there is nothing to choose.
+const choices = new Map(["threads", "group", "order", "inverted", "upward", "lines"].map((name) => [name, get(name)]));
+const control = (name) => choices.get(name);
 const UNCHANGED = [226, 229, 228];
 const GROWN = [226, 74, 60];
 const SHRUNK = [84, 132, 224];
@@ -149,9 +152,9 @@ function redraw() {
     canvas.show(rows, state.upward && !isTime(), isTime() ? 20 : 0);
     drawCrumbs();
     for (const element of document.querySelectorAll("nav .tree")) element.hidden = isTime();
-    get("group").disabled = isTime();
+    control("group").disabled = isTime();
     get("reset").disabled = isTime() ? chart.from === 0 && chart.to === chart.end : view.zoom === view.root;
-    for (const name of ["inverted", "upward", "lines"]) get(name).checked = state[name];
+    for (const name of ["inverted", "upward", "lines"]) control(name).checked = state[name];
 }
 
 // The table, the source and the words follow the sums and the search.

@@ -26,6 +26,7 @@ class Table {
     show(page, numbers) {
         this.page = page;
         this.numbers = numbers;
+        if (page.model.isDiff && !this.list.classList.contains("diff")) this.order = "total";
         this.list.classList.toggle("diff", page.model.isDiff);
         this.sort();
     }
