@@ -117,7 +117,7 @@ impl Text<'_> {
         writeln!(self.writer, "  {}", self.styles.dim.apply_to(parts.join("; ")))
     }
 
-    /// The innermost function of a task that is the program's own, if it is not the innermost of all: `name (file:line)`.
+    /// The innermost function of a task that is the program's own, if it is not the innermost of all: `name (file:1)`.
     fn place_in_program(&self, task: &TaskDump) -> Option<String> {
         let frame = task.frames.iter().skip(1).find(|frame| is_of_program(&frame.filename))?;
         let file = frame.short_filename.as_ref().filter(|_| !self.options.full_file_names).unwrap_or(&frame.filename);
