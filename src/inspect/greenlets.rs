@@ -5,10 +5,10 @@ use std::ops::Range;
 
 use super::describe::{Describer, Files};
 use super::findings::FoundGreenlet;
-use super::process::{InspectedTask, TaskLibrary};
+use super::process::{InspectedTask, InspectedTaskWait, TaskLibrary};
 use crate::process::Mapping;
 use crate::python::greenlets::{Greenlet, GreenletKind, GreenletState};
-use crate::python::tasks::Link;
+use crate::python::tasks::{Link, TaskFrame, WaitKind};
 use crate::sampler::MomentThread;
 
 /// The most memory that is searched, in bytes.
@@ -33,9 +33,16 @@ impl Describer<'_> {
         files: &mut Files<'_>,
     ) -> Vec<InspectedTask> {
         let threads = self.threads_of_greenlets(greenlets);
-        let described = greenlets.iter().enumerate().map(|(index, (greenlet, frames))| {
+        // That of a thread that has no other says nothing: whatever has imported greenlet has one.
+        let is_alone = |greenlet: &Greenlet| {
+            let is_main = greenlet.kind == GreenletKind::Main && greenlet.state == GreenletState::Running;
+            let others = greenlets.iter().filter(|(other, _)| other.main == Some(greenlet.address));
+            is_main && others.count() <= 1
+        };
+        let shown = greenlets.iter().enumerate().filter(|(_, (greenlet, _))| !is_alone(greenlet));
+        let described = shown.map(|(index, (greenlet, frames_read))| {
             let thread = greenlet.main.and_then(|main| threads.get(&main).copied());
-            let links: Vec<Link> = frames.iter().map(|frame| Link::Frame(*frame)).collect();
+            let links: Vec<Link> = frames_read.iter().map(|frame| Link::Frame(*frame)).collect();
             let codes = &self.findings.tasks.codes;
             let frames = self.frames_of(&links, None, first_place + index, files);
             let outermost = links.last().and_then(|link| match link {
@@ -65,7 +72,7 @@ impl Describer<'_> {
                 interpreter: thread.map_or(0, |thread| thread.interpreter.id),
                 frames,
                 is_truncated: greenlet.is_truncated,
-                wait: None,
+                wait: if greenlet.state == GreenletState::Paused { self.wait_of_greenlet(frames_read) } else { None },
                 awaits: Vec::new(),
                 awaited_by: Vec::new(),
                 group_of: None,
@@ -73,6 +80,40 @@ impl Describer<'_> {
             }
         });
         described.collect()
+    }
+
+    /// What a greenlet that is put aside waits in: the outermost function of gevent or eventlet that it is in. Where
+    /// those are compiled, as gevent's locks, queues and events are, no frame tells.
+    fn wait_of_greenlet(&self, frames: &[TaskFrame]) -> Option<InspectedTaskWait> {
+        let codes = &self.findings.tasks.codes;
+        let code = |frame: &TaskFrame| codes.get(frame.place.code);
+        let is_of_library = |frame: &&TaskFrame| {
+            let mut folders = code(frame).filename.rsplit(['/', '\\']).skip(1).take(2);
+            folders.any(|folder| folder == "gevent" || folder == "eventlet")
+        };
+        let code = code(frames.iter().take_while(is_of_library).last()?);
+        let name = code.name.rsplit('.').next().unwrap_or_default();
+        let kind = match code.filename.rsplit(['/', '\\']).next().unwrap_or_default() {
+            "hub.py" | "greenthread.py" if name == "sleep" => WaitKind::Sleep,
+            // The loop itself, and what only leads there.
+            "hub.py" => return None,
+            "lock.py" | "thread.py" => WaitKind::Lock,
+            "_semaphore.py" | "semaphore.py" => WaitKind::Semaphore,
+            "queue.py" => WaitKind::Queue,
+            "event.py" => WaitKind::Event,
+            "greenlet.py" | "pool.py" | "greenthread.py" | "greenpool.py" => WaitKind::Task,
+            "threadpool.py" | "tpool.py" => WaitKind::Executor,
+            "subprocess.py" => WaitKind::Process,
+            file if file.contains("socket") || file.contains("ssl") || file == "base.py" || file == "select.py" => {
+                WaitKind::Socket
+            }
+            _ => WaitKind::Other,
+        };
+        let text = match kind {
+            WaitKind::Sleep => "sleeps".to_owned(),
+            _ => format!("waits in {}", code.name),
+        };
+        Some(InspectedTaskWait { kind: kind.name(), text, object: None, seconds: None, is_shared: false })
     }
 
     /// Whether a greenlet is a hub of eventlet that runs: the oldest frame of its thread is that of the hub's loop.

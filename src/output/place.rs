@@ -203,6 +203,11 @@ impl<'profile> Places<'profile> {
     }
 }
 
+/// Whether a file of Python code is the program's own: of no package and not of the standard library.
+pub(super) fn is_of_program(file: &str) -> bool {
+    !file.is_empty() && origin(FrameKind::Python, file) == Origin::Application
+}
+
 fn origin(kind: FrameKind, file: &str) -> Origin {
     match kind {
         FrameKind::Native => Origin::Native,

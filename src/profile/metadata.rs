@@ -69,7 +69,7 @@ pub struct SampleCounts {
     pub outside: u64,
     /// Samples of threads that ran a task of an event loop, where tasks were asked for.
     pub in_tasks: u64,
-    /// Tasks that were seen waiting and are not in the profile, as they moved on while they were read; each look counts.
+    /// Not in the profile: tasks that were seen waiting and moved on while they were read; each look counts.
     pub unproven_tasks: u64,
 }
 

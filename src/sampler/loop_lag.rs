@@ -66,7 +66,7 @@ impl LoopLibrary {
 pub(crate) struct LoopBlocker {
     /// The name of the task, where it is a task and has one (from 3.8 on). As the target has it: escape it.
     pub task: Option<String>,
-    /// The qualified name of its coroutine, or of the callback or greenlet: the outermost function that the loop called.
+    /// The qualified name of its coroutine, callback or greenlet: the outermost function that the loop has called.
     pub function: String,
     /// The innermost function, where that is another one.
     pub running: Option<String>,

@@ -256,3 +256,25 @@ fn plain_functions_that_await_through_a_greenlet_stand_in_their_tasks() {
         }
     }
 }
+
+#[test]
+fn greenlets_say_what_they_wait_in_where_frames_tell() {
+    let missing = Missing::default();
+    let Some(interpreter) = with_tasks().find(|interpreter| interpreter.feature() == (3, 12)) else { return };
+    for (library, waits) in [("gevent", "waits in SocketMixin.recv"), ("eventlet", "waits in ")] {
+        let Some(packages) = missing.newest(interpreter, library) else { continue };
+        let target = start(interpreter, "greenlet_waits.py", &[library], &[&packages], false);
+        let dump = dump_tasks(target.pid(), &[]);
+        let greenlets = dump["greenlets"].as_array().unwrap();
+        let of = |name: &str| {
+            let found = greenlets.iter().find(|greenlet| {
+                let frames = greenlet["frames"].as_array().unwrap();
+                frames.iter().any(|frame| frame["name"].as_str().unwrap().ends_with(name))
+            });
+            found.unwrap_or_else(|| panic!("no {name}: {dump:#}"))["waits"].clone()
+        };
+        assert_eq!((&of("sleeps")["kind"], &of("sleeps")["text"]), (&"sleep".into(), &"sleeps".into()), "{dump:#}");
+        assert_eq!(of("receives")["kind"], "socket", "{library}: {dump:#}");
+        assert!(of("receives")["text"].as_str().unwrap().starts_with(waits), "{library}: {dump:#}");
+    }
+}

@@ -7,7 +7,7 @@
 //! | bridge | its function | the greenlet | what is awaited |
 //! |---|---|---|---|
 //! | SQLAlchemy's asyncio engine | `greenlet_spawn` (sqlalchemy/util) | `context` | the function awaits it itself |
-//! | greenback | `_greenback_shim`, `_greenback_shim_sync` | `resume_greenlet` | `coro` of `await_`, the greenlet's newest |
+//! | greenback | `_greenback_shim`, `_greenback_shim_sync` | `resume_greenlet` | `coro` of the newest, `await_` |
 //!
 //! Limits: while the plain functions run, their frames are their thread's, and stay with the greenlet.
 

@@ -281,10 +281,10 @@ fn the_latest_event_loop_is_told_of_with_what_keeps_it() {
         window.facts.loops = vec![late(312, "handle\u{1b}r"), late(4, "other")];
     }
     update(&mut state, window);
-    assert!(screen(&state)[2].ends_with("  lag 312 ms: handle\\x1br"), "{}", screen(&state)[2]);
-    // It goes first where there is no room.
+    assert!(screen(&state)[2].ends_with("  lag 312 ms: handle\\u{1b}r"), "{}", screen(&state)[2]);
+    // Where there is no room its end goes first.
     state.size = Size::new(80, 24);
-    assert!(screen(&state)[2].ends_with("unproven"), "{}", screen(&state)[2]);
+    assert!(screen(&state)[2].ends_with("unproven  lag 312 ms: h…"), "{}", screen(&state)[2]);
 }
 
 #[test]
@@ -315,7 +315,7 @@ fn tasks_have_a_view_where_there_are_some() {
         &state,
         "
   Tasks▼    %Run   Waiting    Oldest Coroutine, and what most wait in
-     312   0.00%       311    17.50s Server.handle\\x07  waits in Lock.acquire
+     312   0.00%       311    17.50s Server.handle\\u{7}  waits in Lock.acquire
        1  42.50%         0    22.50s refresh",
     );
     // Sorted by how much they run, and by name.

@@ -75,27 +75,49 @@ fn wrong(task: &Value, alive: (u64, u64), interpreter: &Interpreter) -> Option<&
     }
 }
 
+/// Dumps a program that makes and ends tasks until `is_enough` of the time and the dumps so far; how many dumps and
+/// tasks there were, none of them wrong.
+fn dump_churn(interpreter: &Interpreter, is_enough: impl Fn(Duration, usize) -> bool) -> (usize, usize) {
+    let mut target = Target::start(interpreter, "tasks_churn.py", &[]);
+    let (begun, mut tasks, mut dumps) = (Instant::now(), 0, 0);
+    while !is_enough(begun.elapsed(), dumps) {
+        let (first, _) = living(&mut target);
+        let dump = dump_tasks(target.pid(), &[]);
+        let (_, next) = living(&mut target);
+        for task in dump["asyncio_tasks"].as_array().expect("a list of tasks") {
+            let problem = wrong(task, (first, next), interpreter);
+            assert_eq!(problem, None, "{interpreter}, {first} to {next}: {task:#}");
+            tasks += 1;
+        }
+        dumps += 1;
+    }
+    assert!(tasks > dumps, "{interpreter}: {tasks} tasks in {dumps} dumps");
+    (dumps, tasks)
+}
+
+fn print_seen(dumps: usize, tasks: usize) {
+    print_note(&format!("{tasks} tasks in {dumps} dumps of programs that make 2000 a second, none that never was"));
+}
+
 #[test]
 fn no_task_is_seen_that_never_was() {
     let (mut dumps, mut tasks) = (0, 0);
     for interpreter in with_tasks() {
-        let mut target = Target::start(interpreter, "tasks_churn.py", &[]);
-        let (begun, mut seen, mut of_this) = (Instant::now(), 0, 0);
         // A busy machine gets its least number of dumps in more time.
-        while begun.elapsed() < TIME || of_this < LEAST {
-            let (first, _) = living(&mut target);
-            let dump = dump_tasks(target.pid(), &[]);
-            let (_, next) = living(&mut target);
-            for task in dump["asyncio_tasks"].as_array().expect("a list of tasks") {
-                let problem = wrong(task, (first, next), interpreter);
-                assert_eq!(problem, None, "{interpreter}, {first} to {next}: {task:#}");
-                seen += 1;
-            }
-            of_this += 1;
-        }
-        assert!(seen > of_this, "{interpreter}: {seen} tasks in {of_this} dumps");
-        dumps += of_this;
-        tasks += seen;
+        let (of_dumps, of_tasks) = dump_churn(interpreter, |time, dumps| time >= TIME && dumps >= LEAST);
+        (dumps, tasks) = (dumps + of_dumps, tasks + of_tasks);
     }
-    print_note(&format!("{tasks} tasks in {dumps} dumps of programs that make 2000 a second, none that never was"));
+    print_seen(dumps, tasks);
+}
+
+/// Takes some minutes: `cargo test --release --test all -- --ignored ten_thousand_dumps`.
+#[test]
+#[ignore = "it is no test of every day"]
+fn ten_thousand_dumps_show_no_task_that_never_was() {
+    const DUMPS: usize = 10_000;
+    let interpreters: Vec<&Interpreter> = with_tasks().collect();
+    let each = DUMPS.div_ceil(interpreters.len().max(1));
+    let seen: Vec<(usize, usize)> =
+        interpreters.iter().map(|interpreter| dump_churn(interpreter, |_, dumps| dumps >= each)).collect();
+    print_seen(seen.iter().map(|(dumps, _)| dumps).sum(), seen.iter().map(|(_, tasks)| tasks).sum());
 }

@@ -7,6 +7,7 @@ use crate::output::dump::fold::fold;
 use crate::output::dump::task_tree::{TaskNode, flat, tree};
 use crate::output::dump::tasks::{TaskDump, TaskKind, TasksDump};
 use crate::output::dump::{FrameDump, ProcessDump, ThreadDump};
+use crate::output::place::is_of_program;
 use crate::output::text::printable;
 
 /// Groups of tasks that are written of one thread; JSON has all.
@@ -82,29 +83,45 @@ impl Text<'_> {
     pub(super) fn write_task_summary(&mut self, dump: &ProcessDump, thread: &ThreadDump) -> io::Result<()> {
         let Some(tasks) = &dump.tasks else { return Ok(()) };
         let of_thread = loops_of(tasks, thread);
-        let mut counts: Vec<(String, usize)> = Vec::new();
+        let mut counts: Vec<(String, usize, Option<String>)> = Vec::new();
         let of_loop = tasks.tasks.iter().filter(|task| of_thread.contains(&task.event_loop) && task.state != "done");
         let mut total = 0;
         for task in of_loop {
             total += 1;
             let what = doing(tasks, task);
-            match counts.iter().position(|(known, _)| *known == what) {
-                Some(place) => counts[place].1 += 1,
-                None if counts.len() < MOST_SUMMARISED => counts.push((what, 1)),
+            let place = self.place_in_program(task);
+            match counts.iter().position(|(known, ..)| *known == what) {
+                Some(index) => {
+                    let (_, count, known) = &mut counts[index];
+                    *count += 1;
+                    *known = known.take().filter(|known| Some(known) == place.as_ref());
+                }
+                None if counts.len() < MOST_SUMMARISED => counts.push((what, 1, place)),
                 None => {}
             }
         }
         if total < LEAST_SUMMARISED {
             return Ok(());
         }
-        counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        counts.sort_by_key(|(_, count, _)| std::cmp::Reverse(*count));
         let shown = counts.iter().take(SUMMARY_PARTS);
-        let mut parts: Vec<String> = shown.clone().map(|(what, count)| format!("{count} {what}")).collect();
-        let left = total - shown.map(|(_, count)| count).sum::<usize>();
+        let mut parts: Vec<String> = shown.clone().map(|(what, count, _)| format!("{count} {what}")).collect();
+        // Where the most of them came from, if all from one place.
+        if let (Some(first), Some((_, 2.., Some(place)))) = (parts.first_mut(), counts.first()) {
+            first.push_str(&format!(", in {place}"));
+        }
+        let left = total - shown.map(|(_, count, _)| count).sum::<usize>();
         if left > 0 {
             parts.push(format!("{left} do something else"));
         }
         writeln!(self.writer, "  {}", self.styles.dim.apply_to(parts.join("; ")))
+    }
+
+    /// The innermost function of a task that is the program's own, if it is not the innermost of all: `name (file:1)`.
+    fn place_in_program(&self, task: &TaskDump) -> Option<String> {
+        let frame = task.frames.iter().skip(1).find(|frame| is_of_program(&frame.filename))?;
+        let file = frame.short_filename.as_ref().filter(|_| !self.options.full_file_names).unwrap_or(&frame.filename);
+        Some(format!("{} ({}:{})", printable(&frame.name), printable(file), frame.line))
     }
 
     /// The tasks of the loop that a thread runs.
