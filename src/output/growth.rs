@@ -6,8 +6,8 @@
 //! also grow when something else became faster, so the function's time must have grown too.
 //!
 //! Noise: samples are not independent. A thread that waits for a CPU shows the same stack again and again, and a sample
-//! that comes late stands for many; on a busy machine a hundred samples say no more than five. So a stretch of time with
-//! the same stack is one observation, up to a tenth of a second, and the variance of a share is that of a sum of
+//! that comes late stands for many; on a busy machine a hundred samples say no more than five. So a stretch of time
+//! with the same stack is one observation, up to a tenth of a second, and the variance of a share is that of a sum of
 //! such stretches of unequal length. What must be exceeded is chosen so that of two thousand comparisons of equal
 //! programs one fails, however many functions are looked at.
 
