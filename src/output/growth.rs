@@ -6,8 +6,8 @@
 //! also grow when something else became faster, so the function's time must have grown too.
 //!
 //! Noise: samples are not independent. A thread that waits for a CPU shows the same stack again and again, and a sample
-//! that comes late stands for many; on a busy machine a hundred samples say no more than five. So a stretch of time with
-//! the same stack is one observation, up to a tenth of a second, and the variance of a share is that of a sum of
+//! that comes late stands for many; on a busy machine a hundred samples say no more than five. So a stretch of time
+//! with the same stack is one observation, up to a tenth of a second, and the variance of a share is that of a sum of
 //! such stretches of unequal length. What must be exceeded is chosen so that of two thousand comparisons of equal
 //! programs one fails, however many functions are looked at.
 
@@ -27,6 +27,8 @@ use crate::profile::{Profile, Run, StackId, module_name};
 const CHANCE: f64 = 0.0005;
 /// What has less of the time is not worth a word where it may be noise.
 const NOTABLE: f64 = 0.01;
+/// What has more of the time cannot be measured by the rest: start-up alone, which varies, may be most of that.
+const NEARLY_ALL: f64 = 0.9;
 /// A longer stretch with the same stack is several observations, µs: a thread seldom waits longer for a CPU.
 const STRETCH_US: u64 = 100_000;
 /// Functions that are named for a limit.
@@ -190,8 +192,14 @@ fn grown(limit: &GrowthLimit, candidates: &[Candidate], whole: &Whole, errors: f
     if beyond.len() > NAMED {
         sentences.push(format!("{spec}: and {} more have grown", beyond.len() - NAMED));
     }
+    let is_all = |one: &Candidate| growth_of(one, whole, errors).is_none() && one.amounts.now > 0;
     match (sentences.is_empty(), candidates.is_empty(), within) {
         (true, true, _) => sentences.push(format!("{spec}: matches no function")),
+        (true, false, None) if candidates.iter().all(is_all) => {
+            sentences.push(format!(
+                "{spec}: what it matches takes nearly all of the time, too much to be measured by the rest"
+            ));
+        }
         (true, false, None) => sentences.push(format!("{spec}: nothing has grown by more")),
         (true, false, Some((by, one))) => {
             sentences.push(text(by, one) + ", which may be noise: more samples would tell");
@@ -209,7 +217,7 @@ struct Growth {
     certain: f64,
 }
 
-/// `None` where it is nothing.
+/// `None` where it is nothing, or nearly all, so that there is too little else to measure it by.
 fn growth_of(candidate: &Candidate, whole: &Whole, errors: f64) -> Option<Growth> {
     let Amounts { before, now, .. } = candidate.amounts;
     if now == 0 || whole.us.before == 0 || whole.us.now == 0 {
@@ -219,6 +227,9 @@ fn growth_of(candidate: &Candidate, whole: &Whole, errors: f64) -> Option<Growth
     let all = [whole.us.before, whole.us.now].map(|us| us as f64);
     let squares = [candidate.squares.before, candidate.squares.now].map(|square| square as f64);
     let all_squares = [whole.squares.before, whole.squares.now].map(|square| square as f64);
+    if (0..2).any(|side| inside[side] > NEARLY_ALL * all[side]) {
+        return None;
+    }
     let mut variance = 0.0;
     let [odds_before, odds_now] = [0, 1].map(|side| {
         let one = whole.one[side];

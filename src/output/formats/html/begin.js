@@ -34,7 +34,8 @@ function drawLegend() {
     const swatches = model.isDiff
         ? [swatch(rgb(GROWN, GROWN, 0), "has grown"), swatch(rgb(SHRUNK, SHRUNK, 0), "has shrunk, dashed: gone"),
             swatch(rgb(UNCHANGED, UNCHANGED, 0), "as before, but for the noise of sampling")]
-        : data.kinds.filter((_, kind) => seen.has(kind)).map(([meaning, from, to]) => swatch(rgb(from, to, 0.5), meaning));
+        : data.kinds.filter((_, kind) => seen.has(kind))
+            .map(([meaning, from, to]) => swatch(rgb(from, to, 0.5), meaning));
     const weight = data.unit === "s" ? "time" : "samples";
     const width = "Width: " + (model.isDiff ? `share of the ${weight} after` : weight);
     get("legend").append(make("span", {}, width), ...swatches, swatch(colors().hit, "found"));

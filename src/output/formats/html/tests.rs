@@ -169,7 +169,8 @@ fn in_browser(profile: &Profile, script: &str) -> Option<Vec<String>> {
     let source = |_: &str| Some((1..=20).map(|line| format!("line {line}\n")).collect());
     let page = page(profile, &source);
     let script = format!(
-        "<script type=\"module\">{TOOLS}\ntry {{ {script} }} catch (error) {{ say(error.stack); }}\nend();</script></body>"
+        "<script type=\"module\">{TOOLS}\ntry {{ {script} }} catch (error) {{ say(error.stack); }}\nend();\
+         </script></body>"
     );
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("page.html");
@@ -233,7 +234,8 @@ fn a_browser_shows_searches_and_turns_a_flame_graph() {
         say(text('matched') !== ''); await search('spin'); await press('Enter', id('search')); say(text('status'));
         await press('Escape'); say(text('matched') + '|' + id('search').value);
         mouse('click', 0.6, 1); await settle(); say(text('crumbs')); say(text('status'));
-        await press('ArrowDown'); say(text('status')); await press('ArrowUp'); await press('ArrowUp'); say(text('status'));
+        await press('ArrowDown'); say(text('status'));
+        await press('ArrowUp'); await press('ArrowUp'); say(text('status'));
         await press('Enter'); say(id('crumbs').hidden);
         await press('i'); mouse('pointermove', 0.1, 1); say(text('status'));
         await choose('threads', '1'); mouse('pointermove', 0.95, 1); say(text('status'));

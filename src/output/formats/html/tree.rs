@@ -206,9 +206,7 @@ impl PageTree {
         let mut is_used = vec![false; self.nodes.len()];
         self.threads.iter().flat_map(|thread| &thread.own_us).for_each(|(node, _)| is_used[*node as usize] = true);
         is_kept.resize(self.nodes.len(), false);
-        for node in count..self.nodes.len() {
-            is_kept[node] = is_used[node];
-        }
+        is_kept[count..].copy_from_slice(&is_used[count..]);
         self.joined_share = joined_us as f64 / whole.max(1) as f64;
     }
 
