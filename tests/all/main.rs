@@ -36,6 +36,7 @@ mod packages;
 mod peer;
 mod pictures;
 mod places;
+mod readme;
 mod record;
 mod recording;
 mod running;
