@@ -27,7 +27,7 @@ use self::target::Target;
 use super::{check_stdout, native, pausing};
 use crate::cli::TopArgs;
 use crate::profile::Below;
-use crate::sampler::{Ending, Finder, LiveOptions, LiveWindow, PATIENCE_STARTED, Pausing, why_not_pausable};
+use crate::sampler::{Ending, Finder, LiveOptions, LiveWindow, PATIENCE_STARTED, Pausing};
 use crate::tui::Settings;
 
 /// Messages that may wait.
@@ -86,14 +86,7 @@ fn run_target(
     {
         return if cancelled() { Ok(()) } else { Err(error) };
     }
-    let mut pausing = pausing(arguments.pause, Pausing::Adaptive);
-    let mut trouble = None;
-    if pausing != Pausing::Never
-        && let Some(reason) = target.processes.iter().find_map(why_not_pausable)
-    {
-        trouble = Some(reason);
-        pausing = Pausing::Never;
-    }
+    let pausing = pausing(arguments.pause, Pausing::Adaptive);
     let options = LiveOptions {
         rate: arguments.rate,
         pausing,
@@ -106,7 +99,7 @@ fn run_target(
         below: arguments.below.as_deref().map(Below::new),
     };
     let sampling = Sampling::start(target.roots(), finder, options, sender)?;
-    let meter = Meter::new(&target.processes, trouble)?;
+    let meter = Meter::new(&target.processes, pausing != Pausing::Never)?;
     let result = if arguments.once || arguments.json {
         plain::print(arguments, &sampling, meter, messages, target)
     } else {

@@ -239,6 +239,8 @@ impl<'options> Watcher<'options> {
     ) -> Ending {
         // So that the first tick finds something to read.
         self.recorder.meet(finder);
+        // And so that one that another process holds is known as such.
+        self.recorder.describe();
         let mut deadline = self.window_start;
         loop {
             if stop.load(Ordering::Relaxed) {
@@ -309,7 +311,8 @@ impl<'options> Watcher<'options> {
             if let (Some(sampler), Some(builder)) = (&member.sampler, &mut member.builder) {
                 let seen = builder.threads_now(profile, sampler, &member.moment).into_iter();
                 threads.extend(seen.map(|(thread, stack, flags)| LiveThread { thread, stack, flags }));
-                trouble = trouble.or_else(|| sampler.trouble().pause.clone());
+                let pause = &sampler.trouble().pause;
+                trouble = trouble.or_else(|| pause.clone().filter(|_| sampler.trouble().goes_on));
             }
         }
         trouble = trouble.or_else(|| self.recorder.unread.lines().into_iter().next());

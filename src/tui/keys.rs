@@ -219,8 +219,22 @@ impl Key {
 /// terminal's frame.
 const HELP_COLUMNS: (usize, usize) = (22, 54);
 
-/// The lines of the help screen.
-pub(crate) fn help() -> Vec<String> {
+/// The lines of the help screen on a terminal so wide: side by side as often as they fit.
+pub(crate) fn help(width: u16) -> Vec<String> {
+    let lines = help_lines();
+    // The frame takes two columns, and so does the room between two.
+    let each = HELP_COLUMNS.0 + 2 + HELP_COLUMNS.1;
+    let columns = (usize::from(width) / (each + 2)).max(1);
+    let rows = lines.len().div_ceil(columns);
+    let row = |row: usize| {
+        let cells = (0..columns).filter_map(|column| lines.get(column * rows + row));
+        let cells: Vec<String> = cells.map(|line| format!("{line:<each$}")).collect();
+        cells.join("  ").trim_end().to_owned()
+    };
+    (0..rows).map(row).collect()
+}
+
+fn help_lines() -> Vec<String> {
     let of_keys = BINDINGS.iter().map(|binding| {
         let keys: Vec<String> = binding.keys.iter().map(|key| key.name()).collect();
         (keys.join(", "), binding.help)
@@ -266,8 +280,13 @@ mod tests {
 
     #[test]
     fn help_names_every_key() {
-        assert!(help().iter().all(|line| line.chars().count() <= 78), "{:?}", help());
-        let help = help().join("\n");
+        for (width, columns) in [(80, 1), (120, 1), (160, 2), (250, 3)] {
+            let lines = help(width);
+            assert!(lines.iter().all(|line| line.chars().count() <= usize::from(width) - 2), "{lines:#?}");
+            assert_eq!(lines.len(), help_lines().len().div_ceil(columns));
+            assert!(help_lines().iter().all(|line| lines.iter().any(|row| row.contains(line.trim_end()))));
+        }
+        let help = help(80).join("\n");
         for name in ["q, Q, Ctrl-C", "Shift-Tab", "F6", "PgDn", "Space", "Esc, Backspace, x, X", "wheel"] {
             assert!(help.contains(name), "{name} in {help}");
         }

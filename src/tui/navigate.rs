@@ -83,9 +83,8 @@ pub(super) fn move_rows(state: &mut State, rows: i32) {
         _ => {
             let at = match state.selected_row() {
                 Some(at) => moved(at, state.rows.len()),
-                // The first step selects what is there to be seen.
-                None if rows < 0 && rows > -2 => state.selection.cursor().top,
-                None if rows == 1 => state.selection.cursor().top,
+                // What was chosen is gone.
+                None if rows == -1 || rows == 1 => state.selection.cursor().top,
                 None => moved(state.selection.cursor().top, state.rows.len()),
             };
             let key = state.rows.get(at).map(|row| row.key);
@@ -132,7 +131,7 @@ pub(super) fn enter_selected(state: &mut State, effects: &mut Vec<Effect>) {
     if !matches!(state.overlay, Overlay::Nothing) {
         return;
     }
-    match (state.selection.view, state.selection.cursor().selected) {
+    match (state.selection.view, state.selected_key()) {
         (View::Flame, _) if state.selection.block != state.selection.zoom => {
             state.selection.zoom = state.selection.block;
         }

@@ -173,6 +173,7 @@ fn press(state: &mut State, keys: &str) -> Vec<Effect> {
             "Right" => (KeyCode::Right, KeyModifiers::NONE),
             "PgUp" => (KeyCode::PageUp, KeyModifiers::NONE),
             "PgDn" => (KeyCode::PageDown, KeyModifiers::NONE),
+            "Delete" => (KeyCode::Delete, KeyModifiers::NONE),
             "Home" => (KeyCode::Home, KeyModifiers::NONE),
             "End" => (KeyCode::End, KeyModifiers::NONE),
             _ if key.len() == 2 && key.starts_with('F') => (KeyCode::F(key[1..].parse().unwrap()), KeyModifiers::NONE),

@@ -47,6 +47,9 @@ pub(crate) fn update(state: &mut State, event: Event) -> Vec<Effect> {
         Event::Ended(how) => state.data.ended = Some(how),
         Event::Input(Input::Resize(columns, rows)) => {
             state.size = Size::new(columns, rows);
+            if let Overlay::Help(pane) = &mut state.overlay {
+                *pane = Pane { title: std::mem::take(&mut pane.title), lines: keys::help(columns), ..Pane::default() };
+            }
             state.refresh();
         }
         Event::Input(Input::Key(key)) if key.kind != KeyEventKind::Release => {
@@ -70,9 +73,9 @@ fn handle_key(state: &mut State, key: &KeyEvent, effects: &mut Vec<Effect>) {
     let action = keys::action(key);
     if state.prompt.entry != Entry::Nothing && action != Some(Action::Suspend) {
         if key.modifiers.contains(KeyModifiers::CONTROL) && key.code == KeyCode::Char('c') {
-            typing::handle_key(state, KeyCode::Esc, effects);
+            typing::handle_key(state, &KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE), effects);
         } else {
-            typing::handle_key(state, key.code, effects);
+            typing::handle_key(state, key, effects);
         }
         return;
     }
@@ -90,7 +93,11 @@ fn carry_out(state: &mut State, action: Action, effects: &mut Vec<Effect>) {
         Action::Help => {
             state.overlay = match state.overlay {
                 Overlay::Help(_) => Overlay::Nothing,
-                _ => Overlay::Help(Pane { title: "keys".to_owned(), lines: keys::help(), ..Pane::default() }),
+                _ => Overlay::Help(Pane {
+                    title: "keys".to_owned(),
+                    lines: keys::help(state.size.width),
+                    ..Pane::default()
+                }),
             };
         }
         Action::Show(view) => navigate::show_view(state, view),
@@ -144,8 +151,8 @@ fn carry_out(state: &mut State, action: Action, effects: &mut Vec<Effect>) {
             }
         }
         Action::Dump => {
-            let thread = state.selection.selected_thread();
-            let process = match state.selection.cursor().selected {
+            let thread = state.selected_thread();
+            let process = match state.selected_key() {
                 Some(Key::Process(process)) => Some(process),
                 _ => thread.map(|thread| state.data.profile.thread(thread).process),
             };
@@ -156,9 +163,11 @@ fn carry_out(state: &mut State, action: Action, effects: &mut Vec<Effect>) {
             let path =
                 if state.prompt.path.is_empty() { format!("pyspy-{pid}.svg") } else { state.prompt.path.clone() };
             state.prompt.entry = Entry::Write(path);
+            state.prompt.behind = 0;
         }
         Action::Filter => {
             state.prompt.entry = Entry::Filter(std::mem::take(&mut state.selection.filter));
+            state.prompt.behind = 0;
             state.overlay = Overlay::Nothing;
         }
     }

@@ -42,6 +42,7 @@ mod packages;
 mod peer;
 mod pictures;
 mod places;
+mod readme;
 mod record;
 mod recording;
 mod rights;

@@ -63,7 +63,7 @@ fn show_every_view(terminal: &Terminal, target: &Target, version: &Interpreter) 
         .wait("the flame graph", |screen| width(screen, "▏heavy") > width(screen, "▏medium").map(|width| width + 10));
     terminal.keys(&["Down", "Down", "Down", "Down"]);
     terminal.wait("the heaviest block", |screen| screen.contains("heavy (shares.py:") && screen.contains("itself"));
-    terminal.keys(&["F1", "j", "Enter"]);
+    terminal.keys(&["F1", "Enter"]);
     let has_source = |screen: &str| screen.contains("Called by") && screen.contains("while turns > 0:");
     terminal.wait("callers and source", |screen| has_source(screen) && screen.contains("work (shares.py:"));
     terminal.keys(&["Escape"]);
@@ -142,7 +142,7 @@ fn a_dump_is_of_the_selected_thread_with_its_locals() {
     terminal.wait("functions", |screen| leads(screen, "heavy"));
     terminal.keys(&["F3"]);
     terminal.wait("threads", |screen| leads(screen, "MainThread") && screen.contains("\"sleepy\""));
-    terminal.keys(&["j", "d"]);
+    terminal.keys(&["d"]);
     let main = terminal.wait("the main thread", |screen| screen.contains("Thread ") && screen.contains("turns: "));
     assert!(main.contains("Arguments:") && main.contains("work (shares.py:"), "{main}");
     assert!(!main.contains("sleeper (shares.py:"), "{main}");

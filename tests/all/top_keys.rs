@@ -92,7 +92,8 @@ fn keys_that_move_sort_and_open_do_what_help_says() {
     let frozen = terminal.wait("a frozen view", |screen| screen.contains("FROZEN  idle"));
     let last = rows(&frozen).len() - 1;
     for (key, row) in [
-        ("j", 0),
+        ("j", 1),
+        ("Up", 0),
         ("Down", 1),
         ("k", 0),
         ("G", last),

@@ -1,6 +1,8 @@
 //! No stack that cannot be: programs in which only a few stacks are possible, sampled a thousand times a second.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::time::Instant;
 
 use crate::dump::wait_until_all_but_one_wait;
 use crate::interpreters::Interpreter;
@@ -11,6 +13,9 @@ use crate::target::{Target, alone_on_this_machine, print_note};
 const IMPOSSIBLE: f64 = 0.0002;
 /// Of all samples, as many may show nothing.
 const LOST: f64 = 0.01;
+
+/// A busy machine is given so many tries.
+const TRIES: usize = 8;
 
 /// The versions that differ in how they keep their stacks.
 fn chosen() -> impl Iterator<Item = &'static Interpreter> {
@@ -213,10 +218,17 @@ fn what_moves_fast_is_seldom_stopped() {
     let _alone = alone_on_this_machine();
     for interpreter in chosen().filter(|interpreter| !interpreter.free_threaded) {
         for script in ["chains.py", "fib.py", "small_calls.py"] {
-            let summary = record(interpreter, script, &["-d", "2"]).summary;
-            // On a busy machine the thread is moved to another CPU now and then; without our going there it is stopped
-            // every time.
-            assert!(2 * summary.stopped <= summary.samples, "{interpreter}, {script}: {summary:?}");
+            // On a busy machine the thread is moved to another CPU now and then, or we come too late to be there first;
+            // without our going there it is stopped every time, however often it is tried.
+            let mut tried = Vec::new();
+            let is_seldom = || {
+                let summary = record(interpreter, script, &["-d", "2"]).summary;
+                let is_seldom = 2 * summary.stopped <= summary.samples;
+                tried.push(summary);
+                is_seldom
+            };
+            let is_seldom = std::iter::repeat_with(is_seldom).take(TRIES).any(|is_seldom| is_seldom);
+            assert!(is_seldom, "{interpreter}, {script}: {tried:#?}");
         }
     }
 }
@@ -248,6 +260,26 @@ fn functions_are_never_paired_with_files_of_others() {
     }
 }
 
+/// The seconds for which each thread of a process has run or waited for a CPU so far, by its number.
+fn wanted_cpu(pid: u32) -> BTreeMap<String, f64> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+    let wanted = threads.filter_map(|thread| {
+        // Nanoseconds run and waited, and how often it was given a CPU.
+        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        let numbers = text.split_whitespace().take(2).map(str::parse::<u64>);
+        let nanoseconds = numbers.sum::<Result<u64, _>>().ok()?;
+        Some((thread.file_name().into_string().ok()?, nanoseconds as f64 / 1e9))
+    });
+    wanted.collect()
+}
+
+/// The numbers of the threads that were seen in a function.
+fn threads_in(recording: &Recording, function: &str) -> BTreeSet<String> {
+    let stacks = recording.stacks.iter().map(|(stack, _)| stack).filter(|stack| names(stack).contains(&function));
+    let markers = stacks.flatten().filter_map(|frame| frame.strip_prefix("thread ("));
+    markers.filter_map(|marker| marker.split(')').next()).map(str::to_owned).collect()
+}
+
 /// Of a thread that waits, at most this share of the samples may say that it runs; of one that computes, at least the
 /// other.
 #[test]
@@ -259,11 +291,20 @@ fn waiting_threads_are_idle_and_busy_ones_active() {
         for (rate, mode) in [("100", None), ("1000", None), ("100", Some("--blocking")), ("1000", Some("--blocking"))] {
             let mut args = vec!["--rate", rate, "-d", "2", "--threads"];
             args.extend(mode);
+            let (before, started) = (wanted_cpu(target.pid()), Instant::now());
             let active = Recording::of(target.pid(), &args);
+            let (after, elapsed) = (wanted_cpu(target.pid()), started.elapsed().as_secs_f64());
             let everything = active.summary.intervals(rate);
+            // One that is woken and does not get a CPU at once wants to run for as long as that takes.
+            let wanted = |function: &str| {
+                let of_thread =
+                    |thread: String| after.get(&thread).unwrap_or(&0.0) - before.get(&thread).unwrap_or(&0.0);
+                threads_in(&active, function).into_iter().map(of_thread).sum::<f64>() / elapsed
+            };
             let of = |function: &str| active.count(|names| names.contains(&function)) as f64 / everything;
             for function in ["sleeps", "selects"] {
-                assert!(of(function) <= 0.01, "{interpreter} {args:?}: {function} {}", of(function));
+                let most = 0.01 + 1.5 * wanted(function);
+                assert!(of(function) <= most, "{interpreter} {args:?}: {function} {} of {most}", of(function));
             }
             assert!(of("computes") >= 0.95, "{interpreter} {args:?}: {} {:?}", of("computes"), active.summary);
             // That the waiting ones are seen at all.

@@ -9,7 +9,7 @@ use anyhow::Context;
 
 use crate::process::{Process, ProcessUsage};
 use crate::profile::Flags;
-use crate::sampler::{LiveTasks, LiveWindow, LoopLag};
+use crate::sampler::{LiveTasks, LiveWindow, LoopLag, why_not_pausable};
 use crate::tui::window::{EventLoop, Facts, LoopBlocker, TaskGroup, ThreadNow, Usage, Window};
 
 /// Measures what the processes and we ourselves use.
@@ -19,7 +19,8 @@ pub(super) struct Meter {
     our_cpu: Option<Duration>,
     measured_at: Instant,
     first: Process,
-    trouble: Option<String>,
+    /// Threads are to be stopped where that is needed.
+    stops: bool,
 }
 
 /// What has been used between two looks.
@@ -31,7 +32,7 @@ struct Measured {
 }
 
 impl Meter {
-    pub(super) fn new(processes: &[Process], trouble: Option<String>) -> anyhow::Result<Self> {
+    pub(super) fn new(processes: &[Process], stops: bool) -> anyhow::Result<Self> {
         let known =
             processes.iter().map(|process| (process.pid().unsigned_abs(), (process.clone(), process.usage().ok())));
         Ok(Self {
@@ -39,7 +40,7 @@ impl Meter {
             our_cpu: our_cpu(),
             measured_at: Instant::now(),
             first: processes.first().context("there is no process")?.clone(),
-            trouble,
+            stops,
         })
     }
 
@@ -80,6 +81,12 @@ impl Meter {
         Measured { usages, own_cpu }
     }
 
+    /// Why one of the processes is not stopped though that was wanted, as long as it is so.
+    fn why_not_pausable(&self) -> Option<String> {
+        let mut processes = self.processes.values().filter(|_| self.stops);
+        processes.find_map(|(process, _)| why_not_pausable(process))
+    }
+
     /// A window as the view takes it.
     pub(super) fn window(&mut self, window: LiveWindow) -> Window {
         let Measured { usages: processes, own_cpu } = self.measure_usage(&window.delta.processes);
@@ -103,7 +110,7 @@ impl Meter {
             stopped: window.stopped_us as f64 * 100.0 / window.length_us.max(1) as f64,
             running: window.threads.iter().filter(|thread| thread.flags.contains(Flags::ACTIVE)).count(),
             threads: window.threads.len(),
-            trouble: window.trouble.or_else(|| self.trouble.clone()),
+            trouble: window.trouble.or_else(|| self.why_not_pausable()),
             loops: event_loops(window.loops),
             tasks: task_groups(window.tasks),
         };

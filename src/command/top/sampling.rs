@@ -11,7 +11,9 @@ use super::Message;
 use crate::command::dump::{self, SampledDump};
 use crate::inspect::{Details, TasksWanted};
 use crate::output::dump::{TextOptions, ThreadDump, write_tasks, write_text};
-use crate::sampler::{Finder, LiveOptions, LiveRequest, LiveWindow, Pausing, ProcessSampler, Roots, watch};
+use crate::sampler::{
+    Finder, LiveOptions, LiveRequest, LiveWindow, Pausing, ProcessSampler, Roots, watch, why_not_pausable,
+};
 
 /// Between two looks for what has ended that a program left behind, when nothing is sampled any more.
 const COLLECT_EVERY: Duration = Duration::from_millis(100);
@@ -169,6 +171,7 @@ fn dump_text(
     full_file_names: bool,
     only: Option<OneThread>,
 ) -> anyhow::Result<String> {
+    let pausing = if why_not_pausable(sampler.process()).is_some() { Pausing::Never } else { pausing };
     let SampledDump { mut dump, lost_threads, .. } =
         dump::dump_sampled(sampler, pausing, Details { variables: 1, ..Details::default() })?;
     if let Some(only) = only {

@@ -1,5 +1,9 @@
 //! Values of live interpreters of every version, compared with what those say themselves.
 
+mod arrays;
+mod secrets;
+mod threads;
+
 use super::*;
 use crate::memory::Image;
 use crate::python::test_support::{Interpreter, Random, Target, some_layouts};
@@ -308,98 +312,6 @@ if sys.version_info > (3,):
 }
 
 #[test]
-fn what_threads_wait_for() {
-    compare_in(
-        Interpreter::all_builds(),
-        r#"
-import re, threading, time
-try: import queue
-except ImportError: import Queue as queue
-if sys.version_info > (3,):
-    import _thread as thread
-else:
-    import thread
-def show_lock(name, lock, is_taken):
-    # 2.7 does not say whether a lock is taken.
-    says = repr(lock).replace('<thread.lock', '<%s thread.lock' % ('locked' if is_taken else 'unlocked'))
-    show(name, lock, says)
-free, taken = thread.allocate_lock(), thread.allocate_lock()
-taken.acquire()
-show_lock('lock', free, False); show_lock('taken lock', taken, True)
-recursive, held, let_go = threading.RLock(), threading.RLock(), threading.RLock()
-for i in range(3): held.acquire()
-let_go.acquire(); let_go.release()
-for lock in (recursive, held, let_go): show('rlock', lock)
-other = threading.RLock()
-for_ever = threading.Event()
-def hold():
-    other.acquire(); other.acquire()
-    for_ever.wait()
-holder = threading.Thread(target=hold, name='hold"er'); holder.daemon = True; holder.start()
-condition = threading.Condition()
-def wait_for_condition():
-    with condition: condition.wait()
-waiters = [threading.Thread(target=wait_for_condition) for i in range(2)]
-for waiter in waiters: waiter.daemon = True; waiter.start()
-# Up to 3.10 these do not say what they are, but what is in them does.
-is_new = sys.version_info >= (3, 11)
-barrier = getattr(threading, 'Barrier', lambda count: None)(3)
-if barrier:
-    at_barrier = threading.Thread(target=barrier.wait, daemon=True); at_barrier.start()
-    while barrier.n_waiting < 1: time.sleep(0.001)
-    broken = threading.Barrier(2); broken.abort()
-    show('barrier', barrier) if is_new else None
-    show('broken barrier', broken) if is_new else None
-while len(condition._waiters if sys.version_info > (3,) else condition._Condition__waiters) < 2: time.sleep(0.001)
-while 'count=2' not in repr(other): time.sleep(0.001)
-set_event = threading.Event(); set_event.set()
-if sys.version_info > (3,):
-    show('held by another', other)
-    show('condition', condition); show('own lock', threading.Condition(threading.RLock()))
-else:
-    show('held by another', other); show('condition', condition)
-if is_new:
-    for o in (for_ever, set_event, threading.Semaphore(3), threading.BoundedSemaphore(2)): show('state', o)
-ended = threading.Thread(target=int); ended.start(); ended.join()
-not_joined = threading.Thread(target=int); not_joined.start()
-while not_joined.is_alive(): time.sleep(0.001)
-class Own(threading.Thread): pass
-for t in (holder, threading.Thread(name='new'), ended, not_joined, threading.current_thread(), Own(name='mine')):
-    show('thread', t)
-q = queue.Queue(10); q.put(1); q.put('b'); q.get(); q.put(3)
-class OwnQueue(queue.PriorityQueue): pass
-# 2.7 has classes without a type, of which all attributes are shown.
-if sys.version_info > (3,):
-    show('queue', q, "<Queue size=2 maxsize=10 unfinished_tasks=3 queue=deque(['b', 3])>")
-    show('lifo', queue.LifoQueue(), "<LifoQueue size=0 maxsize=0 unfinished_tasks=0 queue=[]>")
-    show('own queue', OwnQueue(), "<OwnQueue size=0 maxsize=0 unfinished_tasks=0 queue=[]>")
-if sys.version_info >= (3, 7):
-    q = queue.SimpleQueue(); show('simple queue', q, '<SimpleQueue size=0>')
-    q = queue.SimpleQueue()
-    for i in range(20): q.put(i)
-    for i in range(7): q.get()
-    show('simple queue', q, '<SimpleQueue size=13>')
-if sys.version_info > (3,):
-    from concurrent.futures import Future
-    futures = [Future() for i in range(6)]
-    futures[1].set_running_or_notify_cancel(); futures[2].cancel()
-    futures[3].cancel(); futures[3].set_running_or_notify_cancel()
-    futures[4].set_result([1]); futures[5].set_exception(ValueError('x'))
-    for f in futures: show('future', f)
-def show_pattern(text, flags=0):
-    p = re.compile(text, flags)
-    show('pattern', p, repr(p) if sys.version_info > (3,) else 're.compile(%r%s)' % (text, ', re.VERBOSE' if flags else ''))
-for text in ('', 'a+b', "it's", u'\u4e2d' if sys.version_info > (3,) else 'x', b'bytes'): show_pattern(text)
-show_pattern('a  b # c', re.X)
-if sys.version_info > (3,):
-    show_pattern('x' * 300)
-    for flags in (re.I, re.I | re.M | re.S, re.X | re.A, re.U, re.A): show_pattern('a(?P<name>b)', flags)
-    show_pattern(b'l', re.L); show_pattern(b'l', re.I)
-"#,
-    );
-}
-
-#[test]
 fn data_classes() {
     compare(
         r#"
@@ -478,80 +390,6 @@ show('hostile names', e, '<\\x1b[31m\\nevil\\u202e \\x07\\n=1>'.replace('\\n', '
     );
 }
 
-/// For the interpreters for which `tests/packages/fetch` has brought pandas, which brings numpy.
-#[test]
-fn arrays_and_tables_show_what_is_in_them() {
-    let program = r#"
-import numpy, pandas
-arrays = [numpy.arange(12.).reshape(3, 4), numpy.arange(5, dtype='int32'), numpy.array(5),
-          numpy.zeros((2, 0, 3), dtype=bool), numpy.array(['a', 'bcd', '\u4e2d']), numpy.array([None, 'x', [1]], dtype=object),
-          numpy.array([b'a', b'b\0c']), numpy.array([1+2j, -0.5j]), numpy.array([0.1, 2], dtype='float32'),
-          numpy.array([-1, 2], dtype='int8'), numpy.array([2**64 - 1], dtype='uint64'),
-          numpy.arange(24).reshape(2, 3, 4)[::-1, :, ::2], numpy.arange(6).reshape(2, 3).T,
-          numpy.array([True, False])]
-for a in arrays:
-    show('array', a, '<numpy.ndarray %s %s %r>' % (a.dtype.type.__name__, str(a.shape), a.tolist()))
-a = numpy.arange(3, dtype='>i4'); show('swapped', a, '<numpy.ndarray int32 (3,)>')
-a = numpy.zeros(2, dtype=[('x', 'i4'), ('y', 'f8')]); show('records', a, '<numpy.ndarray void (2,)>')
-a = numpy.array([None]); a[0] = a; show('itself', a, '<numpy.ndarray object_ (1,) [<...>]>')
-times = ['1969-12-31T23:59:59.123456789', '2020-02-29T05:06:07', 'NaT']
-for unit in ('Y', 'M', 'W', 'D', 'h', 'm', 's', 'ms', 'us', 'ns', 'ps', '25s'):
-    a = numpy.array(times[1:] if unit == 'ps' else times, dtype='datetime64[%s]' % unit)
-    show('times', a, '<numpy.ndarray datetime64 (%d,) %r>' % (len(a), [str(t) for t in a]))
-    # The older ones do not tell all units.
-    for t in a: show('time', t, repr(t)) if repr(t).startswith('np.') else None
-    t = numpy.timedelta64(-7, unit); show('delta', t, repr(t).replace('numpy.', 'np.'))
-a = numpy.array([5, 'NaT'], dtype='timedelta64[s]'); show('deltas', a, "<numpy.ndarray timedelta64 (2,) [5, 'NaT']>")
-for s in (numpy.int64(-5), numpy.int8(-3), numpy.uint16(65535), numpy.uint64(2**64 - 1), numpy.float64(0.1),
-          numpy.float32(0.1), numpy.float32(3)):
-    show('scalar', s, repr(s) if repr(s).startswith('np.') else 'np.%s(%s)' % (type(s).__name__, s))
-for b in (True, False): show('bool', numpy.bool_(b), 'np.%s_' % b)
-def rows(frame): return [tuple(frame[name].tolist()[row] for name in frame.columns) for row in range(len(frame))]
-frames = [pandas.DataFrame({'a': [1, 2, 3], 'b': [1.5, 2, 3], 'c': [4, 5, 6]}), pandas.DataFrame({5: [None, 'x']}),
-          pandas.DataFrame({'s': ['x', 'y'], 'n': [1, 2], 'f': [True, False], 'm': [3, 4]})]
-f = frames[0].copy(); f['d'] = ['p', 'q', 'r']; f['e'] = [7, 8, 9]; frames.append(f)
-for f in frames:
-    show('frame', f, '<pandas.DataFrame %s columns=%r rows=%r>' % (f.shape, f.columns.tolist(), rows(f)))
-f = pandas.DataFrame(); show('empty', f, '<pandas.DataFrame (0, 0) columns=[]>')
-f = pandas.DataFrame({'a': range(100)})
-show('long', f, "<pandas.DataFrame (100, 1) columns=['a'] rows=[(0,), (1,), (2,), (3,), (4,), …]>".replace(u'\u2026', '~'))
-f = pandas.DataFrame({'t': pandas.to_datetime(['2020-01-01']), 'c': pandas.Categorical(['x'])})
-time = str(f['t'].values[0])
-show('mixed', f, "<pandas.DataFrame (1, 2) columns=['t', 'c'] rows=[(%r, 'x')]>" % time)
-f = frames[0]
-for s in (f['a'], f['b'], pandas.Series([], dtype='int64'), pandas.Series(['x', 'y'])):
-    show('series', s, '<pandas.Series %s %r>' % (s.shape, s.tolist()))
-for i in (f.index, f.columns, pandas.Index([3, 1]), pandas.RangeIndex(2, 20, 3)):
-    show('index', i, '<pandas.%s %s %r>' % (type(i).__name__, i.shape, i.tolist()))
-c = pandas.Categorical(['b', 'a', None, 'b'], categories=['a', 'b', 'z'])
-show('categorical', c, "<pandas.Categorical (4,) ['b', 'a', nan, 'b'] categories=['a', 'b', 'z']>")
-"#;
-    let (mut found, mut wrong) = (0, Vec::new());
-    let interpreters = Interpreter::all_builds();
-    for interpreter in &interpreters {
-        let Some(packages) = interpreter.packages("pandas").pop() else { continue };
-        found += 1;
-        let target = Target::start_with(interpreter, program, &packages);
-        let printer = Printer::new(ObjectReader::new(target.memory(), &target.layout));
-        assert!(target.all_shown().len() > 60, "{interpreter} showed {}", target.all_shown().len());
-        for shown in target.all_shown() {
-            let text = printer.repr(shown.address, &EVERYTHING).replace('…', "~");
-            if text != shown.text.replace('…', "~") {
-                wrong.push(format!("{interpreter} {}: {text}\n     not {}", shown.name, shown.text));
-            }
-        }
-    }
-    if found < interpreters.len() {
-        let missing = interpreters.len() - found;
-        let _ = std::io::Write::write_all(
-            &mut std::io::stderr(),
-            format!("skipped: no pandas for {missing} interpreters (tests/packages/fetch brings it for some)\n")
-                .as_bytes(),
-        );
-    }
-    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
-}
-
 #[test]
 fn generators_tell_their_state() {
     compare(
@@ -578,46 +416,6 @@ w = waits(); w.send(None); at(w, 'suspended')
 ''')
 "#,
     );
-}
-
-#[test]
-fn secrets_are_not_shown() {
-    let program = r#"
-import collections, functools
-class Account(object): pass
-class Slots(object):
-    __slots__ = ('password',)
-class Old: pass
-secret = 'hunter2'
-a = Account(); a.dbPassword = secret; show('instance', a, '<Account dbPassword=~>')
-s = Slots(); s.password = secret; show('slots', s, '<Slots password=~>')
-o = Old(); o.token = [secret]; show('old', o, '<Old token=~>')
-N = collections.namedtuple('N', 'name api_key'); show('named tuple', N(1, secret), "N(name=1, api_key=~)")
-show('dict', {'password': secret}, "{'password': ~}")
-show('bytes', {b'secret': secret}, "{%r: ~}" % b'secret')
-show('nested', [{1: {'access-token': secret}}], "[{1: {'access-token': ~}}]")
-show('values', {'monkey': 1, 5: 'password'}.get(5), "'password'")
-show('pairs', [('Authorization', secret), ('Accept', 'token')], "[('Authorization', ~), ('Accept', 'token')]")
-ordered = collections.OrderedDict(passwd=secret)
-show('ordered', ordered, repr(ordered).replace(repr(secret), '~'))
-if sys.version_info > (3,):
-    import types
-    show('values', {'token': secret}.values(), 'dict_values([~])')
-    show('namespace', types.SimpleNamespace(private_key=secret), 'namespace(private_key=~)')
-    show('partial', functools.partial(len, token=secret), 'functools.partial(<built-in function len>, token=~)')
-"#;
-    let hidden = Limits { secrets: false, ..EVERYTHING };
-    for interpreter in Interpreter::all() {
-        let target = Target::start(&interpreter, program);
-        let printer = Printer::new(ObjectReader::new(target.memory(), &target.layout));
-        for shown in target.all_shown() {
-            // Not every version writes `…` in its own programs.
-            let expected = shown.text.replace('~', "…");
-            assert_eq!(printer.repr(shown.address, &hidden), expected, "{interpreter}");
-            let everything = printer.repr(shown.address, &EVERYTHING);
-            assert_eq!(everything.contains("hunter2"), expected.contains('…'), "{interpreter}: {everything}");
-        }
-    }
 }
 
 #[test]

@@ -80,6 +80,8 @@ pub(super) struct Stopper {
 pub(crate) struct Trouble {
     /// Why a pause failed, the first time.
     pub pause: Option<String>,
+    /// The last pause failed.
+    pub goes_on: bool,
 }
 
 impl Stopper {
@@ -97,12 +99,16 @@ impl Stopper {
             process.pause_thread(os_id)
         };
         let error = match stopped {
-            Ok(stopped) => return Some(stopped),
+            Ok(stopped) => {
+                self.trouble.goes_on = false;
+                return Some(stopped);
+            }
             Err(error) => error,
         };
         log::debug!("thread {os_id}: {error}");
-        if self.trouble.pause.is_none() && !process.has_exited() {
-            self.trouble.pause = Some(error.to_string());
+        if !process.has_exited() {
+            self.trouble.goes_on = true;
+            self.trouble.pause.get_or_insert_with(|| error.to_string());
         }
         None
     }

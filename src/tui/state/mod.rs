@@ -21,6 +21,7 @@ use ratatui::layout::Size;
 use super::index::{FunctionId, ROOT};
 use super::sums::Adder;
 use super::window::Facts;
+use crate::profile::ThreadRef;
 
 /// What is fixed for the whole run.
 #[derive(Debug, Clone, Default)]
@@ -89,10 +90,25 @@ impl State {
         })
     }
 
+    /// What is selected: until somebody chooses, the first row, whatever it is.
+    pub(crate) fn selected_key(&self) -> Option<Key> {
+        self.selection.cursor().selected.or_else(|| self.rows.first().map(|row| row.key))
+    }
+
     /// The selected row.
     pub(crate) fn selected_row(&self) -> Option<usize> {
-        let selected = self.selection.cursor().selected?;
+        let selected = self.selected_key()?;
         self.rows.iter().position(|row| row.key == selected)
+    }
+
+    /// The thread that is selected.
+    pub(crate) fn selected_thread(&self) -> Option<ThreadRef> {
+        let of_row = match self.selected_key() {
+            Some(Key::Thread(thread)) => Some(thread),
+            Some(Key::Function(thread, _) | Key::Line(thread, _) | Key::Node(thread, _)) => thread,
+            _ => None,
+        };
+        of_row.or(self.selection.only_thread)
     }
 
     /// The function that is selected, in views that have functions.
@@ -101,7 +117,7 @@ impl State {
         if self.selection.view == View::Flame {
             return (self.selection.block != ROOT).then(|| index.node(self.selection.block).function);
         }
-        match self.selection.cursor().selected? {
+        match self.selected_key()? {
             Key::Function(_, function) => Some(function),
             Key::Line(_, frame) => Some(index.frame_function(frame)),
             Key::Node(_, node) if node != ROOT => Some(index.node(node).function),

@@ -117,7 +117,7 @@ pub(crate) enum Key {
 /// Where a view stands.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Cursor {
-    /// What is selected, wherever it moves.
+    /// What was chosen, wherever it moves; nothing is the first row.
     pub selected: Option<Key>,
     /// The first row that is shown.
     pub top: usize,
@@ -177,16 +177,6 @@ impl Selection {
 
     pub(in crate::tui) fn cursor_mut(&mut self) -> &mut Cursor {
         &mut self.cursors[self.view.position()]
-    }
-
-    /// The thread that is selected.
-    pub(crate) fn selected_thread(&self) -> Option<ThreadRef> {
-        let of_row = match self.cursor().selected {
-            Some(Key::Thread(thread)) => Some(thread),
-            Some(Key::Function(thread, _) | Key::Line(thread, _) | Key::Node(thread, _)) => thread,
-            _ => None,
-        };
-        of_row.or(self.only_thread)
     }
 
     /// Whether what is below a tree node is shown.

@@ -59,7 +59,7 @@ fn idle_gil_and_threads_change_what_counts() {
 #[test]
 fn a_thread_can_be_looked_at_alone() {
     let (mut state, _) = usual((100, 30));
-    press(&mut state, "F3 j j Enter i");
+    press(&mut state, "F3 j Enter i");
     assert_eq!(
         (state.selection.view, state.selection.only_thread),
         (View::Functions, Some(state.data.shown().threads[1].thread))
@@ -87,6 +87,80 @@ fn the_filter_works_as_it_is_typed_and_can_be_dropped() {
     assert_eq!(state.selection.filter, "med", "as it was before");
     press(&mut state, "Esc");
     assert_eq!(state.selection.filter, "");
+}
+
+#[test]
+fn what_is_typed_is_edited_as_in_a_shell() {
+    let (mut state, _) = usual((100, 30));
+    for (keys, text, shown) in [
+        ("w ^u one.svg Home x", "xone.svg", "xone.svg"),
+        ("^e y Left Left ^k", "xone.sv", "xone.sv"),
+        ("Space t w o ^w", "xone.sv ", "xone.sv"),
+        ("^w", "", ""),
+        ("a日b Left Left Delete", "ab", "ab"),
+        ("^f ^h ^a ^d", "", ""),
+        ("^w ^u ^k Left Right Delete Backspace Home End", "", ""),
+    ] {
+        press(&mut state, keys);
+        assert_eq!(state.prompt.entry, Entry::Write(text.to_owned()), "{keys}");
+        let expected = format!("json): {shown}");
+        assert!(screen(&state).last().unwrap().ends_with(expected.trim_end()), "{keys}: {:?}", screen(&state));
+    }
+    press(&mut state, "Esc / med Home x");
+    assert_eq!(state.selection.filter, "xmed");
+    press(&mut state, "Delete Backspace Esc / ^u");
+    assert_eq!(state.selection.filter, "");
+    let long = "/very/long/".repeat(20) + "end";
+    press(&mut state, &format!("Esc w ^u {long}"));
+    assert!(screen(&state).last().unwrap().ends_with("long/end"), "{:?}", screen(&state));
+    press(&mut state, "Home");
+    let line = screen(&state).pop().unwrap();
+    assert!(line.contains("json): /very/long/") && line.chars().count() <= 100, "{line}");
+}
+
+#[test]
+fn a_warning_is_whole_and_goes_with_its_cause() {
+    for size in [(80, 24), (200, 50)] {
+        let (mut state, mut source) = usual(size);
+        let trouble = "process 4242 may not be stopped: it is traced by process 17, a debugger that does not let \
+                       it go, and so on and so forth until the end";
+        state.data.facts.trouble = Some(trouble.to_owned());
+        let words = |state: &State| {
+            let text = screen(state).join(" ");
+            trouble.split(' ').all(|word| text.contains(word)) && text.contains("the end")
+        };
+        assert!(words(&state), "{:#?}", screen(&state));
+        let window = usual_window(&mut source);
+        update(&mut state, window);
+        assert!(!screen(&state).join(" ").contains("debugger"), "{:#?}", screen(&state));
+    }
+}
+
+#[test]
+fn columns_do_not_touch() {
+    let (mut state, _) = usual((80, 24));
+    for key in ["1", "2", "3", "4"] {
+        press(&mut state, key);
+        let seen = screen(&state);
+        for name in ["%Own", "%Total", " OwnTime", " TotalTime"] {
+            assert!(seen[6].contains(name), "{seen:?}");
+        }
+    }
+    state.data.facts.threads = 1_000_000;
+    state.data.facts.running = 1_000_000;
+    assert!(!screen(&state)[4].contains("000RSS"), "{:?}", screen(&state));
+}
+
+#[test]
+fn help_says_that_there_is_more() {
+    let (mut state, _) = usual((80, 24));
+    press(&mut state, "?");
+    assert!(view(&state).contains(" more lines "), "{}", view(&state));
+    press(&mut state, "End");
+    assert!(!view(&state).contains(" more lines "), "{}", view(&state));
+    let (mut state, _) = usual((170, 50));
+    press(&mut state, "?");
+    assert!(!view(&state).contains(" more lines ") && view(&state).contains("suspend"), "{}", view(&state));
 }
 
 #[test]
@@ -125,7 +199,7 @@ fn reset_forgets_and_freeze_holds() {
 #[test]
 fn tree_nodes_close_and_open() {
     let (mut state, _) = usual((100, 30));
-    press(&mut state, "F5 j Left");
+    press(&mut state, "F5 Left");
     assert!(view(&state).contains("▸ main") && state.rows.len() == 1, "{}", view(&state));
     press(&mut state, "Right Down Down Down Left");
     assert!(matches!(state.selection.cursor().selected, Some(Key::Node(..))));
@@ -172,9 +246,9 @@ fn rows_are_walked_by_keys_and_mouse() {
     let window = source.window(100_000_000);
     update(&mut state, window);
     let selected = |state: &State| state.selected_row();
-    assert_eq!(selected(&state), None);
-    press(&mut state, "j");
     assert_eq!(selected(&state), Some(0));
+    press(&mut state, "j");
+    assert_eq!(selected(&state), Some(1));
     press(&mut state, "Down j k Up Up Up");
     assert_eq!(selected(&state), Some(0));
     press(&mut state, "PgDn PgDn");
@@ -220,7 +294,7 @@ fn long_lines_of_texts_are_read_sideways() {
     update(&mut state, Event::Output(long.clone()));
     press(&mut state, "F7 Right Right Right");
     assert!(view(&state).ends_with("b|end"), "{}", view(&state));
-    press(&mut state, "F1 j Enter");
+    press(&mut state, "F1 Enter");
     let Overlay::Detail(detail) = &state.overlay else { panic!() };
     let file = state.data.index.function(detail.function).unwrap().file;
     update(&mut state, Event::Source(file, Some(vec![long; 30])));
@@ -237,7 +311,7 @@ fn effects_are_asked_for() {
     assert_eq!(press(&mut state, "d"), [Effect::Dump(None, None)]);
     let thread = state.data.shown().threads[0].thread;
     let process = state.data.profile.thread(thread).process;
-    assert_eq!(press(&mut state, "F3 j d"), [Effect::Dump(Some(process), Some(thread))]);
+    assert_eq!(press(&mut state, "F3 d"), [Effect::Dump(Some(process), Some(thread))]);
     assert_eq!(press(&mut state, "F4 j d"), [Effect::Dump(Some(process), None)]);
     assert_eq!(press(&mut state, "w"), []);
     assert!(screen(&state).last().unwrap().contains("pyspy-4242.svg"));

@@ -122,7 +122,7 @@ fn sizes_below_80_by_24_say_so_and_larger_ones_are_filled() {
 #[test]
 fn a_function_is_shown_with_callers_callees_and_source() {
     let (mut state, _) = usual((100, 30));
-    let effects = press(&mut state, "j j Enter");
+    let effects = press(&mut state, "j Enter");
     let [Effect::Source(file)] = effects[..] else { panic!("{effects:?}") };
     assert_eq!(state.data.profile.text(file), "/srv/site/app.py");
     assert!(view(&state).contains("reading the source"));
@@ -147,7 +147,7 @@ fn a_function_is_shown_with_callers_callees_and_source() {
 fn what_is_switched_on_is_told_beside_every_tab_at_80_columns() {
     let (mut state, _) = usual((80, 24));
     state.settings.has_output = true;
-    press(&mut state, "F3 j Enter g i t / m e d Enter Space");
+    press(&mut state, "F3 Enter g i t / m e d Enter Space");
     let seen = screen(&state);
     assert_eq!(seen[0], "python3 app.py --serve     FROZEN  gil  idle  threads  /med  thread 4242 \"MainT…");
     assert!(seen[5].ends_with(" F6 Flame  F7 Output"), "{seen:?}");
@@ -175,7 +175,7 @@ fn recursion_counts_once() {
     let window = source.window(1_000_000);
     update(&mut state, window);
     assert!(view(&state).contains(" 100.00% 100.00%     1.00s     1.00s fib"), "{}", view(&state));
-    press(&mut state, "j Enter");
+    press(&mut state, "Enter");
     let Overlay::Detail(detail) = &state.overlay else { panic!() };
     assert_eq!((detail.total_us, detail.callers.as_slice()), (1_000_000, &[(None, 1_000_000)][..]));
     assert_eq!(detail.callees, [(detail.function, 1_000_000)]);

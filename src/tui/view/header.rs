@@ -30,22 +30,17 @@ pub(super) fn draw(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer)
     let room = usize::from(area.width).saturating_sub(if switches.is_empty() { 0 } else { switches.width() + 2 });
     put(buffer, line(0), &fit::command_line(&command, room), theme.bold());
     put_right(buffer, line(0), &switches, theme.accent());
-    // When all have ended they are what the last view is of.
-    let all_ended = state.data.profile.processes().all(|(_, process)| process.end_us.is_some());
-    let living = state.data.profile.processes().filter(|(_, process)| all_ended || process.end_us.is_none());
-    let pids: Vec<String> = living.map(|(_, process)| process.pid.to_string()).collect();
-    let version = process.map(|process| names::text(state, process.python_version).into_owned()).unwrap_or_default();
     let facts = &state.data.facts;
-    let uptime = facts.uptime.map_or("-".to_owned(), duration);
-    let more = if pids.len() > 4 { format!(" and {} more", pids.len() - 4) } else { String::new() };
-    let pids = pids.get(..4).unwrap_or(&pids).join(", ");
-    let left = format!("pid {pids}{more}  Python {version}  up {uptime}");
+    let left = process_line(state);
     put(buffer, line(1), &left, theme.plain());
     if let Some(ended) = &state.data.ended {
         put_right(buffer, line(1), &format!("  {}", printable(ended)), theme.warning());
     } else if let Some(trouble) = &facts.trouble {
-        let room = usize::from(area.width).saturating_sub(left.len() + 2);
-        put_right(buffer, line(1), &first_of(&printable(trouble), room), theme.warning());
+        let trouble = printable(trouble);
+        let room = usize::from(area.width).saturating_sub(left.width() + 2);
+        if trouble.width() <= room {
+            put_right(buffer, line(1), &trouble, theme.warning());
+        }
     }
     draw_samples(state, theme, line(2), buffer);
     let history = &state.data.history;
@@ -76,7 +71,37 @@ pub(super) fn draw(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer)
         let text = format!("{text:<14}");
         let room = usize::from(width).saturating_sub(text.len() + 1);
         let spans = vec![Span::raw(text), Span::styled(sparkline(values, full, room), theme.spark())];
-        buffer.set_line(area.x + column * width, area.y + 3 + row, &Line::from(spans), width);
+        buffer.set_line(area.x + column * width, area.y + 3 + row, &Line::from(spans), width.saturating_sub(1));
+    }
+}
+
+/// Which processes are sampled.
+fn process_line(state: &State) -> String {
+    let process = state.data.profile.processes().next().map(|(_, process)| process);
+    // When all have ended they are what the last view is of.
+    let all_ended = state.data.profile.processes().all(|(_, process)| process.end_us.is_some());
+    let living = state.data.profile.processes().filter(|(_, process)| all_ended || process.end_us.is_none());
+    let pids: Vec<String> = living.map(|(_, process)| process.pid.to_string()).collect();
+    let version = process.map(|process| names::text(state, process.python_version).into_owned()).unwrap_or_default();
+    let facts = &state.data.facts;
+    let uptime = facts.uptime.map_or("-".to_owned(), duration);
+    let more = if pids.len() > 4 { format!(" and {} more", pids.len() - 4) } else { String::new() };
+    let pids = pids.get(..4).unwrap_or(&pids).join(", ");
+    format!("pid {pids}{more}  Python {version}  up {uptime}")
+}
+
+/// What there is to warn of and has no room in the header: in as many lines as it takes, at the end of `area`.
+pub(super) fn draw_long_warning(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
+    let Some(trouble) = state.data.facts.trouble.as_ref().filter(|_| state.data.ended.is_none()) else { return };
+    let trouble = printable(trouble);
+    let width = usize::from(area.width);
+    if process_line(state).width() + 2 + trouble.width() <= width {
+        return;
+    }
+    let lines = fit::lines(&trouble, width);
+    let count = u16::try_from(lines.len()).unwrap_or(u16::MAX).min(area.height);
+    for (text, y) in lines.iter().zip(area.bottom() - count..area.bottom()) {
+        put(buffer, Rect { y, height: 1, ..area }, &format!("{text:<width$}"), theme.warning());
     }
 }
 

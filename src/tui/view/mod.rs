@@ -44,6 +44,7 @@ pub(crate) fn draw(state: &State, frame: &mut Frame<'_>) {
         Overlay::Help(pane) | Overlay::Dump(pane) => overlay::draw_pane(pane, theme, over, buffer),
         Overlay::Detail(detail) => detail::draw(state, detail, theme, over, buffer),
     }
+    header::draw_long_warning(state, theme, areas.body, buffer);
     draw_footer(state, theme, areas.footer, buffer);
 }
 
@@ -72,11 +73,18 @@ fn draw_tabs(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
 
 fn draw_footer(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
     let typed = |label: &str, text: &str| {
+        let (before, behind) = state.prompt.around_cursor(text);
+        let mut behind = behind.chars();
+        let at_cursor = behind.next().map_or(" ".to_owned(), String::from);
+        // Of a long text what is around the cursor; of what is behind it, half of the line at most.
+        let room = usize::from(area.width).saturating_sub(label.width() + at_cursor.width());
+        let behind = first_of(behind.as_str(), behind.as_str().width().min(room / 2));
+        let behind = if behind.is_empty() || behind == "…" { String::new() } else { behind };
         Line::from(vec![
             Span::styled(label.to_owned(), theme.accent()),
-            // The end of a long text is what is being typed.
-            Span::raw(last_of(text, usize::from(area.width).saturating_sub(label.width() + 1))),
-            Span::styled(" ", theme.selected()),
+            Span::raw(last_of(before, room.saturating_sub(behind.width()))),
+            Span::styled(at_cursor, theme.selected()),
+            Span::raw(behind),
         ])
     };
     let line = match (&state.prompt.entry, &state.prompt.notice, &state.data.ended) {

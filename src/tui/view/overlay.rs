@@ -4,8 +4,8 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::widgets::{Block, Clear, Widget};
 
-use super::put;
 use super::theme::Theme;
+use super::{put, put_right};
 use crate::output::printable;
 use crate::tui::fit::from_column;
 use crate::tui::state::{Pane, State};
@@ -13,6 +13,12 @@ use crate::tui::state::{Pane, State};
 /// A text in a frame.
 pub(super) fn draw_pane(pane: &Pane, theme: Theme, area: Rect, buffer: &mut Buffer) {
     let inner = draw_frame(&pane.title, theme, area, buffer);
+    let below = pane.lines.len().saturating_sub(pane.top + usize::from(inner.height));
+    if below > 0 {
+        let text = format!(" ↓ {below} more lines ");
+        let edge = Rect { y: area.bottom() - 1, height: 1, width: area.width.saturating_sub(2), ..area };
+        put_right(buffer, edge, &text, theme.accent());
+    }
     let lines = pane.lines.iter().skip(pane.top);
     for (line, y) in lines.zip(inner.y..inner.bottom()) {
         put(buffer, Rect { y, height: 1, ..inner }, &from_column(line, pane.left), theme.plain());

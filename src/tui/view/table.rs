@@ -23,7 +23,7 @@ pub(super) fn draw(state: &State, theme: Theme, header: Rect, body: Rect, buffer
         Scope::Both | Scope::Window => (shown.window_us, ()),
         Scope::Reset => (shown.all_us, ()),
     };
-    let selected = state.selection.cursor().selected;
+    let selected = state.selected_key();
     let rows = state.rows.iter().skip(state.selection.cursor().top);
     for (row, y) in rows.zip(body.y..body.bottom()) {
         let line = Rect { y, height: 1, ..body };
@@ -39,7 +39,9 @@ pub(super) fn draw(state: &State, theme: Theme, header: Rect, body: Rect, buffer
                     (share_text(share), theme.share(share))
                 }
             };
-            put_right(buffer, number(line, at), &text, style);
+            // A blank before each, however large the number.
+            let Rect { x, width, .. } = number(line, at);
+            put_right(buffer, Rect { x: x + 1, width: width - 1, ..line }, &text, style);
         }
         let rest = Rect { x: line.x + NUMBERS + 1, width: line.width.saturating_sub(NUMBERS + 1), ..line };
         put(buffer, rest, &text(state, row, rest.width), theme.plain());
@@ -69,17 +71,20 @@ fn draw_header(state: &State, theme: Theme, line: Rect, buffer: &mut Buffer) {
         View::Tasks => ["Tasks", "%Run", "Waiting", "Oldest"],
         _ => ["%Own", "%Total", "OwnTime", "TotalTime"],
     };
-    for (at, name) in names.into_iter().enumerate() {
-        let sorted = state.selection.column as usize == at;
-        let mark = if !sorted {
-            ""
-        } else if state.selection.reversed {
-            "▲"
-        } else {
-            "▼"
-        };
-        let style = if sorted { theme.accent() } else { theme.bold() };
-        put_right(buffer, number(line, at), &format!("{name}{mark}"), style);
+    let is_sorted = |at: usize| state.selection.column as usize == at;
+    let mark = if state.selection.reversed { "▲" } else { "▼" };
+    let texts: Vec<String> = names
+        .iter()
+        .enumerate()
+        .map(|(at, name)| if is_sorted(at) { format!("{name}{mark}") } else { (*name).to_owned() })
+        .collect();
+    for (at, text) in texts.iter().enumerate() {
+        let style = if is_sorted(at) { theme.accent() } else { theme.bold() };
+        let mut place = number(line, at);
+        // The name to the right may take all of its column.
+        let next = texts.get(at + 1).filter(|next| next.width() >= usize::from(number(line, at + 1).width));
+        place.width -= u16::from(next.is_some());
+        put_right(buffer, place, text, style);
     }
     let what = match state.selection.view {
         View::Functions => "Function (file:first line)",

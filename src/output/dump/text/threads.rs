@@ -87,7 +87,8 @@ fn doing(thread: &ThreadDump) -> Doing {
 
 /// The numbers of threads that are alike.
 pub(super) fn numbers(threads: &[&ThreadDump]) -> String {
-    let some = some_of(threads.iter().map(|thread| number(thread)).collect(), ", ");
+    let numbers: Vec<String> = threads.iter().map(|thread| number(thread)).collect();
+    let some = some_of(&numbers);
     if threads.len() == 1 { format!("Thread {some}") } else { format!("Threads {some}") }
 }
 
@@ -96,7 +97,7 @@ pub(super) fn names(threads: &[&ThreadDump]) -> String {
     let names = threads.iter().filter_map(|thread| thread.thread_name.as_ref());
     let mut names: Vec<String> = names.map(|name| format!("\"{}\"", printable(name))).collect();
     names.dedup();
-    if names.is_empty() { String::new() } else { format!(": {}", some_of(names, ", ")) }
+    if names.is_empty() { String::new() } else { format!(": {}", some_of(&names)) }
 }
 
 /// What they wait in: one text where it is the same.
@@ -118,11 +119,11 @@ pub(super) fn wait_texts(threads: &[&ThreadDump]) -> Option<String> {
 }
 
 /// The first ones and the last.
-fn some_of(texts: Vec<String>, separator: &str) -> String {
-    match &texts[..] {
+fn some_of(texts: &[String]) -> String {
+    match texts {
         [.., last] if texts.len() > NAMES_SHOWN => {
-            format!("{}{separator}… {last}", texts[..NAMES_SHOWN - 1].join(separator))
+            format!("{}, … {last}", texts[..NAMES_SHOWN - 1].join(", "))
         }
-        _ => texts.join(separator),
+        _ => texts.join(", "),
     }
 }
