@@ -1,4 +1,4 @@
-"""The target of dump.py: `waiting_threads.py COUNT KIND` has so many threads that wait, and prints its pid when they do.
+"""The target of dump.py: `waiting_threads.py COUNT KIND` has so many threads that wait, and prints its pid then.
 
 lock    all in `with lock:` of one lock that the main thread holds
 queue   each in `Queue.get()` of a queue of its own, as the idle workers of a server

@@ -48,7 +48,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 /// Makes sure that there is a standard output, before work is done for it.
 ///
 /// # Errors
-/// When it was closed when we were started: what is written there is lost, as the runtime puts `/dev/null` in its place.
+/// When it was closed when we were started: what is written there is lost, as the runtime puts `/dev/null` in its
+/// place.
 fn check_stdout() -> Result<(), OutputError> {
     if stdout_was_closed() {
         return Err(OutputError::of_stdout(std::io::Error::other("it was closed when pyspy was started")));

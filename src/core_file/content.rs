@@ -143,6 +143,7 @@ fn unpack_to_temporary(mut reader: impl Read) -> io::Result<File> {
 }
 
 /// How many bytes the file system of `file` has room for, where it tells.
+#[cfg_attr(unix, allow(clippy::useless_conversion, reason = "they are smaller numbers on some systems"))]
 fn free_room(file: &File) -> Option<u64> {
     #[cfg(unix)]
     return nix::sys::statvfs::fstatvfs(file).ok().map(|room| {

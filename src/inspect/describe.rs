@@ -55,8 +55,8 @@ pub(super) struct Files<'target> {
 type ThreadsByIdent<'read> = HashMap<u64, &'read MomentThread>;
 
 impl Describer<'_> {
-    /// All threads, as they come, those without a thread state last, the tasks, and how many frames of threads were left
-    /// out.
+    /// All threads, as they come, those without a thread state last, the tasks, and how many frames of threads were
+    /// left out.
     pub(super) fn threads_and_tasks(&self) -> (Vec<InspectedThread>, Option<InspectedTasks>, usize) {
         let open = |path: &Path| -> io::Result<File> { self.subject.open_file(path) };
         let mut files = Files {

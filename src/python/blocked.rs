@@ -292,8 +292,8 @@ impl Reader<'_> {
     }
 
     /// The only thread that is in a `with` block of each of `locks`, by the lock; `None` where there are several.
-    /// `waited` has the plain lock that each thread waits for: the newest frames of who waits for a lock do not count as
-    /// holding it. All threads are gone through once, however many locks there are.
+    /// `waited` has the plain lock that each thread waits for: the newest frames of who waits for a lock do not count
+    /// as holding it. All threads are gone through once, however many locks there are.
     fn holders_by_stack(
         &self,
         threads: &[ThreadView<'_>],

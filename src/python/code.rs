@@ -154,8 +154,8 @@ impl CodeTable {
         Self::default()
     }
 
-    /// What all of it takes, in bytes, about. Code that has gone keeps its place: a table that has become too large is to
-    /// be begun anew.
+    /// What all of it takes, in bytes, about. Code that has gone keeps its place: a table that has become too large is
+    /// to be begun anew.
     pub(crate) fn size_bytes(&self) -> usize {
         self.size
     }

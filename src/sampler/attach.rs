@@ -322,6 +322,11 @@ impl Finder {
             match self.file(process, mapping, false) {
                 Ok(Some(_)) => return Ok(()),
                 Ok(None) => {}
+                // Of ours, not of the process: what it runs is not known.
+                Err(BinaryError::Read(source)) if source.kind() == ErrorKind::OutOfMemory => {
+                    let (pid, what) = (process.pid(), "a file that is mapped");
+                    return Err(Missing::Process(ProcessError::System { pid, what, source }));
+                }
                 Err(BinaryError::Unsupported32Bit) => missing = Missing::ThirtyTwoBit,
                 Err(error) => {
                     log::debug!("{:?} in process {}: {error}", mapping.path, process.pid());

@@ -2,6 +2,7 @@
 //! where it is met, and of the profile the heaviest stays.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use super::recorder::Recorder;
 use crate::process::memory_is_short;
@@ -19,10 +20,10 @@ impl Recorder<'_> {
     /// said of code by number means nothing any more.
     pub(super) fn bound_codes(&mut self) {
         for member in &mut self.members {
-            if !member.sampler.as_ref().is_some_and(|sampler| sampler.code_bytes() > MOST_CODE) {
+            if member.sampler.as_ref().is_none_or(|sampler| sampler.code_bytes() <= MOST_CODE) {
                 continue;
             }
-            member.put_waiting(&mut self.profile, &self.options.filter, std::time::Duration::ZERO);
+            member.put_waiting(&mut self.profile, &self.options.filter, Duration::ZERO);
             let (Some(sampler), Some(builder)) = (&mut member.sampler, &mut member.builder) else { continue };
             log::debug!("process {}: forgetting {} bytes of code", member.process.pid(), sampler.code_bytes());
             sampler.forget_codes();
@@ -32,12 +33,13 @@ impl Recorder<'_> {
     }
 
     /// Joins what took the least where the profile has become too large and has no order in time that would be lost.
+    /// Only where nobody follows the profile by its numbers.
     pub(super) fn bound_profile(&mut self) {
         let keeps_order = self.options.keep.timeline || self.options.keep.journal;
-        if keeps_order || !self.bounds_profile || self.profile.size_bytes() <= MOST_PROFILE {
+        if keeps_order || self.profile.size_bytes() <= MOST_PROFILE {
             return;
         }
-        self.put_waiting(std::time::Duration::ZERO);
+        self.put_waiting(Duration::ZERO);
         let builders = self.members.iter().filter_map(|member| Some((member.builder.as_ref()?, &member.moment)));
         let threads: HashSet<_> = builders.flat_map(|(builder, moment)| builder.threads_of(moment)).collect();
         let (condensed, by) = self.profile.condensed(CONDENSED, &Needed { threads, ..Needed::default() });

@@ -137,10 +137,8 @@ pub(crate) type Watch<'watch> = dyn FnMut(&Progress, &mut Profile) -> bool + 'wa
 
 /// Records processes until something ends it.
 pub(crate) fn record(roots: Roots, finder: &mut Finder, options: &RecordOptions, watch: &mut Watch<'_>) -> Recorded {
-    let mut recorder = Recorder::new(roots, options);
-    recorder.bounds_profile = true;
     reserve_memory();
-    recorder.run(finder, watch)
+    Recorder::new(roots, options).run(finder, watch)
 }
 
 /// Reads processes into a profile; when, its user says.
@@ -161,8 +159,6 @@ pub(super) struct Recorder<'options> {
     pub(super) unread: Unread,
     tracers_due: Option<Instant>,
     has_raised_limit: bool,
-    /// The profile may be condensed here; whoever follows it has numbers of its own.
-    pub(super) bounds_profile: bool,
     pub(super) has_condensed: bool,
     /// Of the processes that are gone.
     unsampled: Option<Unsampled>,
@@ -223,7 +219,6 @@ impl<'options> Recorder<'options> {
             unread: Unread::default(),
             tracers_due: None,
             has_raised_limit: false,
-            bounds_profile: false,
             has_condensed: false,
             unsampled: None,
             notes,

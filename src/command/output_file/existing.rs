@@ -96,7 +96,8 @@ fn error_of(path: &Path, error: io::Error) -> io::Error {
         return error;
     }
     let text = format!(
-        "{error}: it is a link of user {owner} in a directory for everybody, which fs.protected_symlinks forbids to follow"
+        "{error}: it is a link of user {owner} in a directory for everybody, which fs.protected_symlinks forbids to \
+         follow"
     );
     io::Error::new(error.kind(), text)
 }

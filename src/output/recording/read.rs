@@ -12,8 +12,8 @@ use crate::profile::{
     Flags, Frame, FrameId, FrameKind, Keep, Process, ProcessRef, Profile, Run, StackId, TextId, Thread, ThreadRef,
 };
 
-/// What a recording may take in memory, in bytes, about: so much in any case, and so many times its own size. What comes
-/// behind counts as damaged. Real ones take some ten times their size.
+/// What a recording may take in memory, in bytes, about: so much in any case, and so many times its own size. What
+/// comes behind counts as damaged. Real ones take some ten times their size.
 const BUDGET: u64 = 64 << 20;
 const BUDGET_PER_BYTE: u64 = 100;
 

@@ -160,8 +160,8 @@ impl Process {
         files::open_in_root(&self.handle, path)
     }
 
-    /// Opens a regular file at `path` as [`Self::open_in_root`] does, if the target's user may read it too: what a hostile
-    /// target calls its source may be a file that only we may read.
+    /// Opens a regular file at `path` as [`Self::open_in_root`] does, if the target's user may read it too: what a
+    /// hostile target calls its source may be a file that only we may read.
     ///
     /// # Errors
     /// As [`Self::open_in_root`], and when the target may not read it.

@@ -65,8 +65,8 @@ impl SpawnedProgram {
         Caller::find().map(|caller| caller.name)
     }
 
-    /// Does `work` with the rights that this user has to files; what it makes is his. `None` where there is no such user,
-    /// or we may not act as him.
+    /// Does `work` with the rights that this user has to files; what it makes is his. `None` where there is no such
+    /// user, or we may not act as him.
     pub(crate) fn with_rights_of_user<T>(work: impl FnOnce() -> T) -> Option<T> {
         Caller::find()?.with_rights(work)
     }

@@ -119,8 +119,8 @@ impl Activities {
         }
     }
 
-    /// Whether a thread waits, by a look at it now: one that would be stopped without need would see its system call end
-    /// early.
+    /// Whether a thread waits, by a look at it now: one that would be stopped without need would see its system call
+    /// end early.
     pub(super) fn waits_now(&mut self, os_id: ThreadId) -> bool {
         !self.see(os_id).is_running
     }

@@ -119,8 +119,8 @@ impl ProcessSampler {
         is_complete
     }
 
-    /// Reads the stack of a thread again that was seen waiting just now. Whether it was still waiting afterwards, and has
-    /// not run meanwhile, so that it stood as still as one that is stopped.
+    /// Reads the stack of a thread again that was seen waiting just now. Whether it was still waiting afterwards, and
+    /// has not run meanwhile, so that it stood as still as one that is stopped.
     fn read_waiting(&mut self, index: usize, os_id: ThreadId) -> bool {
         let is_complete = self.reader.read_stopped_thread(index, &mut self.records);
         self.reader.snapshot.note_resumed();
