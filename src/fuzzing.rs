@@ -13,7 +13,7 @@ use crate::python::locate::PythonFile;
 /// A recording, or collapsed stacks; what is understood of it is rendered.
 pub fn input(bytes: &[u8]) {
     let Ok(recording) = crate::output::read(bytes) else { return };
-    for format in [Format::Raw, Format::Speedscope, Format::Flamegraph] {
+    for format in [Format::Raw, Format::Flamegraph, Format::Pprof] {
         let _ = format.write(&recording.profile, &Presentation::default(), &|_| None, "", &mut std::io::sink());
     }
 }

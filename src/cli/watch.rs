@@ -180,7 +180,7 @@ fn size(text: &str) -> Result<u64, String> {
     let is_plain = !digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit() || c == '.');
     let number: f64 = digits.parse().ok().filter(|_| is_plain).ok_or(form)?;
     let bytes = number * f64::from(1_u32 << shift);
-    if bytes >= 1.0 && bytes < 1e18 { Ok(bytes as u64) } else { Err(form.to_owned()) }
+    if (1.0..1e18).contains(&bytes) { Ok(bytes as u64) } else { Err(form.to_owned()) }
 }
 
 fn command(text: &str) -> Result<CommandWords, String> {

@@ -67,5 +67,5 @@ pub(super) fn is_at_rest(
 
 /// Looks at a thread whose track is `track`, if that does not know yet whether it rests.
 pub(super) fn needs_rest(look: &ThreadLook<'_>, track: &ThreadTrack) -> bool {
-    !look.thread.active && !(look.thread.is_unmoved && track.is_at(look.place))
+    !(look.thread.active || look.thread.is_unmoved && track.is_at(look.place))
 }

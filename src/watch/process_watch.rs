@@ -174,7 +174,7 @@ impl ProcessWatch {
                 let short_file = self.short_names.known(&code.filename);
                 Function { frame: frame.address, code: frame.code_address, name: &code.name, short_file }
             });
-            events.extend(self.calls.take_in(&conditions.calls, look.thread.stack.thread_id, functions, now));
+            events.extend(self.calls.take_in(&conditions.calls, look.thread.stack.thread_id, &functions, now));
         }
         self.calls.end_look();
         events

@@ -18,8 +18,10 @@ use crate::profile::{Profile, StackId, ThreadRef};
 /// The schema that the files follow.
 const SCHEMA: &str = "https://www.speedscope.app/file-format-schema.json";
 
-/// Entries for one run of equal samples, so that no number in a damaged recording makes a file without end.
-const MAX_ENTRIES: u64 = 1 << 24;
+/// Entries for one run of equal samples, and of all runs of a thread beyond one each, so that no number in a damaged
+/// recording makes a file without end.
+const MAX_ENTRIES: u64 = 1 << 20;
+const MAX_ENTRIES_OF_THREAD: u64 = 1 << 26;
 
 /// Writes `profile` for speedscope. It should have its timeline; without, stacks follow one another in the order in
 /// which they were first seen.
@@ -150,12 +152,13 @@ struct Item {
 }
 
 fn items(profile: &Profile, thread: ThreadRef) -> impl Iterator<Item = Item> {
-    let mut end_us = 0;
+    let (mut end_us, mut left) = (0, MAX_ENTRIES_OF_THREAD);
     runs(profile, thread).flat_map(move |run| {
         let gap = Some(run.start_us - end_us).filter(|gap| *gap > 0).map(|weight_us| Item { stack: None, weight_us });
         end_us = run.end_us();
         // Scripts count entries, so a run is as many as it had samples; the first takes what does not divide.
-        let samples = run.samples.clamp(1, MAX_ENTRIES);
+        let samples = run.samples.min(MAX_ENTRIES).min(left).max(1);
+        left = left.saturating_sub(samples);
         let (each, rest) = (run.weight_us / samples, run.weight_us % samples);
         let entries = (0..samples)
             .map(move |at| Item { stack: Some(run.stack), weight_us: each + if at == 0 { rest } else { 0 } });

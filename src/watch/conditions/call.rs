@@ -45,7 +45,7 @@ impl LongCalls {
         &mut self,
         conditions: &[CallCondition],
         ident: u64,
-        stack: impl DoubleEndedIterator<Item = Function<'text>> + Clone,
+        stack: &(impl DoubleEndedIterator<Item = Function<'text>> + Clone),
         now: Instant,
     ) -> Vec<Event> {
         let mut events = Vec::new();
@@ -146,7 +146,7 @@ mod tests {
         let mut calls = LongCalls::default();
         let mut look = |ms: u64, stack: &[Function<'static>]| {
             let now = start + Duration::from_millis(ms);
-            let events = calls.take_in(&conditions, 7, stack.iter().copied(), now);
+            let events = calls.take_in(&conditions, 7, &stack.iter().copied(), now);
             calls.end_look();
             events.into_iter().map(|event| event.what).collect::<Vec<_>>()
         };
