@@ -89,7 +89,8 @@ fn draw_header(state: &State, theme: Theme, line: Rect, buffer: &mut Buffer) {
     let what = match state.selection.view {
         View::Functions => "Function (file:first line)",
         View::Lines => "Function (file:line)",
-        View::Threads => "State     GILwait  Thread, and what it is at",
+        View::Threads if shows_gil_waits(state) => "State     GILwait  Thread, and what it is at",
+        View::Threads => "State     Thread, and what it is at",
         View::Processes => " CPU%    RSS Threads  Process",
         View::Tasks => "Coroutine, and what most wait in",
         _ => "Call tree",
@@ -115,9 +116,10 @@ pub(in crate::tui) fn text(state: &State, row: &Row, width: u16) -> String {
         Key::Thread(thread) => {
             let now = state.data.shown().threads.iter().find(|now| now.thread == thread);
             let flags = now.map_or(Flags::NONE, |now| now.flags);
-            let wait = row.gil_wait_us as f64 * 100.0 / state.data.shown().window_us.max(1) as f64;
-            let wait = format!("{wait:.1}%");
-            let before = format!("{:<9} {wait:>7}  {}  ", thread_state(flags), names::thread(state, thread));
+            let share = row.gil_wait_us as f64 * 100.0 / state.data.shown().window_us.max(1) as f64;
+            let share = format!("{share:.1}%");
+            let wait = if shows_gil_waits(state) { format!("{share:>7}  ") } else { String::new() };
+            let before = format!("{:<9} {wait}{}  ", thread_state(flags), names::thread(state, thread));
             let at = now.map(|now| place(state, now.stack, room(&before))).unwrap_or_default();
             before + &at
         }
@@ -153,6 +155,11 @@ pub(in crate::tui) fn text(state: &State, row: &Row, width: u16) -> String {
             before + &name
         }
     }
+}
+
+/// Whether threads have a column for how long they waited for the GIL: where they did.
+fn shows_gil_waits(state: &State) -> bool {
+    state.data.facts.gil_waiters >= 0.05
 }
 
 /// What a thread is doing, in a word.
