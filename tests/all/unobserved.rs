@@ -106,7 +106,7 @@ fn time_up_to_the_end_is_in_a_sample_or_unobserved() {
     let args = ["record", "-i", "-r", "1000", "-d", "1", "-p", &pid, "-f", "raw", "-o", output.to_str().unwrap()];
     // Where it was stopped before it had begun, it has seen everything.
     let summary = (0..10).find_map(|_| {
-        let mut running = Running::start(&args);
+        let running = Running::start(&args);
         wait_by_clock_of(&mut target, 0.6);
         running.signal(Signal::SIGSTOP);
         wait_by_clock_of(&mut target, 1.0);
