@@ -1,5 +1,7 @@
 //! Who holds the GIL and who waits for it, in real interpreters: threads that compute beside C code that keeps it.
 
+#![cfg(target_os = "linux")]
+
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};

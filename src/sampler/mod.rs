@@ -10,7 +10,7 @@ mod cpu_time;
 mod filter;
 mod gc_facts;
 mod gil_facts;
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod gil_tests;
 mod identity;
 mod kernel_names;
