@@ -78,7 +78,7 @@ fn every_command_of_the_readme_works() {
         let stdout = ran.success();
         match words[0].as_str() {
             "record" => {
-                assert!(ran.stderr.contains("pyspy: wrote ") && ran.stderr.contains(" Hz held of "), "{ran:#?}")
+                assert!(ran.stderr.contains("pyspy: wrote ") && ran.stderr.contains(" Hz held of "), "{ran:#?}");
             }
             "top" if words.contains(&"--json".to_owned()) => assert!(stdout.starts_with('{'), "{command}: {stdout}"),
             "top" => assert!(stdout.contains("%Own  %Total   OwnTime TotalTime  Function"), "{command}: {stdout}"),
