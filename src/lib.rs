@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! cli ◀─ command ─▶ tui ────▶ output ─▶ profile
-//!           ├─────▶ inspect ─▶ sampler
+//!           ├─────▶ watch ───▶ inspect ─▶ sampler
 //!           └─────▶ sampler ─▶ python ─▶ binary, memory
 //!                      ├─────▶ native ─▶ process, binary
 //!                      ├─────▶ core_file ─▶ process, binary

@@ -59,8 +59,8 @@ pub(crate) struct WatchArgs {
     #[arg(long, value_name = "glob", value_parser = NonEmptyStringValueParser::new(), help_heading = "How to look")]
     pub rests_in: Vec<String>,
     /// Looks to take each second
-    #[arg(short, long, value_name = "rate", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=100))]
-    #[arg(help_heading = "How to look")]
+    #[arg(short, long, value_name = "rate", default_value_t = 4, help_heading = "How to look")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=100))]
     pub rate: u32,
     /// Never stop a process, not for evidence either
     #[arg(long, help_heading = "How to look")]

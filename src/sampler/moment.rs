@@ -71,7 +71,8 @@ pub(crate) struct MomentThread {
     /// It waits for the GIL, or was woken and tries to take it. Before 3.15 this is known by the futex that the system
     /// shows, so on Linux only.
     pub waits_for_gil: bool,
-    /// It holds the GIL, and seemed to wait for it when the system was asked: it has just got it, or has just let it go.
+    /// It holds the GIL, and seemed to wait for it when the system was asked: it has just got it, or has just let it
+    /// go.
     pub takes_gil: bool,
     /// It has not been on a CPU since the sample before.
     pub is_unmoved: bool,

@@ -75,7 +75,8 @@ fn shells_complete_the_numbers_of_pythons() {
     let folder = Path::new(env!("CARGO_BIN_EXE_pyspy")).parent().unwrap();
     let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
     let bash = "source <(pyspy completions bash); COMP_WORDS=(pyspy dump --pid ''); COMP_CWORD=3; COMP_TYPE=9; \
-                $(complete -p pyspy | sed 's/.*-F \\([^ ]*\\).*/\\1/') pyspy '' --pid; printf '%s\\n' \"${COMPREPLY[@]}\"";
+                $(complete -p pyspy | sed 's/.*-F \\([^ ]*\\).*/\\1/') pyspy '' --pid; \
+                printf '%s\\n' \"${COMPREPLY[@]}\"";
     let fish = "pyspy completions fish | source; complete -C 'pyspy dump --pid '";
     for (shell, program) in [("bash", bash), ("fish", fish)] {
         let mut command = Command::new(shell);

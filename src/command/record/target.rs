@@ -173,7 +173,8 @@ fn by_name(glob: &str, finder: &mut Finder) -> anyhow::Result<Vec<Process>> {
     }
     if processes.is_empty() {
         let what = format!(
-            "no Python process has this name or a command line like {glob:?} ({others} run no Python, {denied} may not be read)"
+            "no Python process has this name or a command line like {glob:?} ({others} run no Python, {denied} may not \
+             be read)"
         );
         return Err(match denial {
             Some(denial) => Error::from(denial).context(what),

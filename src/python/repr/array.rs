@@ -1,7 +1,7 @@
 //! numpy and pandas: arrays by their element type and shape, scalars by value, tables by shape; then what is in them.
 //!
-//! Checked against numpy 1.24, 1.26 and 2.4, pandas 2.0, 2.3 and 3.0; another memory layout shows as an unknown object, or with
-//! `?` for a length.
+//! Checked against numpy 1.24, 1.26 and 2.4, pandas 2.0, 2.3 and 3.0; another memory layout shows as an unknown
+//! object, or with `?` for a length.
 
 use super::builtin::short_name;
 use super::kind::Kind;

@@ -54,9 +54,9 @@ impl Writer<'_, '_> {
         Ok(())
     }
 
-    /// Whether a plain lock is taken: a byte behind the system's lock and the weak references; or, where it has nothing
-    /// but a mutex (3.14+, patch releases of 3.13 without the GIL), the lowest bit of that. 2.7 has only a pointer to the
-    /// system's lock, a semaphore, which is 0 then.
+    /// Whether a plain lock is taken: a byte behind the system's lock and the weak references; or, where it has
+    /// nothing but a mutex (3.14+, patch releases of 3.13 without the GIL), the lowest bit of that. 2.7 has only a
+    /// pointer to the system's lock, a semaphore, which is 0 then.
     fn is_lock_taken(&self, lock: u64) -> Result<bool, ReadError> {
         let first = self.objects.layout().object.head_size;
         if self.is_python2() {
@@ -68,8 +68,8 @@ impl Writer<'_, '_> {
         }
     }
 
-    /// `re.compile('…', re.IGNORECASE)`. `PatternObject` (Modules/_sre): groups, two tables of groups, the pattern, then
-    /// as `int` the flags; two words further on whether it is for bytes (3.x).
+    /// `re.compile('…', re.IGNORECASE)`. `PatternObject` (Modules/_sre): groups, two tables of groups, the pattern,
+    /// then as `int` the flags; two words further on whether it is for bytes (3.x).
     pub(super) fn pattern(&mut self, object: u64) -> Written {
         const NAMES: [(u32, &str); 9] = [
             (1, "TEMPLATE"),
@@ -219,8 +219,8 @@ impl Writer<'_, '_> {
         Ok(true)
     }
 
-    /// Whether a thread has ended: by its handle (3.13+), or else as it says itself, or because the lock is free that is
-    /// let go at its end (3.4 to 3.12).
+    /// Whether a thread has ended: by its handle (3.13+), or else as it says itself, or because the lock is free that
+    /// is let go at its end (3.4 to 3.12).
     fn has_stopped(&self, thread: u64, of: &TypeInfo, has_started: bool) -> Result<bool, ReadError> {
         let handle = match self.attribute(thread, of, "_handle")? {
             None => self.attribute(thread, of, "_os_thread_handle")?,
@@ -300,8 +300,8 @@ impl Writer<'_, '_> {
         Ok(None)
     }
 
-    /// `<Queue size=3 maxsize=10 unfinished_tasks=3 queue=deque([1, 2, 3])>` of the classes of `queue` (3.x), which have
-    /// no `__repr__`; `false` for all others.
+    /// `<Queue size=3 maxsize=10 unfinished_tasks=3 queue=deque([1, 2, 3])>` of the classes of `queue` (3.x), which
+    /// have no `__repr__`; `false` for all others.
     pub(super) fn queue(&mut self, object: u64, of: &TypeInfo) -> Result<bool, ReadError> {
         let mut is_queue = false;
         for base in self.objects.bases(of.address)? {
