@@ -13,9 +13,9 @@ type Group = (&'static str, &'static [&'static str]);
 const OF_RECORD: [Group; 6] = [
     ("What to record", &["pid", "name", "subprocesses", "duration"]),
     ("Where to", &["output", "format", "open"]),
-    ("How", &["rate", "idle", "native", "tasks"]),
+    ("How", &["rate", "idle", "waits", "native", "tasks"]),
     ("Filters", &["gil", "mode", "thread", "main_thread", "below", "include", "exclude"]),
-    ("What is shown", &["function", "nolineno", "threads", "full_filenames", "upward"]),
+    ("What is shown", &["function", "nolineno", "threads", "full_filenames", "upward", "no_gc_frames"]),
     (RARELY_NEEDED, &["blocking", "nonblocking", "native_threads", "columns", "merge", "every", "exit_status", "keep"]),
 ];
 
@@ -38,7 +38,8 @@ const OF_DUMP: [Group; 3] = [
 /// The command line with its options in groups. `of_pid` is added to the options that take a process's number.
 pub(crate) fn command(of_pid: fn(Arg) -> Arg) -> Command {
     let groups: [(&str, &[Group]); 3] = [("record", &OF_RECORD), ("top", &OF_TOP), ("dump", &OF_DUMP)];
-    groups.into_iter().fold(Cli::command(), |whole, (name, groups)| {
+    let whole = Cli::command().mut_subcommand("watch", |command| command.mut_arg("pid", of_pid));
+    groups.into_iter().fold(whole, |whole, (name, groups)| {
         whole.mut_subcommand(name, |mut command| {
             for (heading, names) in groups {
                 for name in *names {
@@ -62,7 +63,7 @@ mod tests {
         let mut command = command(|arg| arg);
         command.build();
         command.clone().debug_assert();
-        for name in ["record", "top", "dump"] {
+        for name in ["record", "top", "dump", "watch"] {
             let subcommand = command.find_subcommand(name).unwrap();
             for arg in subcommand.get_arguments().filter(|arg| !arg.is_positional() && !arg.is_hide_set()) {
                 let name = arg.get_id().as_str();

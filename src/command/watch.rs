@@ -6,6 +6,7 @@
 
 mod actions;
 mod evidence;
+mod folders;
 mod kill;
 mod metrics;
 mod report;
@@ -19,7 +20,8 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Context;
 
 use self::actions::Actions;
-use self::evidence::{Evidence, EvidenceFolders};
+use self::evidence::Evidence;
+use self::folders::EvidenceFolders;
 use self::kill::Kills;
 use self::metrics::Metrics;
 use self::targets::Targets;
@@ -298,6 +300,12 @@ fn own_cpu() -> Duration {
 fn clock_time(time: SystemTime) -> String {
     let zoned = jiff::Timestamp::try_from(time).map(|time| time.to_zoned(jiff::tz::TimeZone::system()));
     zoned.map(|zoned| zoned.strftime("%H:%M:%S").to_string()).unwrap_or_default()
+}
+
+/// Seconds since 1970, to a millisecond.
+fn unix_seconds(time: SystemTime) -> f64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    (since * 1000.0).round() / 1000.0
 }
 
 /// Writes a file so that whoever looks finds all of it or none.

@@ -6,12 +6,12 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use super::evidence::{Evidence, Written};
-use super::report;
+use super::{report, unix_seconds};
 use crate::cli::{CommandWords, WatchArgs};
 use crate::command::print_note;
 use crate::output::printable;
@@ -117,7 +117,7 @@ fn run_command<const N: usize>(words: &[String], variables: [(&str, std::ffi::Os
 fn body(evidence: &Evidence) -> serde_json::Value {
     let text = report::event_lines(evidence, evidence.has_locals).join("\n");
     let since = evidence.time.checked_sub(evidence.lasted).unwrap_or(evidence.time);
-    let mut dump = evidence.dump_text(evidence.has_locals);
+    let mut dump = report::dump_text(evidence, evidence.has_locals);
     if dump.len() > MOST_POSTED {
         let end = (0..=MOST_POSTED).rev().find(|at| dump.is_char_boundary(*at)).unwrap_or(0);
         dump.truncate(end);
@@ -130,11 +130,6 @@ fn body(evidence: &Evidence) -> serde_json::Value {
         "since": unix_seconds(since),
         "dump": dump,
     })
-}
-
-pub(super) fn unix_seconds(time: SystemTime) -> f64 {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-    (since * 1000.0).round() / 1000.0
 }
 
 fn host_name() -> String {

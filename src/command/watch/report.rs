@@ -6,9 +6,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::clock_time;
-use super::evidence::{Evidence, Written};
+use super::evidence::{Evidence, Written, all_frames};
 use crate::cli::WatchArgs;
-use crate::output::dump::{FrameDump, ProcessDump, TaskDump, ThreadDump, VariableDump, wait_text};
+use crate::output::dump::{
+    FrameDump, ProcessDump, TaskDump, TextOptions, ThreadDump, VariableDump, wait_text, write_text,
+};
 use crate::output::printable;
 
 /// Frames of the stack that are shown.
@@ -103,6 +105,24 @@ pub(super) fn event_lines(evidence: &Evidence, with_arguments: bool) -> Vec<Stri
     }
     lines.extend(others(dump, task));
     lines
+}
+
+/// The text of all dumps; without values of variables where it goes to where they do not belong.
+pub(super) fn dump_text(evidence: &Evidence, with_variables: bool) -> String {
+    let mut text = event_lines(evidence, with_variables).join("\n");
+    text.push_str(&format!("\n{}\n", agreement(evidence)));
+    for (index, dump) in evidence.dumps.iter().enumerate() {
+        text.push_str(&format!("\nDump {} of {}:\n\n", index + 1, evidence.dumps.len()));
+        let mut dump = dump.clone();
+        if !with_variables {
+            all_frames(&mut dump).for_each(|frame| frame.locals = None);
+        }
+        let mut bytes = Vec::new();
+        if write_text(&[dump], TextOptions::default(), &mut bytes).is_ok() {
+            text.push_str(&String::from_utf8_lossy(&bytes));
+        }
+    }
+    text
 }
 
 /// Whether the thread or the task that the event is about has moved between the dumps.

@@ -321,7 +321,7 @@ fn tasks_have_a_view_where_there_are_some() {
     // Sorted by how much they run, and by name.
     press(&mut state, "2");
     assert!(view(&state).lines().nth(1).unwrap().ends_with("refresh"), "{}", view(&state));
-    assert_eq!(press(&mut state, "Down Enter"), [Effect::Task(9)]);
+    assert_eq!(press(&mut state, "Enter"), [Effect::Task(9)]);
     press(&mut state, "Esc / h a n d Enter");
     assert!(!view(&state).contains("refresh"), "{}", view(&state));
 }
