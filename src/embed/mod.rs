@@ -181,6 +181,7 @@ impl Profiler {
             merge: false,
             columns: false,
             gc_frames: true,
+            leaves_resting: false,
             waits: false,
             tasks: None,
             native: false,

@@ -66,6 +66,11 @@ pub fn raise_descriptor_limit() {}
 /// Sleeps are as exact as they are here.
 pub fn sharpen_sleep() {}
 
+/// The CPU time that all threads of a process have used: not known here.
+pub(crate) fn process_cpu_time(_pid: i32) -> Option<Duration> {
+    None
+}
+
 /// The CPU time that the calling thread has used: not known here.
 pub(crate) fn thread_cpu_time() -> Option<Duration> {
     None

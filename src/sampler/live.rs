@@ -144,6 +144,7 @@ pub(crate) fn watch(
         merge: false,
         columns: false,
         gc_frames: true,
+        leaves_resting: false,
         waits: false,
         tasks: None,
         native: options.native,

@@ -47,6 +47,8 @@ pub(super) struct Member {
     pub(super) builder: Option<Builder>,
     pub(super) moment: Moment,
     pub(super) cpu_time: CpuTime,
+    /// The CPU time that it had used before its last sample.
+    pub(super) used_before: Option<Duration>,
     /// When its last sample was taken, or its reader made.
     pub(super) last_tick: Instant,
     pub(super) unreadable_since: Option<Instant>,
@@ -73,6 +75,7 @@ impl Member {
             builder: None,
             moment: Moment::default(),
             cpu_time: CpuTime::default(),
+            used_before: None,
             last_tick: now,
             unreadable_since: None,
             is_held: false,

@@ -180,6 +180,16 @@ impl Moment {
         (self.stopped_for, self.longest_hold) = (Duration::ZERO, Duration::ZERO);
     }
 
+    /// Nothing has run since: the moment lasts.
+    pub(super) fn last_on(&mut self) {
+        for thread in &mut self.threads {
+            (thread.active, thread.is_unmoved, thread.stack.is_left_out) = (false, true, true);
+        }
+        self.holds.clear();
+        self.stops = 0;
+        (self.stopped_for, self.longest_hold) = (Duration::ZERO, Duration::ZERO);
+    }
+
     /// Takes note of the time for which a thread was held, or all of the process.
     pub(super) fn add_hold(&mut self, held: Held, time: Duration) {
         self.holds.push((held, time));

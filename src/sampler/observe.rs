@@ -18,6 +18,8 @@ use crate::profile::{Delta, Follower, Keep, Mark, Profile, Run};
 
 /// The longest sleep, so that we end soon when we are to.
 const LONGEST_SLEEP: Duration = Duration::from_millis(250);
+/// Between two looks at what the profile says of itself, and at the names of threads.
+const DESCRIBE_EVERY: Duration = Duration::from_secs(2);
 /// With so many distinct stacks the profile begins anew: what programs that make code without end have shown is let go.
 const MOST_STACKS: usize = 20_000;
 /// The same for texts.
@@ -130,6 +132,7 @@ pub(crate) fn observe(
         merge: false,
         columns: false,
         gc_frames: true,
+        leaves_resting: true,
         waits: false,
         tasks: None,
         native: false,
@@ -140,6 +143,7 @@ pub(crate) fn observe(
     recorder.meet(finder);
     let mut deadline = Instant::now();
     let mut clock = Clock::new(options.rate, deadline);
+    let mut describe_due = deadline;
     let ending = loop {
         let now = Instant::now();
         if now < deadline {
@@ -163,7 +167,10 @@ pub(crate) fn observe(
         if begin_anew_when_large(&mut recorder, &mut kept) {
             observer.forget_codes();
         }
-        recorder.describe();
+        if now >= describe_due {
+            describe_due = now + DESCRIBE_EVERY;
+            recorder.describe();
+        }
         recorder.meet(finder);
         if options.goes_on_without {
             recorder.members.retain(|member| !member.has_exited);

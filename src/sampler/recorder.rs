@@ -15,7 +15,9 @@ use super::moment::{Pausing, SampleError};
 use super::title::command_line;
 use super::unobserved::{Unobserved, longest_weight_us};
 use super::unread::Unread;
-use crate::process::{Process, raise_descriptor_limit, release_pending, reserve_memory, sharpen_sleep};
+use crate::process::{
+    Process, process_cpu_time, raise_descriptor_limit, release_pending, reserve_memory, sharpen_sleep,
+};
 use crate::profile::{Filters, Keep, Profile};
 
 /// Between two looks at whether to stop, at most.
@@ -77,6 +79,8 @@ pub(crate) struct RecordOptions {
     pub waits: bool,
     /// Show the garbage collector as a frame of its own.
     pub gc_frames: bool,
+    /// Do not read a process again in which nothing has run: worth it where most are at rest at most ticks.
+    pub leaves_resting: bool,
     /// Show stacks of event loops as the program has them: who awaits whom.
     pub tasks: Option<TasksShown>,
     /// Read native frames too.
@@ -343,7 +347,16 @@ impl<'options> Recorder<'options> {
             let (Some(sampler), Some(builder)) = (&mut member.sampler, &mut member.builder) else { continue };
             let pausing = if member.is_held { Pausing::Never } else { self.options.pausing };
             sampler.allow_pinning(may_pin);
-            match sampler.sample(pausing, &mut member.moment) {
+            let used = self.options.leaves_resting.then(|| process_cpu_time(member.process.pid())).flatten();
+            let is_resting = used.is_some() && used == member.used_before && !member.moment.threads.is_empty();
+            member.used_before = used;
+            let sampled = if is_resting {
+                member.moment.last_on();
+                Ok(())
+            } else {
+                sampler.sample(pausing, &mut member.moment)
+            };
+            match sampled {
                 Ok(()) => {
                     any = true;
                     member.unreadable_since = None;

@@ -16,6 +16,8 @@ use crate::sampler::{LoopLags, Observed, Pausing, ShortNames};
 
 /// A thread that has waited for so long may be in a ring.
 const MAY_BE_IN_RING: Duration = Duration::from_millis(200);
+/// So many resting places are kept.
+const MOST_RESTING_PLACES: usize = 4096;
 /// So often it is looked whether there are tasks, where none were.
 const TASKS_LOOKED_FOR_EVERY: Duration = Duration::from_secs(30);
 
@@ -24,6 +26,8 @@ const TASKS_LOOKED_FOR_EVERY: Duration = Duration::from_secs(30);
 pub(crate) struct ProcessWatch {
     /// By the address of the thread state.
     tracks: HashMap<u64, ThreadTrack>,
+    /// Where threads were found at rest. Where they were not they may only have been on their way.
+    resting_places: HashSet<u64>,
     stuck: Stuck,
     meter: CpuMeter,
     counters: Counters,
@@ -45,6 +49,7 @@ impl ProcessWatch {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             tracks: HashMap::new(),
+            resting_places: HashSet::new(),
             stuck: Stuck::new(now),
             meter: CpuMeter::default(),
             counters: Counters::default(),
@@ -104,7 +109,7 @@ impl ProcessWatch {
         conditions: &Conditions,
         now: Instant,
     ) -> bool {
-        let Self { tracks, short_names, .. } = self;
+        let Self { tracks, short_names, resting_places, .. } = self;
         let process = observed.sampler.process();
         let mut is_rest = |name: &str, file: &str| {
             conditions.resting.iter().any(|function| {
@@ -116,7 +121,11 @@ impl ProcessWatch {
         for look in looks {
             let track = tracks.entry(look.thread.stack.address).or_insert_with(|| ThreadTrack::new(look.place, now));
             let rests = if look::needs_rest(look, track) {
-                look::is_at_rest(observed, look, &mut is_rest)
+                let rests = resting_places.contains(&look.place) || look::is_at_rest(observed, look, &mut is_rest);
+                if rests && resting_places.len() < MOST_RESTING_PLACES {
+                    resting_places.insert(look.place);
+                }
+                rests
             } else {
                 track.rests() && !look.thread.active
             };

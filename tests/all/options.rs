@@ -105,7 +105,7 @@ fn processes_are_found_by_name() {
     assert!(ran.stderr.contains("; 2 processes"), "{}", ran.stderr);
 
     let none = pyspy(&["record", "--name", "*no-such-name-anywhere*", "-d", "1", "-o", "-"]);
-    assert!(none.failure().contains("no Python process has a command line like"), "{none:#?}");
+    assert!(none.failure().contains("no Python process has this name or a command line like"), "{none:#?}");
 }
 
 #[test]

@@ -28,6 +28,8 @@ fn commands() -> Vec<String> {
 /// As it can be run here: for a second, on programs that there are, and `top` without a terminal.
 fn runnable(command: &str, names: &Names) -> Vec<String> {
     let replaced = command.replace("PID", &names.pid).replace("python app.py", &format!("{} app.py", names.python));
+    let replaced = replaced.replace("pytest tests", &format!("{} nap.py", names.python));
+    let replaced = replaced.replace("/var/lib/pyspy", "events");
     let mut words: Vec<String> = replaced.split_whitespace().map(|word| word.trim_matches('\'').to_owned()).collect();
     words.remove(0);
     let place = words.iter().position(|word| word == "--").unwrap_or(words.len());
@@ -38,6 +40,8 @@ fn runnable(command: &str, names: &Names) -> Vec<String> {
         } else {
             words.splice(place..place, ["-d".to_owned(), "1".to_owned()]);
         }
+    } else if words[0] == "watch" {
+        words.splice(1..1, ["--timeout".to_owned(), "1".to_owned()]);
     } else if words[0] == "top" && !words.contains(&"--once".to_owned()) {
         words.insert(place, "--once".to_owned());
     }
@@ -60,6 +64,7 @@ fn every_command_of_the_readme_works() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("app.py"), "import time\nend = time.time() + 30\nwhile time.time() < end: pass\n")
         .unwrap();
+    fs::write(folder.path().join("nap.py"), "import time\ntime.sleep(1)\n").unwrap();
     for (name, count) in [("before.pyspy", 3), ("after.pyspy", 5)] {
         fs::write(folder.path().join(name), format!("main (a.py:1);f (a.py:2) {count}\n")).unwrap();
     }
@@ -80,13 +85,18 @@ fn every_command_of_the_readme_works() {
             "record" => {
                 assert!(ran.stderr.contains("pyspy: wrote ") && ran.stderr.contains(" Hz held of "), "{ran:#?}");
             }
+            "watch" => {
+                assert!(ran.stderr.contains("pyspy: watching ") || ran.stderr.contains("; watching "), "{ran:#?}");
+            }
             "top" if words.contains(&"--json".to_owned()) => assert!(stdout.starts_with('{'), "{command}: {stdout}"),
             "top" => assert!(stdout.contains("%Own  %Total   OwnTime TotalTime  Function"), "{command}: {stdout}"),
             "dump" if words.contains(&"--json".to_owned()) => assert!(stdout.starts_with('['), "{command}: {stdout}"),
             "dump" => assert!(stdout.contains("\nThread ") && stdout.contains("(shares.py:"), "{command}: {stdout}"),
             _ => {}
         }
-        if let Some(name) = words.iter().position(|word| word == "-o").and_then(|at| words.get(at + 1)) {
+        let output = words.iter().position(|word| word == "-o").and_then(|at| words.get(at + 1));
+        // That of `watch` is a folder.
+        if let Some(name) = output.filter(|_| words[0] != "watch") {
             let written = fs::read(folder.path().join(name)).unwrap();
             assert!(!written.is_empty() && written.starts_with(beginning(name)), "{command}: {name}");
         }

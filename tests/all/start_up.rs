@@ -33,9 +33,12 @@ fn record_program(args: &[&str], program: &[OsString]) -> Recording {
 
 #[track_caller]
 fn assert_is_found(interpreter: &Interpreter, program: &[OsString]) {
-    let recording = record_program(&["-d", "0.5"], program);
-    let found = recording.count(|names| names.contains(&"compute") && names.len() == 20);
-    assert!(found > 10, "{interpreter} {program:?}: {recording:#?}");
+    // Where others compute it may take longer until it does.
+    let is_found = ["0.5", "2", "8"].into_iter().any(|seconds| {
+        let recording = record_program(&["-d", seconds], program);
+        recording.count(|names| names.contains(&"compute") && names.len() == 20) > 10
+    });
+    assert!(is_found, "{interpreter} {program:?}");
 }
 
 fn busy(python: impl Into<OsString>) -> Vec<OsString> {

@@ -14,7 +14,7 @@ use super::evidence::{Evidence, Written};
 use super::{report, unix_seconds};
 use crate::cli::{CommandWords, WatchArgs};
 use crate::command::print_note;
-use crate::output::printable;
+use crate::output::{printable, write_safe_json};
 
 /// A command may run for so long.
 const COMMAND_LIMIT: Duration = Duration::from_secs(30);
@@ -53,8 +53,10 @@ impl Actions {
             self.spawn("command", move || run_command(&words, variables));
         }
         if let Some(url) = self.url.clone() {
-            let body = body(evidence).to_string();
-            self.spawn("post to the webhook", move || post(&url, &body));
+            let mut body_text = Vec::new();
+            // Nothing that is written to memory fails.
+            let _ = write_safe_json(&body(evidence), false, &mut body_text);
+            self.spawn("post to the webhook", move || post(&url, &body_text));
         }
     }
 
@@ -140,7 +142,7 @@ fn host_name() -> String {
     name.unwrap_or_default()
 }
 
-fn post(url: &str, body: &str) -> Result<(), String> {
+fn post(url: &str, body: &[u8]) -> Result<(), String> {
     let agent: ureq::Agent = ureq::Agent::config_builder().timeout_global(Some(POST_LIMIT)).build().into();
     let mut failure = String::new();
     for attempt in 0..POST_TRIES {

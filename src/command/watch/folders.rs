@@ -14,7 +14,7 @@ use crate::command::dump::{SampledDump, dump_sampled};
 use crate::command::print_note;
 use crate::inspect::{Details, TasksWanted};
 use crate::output::dump::{ProcessDump, write_json};
-use crate::output::recording;
+use crate::output::{recording, write_safe_json};
 use crate::sampler::{Finder, Observed, Pausing, ProcessSampler, Recent, command_line};
 use crate::watch::Event;
 
@@ -148,9 +148,9 @@ impl EvidenceFolders {
             write_whole(&folder.join("before.pyspy"), &evidence.before)?;
         }
         // The last one: who finds it finds the others too.
-        let mut cause = serde_json::to_vec_pretty(&cause(evidence))?;
-        cause.push(b'\n');
-        write_whole(&folder.join("cause.json"), &cause)?;
+        let mut text = Vec::new();
+        write_safe_json(&cause(evidence), true, &mut text)?;
+        write_whole(&folder.join("cause.json"), &text)?;
         Ok(folder)
     }
 }
