@@ -127,6 +127,8 @@ fn conditions(arguments: &WatchArgs) -> Conditions {
 struct Watched {
     watch: ProcessWatch,
     process: Process,
+    /// The number of its reader.
+    reader: u64,
     /// Until when events of a cause are left alone.
     quiet_until: HashMap<Cause, Instant>,
 }
@@ -174,10 +176,6 @@ impl Observer for Watcher<'_> {
         !(self.is_over || is_late || self.interrupt.is_set())
     }
 
-    fn forget_codes(&mut self) {
-        self.watched.values_mut().for_each(|watched| watched.watch.forget_codes());
-    }
-
     fn arrivals(&mut self) -> Vec<Process> {
         self.targets.arrivals()
     }
@@ -185,11 +183,12 @@ impl Observer for Watcher<'_> {
 
 impl Watcher<'_> {
     fn judge(&mut self, observed: &mut Observed<'_>, recent: &Recent<'_>, now: Instant) {
-        let process = observed.sampler.process().clone();
-        let pid = process.pid();
-        let watched = self.watched.entry(pid).or_insert_with(|| Watched::new(process.clone(), now));
-        if watched.process.start_ticks() != process.start_ticks() {
-            *watched = Watched::new(process, now);
+        let pid = observed.sampler.process().pid();
+        let epoch = observed.sampler.code_epoch();
+        let watched = self.watched.entry(pid).or_insert_with(|| Watched::new(observed, now));
+        // Another process of that number, or another program in the same process.
+        if watched.reader != epoch.reader {
+            *watched = Watched::new(observed, now);
         }
         let events = watched.watch.take_in(observed, &self.conditions, now);
         for event in events {
@@ -249,13 +248,13 @@ impl Watcher<'_> {
     }
 
     fn write_metrics(&mut self, now: Instant) {
-        let Some(metrics) = &mut self.metrics else { return };
+        let Some(metrics) = self.metrics.as_mut().filter(|metrics| metrics.is_due(now)) else { return };
         let processes = self.watched.iter().map(|(pid, watched)| metrics::ProcessNumbers {
             pid: *pid,
             command: report::short_name(&command_line(&watched.process)),
             still_seconds: watched.watch.still_for(now).as_secs_f64(),
         });
-        metrics.write_when_due(now, self.looks, own_cpu(), &self.events, processes);
+        metrics.write(now, self.looks, own_cpu(), &self.events, processes);
     }
 
     /// What is left to be done when no more looks are taken.
@@ -269,7 +268,7 @@ impl Watcher<'_> {
             kills.wait();
         }
         if let Some(metrics) = &mut self.metrics {
-            metrics.is_due_now();
+            metrics.set_due();
         }
         self.write_metrics(Instant::now());
         let why = match ending {
@@ -282,8 +281,9 @@ impl Watcher<'_> {
 }
 
 impl Watched {
-    fn new(process: Process, now: Instant) -> Self {
-        Self { watch: ProcessWatch::new(now), process, quiet_until: HashMap::new() }
+    fn new(observed: &Observed<'_>, now: Instant) -> Self {
+        let (process, reader) = (observed.sampler.process().clone(), observed.sampler.code_epoch().reader);
+        Self { watch: ProcessWatch::new(now), process, reader, quiet_until: HashMap::new() }
     }
 }
 

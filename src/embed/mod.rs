@@ -171,21 +171,11 @@ impl Profiler {
         let options = RecordOptions {
             rate: options.rate.clamp(1, HIGHEST_RATE),
             duration: Some(duration),
-            pausing: Pausing::Adaptive,
             filter: Filter { idle: options.idle, ..Filter::default() },
             // Without it some formats could not be written.
             keep: Keep { timeline: true, journal: false },
-            patience: PATIENCE_RUNNING,
             subprocesses: options.subprocesses,
-            adopt: false,
-            merge: false,
-            columns: false,
-            gc_frames: true,
-            leaves_resting: false,
-            waits: false,
-            tasks: None,
-            native: false,
-            native_threads: false,
+            ..RecordOptions::default()
         };
         let roots = Roots { processes: vec![self.sampler.process().clone()], orphans: None };
         let recorded = sampler::record(roots, &mut self.finder, &options, &mut |_, _| true);

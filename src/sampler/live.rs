@@ -16,11 +16,12 @@ use super::loop_lag::LoopLag;
 use super::members::{Member, Roots};
 use super::moment::{Held, Moment, MomentThread, Pausing};
 use super::process_sampler::ProcessSampler;
-use super::recorder::{Ending, RecordOptions, Recorder};
+use super::record_options::RecordOptions;
+use super::recorder::{Ending, Recorder};
 use super::task_groups::TaskGroup;
 use super::unobserved::longest_weight_us;
 use crate::process::release_pending;
-use crate::profile::{Below, Delta, Flags, Keep, Mark, StackId, ThreadRef};
+use crate::profile::{Below, Delta, Flags, Mark, StackId, ThreadRef};
 
 /// How long the lines of native code are waited for at the end.
 const WAIT_AT_END: Duration = Duration::from_secs(1);
@@ -133,22 +134,15 @@ pub(crate) fn watch(
 ) -> (Ending, Vec<LiveWindow>) {
     let record = RecordOptions {
         rate: options.rate,
-        duration: None,
         pausing: options.pausing,
         // What is wanted of it may change from one moment to the next.
         filter: Filter { idle: true, below: options.below.clone(), ..Filter::default() },
-        keep: Keep::default(),
         patience: options.patience,
         subprocesses: options.subprocesses,
         adopt: options.adopt,
-        merge: false,
-        columns: false,
-        gc_frames: true,
-        leaves_resting: false,
-        waits: false,
-        tasks: None,
         native: options.native,
         native_threads: options.native_threads,
+        ..RecordOptions::default()
     };
     let mut watcher = Watcher::new(Recorder::new(roots, &record), options);
     let ending = watcher.run(finder, requests, stop, deliver);

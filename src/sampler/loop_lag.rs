@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::moment::{Assurance, Moment, MomentFrame, MomentThread};
-use super::process_sampler::ProcessSampler;
+use super::process_sampler::{CodeEpoch, ProcessSampler};
 use super::sections::{ASYNCIO_SECTION, section_address};
 use crate::memory::PageCache;
 use crate::process::{ThreadId, monotonic_time};
@@ -123,7 +123,9 @@ struct Watched {
 #[derive(Debug, Default)]
 pub(crate) struct LoopLags {
     watched: HashMap<u64, Watched>,
+    /// By numbers of this epoch.
     classes: HashMap<CodeId, CodeClass>,
+    code_epoch: Option<CodeEpoch>,
     float_type: Option<u64>,
     asyncio: Option<RunningTasks>,
     search_due: Option<Instant>,
@@ -139,6 +141,7 @@ impl LoopLags {
     /// Looks at the loops of a process. `moment` is what `sampler` has read last.
     pub(crate) fn observe(&mut self, sampler: &ProcessSampler, moment: &Moment) {
         let Some(now) = monotonic_time().map(|time| time.as_secs_f64()) else { return };
+        self.enter_epoch(sampler.code_epoch());
         self.search(sampler);
         self.watched.values_mut().for_each(|watched| watched.absent += 1);
         for thread in moment.threads.iter().filter(|thread| thread.exists && thread.assurance != Assurance::Unproven) {
@@ -167,9 +170,14 @@ impl LoopLags {
         self.ran.get(code_name).copied().unwrap_or(0)
     }
 
-    /// To be called when the sampler [forgets its code](ProcessSampler::forget_codes).
-    pub(crate) fn forget_codes(&mut self) {
-        self.classes.clear();
+    /// Of another program nothing is known; of forgotten code, nothing that was kept by its number.
+    fn enter_epoch(&mut self, epoch: CodeEpoch) {
+        match self.code_epoch {
+            Some(before) if before.reader != epoch.reader => *self = Self::default(),
+            Some(before) if before != epoch => self.classes.clear(),
+            _ => {}
+        }
+        self.code_epoch = Some(epoch);
     }
 
     fn observe_thread(&mut self, sampler: &ProcessSampler, moment: &Moment, thread: &MomentThread, now: f64) {

@@ -91,7 +91,6 @@ impl Member {
         self.sampler = None;
         self.unreadable_since = None;
         self.looks = Looks::new();
-        self.loop_lags = LoopLags::default();
         self.task_groups = TaskGroups::default();
     }
 

@@ -151,6 +151,8 @@ pub(crate) struct Moment {
     pub native_threads: Vec<NativeThread>,
     /// Frames of all threads, newest first.
     pub frames: Vec<MomentFrame>,
+    /// Nothing has run in the process since the look before: it is the same moment.
+    pub lasts: bool,
     /// Threads of which no stack could be had.
     pub lost: u32,
     /// Stops of threads or of the process.
@@ -176,12 +178,14 @@ impl Moment {
         self.frames.clear();
         self.interrupted.clear();
         self.holds.clear();
+        self.lasts = false;
         (self.lost, self.stops) = (0, 0);
         (self.stopped_for, self.longest_hold) = (Duration::ZERO, Duration::ZERO);
     }
 
     /// Nothing has run since: the moment lasts.
     pub(super) fn last_on(&mut self) {
+        self.lasts = true;
         for thread in &mut self.threads {
             (thread.active, thread.is_unmoved, thread.stack.is_left_out) = (false, true, true);
         }

@@ -12,7 +12,8 @@ use super::filter::Filter;
 use super::members::{Member, Roots};
 use super::moment::{Moment, Pausing};
 use super::process_sampler::ProcessSampler;
-use super::recorder::{Ending, RecordOptions, Recorder};
+use super::record_options::RecordOptions;
+use super::recorder::{Ending, Recorder};
 use crate::process::{Process, release_pending};
 use crate::profile::{Delta, Follower, Keep, Mark, Profile, Run};
 
@@ -58,9 +59,6 @@ pub(crate) struct Observed<'look> {
 pub(crate) trait Observer {
     /// Takes in one look at all processes; whether to go on.
     fn take_in(&mut self, seen: &mut [Observed<'_>], recent: &Recent<'_>) -> bool;
-
-    /// The readers have forgotten the code that they knew, and the numbers that it had.
-    fn forget_codes(&mut self);
 
     /// Processes that are to be looked at too from now on.
     fn arrivals(&mut self) -> Vec<Process>;
@@ -122,21 +120,14 @@ pub(crate) fn observe(
 ) -> Ending {
     let record = RecordOptions {
         rate: options.rate,
-        duration: None,
         pausing: options.pausing,
         filter: Filter { idle: true, ..Filter::default() },
         keep: Keep { timeline: false, journal: true },
         patience: options.patience,
         subprocesses: options.subprocesses,
         adopt: options.adopt,
-        merge: false,
-        columns: false,
-        gc_frames: true,
         leaves_resting: true,
-        waits: false,
-        tasks: None,
-        native: false,
-        native_threads: false,
+        ..RecordOptions::default()
     };
     let mut recorder = Recorder::new(roots, &record);
     let mut kept = Kept::default();
@@ -164,9 +155,7 @@ pub(crate) fn observe(
         if !goes_on {
             break Ending::Interrupted;
         }
-        if begin_anew_when_large(&mut recorder, &mut kept) {
-            observer.forget_codes();
-        }
+        begin_anew_when_large(&mut recorder, &mut kept);
         if now >= describe_due {
             describe_due = now + DESCRIBE_EVERY;
             recorder.describe();
@@ -185,14 +174,11 @@ pub(crate) fn observe(
     ending
 }
 
-/// Whether the profile has begun anew.
-fn begin_anew_when_large(recorder: &mut Recorder<'_>, kept: &mut Kept) -> bool {
+fn begin_anew_when_large(recorder: &mut Recorder<'_>, kept: &mut Kept) {
     let sizes = recorder.profile.table_sizes();
     let threads = recorder.profile.threads().len();
-    let is_large = sizes.stacks > MOST_STACKS || sizes.texts > MOST_TEXTS || threads > MOST_THREADS;
-    if is_large {
+    if sizes.stacks > MOST_STACKS || sizes.texts > MOST_TEXTS || threads > MOST_THREADS {
         kept.before = recorder.begin_anew();
         kept.runs_before = std::mem::take(&mut kept.runs);
     }
-    is_large
 }

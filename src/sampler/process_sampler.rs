@@ -7,6 +7,7 @@
 //! one whose stack could not be made sure of is stopped and read again first.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::attach::Attached;
@@ -36,6 +37,23 @@ use native_stacks::NativeStacks;
 use stack_reader::{Passes, StackReader};
 use stops::{StoppedThreads, Stopper};
 
+/// The time in which the numbers of code objects mean what they mean. Whoever keeps such numbers compares it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CodeEpoch {
+    /// No two readers have the same.
+    pub reader: u64,
+    /// How often the reader has forgotten its code.
+    pub forgotten: u64,
+}
+
+impl CodeEpoch {
+    /// That of a new reader.
+    fn first() -> Self {
+        static READERS: AtomicU64 = AtomicU64::new(0);
+        Self { reader: READERS.fetch_add(1, Ordering::Relaxed), forgotten: 0 }
+    }
+}
+
 /// Samples one process.
 #[derive(Debug)]
 pub(crate) struct ProcessSampler {
@@ -49,6 +67,7 @@ pub(crate) struct ProcessSampler {
     stopper: Stopper,
     natives: NativeStacks,
     hand_overs: HandOvers,
+    code_epoch: CodeEpoch,
 }
 
 impl ProcessSampler {
@@ -65,6 +84,7 @@ impl ProcessSampler {
             stopper: Stopper::default(),
             natives: NativeStacks::default(),
             hand_overs: HandOvers::default(),
+            code_epoch: CodeEpoch::first(),
         }
     }
 

@@ -2,23 +2,22 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use super::async_stacks::TasksShown;
 use super::attach::{Finder, PATIENCE_STARTED};
 use super::builder::FramesShown;
 use super::clock::Clock;
 use super::cpu_time::Unsampled;
-use super::filter::Filter;
 use super::gc_facts::GcSums;
 use super::gil_facts::GilSums;
 use super::members::{Children, Member, Roots, Setup};
 use super::moment::{Pausing, SampleError};
+use super::record_options::RecordOptions;
 use super::title::command_line;
 use super::unobserved::{Unobserved, longest_weight_us};
 use super::unread::Unread;
 use crate::process::{
     Process, process_cpu_time, raise_descriptor_limit, release_pending, reserve_memory, sharpen_sleep,
 };
-use crate::profile::{Filters, Keep, Profile};
+use crate::profile::{Filters, Profile};
 
 /// Between two looks at whether to stop, at most.
 const LONGEST_SLEEP: Duration = Duration::from_millis(50);
@@ -51,43 +50,6 @@ const WAIT_AT_END: Duration = Duration::from_secs(10);
 const COUNTS_EVERY: Duration = Duration::from_millis(100);
 /// Between two refreshes of thread names and progress.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
-
-/// How to record.
-#[derive(Debug, Clone)]
-pub(crate) struct RecordOptions {
-    /// Samples a second.
-    pub rate: u32,
-    /// For how long; `None` is until something else ends it.
-    pub duration: Option<Duration>,
-    /// When the target is stopped.
-    pub pausing: Pausing,
-    /// What counts as a sample.
-    pub filter: Filter,
-    /// What the profile keeps.
-    pub keep: Keep,
-    /// How long a process may be without a Python before the recording gives it up.
-    pub patience: Duration,
-    /// Record all processes below those given, too.
-    pub subprocesses: bool,
-    /// While the processes given run no Python themselves, record what below them does: a launcher's child.
-    pub adopt: bool,
-    /// Make one of processes with the same command line and parent.
-    pub merge: bool,
-    /// Tell columns apart, where the version knows them.
-    pub columns: bool,
-    /// Show what an idle thread waits in as its leaf.
-    pub waits: bool,
-    /// Show the garbage collector as a frame of its own.
-    pub gc_frames: bool,
-    /// Do not read a process again in which nothing has run: worth it where most are at rest at most ticks.
-    pub leaves_resting: bool,
-    /// Show stacks of event loops as the program has them: who awaits whom.
-    pub tasks: Option<TasksShown>,
-    /// Read native frames too.
-    pub native: bool,
-    /// Read threads too that have native frames only.
-    pub native_threads: bool,
-}
 
 /// What ended a recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -476,7 +438,6 @@ impl<'options> Recorder<'options> {
             // Code that is gone leaves here, too.
             if let Some(sampler) = &mut member.sampler {
                 sampler.forget_codes();
-                member.loop_lags.forget_codes();
                 member.moment.clear();
             }
         }

@@ -11,7 +11,7 @@ use super::event::Event;
 use super::look::{self, ThreadLook};
 use super::tracks::ThreadTrack;
 use crate::inspect::{Details, TasksWanted, inspect_process};
-use crate::process::thread_cpu_time;
+use crate::process::{ProcessUsage, thread_cpu_time};
 use crate::sampler::{LoopLags, Observed, Pausing, ShortNames};
 
 /// A thread that has waited for so long may be in a ring.
@@ -30,6 +30,7 @@ pub(crate) struct ProcessWatch {
     resting_places: HashSet<u64>,
     stuck: Stuck,
     meter: CpuMeter,
+    usage: ProcessUsage,
     counters: Counters,
     calls: LongCalls,
     tasks: LongTasks,
@@ -52,6 +53,7 @@ impl ProcessWatch {
             resting_places: HashSet::new(),
             stuck: Stuck::new(now),
             meter: CpuMeter::default(),
+            usage: ProcessUsage::default(),
             counters: Counters::default(),
             calls: LongCalls::default(),
             tasks: LongTasks::default(),
@@ -68,11 +70,6 @@ impl ProcessWatch {
     /// For how long nothing has moved.
     pub(crate) fn still_for(&self, now: Instant) -> Duration {
         self.stuck.still_for(now)
-    }
-
-    /// To be called when the sampler forgets its code.
-    pub(crate) fn forget_codes(&mut self) {
-        self.lags.forget_codes();
     }
 
     /// Takes in a look, and says what has happened.
@@ -147,7 +144,10 @@ impl ProcessWatch {
         has_moved: bool,
         now: Instant,
     ) -> Vec<Event> {
-        let usage = observed.sampler.process().usage().unwrap_or_default();
+        if !observed.moment.lasts {
+            self.usage = observed.sampler.process().usage().unwrap_or_default();
+        }
+        let usage = self.usage;
         let window = conditions.cpu.map(|cpu| cpu.window).unwrap_or_default();
         self.meter.take_in(now, usage.cpu, window);
         if has_moved || self.meter.works(now, usage.cpu) {

@@ -72,13 +72,12 @@ const RESTING_FUNCTIONS: [(&str, &[&str]); 16] = [
 const DEBUGGERS: [&str; 3] = ["pydevd", "debugpy/", "ptvsd/"];
 
 /// Waits that are for work when a worker's own function makes them.
-const WAITS_FOR_WORK: [(&str, &[&str]); 6] = [
+const WAITS_FOR_WORK: [(&str, &[&str]); 5] = [
     ("queue.py", &["get"]),
     ("Queue.py", &["get"]),
     ("multiprocessing/queues.py", &["get"]),
     ("multiprocessing/connection.py", &["recv", "recv_bytes", "poll", "wait"]),
     ("threading.py", &["wait", "wait_for"]),
-    ("_queue", &["get"]),
 ];
 
 /// Files of the standard library in which a thread or a process begins: no code of the program.

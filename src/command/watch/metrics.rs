@@ -37,13 +37,18 @@ impl Metrics {
         Ok(Self { path: path.to_owned(), due: Instant::now(), has_failed: false })
     }
 
+    /// Whether it is time to write.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        now >= self.due
+    }
+
     /// The next write is not to wait.
-    pub(super) fn is_due_now(&mut self) {
+    pub(super) fn set_due(&mut self) {
         self.due = Instant::now();
     }
 
-    /// Replaces the file, if it is time to.
-    pub(super) fn write_when_due(
+    /// Replaces the file.
+    pub(super) fn write(
         &mut self,
         now: Instant,
         looks: u64,
@@ -51,9 +56,6 @@ impl Metrics {
         events: &HashMap<Cause, u64>,
         processes: impl Iterator<Item = ProcessNumbers>,
     ) {
-        if now < self.due {
-            return;
-        }
         self.due = now + EVERY;
         let text = text(looks, cpu, events, &processes.collect::<Vec<_>>());
         let written = write_whole(&self.path, text.as_bytes()).and_then(|()| make_readable(&self.path));

@@ -82,24 +82,20 @@ pub(super) fn event_lines(evidence: &Evidence, with_arguments: bool) -> Vec<Stri
     if let Some(whose) = task.map(task_heading).or_else(|| thread.map(thread_heading)) {
         lines.push(format!("  {whose}"));
     }
-    let shown = frames.iter().filter(|frame| !frame.of_event_loop);
-    let mut wait = wait;
-    for frame in shown.clone().take(FRAMES_SHOWN) {
-        let beside = match wait.take() {
-            Some(wait) => wait,
-            None if with_arguments => arguments_text(frame),
-            None => String::new(),
-        };
-        let place = place_text(frame);
-        lines.push(format!("    {place:PLACE_WIDTH$} {beside}").trim_end().to_owned());
-        if !beside.is_empty() && with_arguments && std::ptr::eq(frame, shown.clone().next().unwrap_or(frame)) {
-            let arguments = arguments_text(frame);
-            if !arguments.is_empty() && arguments != beside {
-                lines.push(format!("    {:PLACE_WIDTH$} {arguments}", ""));
-            }
+    let shown: Vec<&FrameDump> = frames.iter().filter(|frame| !frame.of_event_loop).collect();
+    for (at, frame) in shown.iter().take(FRAMES_SHOWN).enumerate() {
+        let arguments = if with_arguments { arguments_text(frame) } else { String::new() };
+        // Beside the newest function stands what it waits in, and below that its arguments.
+        let wait = wait.clone().filter(|_| at == 0).unwrap_or_default();
+        let mut place = place_text(frame);
+        for beside in [wait, arguments].iter().filter(|beside| !beside.is_empty()) {
+            lines.push(format!("    {:PLACE_WIDTH$} {beside}", std::mem::take(&mut place)));
+        }
+        if !place.is_empty() {
+            lines.push(format!("    {place}"));
         }
     }
-    let more = shown.count().saturating_sub(FRAMES_SHOWN);
+    let more = shown.len().saturating_sub(FRAMES_SHOWN);
     if more > 0 {
         lines.push(format!("    … {more} more"));
     }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::ProcessSampler;
 use super::stops::Trouble;
+use super::{CodeEpoch, ProcessSampler};
 use crate::process::Process;
 use crate::python::code::CodeTable;
 use crate::python::interpreter::InterpreterState;
@@ -75,12 +75,18 @@ impl ProcessSampler {
         self.reader.codes.size_bytes()
     }
 
+    /// Since when the numbers of code objects mean what they mean.
+    pub(crate) fn code_epoch(&self) -> CodeEpoch {
+        self.code_epoch
+    }
+
     /// Forgets all code; what was told of it by number means nothing any more.
     pub(crate) fn forget_codes(&mut self) {
         self.reader.codes = CodeTable::new();
         // They have such numbers.
         self.records.forget_frames();
         self.hand_overs.clear();
+        self.code_epoch.forgotten += 1;
     }
 
     /// The name of a thread, as last known.

@@ -112,7 +112,7 @@ fn no_task_is_seen_that_never_was() {
 
 /// Takes some minutes: `cargo test --release --test all -- --ignored ten_thousand_dumps`.
 #[test]
-#[ignore = "it is no test of every day"]
+#[ignore = "ten thousand dumps take minutes; run it by its name"]
 fn ten_thousand_dumps_show_no_task_that_never_was() {
     const DUMPS: usize = 10_000;
     let interpreters: Vec<&Interpreter> = with_tasks().collect();
