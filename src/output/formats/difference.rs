@@ -4,18 +4,11 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
+use super::summary::Form;
 use super::summary::fit::{Room, fitted};
 use super::summary::markdown::{code, escaped};
 use crate::output::difference::{ChangedAmount, Difference};
 use crate::output::json::write_safe_json;
-
-/// As what a difference is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
-    Text,
-    Markdown,
-    Json,
-}
 
 /// Writes a difference.
 ///

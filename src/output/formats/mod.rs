@@ -27,7 +27,7 @@ use flate2::write::GzEncoder;
 use super::difference::Difference;
 use super::{Presentation, SourceText, recording};
 use crate::profile::Profile;
-use difference::Form;
+use summary::Form;
 
 /// A format that a profile can be written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -237,9 +237,9 @@ impl Format {
             Self::Callgrind => callgrind::write(profile, presentation, writer),
             Self::Pstats => pstats::write(profile, presentation, writer),
             Self::Html => html::write(profile, presentation, sources, writer),
-            Self::Summary => summary::write(profile, presentation, sources, writer),
-            Self::Markdown => summary::write_markdown(profile, presentation, sources, writer),
-            Self::SummaryJson => summary::write_json(profile, presentation, sources, writer),
+            Self::Summary => summary::write(Form::Text, profile, presentation, sources, writer),
+            Self::Markdown => summary::write(Form::Markdown, profile, presentation, sources, writer),
+            Self::SummaryJson => summary::write(Form::Json, profile, presentation, sources, writer),
             Self::Pyspy => recording::write(profile, writer),
         }
     }

@@ -14,8 +14,9 @@ use std::io::{self, Write};
 use self::data::{PageData, Words};
 use self::time::Timeline;
 use self::tree::PageTree;
-use super::difference::{self, Form};
+use super::difference;
 use super::summary;
+use super::summary::Form;
 use crate::output::comparison::Comparison;
 use crate::output::difference::Difference;
 use crate::output::heading::{subtitle, title};
@@ -70,7 +71,7 @@ pub(crate) fn write(
         samples: vec![profile.sum().samples],
     };
     let mut plain = vec![];
-    summary::write(profile, &presentation, sources, &mut plain)?;
+    summary::write(Form::Text, profile, &presentation, sources, &mut plain)?;
     let data = PageData::new(words, &tree, &pieces, timeline.as_ref());
     write_page(&data, &String::from_utf8_lossy(&plain), presentation.upward, writer)
 }

@@ -16,48 +16,34 @@ use crate::output::source_text::SourceText;
 use crate::output::summary::Summary;
 use crate::profile::Profile;
 
-/// Writes `profile` as text.
-///
-/// # Errors
-/// When `writer` fails.
-pub(crate) fn write(
-    profile: &Profile,
-    presentation: &Presentation,
-    sources: &SourceText<'_>,
-    mut writer: impl Write,
-) -> io::Result<()> {
-    let summary = Summary::new(profile, presentation, sources);
-    writer.write_all(fit::fitted(|room| text::text(&summary, room)).as_bytes())?;
-    writer.flush()
+/// As what a summary, of a profile or of a difference, is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Plain text.
+    Text,
+    /// Markdown with tables, as GitHub and others show them.
+    Markdown,
+    /// An object with the same numbers, unrounded.
+    Json,
 }
 
-/// Writes `profile` as Markdown with tables, as GitHub and others show them.
+/// Writes what is to be known of `profile`.
 ///
 /// # Errors
 /// When `writer` fails.
-pub(crate) fn write_markdown(
+pub(super) fn write(
+    form: Form,
     profile: &Profile,
     presentation: &Presentation,
     sources: &SourceText<'_>,
     mut writer: impl Write,
 ) -> io::Result<()> {
     let summary = Summary::new(profile, presentation, sources);
-    writer.write_all(fit::fitted(|room| markdown::markdown(&summary, room)).as_bytes())?;
-    writer.flush()
-}
-
-/// Writes `profile` as JSON: an object with the same numbers, unrounded.
-///
-/// # Errors
-/// When `writer` fails.
-pub(crate) fn write_json(
-    profile: &Profile,
-    presentation: &Presentation,
-    sources: &SourceText<'_>,
-    mut writer: impl Write,
-) -> io::Result<()> {
-    let summary = Summary::new(profile, presentation, sources);
-    write_safe_json(&summary, true, &mut writer)?;
+    match form {
+        Form::Text => writer.write_all(fit::fitted(|room| text::text(&summary, room)).as_bytes())?,
+        Form::Markdown => writer.write_all(fit::fitted(|room| markdown::markdown(&summary, room)).as_bytes())?,
+        Form::Json => write_safe_json(&summary, true, &mut writer)?,
+    }
     writer.flush()
 }
 

@@ -14,11 +14,11 @@ fn written(write: impl Fn(&mut Vec<u8>) -> io::Result<()>) -> String {
 }
 
 fn plain(profile: &Profile) -> String {
-    written(|bytes| write(profile, &Presentation::default(), &no_source, bytes))
+    written(|bytes| write(Form::Text, profile, &Presentation::default(), &no_source, bytes))
 }
 
 fn markdown(profile: &Profile, sources: &SourceText<'_>) -> String {
-    written(|bytes| write_markdown(profile, &Presentation::default(), sources, bytes))
+    written(|bytes| write(Form::Markdown, profile, &Presentation::default(), sources, bytes))
 }
 
 /// The tables of a Markdown text, as rows of cells; nothing of it may be markup but tables, lists, and code spans.
@@ -113,7 +113,7 @@ fn json_has_the_same_numbers_and_equal_profiles_give_equal_bytes() {
     let profile = samples::usual(Keep::default());
     let json = || {
         let mut bytes = vec![];
-        write_json(&profile, &Presentation::default(), &no_source, &mut bytes).unwrap();
+        write(Form::Json, &profile, &Presentation::default(), &no_source, &mut bytes).unwrap();
         bytes
     };
     let value: serde_json::Value = serde_json::from_slice(&json()).unwrap();
