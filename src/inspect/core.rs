@@ -107,6 +107,10 @@ impl Subject for CoreSubject<'_> {
         self.core.threads().iter().find(|known| known.id == thread)?.system_call
     }
 
+    fn asleep_for(&self, _thread: ThreadId) -> Option<Duration> {
+        None
+    }
+
     fn wait_channel(&self, _thread: ThreadId) -> Option<String> {
         None
     }

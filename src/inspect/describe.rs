@@ -89,6 +89,7 @@ impl Describer<'_> {
             active: thread.active,
             frames: self.with_native(mixed, Vec::new()),
             waits_in: if thread.active { None } else { self.waits_in(Some(thread.os_id)) },
+            asleep_for: if thread.active { None } else { self.subject.asleep_for(thread.os_id) },
             ..InspectedThread::default()
         }
     }
@@ -131,6 +132,7 @@ impl Describer<'_> {
             interpreter: thread.interpreter.id,
             frames,
             waits_in: if thread.active { None } else { self.waits_in(thread.os_id) },
+            asleep_for: thread.os_id.filter(|_| !thread.active).and_then(|os_id| self.subject.asleep_for(os_id)),
             waits_for: blocked.map(|blocked| self.waits_for(blocked, by_ident)),
             exception: self.findings.raised.get(index).cloned().flatten(),
         }

@@ -1,6 +1,7 @@
 //! Inspecting a living process.
 
 use std::cell::OnceCell;
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::path::Path;
@@ -24,6 +25,8 @@ use crate::sampler::{
 
 /// How long is waited for the lines of native code.
 const LONGEST_LOOKUP: Duration = Duration::from_secs(5);
+/// Of how many threads it is told for how long they sleep: each takes some 50 µs.
+const MOST_SLEEPERS: usize = 1000;
 /// How often a moment that could not be read is tried again.
 const TRIES: u32 = 20;
 
@@ -46,6 +49,7 @@ pub(crate) fn inspect_process(
         memory: process.memory(),
         descriptors: process.descriptors(),
         calls: &read.calls,
+        asleep_for: &read.asleep_for,
     };
     // Which thread a greenlet belongs to, its place on that thread's stack tells.
     let has_greenlets = read.findings.tasks.greenlets.is_some();
@@ -78,6 +82,7 @@ struct MomentRead {
     moment: Moment,
     findings: Findings,
     calls: SystemCalls,
+    asleep_for: HashMap<ThreadId, Duration>,
     time: SystemTime,
     /// What event loops took for the time.
     loop_time: Option<Duration>,
@@ -87,6 +92,9 @@ fn read_moment(sampler: &mut ProcessSampler, pausing: Pausing, details: Details)
     let mut tries = 0;
     // Where tasks come and go quickly, those that were there before the stop say too little of which pages matter.
     let mut finds_in_stop = false;
+    // Before any stop: a thread that is let go runs for a moment.
+    let sleepers: Vec<ThreadId> = read_system_calls(sampler.process()).into_keys().take(MOST_SLEEPERS).collect();
+    let asleep_for = sampler.process().asleep_for(&sleepers);
     let section = OnceCell::new();
     let candidates = OnceCell::new();
     loop {
@@ -141,7 +149,7 @@ fn read_moment(sampler: &mut ProcessSampler, pausing: Pausing, details: Details)
             }
             // Without stops a stack in motion may need some tries.
             Ok(()) if moment.lost > 0 && tries < TRIES => {}
-            Ok(()) => return Ok(MomentRead { moment, findings, calls, time, loop_time }),
+            Ok(()) => return Ok(MomentRead { moment, findings, calls, asleep_for, time, loop_time }),
             Err(error) => return Err(error),
         }
     }
@@ -172,6 +180,7 @@ struct LiveSubject<'sampler> {
     memory: LiveMemory,
     descriptors: Descriptors,
     calls: &'sampler SystemCalls,
+    asleep_for: &'sampler HashMap<ThreadId, Duration>,
 }
 
 impl Subject for LiveSubject<'_> {
@@ -202,6 +211,10 @@ impl Subject for LiveSubject<'_> {
     fn system_call(&self, thread: ThreadId) -> Option<SystemCall> {
         // One that was on its way into a call before the stop is in it by now.
         self.calls.get(&thread).copied().or_else(|| self.process.system_call(thread))
+    }
+
+    fn asleep_for(&self, thread: ThreadId) -> Option<Duration> {
+        self.asleep_for.get(&thread).copied()
     }
 
     fn wait_channel(&self, thread: ThreadId) -> Option<String> {

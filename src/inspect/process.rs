@@ -54,6 +54,8 @@ pub(crate) struct InspectedThread {
     pub frames: Vec<InspectedFrame>,
     /// The system call or the kernel's function that it waits in, in words.
     pub waits_in: Option<String>,
+    /// How long it has not been on a CPU, where the system tells.
+    pub asleep_for: Option<Duration>,
     /// What of Python's it waits for.
     pub waits_for: Option<Wait>,
     /// The exception that it has raised and not yet caught, or handles now.

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::memory::Memory;
 use crate::process::{DescriptorNames, SystemCall, ThreadId};
@@ -33,6 +34,9 @@ pub(super) trait Subject {
 
     /// The system call that a thread is in.
     fn system_call(&self, thread: ThreadId) -> Option<SystemCall>;
+
+    /// How long a thread has not been on a CPU.
+    fn asleep_for(&self, thread: ThreadId) -> Option<Duration>;
 
     /// What the kernel calls the place where a thread sleeps.
     fn wait_channel(&self, thread: ThreadId) -> Option<String>;

@@ -103,6 +103,9 @@ pub(crate) struct ThreadDump {
     pub native: bool,
     /// The system call or the kernel's function that it waits in, in words.
     pub waits_in: Option<String>,
+    /// How long it has not been on a CPU, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asleep_for: Option<f64>,
     /// What of Python's it waits for.
     pub waits_for: Option<WaitDump>,
     /// It waits in a ring of threads.

@@ -39,7 +39,7 @@ pub(crate) use json::write_safe_json;
 pub(crate) use presentation::Lines;
 pub use presentation::Presentation;
 pub(crate) use source_text::{SourceText, no_source};
-pub(crate) use text::printable;
+pub(crate) use text::{duration_text, printable};
 
 #[cfg(test)]
 mod readers;

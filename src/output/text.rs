@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write;
+use std::time::Duration;
 
 /// `text` with everything that a line, a terminal or an XML file cannot carry written as an escape: control characters,
 /// Unicode's line separators, what turns the direction of writing, and code points that are no characters.
@@ -30,6 +31,17 @@ pub(super) fn needs_escape(character: char) -> bool {
         || matches!(character, '\u{FDD0}'..='\u{FDEF}')
         // The last two code points of every plane are not characters, and XML forbids U+FFFE and U+FFFF.
         || u32::from(character) & 0xFFFE == 0xFFFE
+}
+
+/// A duration in units of its size: `5.0 s`, `2 min 5 s`, `3 h 12 min`, `4 d 7 h`.
+pub(crate) fn duration_text(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0..100 => format!("{:.1} s", duration.as_secs_f64()),
+        100..6000 => format!("{} min {} s", seconds / 60, seconds % 60),
+        6000..360_000 => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+        _ => format!("{} d {} h", seconds / 86_400, seconds / 3600 % 24),
+    }
 }
 
 /// At most `limit` characters of `text`, the middle left out when it is longer.
@@ -78,6 +90,13 @@ pub(super) fn thousands(us: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_have_the_units_of_their_size() {
+        let text = |seconds: f64| duration_text(Duration::from_secs_f64(seconds));
+        assert_eq!([text(5.04), text(125.0), text(7260.0)], ["5.0 s", "2 min 5 s", "2 h 1 min"]);
+        assert_eq!(text(400_000.0), "4 d 15 h");
+    }
 
     #[test]
     fn only_what_is_unsafe_is_escaped() {

@@ -9,6 +9,7 @@
 //! `copy_vec` is not used: it frees with another alignment than it took.
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
@@ -299,6 +300,19 @@ impl Process {
         let lock = self.inner.lock().map_err(|error| PauseError::System { thread, source: io_error(error) })?;
         let threads = self.threads().map_or(1, |threads| threads.len());
         Ok(PausedProcess { threads, _lock: lock, not_send: PhantomData })
+    }
+
+    /// As [`Self::pause_all`]: the systems hold all or none.
+    ///
+    /// # Errors
+    /// As [`Self::pause_all`].
+    pub fn pause_all_but(&self, _spared: &[ThreadId]) -> Result<PausedProcess, PauseError> {
+        self.pause_all()
+    }
+
+    /// Not known here.
+    pub fn asleep_for(&self, _threads: &[ThreadId]) -> HashMap<ThreadId, Duration> {
+        HashMap::new()
     }
 
     /// Not known here.

@@ -122,6 +122,9 @@ impl ProcessSampler {
     /// Takes one sample of everything at one moment: all threads are stopped, everything is read, then they are let go.
     /// While everything is still stopped, `inspect` is called with what was found; what was torn is read after that.
     ///
+    /// A thread that sleeps is left alone if it turns out to have slept all the while, which is as good and disturbs
+    /// nothing; else, and for native stacks, everything is done once more with all threads stopped.
+    ///
     /// # Errors
     /// When the process is gone or could not be stopped.
     pub(crate) fn sample_stopped(
@@ -129,27 +132,37 @@ impl ProcessSampler {
         moment: &mut Moment,
         inspect: &mut dyn FnMut(&Self, &Moment),
     ) -> Result<(), SampleError> {
-        moment.clear();
-        self.natives.start_sample(Pausing::Blocking, moment);
-        // So that the ids of the threads are known whose state is read before the stop.
-        self.find_threads();
-        self.observe_threads(Pausing::Blocking);
-        self.natives.observe_threads(&self.process, &self.threads, &mut self.activities);
-        let of_all = !self.process.shows_system_calls();
-        let started = Instant::now();
-        let stopped = self.process.pause_all()?;
-        let read = self.read_stopped(stopped.not_held());
-        let mut torn = Vec::new();
-        if read.is_ok() {
-            let (stacks, memory) = (&self.reader.stacks.threads, self.reader.snapshot.memory());
-            self.activities.observe_stopped(&stopped, of_all, &self.threads, stacks, memory, moment);
-            torn = self.emit_stopped(&stopped, moment);
-            inspect(self, moment);
-        }
-        drop(stopped);
-        moment.add_hold(Held::AllThreads, started.elapsed());
-        moment.stops += 1;
-        read?;
+        let shows_calls = self.process.shows_system_calls();
+        // Only registers show native stacks, and, where the system does not, the calls that threads are in.
+        let mut spares_sleepers = self.natives.native.is_none() && shows_calls;
+        let torn = loop {
+            moment.clear();
+            self.natives.start_sample(Pausing::Blocking, moment);
+            // So that the ids of the threads are known whose state is read before the stop.
+            self.find_threads();
+            self.observe_threads(Pausing::Blocking);
+            self.natives.observe_threads(&self.process, &self.threads, &mut self.activities);
+            let spared = if spares_sleepers { self.activities.sleepers() } else { Vec::new() };
+            let started = Instant::now();
+            let stopped = self.process.pause_all_but(&spared)?;
+            let read = self.read_stopped(stopped.not_held());
+            let mut torn = Vec::new();
+            if read.is_ok() {
+                let (stacks, memory) = (&self.reader.stacks.threads, self.reader.snapshot.memory());
+                self.activities.observe_stopped(&stopped, !shows_calls, &self.threads, stacks, memory, moment);
+                torn = self.emit_stopped(&stopped, moment);
+                inspect(self, moment);
+            }
+            let has_slept = spared.iter().all(|os_id| self.activities.has_kept_waiting(*os_id));
+            drop(stopped);
+            moment.add_hold(Held::AllThreads, started.elapsed());
+            moment.stops += 1;
+            if has_slept {
+                read?;
+                break torn;
+            }
+            spares_sleepers = false;
+        };
         self.read_names_when_due();
         for index in torn {
             self.emit_uncertain(index, Pausing::Adaptive, moment);

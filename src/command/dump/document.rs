@@ -96,6 +96,7 @@ fn thread_dump(thread: InspectedThread, pid: i32) -> ThreadDump {
         interpreter: thread.interpreter,
         native: !thread.has_thread_state,
         waits_in: thread.waits_in,
+        asleep_for: thread.asleep_for.map(|duration| duration.as_millis() as f64 / 1000.0),
         waits_for: match thread.waits_for {
             Some(Wait::Object(wait)) => Some(wait_dump(wait)),
             _ => None,

@@ -3,7 +3,6 @@
 
 use std::io::{self, Write};
 use std::path::Path;
-use std::time::Duration;
 
 use super::clock_time;
 use super::evidence::{Evidence, Written, all_frames};
@@ -11,7 +10,7 @@ use crate::cli::WatchArgs;
 use crate::output::dump::{
     FrameDump, ProcessDump, TaskDump, TextOptions, ThreadDump, VariableDump, wait_text, write_text,
 };
-use crate::output::printable;
+use crate::output::{duration_text, printable};
 
 /// Frames of the stack that are shown.
 const FRAMES_SHOWN: usize = 6;
@@ -225,15 +224,6 @@ fn others(dump: &ProcessDump, task: Option<&TaskDump>) -> Option<String> {
     }
 }
 
-fn duration_text(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    match seconds {
-        0..100 => format!("{:.1} s", duration.as_secs_f64()),
-        100..6000 => format!("{} min {} s", seconds / 60, seconds % 60),
-        _ => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -250,11 +240,5 @@ mod tests {
         ] {
             assert_eq!(short_name(command_line), name);
         }
-    }
-
-    #[test]
-    fn durations_have_the_units_of_their_size() {
-        let text = |seconds: f64| duration_text(Duration::from_secs_f64(seconds));
-        assert_eq!((text(5.04), text(125.0), text(7260.0)), ("5.0 s".into(), "2 min 5 s".into(), "2 h 1 min".into()));
     }
 }

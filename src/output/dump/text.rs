@@ -7,7 +7,7 @@ use std::io::{self, Write};
 
 use console::{Style, measure_text_width};
 
-use self::threads::{names, numbers, wait_texts};
+use self::threads::{asleep_text, names, numbers, wait_texts};
 use super::alike::thread_groups;
 use super::fold::fold;
 use super::line_limit::LineLimit;
@@ -169,7 +169,8 @@ impl Text<'_> {
         if thread.frames.is_empty() && !thread.gone {
             writeln!(self.writer, "  {}", self.styles.dim.apply_to("runs no Python code"))?;
         }
-        if let Some(text) = wait_texts(alike) {
+        if let Some(mut text) = wait_texts(alike) {
+            text.extend(asleep_text(alike));
             let style = if thread.deadlocked { &self.styles.warning } else { &self.styles.dim };
             writeln!(self.writer, "  {}", style.apply_to(text))?;
         }

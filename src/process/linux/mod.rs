@@ -10,6 +10,7 @@ mod privileges;
 mod process;
 mod procfs;
 mod ptrace;
+mod sleepers;
 mod spawn;
 mod standard_output;
 mod timer;

@@ -1,5 +1,6 @@
 //! [`Process`]: what can be asked of another process, each answer from the module that knows it.
 
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io;
@@ -24,6 +25,7 @@ use super::procfs::stat::status_field;
 use super::procfs::thread_states::ThreadStates;
 use super::procfs::{children, permission, thread_ids, waiting};
 use super::ptrace::pause::{PausedProcess, PausedThread};
+use super::sleepers::asleep_for;
 use crate::memory::{Memory, ReadFailure};
 use crate::process::{
     ChildProcess, Mapping, PauseError, ProcessError, ProcessUsage, RestingPlace, SystemCall, ThreadActivity, ThreadId,
@@ -285,7 +287,20 @@ impl Process {
     /// # Errors
     /// When no thread is left, or one is traced by another or may not be traced; then none is held.
     pub fn pause_all(&self) -> Result<PausedProcess, PauseError> {
-        PausedProcess::new(&self.handle, PAUSE_LIMIT)
+        self.pause_all_but(&[])
+    }
+
+    /// Holds all threads but `spared`.
+    ///
+    /// # Errors
+    /// As [`Self::pause_all`].
+    pub fn pause_all_but(&self, spared: &[ThreadId]) -> Result<PausedProcess, PauseError> {
+        PausedProcess::new(&self.handle, spared, PAUSE_LIMIT)
+    }
+
+    /// For how long each of `threads` has not been on a CPU; those are missing of which the system does not tell.
+    pub fn asleep_for(&self, threads: &[ThreadId]) -> HashMap<ThreadId, Duration> {
+        asleep_for(&self.handle, threads)
     }
 
     /// The CPU that a thread is on or was on last, if the calling thread would get it from that thread whenever it

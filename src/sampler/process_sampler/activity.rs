@@ -39,6 +39,11 @@ impl Activities {
         self.seen.get(&os_id).is_some_and(|seen| seen.is_unmoved)
     }
 
+    /// The threads that did not run when they were looked at.
+    pub(super) fn sleepers(&self) -> Vec<ThreadId> {
+        self.seen.iter().filter(|(_, seen)| !seen.is_running).map(|(os_id, _)| *os_id).collect()
+    }
+
     /// The futex that a thread waits in, or was just woken from, as it was seen last in this sample.
     pub(super) fn futex(&self, os_id: ThreadId) -> Option<u64> {
         self.seen.get(&os_id)?.futex

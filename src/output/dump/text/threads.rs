@@ -1,15 +1,18 @@
 //! What is said of several threads: the line at the top, and the heading of those that are alike.
 
 use std::io;
+use std::time::Duration;
 
 use super::{Text, number, wait_text};
 use crate::output::dump::{ProcessDump, ThreadDump};
-use crate::output::text::printable;
+use crate::output::text::{duration_text, printable};
 
 /// With fewer threads there is no summary.
 const LEAST_SUMMARISED: usize = 5;
 /// So many of the things that they do are named in it.
 const SUMMARY_PARTS: usize = 6;
+/// Seconds for which a thread is asleep before that is worth telling.
+const LEAST_ASLEEP: f64 = 1.0;
 /// So many numbers and names of threads that are alike are written, and so many of what they wait in.
 const NAMES_SHOWN: usize = 3;
 
@@ -34,6 +37,10 @@ impl Text<'_> {
         let left: usize = counts.iter().skip(named).map(|(_, count)| count).sum();
         if left > 0 {
             parts.push(format!("{left} do something else"));
+        }
+        if let Some((longest, thread)) = longest_asleep(&shown) {
+            let holder = thread.thread_name.as_ref().map(|name| format!(" (\"{}\")", printable(name)));
+            parts.push(format!("longest asleep: {longest}{}", holder.unwrap_or_default()));
         }
         writeln!(self.writer, "{} threads: {}", shown.len(), parts.join("; "))
     }
@@ -83,6 +90,20 @@ fn doing(thread: &ThreadDump) -> Doing {
         Some(call) => Doing::Waits(format!("in {}", printable(call))),
         None => Doing::IsIdle,
     }
+}
+
+/// The longest time that one of these is asleep, and which it is; `None` where that is not worth telling.
+fn longest_asleep<'dump>(threads: &[&'dump ThreadDump]) -> Option<(String, &'dump ThreadDump)> {
+    let asleep = threads.iter().filter_map(|thread| Some((thread.asleep_for?, *thread)));
+    let (longest, thread) = asleep.max_by(|(one, _), (other, _)| one.total_cmp(other))?;
+    (longest >= LEAST_ASLEEP).then(|| (duration_text(Duration::from_secs_f64(longest)), thread))
+}
+
+/// How long threads that are alike have been asleep, as the end of a sentence.
+pub(super) fn asleep_text(threads: &[&ThreadDump]) -> Option<String> {
+    let (longest, _) = longest_asleep(threads)?;
+    let up_to = if threads.len() == 1 { "" } else { "up to " };
+    Some(format!(", asleep for {up_to}{longest}"))
 }
 
 /// The numbers of threads that are alike.

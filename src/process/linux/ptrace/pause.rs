@@ -66,12 +66,13 @@ pub struct PausedProcess {
 }
 
 impl PausedProcess {
-    pub(crate) fn new(handle: &Handle, limit: Duration) -> Result<Self, PauseError> {
+    /// Holds all threads but `spared`.
+    pub(crate) fn new(handle: &Handle, spared: &[ThreadId], limit: Duration) -> Result<Self, PauseError> {
         let process = ThreadId::from(handle.pid().unsigned_abs());
         let start = Instant::now();
+        // Those about which nothing is left to do: held, gone, late or spared.
+        let mut settled: HashSet<ThreadId> = spared.iter().copied().collect();
         let mut paused = Self { tracees: HashMap::new(), waiting: Vec::new(), late: Vec::new() };
-        // Those about which nothing is left to do: held, gone or late.
-        let mut settled = HashSet::new();
         for _ in 0..ROUNDS {
             let threads = handle.threads().map_err(|_| PauseError::Gone(process))?;
             let threads = threads.into_iter().map(|thread| ThreadId::from(thread.unsigned_abs()));
@@ -87,10 +88,10 @@ impl PausedProcess {
                 std::thread::sleep(BETWEEN_ROUNDS);
             }
         }
-        if paused.tracees.is_empty() && paused.waiting.is_empty() && paused.late.is_empty() {
+        paused.late.append(&mut paused.waiting);
+        if paused.tracees.is_empty() && paused.late.is_empty() && spared.is_empty() {
             return Err(PauseError::Gone(process));
         }
-        paused.late.append(&mut paused.waiting);
         Ok(paused)
     }
 
