@@ -17,10 +17,12 @@ const LOST: f64 = 0.01;
 /// A busy machine is given so many tries.
 const TRIES: usize = 8;
 
-/// The versions that differ in how they keep their stacks.
+/// The versions that differ in how they keep their stacks; of several builds of one the first.
 fn chosen() -> impl Iterator<Item = &'static Interpreter> {
     let features = [(3, 8), (3, 11), (3, 13), (3, 15)];
-    Interpreter::all().iter().filter(move |interpreter| features.contains(&interpreter.feature()))
+    let mut seen = BTreeSet::new();
+    let is_new = move |interpreter: &&Interpreter| seen.insert((interpreter.feature(), interpreter.free_threaded));
+    Interpreter::all().iter().filter(move |interpreter| features.contains(&interpreter.feature())).filter(is_new)
 }
 
 fn record(interpreter: &Interpreter, script: &str, args: &[&str]) -> Recording {
@@ -112,27 +114,24 @@ fn is_paired(stack: &[String]) -> bool {
 
 #[test]
 fn only_possible_chains_are_seen() {
-    let _alone = alone_on_this_machine();
     let mut tally = Tally::default();
     for interpreter in chosen() {
-        tally.add(interpreter, &record(interpreter, "chains.py", &["-d", "3"]), is_in_one_chain);
+        tally.add(interpreter, &record(interpreter, "chains.py", &["-d", "2"]), is_in_one_chain);
     }
     tally.check(false);
 }
 
 #[test]
 fn only_possible_chains_are_seen_blocking() {
-    let _alone = alone_on_this_machine();
     let mut tally = Tally::default();
     for interpreter in chosen() {
-        tally.add(interpreter, &record(interpreter, "chains.py", &["-d", "3", "--blocking"]), is_in_one_chain);
+        tally.add(interpreter, &record(interpreter, "chains.py", &["-d", "2", "--blocking"]), is_in_one_chain);
     }
     tally.check(true);
 }
 
 #[test]
 fn only_possible_chains_are_seen_in_every_other_version() {
-    let _alone = alone_on_this_machine();
     let mut tally = Tally::default();
     for interpreter in Interpreter::all() {
         if chosen().all(|other| other.path != interpreter.path) {
@@ -146,7 +145,6 @@ fn only_possible_chains_are_seen_in_every_other_version() {
 /// must say what it guessed.
 #[test]
 fn never_stopping_says_what_is_unproven() {
-    let _alone = alone_on_this_machine();
     for interpreter in chosen() {
         let recording = record(interpreter, "chains.py", &["-d", "1", "--nonblocking"]);
         let summary = recording.summary;
@@ -165,11 +163,10 @@ fn never_stopping_says_what_is_unproven() {
 
 #[test]
 fn depths_of_a_recursion_are_as_when_stopped() {
-    let _alone = alone_on_this_machine();
     let (mut adaptive, mut blocking) = (Tally::default(), Tally::default());
     for interpreter in chosen() {
-        let free = record(interpreter, "fib.py", &["-d", "3"]);
-        let stopped = record(interpreter, "fib.py", &["-d", "3", "--blocking"]);
+        let free = record(interpreter, "fib.py", &["-d", "2"]);
+        let stopped = record(interpreter, "fib.py", &["-d", "2", "--blocking"]);
         adaptive.add(interpreter, &free, is_fib);
         blocking.add(interpreter, &stopped, is_fib);
         let distance = largest_difference(&free.depths(), &stopped.depths());
@@ -196,10 +193,9 @@ fn noise(one: &Recording, other: &Recording) -> f64 {
 /// A thread that is read while it runs is easier to prove where it stands still: what is seen must not depend on that.
 #[test]
 fn a_loop_of_small_calls_has_the_shares_that_it_has_when_stopped() {
-    let _alone = alone_on_this_machine();
     for interpreter in chosen() {
-        let free = record(interpreter, "small_calls.py", &["-d", "3"]);
-        let stopped = record(interpreter, "small_calls.py", &["-d", "3", "--blocking"]);
+        let free = record(interpreter, "small_calls.py", &["-d", "2"]);
+        let stopped = record(interpreter, "small_calls.py", &["-d", "2", "--blocking"]);
         for function in ["main", "inner", "outer"] {
             let share = |recording: &Recording| {
                 recording.count(|names| names.last() == Some(&function)) as f64 / recording.total() as f64
@@ -222,7 +218,7 @@ fn what_moves_fast_is_seldom_stopped() {
             // without our going there it is stopped every time, however often it is tried.
             let mut tried = Vec::new();
             let is_seldom = || {
-                let summary = record(interpreter, script, &["-d", "2"]).summary;
+                let summary = record(interpreter, script, &["-d", "1"]).summary;
                 let is_seldom = 2 * summary.stopped <= summary.samples;
                 tried.push(summary);
                 is_seldom
@@ -245,8 +241,7 @@ fn largest_difference(one: &BTreeMap<usize, u64>, other: &BTreeMap<usize, u64>) 
 
 #[test]
 fn functions_are_never_paired_with_files_of_others() {
-    let _alone = alone_on_this_machine();
-    for mode in [&["-d", "3"][..], &["-d", "3", "--blocking"]] {
+    for mode in [&["-d", "2"][..], &["-d", "2", "--blocking"]] {
         let (mut files, mut callers) = (Tally::default(), Tally::default());
         for interpreter in chosen() {
             let recording = record(interpreter, "churn.py", mode);
@@ -323,7 +318,6 @@ fn waiting_threads_are_idle_and_busy_ones_active() {
 /// to it.
 #[test]
 fn threads_that_sleep_by_turns_are_seen_where_they_sleep() {
-    let _alone = alone_on_this_machine();
     for interpreter in chosen() {
         for mode in [&[][..], &["--blocking"]] {
             let mut args = vec!["-d", "2", "--idle"];
