@@ -8,6 +8,7 @@
 //! what a format cannot carry is written as a visible escape (`\n`, `\u{0}`), and `;` becomes `:` where it separates
 //! frames.
 
+mod collections;
 mod color;
 mod comparison;
 mod difference;

@@ -10,6 +10,7 @@
 //! right.
 
 mod below;
+mod collection;
 mod condense;
 mod counter;
 mod delta;
@@ -24,6 +25,7 @@ mod timeline;
 pub(crate) mod varint;
 
 pub(crate) use below::{Below, module_name, without_archive};
+pub(crate) use collection::Collection;
 pub(crate) use condense::{Needed, Renumbering, Room};
 pub(crate) use counter::Counter;
 pub(crate) use delta::{Delta, Mark};
@@ -42,6 +44,7 @@ pub(crate) use thread::{ProcessRef, ThreadRef};
 
 use std::collections::HashMap;
 
+use collection::Collections;
 use counter::Counters;
 use frame::FrameTable;
 use sample::Totals;
@@ -72,6 +75,7 @@ pub struct Profile {
     totals: Totals,
     timeline: Option<Timeline>,
     counters: Counters,
+    collections: Collections,
     journal: Option<Journal>,
 }
 
@@ -256,6 +260,18 @@ impl Profile {
     /// All numbers that were counted, in the order in which they were first noted.
     pub(crate) fn counters(&self) -> &[Counter] {
         &self.counters.all
+    }
+
+    /// Notes a run of the garbage collector that the interpreter has told of, where a timeline is kept.
+    pub(crate) fn add_collection(&mut self, collection: Collection) {
+        if self.has_timeline() {
+            self.collections.add(collection);
+        }
+    }
+
+    /// The runs of garbage collectors that interpreters have told of.
+    pub(crate) fn collections(&self) -> &[Collection] {
+        &self.collections.0
     }
 
     /// The samples since the last call, equal neighbours joined. Empty when no journal is kept.

@@ -28,8 +28,21 @@ pub(crate) struct GcTotals {
     pub collections: u64,
     /// For how long they went on, in seconds, where that is counted (3.15+).
     pub seconds: Option<f64>,
-    /// The last of them, as far as they are kept (3.15+): when each began and stopped, ns of the monotonic clock.
-    pub last: Vec<(i64, i64)>,
+    /// The last of them, as far as they are kept (3.15+).
+    pub last: Vec<GcRun>,
+}
+
+/// One collection (3.15+).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct GcRun {
+    /// Which generation it was for, 0 the youngest.
+    pub generation: u8,
+    /// When it began, ns of the monotonic clock.
+    pub begun: i64,
+    /// When it was over.
+    pub stopped: i64,
+    /// How many objects it has freed, where the one before is kept too.
+    pub collected: Option<u64>,
 }
 
 impl GcTotals {
@@ -67,7 +80,7 @@ fn lengths(layout: &Layout) -> [usize; 3] {
 fn parse_rings(bytes: &[u8], lengths: [usize; 3]) -> Option<GcTotals> {
     let mut totals = GcTotals { seconds: Some(0.0), ..GcTotals::default() };
     let mut rest = bytes;
-    for length in lengths {
+    for (generation, length) in (0..).zip(lengths) {
         let ring = rest.split_off(..length * ENTRY + 8)?;
         let (entries, index) = ring.split_at(length * ENTRY);
         let newest = usize::from(*index.first()?);
@@ -80,10 +93,15 @@ fn parse_rings(bytes: &[u8], lengths: [usize; 3]) -> Option<GcTotals> {
             return None;
         }
         totals.seconds = totals.seconds.map(|sum| sum + seconds);
-        for entry in entries {
+        for entry in &entries {
             let (begun, stopped) = (word(entry, 0)?.cast_signed(), word(entry, 1)?.cast_signed());
             if begun > 0 && stopped >= begun {
-                totals.last.push((begun, stopped));
+                let count = word(entry, 2)?;
+                let before = entries
+                    .iter()
+                    .find(|other| word(other, 2).is_some_and(|other| other.checked_add(1) == Some(count)));
+                let collected = before.and_then(|before| word(entry, 3)?.checked_sub(word(before, 3)?));
+                totals.last.push(GcRun { generation, begun, stopped, collected });
             }
         }
     }
@@ -107,13 +125,15 @@ mod tests {
         let bytes = [one(5, 0.5), one(2, 0.25), one(1, 1.0)].concat();
         let totals = parse_rings(&bytes, [1, 1, 1]).unwrap();
         assert_eq!((totals.collections, totals.seconds), (8, Some(1.75)));
-        assert_eq!(totals.last, [(10, 20); 3]);
+        let run = |generation| GcRun { generation, begun: 10, stopped: 20, collected: None };
+        assert_eq!(totals.last, [run(0), run(1), run(2)]);
 
         let young = ring(&[(30, 45, 7, 0.7), (10, 20, 6, 0.6), (0, 0, 0, 0.0)], 0);
         let bytes = [young, one(0, 0.0), one(0, 0.0)].concat();
         let totals = parse_rings(&bytes, [3, 1, 1]).unwrap();
         assert_eq!((totals.collections, totals.seconds), (7, Some(0.7)));
-        assert!(totals.last.contains(&(30, 45)) && !totals.last.contains(&(0, 0)));
+        assert_eq!(totals.last[0], GcRun { generation: 0, begun: 30, stopped: 45, collected: Some(0) });
+        assert!(totals.last.iter().all(|run| run.begun > 0));
     }
 
     #[test]

@@ -151,6 +151,11 @@ impl Builder {
         }
     }
 
+    /// The process in the profile.
+    pub(super) fn process(&self) -> ProcessRef {
+        self.process
+    }
+
     /// The process is gone, or runs another program from now on.
     pub(super) fn end(&self, profile: &mut Profile, time_us: u64) {
         profile.process_mut(self.process).end_us = Some(time_us);

@@ -10,7 +10,7 @@ use super::gil_facts::FunctionSums;
 use super::moment::Moment;
 use super::process_sampler::ProcessSampler;
 use crate::profile::{FrameId, GcFacts, Profile};
-use crate::python::gc_stats::GcTotals;
+use crate::python::gc_stats::{GcRun, GcTotals};
 
 /// Sums of one recording. Frames are those of its profile.
 #[derive(Debug, Default)]
@@ -37,8 +37,8 @@ struct GcOfProcess {
 struct Counted {
     first: GcTotals,
     last: GcTotals,
-    /// When the last collection began that was over at the first look, ns of the target's clock.
-    known_to: i64,
+    /// When the last collection of each generation began that is known, ns of the target's clock.
+    known_to: HashMap<u8, i64>,
     longest_ns: i64,
 }
 
@@ -65,15 +65,18 @@ impl GcSums {
         self.below.add(function(collecting), weight_us);
     }
 
-    /// Reads what the interpreters of a process have counted; some times a second is enough.
-    pub(super) fn look(&mut self, sampler: &ProcessSampler) {
+    /// Reads what the interpreters of a process have counted; some times a second is enough. The collections that they
+    /// tell of and that are new.
+    pub(super) fn look(&mut self, sampler: &ProcessSampler) -> Vec<GcRun> {
+        let mut new = Vec::new();
         let process = sampler.process();
         let memory = process.memory();
         let sums = self.processes.entry(process.pid()).or_default();
         for interpreter in sampler.interpreters() {
             let Some(now) = GcTotals::read(&memory, sampler.runtime(), interpreter.address) else { continue };
-            sums.counted.entry(interpreter.address).or_insert_with(|| Counted::new(now.clone())).look(now);
+            new.extend(sums.counted.entry(interpreter.address).or_insert_with(|| Counted::new(now.clone())).look(now));
         }
+        new
     }
 
     /// The sums so far.
@@ -112,18 +115,32 @@ impl GcSums {
 
 impl Counted {
     fn new(first: GcTotals) -> Self {
-        let known_to = first.last.iter().map(|(begun, _)| *begun).max().unwrap_or(0);
-        Self { last: first.clone(), first, known_to, longest_ns: 0 }
+        let mut counted = Self { last: first.clone(), first, known_to: HashMap::new(), longest_ns: 0 };
+        counted.take_new_runs(&counted.first.last.clone());
+        counted
     }
 
-    fn look(&mut self, now: GcTotals) {
+    /// Compares with the look before; the collections that are new.
+    fn look(&mut self, now: GcTotals) -> Vec<GcRun> {
         // Another program in the same process counts anew.
         if now.collections < self.last.collections {
             *self = Self::new(GcTotals { seconds: now.seconds.map(|_| 0.0), ..GcTotals::default() });
         }
-        let new = now.last.iter().filter(|(begun, _)| *begun > self.known_to);
-        self.longest_ns = new.map(|(begun, stopped)| stopped - begun).fold(self.longest_ns, i64::max);
+        let new = self.take_new_runs(&now.last);
+        self.longest_ns = new.iter().map(|run| run.stopped - run.begun).fold(self.longest_ns, i64::max);
         self.last = now;
+        new
+    }
+
+    /// Those of some collections that were not known, which they are from now on.
+    fn take_new_runs(&mut self, runs: &[GcRun]) -> Vec<GcRun> {
+        let known_to = |run: &GcRun| self.known_to.get(&run.generation).copied().unwrap_or(0);
+        let new: Vec<GcRun> = runs.iter().filter(|run| run.begun > known_to(run)).copied().collect();
+        for run in &new {
+            let known_to = self.known_to.entry(run.generation).or_default();
+            *known_to = run.begun.max(*known_to);
+        }
+        new
     }
 
     fn collections(&self) -> u64 {
@@ -140,15 +157,18 @@ mod tests {
     use super::*;
 
     fn totals(collections: u64, seconds: Option<f64>, last: &[(i64, i64)]) -> GcTotals {
-        GcTotals { collections, seconds, last: last.to_vec() }
+        let run =
+            |(begun, stopped): &(i64, i64)| GcRun { generation: 2, begun: *begun, stopped: *stopped, collected: None };
+        GcTotals { collections, seconds, last: last.iter().map(run).collect() }
     }
 
     #[test]
     fn what_was_counted_before_the_first_look_does_not_count() {
         let mut counted = Counted::new(totals(10, Some(1.0), &[(100, 900), (50, 60)]));
-        counted.look(totals(10, Some(1.0), &[(100, 900), (50, 60)]));
+        assert_eq!(counted.look(totals(10, Some(1.0), &[(100, 900), (50, 60)])), []);
         assert_eq!((counted.collections(), counted.seconds(), counted.longest_ns), (0, Some(0.0), 0));
-        counted.look(totals(13, Some(1.5), &[(100, 900), (1000, 1300)]));
+        let new = counted.look(totals(13, Some(1.5), &[(100, 900), (1000, 1300)]));
+        assert_eq!(new.iter().map(|run| run.begun).collect::<Vec<_>>(), [1000]);
         assert_eq!((counted.collections(), counted.seconds(), counted.longest_ns), (3, Some(0.5), 300));
         // The ring has gone on, but the longest is known.
         counted.look(totals(20, Some(1.75), &[(5000, 5001)]));

@@ -15,9 +15,9 @@ use super::title::command_line;
 use super::unobserved::{Unobserved, longest_weight_us};
 use super::unread::Unread;
 use crate::process::{
-    Process, process_cpu_time, raise_descriptor_limit, release_pending, reserve_memory, sharpen_sleep,
+    Process, monotonic_time, process_cpu_time, raise_descriptor_limit, release_pending, reserve_memory, sharpen_sleep,
 };
-use crate::profile::{Filters, Profile};
+use crate::profile::{Collection, Filters, Profile};
 
 /// Between two looks at whether to stop, at most.
 const LONGEST_SLEEP: Duration = Duration::from_millis(50);
@@ -251,7 +251,7 @@ impl<'options> Recorder<'options> {
             std::thread::sleep(Duration::from_millis(1));
         }
         self.put_waiting(WAIT_AT_END);
-        self.members.iter().filter_map(|member| member.sampler.as_ref()).for_each(|sampler| self.gc.look(sampler));
+        self.look_at_collections();
         self.note_unobserved(clock.period());
         self.describe();
         for member in &self.members {
@@ -360,7 +360,7 @@ impl<'options> Recorder<'options> {
         release_pending();
         if any && self.gc_due.is_none_or(|due| Instant::now() >= due) {
             self.gc_due = Some(Instant::now() + COUNTS_EVERY);
-            self.members.iter().filter_map(|member| member.sampler.as_ref()).for_each(|sampler| self.gc.look(sampler));
+            self.look_at_collections();
         }
         if self.options.pausing == Pausing::Adaptive {
             let read = self.members.iter().filter(|member| member.sampler.is_some());
@@ -370,6 +370,21 @@ impl<'options> Recorder<'options> {
         self.ticks += u64::from(any);
         self.last_tick_us = Some(micros(self.setup.start.elapsed()));
         all
+    }
+
+    /// Asks the interpreters for what they have collected since the last time.
+    fn look_at_collections(&mut self) {
+        let started_ns = monotonic_time().unwrap_or_default().saturating_sub(self.setup.start.elapsed()).as_nanos();
+        let time_us = |ns: i64| u64::try_from((i128::from(ns) - started_ns.cast_signed()) / 1000).ok();
+        for member in &self.members {
+            let (Some(sampler), Some(builder)) = (&member.sampler, &member.builder) else { continue };
+            let process = builder.process();
+            for run in self.gc.look(sampler) {
+                let (Some(start_us), Some(end_us)) = (time_us(run.begun), time_us(run.stopped)) else { continue };
+                let (generation, collected) = (Some(run.generation), run.collected);
+                self.profile.add_collection(Collection { process, start_us, end_us, generation, collected });
+            }
+        }
     }
 
     /// Takes note of the time since the last tick, if that is longer than a sample can stand for.

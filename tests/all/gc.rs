@@ -5,6 +5,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use serde_json::Value;
 
 use crate::interpreters::Interpreter;
 use crate::recording::Recording;
@@ -34,32 +35,50 @@ fn number(text: &str, begin: &str, before: &str) -> Option<f64> {
     rest.trim_end().rsplit(' ').next()?.parse().ok()
 }
 
+/// The collections in a trace: what each is called, and how many seconds it took.
+fn marks(trace: &str) -> Vec<(String, f64)> {
+    let events: Value = serde_json::from_str(trace).unwrap();
+    let of_gc = events.as_array().unwrap().iter().filter(|event| event["cat"] == "gc");
+    of_gc.map(|event| (event["name"].as_str().unwrap().to_owned(), event["dur"].as_f64().unwrap() / 1e6)).collect()
+}
+
 #[test]
 fn collections_are_counted_and_timed() {
     let features = [(3, 8), (3, 11), (3, 13), (3, 15)];
     for interpreter in Interpreter::all().iter().filter(|interpreter| features.contains(&interpreter.feature())) {
         let mut target = Target::start(interpreter, "gc_known.py", &[]);
         let pid = target.pid().to_string();
-        let args = ["record", "-r", "500", "-i", "-d", "60", "-f", "raw", "-o", "-", "--pid", &pid];
+        let args = ["record", "-r", "500", "-i", "-d", "60", "-f", "chrometrace", "-o", "-", "--pid", &pid];
         let running = Running::start(&args);
         wait_until_sampled(running.pid(), target.pid());
         target.send(&COLLECTIONS.to_string());
         let spent: f64 = target.line().parse().unwrap();
         running.signal(Signal::SIGINT);
-        let recording = Recording::from_run(&running.ended());
-        let stderr = &recording.stderr;
+        let ran = running.ended();
+        let (trace, stderr, summary) = (ran.success(), &ran.stderr, Recording::summary_of(&ran.stderr));
         let gc = "pyspy: GC: ";
         assert_eq!(number(stderr, gc, " collections"), Some(COLLECTIONS as f64), "{interpreter}: {stderr}");
         assert!(!stderr.contains("at least"), "{interpreter}: {stderr}");
         assert!(stderr.contains("; most below collect (gc_known.py:"), "{interpreter}: {stderr}");
         let share = number(stderr, gc, " % of").unwrap() / 100.0;
-        let seconds = share * recording.summary.observed();
+        let seconds = share * summary.observed();
         // The share is given in whole percents, and what was not observed was measured nevertheless.
-        let summary = &recording.summary;
         let tolerance = spent * 0.05 + summary.observed() * 0.006 + summary.unobserved + 0.02;
         assert!((seconds - spent).abs() <= tolerance, "{interpreter}: {seconds} s, {spent} measured: {stderr}");
         let longest = number(stderr, gc, " ms").unwrap() / 1e3;
         assert!(longest <= spent + 0.05 && longest * COLLECTIONS as f64 >= spent * 0.6, "{interpreter}: {stderr}");
+        let marks = marks(trace);
+        if interpreter.feature() == (3, 15) {
+            // The interpreter has told of each.
+            assert_eq!(marks.len() as u64, COLLECTIONS, "{interpreter}: {marks:?}");
+            assert!(marks.iter().all(|(name, _)| name == "GC of generation 2"), "{interpreter}: {marks:?}");
+        }
+        assert!(marks.len() as u64 <= COLLECTIONS && !marks.is_empty(), "{interpreter}: {marks:?}");
+        let marked: f64 = marks.iter().map(|(_, seconds)| seconds).sum();
+        assert!(
+            (marked - spent).abs() <= tolerance + 0.002 * COLLECTIONS as f64,
+            "{interpreter}: {marked} s of {spent}"
+        );
     }
 }
 

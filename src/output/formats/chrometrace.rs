@@ -4,14 +4,19 @@
 //! Times are real: all threads are on one clock, and a call ends where its thread was idle.
 
 use std::collections::HashSet;
+use std::collections::hash_map::{Entry, HashMap};
 use std::io::{self, BufWriter, Write};
 
 use serde_json::{Value, json};
 
+use crate::output::collections::{self, collections};
 use crate::output::place::{Places, process_label, sampled_threads, thread_name};
 use crate::output::runs::{Call, Edge, calls};
 use crate::output::{Presentation, printable};
 use crate::profile::{Process, Profile, Thread};
+
+/// The number of the track of garbage collections, where no thread has it: the greatest that Perfetto takes.
+const GC_TRACK: u64 = (1 << 31) - 1;
 
 /// Writes `profile` as a JSON list of trace events. It should have its timeline.
 ///
@@ -48,6 +53,28 @@ pub(crate) fn write(profile: &Profile, presentation: &Presentation, writer: impl
             }))
         })?;
     }
+    let mut tracks = HashMap::new();
+    for collection in collections(profile) {
+        let process = profile.process(collection.process);
+        let track = match tracks.entry(collection.process) {
+            Entry::Occupied(track) => *track.get(),
+            Entry::Vacant(track) => {
+                let number = *track.insert(free_number(GC_TRACK, process, &mut numbers));
+                events.put(&name("thread_name", process, number, "garbage collections"))?;
+                number
+            }
+        };
+        events.put(&json!({
+            "name": collections::name(&collection),
+            "cat": "gc",
+            "ph": "X",
+            "pid": process.pid,
+            "tid": track,
+            "ts": collection.start_us,
+            "dur": collection.end_us.saturating_sub(collection.start_us),
+            "args": { "collected": collection.collected },
+        }))?;
+    }
     for counter in profile.counters() {
         let process = profile.process(counter.process);
         let name = printable(profile.text(counter.name));
@@ -80,10 +107,15 @@ fn name(kind: &str, process: &Process, number: u64, name: &str) -> Value {
 /// or by the same thread in another interpreter. Perfetto takes numbers of 32 bits and puts others on the track of the
 /// main thread.
 fn thread_number(thread: &Thread, process: &Process, used: &mut HashSet<(u32, u64)>) -> u64 {
+    free_number(thread.os_id.unwrap_or(thread.python_id), process, used)
+}
+
+/// `wanted` if it is free in a process, else another.
+fn free_number(wanted: u64, process: &Process, used: &mut HashSet<(u32, u64)>) -> u64 {
     const BITS: u64 = (1 << 31) - 1;
     // Odd, so every number comes in turn; beyond the numbers that systems give to threads.
     const STEP: u64 = (1 << 24) + 1;
-    let mut number = thread.os_id.unwrap_or(thread.python_id) & BITS;
+    let mut number = wanted & BITS;
     while !used.insert((process.pid, number)) {
         number = number.wrapping_add(STEP) & BITS;
     }

@@ -9,10 +9,12 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use fxprof_processed_profile as firefox;
 use fxprof_processed_profile::{
-    CategoryColor, CategoryPairHandle, CpuDelta, FrameFlags, FrameInfo, SamplingInterval, StackHandle, ThreadHandle,
-    Timestamp, WeightType,
+    CategoryColor, CategoryHandle, CategoryPairHandle, CpuDelta, FrameFlags, FrameInfo, MarkerFieldFlags,
+    MarkerFieldFormat, SamplingInterval, StackHandle, StaticSchemaMarker, StaticSchemaMarkerField, StringHandle,
+    ThreadHandle, Timestamp, WeightType,
 };
 
+use crate::output::collections::{self, collections};
 use crate::output::heading::title;
 use crate::output::place::{Origin, PlaceId, Places, process_label, sampled_threads, thread_name};
 use crate::output::runs::runs;
@@ -35,6 +37,7 @@ pub(crate) fn write(profile: &Profile, presentation: &Presentation, writer: impl
     let categories = Categories::new(&mut out);
 
     let mut processes = vec![None; profile.processes().count()];
+    let mut main_threads = vec![None; processes.len()];
     for id in sampled_threads(profile) {
         let thread = profile.thread(id);
         let process = profile.process(thread.process);
@@ -51,12 +54,14 @@ pub(crate) fn write(profile: &Profile, presentation: &Presentation, writer: impl
         let number = thread.os_id.unwrap_or(thread.python_id) as u32;
         let is_main = thread.os_id.map_or(is_first, |id| id == u64::from(process.pid)) && thread.interpreter == 0;
         let out_thread = out.add_thread(handle, number, at(first), is_main);
+        main_threads[thread.process.number() as usize].get_or_insert(out_thread);
         out.set_thread_name(out_thread, &thread_name(profile, thread));
         out.set_thread_samples_weight_type(out_thread, WeightType::TracingMs);
         let end_us = write_thread(profile, &places, &categories, &mut out, id, out_thread);
         out.set_thread_end_time(out_thread, at(end_us));
     }
     write_counters(profile, &processes, &mut out);
+    write_collections(profile, &main_threads, &categories, &mut out);
     let mut writer = BufWriter::new(writer);
     serde_json::to_writer(&mut writer, &out)?;
     writer.flush()
@@ -73,6 +78,61 @@ fn write_counters(profile: &Profile, processes: &[Option<firefox::ProcessHandle>
             out.add_counter_sample(handle, at(*time_us), *value as f64 - before as f64, 0);
             before = *value;
         }
+    }
+}
+
+/// Writes when garbage was collected, as markers of the first thread of each process.
+fn write_collections(
+    profile: &Profile,
+    threads: &[Option<ThreadHandle>],
+    categories: &Categories,
+    out: &mut firefox::Profile,
+) {
+    for collection in collections(profile) {
+        let Some(Some(thread)) = threads.get(collection.process.number() as usize) else { continue };
+        let name = out.intern_string(&collections::name(&collection));
+        let collected = collection.collected.map_or_else(|| "?".to_owned(), |count| count.to_string());
+        let marker = GcMarker { name, collected: out.intern_string(&collected), category: categories.gc };
+        let timing = firefox::MarkerTiming::Interval(at(collection.start_us), at(collection.end_us));
+        out.add_marker(*thread, timing, marker);
+    }
+}
+
+/// A run of the garbage collector.
+struct GcMarker {
+    name: StringHandle,
+    /// How many objects it has freed, or a question mark.
+    collected: StringHandle,
+    category: CategoryHandle,
+}
+
+impl StaticSchemaMarker for GcMarker {
+    const UNIQUE_MARKER_TYPE_NAME: &'static str = "GC";
+    const CHART_LABEL: Option<&'static str> = Some("{marker.name}");
+    const TOOLTIP_LABEL: Option<&'static str> = Some("{marker.name}");
+    const TABLE_LABEL: Option<&'static str> = Some("{marker.name}, {marker.data.collected} collected");
+    const FIELDS: &'static [StaticSchemaMarkerField] = &[StaticSchemaMarkerField {
+        key: "collected",
+        label: "Objects collected",
+        format: MarkerFieldFormat::String,
+        flags: MarkerFieldFlags::empty(),
+    }];
+
+    fn name(&self, _profile: &mut firefox::Profile) -> StringHandle {
+        self.name
+    }
+
+    fn category(&self, _profile: &mut firefox::Profile) -> CategoryHandle {
+        self.category
+    }
+
+    fn string_field_value(&self, _field_index: u32) -> StringHandle {
+        self.collected
+    }
+
+    fn number_field_value(&self, _field_index: u32) -> f64 {
+        // There is none of that kind.
+        f64::NAN
     }
 }
 
@@ -157,7 +217,7 @@ struct Categories {
     package: CategoryPairHandle,
     standard_library: CategoryPairHandle,
     native: CategoryPairHandle,
-    gc: CategoryPairHandle,
+    gc: CategoryHandle,
     waiting: CategoryPairHandle,
 }
 
@@ -168,7 +228,7 @@ impl Categories {
             package: out.add_category("Packages", CategoryColor::Blue).into(),
             standard_library: out.add_category("Standard library", CategoryColor::Green).into(),
             native: out.add_category("Native", CategoryColor::Purple).into(),
-            gc: out.add_category("Garbage collector", CategoryColor::Red).into(),
+            gc: out.add_category("Garbage collector", CategoryColor::Red),
             waiting: out.add_category("Waiting", CategoryColor::LightBlue).into(),
         }
     }
@@ -179,7 +239,7 @@ impl Categories {
             Origin::Package => self.package,
             Origin::StandardLibrary => self.standard_library,
             Origin::Native => self.native,
-            Origin::Gc => self.gc,
+            Origin::Gc => self.gc.into(),
             Origin::Wait => self.waiting,
         }
     }

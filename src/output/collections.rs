@@ -1,0 +1,48 @@
+//! When garbage collectors ran, for the formats that show time.
+
+use std::collections::HashSet;
+
+use super::runs::runs;
+use crate::profile::{Collection, FrameKind, Profile, Run, ThreadRef};
+
+/// The collections of all processes in the order in which they began: those that the interpreters have told of, and of
+/// processes whose interpreters tell none those that samples show.
+pub(super) fn collections(profile: &Profile) -> Vec<Collection> {
+    let mut all = profile.collections().to_vec();
+    let told: HashSet<_> = all.iter().map(|collection| collection.process).collect();
+    for (id, thread) in profile.threads() {
+        if !told.contains(&thread.process) {
+            all.extend(seen_in(profile, id));
+        }
+    }
+    all.sort_by_key(|collection| (collection.start_us, collection.process.number()));
+    all
+}
+
+/// The collections that a thread was seen in: one for each run of samples.
+fn seen_in(profile: &Profile, thread: ThreadRef) -> Vec<Collection> {
+    let process = profile.thread(thread).process;
+    let mut seen: Vec<Collection> = Vec::new();
+    for run in runs(profile, thread).filter(|run| is_collecting(profile, run)) {
+        match seen.last_mut().filter(|last| last.end_us == run.start_us) {
+            Some(last) => last.end_us = run.end_us(),
+            None => {
+                let (start_us, end_us) = (run.start_us, run.end_us());
+                seen.push(Collection { process, start_us, end_us, generation: None, collected: None });
+            }
+        }
+    }
+    seen
+}
+
+fn is_collecting(profile: &Profile, run: &Run) -> bool {
+    profile.frames_of(run.stack).next().is_some_and(|frame| profile.frame_of(frame).kind == FrameKind::Gc)
+}
+
+/// What one is called: `GC of generation 2`.
+pub(super) fn name(collection: &Collection) -> String {
+    match collection.generation {
+        Some(generation) => format!("GC of generation {generation}"),
+        None => "GC".to_owned(),
+    }
+}
