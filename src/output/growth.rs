@@ -25,7 +25,8 @@ use crate::profile::{Profile, Run, StackId, module_name};
 
 /// The chance that noise alone is taken for growth, of all that is looked at together.
 const CHANCE: f64 = 0.0005;
-/// What has less of the time is not worth a word where it may be noise.
+/// What has less of the time is not judged. A sample that comes late falls where the thread was let run again, so that
+/// on a busy machine such places have thousandths of the time more in one recording than in the next.
 const NOTABLE: f64 = 0.01;
 /// What has more of the time cannot be measured by the rest: start-up alone, which varies, may be most of that.
 const NEARLY_ALL: f64 = 0.9;
@@ -58,6 +59,13 @@ struct Candidate {
     amounts: Amounts,
     /// The sums of the squares of its stretches.
     squares: Amounts,
+}
+
+impl Candidate {
+    /// Whether it has enough of the time to be judged.
+    fn is_notable(&self, whole: &Whole) -> bool {
+        self.amounts.now as f64 >= NOTABLE * whole.us.now as f64
+    }
 }
 
 /// All time of each side.
@@ -152,7 +160,8 @@ pub(crate) fn growth(before: &Profile, after: &Profile, lines: Lines, limits: &[
         candidates
     });
     let candidates: Vec<Vec<Candidate>> = candidates.collect();
-    let looked_at = candidates.iter().map(Vec::len).sum::<usize>().max(1);
+    let is_notable = |candidate: &&Candidate| candidate.is_notable(&whole);
+    let looked_at = candidates.iter().flatten().filter(is_notable).count().max(1);
     let errors = standard_errors(CHANCE / looked_at as f64);
     limits.iter().zip(candidates).map(|(limit, candidates)| grown(limit, &candidates, &whole, errors)).collect()
 }
@@ -169,14 +178,13 @@ fn matches(glob: &WildMatch, place: &Place) -> bool {
 
 fn grown(limit: &GrowthLimit, candidates: &[Candidate], whole: &Whole, errors: f64) -> Grown {
     let spec = format!("{}:+{}%", limit.glob, round(limit.by * 100.0));
-    let is_notable = |one: &Candidate| one.amounts.now as f64 >= NOTABLE * whole.us.now as f64;
     let mut beyond = vec![];
     let mut within: Option<(f64, &Candidate)> = None;
-    for candidate in candidates {
+    for candidate in candidates.iter().filter(|candidate| candidate.is_notable(whole)) {
         let Some(Growth { by, certain }) = growth_of(candidate, whole, errors) else { continue };
         if certain > limit.by {
             beyond.push((by, candidate));
-        } else if by > limit.by && is_notable(candidate) && within.is_none_or(|(most, _)| most < by) {
+        } else if by > limit.by && within.is_none_or(|(most, _)| most < by) {
             within = Some((by, candidate));
         }
     }

@@ -117,14 +117,15 @@ impl Text<'_> {
         if let Some(signal) = &info.ended_by {
             writeln!(self.writer, "Ended by {signal}")?;
         }
-        self.write_thread_summary(dump)?;
+        let groups = thread_groups(dump);
+        self.write_thread_summary(dump, groups.first().map_or(&[], Vec::as_slice))?;
         let is_shown = |place: &usize| dump.threads.get(*place).is_some_and(|thread| !thread.left_out);
         for ring in dump.deadlocks.iter().filter(|ring| ring.iter().any(is_shown)) {
             writeln!(self.writer)?;
             self.write_deadlock(dump, ring)?;
         }
         self.write_task_rings(dump)?;
-        for group in thread_groups(dump) {
+        for group in groups {
             let threads: Vec<&ThreadDump> = group.iter().filter_map(|place| dump.threads.get(*place)).collect();
             let Some(first) = threads.first() else { continue };
             writeln!(self.writer)?;

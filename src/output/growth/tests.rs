@@ -90,6 +90,9 @@ fn what_grew_only_beside_others_has_not_grown() {
     let sentence = "a.py:+5%: stays (a.py) has grown by 20 %, from 10.0 % of the time to 11.8 %";
     assert_eq!((grown.has_failed, grown.sentences[0].as_str()), (true, sentence));
     assert!(!look(&before, &slower, "a.py", 20.5).has_failed);
+    let [few, more] = [300, 900].map(|count| read(&format!("m;stays (a.py:1) {count}\nm;other (a.py:9) 100000\n")));
+    let grown = look(&few, &more, "stays", 5.0);
+    assert_eq!(grown.sentences, ["stays:+5%: nothing has grown by more"], "less than a hundredth is not judged");
 }
 
 #[test]

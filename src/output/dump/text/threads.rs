@@ -17,8 +17,9 @@ const LEAST_ASLEEP: f64 = 1.0;
 const NAMES_SHOWN: usize = 3;
 
 impl Text<'_> {
-    /// What the threads of a process are doing, those first that run, then what most do.
-    pub(super) fn write_thread_summary(&mut self, dump: &ProcessDump) -> io::Result<()> {
+    /// What the threads of a process are doing, those first that run, then what most do, and how long those have been
+    /// asleep that are `shown_first`.
+    pub(super) fn write_thread_summary(&mut self, dump: &ProcessDump, shown_first: &[usize]) -> io::Result<()> {
         let shown: Vec<&ThreadDump> = dump.threads.iter().filter(|thread| !thread.left_out).collect();
         if shown.len() < LEAST_SUMMARISED {
             return Ok(());
@@ -38,9 +39,11 @@ impl Text<'_> {
         if left > 0 {
             parts.push(format!("{left} do something else"));
         }
-        if let Some((longest, thread)) = longest_asleep(&shown) {
-            let holder = thread.thread_name.as_ref().map(|name| format!(" (\"{}\")", printable(name)));
-            parts.push(format!("longest asleep: {longest}{}", holder.unwrap_or_default()));
+        let first: Vec<&ThreadDump> = shown_first.iter().filter_map(|place| dump.threads.get(*place)).collect();
+        if let Some((longest, thread)) = longest_asleep(&first) {
+            let name = thread.thread_name.as_ref().map(|name| format!("\"{}\"", printable(name)));
+            parts
+                .push(format!("{} asleep for {longest}", name.unwrap_or_else(|| format!("thread {}", number(thread)))));
         }
         writeln!(self.writer, "{} threads: {}", shown.len(), parts.join("; "))
     }
