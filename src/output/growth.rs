@@ -32,6 +32,8 @@ const NOTABLE: f64 = 0.01;
 const NEARLY_ALL: f64 = 0.9;
 /// A longer stretch with the same stack is several observations, µs: a thread seldom waits longer for a CPU.
 const STRETCH_US: u64 = 100_000;
+/// A growth beyond this share of what was there is no number worth reading.
+const MANY_TIMES: f64 = 10.0;
 /// Functions that are named for a limit.
 const NAMED: usize = 5;
 
@@ -72,25 +74,22 @@ impl Candidate {
 struct Whole {
     us: Amounts,
     squares: Amounts,
-    /// The square of a middling stretch: what was never seen may have been missed by so much.
-    one: [f64; 2],
 }
 
-/// For each stack of a profile the sum of the squares of its stretches, in square µs, and how many there are in all.
-/// Without a timeline each sample is taken for one.
-fn squares(profile: &Profile) -> (Vec<u64>, u64) {
-    let (mut squares, mut count) = (vec![0u64; profile.table_sizes().stacks], 0u64);
-    let mut add = |stack: StackId, square: u64, stretches: u64| {
+/// For each stack of a profile the sum of the squares of its stretches, in square µs. Without a timeline each sample is
+/// taken for one.
+fn squares(profile: &Profile) -> Vec<u64> {
+    let mut squares = vec![0u64; profile.table_sizes().stacks];
+    let mut add = |stack: StackId, square: u64| {
         let sum = &mut squares[stack.number() as usize];
         *sum = sum.saturating_add(square);
-        count = count.saturating_add(stretches);
     };
     if !profile.has_timeline() {
         for total in profile.totals() {
             let one_us = total.weight_us / total.samples.max(1);
-            add(total.stack, total.weight_us.saturating_mul(one_us), total.samples);
+            add(total.stack, total.weight_us.saturating_mul(one_us));
         }
-        return (squares, count);
+        return squares;
     }
     for (thread, _) in profile.threads() {
         let mut open: Option<Run> = None;
@@ -102,25 +101,23 @@ fn squares(profile: &Profile) -> (Vec<u64>, u64) {
                 }
                 _ => {
                     if let Some(last) = open.replace(run) {
-                        add(last.stack, last.weight_us.saturating_mul(last.weight_us.min(STRETCH_US)), 1);
+                        add(last.stack, last.weight_us.saturating_mul(last.weight_us.min(STRETCH_US)));
                     }
                 }
             }
         }
         if let Some(last) = open {
-            add(last.stack, last.weight_us.saturating_mul(last.weight_us.min(STRETCH_US)), 1);
+            add(last.stack, last.weight_us.saturating_mul(last.weight_us.min(STRETCH_US)));
         }
     }
-    (squares, count)
+    squares
 }
 
 /// Looks at each limit. `lines` says what tells functions apart.
 pub(crate) fn growth(before: &Profile, after: &Profile, lines: Lines, limits: &[GrowthLimit]) -> Vec<Grown> {
     let sides = [before, after].map(|profile| Side::new(profile, lines));
     let sums = [sides[0].sums(), sides[1].sums()];
-    let counted = [before, after].map(squares);
-    let stretches = [counted[0].1, counted[1].1];
-    let [of_before, of_after] = counted.map(|(squares, _)| squares);
+    let [of_before, of_after] = [before, after].map(squares);
     let squares = [sides[0].sums_of(of_before), sides[1].sums_of(of_after)];
     let squares_of = pairs([&sides[0], &sides[1]], [&squares[0], &squares[1]]);
     let times_of = pairs([&sides[0], &sides[1]], [&sums[0], &sums[1]]);
@@ -128,14 +125,12 @@ pub(crate) fn growth(before: &Profile, after: &Profile, lines: Lines, limits: &[
         let [before, now] = [0, 1].map(|side| of[side].1.total_us.first().copied().unwrap_or(0));
         Amounts { before, ..Amounts::of_time(now) }
     };
-    let whole = Whole { us: all(&sums), squares: all(&squares), one: [0.0; 2] };
-    let one = [whole.squares.before, whole.squares.now];
-    let one = [0, 1].map(|side| one[side] as f64 / stretches[side].max(1) as f64);
-    let whole = Whole { one, ..whole };
+    let whole = Whole { us: all(&sums), squares: all(&squares) };
     let candidates = limits.iter().map(|limit| {
         let globs = WildMatch::new(&limit.glob);
         let mut candidates = vec![];
         let (mut all, mut all_squares) = (Amounts::default(), Amounts::default());
+        let is_any_old = times_of.values().any(|pair| pair.total.before > 0 && matches(&globs, pair.place));
         for (key, pair) in &times_of {
             if !matches(&globs, pair.place) {
                 continue;
@@ -146,8 +141,8 @@ pub(crate) fn growth(before: &Profile, after: &Profile, lines: Lines, limits: &[
             all_squares.add(own_squares);
             let label = if file.is_empty() { (*name).to_owned() } else { format!("{name} ({file})") };
             let label = shortened(&label, 120).into_owned();
-            // What is new is counted with all of them together: it may have had another name.
-            if pair.total.before > 0 {
+            // What is new beside others is counted with all of them together: it may have had another name.
+            if pair.total.before > 0 || !is_any_old {
                 candidates.push(Candidate { what: label.clone(), amounts: pair.total, squares });
                 let what = format!("{label} itself");
                 candidates.push(Candidate { what, amounts: pair.own, squares: own_squares });
@@ -181,8 +176,8 @@ fn grown(limit: &GrowthLimit, candidates: &[Candidate], whole: &Whole, errors: f
     let mut beyond = vec![];
     let mut within: Option<(f64, &Candidate)> = None;
     for candidate in candidates.iter().filter(|candidate| candidate.is_notable(whole)) {
-        let Some(Growth { by, certain }) = growth_of(candidate, whole, errors) else { continue };
-        if certain > limit.by {
+        let Some(Growth { by, is_certain }) = growth_of(candidate, whole, limit.by, errors) else { continue };
+        if is_certain {
             beyond.push((by, candidate));
         } else if by > limit.by && within.is_none_or(|(most, _)| most < by) {
             within = Some((by, candidate));
@@ -192,15 +187,19 @@ fn grown(limit: &GrowthLimit, candidates: &[Candidate], whole: &Whole, errors: f
     let share = |part: u64, all: u64| format!("{:.1} %", part as f64 * 100.0 / all.max(1) as f64);
     let text = |by: f64, candidate: &Candidate| {
         let Amounts { before, now, .. } = candidate.amounts;
-        let by = if by.is_finite() { format!(" by {} %", round(by * 100.0)) } else { String::new() };
         let [from, to] = [share(before, whole.us.before), share(now, whole.us.now)];
-        format!("{spec}: {} has grown{by}, from {from} of the time to {to}", candidate.what)
+        let has_grown = match by {
+            _ if before == 0 => "is new".to_owned(),
+            by if by > MANY_TIMES => "has grown many times over".to_owned(),
+            by => format!("has grown by {} %", round(by * 100.0)),
+        };
+        format!("{spec}: {} {has_grown}, from {from} of the time to {to}", candidate.what)
     };
     let mut sentences: Vec<String> = beyond.iter().take(NAMED).map(|(by, one)| text(*by, one)).collect();
     if beyond.len() > NAMED {
         sentences.push(format!("{spec}: and {} more have grown", beyond.len() - NAMED));
     }
-    let is_all = |one: &Candidate| growth_of(one, whole, errors).is_none() && one.amounts.now > 0;
+    let is_all = |one: &Candidate| growth_of(one, whole, limit.by, errors).is_none() && one.amounts.now > 0;
     match (sentences.is_empty(), candidates.is_empty(), within) {
         (true, true, _) => sentences.push(format!("{spec}: matches no function")),
         (true, false, None) if candidates.iter().all(is_all) => {
@@ -217,44 +216,50 @@ fn grown(limit: &GrowthLimit, candidates: &[Candidate], whole: &Whole, errors: f
     Grown { has_failed: !beyond.is_empty(), sentences }
 }
 
-/// How something has grown, as shares of what it was.
+/// How something has grown.
 struct Growth {
-    /// As measured.
+    /// As a share of what it was; infinite for what is new.
     by: f64,
-    /// At least, but for a small chance.
-    certain: f64,
+    /// It has grown by more than it may, but for a small chance.
+    is_certain: bool,
 }
 
-/// `None` where it is nothing, or nearly all, so that there is too little else to measure it by.
-fn growth_of(candidate: &Candidate, whole: &Whole, errors: f64) -> Option<Growth> {
+/// `None` where it is nothing, or nearly all, so that there is too little else to measure it by. `limit` is the share by
+/// which it may grow.
+fn growth_of(candidate: &Candidate, whole: &Whole, limit: f64, errors: f64) -> Option<Growth> {
     let Amounts { before, now, .. } = candidate.amounts;
     if now == 0 || whole.us.before == 0 || whole.us.now == 0 {
         return None;
     }
     let inside = [before, now].map(|us| us as f64);
     let all = [whole.us.before, whole.us.now].map(|us| us as f64);
-    let squares = [candidate.squares.before, candidate.squares.now].map(|square| square as f64);
-    let all_squares = [whole.squares.before, whole.squares.now].map(|square| square as f64);
     if (0..2).any(|side| inside[side] > NEARLY_ALL * all[side]) {
         return None;
     }
-    let mut variance = 0.0;
-    let [odds_before, odds_now] = [0, 1].map(|side| {
-        let one = whole.one[side];
-        // Half a stretch each keeps what was never seen from being infinitely far away.
-        let half = one.sqrt() / 2.0;
-        let [in_it, elsewhere] = [inside[side] + half, all[side] - inside[side] + half];
-        let share = in_it / (in_it + elsewhere);
-        let squares_in_it = squares[side].max(one / 2.0);
-        let squares_elsewhere = (all_squares[side] - squares[side]).max(one / 2.0);
-        let of_share = squares_in_it * (1.0 - share).powi(2) + squares_elsewhere * share.powi(2);
-        variance += of_share / ((in_it + elsewhere) * share * (1.0 - share)).powi(2);
-        in_it / elsewhere
-    });
-    let (logarithm, error) = ((odds_now / odds_before).ln(), f64::sqrt(variance));
+    let [odds_before, odds_now] = [0, 1].map(|side| inside[side] / (all[side] - inside[side]));
     let by_time = if before == 0 { f64::INFINITY } else { now as f64 / before as f64 - 1.0 };
-    let by = (logarithm.exp() - 1.0).min(by_time);
-    Some(Growth { by, certain: ((logarithm - errors * error).exp() - 1.0).min(by_time) })
+    let by = (odds_now / odds_before - 1.0).min(by_time);
+    // What its share would be now if it had grown by just the limit, and how steeply that goes with the share before.
+    let ratio = 1.0 + limit;
+    let grown = |share: f64| ratio * share / (1.0 - share + ratio * share);
+    let slope = |share: f64| ratio / (1.0 - share + ratio * share).powi(2);
+    let shares = [0, 1].map(|side| inside[side] / all[side]);
+    // How much both shares vary is taken from what both sides show together: of what was never seen on one side, that
+    // side alone would say that it does not vary at all.
+    let together = (inside[0] + inside[1]) / (all[0] + ratio * all[1]);
+    let expected = [together, grown(together)];
+    let squares = [candidate.squares.before, candidate.squares.now].map(|square| square as f64);
+    let all_squares = [whole.squares.before, whole.squares.now].map(|square| square as f64);
+    let variance = |side: usize| {
+        let share = expected[side];
+        // Its stretches may be longer than others, or shorter.
+        let elsewhere = (all_squares[side] - squares[side]).max(0.0);
+        let own = squares[side] * (1.0 - share).powi(2) + elsewhere * share.powi(2);
+        own.max(all_squares[side] * share * (1.0 - share)) / all[side].powi(2)
+    };
+    let error = (variance(1) + slope(together).powi(2) * variance(0)).sqrt();
+    let is_beyond = shares[1] - grown(shares[0]) > errors * error;
+    Some(Growth { by, is_certain: is_beyond && by_time > limit })
 }
 
 /// By how many standard errors something is exceeded with this small chance: the first terms of the series for large

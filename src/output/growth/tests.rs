@@ -96,6 +96,21 @@ fn what_grew_only_beside_others_has_not_grown() {
 }
 
 #[test]
+fn what_is_new_has_grown() {
+    let read = |text: &str| collapsed::read(text.as_bytes()).unwrap();
+    let before = read("m;g (a.py:1) 2000\n");
+    let after = read("m;g (a.py:1) 1860\nm;extra (b.py:5);dumps (json.py:9) 140\n");
+    let grown = look(&before, &after, "extra", 5.0);
+    let sentence = "extra:+5%: extra (b.py) is new, from 0.0 % of the time to 7.0 %";
+    assert_eq!((grown.has_failed, grown.sentences[0].as_str()), (true, sentence));
+    let one = read("m;g (a.py:1) 2000\nm;extra (b.py:5);dumps (json.py:9) 1\n");
+    let grown = look(&one, &after, "extra", 5.0);
+    assert!(grown.has_failed && grown.sentences[0].contains(" has grown many times over, from 0.0 %"), "{grown:?}");
+    let few = read("m;g (a.py:1) 186\nm;extra (b.py:5);dumps (json.py:9) 4\n");
+    assert!(!look(&read("m;g (a.py:1) 190\n"), &few, "extra", 5.0).has_failed, "four samples may be chance");
+}
+
+#[test]
 fn few_samples_and_odd_globs_are_said() {
     let read = |text: &str| collapsed::read(text.as_bytes()).unwrap();
     let (before, after) = (read("m;f (a.py:1) 10\nm;g (a.py:5) 90\n"), read("m;f (a.py:1) 20\nm;g (a.py:5) 90\n"));
