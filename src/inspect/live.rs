@@ -11,7 +11,7 @@ use super::describe::Describer;
 use super::findings::{Findings, GreenletCandidates, Wanted, find};
 use super::greenlets::{MOST_SCANNED, object_ranges};
 use super::subject::Subject;
-use super::system_calls::{SystemCalls, add_resumed_calls, read_system_calls};
+use super::system_calls::{SystemCalls, complete_calls, read_system_calls};
 use super::{Details, InspectedProcess};
 use crate::memory::{Memory, PageCache};
 use crate::process::{
@@ -93,7 +93,8 @@ fn read_moment(sampler: &mut ProcessSampler, pausing: Pausing, details: Details)
     // Where tasks come and go quickly, those that were there before the stop say too little of which pages matter.
     let mut finds_in_stop = false;
     // Before any stop: a thread that is let go runs for a moment.
-    let sleepers: Vec<ThreadId> = read_system_calls(sampler.process()).into_keys().take(MOST_SLEEPERS).collect();
+    let mut sleepers = sampler.process().threads().unwrap_or_default();
+    sleepers.truncate(MOST_SLEEPERS);
     let asleep_for = sampler.process().asleep_for(&sleepers);
     let section = OnceCell::new();
     let candidates = OnceCell::new();
@@ -132,7 +133,7 @@ fn read_moment(sampler: &mut ProcessSampler, pausing: Pausing, details: Details)
         };
         let (time, loop_time) = (SystemTime::now(), monotonic_time());
         if result.is_ok() {
-            add_resumed_calls(sampler.process(), &moment, &mut calls);
+            complete_calls(sampler.process(), &moment, &mut calls);
             let known_pages = memory.pages_read();
             findings = find_in(sampler, &moment, &calls, details);
             let is_torn = memory.pages_read() > known_pages && !findings.tasks.is_empty();

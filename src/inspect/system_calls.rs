@@ -20,16 +20,17 @@ pub(super) fn read_system_calls(process: &Process) -> SystemCalls {
     threads.into_iter().filter_map(|thread| Some((thread, process.system_call(thread)?))).collect()
 }
 
-/// Completes the calls with those of threads that were about to go back to theirs: as the stop has shown them, or,
-/// where that does not tell which call goes on, as the kernel does when they sleep again.
-pub(super) fn add_resumed_calls(process: &Process, moment: &Moment, calls: &mut SystemCalls) {
+/// Corrects and completes the calls: with those that threads were in at the moment itself, and with those of threads
+/// that were about to go back to theirs, as the kernel shows them when they sleep again.
+pub(super) fn complete_calls(process: &Process, moment: &Moment, calls: &mut SystemCalls) {
     let deadline = Instant::now() + RESUMED;
     for os_id in moment.threads.iter().filter(|thread| !thread.active).filter_map(|thread| thread.os_id) {
-        if calls.contains_key(&os_id) {
+        let at_moment = moment.system_call(os_id);
+        // Registers do not tell which call goes on after an interruption.
+        let mut call = at_moment.filter(|call| call.name() != Some("restart_syscall"));
+        if call.is_none() && calls.contains_key(&os_id) {
             continue;
         }
-        let interrupted = moment.interrupted_call(os_id);
-        let mut call = interrupted.filter(|call| call.name() != Some("restart_syscall"));
         while call.is_none() {
             call = process.system_call(os_id);
             if call.is_none() {
@@ -39,6 +40,6 @@ pub(super) fn add_resumed_calls(process: &Process, moment: &Moment, calls: &mut 
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
-        calls.extend(call.or(interrupted).map(|call| (os_id, call)));
+        calls.extend(call.or(at_moment).map(|call| (os_id, call)));
     }
 }

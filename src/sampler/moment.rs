@@ -163,9 +163,8 @@ pub(crate) struct Moment {
     pub stopped_for: Duration,
     /// How long a thread was held that was held longest.
     pub longest_hold: Duration,
-    /// The system calls in which threads were found that had seemed to run when they were last looked at: a stop shows
-    /// them.
-    pub interrupted: HashMap<ThreadId, SystemCall>,
+    /// The system calls that threads were in, where a stop, or that they slept all the while, has shown it.
+    pub calls: HashMap<ThreadId, SystemCall>,
     /// Native frames between the Python ones, where they were asked for.
     pub native: NativeMoment,
 }
@@ -176,7 +175,7 @@ impl Moment {
         self.threads.clear();
         self.native_threads.clear();
         self.frames.clear();
-        self.interrupted.clear();
+        self.calls.clear();
         self.holds.clear();
         self.lasts = false;
         (self.lost, self.stops) = (0, 0);
@@ -201,9 +200,9 @@ impl Moment {
         self.longest_hold = self.longest_hold.max(time);
     }
 
-    /// The system call in which a stop found a thread that had seemed to run.
-    pub(crate) fn interrupted_call(&self, thread: ThreadId) -> Option<SystemCall> {
-        self.interrupted.get(&thread).copied()
+    /// The system call that a thread was in at that moment, where that is known.
+    pub(crate) fn system_call(&self, thread: ThreadId) -> Option<SystemCall> {
+        self.calls.get(&thread).copied()
     }
 
     /// Whether there is a thread of which anything is known of what it does: Python frames, or native ones.

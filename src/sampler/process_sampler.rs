@@ -132,9 +132,8 @@ impl ProcessSampler {
         moment: &mut Moment,
         inspect: &mut dyn FnMut(&Self, &Moment),
     ) -> Result<(), SampleError> {
-        let shows_calls = self.process.shows_system_calls();
         // Only registers show native stacks, and, where the system does not, the calls that threads are in.
-        let mut spares_sleepers = self.natives.native.is_none() && shows_calls;
+        let mut spares_sleepers = self.natives.native.is_none() && self.process.shows_system_calls();
         let torn = loop {
             moment.clear();
             self.natives.start_sample(Pausing::Blocking, moment);
@@ -149,15 +148,17 @@ impl ProcessSampler {
             let mut torn = Vec::new();
             if read.is_ok() {
                 let (stacks, memory) = (&self.reader.stacks.threads, self.reader.snapshot.memory());
-                self.activities.observe_stopped(&stopped, !shows_calls, &self.threads, stacks, memory, moment);
+                self.activities.observe_stopped(&stopped, !spares_sleepers, &self.threads, stacks, memory, moment);
                 torn = self.emit_stopped(&stopped, moment);
                 inspect(self, moment);
             }
-            let has_slept = spared.iter().all(|os_id| self.activities.has_kept_waiting(*os_id));
             drop(stopped);
             moment.add_hold(Held::AllThreads, started.elapsed());
             moment.stops += 1;
-            if has_slept {
+            // Of a thread that has slept all the while, this is the call that it was in.
+            let calls = spared.iter().filter_map(|os_id| Some((*os_id, self.process.system_call(*os_id)?)));
+            moment.calls.extend(calls);
+            if spared.iter().all(|os_id| self.activities.has_kept_waiting(*os_id)) {
                 read?;
                 break torn;
             }

@@ -102,7 +102,8 @@ impl Activities {
 
     /// Looks again at the threads that seemed to run when they were looked at before they were all stopped. One that
     /// was just woken, by an earlier stop or by its own clock, and that waits for a CPU, is on its way back to its
-    /// call. Where the system does not show the calls of threads that wait (`of_all`), their registers do now.
+    /// call. With `of_all` the others are looked at too: they may have moved before they were stopped, and their
+    /// registers tell what they were doing then.
     pub(super) fn observe_stopped(
         &mut self,
         stopped: &PausedProcess,
@@ -116,10 +117,12 @@ impl Activities {
             let Some(os_id) = threads.os_id(thread.address) else { continue };
             let Some(seen) = self.seen.get_mut(&os_id).filter(|seen| seen.is_running || of_all) else { continue };
             let registers = stopped.registers(os_id).ok();
-            if let Some(call) = registers.and_then(|registers| registers.waits_in(memory)) {
-                seen.is_running = false;
+            let Some(registers) = registers else { continue };
+            let call = registers.waits_in(memory);
+            seen.is_running = call.is_none();
+            if let Some(call) = call {
                 seen.futex = call.resumed("futex").futex();
-                moment.interrupted.insert(os_id, call);
+                moment.calls.insert(os_id, call);
             }
         }
     }
