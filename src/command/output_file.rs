@@ -164,7 +164,8 @@ impl NewFile {
         builder.tempfile_in(&self.directory).map_err(|error| {
             let inner = error.get_ref().and_then(std::error::Error::source);
             let code = inner.and_then(|inner| inner.downcast_ref::<io::Error>()).and_then(io::Error::raw_os_error);
-            code.map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
+            let of_directory = || self.directory.metadata().err().unwrap_or_else(|| error.kind().into());
+            code.map_or_else(of_directory, io::Error::from_raw_os_error)
         })
     }
 }

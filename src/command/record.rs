@@ -127,7 +127,7 @@ fn record_target(
         },
         pausing: pausing(arguments.pause, Pausing::Adaptive),
         filter: filter(arguments),
-        keep: sink.keep(),
+        keep: sink.keep(arguments.tasks == Some(AsyncTasks::All)),
         patience: match (target.is_started(), arguments.subprocesses) {
             // A server may be long in starting its workers.
             (_, true) => Duration::MAX,
@@ -273,8 +273,10 @@ fn what_is_missing(profile: &Profile, unsampled: Option<Unsampled>, arguments: &
         let place = "was in threads that were not sampled, as they ran no Python";
         text = format!("; most CPU time{whose} ({time:.1} of {of:.1} s) {place}{advice}");
     } else if profile.metadata.counts.taken == 0 && profile.metadata.counts.outside == 0 {
+        let is_narrowed = !arguments.thread.is_empty() || arguments.main_thread;
         text.push_str(match arguments.mode {
             Some(Mode::GilWait) => "; no thread was seen to wait for the GIL",
+            _ if is_narrowed => "; none of what was asked for was seen to run: --idle shows idle threads too",
             _ => "; every thread was idle or none ran Python: --idle shows idle threads too",
         });
     }

@@ -1,6 +1,6 @@
 //! How much CPU time of a process was in threads that were not sampled: those that run no Python.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::moment::Moment;
 use crate::process::Process;
@@ -8,12 +8,19 @@ use crate::process::Process;
 /// Less CPU time than this, in threads that were not sampled, is not worth a word.
 const LEAST: Duration = Duration::from_millis(100);
 
+/// Of less of the time than this share nothing is said: in the rest sampled threads may have run.
+const LEAST_OBSERVED: f64 = 0.9;
+
 /// The CPU time of a process, beside that of its samples.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct CpuTime {
-    /// What the process had used when its first sample was taken.
-    start: Option<Duration>,
+    /// What the process had used when it was looked at first, and when that was.
+    start: Option<(Duration, Instant)>,
+    /// What it has used since, and for how long that is.
     used: Duration,
+    elapsed: Duration,
+    /// The wall time that samples stand for.
+    observed_us: u64,
     /// The wall time for which sampled threads ran or wanted to.
     sampled_us: u64,
     /// The same for threads with a thread state but without Python frames.
@@ -37,8 +44,9 @@ impl CpuTime {
     /// Takes note of what the process has used by now; of one that has ended the last number stays.
     pub(super) fn look(&mut self, process: &Process) {
         if let Ok(usage) = process.usage() {
-            let start = *self.start.get_or_insert(usage.cpu);
+            let (start, at) = *self.start.get_or_insert((usage.cpu, Instant::now()));
             self.used = self.used.max(usage.cpu.saturating_sub(start));
+            self.elapsed = at.elapsed();
         }
     }
 
@@ -49,12 +57,16 @@ impl CpuTime {
         let native = moment.native_threads.iter().filter(|thread| thread.active).count();
         let threads = (running + native) as u64 + u64::from(moment.lost);
         let stateful = moment.threads.iter().filter(|thread| thread.active).count() - running;
+        self.observed_us = self.observed_us.saturating_add(weight_us);
         self.stateful_us = self.stateful_us.saturating_add((stateful as u64).saturating_mul(weight_us));
         self.sampled_us = self.sampled_us.saturating_add(threads.saturating_mul(weight_us));
     }
 
-    /// What was not sampled, if it is the most.
+    /// What was not sampled, if it is the most; not what nobody looked at.
     pub(super) fn unsampled(&self, pid: i32) -> Option<Unsampled> {
+        if Duration::from_micros(self.observed_us) < self.elapsed.mul_f64(LEAST_OBSERVED) {
+            return None;
+        }
         let time = self.used.saturating_sub(Duration::from_micros(self.sampled_us));
         let have_states = Duration::from_micros(self.stateful_us) > time / 2;
         (time >= LEAST && time > self.used / 2).then_some(Unsampled { pid, time, of: self.used, have_states })
@@ -68,8 +80,10 @@ mod tests {
     #[test]
     fn only_what_is_the_most_is_told() {
         let time = |used: u64, sampled: u64| CpuTime {
-            start: Some(Duration::ZERO),
+            start: None,
             used: Duration::from_millis(used),
+            elapsed: Duration::from_millis(used),
+            observed_us: used * 1000,
             sampled_us: sampled * 1000,
             stateful_us: 0,
         };
@@ -79,6 +93,7 @@ mod tests {
         assert_eq!(told(2000, 1000), None);
         assert_eq!(told(2000, 3000), None);
         assert_eq!((told(99, 0), told(100, 0)), (None, Some(100)));
+        assert_eq!(CpuTime { observed_us: 1_500_000, ..time(2000, 0) }.unsampled(7), None, "a quarter was not seen");
         assert_eq!(time(2000, 0).unsampled(7).map(|unsampled| (unsampled.pid, unsampled.of.as_secs())), Some((7, 2)));
     }
 }

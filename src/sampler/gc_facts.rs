@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use super::gil_facts::FunctionSums;
-use super::moment::Moment;
+use super::moment::{Moment, MomentThread};
 use super::process_sampler::ProcessSampler;
 use crate::profile::{FrameId, GcFacts, Profile};
 use crate::python::gc_stats::{GcRun, GcTotals};
@@ -54,7 +54,9 @@ impl GcSums {
     ) {
         self.observed_us += weight_us;
         let process = self.processes.entry(pid).or_default();
-        let Some(collecting) = moment.threads.iter().position(|thread| thread.collecting) else {
+        // Without a stack it is the interpreter that ends: that is in no profile, and below no function.
+        let is_shown = |thread: &MomentThread| thread.collecting && moment.has_stack(thread);
+        let Some(collecting) = moment.threads.iter().position(is_shown) else {
             process.run_us = 0;
             return;
         };

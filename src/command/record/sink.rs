@@ -42,9 +42,11 @@ impl Sink {
         self.sources = sources;
     }
 
-    /// What a profile must keep to be written here.
-    pub(super) fn keep(&self) -> Keep {
+    /// What a profile must keep to be written here. `waiting_tasks`: it has the tasks that wait, too.
+    pub(super) fn keep(&self, waiting_tasks: bool) -> Keep {
         match self.format {
+            // Many tasks wait at once, which a line of time shows as parts of it; here each counts for all its time.
+            Format::Html if waiting_tasks => Keep::default(),
             Format::Pyspy => Keep { timeline: false, journal: true },
             other => Keep { timeline: other.needs_timeline(), journal: false },
         }
