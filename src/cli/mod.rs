@@ -412,6 +412,8 @@ pub enum FormatName {
     Firefox,
     /// Gzipped protobuf for `go tool pprof`
     Pprof,
+    /// OpenTelemetry's profiles (alpha): protobuf, or JSON where the filename ends in .json
+    Otlp,
     /// Text for KCachegrind and callgrind_annotate
     Callgrind,
     /// For Python's pstats, snakeviz and gprof2dot

@@ -96,6 +96,7 @@ impl From<FormatName> for Format {
             FormatName::Flamechart => Self::Flamechart,
             FormatName::Firefox => Self::Firefox,
             FormatName::Pprof => Self::Pprof,
+            FormatName::Otlp => Self::Otlp,
             FormatName::Callgrind => Self::Callgrind,
             FormatName::Pstats => Self::Pstats,
             FormatName::Html => Self::Html,

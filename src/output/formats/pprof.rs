@@ -10,6 +10,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use prost::Message;
 
+use super::string_table::StringTable;
 use crate::output::Presentation;
 use crate::output::functions::Functions;
 use crate::output::heading::subtitle;
@@ -24,7 +25,7 @@ use crate::profile::{Profile, ThreadRef};
 pub fn write(profile: &Profile, presentation: &Presentation, writer: impl Write) -> io::Result<()> {
     let places = Places::new(profile, presentation);
     let functions = Functions::new(&places);
-    let mut texts = Texts::default();
+    let mut texts = StringTable::default();
     let mut writer = GzEncoder::new(writer, Compression::default());
 
     // Protobuf messages that follow one another are one message with the repeated fields joined: so nothing but the
@@ -54,24 +55,27 @@ pub fn write(profile: &Profile, presentation: &Presentation, writer: impl Write)
         // parameter.
         let function = Function {
             id: at as u64 + 1,
-            name: texts.intern(function.name),
-            filename: texts.intern(function.file),
+            name: position(&mut texts, function.name),
+            filename: position(&mut texts, function.file),
             start_line: i64::from(function.first_line),
         };
         put(&mut writer, &File { function: vec![function], ..File::default() })?;
     }
 
     let metadata = &profile.metadata;
-    let wall = ValueType { kind: texts.intern("wall"), unit: texts.intern("nanoseconds") };
+    let wall = ValueType { kind: position(&mut texts, "wall"), unit: position(&mut texts, "nanoseconds") };
     let comment = [printable(&metadata.command).into_owned(), subtitle(profile)];
     let mut rest = File {
-        sample_type: vec![ValueType { kind: texts.intern("samples"), unit: texts.intern("count") }, wall.clone()],
+        sample_type: vec![
+            ValueType { kind: position(&mut texts, "samples"), unit: position(&mut texts, "count") },
+            wall.clone(),
+        ],
         time_nanos: clamped(metadata.start_unix_us.saturating_mul(1000)),
         duration_nanos: clamped(metadata.duration_us.saturating_mul(1000)),
         default_sample_type: wall.kind,
         period_type: Some(wall),
         period: (metadata.interval_us() * 1e3) as i64,
-        comment: comment.iter().map(|text| texts.intern(text)).collect(),
+        comment: comment.iter().map(|text| position(&mut texts, text)).collect(),
         ..File::default()
     };
     rest.string_table = texts.all;
@@ -79,15 +83,16 @@ pub fn write(profile: &Profile, presentation: &Presentation, writer: impl Write)
     writer.finish()?.flush()
 }
 
-fn thread_labels(profile: &Profile, id: ThreadRef, texts: &mut Texts) -> Vec<Label> {
+fn thread_labels(profile: &Profile, id: ThreadRef, texts: &mut StringTable) -> Vec<Label> {
     let thread = profile.thread(id);
     let process = profile.process(thread.process);
-    let number = |key: &str, num: u64, texts: &mut Texts| Label { key: texts.intern(key), num: clamped(num), str: 0 };
+    let number =
+        |key: &str, num: u64, texts: &mut StringTable| Label { key: position(texts, key), num: clamped(num), str: 0 };
     let mut labels = vec![
         number("pid", u64::from(process.pid), texts),
         number("thread_id", thread.os_id.unwrap_or(thread.python_id), texts),
     ];
-    labels.push(Label { key: texts.intern("thread"), str: texts.intern(&thread_name(profile, thread)), num: 0 });
+    labels.push(Label { key: position(texts, "thread"), str: position(texts, &thread_name(profile, thread)), num: 0 });
     if thread.interpreter != 0 {
         labels.push(number("interpreter", thread.interpreter, texts));
     }
@@ -102,28 +107,9 @@ fn clamped(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// The string table; its first entry is the empty text.
-struct Texts {
-    all: Vec<String>,
-    ids: HashMap<String, i64>,
-}
-
-impl Default for Texts {
-    fn default() -> Self {
-        Self { all: vec![String::new()], ids: HashMap::from([(String::new(), 0)]) }
-    }
-}
-
-impl Texts {
-    fn intern(&mut self, text: &str) -> i64 {
-        if let Some(id) = self.ids.get(text) {
-            return *id;
-        }
-        let id = self.all.len() as i64;
-        self.all.push(text.to_owned());
-        self.ids.insert(text.to_owned(), id);
-        id
-    }
+/// The position of a text as the messages have it.
+fn position(texts: &mut StringTable, text: &str) -> i64 {
+    clamped(texts.intern(text) as u64)
 }
 
 // The messages of profile.proto, with the fields that are used here. Numbers that name texts are positions in the
