@@ -258,6 +258,16 @@ impl Format {
     }
 }
 
+/// What the values of a profile's samples are called: `cpu`, where idle threads are left out.
+pub(crate) fn value_name(profile: &Profile) -> &'static str {
+    let filters = &profile.metadata.filters;
+    match (filters.gil_wait, filters.idle) {
+        (true, _) => "gil_wait",
+        (false, true) => "wall",
+        (false, false) => "cpu",
+    }
+}
+
 /// Whether what is written into this file is to be JSON, where the format has other forms.
 fn is_json(file_name: &str) -> bool {
     let name = file_name.to_ascii_lowercase();

@@ -1,9 +1,10 @@
 //! Google's pprof: gzipped protobuf (`profile.proto`), for `go tool pprof` and everything that reads its files.
 //!
-//! Two values a sample: how many samples, and the nanoseconds that they stand for. Process and thread are labels, so
+//! Two values a sample: how many samples, and the nanoseconds that they stand for, called `cpu` where idle threads are
+//! left out, else `wall`. Process and thread are labels, so
 //! `-tagfocus` and `-tagroot` select by them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
 
 use flate2::Compression;
@@ -11,12 +12,13 @@ use flate2::write::GzEncoder;
 use prost::Message;
 
 use super::string_table::StringTable;
+use super::value_name;
 use crate::output::Presentation;
 use crate::output::functions::Functions;
 use crate::output::heading::subtitle;
-use crate::output::place::{Places, thread_name};
+use crate::output::place::{PlaceId, Places, thread_name};
 use crate::output::text::printable;
-use crate::profile::{Profile, ThreadRef};
+use crate::profile::{ProcessRef, Profile, ThreadRef, Total};
 
 /// Writes `profile` for pprof.
 ///
@@ -25,62 +27,128 @@ use crate::profile::{Profile, ThreadRef};
 pub fn write(profile: &Profile, presentation: &Presentation, writer: impl Write) -> io::Result<()> {
     let places = Places::new(profile, presentation);
     let functions = Functions::new(&places);
-    let mut texts = StringTable::default();
-    let mut writer = GzEncoder::new(writer, Compression::default());
-
-    // Protobuf messages that follow one another are one message with the repeated fields joined: so nothing but the
-    // texts is held.
-    let mut stack = vec![];
-    let mut labels: HashMap<ThreadRef, Vec<Label>> = HashMap::new();
+    let mut part = Part::new(profile, &places, &functions, writer);
     for total in profile.totals() {
-        let label =
-            labels.entry(total.thread).or_insert_with(|| thread_labels(profile, total.thread, &mut texts)).clone();
-        places.stack(total.thread, total.stack, &mut stack);
-        let location_id = stack.iter().rev().map(|place| *place as u64 + 1).collect();
+        part.put_sample(total)?;
+    }
+    part.used = vec![true; places.all().len()];
+    let comment = [printable(&profile.metadata.command).into_owned(), subtitle(profile)];
+    part.finish(value_name(profile), &comment).map(drop)
+}
+
+/// What each process with samples did, as a file of its own.
+///
+/// # Errors
+/// None but those of the compressor.
+pub(crate) fn of_processes(profile: &Profile, presentation: &Presentation) -> io::Result<Vec<(ProcessRef, Vec<u8>)>> {
+    let places = Places::new(profile, presentation);
+    let functions = Functions::new(&places);
+    let mut parts: BTreeMap<ProcessRef, (Part<'_, _>, u64)> = BTreeMap::new();
+    for total in profile.totals() {
+        let process = profile.thread(total.thread).process;
+        let (part, samples) =
+            parts.entry(process).or_insert_with(|| (Part::new(profile, &places, &functions, Vec::new()), 0));
+        part.put_sample(total)?;
+        *samples = samples.saturating_add(total.samples);
+    }
+    let value = value_name(profile);
+    let written = parts.into_iter().map(|(process, (part, samples))| {
+        let command = printable(profile.text(profile.process(process).command_line)).into_owned();
+        Ok((process, part.finish(value, &[command, format!("{samples} samples")])?))
+    });
+    written.collect()
+}
+
+/// A file as it grows. Protobuf messages that follow one another are one message with the repeated fields joined: so
+/// nothing but the texts is held.
+struct Part<'profile, W: Write> {
+    profile: &'profile Profile,
+    places: &'profile Places<'profile>,
+    functions: &'profile Functions<'profile>,
+    texts: StringTable,
+    labels: HashMap<ThreadRef, Vec<Label>>,
+    /// Which places samples have.
+    used: Vec<bool>,
+    stack: Vec<PlaceId>,
+    writer: GzEncoder<W>,
+}
+
+impl<'profile, W: Write> Part<'profile, W> {
+    fn new(
+        profile: &'profile Profile,
+        places: &'profile Places<'profile>,
+        functions: &'profile Functions<'profile>,
+        writer: W,
+    ) -> Self {
+        Self {
+            profile,
+            places,
+            functions,
+            texts: StringTable::default(),
+            labels: HashMap::new(),
+            used: vec![false; places.all().len()],
+            stack: vec![],
+            writer: GzEncoder::new(writer, Compression::default()),
+        }
+    }
+
+    fn put_sample(&mut self, total: &Total) -> io::Result<()> {
+        let (profile, texts) = (self.profile, &mut self.texts);
+        let label = self.labels.entry(total.thread).or_insert_with(|| thread_labels(profile, total.thread, texts));
+        let label = label.clone();
+        self.places.stack(total.thread, total.stack, &mut self.stack);
+        self.stack.iter().for_each(|place| self.used[*place] = true);
+        let location_id = self.stack.iter().rev().map(|place| *place as u64 + 1).collect();
         let value = vec![clamped(total.samples), clamped(total.weight_us.saturating_mul(1000))];
         let sample = Sample { location_id, value, label };
-        put(&mut writer, &File { sample: vec![sample], ..File::default() })?;
-    }
-    for (at, place) in places.all().iter().enumerate() {
-        let line = Line {
-            function_id: functions.function_of(at) as u64 + 1,
-            line: i64::from(place.line.unwrap_or(0)),
-            column: i64::from(place.column),
-        };
-        let location = Location { id: at as u64 + 1, line: vec![line] };
-        put(&mut writer, &File { location: vec![location], ..File::default() })?;
-    }
-    for (at, function) in functions.all.iter().enumerate() {
-        // Without a system name, pprof takes the name as it is; else it would cut `<module>` away as a template's
-        // parameter.
-        let function = Function {
-            id: at as u64 + 1,
-            name: position(&mut texts, function.name),
-            filename: position(&mut texts, function.file),
-            start_line: i64::from(function.first_line),
-        };
-        put(&mut writer, &File { function: vec![function], ..File::default() })?;
+        put(&mut self.writer, &File { sample: vec![sample], ..File::default() })
     }
 
-    let metadata = &profile.metadata;
-    let wall = ValueType { kind: position(&mut texts, "wall"), unit: position(&mut texts, "nanoseconds") };
-    let comment = [printable(&metadata.command).into_owned(), subtitle(profile)];
-    let mut rest = File {
-        sample_type: vec![
-            ValueType { kind: position(&mut texts, "samples"), unit: position(&mut texts, "count") },
-            wall.clone(),
-        ],
-        time_nanos: clamped(metadata.start_unix_us.saturating_mul(1000)),
-        duration_nanos: clamped(metadata.duration_us.saturating_mul(1000)),
-        default_sample_type: wall.kind,
-        period_type: Some(wall),
-        period: (metadata.interval_us() * 1e3) as i64,
-        comment: comment.iter().map(|text| position(&mut texts, text)).collect(),
-        ..File::default()
-    };
-    rest.string_table = texts.all;
-    put(&mut writer, &rest)?;
-    writer.finish()?.flush()
+    /// Puts down what the samples have named. Their times are values of the type `value`.
+    fn finish(mut self, value: &str, comment: &[String]) -> io::Result<W> {
+        let mut is_function_used = vec![false; self.functions.all.len()];
+        for (at, place) in self.places.all().iter().enumerate().filter(|(at, _)| self.used[*at]) {
+            let function = self.functions.function_of(at);
+            is_function_used[function] = true;
+            let line = Line {
+                function_id: function as u64 + 1,
+                line: i64::from(place.line.unwrap_or(0)),
+                column: i64::from(place.column),
+            };
+            let location = Location { id: at as u64 + 1, line: vec![line] };
+            put(&mut self.writer, &File { location: vec![location], ..File::default() })?;
+        }
+        let texts = &mut self.texts;
+        for (at, function) in self.functions.all.iter().enumerate().filter(|(at, _)| is_function_used[*at]) {
+            // Without a system name, pprof takes the name as it is; else it would cut `<module>` away as a template's
+            // parameter.
+            let function = Function {
+                id: at as u64 + 1,
+                name: position(texts, function.name),
+                filename: position(texts, function.file),
+                start_line: i64::from(function.first_line),
+            };
+            put(&mut self.writer, &File { function: vec![function], ..File::default() })?;
+        }
+        let metadata = &self.profile.metadata;
+        let time = ValueType { kind: position(texts, value), unit: position(texts, "nanoseconds") };
+        let count = ValueType { kind: position(texts, "samples"), unit: position(texts, "count") };
+        let mut rest = File {
+            sample_type: vec![count, time.clone()],
+            time_nanos: clamped(metadata.start_unix_us.saturating_mul(1000)),
+            duration_nanos: clamped(metadata.duration_us.saturating_mul(1000)),
+            default_sample_type: time.kind,
+            period_type: Some(time),
+            period: (metadata.interval_us() * 1e3) as i64,
+            comment: comment.iter().map(|text| position(texts, text)).collect(),
+            ..File::default()
+        };
+        rest.string_table = self.texts.all;
+        put(&mut self.writer, &rest)?;
+        let mut writer = self.writer.finish()?;
+        writer.flush()?;
+        Ok(writer)
+    }
 }
 
 fn thread_labels(profile: &Profile, id: ThreadRef, texts: &mut StringTable) -> Vec<Label> {

@@ -16,6 +16,7 @@ use self::messages::{
     ResourceProfiles, Sample, Scope, ScopeProfiles, Stack, Value, ValueType,
 };
 use super::string_table::StringTable;
+use super::value_name;
 use crate::output::Presentation;
 use crate::output::functions::Functions;
 use crate::output::place::{Origin, PlaceId, Places, thread_name};
@@ -49,14 +50,13 @@ pub(crate) fn write(
     writer.flush()
 }
 
-/// What the values of a profile's samples are called: `cpu`, where idle threads are left out.
-pub(super) fn value_name(profile: &Profile) -> &'static str {
-    let filters = &profile.metadata.filters;
-    match (filters.gil_wait, filters.idle) {
-        (true, _) => "gil_wait",
-        (false, true) => "wall",
-        (false, false) => "cpu",
-    }
+/// The body of an export request; `more` gives further attributes of a process, its service's name among them.
+pub(crate) fn request(
+    profile: &Profile,
+    presentation: &Presentation,
+    more: &dyn Fn(&Process) -> Vec<Attribute>,
+) -> Vec<u8> {
+    data(profile, presentation, more).encode_to_vec()
 }
 
 fn file_name(path: &str) -> &str {
