@@ -75,8 +75,9 @@ pub(crate) struct Intervals<'take> {
     pub(super) begun: Instant,
     /// When that was, µs since the start of the recording.
     pub(super) begun_after_us: u64,
-    /// Whether an interval is to end before its time.
+    /// Whether an interval is to end before its time; and that it is, once there is something in it.
     ends_early: &'take mut dyn FnMut() -> bool,
+    is_to_end: bool,
     pub(super) take: &'take mut dyn FnMut(Profile),
 }
 
@@ -87,12 +88,16 @@ impl<'take> Intervals<'take> {
         ends_early: &'take mut dyn FnMut() -> bool,
         take: &'take mut dyn FnMut(Profile),
     ) -> Self {
-        Self { every, begun: Instant::now(), begun_after_us: 0, ends_early, take }
+        Self { every, begun: Instant::now(), begun_after_us: 0, ends_early, is_to_end: false, take }
     }
 
-    /// Whether the interval is over.
-    pub(super) fn are_due(&mut self, now: Instant) -> bool {
-        let is_early = (self.ends_early)();
-        is_early || now.saturating_duration_since(self.begun) >= self.every
+    /// Whether the interval is over, in which something was seen or not.
+    pub(super) fn are_due(&mut self, now: Instant, is_empty: bool) -> bool {
+        self.is_to_end |= (self.ends_early)();
+        if self.is_to_end && !is_empty {
+            self.is_to_end = false;
+            return true;
+        }
+        now.saturating_duration_since(self.begun) >= self.every
     }
 }

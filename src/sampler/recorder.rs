@@ -243,7 +243,7 @@ impl<'options> Recorder<'options> {
                     break Ending::Interrupted;
                 }
                 if let Some(intervals) = intervals.as_deref_mut()
-                    && intervals.are_due(now)
+                    && intervals.are_due(now, self.profile.totals().is_empty())
                 {
                     self.end_interval(intervals);
                 }

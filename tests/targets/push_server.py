@@ -77,7 +77,8 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if self.headers.get("Content-Encoding") == "gzip":
             body = gzip.decompress(body)
-        told = {"came": came, "path": self.path, "headers": dict(self.headers.items()), "bytes": len(body)}
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        told = {"came": came, "path": self.path, "headers": headers, "bytes": len(body)}
         if self.path.endswith("/Push"):
             told["series"] = list(series_of(body))
         else:

@@ -51,6 +51,7 @@ pub(super) fn processes(service: &Service) -> Response {
             "user": python.process.user(),
             "threads": python.process.threads().ok().map(|threads| threads.len()),
             "python_version": python.version.to_string(),
+            "busy": service.busy.has(&python.process),
         })
     });
     let mut body = Vec::new();

@@ -28,6 +28,11 @@ pub(super) struct Held<'busy> {
 }
 
 impl Busy {
+    /// Whether a process is being read.
+    pub(super) fn has(&self, process: &Process) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&process.pid())
+    }
+
     /// Takes these processes for one request, if no other has any of them; else the number of one that has.
     pub(super) fn hold(&self, processes: &[Process]) -> Result<Held<'_>, i32> {
         let mut busy = self.0.lock().unwrap_or_else(PoisonError::into_inner);
