@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! cli ◀─ command ─▶ tui ────▶ output ─▶ profile
+//!           ├─────▶ http
 //!           ├─────▶ watch ───▶ inspect ─▶ sampler
 //!           └─────▶ sampler ─▶ python ─▶ binary, memory
 //!                      ├─────▶ native ─▶ process, binary
@@ -25,6 +26,7 @@ mod core_file;
 pub mod embed;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
+mod http;
 mod inspect;
 mod memory;
 mod native;

@@ -131,6 +131,44 @@ def packed(value):
     return numbers
 
 
+def otlp(data, rate):
+    """By OpenTelemetry's own messages, which PYTHONPATH must lead to; what a collector would refuse is none."""
+    from google.protobuf import json_format
+    from opentelemetry.proto.collector.profiles.v1development.profiles_service_pb2 import ExportProfilesServiceRequest
+
+    if data.startswith(b"{"):
+        assert data.count(b"\n") == 1, "a collector reads one request a line"
+        message = json_format.Parse(data, ExportProfilesServiceRequest())
+    else:
+        message = ExportProfilesServiceRequest.FromString(data)
+    tables = message.dictionary
+    strings = tables.string_table
+    for table in ("mapping", "location", "function", "link", "attribute", "stack"):
+        first = getattr(tables, table + "_table")[0]
+        assert first == type(first)(), first
+    assert strings[0] == "" and len(set(strings)) == len(strings), "texts are there once"
+    for resource in message.resource_profiles:
+        about = {attribute.key: attribute.value for attribute in resource.resource.attributes}
+        assert about["process.pid"].int_value > 0 and about["service.name"].string_value, about
+        assert about["process.runtime.version"].string_value.count(".") >= 2, about
+        (scope,) = resource.scope_profiles
+        kinds = [(strings[each.sample_type.type_strindex], strings[each.sample_type.unit_strindex])
+                 for each in scope.profiles]
+        assert kinds == [("cpu", "nanoseconds"), ("samples", "count")], kinds
+        of_time, of_samples = scope.profiles
+        assert of_time.period == round(1e9 / rate) and of_time.duration_nano > 0 and of_time.time_unix_nano > 1e18
+        assert sum(sum(sample.values) for sample in of_samples.samples) > 0
+        for sample in of_time.samples:
+            (time,) = sample.values
+            keys = [strings[tables.attribute_table[at].key_strindex] for at in sample.attribute_indices]
+            assert keys == ["thread.id", "thread.name"], keys
+            names = []
+            for place in tables.stack_table[sample.stack_index].location_indices:
+                (line,) = tables.location_table[place].lines
+                names.append(strings[tables.function_table[line.function_index].name_strindex])
+            count(names, time / 1e9)
+
+
 def pprof(data, rate):
     strings, functions, locations, samples, types = [], {}, {}, [], []
     for field, value in varints(data):

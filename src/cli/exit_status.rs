@@ -18,7 +18,7 @@ pub(crate) enum Status {
     NotPython = 5,
     /// Its version is not supported.
     Unsupported = 6,
-    /// The output cannot be written.
+    /// The output cannot be written, or a server has not taken all that was sent.
     Output = 7,
     /// It exited before it could be read.
     Exited = 8,
@@ -64,7 +64,7 @@ impl Status {
             Self::Permission => "not permitted to read the process",
             Self::NotPython => "the process runs no CPython that can be read",
             Self::Unsupported => "its version of CPython is not supported",
-            Self::Output => "the output cannot be written",
+            Self::Output => "the output cannot be written, or the server has not taken it",
             Self::Exited => "the process exited before it could be read",
             Self::NotStarted => "the program could not be started",
             Self::CoreFile => "the core file cannot be read",

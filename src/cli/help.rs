@@ -7,16 +7,20 @@ use super::Cli;
 /// The heading of what `-h` leaves out.
 const RARELY_NEEDED: &str = "Rarely needed";
 
+/// The heading of what goes with `--push`, which `-h` leaves out too.
+const OF_PUSH: &str = "With --push";
+
 /// A heading and the options below it, in this order.
 type Group = (&'static str, &'static [&'static str]);
 
-const OF_RECORD: [Group; 6] = [
+const OF_RECORD: [Group; 7] = [
     ("What to record", &["pid", "name", "subprocesses", "duration"]),
-    ("Where to", &["output", "format", "open"]),
+    ("Where to", &["output", "format", "open", "push"]),
     ("How", &["rate", "idle", "waits", "native", "tasks"]),
     ("Filters", &["gil", "mode", "thread", "main_thread", "below", "include", "exclude"]),
     ("What is shown", &["function", "nolineno", "threads", "full_filenames", "upward", "no_gc_frames"]),
     (RARELY_NEEDED, &["blocking", "nonblocking", "native_threads", "columns", "merge", "every", "exit_status", "keep"]),
+    (OF_PUSH, &["label", "service", "header_file", "ca_file"]),
 ];
 
 const OF_TOP: [Group; 4] = [
@@ -35,16 +39,25 @@ const OF_DUMP: [Group; 3] = [
     (RARELY_NEEDED, &["blocking", "nonblocking", "native_threads", "exe", "root", "all_tasks", "full_stacks"]),
 ];
 
+const OF_SERVE: [Group; 4] = [
+    ("What to serve", &["pid", "name", "subprocesses"]),
+    ("Where", &["listen", "token"]),
+    ("How", &["rate", "native"]),
+    (RARELY_NEEDED, &["blocking", "nonblocking", "native_threads"]),
+];
+
 /// The command line with its options in groups. `of_pid` is added to the options that take a process's number.
 pub(crate) fn command(of_pid: fn(Arg) -> Arg) -> Command {
-    let groups: [(&str, &[Group]); 3] = [("record", &OF_RECORD), ("top", &OF_TOP), ("dump", &OF_DUMP)];
+    let groups: [(&str, &[Group]); 4] =
+        [("record", &OF_RECORD), ("top", &OF_TOP), ("dump", &OF_DUMP), ("serve", &OF_SERVE)];
     let whole = Cli::command().mut_subcommand("watch", |command| command.mut_arg("pid", of_pid));
     groups.into_iter().fold(whole, |whole, (name, groups)| {
         whole.mut_subcommand(name, |mut command| {
             for (heading, names) in groups {
                 for name in *names {
                     command = command.mut_arg(name, |arg| {
-                        let arg = arg.help_heading(*heading).hide_short_help(*heading == RARELY_NEEDED);
+                        let arg =
+                            arg.help_heading(*heading).hide_short_help([RARELY_NEEDED, OF_PUSH].contains(heading));
                         if *name == "pid" { of_pid(arg) } else { arg }
                     });
                 }
@@ -63,7 +76,7 @@ mod tests {
         let mut command = command(|arg| arg);
         command.build();
         command.clone().debug_assert();
-        for name in ["record", "top", "dump", "watch"] {
+        for name in ["record", "top", "dump", "watch", "serve"] {
             let subcommand = command.find_subcommand(name).unwrap();
             for arg in subcommand.get_arguments().filter(|arg| !arg.is_positional() && !arg.is_hide_set()) {
                 let name = arg.get_id().as_str();

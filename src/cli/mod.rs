@@ -3,6 +3,8 @@
 
 mod exit_status;
 mod help;
+mod push;
+mod serve;
 mod values;
 mod watch;
 
@@ -13,6 +15,8 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use exit_status::Status;
 pub(crate) use help::command;
+pub(crate) use push::{PushArgs, PushProtocol, PushUrl};
+pub(crate) use serve::ServeArgs;
 pub(crate) use values::{GrowthArg, Limit};
 pub(crate) use watch::{CommandWords, WatchArgs};
 
@@ -44,6 +48,8 @@ pub(crate) enum Command {
     Dump(DumpArgs),
     /// Wait until a process hangs, and keep the evidence
     Watch(WatchArgs),
+    /// Serve profiles, dumps and metrics over HTTP
+    Serve(ServeArgs),
     /// Render a recording in another format
     Convert(ConvertArgs),
     /// Show what changed between two recordings
@@ -167,9 +173,13 @@ pub(crate) struct RecordArgs {
     /// Make one of processes with the same command line and parent, such as the workers of a server
     #[arg(long, requires = "subprocesses")]
     pub merge: bool,
-    /// Write what there is every so often, and go on; SIGUSR1 does it once
+    /// Write what there is every so often, and go on, or with --push send it [default: with --push 15s]; SIGUSR1 does
+    /// it once
     #[arg(long, value_name = "duration", value_parser = values::duration)]
     pub every: Option<Limit>,
+    /// Where to send what is recorded, in place of a file
+    #[command(flatten)]
+    pub push: PushArgs,
     /// Open the result with the desktop's viewer: a page in the browser, unless another format is asked for
     #[arg(long)]
     pub open: bool,
@@ -412,6 +422,8 @@ pub enum FormatName {
     Firefox,
     /// Gzipped protobuf for `go tool pprof`
     Pprof,
+    /// OpenTelemetry's profiles (alpha): protobuf, or JSON where the filename ends in .json
+    Otlp,
     /// Text for KCachegrind and callgrind_annotate
     Callgrind,
     /// For Python's pstats, snakeviz and gprof2dot

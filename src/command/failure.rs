@@ -1,5 +1,6 @@
 //! Errors at the edge: which exit status each has, and what the user can do about it.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -69,6 +70,40 @@ fn place_of(recording: Option<&Path>) -> String {
     recording.map_or_else(|| "lost".to_owned(), |path| format!("in {path:?}"))
 }
 
+/// A server has not taken all that was sent to it.
+#[derive(Debug, Error)]
+#[error("{url} has not taken all profiles: {reason}")]
+pub(crate) struct PushError {
+    /// Where they were sent.
+    pub url: String,
+    /// What it answered, or why it did not.
+    pub reason: String,
+}
+
+/// The server would be open to whom it must not be.
+#[derive(Debug, Error)]
+pub(crate) enum AccessError {
+    /// Other machines could ask.
+    #[error("at {0} other machines can ask for profiles, which needs a token")]
+    Open(SocketAddr),
+    /// There is no token in the file.
+    #[error("cannot read a token from {path:?}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// It could be guessed.
+    #[error("the token in {path:?} is shorter than {shortest} characters")]
+    Short {
+        /// The file.
+        path: PathBuf,
+        /// How long it has to be, in bytes.
+        shortest: usize,
+    },
+}
+
 /// The exit status for an error.
 pub(crate) fn status(error: &anyhow::Error) -> Status {
     for cause in error.chain() {
@@ -92,13 +127,13 @@ pub(crate) fn status(error: &anyhow::Error) -> Status {
             Some(_) => return Status::CoreFile,
             None => {}
         }
-        if cause.is::<ForeignNameError>() {
+        if cause.is::<ForeignNameError>() || cause.is::<AccessError>() {
             return Status::CommandLine;
         }
         if cause.is::<CoreError>() {
             return Status::CoreFile;
         }
-        if cause.is::<OutputError>() || cause.is::<UnfinishedError>() {
+        if cause.is::<OutputError>() || cause.is::<UnfinishedError>() || cause.is::<PushError>() {
             return Status::Output;
         }
         if cause.is::<SpawnError>() {
@@ -164,6 +199,9 @@ pub(crate) fn advice(error: &anyhow::Error) -> Vec<String> {
         }
         if let Some(error) = cause.downcast_ref::<PostMortemError>() {
             return error.advice();
+        }
+        if cause.is::<AccessError>() {
+            return text("`--token FILE` names a file whose first line is a secret, such as of `openssl rand -hex 16`");
         }
         if cause.is::<ForeignNameError>() {
             return ForeignNameError::advice();

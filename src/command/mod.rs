@@ -8,10 +8,13 @@ pub(crate) mod dump;
 mod ending;
 pub(crate) mod failure;
 mod left;
+mod naming;
 mod output_file;
 mod program;
+mod prometheus;
 pub(crate) mod record;
 mod screen;
+pub(crate) mod serve;
 mod source_text;
 pub(crate) mod top;
 pub(crate) mod watch;
@@ -20,12 +23,13 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use self::failure::OutputError;
 pub use self::program::run_program;
 use crate::cli::{Cli, Command, FormatName, PauseArgs};
 use crate::output::{Format, Lines};
-use crate::process::{Registers, stdout_was_closed};
+use crate::process::{Process, Registers, stdout_was_closed};
 use crate::sampler::Pausing;
 
 /// Runs what the command line asks for.
@@ -38,6 +42,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Top(arguments) => top::run(&arguments),
         Command::Dump(arguments) => dump::run(&arguments),
         Command::Watch(arguments) => watch::run(&arguments),
+        Command::Serve(arguments) => serve::run(&arguments),
         Command::Convert(arguments) => convert::convert(&arguments),
         Command::Diff(arguments) => convert::diff(&arguments),
         Command::Completions { shell } => completion::print_script(shell),
@@ -96,6 +101,7 @@ impl From<FormatName> for Format {
             FormatName::Flamechart => Self::Flamechart,
             FormatName::Firefox => Self::Firefox,
             FormatName::Pprof => Self::Pprof,
+            FormatName::Otlp => Self::Otlp,
             FormatName::Callgrind => Self::Callgrind,
             FormatName::Pstats => Self::Pstats,
             FormatName::Html => Self::Html,
@@ -105,6 +111,15 @@ impl From<FormatName> for Format {
             FormatName::Pyspy => Self::Pyspy,
         }
     }
+}
+
+/// The CPU time that this program has used.
+fn own_cpu() -> Duration {
+    Process::observe(std::process::id().cast_signed())
+        .ok()
+        .and_then(|process| process.usage().ok())
+        .map(|usage| usage.cpu)
+        .unwrap_or_default()
 }
 
 /// Tells the user something beside the product.

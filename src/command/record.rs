@@ -1,31 +1,33 @@
 //! `pyspy record`: samples into a file.
 
+mod destination;
 mod facts;
 mod progress;
+mod push;
 mod sink;
 mod target;
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{ExitCode, ExitStatus};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use wildmatch::WildMatch;
 
+use self::destination::Destination;
 use self::progress::Bar;
-use self::sink::Sink;
 use self::target::Target;
+pub(super) use self::target::is_called;
 use super::ending::{shell_status, status_text};
 use super::failure::UnfinishedError;
-use super::output_file::format_by_name;
 use super::{Interrupt, below, native, pausing, print_note, shown_lines};
 use crate::cli::{AsyncTasks, Limit, Mode, RecordArgs};
-use crate::output::{Format, Presentation, printable};
+use crate::output::{Presentation, printable};
 use crate::profile::{Below, Profile};
 use crate::sampler::{
-    Ending, Filter, Finder, PATIENCE_RUNNING, PATIENCE_STARTED, Pausing, RecordOptions, Recorded, TasksShown,
-    Unsampled, record,
+    Ending, Filter, Finder, Intervals, PATIENCE_RUNNING, PATIENCE_STARTED, Pausing, Progress, RecordOptions, Recorded,
+    TasksShown, Unsampled, record, record_in_intervals,
 };
 
 /// Between two writes of a recording that is streamed, so that a kill loses no more.
@@ -36,22 +38,12 @@ const STREAM_EVERY: Duration = Duration::from_millis(900);
 /// # Errors
 /// When nothing can be recorded or written.
 pub(crate) fn run(arguments: &RecordArgs) -> anyhow::Result<ExitCode> {
-    // What is to be looked at is best looked at as a page.
-    let default = if arguments.open { Format::Html } else { Format::Flamegraph };
-    let format = match (arguments.format, &arguments.output) {
-        (Some(name), _) => name.into(),
-        (None, Some(path)) => format_by_name(path, default)?,
-        (None, None) => default,
-    };
-    let path = arguments.output.clone().unwrap_or_else(|| default_path(arguments, format));
-    // A program that we start runs as who called us through sudo, and its profile is his.
-    let for_caller = !arguments.program.is_empty();
-    let mut sink = Sink::open(&path, format, presentation_of(arguments), for_caller)?;
+    let mut destination = Destination::open(arguments, presentation_of(arguments))?;
     let interrupt = Interrupt::install().context("cannot take over signals")?;
     let mut finder = Finder::new();
     let mut target = Target::open_or_start(arguments, &mut finder)?;
-    sink.find_sources(target.source_files());
-    let recorded = match record_target(arguments, &mut target, &mut finder, &mut sink, &interrupt) {
+    destination.find_sources(target.source_files());
+    let recorded = match record_target(arguments, &mut target, &mut finder, &mut destination, &interrupt) {
         Ok(recorded) => recorded,
         Err(error) => {
             // Nothing was recorded; a program that we started is not left behind.
@@ -62,26 +54,29 @@ pub(crate) fn run(arguments: &RecordArgs) -> anyhow::Result<ExitCode> {
     let (Recorded { mut profile, ending, unsampled, notes, .. }, failure) = recorded;
     // That nothing more can be written is no reason to end the program.
     let has_failed = failure.is_some();
-    let finished = failure.map_or_else(|| sink.finish(&mut profile), Err);
+    let finished = failure.map_or_else(|| destination.finish(&mut profile), Err);
     let has_ended = target.program_has_ended();
     let status = target.end(arguments.keep || ending == Ending::Exited || has_failed);
     if has_failed && target.is_started() && status.is_none() {
         print_note("the program was left running");
     }
-    finished?;
+    let finished = finished?;
     for text in &notes {
         print_note(&printable(text));
     }
     let program = Program { status, has_ended, left: target.still_running(), is_followed: arguments.subprocesses };
-    let mut line = summary(&profile, &ending, &path, &target, &program, interrupt.is_set());
+    let mut line = summary(&profile, &ending, &finished.text, &target, &program, interrupt.is_set());
     line.push_str(&what_is_missing(&profile, unsampled, arguments));
     facts::lines(&profile.metadata).iter().for_each(|text| print_note(text));
     print_note(&line);
-    if let Some(below) = &arguments.below {
+    if let Some(below) = arguments.below.as_ref().filter(|_| finished.path.is_some()) {
         below::below_notes(&profile, below, profile.metadata.counts).iter().for_each(|text| print_note(text));
     }
-    if arguments.open && path.as_os_str() != "-" {
+    if let Some(path) = finished.path.filter(|path| arguments.open && path.as_os_str() != "-") {
         open_in_viewer(&path);
+    }
+    if let Some(error) = finished.error {
+        return Err(error.into());
     }
     Ok(match status {
         Some(status) if arguments.exit_status => ExitCode::from(shell_status(status)),
@@ -104,7 +99,7 @@ fn record_target(
     arguments: &RecordArgs,
     target: &mut Target,
     finder: &mut Finder,
-    sink: &mut Sink,
+    destination: &mut Destination,
     interrupt: &Interrupt,
 ) -> anyhow::Result<(Recorded, Option<UnfinishedError>)> {
     if !arguments.subprocesses && arguments.name.is_none() {
@@ -127,7 +122,7 @@ fn record_target(
         },
         pausing: pausing(arguments.pause, Pausing::Adaptive),
         filter: filter(arguments),
-        keep: sink.keep(arguments.tasks == Some(AsyncTasks::All)),
+        keep: destination.keep(arguments.tasks == Some(AsyncTasks::All)),
         patience: match (target.is_started(), arguments.subprocesses) {
             // A server may be long in starting its workers.
             (_, true) => Duration::MAX,
@@ -151,24 +146,32 @@ fn record_target(
     let bar = Bar::new(options.duration, arguments.hideprogress);
     let (mut streamed_at, mut written_at) = (Instant::now(), Instant::now());
     let mut failure = None;
-    let every = match arguments.every {
-        Some(Limit::For(every)) => every,
-        _ => Duration::MAX,
-    };
-    let recorded = record(target.roots(), finder, &options, &mut |progress, profile| {
-        bar.show(progress);
-        let asked = interrupt.take_write_request();
-        let mut written = Ok(());
-        if asked || written_at.elapsed() >= every {
-            written_at = Instant::now();
-            written = bar.with_line_hidden(|| sink.write_so_far(profile));
-        } else if streamed_at.elapsed() >= STREAM_EVERY {
-            streamed_at = Instant::now();
-            written = sink.stream(profile);
+    let every = destination.every(arguments.every);
+    let recorded = match destination {
+        Destination::File(sink, _) => record(target.roots(), finder, &options, &mut |progress, profile| {
+            bar.show(progress);
+            let asked = interrupt.take_write_request();
+            let mut written = Ok(());
+            if asked || written_at.elapsed() >= every {
+                written_at = Instant::now();
+                written = bar.with_line_hidden(|| sink.write_so_far(profile));
+            } else if streamed_at.elapsed() >= STREAM_EVERY {
+                streamed_at = Instant::now();
+                written = sink.stream(profile);
+            }
+            failure = written.err();
+            failure.is_none() && !interrupt.is_set()
+        }),
+        Destination::Server(pusher) => {
+            let mut watch = |progress: &Progress, _: &mut Profile| {
+                bar.show(progress);
+                !interrupt.is_set()
+            };
+            let (mut is_asked, mut push) = (|| interrupt.take_write_request(), |interval| pusher.push(interval));
+            let mut intervals = Intervals::new(every, &mut is_asked, &mut push);
+            record_in_intervals(target.roots(), finder, &options, &mut watch, &mut intervals)
         }
-        failure = written.err();
-        failure.is_none() && !interrupt.is_set()
-    });
+    };
     bar.clear();
     Ok((recorded, failure))
 }
@@ -202,7 +205,7 @@ struct Program {
 fn summary(
     profile: &Profile,
     ending: &Ending,
-    path: &Path,
+    done: &str,
     target: &Target,
     program: &Program,
     interrupted: bool,
@@ -210,8 +213,7 @@ fn summary(
     let metadata = &profile.metadata;
     let counts = metadata.counts;
     let mut line = format!(
-        "wrote {} with {} samples in {:.1} s: {} stopped, {} unproven, {} lost; {:.1} Hz held of {:.0}",
-        printable(&path.display().to_string()),
+        "{done} {} samples in {:.1} s: {} stopped, {} unproven, {} lost; {:.1} Hz held of {:.0}",
         counts.taken,
         metadata.duration_us as f64 / 1e6,
         counts.stopped,
@@ -291,20 +293,6 @@ fn what_is_missing(profile: &Profile, unsampled: Option<Unsampled>, arguments: &
         text.push_str("; some names or stacks were too many and are left out");
     }
     text
-}
-
-/// `NAME-TIME.EXTENSION`, from the program or the pid.
-fn default_path(arguments: &RecordArgs, format: Format) -> PathBuf {
-    let name = match (arguments.pid.first(), arguments.program.first()) {
-        (Some(pid), _) => pid.to_string(),
-        (None, Some(program)) => {
-            let name = Path::new(program).file_name().map(|name| name.to_string_lossy().into_owned());
-            name.unwrap_or_else(|| "profile".to_owned())
-        }
-        (None, None) => "profile".to_owned(),
-    };
-    let time = jiff::Zoned::now().strftime("%Y-%m-%dT%H-%M-%S").to_string();
-    PathBuf::from(format!("{name}-{time}.{}", format.default_extension()))
 }
 
 /// Shows a file with what the desktop has for it.

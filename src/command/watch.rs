@@ -27,7 +27,8 @@ use self::metrics::Metrics;
 use self::targets::Targets;
 use super::ending::shell_status;
 use super::failure::OutputError;
-use super::{Interrupt, print_note};
+use super::naming::program_name;
+use super::{Interrupt, own_cpu, print_note};
 use crate::cli::{Status, WatchArgs};
 use crate::output::printable;
 use crate::process::Process;
@@ -251,7 +252,7 @@ impl Watcher<'_> {
         let Some(metrics) = self.metrics.as_mut().filter(|metrics| metrics.is_due(now)) else { return };
         let processes = self.watched.iter().map(|(pid, watched)| metrics::ProcessNumbers {
             pid: *pid,
-            command: report::short_name(&command_line(&watched.process)),
+            command: program_name(&command_line(&watched.process)),
             still_seconds: watched.watch.still_for(now).as_secs_f64(),
         });
         metrics.write(now, self.looks, own_cpu(), &self.events, processes);
@@ -285,15 +286,6 @@ impl Watched {
         let (process, reader) = (observed.sampler.process().clone(), observed.sampler.code_epoch().reader);
         Self { watch: ProcessWatch::new(now), process, reader, quiet_until: HashMap::new() }
     }
-}
-
-/// The CPU time that this program has used.
-fn own_cpu() -> Duration {
-    Process::observe(std::process::id().cast_signed())
-        .ok()
-        .and_then(|process| process.usage().ok())
-        .map(|usage| usage.cpu)
-        .unwrap_or_default()
 }
 
 /// `14:02:11`, by the clock of this machine and its zone.

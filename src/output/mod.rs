@@ -32,15 +32,15 @@ mod tree;
 
 #[cfg(test)]
 pub(crate) use formats::collapsed;
-pub(crate) use formats::write_difference;
 pub use formats::{Format, flamegraph, pprof, raw, speedscope};
+pub(crate) use formats::{otlp, value_name as profile_value_name, write_difference};
 pub(crate) use growth::{GrowthLimit, growth};
 pub(crate) use input::read;
 pub(crate) use json::write_safe_json;
 pub(crate) use presentation::Lines;
 pub use presentation::Presentation;
 pub(crate) use source_text::{SourceText, no_source};
-pub(crate) use text::{duration_text, printable};
+pub(crate) use text::{duration_text, printable, xml as escape_markup};
 
 #[cfg(test)]
 mod readers;

@@ -56,8 +56,8 @@ pub(super) fn shortened(text: &str, limit: usize) -> Cow<'_, str> {
     Cow::Owned(format!("{head}…{tail}"))
 }
 
-/// `text`, which must be [`printable`], for the content of an XML element or attribute.
-pub(super) fn xml(text: &str) -> String {
+/// `text`, which must be [`printable`], for the content of an XML or HTML element or attribute.
+pub(crate) fn xml(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

@@ -361,6 +361,16 @@ impl Process {
         Ok(arguments.into_iter().map(OsString::from).collect())
     }
 
+    /// Not known here.
+    pub fn environment_variable(&self, _name: &str) -> Option<String> {
+        None
+    }
+
+    /// There are none here.
+    pub fn control_groups(&self) -> Option<String> {
+        None
+    }
+
     /// The path of the program that it runs.
     ///
     /// # Errors

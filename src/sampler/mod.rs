@@ -13,6 +13,7 @@ mod gil_facts;
 #[cfg(test)]
 mod gil_tests;
 mod identity;
+mod intervals;
 mod kernel_names;
 mod live;
 mod looks;
@@ -48,14 +49,15 @@ pub(crate) use loop_lag::LoopLibrary;
 pub(crate) use loop_lag::{LoopBlocker, LoopLag, LoopLags};
 pub(crate) use members::Roots;
 pub(crate) use moment::{
-    Moment, MomentFrame, MomentThread, NativeThread, Pausing, SampleError, entered_interpreter, interpreter_name,
+    Assurance, Moment, MomentFrame, MomentThread, NativeThread, Pausing, SampleError, entered_interpreter,
+    interpreter_name,
 };
 pub(crate) use native::Native;
 pub(crate) use observe::{ObserveOptions, Observed, Observer, Recent, observe};
 pub(crate) use post_mortem::{PostMortem, PostMortemError};
 pub(crate) use process_sampler::ProcessSampler;
-pub(crate) use record_options::RecordOptions;
-pub(crate) use recorder::{Ending, Progress, Recorded, record, why_not_pausable};
+pub(crate) use record_options::{Intervals, RecordOptions};
+pub(crate) use recorder::{Ending, Progress, Recorded, record, record_in_intervals, why_not_pausable};
 pub(crate) use sections::{ASYNCIO_SECTION, core_section_address, section_address};
 pub(crate) use short_names::ShortNames;
 pub(crate) use task_looks::frames_that;

@@ -1,12 +1,12 @@
 //! How a recording is made.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::async_stacks::TasksShown;
 use super::attach::PATIENCE_RUNNING;
 use super::filter::Filter;
 use super::moment::Pausing;
-use crate::profile::Keep;
+use crate::profile::{Keep, Profile};
 
 /// How to record.
 #[derive(Debug, Clone)]
@@ -66,5 +66,38 @@ impl Default for RecordOptions {
             native: false,
             native_threads: false,
         }
+    }
+}
+
+/// How a recording is cut, and who takes the pieces.
+pub(crate) struct Intervals<'take> {
+    every: Duration,
+    pub(super) begun: Instant,
+    /// When that was, µs since the start of the recording.
+    pub(super) begun_after_us: u64,
+    /// Whether an interval is to end before its time; and that it is, once there is something in it.
+    ends_early: &'take mut dyn FnMut() -> bool,
+    is_to_end: bool,
+    pub(super) take: &'take mut dyn FnMut(Profile),
+}
+
+impl<'take> Intervals<'take> {
+    /// Intervals of this length, which end sooner when `ends_early` says so. `take` must not keep the recording waiting.
+    pub(crate) fn new(
+        every: Duration,
+        ends_early: &'take mut dyn FnMut() -> bool,
+        take: &'take mut dyn FnMut(Profile),
+    ) -> Self {
+        Self { every, begun: Instant::now(), begun_after_us: 0, ends_early, is_to_end: false, take }
+    }
+
+    /// Whether the interval is over, in which something was seen or not.
+    pub(super) fn are_due(&mut self, now: Instant, is_empty: bool) -> bool {
+        self.is_to_end |= (self.ends_early)();
+        if self.is_to_end && !is_empty {
+            self.is_to_end = false;
+            return true;
+        }
+        now.saturating_duration_since(self.begun) >= self.every
     }
 }

@@ -10,7 +10,7 @@ use super::gc_facts::GcSums;
 use super::gil_facts::GilSums;
 use super::members::{Children, Member, Roots, Setup};
 use super::moment::{Pausing, SampleError};
-use super::record_options::RecordOptions;
+use super::record_options::{Intervals, RecordOptions};
 use super::title::command_line;
 use super::unobserved::{Unobserved, longest_weight_us};
 use super::unread::Unread;
@@ -104,7 +104,19 @@ pub(crate) type Watch<'watch> = dyn FnMut(&Progress, &mut Profile) -> bool + 'wa
 /// Records processes until something ends it.
 pub(crate) fn record(roots: Roots, finder: &mut Finder, options: &RecordOptions, watch: &mut Watch<'_>) -> Recorded {
     reserve_memory();
-    Recorder::new(roots, options).run(finder, watch)
+    Recorder::new(roots, options).run(finder, watch, None)
+}
+
+/// The same in pieces; what is returned has the last one no more.
+pub(crate) fn record_in_intervals(
+    roots: Roots,
+    finder: &mut Finder,
+    options: &RecordOptions,
+    watch: &mut Watch<'_>,
+    intervals: &mut Intervals<'_>,
+) -> Recorded {
+    reserve_memory();
+    Recorder::new(roots, options).run(finder, watch, Some(intervals))
 }
 
 /// Reads processes into a profile; when, its user says.
@@ -191,7 +203,12 @@ impl<'options> Recorder<'options> {
         }
     }
 
-    fn run(mut self, finder: &mut Finder, watch: &mut Watch<'_>) -> Recorded {
+    fn run(
+        mut self,
+        finder: &mut Finder,
+        watch: &mut Watch<'_>,
+        mut intervals: Option<&mut Intervals<'_>>,
+    ) -> Recorded {
         let start = self.setup.start;
         // So that the first tick finds something to read.
         self.meet(finder);
@@ -224,6 +241,11 @@ impl<'options> Recorder<'options> {
                 };
                 if !watch(&progress, &mut self.profile) {
                     break Ending::Interrupted;
+                }
+                if let Some(intervals) = intervals.as_deref_mut()
+                    && intervals.are_due(now, self.profile.totals().is_empty())
+                {
+                    self.end_interval(intervals);
                 }
             }
             let mut settled = if now < deadline {
@@ -263,6 +285,9 @@ impl<'options> Recorder<'options> {
         let unsampled = self.members.iter_mut().filter_map(Member::unsampled).chain(self.unsampled);
         let unsampled = unsampled.max_by_key(|unsampled| unsampled.time);
         self.notes.extend(self.unread.lines());
+        if let Some(intervals) = intervals {
+            self.end_interval(intervals);
+        }
         Recorded { profile: self.profile, ending, ticks: self.ticks, unsampled, notes: self.notes }
     }
 

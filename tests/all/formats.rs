@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::recording::Recording;
-use crate::running::{chosen, read_profile};
+use crate::running::{chosen, read_otlp, read_profile};
 use crate::target::{Target, alone_on_this_machine, print_note, pyspy, run};
 
 const PHASES: [&str; 3] = ["short", "middle", "long"];
@@ -66,6 +66,15 @@ fn shares_are_what_the_program_measured_and_all_formats_agree() {
                     (one - another).abs() < 0.01 * total,
                     "{interpreter} {format}: {name} {another} s, raw {one} s"
                 );
+            }
+        }
+        let protobuf = convert(&recording, "otlp", &["-F"]);
+        let json = folder.path().join("recording.otlp.json");
+        pyspy(&["convert", path, "-F", "-o", json.to_str().unwrap()]).success();
+        for read in [protobuf, json].iter().filter_map(|written| read_otlp(written, 200)) {
+            for name in PHASES.iter().chain(&[""]) {
+                let (one, another) = (seconds(&times, name), seconds(&read, name));
+                assert!((one - another).abs() < 0.01 * total, "{interpreter}: {name:?} {another} s, raw {one} s");
             }
         }
         callgrind_agrees(&convert(&recording, "callgrind", &["-F"]), total, &times);

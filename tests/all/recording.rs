@@ -108,7 +108,11 @@ impl Summary {
     }
 
     pub(crate) fn parse(stderr: &str) -> Option<Self> {
-        let line = stderr.lines().rev().find(|line| line.starts_with("pyspy: wrote "))?;
+        let line = stderr.lines().rev().find(|line| {
+            ["wrote ", "sent "]
+                .iter()
+                .any(|word| line.strip_prefix("pyspy: ").is_some_and(|line| line.starts_with(word)))
+        })?;
         let line = line.split_once(" with ")?.1;
         let number = |after: &str, before: &str| -> Option<f64> {
             let text = line.split(before).next()?.rsplit(after).next()?;

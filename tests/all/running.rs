@@ -11,7 +11,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::interpreters::Interpreter;
-use crate::target::{Ran, run};
+use crate::packages::package;
+use crate::target::{Ran, print_note, run};
 
 /// How long something may take that a working pyspy does in a moment.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -109,6 +110,25 @@ pub fn read_profile(format: &str, path: &Path, rate: u32) -> serde_json::Map<Str
     let mut command = Command::new(&python.path);
     let ran = run(command.arg(script).arg(format).arg(path).arg(rate.to_string()), LIMIT).unwrap();
     serde_json::from_str(ran.success()).unwrap()
+}
+
+/// As [`read_profile`], of a file for OpenTelemetry, by its own messages; `None` where these are not there.
+#[track_caller]
+pub fn read_otlp(path: &Path, rate: u32) -> Option<serde_json::Map<String, serde_json::Value>> {
+    let (python, packages) = python_with("opentelemetry-proto")?;
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/read_profile.py");
+    let mut command = Command::new(&python.path);
+    command.env("PYTHONPATH", packages).arg(script).arg("otlp").arg(path).arg(rate.to_string());
+    Some(serde_json::from_str(run(&mut command, LIMIT).unwrap().success()).unwrap())
+}
+
+/// An interpreter that has a package, and where that is; that there is none is said.
+pub fn python_with(name: &str) -> Option<(&'static Interpreter, PathBuf)> {
+    let found = Interpreter::all().iter().rev().find_map(|python| Some((python, package(python, name).pop()?)));
+    if found.is_none() {
+        print_note(&format!("skipped: no {name}; tests/packages/fetch brings it"));
+    }
+    found
 }
 
 /// A script of `tests/targets`.

@@ -138,20 +138,22 @@ fn program_names(command_line: &[OsString]) -> Vec<String> {
     names
 }
 
+/// Whether the program of a process has this name, or its whole command line matches this glob.
+pub(in crate::command) fn is_called(process: &Process, glob: &str) -> bool {
+    let is_word = !glob.contains(['*', '?', '/']) && !glob.contains(char::is_whitespace);
+    WildMatch::new(glob).matches(&whole_command_line(process))
+        || is_word && program_names(&process.command_line().unwrap_or_default()).iter().any(|name| name == glob)
+}
+
 /// All processes with a Python that we may read and whose name or command line matches.
 fn by_name(glob: &str, finder: &mut Finder) -> anyhow::Result<Vec<Process>> {
-    let is_wanted = |process: &Process| {
-        let is_word = !glob.contains(['*', '?', '/']) && !glob.contains(char::is_whitespace);
-        WildMatch::new(glob).matches(&whole_command_line(process))
-            || is_word && program_names(&process.command_line().unwrap_or_default()).iter().any(|name| name == glob)
-    };
     let own = std::process::id();
     let (mut denied, mut others) = (0, 0);
     let mut denial = None;
     let mut processes = Vec::new();
     for pid in all_processes()? {
         let Ok(process) = Process::observe(pid) else { continue };
-        if pid.unsigned_abs() == own || !is_wanted(&process) {
+        if pid.unsigned_abs() == own || !is_called(&process, glob) {
             continue;
         }
         match Process::open(pid).map_err(AttachError::from).and_then(|process| {

@@ -13,6 +13,7 @@ use serde_json::json;
 use super::evidence::{Evidence, Written};
 use super::{report, unix_seconds};
 use crate::cli::{CommandWords, WatchArgs};
+use crate::command::naming::host_name;
 use crate::command::print_note;
 use crate::output::{printable, write_safe_json};
 
@@ -132,14 +133,6 @@ fn body(evidence: &Evidence) -> serde_json::Value {
         "since": unix_seconds(since),
         "dump": dump,
     })
-}
-
-fn host_name() -> String {
-    #[cfg(unix)]
-    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
-    #[cfg(not(unix))]
-    let name = std::env::var("COMPUTERNAME").ok();
-    name.unwrap_or_default()
 }
 
 fn post(url: &str, body: &[u8]) -> Result<(), String> {

@@ -11,6 +11,7 @@ use super::evidence::{Evidence, Written, all_frames};
 use super::{clock_time, make_directory, report, unix_seconds, write_whole};
 use crate::cli::WatchArgs;
 use crate::command::dump::{SampledDump, dump_sampled};
+use crate::command::naming::program_name;
 use crate::command::print_note;
 use crate::inspect::{Details, TasksWanted};
 use crate::output::dump::{ProcessDump, write_json};
@@ -74,7 +75,7 @@ impl EvidenceFolders {
             log::warn!("what was seen before the event is not recorded: {error}");
         }
         let mut evidence = Evidence {
-            name: report::short_name(&command_line(&process)),
+            name: program_name(&command_line(&process)),
             lasted: event.duration(now),
             event,
             process,

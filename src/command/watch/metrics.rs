@@ -1,13 +1,13 @@
 //! Numbers of how it goes, in the text form that Prometheus' node exporter collects.
 
 use std::collections::HashMap;
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{make_directory, write_whole};
 use crate::command::failure::OutputError;
 use crate::command::print_note;
+use crate::command::prometheus::Exposition;
 use crate::watch::Cause;
 
 /// Between two writes.
@@ -76,56 +76,22 @@ fn make_readable(path: &Path) -> std::io::Result<()> {
 }
 
 fn text(looks: u64, cpu: Duration, events: &HashMap<Cause, u64>, processes: &[ProcessNumbers]) -> String {
-    let mut text = String::new();
-    let head = |text: &mut String, name: &str, kind: &str, help: &str| {
-        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
-    };
-    head(&mut text, "pyspy_watch_processes", "gauge", "Processes that are watched.");
-    let _ = writeln!(text, "pyspy_watch_processes {}", processes.len());
-    head(&mut text, "pyspy_watch_looks_total", "counter", "Looks at all processes.");
-    let _ = writeln!(text, "pyspy_watch_looks_total {looks}");
-    head(&mut text, "pyspy_watch_cpu_seconds_total", "counter", "CPU time of pyspy itself.");
-    let _ = writeln!(text, "pyspy_watch_cpu_seconds_total {:.3}", cpu.as_secs_f64());
-    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    head(&mut text, "pyspy_watch_last_look_timestamp_seconds", "gauge", "When the last look was.");
-    let _ = writeln!(text, "pyspy_watch_last_look_timestamp_seconds {:.3}", since_epoch.as_secs_f64());
-    head(&mut text, "pyspy_watch_events_total", "counter", "Events by what was wrong.");
+    let mut numbers = Exposition::default();
+    numbers.one("pyspy_watch_processes", "gauge", "Processes that are watched.", processes.len());
+    numbers.one("pyspy_watch_looks_total", "counter", "Looks at all processes.", looks);
+    let seconds = |time: Duration| format!("{:.3}", time.as_secs_f64());
+    numbers.one("pyspy_watch_cpu_seconds_total", "counter", "CPU time of pyspy itself.", seconds(cpu));
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    numbers.one("pyspy_watch_last_look_timestamp_seconds", "gauge", "When the last look was.", seconds(now));
+    numbers.family("pyspy_watch_events_total", "counter", "Events by what was wrong.");
     for cause in Cause::ALL {
-        let count = events.get(&cause).copied().unwrap_or(0);
-        let _ = writeln!(text, "pyspy_watch_events_total{{cause=\"{}\"}} {count}", cause.word());
+        numbers.number(&[("cause", cause.word())], events.get(&cause).copied().unwrap_or(0));
     }
     let help = "How long nothing has moved in a process, also when it waits for work.";
-    head(&mut text, "pyspy_watch_still_seconds", "gauge", help);
+    numbers.family("pyspy_watch_still_seconds", "gauge", help);
     for process in processes.iter().take(MOST_PROCESSES) {
-        let (pid, command) = (process.pid, label(&process.command));
-        let seconds = process.still_seconds;
-        let _ = writeln!(text, "pyspy_watch_still_seconds{{pid=\"{pid}\",command=\"{command}\"}} {seconds:.3}");
+        let labels = [("pid", &*process.pid.to_string()), ("command", &process.command)];
+        numbers.number(&labels, format_args!("{:.3}", process.still_seconds));
     }
-    text
-}
-
-/// A label's value: the format escapes these three characters; others that are none for a reader are left out.
-fn label(text: &str) -> String {
-    const LONGEST: usize = 100;
-    let mut escaped = String::new();
-    for character in text.chars().filter(|character| *character == '\n' || !character.is_control()).take(LONGEST) {
-        match character {
-            '\\' => escaped.push_str("\\\\"),
-            '"' => escaped.push_str("\\\""),
-            '\n' => escaped.push_str("\\n"),
-            other => escaped.push(other),
-        }
-    }
-    escaped
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn labels_stay_in_their_quotes() {
-        assert_eq!(label("a\"b\\c\nd\u{1b}[1m"), "a\\\"b\\\\c\\nd[1m");
-        assert_eq!(label(&"é".repeat(500)).chars().count(), 100);
-    }
+    numbers.into_text()
 }

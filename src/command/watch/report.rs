@@ -2,7 +2,6 @@
 //! the arguments, and what became of it.
 
 use std::io::{self, Write};
-use std::path::Path;
 
 use super::clock_time;
 use super::evidence::{Evidence, Written, all_frames};
@@ -19,8 +18,6 @@ const ARGUMENTS_SHOWN: usize = 4;
 const VALUE_WIDTH: usize = 60;
 /// Columns in which the function and its place fit mostly.
 const PLACE_WIDTH: usize = 34;
-/// Characters of a process's name.
-const NAME_WIDTH: usize = 40;
 
 /// Prints an event when it has happened. What a program that we started writes is not mixed with that.
 pub(super) fn print_event(evidence: &Evidence, to_stderr: bool) {
@@ -151,31 +148,6 @@ fn guilty_task(evidence: &Evidence) -> Option<&TaskDump> {
     tasks.tasks.iter().find(|task| task.id == id && task.state != "running")
 }
 
-/// How a process is called in a line: the script, the module or the program.
-pub(super) fn short_name(command_line: &str) -> String {
-    let base = |word: &str| Path::new(word).file_name().map(|name| name.to_string_lossy().into_owned());
-    let mut words = command_line.split_whitespace();
-    let program = words.next().and_then(base).unwrap_or_default();
-    let mut name = program.clone();
-    if program.starts_with("python") || program.starts_with("pypy") {
-        while let Some(word) = words.next() {
-            match word {
-                "-m" => name = words.next().unwrap_or_default().to_owned(),
-                "-c" => name = format!("{program} -c"),
-                // These have a value.
-                "-W" | "-X" => {
-                    words.next();
-                    continue;
-                }
-                option if option.starts_with('-') => continue,
-                script => name = base(script).unwrap_or_default(),
-            }
-            break;
-        }
-    }
-    printable(&name).chars().take(NAME_WIDTH).collect()
-}
-
 fn thread_heading(thread: &ThreadDump) -> String {
     let id = thread.os_thread_id.map_or_else(|| format!("{:#x}", thread.thread_id), |id| id.to_string());
     let name = thread.thread_name.as_ref().map(|name| format!(" \"{}\"", printable(name))).unwrap_or_default();
@@ -221,24 +193,5 @@ fn others(dump: &ProcessDump, task: Option<&TaskDump>) -> Option<String> {
         0 => None,
         1 => Some("  1 other task waits".to_owned()),
         count => Some(format!("  {count} other tasks wait")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn processes_are_called_by_their_scripts() {
-        for (command_line, name) in [
-            ("/usr/bin/python3 -u /srv/app/server.py --port 80", "server.py"),
-            ("python3.11 -X dev -m http.server 80", "http.server"),
-            ("python -c import time", "python -c"),
-            ("/srv/venv/bin/gunicorn app:app", "gunicorn"),
-            ("python", "python"),
-            ("", ""),
-        ] {
-            assert_eq!(short_name(command_line), name);
-        }
     }
 }

@@ -12,11 +12,13 @@ pub(crate) mod firefox;
 pub(crate) mod flamechart;
 pub mod flamegraph;
 mod html;
+pub(crate) mod otlp;
 mod picture;
 pub mod pprof;
 pub(crate) mod pstats;
 pub mod raw;
 pub mod speedscope;
+mod string_table;
 mod summary;
 
 use std::io::{self, Write};
@@ -46,6 +48,8 @@ pub enum Format {
     Firefox,
     /// Gzipped protobuf for `go tool pprof`.
     Pprof,
+    /// OpenTelemetry's profiles, as protobuf or, in files whose names end in `.json`, as JSON.
+    Otlp,
     /// Text for KCachegrind and `callgrind_annotate`.
     Callgrind,
     /// A marshalled dictionary for Python's `pstats`.
@@ -64,7 +68,7 @@ pub enum Format {
 
 impl Format {
     /// Every format.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Flamegraph,
         Self::Flamechart,
         Self::Raw,
@@ -72,6 +76,7 @@ impl Format {
         Self::Chrometrace,
         Self::Firefox,
         Self::Pprof,
+        Self::Otlp,
         Self::Callgrind,
         Self::Pstats,
         Self::Html,
@@ -91,6 +96,7 @@ impl Format {
             Self::Chrometrace => "chrometrace",
             Self::Firefox => "firefox",
             Self::Pprof => "pprof",
+            Self::Otlp => "otlp",
             Self::Callgrind => "callgrind",
             Self::Pstats => "pstats",
             Self::Html => "html",
@@ -103,7 +109,7 @@ impl Format {
 
     /// Ends of file names; longer ones stand before those that they end in. The first of each format is what it is
     /// called by.
-    const SUFFIXES: [(&'static str, Self); 28] = [
+    const SUFFIXES: [(&'static str, Self); 32] = [
         (".flamechart.svg", Self::Flamechart),
         (".chart.svg", Self::Flamechart),
         (".svg", Self::Flamegraph),
@@ -112,6 +118,10 @@ impl Format {
         (".chrometrace", Self::Chrometrace),
         (".firefox.json", Self::Firefox),
         (".speedscope", Self::Speedscope),
+        (".otlp", Self::Otlp),
+        (".otlp.json.gz", Self::Otlp),
+        (".otlp.json", Self::Otlp),
+        (".otlp.pb", Self::Otlp),
         (".json.gz", Self::Firefox),
         (".summary.json", Self::SummaryJson),
         (".json", Self::Speedscope),
@@ -171,6 +181,7 @@ impl Format {
             Self::Speedscope | Self::Chrometrace => "json",
             Self::Firefox => "json.gz",
             Self::Pprof => "pb.gz",
+            Self::Otlp => "otlp",
             Self::Callgrind => "callgrind",
             Self::Pstats => "pstats",
             Self::Html => "html",
@@ -185,7 +196,7 @@ impl Format {
     /// recording needs it too when it is written at the end; while recording, [`recording::RecordingWriter`] is better.
     pub fn needs_timeline(self) -> bool {
         match self {
-            Self::Flamegraph | Self::Raw | Self::Pprof | Self::Callgrind | Self::Pstats => false,
+            Self::Flamegraph | Self::Raw | Self::Pprof | Self::Otlp | Self::Callgrind | Self::Pstats => false,
             Self::Summary | Self::Markdown | Self::SummaryJson => false,
             Self::Html | Self::Flamechart | Self::Speedscope | Self::Chrometrace | Self::Firefox | Self::Pyspy => true,
         }
@@ -213,10 +224,10 @@ impl Format {
         let is_plain = !matches!(self, Self::Pprof | Self::Pyspy);
         if is_plain && file_name.to_ascii_lowercase().ends_with(".gz") {
             let mut writer = GzEncoder::new(writer, Compression::default());
-            self.write_plain(profile, presentation, sources, &mut writer)?;
+            self.write_plain(profile, presentation, sources, file_name, &mut writer)?;
             return writer.finish()?.flush();
         }
-        self.write_plain(profile, presentation, sources, writer)
+        self.write_plain(profile, presentation, sources, file_name, writer)
     }
 
     fn write_plain(
@@ -224,6 +235,7 @@ impl Format {
         profile: &Profile,
         presentation: &Presentation,
         sources: &SourceText<'_>,
+        file_name: &str,
         writer: impl Write,
     ) -> io::Result<()> {
         match self {
@@ -234,6 +246,7 @@ impl Format {
             Self::Chrometrace => chrometrace::write(profile, presentation, writer),
             Self::Firefox => firefox::write(profile, presentation, writer),
             Self::Pprof => pprof::write(profile, presentation, writer),
+            Self::Otlp => otlp::write(profile, presentation, is_json(file_name), writer),
             Self::Callgrind => callgrind::write(profile, presentation, writer),
             Self::Pstats => pstats::write(profile, presentation, writer),
             Self::Html => html::write(profile, presentation, sources, writer),
@@ -243,6 +256,22 @@ impl Format {
             Self::Pyspy => recording::write(profile, writer),
         }
     }
+}
+
+/// What the values of a profile's samples are called: `cpu`, where idle threads are left out.
+pub(crate) fn value_name(profile: &Profile) -> &'static str {
+    let filters = &profile.metadata.filters;
+    match (filters.gil_wait, filters.idle) {
+        (true, _) => "gil_wait",
+        (false, true) => "wall",
+        (false, false) => "cpu",
+    }
+}
+
+/// Whether what is written into this file is to be JSON, where the format has other forms.
+fn is_json(file_name: &str) -> bool {
+    let name = file_name.to_ascii_lowercase();
+    name.strip_suffix(".gz").unwrap_or(&name).ends_with(".json")
 }
 
 /// Writes how `after` differs from `before`, in a format that [shows differences](Format::shows_differences). `checks`
@@ -296,6 +325,8 @@ mod tests {
             ("a.md", Format::Markdown),
             ("a.html", Format::Html),
             ("a.summary.json", Format::SummaryJson),
+            ("a.otlp.json.gz", Format::Otlp),
+            ("a.otlp.pb", Format::Otlp),
         ] {
             assert_eq!(Format::from_suffix(name), Some(format), "{name}");
         }

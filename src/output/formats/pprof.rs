@@ -1,21 +1,24 @@
 //! Google's pprof: gzipped protobuf (`profile.proto`), for `go tool pprof` and everything that reads its files.
 //!
-//! Two values a sample: how many samples, and the nanoseconds that they stand for. Process and thread are labels, so
+//! Two values a sample: how many samples, and the nanoseconds that they stand for, called `cpu` where idle threads are
+//! left out, else `wall`. Process and thread are labels, so
 //! `-tagfocus` and `-tagroot` select by them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use prost::Message;
 
+use super::string_table::StringTable;
+use super::value_name;
 use crate::output::Presentation;
 use crate::output::functions::Functions;
 use crate::output::heading::subtitle;
-use crate::output::place::{Places, thread_name};
+use crate::output::place::{PlaceId, Places, thread_name};
 use crate::output::text::printable;
-use crate::profile::{Profile, ThreadRef};
+use crate::profile::{ProcessRef, Profile, ThreadRef, Total};
 
 /// Writes `profile` for pprof.
 ///
@@ -24,70 +27,140 @@ use crate::profile::{Profile, ThreadRef};
 pub fn write(profile: &Profile, presentation: &Presentation, writer: impl Write) -> io::Result<()> {
     let places = Places::new(profile, presentation);
     let functions = Functions::new(&places);
-    let mut texts = Texts::default();
-    let mut writer = GzEncoder::new(writer, Compression::default());
-
-    // Protobuf messages that follow one another are one message with the repeated fields joined: so nothing but the
-    // texts is held.
-    let mut stack = vec![];
-    let mut labels: HashMap<ThreadRef, Vec<Label>> = HashMap::new();
+    let mut part = Part::new(profile, &places, &functions, writer);
     for total in profile.totals() {
-        let label =
-            labels.entry(total.thread).or_insert_with(|| thread_labels(profile, total.thread, &mut texts)).clone();
-        places.stack(total.thread, total.stack, &mut stack);
-        let location_id = stack.iter().rev().map(|place| *place as u64 + 1).collect();
-        let value = vec![clamped(total.samples), clamped(total.weight_us.saturating_mul(1000))];
-        let sample = Sample { location_id, value, label };
-        put(&mut writer, &File { sample: vec![sample], ..File::default() })?;
+        part.put_sample(total)?;
     }
-    for (at, place) in places.all().iter().enumerate() {
-        let line = Line {
-            function_id: functions.function_of(at) as u64 + 1,
-            line: i64::from(place.line.unwrap_or(0)),
-            column: i64::from(place.column),
-        };
-        let location = Location { id: at as u64 + 1, line: vec![line] };
-        put(&mut writer, &File { location: vec![location], ..File::default() })?;
-    }
-    for (at, function) in functions.all.iter().enumerate() {
-        // Without a system name, pprof takes the name as it is; else it would cut `<module>` away as a template's
-        // parameter.
-        let function = Function {
-            id: at as u64 + 1,
-            name: texts.intern(function.name),
-            filename: texts.intern(function.file),
-            start_line: i64::from(function.first_line),
-        };
-        put(&mut writer, &File { function: vec![function], ..File::default() })?;
-    }
-
-    let metadata = &profile.metadata;
-    let wall = ValueType { kind: texts.intern("wall"), unit: texts.intern("nanoseconds") };
-    let comment = [printable(&metadata.command).into_owned(), subtitle(profile)];
-    let mut rest = File {
-        sample_type: vec![ValueType { kind: texts.intern("samples"), unit: texts.intern("count") }, wall.clone()],
-        time_nanos: clamped(metadata.start_unix_us.saturating_mul(1000)),
-        duration_nanos: clamped(metadata.duration_us.saturating_mul(1000)),
-        default_sample_type: wall.kind,
-        period_type: Some(wall),
-        period: (metadata.interval_us() * 1e3) as i64,
-        comment: comment.iter().map(|text| texts.intern(text)).collect(),
-        ..File::default()
-    };
-    rest.string_table = texts.all;
-    put(&mut writer, &rest)?;
-    writer.finish()?.flush()
+    part.used = vec![true; places.all().len()];
+    let comment = [printable(&profile.metadata.command).into_owned(), subtitle(profile)];
+    part.finish(value_name(profile), &comment).map(drop)
 }
 
-fn thread_labels(profile: &Profile, id: ThreadRef, texts: &mut Texts) -> Vec<Label> {
+/// What each process with samples did, as a file of its own.
+///
+/// # Errors
+/// None but those of the compressor.
+pub(crate) fn of_processes(profile: &Profile, presentation: &Presentation) -> io::Result<Vec<(ProcessRef, Vec<u8>)>> {
+    let places = Places::new(profile, presentation);
+    let functions = Functions::new(&places);
+    let mut parts: BTreeMap<ProcessRef, (Part<'_, _>, u64)> = BTreeMap::new();
+    for total in profile.totals() {
+        let process = profile.thread(total.thread).process;
+        let (part, samples) =
+            parts.entry(process).or_insert_with(|| (Part::new(profile, &places, &functions, Vec::new()), 0));
+        part.put_sample(total)?;
+        *samples = samples.saturating_add(total.samples);
+    }
+    let value = value_name(profile);
+    let written = parts.into_iter().map(|(process, (part, samples))| {
+        let command = printable(profile.text(profile.process(process).command_line)).into_owned();
+        Ok((process, part.finish(value, &[command, format!("{samples} samples")])?))
+    });
+    written.collect()
+}
+
+/// A file as it grows. Protobuf messages that follow one another are one message with the repeated fields joined: so
+/// nothing but the texts is held.
+struct Part<'profile, W: Write> {
+    profile: &'profile Profile,
+    places: &'profile Places<'profile>,
+    functions: &'profile Functions<'profile>,
+    texts: StringTable,
+    labels: HashMap<ThreadRef, Vec<Label>>,
+    /// Which places samples have.
+    used: Vec<bool>,
+    stack: Vec<PlaceId>,
+    writer: GzEncoder<W>,
+}
+
+impl<'profile, W: Write> Part<'profile, W> {
+    fn new(
+        profile: &'profile Profile,
+        places: &'profile Places<'profile>,
+        functions: &'profile Functions<'profile>,
+        writer: W,
+    ) -> Self {
+        Self {
+            profile,
+            places,
+            functions,
+            texts: StringTable::default(),
+            labels: HashMap::new(),
+            used: vec![false; places.all().len()],
+            stack: vec![],
+            writer: GzEncoder::new(writer, Compression::default()),
+        }
+    }
+
+    fn put_sample(&mut self, total: &Total) -> io::Result<()> {
+        let (profile, texts) = (self.profile, &mut self.texts);
+        let label = self.labels.entry(total.thread).or_insert_with(|| thread_labels(profile, total.thread, texts));
+        let label = label.clone();
+        self.places.stack(total.thread, total.stack, &mut self.stack);
+        self.stack.iter().for_each(|place| self.used[*place] = true);
+        let location_id = self.stack.iter().rev().map(|place| *place as u64 + 1).collect();
+        let value = vec![clamped(total.samples), clamped(total.weight_us.saturating_mul(1000))];
+        let sample = Sample { location_id, value, label };
+        put(&mut self.writer, &File { sample: vec![sample], ..File::default() })
+    }
+
+    /// Puts down what the samples have named. Their times are values of the type `value`.
+    fn finish(mut self, value: &str, comment: &[String]) -> io::Result<W> {
+        let mut is_function_used = vec![false; self.functions.all.len()];
+        for (at, place) in self.places.all().iter().enumerate().filter(|(at, _)| self.used[*at]) {
+            let function = self.functions.function_of(at);
+            is_function_used[function] = true;
+            let line = Line {
+                function_id: function as u64 + 1,
+                line: i64::from(place.line.unwrap_or(0)),
+                column: i64::from(place.column),
+            };
+            let location = Location { id: at as u64 + 1, line: vec![line] };
+            put(&mut self.writer, &File { location: vec![location], ..File::default() })?;
+        }
+        let texts = &mut self.texts;
+        for (at, function) in self.functions.all.iter().enumerate().filter(|(at, _)| is_function_used[*at]) {
+            // Without a system name, pprof takes the name as it is; else it would cut `<module>` away as a template's
+            // parameter.
+            let function = Function {
+                id: at as u64 + 1,
+                name: position(texts, function.name),
+                filename: position(texts, function.file),
+                start_line: i64::from(function.first_line),
+            };
+            put(&mut self.writer, &File { function: vec![function], ..File::default() })?;
+        }
+        let metadata = &self.profile.metadata;
+        let time = ValueType { kind: position(texts, value), unit: position(texts, "nanoseconds") };
+        let count = ValueType { kind: position(texts, "samples"), unit: position(texts, "count") };
+        let mut rest = File {
+            sample_type: vec![count, time.clone()],
+            time_nanos: clamped(metadata.start_unix_us.saturating_mul(1000)),
+            duration_nanos: clamped(metadata.duration_us.saturating_mul(1000)),
+            default_sample_type: time.kind,
+            period_type: Some(time),
+            period: (metadata.interval_us() * 1e3) as i64,
+            comment: comment.iter().map(|text| position(texts, text)).collect(),
+            ..File::default()
+        };
+        rest.string_table = self.texts.all;
+        put(&mut self.writer, &rest)?;
+        let mut writer = self.writer.finish()?;
+        writer.flush()?;
+        Ok(writer)
+    }
+}
+
+fn thread_labels(profile: &Profile, id: ThreadRef, texts: &mut StringTable) -> Vec<Label> {
     let thread = profile.thread(id);
     let process = profile.process(thread.process);
-    let number = |key: &str, num: u64, texts: &mut Texts| Label { key: texts.intern(key), num: clamped(num), str: 0 };
+    let number =
+        |key: &str, num: u64, texts: &mut StringTable| Label { key: position(texts, key), num: clamped(num), str: 0 };
     let mut labels = vec![
         number("pid", u64::from(process.pid), texts),
         number("thread_id", thread.os_id.unwrap_or(thread.python_id), texts),
     ];
-    labels.push(Label { key: texts.intern("thread"), str: texts.intern(&thread_name(profile, thread)), num: 0 });
+    labels.push(Label { key: position(texts, "thread"), str: position(texts, &thread_name(profile, thread)), num: 0 });
     if thread.interpreter != 0 {
         labels.push(number("interpreter", thread.interpreter, texts));
     }
@@ -102,28 +175,9 @@ fn clamped(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// The string table; its first entry is the empty text.
-struct Texts {
-    all: Vec<String>,
-    ids: HashMap<String, i64>,
-}
-
-impl Default for Texts {
-    fn default() -> Self {
-        Self { all: vec![String::new()], ids: HashMap::from([(String::new(), 0)]) }
-    }
-}
-
-impl Texts {
-    fn intern(&mut self, text: &str) -> i64 {
-        if let Some(id) = self.ids.get(text) {
-            return *id;
-        }
-        let id = self.all.len() as i64;
-        self.all.push(text.to_owned());
-        self.ids.insert(text.to_owned(), id);
-        id
-    }
+/// The position of a text as the messages have it.
+fn position(texts: &mut StringTable, text: &str) -> i64 {
+    clamped(texts.intern(text) as u64)
 }
 
 // The messages of profile.proto, with the fields that are used here. Numbers that name texts are positions in the

@@ -39,6 +39,8 @@ const PAUSE_LIMIT: Duration = Duration::from_secs(5);
 
 /// How much of a command line is taken: a process may make its own as long as it likes.
 const COMMAND_LINE_LIMIT: u64 = 1 << 20;
+/// A longer list of control groups is cut, in bytes.
+const CONTROL_GROUPS_LIMIT: u64 = 64 << 10;
 
 /// How many mappings the probe for permission tries; some cannot be read by anyone.
 const PROBES: usize = 16;
@@ -349,6 +351,20 @@ impl Process {
             return Ok(Vec::new());
         }
         Ok(text.split(|byte| *byte == 0).map(|argument| OsStr::from_bytes(argument).to_owned()).collect())
+    }
+
+    /// A variable of the environment that it was started with. What it has set itself since is not seen.
+    pub fn environment_variable(&self, name: &str) -> Option<String> {
+        let text = address_space::read_file(&self.handle, "environ", COMMAND_LINE_LIMIT).ok()?;
+        let mut variables = text.split(|byte| *byte == 0);
+        let value = variables.find_map(|pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="))?;
+        Some(String::from_utf8_lossy(value).into_owned())
+    }
+
+    /// The control groups that it is in, a line a hierarchy, as `/proc/PID/cgroup` has them.
+    pub fn control_groups(&self) -> Option<String> {
+        let text = self.handle.read_file("cgroup", CONTROL_GROUPS_LIMIT).ok()?;
+        Some(String::from_utf8_lossy(&text).into_owned())
     }
 
     /// The path of the program that it runs, as it was when it was started: perhaps of another root, perhaps deleted
