@@ -5,12 +5,12 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use wildmatch::WildMatch;
 
 use crate::cli::WatchArgs;
+use crate::command::record::is_called;
 use crate::command::{attach, print_note};
 use crate::process::{Process, SpawnedProgram, all_processes};
-use crate::sampler::{Finder, Roots, whole_command_line};
+use crate::sampler::{Finder, Roots};
 
 /// A program that does not end on SIGTERM is killed after so long.
 const GRACE: Duration = Duration::from_secs(5);
@@ -28,7 +28,7 @@ pub(super) struct Targets {
 
 /// The search for processes by name.
 struct Search {
-    glob: WildMatch,
+    glob: String,
     due: Instant,
     /// By pid: when each was started, by the system's clock, since when it is known, and whether it is watched.
     known: HashMap<i32, (u64, Instant, bool)>,
@@ -39,10 +39,10 @@ impl Targets {
     pub(super) fn open_or_start(arguments: &WatchArgs) -> anyhow::Result<Self> {
         let mut targets = Self { processes: Vec::new(), program: None, search: None };
         if let Some(glob) = &arguments.name {
-            targets.search = Some(Search { glob: WildMatch::new(glob), due: Instant::now(), known: HashMap::new() });
+            targets.search = Some(Search { glob: glob.clone(), due: Instant::now(), known: HashMap::new() });
             targets.processes = targets.arrivals();
             if targets.processes.is_empty() {
-                print_note(&format!("no process has a command line like {glob:?} yet; waiting for one"));
+                print_note(&format!("no process has this name or a command line like {glob:?} yet; waiting for one"));
             }
             return Ok(targets);
         }
@@ -140,7 +140,7 @@ impl Search {
             let Ok(process) = Process::observe(pid) else { continue };
             let start = process.start_ticks();
             let since = before.filter(|(known, ..)| *known == start).map_or(now, |(_, since, _)| *since);
-            let is_wanted = self.glob.matches(&whole_command_line(&process));
+            let is_wanted = is_called(&process, &self.glob);
             known.insert(pid, (start, since, is_wanted));
             if is_wanted {
                 arrived.extend(Process::open(pid).inspect_err(|error| log::warn!("{error}")));
