@@ -66,9 +66,20 @@ pub fn raise_descriptor_limit() {}
 /// Sleeps are as exact as they are here.
 pub fn sharpen_sleep() {}
 
-/// The CPU time that all threads of a process have used: not known here.
-pub(crate) fn process_cpu_time(_pid: i32) -> Option<Duration> {
-    None
+/// The clock of the CPU time of a process: there is none here.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum ProcessCpuClock {}
+
+impl ProcessCpuClock {
+    /// None.
+    pub(crate) fn of(_pid: i32) -> Option<Self> {
+        None
+    }
+
+    /// Nothing.
+    pub(crate) fn time(self) -> Option<Duration> {
+        match self {}
+    }
 }
 
 /// The CPU time that the calling thread has used: not known here.
@@ -299,6 +310,14 @@ impl Process {
         let lock = self.inner.lock().map_err(|error| PauseError::System { thread, source: io_error(error) })?;
         let threads = self.threads().map_or(1, |threads| threads.len());
         Ok(PausedProcess { threads, _lock: lock, not_send: PhantomData })
+    }
+
+    /// Holds more than these: all threads.
+    ///
+    /// # Errors
+    /// As [`Self::pause_all`].
+    pub fn pause_threads(&self, _threads: &[ThreadId]) -> Result<PausedProcess, PauseError> {
+        self.pause_all()
     }
 
     /// Not known here.

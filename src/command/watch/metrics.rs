@@ -82,7 +82,7 @@ fn text(looks: u64, cpu: Duration, events: &HashMap<Cause, u64>, processes: &[Pr
     };
     head(&mut text, "pyspy_watch_processes", "gauge", "Processes that are watched.");
     let _ = writeln!(text, "pyspy_watch_processes {}", processes.len());
-    head(&mut text, "pyspy_watch_looks_total", "counter", "Looks at all processes.");
+    head(&mut text, "pyspy_watch_looks_total", "counter", "Looks at the threads of processes.");
     let _ = writeln!(text, "pyspy_watch_looks_total {looks}");
     head(&mut text, "pyspy_watch_cpu_seconds_total", "counter", "CPU time of pyspy itself.");
     let _ = writeln!(text, "pyspy_watch_cpu_seconds_total {:.3}", cpu.as_secs_f64());

@@ -288,6 +288,14 @@ impl Process {
         PausedProcess::new(&self.handle, PAUSE_LIMIT)
     }
 
+    /// Holds these threads until the value is dropped, all together. One that is gone is none.
+    ///
+    /// # Errors
+    /// As [`Self::pause_all`], which it is not if none is left.
+    pub fn pause_threads(&self, threads: &[ThreadId]) -> Result<PausedProcess, PauseError> {
+        PausedProcess::of(&self.handle, threads, PAUSE_LIMIT)
+    }
+
     /// The CPU that a thread is on or was on last, if the calling thread would get it from that thread whenever it
     /// wakes there.
     pub fn shareable_cpu(&self, thread: ThreadId) -> Option<usize> {

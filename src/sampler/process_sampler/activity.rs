@@ -125,6 +125,12 @@ impl Activities {
         !self.see(os_id).is_running
     }
 
+    /// Whether a thread sleeps, and whoever looks at it next will know whether it has moved since now.
+    pub(super) fn sleeps(&mut self, os_id: ThreadId) -> bool {
+        // Of a thread that is new the first look tells its state, the second one keeps what it has used.
+        (0..3).any(|_| self.see(os_id).is_unmoved)
+    }
+
     /// Whether a thread has waited all the time since it was last looked at.
     pub(super) fn has_kept_waiting(&mut self, os_id: ThreadId) -> bool {
         self.states.look(os_id).is_ok_and(|seen| seen.is_unmoved)

@@ -54,7 +54,7 @@ impl PausedThread {
     }
 }
 
-/// All threads of a process, which do not move until this is dropped.
+/// All threads of a process, or some, which do not move until this is dropped.
 #[derive(Debug)]
 #[must_use = "the process runs on when this is dropped"]
 pub struct PausedProcess {
@@ -90,6 +90,14 @@ impl PausedProcess {
         if paused.tracees.is_empty() && paused.waiting.is_empty() && paused.late.is_empty() {
             return Err(PauseError::Gone(process));
         }
+        paused.late.append(&mut paused.waiting);
+        Ok(paused)
+    }
+
+    /// Some threads only.
+    pub(crate) fn of(handle: &Handle, threads: &[ThreadId], limit: Duration) -> Result<Self, PauseError> {
+        let mut paused = Self { tracees: HashMap::new(), waiting: Vec::new(), late: Vec::new() };
+        paused.stop(handle, threads, Instant::now() + limit)?;
         paused.late.append(&mut paused.waiting);
         Ok(paused)
     }
