@@ -134,7 +134,7 @@ fn record_target(
         merge: arguments.merge,
         columns: arguments.columns,
         gc_frames: !arguments.no_gc_frames,
-        leaves_resting: false,
+        longest_pause: Duration::ZERO,
         waits: arguments.waits,
         tasks: arguments.tasks.map(|tasks| match tasks {
             AsyncTasks::Running => TasksShown::Running,

@@ -34,13 +34,15 @@ use crate::output::printable;
 use crate::process::Process;
 use crate::profile::Below;
 use crate::sampler::{
-    Ending, Finder, ObserveOptions, Observed, Observer, PATIENCE_RUNNING, PATIENCE_STARTED, Pausing, Recent,
-    command_line, observe,
+    Ending, Finder, Glance, ObserveOptions, Observed, Observer, PATIENCE_RUNNING, PATIENCE_STARTED, Pausing,
+    ProcessSampler, Recent, command_line, observe,
 };
 use crate::watch::{CallCondition, Cause, Conditions, CpuCondition, ProcessWatch};
 
 /// Between two lines that say that all is well.
 const ALIVE_EVERY: Duration = Duration::from_secs(60);
+/// Between two looks at which of the processes have ended.
+const LIVING_EVERY: Duration = Duration::from_secs(1);
 /// What is watched for when nothing is asked for.
 const DEFAULTS: (Duration, Duration, Duration) =
     (Duration::from_secs(60), Duration::from_secs(5), Duration::from_secs(10));
@@ -91,6 +93,7 @@ pub(crate) fn run(arguments: &WatchArgs) -> anyhow::Result<ExitCode> {
         looks: 0,
         events: HashMap::new(),
         alive_due: now + ALIVE_EVERY,
+        living_due: now,
         started: now,
         is_over: false,
     };
@@ -150,20 +153,32 @@ struct Watcher<'run> {
     looks: u64,
     events: HashMap<Cause, u64>,
     alive_due: Instant,
+    living_due: Instant,
     started: Instant,
     /// The one event was, and nothing of it is left to do.
     is_over: bool,
 }
 
 impl Observer for Watcher<'_> {
+    fn wants_look(&mut self, sampler: &ProcessSampler, glance: &Glance) -> bool {
+        let now = Instant::now();
+        let process = sampler.process();
+        let has_dump_due = |evidence: &Evidence| evidence.is_of(process) && evidence.is_due(now);
+        let Some(watched) = self.watched.get_mut(&process.pid()) else { return true };
+        let wants = watched.watch.wants_look(glance, &self.conditions, now);
+        wants || watched.reader != sampler.code_epoch().reader || self.underway.iter().any(has_dump_due)
+    }
+
     fn take_in(&mut self, seen: &mut [Observed<'_>], recent: &Recent<'_>) -> bool {
         let now = Instant::now();
-        self.looks += 1;
+        self.looks += seen.len() as u64;
         for observed in seen.iter_mut() {
             self.judge(observed, recent, now);
         }
-        let living: Vec<i32> = seen.iter().map(|observed| observed.sampler.process().pid()).collect();
-        self.watched.retain(|pid, watched| living.contains(pid) || !watched.process.has_exited());
+        if now >= self.living_due {
+            self.living_due = now + LIVING_EVERY;
+            self.watched.retain(|_, watched| !watched.process.has_exited());
+        }
         self.complete_evidence(now);
         if let Some(kills) = &mut self.kills {
             kills.kill_those_that_stay(now);
@@ -185,13 +200,13 @@ impl Observer for Watcher<'_> {
 impl Watcher<'_> {
     fn judge(&mut self, observed: &mut Observed<'_>, recent: &Recent<'_>, now: Instant) {
         let pid = observed.sampler.process().pid();
-        let epoch = observed.sampler.code_epoch();
+        let (epoch, of) = (observed.sampler.code_epoch(), self.watched.len());
         let watched = self.watched.entry(pid).or_insert_with(|| Watched::new(observed, now));
         // Another process of that number, or another program in the same process.
         if watched.reader != epoch.reader {
             *watched = Watched::new(observed, now);
         }
-        let events = watched.watch.take_in(observed, &self.conditions, now);
+        let events = watched.watch.take_in(observed, &self.conditions, of, now);
         for event in events {
             if watched.quiet_until.get(&event.cause).is_some_and(|until| now < *until) {
                 continue;
@@ -206,7 +221,7 @@ impl Watcher<'_> {
             self.underway.push(begun);
         }
         for evidence in &mut self.underway {
-            if evidence.is_of(observed) && evidence.is_due(now) {
+            if evidence.is_of(observed.sampler.process()) && evidence.is_due(now) {
                 self.folders.add_dump(evidence, observed, now);
             }
         }

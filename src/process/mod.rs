@@ -35,16 +35,16 @@ mod portable;
 
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{
-    Descriptors, ImageIdentity, LiveMemory, MappingsSign, Orphans, PausedProcess, PausedThread, SpawnedProgram,
-    ThreadStates, all_processes, drop_foreign_rights, monotonic_time, open_below, process_cpu_time,
+    Descriptors, ImageIdentity, LiveMemory, MappingsSign, Orphans, PausedProcess, PausedThread, ProcessCpuClock,
+    SpawnedProgram, ThreadStates, all_processes, drop_foreign_rights, monotonic_time, open_below,
     raise_descriptor_limit, release_pending, stdout_was_closed, thread_cpu_time, with_rights_of_owner,
 };
 #[cfg(target_os = "linux")]
 pub use linux::{OwnCpus, Process, sharpen_sleep};
 #[cfg(not(target_os = "linux"))]
 pub(crate) use portable::{
-    Descriptors, ImageIdentity, LiveMemory, MappingsSign, Orphans, PausedProcess, PausedThread, SpawnedProgram,
-    ThreadStates, all_processes, drop_foreign_rights, monotonic_time, process_cpu_time, raise_descriptor_limit,
+    Descriptors, ImageIdentity, LiveMemory, MappingsSign, Orphans, PausedProcess, PausedThread, ProcessCpuClock,
+    SpawnedProgram, ThreadStates, all_processes, drop_foreign_rights, monotonic_time, raise_descriptor_limit,
     release_pending, stdout_was_closed, thread_cpu_time,
 };
 #[cfg(not(target_os = "linux"))]

@@ -67,9 +67,20 @@ pub fn raise_descriptor_limit() {}
 /// Sleeps are as exact as they are here.
 pub fn sharpen_sleep() {}
 
-/// The CPU time that all threads of a process have used: not known here.
-pub(crate) fn process_cpu_time(_pid: i32) -> Option<Duration> {
-    None
+/// The clock of the CPU time of a process: there is none here.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum ProcessCpuClock {}
+
+impl ProcessCpuClock {
+    /// None.
+    pub(crate) fn of(_pid: i32) -> Option<Self> {
+        None
+    }
+
+    /// Nothing.
+    pub(crate) fn time(self) -> Option<Duration> {
+        match self {}
+    }
 }
 
 /// The CPU time that the calling thread has used: not known here.

@@ -106,6 +106,8 @@ struct Watched {
     lag: LoopLag,
     /// When the turn began that it is in, in seconds.
     since: Option<f64>,
+    /// The last look has not told in which turn it is.
+    is_unknown: bool,
     /// What keeps it in this turn, once that was looked up.
     blocker: Option<Option<LoopBlocker>>,
     /// Of uvloop: what it told when it was last in its selector, and at the last look.
@@ -155,6 +157,11 @@ impl LoopLags {
         self.watched.values().map(|watched| &watched.lag)
     }
 
+    /// Whether a second look may tell of a loop what the first one could not: for how long it has been busy.
+    pub(crate) fn needs_second_look(&self) -> bool {
+        self.watched.values().any(|watched| watched.is_unknown)
+    }
+
     /// From now on only what is seen from now on counts for [`LoopLag::longest`]. A turn that lasts counts with all of
     /// its time.
     pub(crate) fn start_window(&mut self) {
@@ -187,7 +194,7 @@ impl LoopLags {
             // It runs no loop, and has not run since that was seen.
             return;
         }
-        let (library, turn) = match known.filter(|_| thread.stack.is_left_out) {
+        let (library, turn) = match known.filter(|known| thread.stack.is_left_out && !known.is_unknown) {
             // It has not run since the last look.
             Some(known) => (known.lag.library, known.since.map_or(Turn::Unknown, Turn::Busy)),
             None => match self.turn(sampler, thread, frames, now) {
@@ -199,6 +206,7 @@ impl LoopLags {
             self.watched.entry(thread.stack.address).or_insert_with(|| Watched::new(library, thread.stack.thread_id));
         watched.absent = 0;
         (watched.lag.library, watched.lag.os_id) = (library, thread.os_id);
+        watched.is_unknown = turn == Turn::Unknown && !thread.stack.is_left_out;
         if thread.active && turn != Turn::InSelector {
             self.note_running(sampler, thread, frames, library);
         }
@@ -275,6 +283,7 @@ impl Watched {
         Self {
             lag: LoopLag { library, python_id, os_id: None, busy_for: None, longest: Duration::ZERO, blocker: None },
             since: None,
+            is_unknown: false,
             blocker: None,
             uv_in_selector: None,
             uv_before: None,

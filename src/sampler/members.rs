@@ -9,6 +9,7 @@ use super::attach::{Finder, Missing};
 use super::builder::{Builder, FramesShown, enter_process};
 use super::cpu_time::{CpuTime, Unsampled};
 use super::filter::Filter;
+use super::glances::{Glance, Glances, Visit};
 use super::looks::Looks;
 use super::loop_lag::LoopLags;
 use super::moment::Moment;
@@ -47,8 +48,11 @@ pub(super) struct Member {
     pub(super) builder: Option<Builder>,
     pub(super) moment: Moment,
     pub(super) cpu_time: CpuTime,
-    /// The CPU time that it had used before its last sample.
-    pub(super) used_before: Option<Duration>,
+    /// What is done with it at the next tick.
+    pub(super) visit: Visit,
+    pub(super) glances: Glances,
+    /// The last one, where there are any.
+    pub(super) glance: Option<Glance>,
     /// When its last sample was taken, or its reader made.
     pub(super) last_tick: Instant,
     pub(super) unreadable_since: Option<Instant>,
@@ -75,7 +79,9 @@ impl Member {
             builder: None,
             moment: Moment::default(),
             cpu_time: CpuTime::default(),
-            used_before: None,
+            visit: Visit::Look,
+            glances: Glances::new(now),
+            glance: None,
             last_tick: now,
             unreadable_since: None,
             is_held: false,
@@ -90,6 +96,7 @@ impl Member {
     pub(super) fn lose_program(&mut self) {
         self.sampler = None;
         self.unreadable_since = None;
+        (self.visit, self.glances) = (Visit::Look, Glances::new(Instant::now()));
         self.looks = Looks::new();
         self.task_groups = TaskGroups::default();
     }

@@ -12,6 +12,7 @@ mod gc_facts;
 mod gil_facts;
 #[cfg(test)]
 mod gil_tests;
+mod glances;
 mod identity;
 mod intervals;
 mod kernel_names;
@@ -43,6 +44,7 @@ pub(crate) use attach::{AttachError, Finder, PATIENCE_RUNNING, PATIENCE_STARTED}
 pub(crate) use cells::Cells;
 pub(crate) use cpu_time::Unsampled;
 pub(crate) use filter::Filter;
+pub(crate) use glances::Glance;
 pub(crate) use live::{LiveOptions, LiveRequest, LiveTasks, LiveWindow, watch};
 #[cfg(test)]
 pub(crate) use loop_lag::LoopLibrary;

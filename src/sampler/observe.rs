@@ -1,7 +1,8 @@
 //! Looks at processes a few times a second, for whoever waits for something to happen to them.
 //!
-//! The looks are ordinary samples. What they have seen lately is kept ([`Recent`]), so that what came before an event
-//! can be written down when it has happened.
+//! At each tick there is a glance at each process ([`Glance`]), and a look at its threads only where who waits wants
+//! one: that is a hundred times as dear. The looks are ordinary samples. What they have seen lately is kept
+//! ([`Recent`]), so that what came before an event can be written down when it has happened.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -9,18 +10,21 @@ use std::time::{Duration, Instant};
 use super::attach::Finder;
 use super::clock::Clock;
 use super::filter::Filter;
+use super::glances::{Glance, LONGEST_INTERVAL, Pace, Visit};
 use super::members::{Member, Roots};
 use super::moment::{Moment, Pausing};
 use super::process_sampler::ProcessSampler;
 use super::record_options::RecordOptions;
 use super::recorder::{Ending, Recorder};
-use crate::process::{Process, release_pending};
+use crate::process::{Process, release_pending, thread_cpu_time};
 use crate::profile::{Delta, Follower, Keep, Mark, Profile, Run};
 
 /// The longest sleep, so that we end soon when we are to.
 const LONGEST_SLEEP: Duration = Duration::from_millis(250);
 /// Between two looks at what the profile says of itself, and at the names of threads.
-const DESCRIBE_EVERY: Duration = Duration::from_secs(2);
+const DESCRIBE_EVERY: Duration = Duration::from_secs(5);
+/// What rests is put down so often, if nobody wants to see it.
+const SAME_EVERY: Duration = LONGEST_INTERVAL;
 /// With so many distinct stacks the profile begins anew: what programs that make code without end have shown is let go.
 const MOST_STACKS: usize = 20_000;
 /// The same for texts.
@@ -31,7 +35,7 @@ const MOST_THREADS: usize = 5_000;
 /// How to look.
 #[derive(Debug, Clone)]
 pub(crate) struct ObserveOptions {
-    /// Looks a second.
+    /// Glances a second, and looks a second at most.
     pub rate: u32,
     /// When a process is stopped for a look.
     pub pausing: Pausing,
@@ -53,11 +57,17 @@ pub(crate) struct Observed<'look> {
     pub sampler: &'look mut ProcessSampler,
     /// What its threads were doing.
     pub moment: &'look Moment,
+    /// What the glance just before has shown.
+    pub glance: Glance,
 }
 
 /// Who waits for something.
 pub(crate) trait Observer {
-    /// Takes in one look at all processes; whether to go on.
+    /// Whether the threads of a process are to be looked at now. Where nothing has run since they were, that is no more
+    /// than to be asked with what was seen then.
+    fn wants_look(&mut self, sampler: &ProcessSampler, glance: &Glance) -> bool;
+
+    /// Takes in one look at the processes that were looked at; whether to go on.
     fn take_in(&mut self, seen: &mut [Observed<'_>], recent: &Recent<'_>) -> bool;
 
     /// Processes that are to be looked at too from now on.
@@ -126,7 +136,7 @@ pub(crate) fn observe(
         patience: options.patience,
         subprocesses: options.subprocesses,
         adopt: options.adopt,
-        leaves_resting: true,
+        longest_pause: 2 * LONGEST_INTERVAL,
         ..RecordOptions::default()
     };
     let mut recorder = Recorder::new(roots, &record);
@@ -135,22 +145,29 @@ pub(crate) fn observe(
     let mut deadline = Instant::now();
     let mut clock = Clock::new(options.rate, deadline);
     let mut describe_due = deadline;
+    let mut pace = Pace::new();
     let ending = loop {
         let now = Instant::now();
         if now < deadline {
             std::thread::sleep((deadline - now).min(LONGEST_SLEEP));
             continue;
         }
+        glance_at_all(&mut recorder.members, &pace, observer, now);
+        let (used, threads) = (thread_cpu_time(), threads_looked_at(&recorder.members));
         recorder.tick(&mut clock);
+        if let Some(cost) = thread_cpu_time().zip(used).map(|(now, before)| now.saturating_sub(before)) {
+            pace.take_in(threads, cost);
+        }
         deadline = clock.next_deadline(Instant::now());
         kept.runs.push_back((now, recorder.profile.drain_journal()));
         if let Some(oldest) = now.checked_sub(options.keep_for) {
             kept.forget_until(oldest);
         }
         let Recorder { members, profile, .. } = &mut recorder;
-        let seen = members.iter_mut().filter(|member| member.last_tick >= now);
-        let seen =
-            seen.filter_map(|member| Some(Observed { sampler: member.sampler.as_mut()?, moment: &member.moment }));
+        let seen = members.iter_mut().filter(|member| member.last_tick >= now).filter_map(|member| {
+            let glance = member.glance?;
+            Some(Observed { sampler: member.sampler.as_mut()?, moment: &member.moment, glance })
+        });
         let goes_on = observer.take_in(&mut seen.collect::<Vec<_>>(), &Recent { profile, kept: &kept });
         if !goes_on {
             break Ending::Interrupted;
@@ -172,6 +189,27 @@ pub(crate) fn observe(
         std::thread::sleep(Duration::from_millis(1));
     }
     ending
+}
+
+/// Glances at all processes, and decides what is done with each.
+fn glance_at_all(members: &mut [Member], pace: &Pace, observer: &mut dyn Observer, now: Instant) {
+    let interval = pace.interval(members.iter().map(|member| member.moment.threads.len()).sum());
+    for member in members {
+        let Some(sampler) = &member.sampler else { continue };
+        let glance = member.glances.glance(&member.process, interval, now);
+        let is_wanted = observer.wants_look(sampler, &glance);
+        member.visit = match glance.is_resting {
+            false if is_wanted => Visit::Look,
+            true if is_wanted || now >= member.last_tick + SAME_EVERY => Visit::Same,
+            _ => Visit::Left,
+        };
+        member.glance = Some(glance);
+    }
+}
+
+/// How many threads there are in the processes that are to be looked at, as far as is known.
+fn threads_looked_at(members: &[Member]) -> usize {
+    members.iter().filter(|member| member.visit == Visit::Look).map(|member| member.moment.threads.len()).sum()
 }
 
 fn begin_anew_when_large(recorder: &mut Recorder<'_>, kept: &mut Kept) {

@@ -8,13 +8,12 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
 use super::attach::Attached;
 use super::consistency::ThreadRecords;
 use super::consistency::pinning::Pinning;
 use super::consistency::policy::Verdict;
-use super::moment::{Held, Moment, Pausing, SampleError};
+use super::moment::{Moment, Pausing, SampleError};
 use super::thread_names::ThreadNames;
 use super::threads::Threads;
 use crate::process::{Process, ThreadId};
@@ -30,6 +29,7 @@ mod native_stacks;
 mod native_threads;
 mod reading;
 mod stack_reader;
+mod stillness;
 mod stops;
 
 use activity::Activities;
@@ -116,59 +116,6 @@ impl ProcessSampler {
         }
         self.natives.finish_sample(&self.reader.stacks, moment);
         self.pinning.choose(&mut self.records, &self.process, self.reader.snapshot.memory());
-        Ok(())
-    }
-
-    /// Takes one sample of everything at one moment: all threads are stopped, everything is read, then they are let go.
-    /// While everything is still stopped, `inspect` is called with what was found; what was torn is read after that.
-    ///
-    /// A thread that sleeps is left alone if it turns out to have slept all the while, which is as good and disturbs
-    /// nothing; else, and for native stacks, everything is done once more with all threads stopped.
-    ///
-    /// # Errors
-    /// When the process is gone or could not be stopped.
-    pub(crate) fn sample_stopped(
-        &mut self,
-        moment: &mut Moment,
-        inspect: &mut dyn FnMut(&Self, &Moment),
-    ) -> Result<(), SampleError> {
-        // Only registers show native stacks, and, where the system does not, the calls that threads are in.
-        let mut spares_sleepers = self.natives.native.is_none() && self.process.shows_system_calls();
-        let torn = loop {
-            moment.clear();
-            self.natives.start_sample(Pausing::Blocking, moment);
-            // So that the ids of the threads are known whose state is read before the stop.
-            self.find_threads();
-            self.observe_threads(Pausing::Blocking);
-            self.natives.observe_threads(&self.process, &self.threads, &mut self.activities);
-            let spared = if spares_sleepers { self.activities.sleepers() } else { Vec::new() };
-            let started = Instant::now();
-            let stopped = self.process.pause_all_but(&spared)?;
-            let read = self.read_stopped(stopped.not_held());
-            let mut torn = Vec::new();
-            if read.is_ok() {
-                let (stacks, memory) = (&self.reader.stacks.threads, self.reader.snapshot.memory());
-                self.activities.observe_stopped(&stopped, !spares_sleepers, &self.threads, stacks, memory, moment);
-                torn = self.emit_stopped(&stopped, moment);
-                inspect(self, moment);
-            }
-            drop(stopped);
-            moment.add_hold(Held::AllThreads, started.elapsed());
-            moment.stops += 1;
-            // Of a thread that has slept all the while, this is the call that it was in.
-            let calls = spared.iter().filter_map(|os_id| Some((*os_id, self.process.system_call(*os_id)?)));
-            moment.calls.extend(calls);
-            if spared.iter().all(|os_id| self.activities.has_kept_waiting(*os_id)) {
-                read?;
-                break torn;
-            }
-            spares_sleepers = false;
-        };
-        self.read_names_when_due();
-        for index in torn {
-            self.emit_uncertain(index, Pausing::Adaptive, moment);
-        }
-        self.natives.finish_sample(&self.reader.stacks, moment);
         Ok(())
     }
 

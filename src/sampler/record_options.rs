@@ -35,8 +35,8 @@ pub(crate) struct RecordOptions {
     pub waits: bool,
     /// Show the garbage collector as a frame of its own.
     pub gc_frames: bool,
-    /// Do not read a process again in which nothing has run: worth it where most are at rest at most ticks.
-    pub leaves_resting: bool,
+    /// A process may be left alone for so long on purpose, so that its next sample stands for all of that.
+    pub longest_pause: Duration,
     /// Show stacks of event loops as the program has them: who awaits whom.
     pub tasks: Option<TasksShown>,
     /// Read native frames too.
@@ -61,7 +61,7 @@ impl Default for RecordOptions {
             columns: false,
             waits: false,
             gc_frames: true,
-            leaves_resting: false,
+            longest_pause: Duration::ZERO,
             tasks: None,
             native: false,
             native_threads: false,

@@ -1,5 +1,7 @@
 //! Records processes: ticks, samples, a profile; through pauses, execs, children and the end of it all.
 
+mod ticks;
+
 use std::time::{Duration, Instant, SystemTime};
 
 use super::attach::{Finder, PATIENCE_STARTED};
@@ -8,14 +10,15 @@ use super::clock::Clock;
 use super::cpu_time::Unsampled;
 use super::gc_facts::GcSums;
 use super::gil_facts::GilSums;
+use super::glances::Visit;
 use super::members::{Children, Member, Roots, Setup};
-use super::moment::{Pausing, SampleError};
+use super::moment::Pausing;
 use super::record_options::{Intervals, RecordOptions};
 use super::title::command_line;
 use super::unobserved::{Unobserved, longest_weight_us};
 use super::unread::Unread;
 use crate::process::{
-    Process, monotonic_time, process_cpu_time, raise_descriptor_limit, release_pending, reserve_memory, sharpen_sleep,
+    Process, monotonic_time, raise_descriptor_limit, release_pending, reserve_memory, sharpen_sleep,
 };
 use crate::profile::{Collection, Filters, Profile};
 
@@ -26,8 +29,6 @@ const LONGEST_SLEEP_WITH_CHILDREN: Duration = Duration::from_millis(10);
 /// In a wait as long as this the end of the process is waited for too; in a shorter one the next sample notices it soon
 /// enough, and a plain sleep is cheaper.
 const WORTH_WATCHING: Duration = Duration::from_millis(20);
-/// For as long as this an interpreter may be unreadable before it is looked for anew.
-const UNREADABLE: Duration = Duration::from_millis(500);
 /// Between two looks at which processes have come, gone or changed their program, while their samples succeed: with
 /// children, and without.
 const MEET_EVERY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(100));
@@ -40,14 +41,9 @@ const LOOK_FOR_TRACERS_EVERY: Duration = Duration::from_secs(1);
 const SHORTEST_SLEEP: (Duration, Duration) = (Duration::from_micros(10), Duration::from_micros(100));
 /// With samples this far apart we may run on the CPU of the target: less would leave too little of it.
 const SHORTEST_SHARED_PERIOD: Duration = Duration::from_micros(100);
-/// After it was held, a thread runs for so many times as long before the next sample, unless stops were asked for: at
-/// high rates nothing else would keep it from standing still most of the time.
-const RUN_FOR_STOP: u32 = 3;
 /// How long the lines of native code are waited for when a process is gone, and when the recording is over.
 const WAIT_FOR_LINES: Duration = Duration::from_millis(500);
 const WAIT_AT_END: Duration = Duration::from_secs(10);
-/// Between two looks at what interpreters have counted of garbage collections.
-const COUNTS_EVERY: Duration = Duration::from_millis(100);
 /// Between two refreshes of thread names and progress.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
@@ -318,90 +314,11 @@ impl<'options> Recorder<'options> {
         }
     }
 
-    /// One sample of every process, for the last deadline of `clock`; whether all could be read.
-    pub(super) fn tick(&mut self, clock: &mut Clock) -> bool {
-        clock.begin_tick(Instant::now());
-        self.bound_codes();
-        // Whatever becomes of the processes meanwhile: what ends while we are away was not observed either.
-        self.note_unobserved(clock.period());
-        let longest_us = longest_weight_us(clock.period());
-        let mut all = true;
-        let mut any = false;
-        let is_alone = self.members.len() == 1;
-        let has_time = clock.period() >= SHORTEST_SHARED_PERIOD && !clock.is_often_late();
-        let may_pin = is_alone && has_time && self.options.pausing != Pausing::Blocking;
-        for member in &mut self.members {
-            let (Some(sampler), Some(builder)) = (&mut member.sampler, &mut member.builder) else { continue };
-            let pausing = if member.is_held { Pausing::Never } else { self.options.pausing };
-            sampler.allow_pinning(may_pin);
-            let used = self.options.leaves_resting.then(|| process_cpu_time(member.process.pid())).flatten();
-            let is_resting = used.is_some() && used == member.used_before && !member.moment.threads.is_empty();
-            member.used_before = used;
-            let sampled = if is_resting {
-                member.moment.last_on();
-                Ok(())
-            } else {
-                sampler.sample(pausing, &mut member.moment)
-            };
-            match sampled {
-                Ok(()) => {
-                    any = true;
-                    member.unreadable_since = None;
-                    let now = Instant::now();
-                    // Both ends are rounded in the same way, so that one sample begins where the last one ended.
-                    let since_start = |moment: Instant| micros(moment.saturating_duration_since(self.setup.start));
-                    let (from_us, time_us) = (since_start(member.last_tick), since_start(now));
-                    let weight_us = self.unobserved.weight_us(from_us, time_us, longest_us);
-                    member.last_tick = now;
-                    let time = (time_us, weight_us);
-                    member.cpu_time.add(&member.moment, weight_us);
-                    builder.add(&mut self.profile, &self.options.filter, sampler, &member.moment, time);
-                    let (profile, moment) = (&mut self.profile, &member.moment);
-                    let mut function = |index: usize| builder.function_of(profile, sampler, moment, index);
-                    self.gc.add(member.process.pid(), moment, weight_us, &mut function);
-                    self.gil.add(moment, weight_us, function);
-                }
-                Err(SampleError::Exited) => all = false,
-                Err(SampleError::Exec) => {
-                    all = false;
-                    sampler.wait_for_lines(WAIT_FOR_LINES);
-                    builder.put_waiting(&mut self.profile, &self.options.filter, sampler, Duration::ZERO);
-                    builder.name_threads(&mut self.profile, sampler, &member.moment);
-                    builder.end(&mut self.profile, micros(self.setup.start.elapsed()));
-                    member.builder = None;
-                    member.lose_program();
-                }
-                Err(error @ (SampleError::Unreadable(_) | SampleError::Pause(_))) => {
-                    all = false;
-                    log::debug!("no sample of process {}: {error}", member.process.pid());
-                    let since = *member.unreadable_since.get_or_insert_with(Instant::now);
-                    if since.elapsed() > UNREADABLE {
-                        builder.put_waiting(&mut self.profile, &self.options.filter, sampler, Duration::ZERO);
-                        member.lose_program();
-                    }
-                }
-            }
-        }
-        release_pending();
-        if any && self.gc_due.is_none_or(|due| Instant::now() >= due) {
-            self.gc_due = Some(Instant::now() + COUNTS_EVERY);
-            self.look_at_collections();
-        }
-        if self.options.pausing == Pausing::Adaptive {
-            let read = self.members.iter().filter(|member| member.sampler.is_some());
-            let held = read.map(|member| member.moment.longest_hold).max().unwrap_or_default();
-            clock.rest(Instant::now(), held * RUN_FOR_STOP);
-        }
-        self.ticks += u64::from(any);
-        self.last_tick_us = Some(micros(self.setup.start.elapsed()));
-        all
-    }
-
     /// Asks the interpreters for what they have collected since the last time.
     fn look_at_collections(&mut self) {
         let started_ns = monotonic_time().unwrap_or_default().saturating_sub(self.setup.start.elapsed()).as_nanos();
         let time_us = |ns: i64| u64::try_from((i128::from(ns) - started_ns.cast_signed()) / 1000).ok();
-        for member in &self.members {
+        for member in self.members.iter().filter(|member| member.visit == Visit::Look) {
             let (Some(sampler), Some(builder)) = (&member.sampler, &member.builder) else { continue };
             let process = builder.process();
             for run in self.gc.look(sampler) {
@@ -479,6 +396,7 @@ impl<'options> Recorder<'options> {
             if let Some(sampler) = &mut member.sampler {
                 sampler.forget_codes();
                 member.moment.clear();
+                member.glances.forget_look();
             }
         }
         before

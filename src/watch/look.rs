@@ -1,11 +1,11 @@
 //! One look at a process, as the conditions need it.
 
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hash, Hasher};
 
 use super::rest::{Place, Role, Sleep, rests};
-use super::tracks::ThreadTrack;
+use super::tracks::{Standing, ThreadTrack};
 use crate::process::Process;
-use crate::sampler::{Moment, MomentThread, Observed, ProcessSampler};
+use crate::sampler::{Moment, MomentFrame, MomentThread, Observed, ProcessSampler};
 
 /// A thread at one look.
 #[derive(Debug, Clone, Copy)]
@@ -27,25 +27,27 @@ pub(super) fn threads<'look>(moment: &'look Moment, process: &Process) -> Vec<Th
     let hasher = foldhash::fast::FixedState::default();
     let living = moment.threads.iter().filter(|thread| thread.exists);
     let looks = living.map(|thread| {
-        let frames = moment.frames_of(thread).iter();
-        let places: Vec<_> = frames.map(|frame| (frame.address, frame.code_address, frame.offset)).collect();
+        let mut place = hasher.build_hasher();
+        for frame in moment.frames_of(thread) {
+            (frame.address, frame.code_address, frame.offset).hash(&mut place);
+        }
         let is_first = thread.os_id == Some(first);
         let role = match (is_first, several) {
             (_, false) => Role::Only,
             (true, true) => Role::First,
             (false, true) => Role::Other,
         };
-        ThreadLook { thread, place: hasher.hash_one(&places), is_first, role }
+        ThreadLook { thread, place: place.finish(), is_first, role }
     });
     looks.collect()
 }
 
-/// Whether a thread that sleeps rests there; also when the function is one of those that `is_rest` names.
-pub(super) fn is_at_rest(
+/// What a thread that sleeps is doing. It also rests when the function is one of those that `is_rest` names.
+pub(super) fn standing(
     observed: &Observed<'_>,
     look: &ThreadLook<'_>,
     is_rest: &mut dyn FnMut(&str, &str) -> bool,
-) -> bool {
+) -> Standing {
     let sampler: &ProcessSampler = observed.sampler;
     let codes = sampler.codes();
     let frames = observed.moment.frames_of(look.thread);
@@ -58,14 +60,19 @@ pub(super) fn is_at_rest(
     let call = look.thread.os_id.and_then(|os_id| sampler.process().system_call(os_id));
     let sleep =
         call.and_then(|call| Some(Sleep { call: call.name()?, first: call.arguments[0], second: call.arguments[1] }));
-    rests(&places, sleep, look.role)
-        || frames.iter().any(|frame| {
-            let code = codes.get(frame.code);
-            is_rest(&code.name, &code.filename)
-        })
+    let is_named = |frame: &MomentFrame| {
+        let code = codes.get(frame.code);
+        is_rest(&code.name, &code.filename)
+    };
+    match sleep {
+        _ if rests(&places, sleep, look.role) || frames.iter().any(is_named) => Standing::Rests,
+        // Where the system does not tell, it may be.
+        Some(Sleep { call: "futex", .. }) | None => Standing::AtLock,
+        _ => Standing::Elsewhere,
+    }
 }
 
-/// Looks at a thread whose track is `track`, if that does not know yet whether it rests.
-pub(super) fn needs_rest(look: &ThreadLook<'_>, track: &ThreadTrack) -> bool {
+/// Whether the track of a thread does not know yet what it is doing.
+pub(super) fn needs_standing(look: &ThreadLook<'_>, track: &ThreadTrack) -> bool {
     !(look.thread.active || look.thread.is_unmoved && track.is_at(look.place))
 }

@@ -8,6 +8,7 @@
 mod conditions;
 mod event;
 mod look;
+mod pace;
 mod process_watch;
 mod rest;
 mod tracks;

@@ -9,13 +9,14 @@ use super::conditions::{
 };
 use super::event::Event;
 use super::look::{self, ThreadLook};
-use super::tracks::ThreadTrack;
+use super::pace::LookPace;
+use super::tracks::{Standing, ThreadTrack, TrackLook};
 use crate::inspect::{Details, TasksWanted, inspect_process};
 use crate::process::{ProcessUsage, thread_cpu_time};
-use crate::sampler::{LoopLags, Observed, Pausing, ShortNames};
+use crate::sampler::{Glance, LoopLags, Observed, Pausing, ShortNames};
 
-/// A thread that has waited for so long may be in a ring.
-const MAY_BE_IN_RING: Duration = Duration::from_millis(200);
+/// After so long it is looked again at a loop that has not told enough.
+const SECOND_LOOK_AFTER: Duration = Duration::from_secs(1);
 /// So many resting places are kept.
 const MOST_RESTING_PLACES: usize = 4096;
 /// So often it is looked whether there are tasks, where none were.
@@ -38,6 +39,7 @@ pub(crate) struct ProcessWatch {
     gils: HeldGils,
     late_loops: LateLoops,
     lags: LoopLags,
+    pace: LookPace,
     /// A thread has run since rings were last looked for.
     has_run: bool,
     /// When it was last seen whether there are tasks, and whether there were.
@@ -61,6 +63,7 @@ impl ProcessWatch {
             gils: HeldGils::default(),
             late_loops: LateLoops::default(),
             lags: LoopLags::default(),
+            pace: LookPace::default(),
             has_run: true,
             tasks_seen: None,
             short_names: ShortNames::default(),
@@ -72,29 +75,54 @@ impl ProcessWatch {
         self.stuck.still_for(now)
     }
 
-    /// Takes in a look, and says what has happened.
-    pub(crate) fn take_in(&mut self, observed: &mut Observed<'_>, conditions: &Conditions, now: Instant) -> Vec<Event> {
+    /// Takes in a glance, and says whether the threads are to be looked at now.
+    pub(crate) fn wants_look(&mut self, glance: &Glance, conditions: &Conditions, now: Instant) -> bool {
+        if let Some(cpu) = glance.cpu {
+            self.meter.take_in(now, cpu, conditions.cpu_window());
+            if self.meter.works(now, cpu) {
+                self.stuck.progress(glance.still_since);
+            }
+        }
+        self.pace.wants_look(glance, conditions, now)
+            || self.counters.may_have_passed(conditions, glance, &self.meter, now)
+    }
+
+    /// Takes in a look, and says what has happened. `of` processes are watched in all.
+    pub(crate) fn take_in(
+        &mut self,
+        observed: &mut Observed<'_>,
+        conditions: &Conditions,
+        of: usize,
+        now: Instant,
+    ) -> Vec<Event> {
         let looks = look::threads(observed.moment, observed.sampler.process());
         let has_moved = self.follow_threads(observed, &looks, conditions, now);
         self.has_run |= looks.iter().any(|look| look.thread.active || !look.thread.is_unmoved);
         let mut events = self.judge_counters(observed, &looks, conditions, has_moved, now);
         let blocked = self.blocked(&looks);
         events.extend(self.stuck.judge(&blocked, conditions.stuck, conditions.idle, now));
+        let mut due = self.stuck.due(&blocked, conditions.stuck, conditions.idle);
         if let Some(limit) = conditions.lag {
             self.lags.observe(observed.sampler, observed.moment);
             events.extend(self.late_loops.take_in(self.lags.loops(), limit, now));
+            due = earliest(due, self.late_loops.due(self.lags.loops(), limit, now));
+            due = earliest(due, self.lags.needs_second_look().then(|| now + SECOND_LOOK_AFTER));
         }
         if let Some(limit) = conditions.gil_held {
             events.extend(self.gils.take_in(&gils(&looks), limit, now));
+            due = earliest(due, self.gils.due(limit));
         }
         if !conditions.calls.is_empty() {
             events.extend(self.judge_calls(observed, &looks, conditions, now));
         }
-        let may_be_in_ring = |thread: &BlockedThread| now.saturating_duration_since(thread.since) >= MAY_BE_IN_RING;
-        let has_waiting = blocked.iter().any(may_be_in_ring);
         if (conditions.deadlock || !conditions.calls.is_empty()) && self.rings.is_due(now) {
-            events.extend(self.inspect(observed, conditions, has_waiting, now));
+            let has_suspects = self.rings.suspected_from(&blocked).is_some_and(|from| now >= from);
+            events.extend(self.inspect(observed, conditions, has_suspects, of, now));
         }
+        if conditions.deadlock {
+            due = earliest(due, self.rings.suspected_from(&blocked));
+        }
+        self.pace.has_looked(due, self.gils.needs_every_look(), now);
         events
     }
 
@@ -117,16 +145,19 @@ impl ProcessWatch {
         let mut has_moved = false;
         for look in looks {
             let track = tracks.entry(look.thread.stack.address).or_insert_with(|| ThreadTrack::new(look.place, now));
-            let rests = if look::needs_rest(look, track) {
-                let rests = resting_places.contains(&look.place) || look::is_at_rest(observed, look, &mut is_rest);
-                if rests && resting_places.len() < MOST_RESTING_PLACES {
-                    resting_places.insert(look.place);
-                }
-                rests
+            let (place, is_asleep) = (look.place, !look.thread.active);
+            let standing = if !look::needs_standing(look, track) {
+                if is_asleep { track.standing() } else { Standing::Elsewhere }
+            } else if resting_places.contains(&place) {
+                Standing::Rests
             } else {
-                track.rests() && !look.thread.active
+                look::standing(observed, look, &mut is_rest)
             };
-            has_moved |= track.take_in(look.place, !look.thread.active, !look.thread.is_unmoved, rests, now);
+            if standing == Standing::Rests && resting_places.len() < MOST_RESTING_PLACES {
+                resting_places.insert(place);
+            }
+            let look = TrackLook { place, is_asleep, has_run: !look.thread.is_unmoved, standing };
+            has_moved |= track.take_in(look, observed.glance.still_since);
         }
         if tracks.len() > looks.len() {
             let living: HashSet<u64> = looks.iter().map(|look| look.thread.stack.address).collect();
@@ -144,22 +175,24 @@ impl ProcessWatch {
         has_moved: bool,
         now: Instant,
     ) -> Vec<Event> {
-        if !observed.moment.lasts {
+        let Glance { cpu, still_since, .. } = observed.glance;
+        if conditions.rss.is_some() || cpu.is_none() {
             self.usage = observed.sampler.process().usage().unwrap_or_default();
         }
-        let usage = self.usage;
-        let window = conditions.cpu.map(|cpu| cpu.window).unwrap_or_default();
-        self.meter.take_in(now, usage.cpu, window);
+        let usage = ProcessUsage { cpu: cpu.unwrap_or(self.usage.cpu), ..self.usage };
+        self.meter.take_in(now, usage.cpu, conditions.cpu_window());
         if has_moved || self.meter.works(now, usage.cpu) {
-            self.stuck.progress(now);
+            self.stuck.progress(still_since);
         }
         self.counters.judge(conditions, &usage, &self.meter, looks.len(), now)
     }
 
     fn blocked(&self, looks: &[ThreadLook<'_>]) -> Vec<BlockedThread> {
         let blocked = looks.iter().filter_map(|look| {
-            let since = self.tracks.get(&look.thread.stack.address)?.blocked_since()?;
-            Some(BlockedThread { ident: look.thread.stack.thread_id, since, is_first: look.is_first })
+            let track = self.tracks.get(&look.thread.stack.address)?;
+            let since = track.blocked_since()?;
+            let at_lock = track.standing() == Standing::AtLock;
+            Some(BlockedThread { ident: look.thread.stack.thread_id, since, is_first: look.is_first, at_lock })
         });
         blocked.collect()
     }
@@ -194,14 +227,15 @@ impl ProcessWatch {
         &mut self,
         observed: &mut Observed<'_>,
         conditions: &Conditions,
-        has_waiting: bool,
+        has_suspects: bool,
+        of: usize,
         now: Instant,
     ) -> Vec<Event> {
         let tasks_due =
             self.tasks_seen.is_none_or(|(seen, there_are)| there_are || now >= seen + TASKS_LOOKED_FOR_EVERY);
-        // What sleeps on makes no ring that was not there before.
-        let may_find = self.has_run || self.rings.has_seen_any() || !conditions.calls.is_empty();
-        if !may_find || !has_waiting && !tasks_due {
+        // Tasks that sleep on make no ring that was not there before.
+        let may_find_tasks = tasks_due && (self.has_run || !conditions.calls.is_empty());
+        if !has_suspects && !may_find_tasks {
             return Vec::new();
         }
         self.has_run = false;
@@ -222,9 +256,14 @@ impl ProcessWatch {
         }
         let now = Instant::now();
         let cost = thread_cpu_time().zip(used_before).map_or(now - begun, |(used, before)| used.saturating_sub(before));
-        self.rings.has_searched(cost, now);
+        self.rings.has_searched(cost, of, now);
         events
     }
+}
+
+/// The earlier one of two times, as far as there are any.
+fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    one.into_iter().chain(other).min()
 }
 
 /// The GILs of the interpreters that the threads run in.

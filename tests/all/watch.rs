@@ -9,16 +9,23 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::interpreters::Interpreter;
+use crate::packages::Missing;
 use crate::running::{Running, any, script, status_kb};
 use crate::target::{Target, print_note, pyspy};
 
 /// A way to hang: the function of `hangs.py`, the condition, its cause, and what must be in the event's text.
 type Hang = (&'static str, &'static [&'static str], &'static str, &'static [&'static str]);
 
-const HANGS: [Hang; 8] = [
+const HANGS: [Hang; 9] = [
     ("deadlock", &["--deadlock"], "deadlock", &["2 threads wait for each other", "\"transfer-0\"", "\"transfer-1\""]),
     ("task_deadlock", &["--deadlock"], "deadlock", &["2 tasks wait for each other", "transfer)", "Lock.acquire"]),
     ("blocked_loop", &["--lag", "1s"], "lag", &["query (hangs.py:", "user_id: 4711", "recvfrom"]),
+    (
+        "blocked_uvloop",
+        &["--lag", "1s"],
+        "lag",
+        &["of uvloop blocked", "query (hangs.py:", "user_id: 4711", "recvfrom"],
+    ),
     ("gil", &["--gil-held", "1s"], "gil-held", &["native_call (hangs.py:", "seconds: 100"]),
     ("no_answer", &["--stuck", "1s"], "stuck", &["recvfrom", "statement: 'select 1'", "user_id: 4711"]),
     // What it gets where others compute is little.
@@ -34,14 +41,21 @@ fn chosen() -> impl Iterator<Item = &'static Interpreter> {
 }
 
 /// Starts a program that hangs, unless this interpreter lacks what it needs for that.
-fn start_hang(interpreter: &Interpreter, hang: &str, args: &[&str]) -> Option<Target> {
+fn start_hang(interpreter: &Interpreter, hang: &str, args: &[&str], missing: &Missing) -> Option<Target> {
     let mut command = Command::new(&interpreter.path);
     let mut has_ctypes = || command.args(["-c", "import ctypes"]).stderr(Stdio::null()).status().unwrap().success();
     if hang == "gil" && !has_ctypes() {
         print_note(&format!("skipped: {interpreter} has no ctypes"));
         return None;
     }
-    Some(Target::start(interpreter, "hangs.py", &[&[hang][..], args].concat()))
+    let packages = match hang {
+        "blocked_uvloop" => vec![missing.newest(interpreter, "uvloop")?],
+        _ => Vec::new(),
+    };
+    let mut command = Command::new(&interpreter.path);
+    command.arg(script("hangs.py")).arg(hang).args(args);
+    command.env("PYTHONPATH", std::env::join_paths(packages).expect("paths without a colon"));
+    Some(Target::start_command(command, &format!("hangs.py {hang} under {interpreter}")))
 }
 
 /// The only folder of evidence in a directory.
@@ -61,9 +75,10 @@ fn start_all(
     mode: &[&str],
     arguments: impl Fn(&Hang) -> Vec<&'static str>,
 ) -> Vec<(String, &'static Hang, Target, Running, tempfile::TempDir)> {
+    let missing = Missing::default();
     let all = chosen().flat_map(|interpreter| HANGS.iter().map(move |hang| (interpreter, hang)));
     let started = all.filter_map(|(interpreter, hang)| {
-        let target = start_hang(interpreter, hang.0, mode)?;
+        let target = start_hang(interpreter, hang.0, mode, &missing)?;
         let directory = tempfile::tempdir().unwrap();
         let (pid, output) = (target.pid().to_string(), directory.path().to_str().unwrap());
         let running = Running::start(&[&["watch", "-p", &pid, "-o", output][..], &arguments(hang)].concat());

@@ -57,7 +57,7 @@ def answer(sock, pause):
         sock.send(b"x")
 
 
-def blocked_loop():
+def blocked_loop(run=asyncio.run):
     """A handler waits for an answer without `await`: one that never comes, or one that soon does."""
     ours, theirs = socket.socketpair()
     threading.Thread(target=answer, args=(theirs, 1000 if HANGS else 0.05), daemon=True).start()
@@ -75,7 +75,14 @@ def blocked_loop():
             await asyncio.sleep(0.01)
             await asyncio.ensure_future(handler(4711))
 
-    asyncio.run(main())
+    run(main())
+
+
+def blocked_uvloop():
+    """The same under uvloop."""
+    import uvloop
+
+    blocked_loop(uvloop.run)
 
 
 def gil():

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::output::dump::{FrameDump, ProcessDump, ThreadDump};
 use crate::process::Process;
-use crate::sampler::Observed;
 use crate::watch::Event;
 
 /// An event with what is known of it.
@@ -29,9 +28,8 @@ pub(super) struct Evidence {
 }
 
 impl Evidence {
-    /// Whether it is of the process that is seen.
-    pub(super) fn is_of(&self, observed: &Observed<'_>) -> bool {
-        let process = observed.sampler.process();
+    /// Whether it is of this process.
+    pub(super) fn is_of(&self, process: &Process) -> bool {
         (process.pid(), process.start_ticks()) == (self.process.pid(), self.process.start_ticks())
     }
 

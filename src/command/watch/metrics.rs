@@ -78,7 +78,7 @@ fn make_readable(path: &Path) -> std::io::Result<()> {
 fn text(looks: u64, cpu: Duration, events: &HashMap<Cause, u64>, processes: &[ProcessNumbers]) -> String {
     let mut numbers = Exposition::default();
     numbers.one("pyspy_watch_processes", "gauge", "Processes that are watched.", processes.len());
-    numbers.one("pyspy_watch_looks_total", "counter", "Looks at all processes.", looks);
+    numbers.one("pyspy_watch_looks_total", "counter", "Looks at the threads of processes.", looks);
     let seconds = |time: Duration| format!("{:.3}", time.as_secs_f64());
     numbers.one("pyspy_watch_cpu_seconds_total", "counter", "CPU time of pyspy itself.", seconds(cpu));
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();

@@ -35,7 +35,7 @@ pub(crate) use ptrace::tracee::release_pending;
 pub(crate) use spawn::SpawnedProgram;
 pub(crate) use standard_output::stdout_was_closed;
 pub use timer::sharpen_sleep;
-pub(crate) use timer::{monotonic_time, process_cpu_time, thread_cpu_time};
+pub(crate) use timer::{ProcessCpuClock, monotonic_time, thread_cpu_time};
 
 #[cfg(test)]
 mod testing;

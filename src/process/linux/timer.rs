@@ -20,11 +20,22 @@ pub(crate) fn thread_cpu_time() -> Option<Duration> {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).ok().map(Duration::from)
 }
 
-/// The CPU time that all threads of a process have used, in nanoseconds exactly: as long as it stands still, none has
-/// run. `None` when the process is gone.
-pub(crate) fn process_cpu_time(pid: i32) -> Option<Duration> {
-    let clock = ClockId::pid_cpu_clock_id(Pid::from_raw(pid)).ok()?;
-    clock_gettime(clock).ok().map(Duration::from)
+/// The clock of a process: the CPU time that all of its threads have used, in nanoseconds exactly. As long as it stands
+/// still, none has run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ProcessCpuClock(ClockId);
+
+impl ProcessCpuClock {
+    /// That of the process with this number; `None` when there is none. It goes by the number: that it is still the
+    /// same process something else must tell.
+    pub(crate) fn of(pid: i32) -> Option<Self> {
+        ClockId::pid_cpu_clock_id(Pid::from_raw(pid)).ok().map(Self)
+    }
+
+    /// The time used by now: one system call. `None` when the process is gone.
+    pub(crate) fn time(self) -> Option<Duration> {
+        clock_gettime(self.0).ok().map(Duration::from)
+    }
 }
 
 /// The time of `CLOCK_MONOTONIC`, which all processes share but for those in a time namespace of their own.

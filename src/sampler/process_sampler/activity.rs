@@ -39,11 +39,6 @@ impl Activities {
         self.seen.get(&os_id).is_some_and(|seen| seen.is_unmoved)
     }
 
-    /// The threads that did not run when they were looked at.
-    pub(super) fn sleepers(&self) -> Vec<ThreadId> {
-        self.seen.iter().filter(|(_, seen)| !seen.is_running).map(|(os_id, _)| *os_id).collect()
-    }
-
     /// The futex that a thread waits in, or was just woken from, as it was seen last in this sample.
     pub(super) fn futex(&self, os_id: ThreadId) -> Option<u64> {
         self.seen.get(&os_id)?.futex
@@ -131,6 +126,12 @@ impl Activities {
     /// end early.
     pub(super) fn waits_now(&mut self, os_id: ThreadId) -> bool {
         !self.see(os_id).is_running
+    }
+
+    /// Whether a thread sleeps, and whoever looks at it next will know whether it has moved since now.
+    pub(super) fn sleeps(&mut self, os_id: ThreadId) -> bool {
+        // Of a thread that is new the first look tells its state, the second one keeps what it has used.
+        (0..3).any(|_| self.see(os_id).is_unmoved)
     }
 
     /// Whether a thread has waited all the time since it was last looked at.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Conditions, CpuCondition};
 use crate::process::ProcessUsage;
+use crate::sampler::Glance;
 use crate::watch::event::{Cause, Event};
 
 /// Between two values that are kept: the system counts CPU time in steps of 10 ms.
@@ -57,6 +58,19 @@ pub(in crate::watch) struct Counters {
 }
 
 impl Counters {
+    /// Whether the process uses too much CPU time, and that is not told yet.
+    pub(in crate::watch) fn may_have_passed(
+        &self,
+        conditions: &Conditions,
+        glance: &Glance,
+        meter: &CpuMeter,
+        now: Instant,
+    ) -> bool {
+        let (Some(cpu), Some(condition)) = (glance.cpu, conditions.cpu) else { return false };
+        let is_passed = meter.share(now, cpu, condition.window).is_some_and(|share| share >= condition.share);
+        is_passed != self.cpu
+    }
+
     /// What has passed its limit since it was last below.
     pub(in crate::watch) fn judge(
         &mut self,

@@ -55,6 +55,16 @@ impl HeldGils {
         self.0 = held;
         events
     }
+
+    /// When the next GIL will have been held for too long, if it stays where it is.
+    pub(in crate::watch) fn due(&self, limit: Duration) -> Option<Instant> {
+        self.0.values().filter(|held| !held.is_told).map(|held| held.since + limit).min()
+    }
+
+    /// Whether one is held of which only frequent looks tell that it does not change hands.
+    pub(in crate::watch) fn needs_every_look(&self) -> bool {
+        self.0.values().any(|held| held.switches.is_none())
+    }
 }
 
 #[cfg(test)]
@@ -76,6 +86,11 @@ mod tests {
         let told = look(1000, 1, 7, 2);
         assert_eq!(told.iter().map(|event| (event.thread, event.since)).collect::<Vec<_>>(), [(Some(101), start)]);
         assert!(look(5000, 1, 7, 2).is_empty());
+        assert_eq!((gils.due(limit), gils.needs_every_look()), (None, false));
+        let mut look = |ms: u64, holder: u64, switches: u64, waiting: usize| {
+            let gil = GilLook { address: 5, holder, ident: holder + 100, switches: Some(switches), waiting };
+            gils.take_in(&[gil], limit, start + Duration::from_millis(ms))
+        };
         // It went round and came back.
         assert!(look(5250, 1, 9, 2).is_empty());
         assert!(look(6000, 1, 9, 2).is_empty());
@@ -84,5 +99,7 @@ mod tests {
         assert!(look(7000, 1, 9, 1).is_empty());
         assert!(look(7900, 1, 9, 1).is_empty());
         assert_eq!(look(8000, 1, 9, 1).len(), 1);
+        assert!(look(9000, 1, 10, 1).is_empty());
+        assert_eq!(gils.due(limit), Some(start + Duration::from_secs(10)));
     }
 }

@@ -33,6 +33,19 @@ impl LateLoops {
     }
 }
 
+impl LateLoops {
+    /// When the next loop of these will be too late, if it stays where it is.
+    pub(in crate::watch) fn due<'lags>(
+        &self,
+        loops: impl Iterator<Item = &'lags LoopLag>,
+        limit: Duration,
+        now: Instant,
+    ) -> Option<Instant> {
+        let untold = loops.filter(|lag| !self.0.contains(&lag.python_id));
+        untold.filter_map(|lag| Some(now + limit.saturating_sub(lag.busy_for?))).min()
+    }
+}
+
 fn blocker_text(blocker: Option<&LoopBlocker>) -> String {
     match blocker {
         Some(LoopBlocker { task: Some(task), function, .. }) => format!(" by task {task:?} ({function})"),
@@ -58,6 +71,8 @@ mod tests {
             let (library, longest) = (LoopLibrary::Asyncio, busy_for.unwrap_or_default());
             let lag = LoopLag { library, python_id: 7, os_id: None, busy_for, longest, blocker };
             let events = late.take_in([&lag].into_iter(), limit, now);
+            let due = late.due([&lag].into_iter(), limit, now).map(|due| (due - now).as_secs());
+            assert_eq!(due, seconds.filter(|busy| *busy < 5).map(|busy| 5 - busy));
             events.into_iter().map(|event| event.what).collect::<Vec<_>>()
         };
         assert!(told(None).is_empty() && told(Some(4)).is_empty());

@@ -43,6 +43,13 @@ pub(crate) struct Conditions {
     pub resting: Vec<Below>,
 }
 
+impl Conditions {
+    /// Over how long CPU time is to be known.
+    pub(super) fn cpu_window(&self) -> Duration {
+        self.cpu.map(|cpu| cpu.window).unwrap_or_default()
+    }
+}
+
 /// A function that must not be on a stack for too long.
 #[derive(Debug, Clone)]
 pub(crate) struct CallCondition {

@@ -3,16 +3,19 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
+use super::BlockedThread;
 use crate::inspect::{InspectedProcess, InspectedTask, InspectedThread};
 use crate::watch::event::{Cause, Event};
 
 /// A ring is told when it was seen twice, so far apart.
 const CONFIRMED_AFTER: Duration = Duration::from_secs(1);
-/// A search is followed by a pause of so many times the CPU time that it took.
+/// A search is followed by a pause of so many times the CPU time that it took, for each process that is watched.
 const PAUSE_FOR_SEARCH: u32 = 4_000;
+/// A thread that has waited for so long may be in a ring.
+const MAY_BE_IN_RING: Duration = Duration::from_millis(200);
 /// Between two searches, at least and at most.
 const AT_LEAST: Duration = Duration::from_secs(1);
-const AT_MOST: Duration = Duration::from_secs(10);
+const AT_MOST: Duration = Duration::from_secs(30);
 /// So many members of a ring are named.
 const NAMED: usize = 4;
 
@@ -20,6 +23,7 @@ const NAMED: usize = 4;
 #[derive(Debug)]
 pub(in crate::watch) struct Rings {
     due: Instant,
+    searched: Option<Instant>,
     seen: Vec<(Vec<u64>, Instant)>,
     told: HashSet<Vec<u64>>,
 }
@@ -33,7 +37,7 @@ struct Ring {
 
 impl Rings {
     pub(in crate::watch) fn new(now: Instant) -> Self {
-        Self { due: now, seen: Vec::new(), told: HashSet::new() }
+        Self { due: now, searched: None, seen: Vec::new(), told: HashSet::new() }
     }
 
     /// Whether it is time to look for rings again.
@@ -41,14 +45,21 @@ impl Rings {
         now >= self.due
     }
 
-    /// Whether a ring was seen that is to be seen again.
-    pub(in crate::watch) fn has_seen_any(&self) -> bool {
-        !self.seen.is_empty()
+    /// From when on there is reason to look for rings of threads: one was seen that is to be seen again, or a thread
+    /// has begun to wait for a lock since the last search. While nobody does, no ring closes.
+    pub(in crate::watch) fn suspected_from(&self, blocked: &[BlockedThread]) -> Option<Instant> {
+        let is_new = |thread: &&BlockedThread| self.searched.is_none_or(|searched| thread.since > searched);
+        let new = blocked.iter().filter(|thread| thread.at_lock).filter(is_new);
+        let waits_from = new.map(|thread| thread.since + MAY_BE_IN_RING).min();
+        let from = if self.seen.is_empty() { waits_from? } else { self.due };
+        Some(from.max(self.due))
     }
 
-    /// A search has ended that has taken so much CPU time.
-    pub(in crate::watch) fn has_searched(&mut self, cost: Duration, now: Instant) {
-        let pause = cost.saturating_mul(PAUSE_FOR_SEARCH).clamp(AT_LEAST, AT_MOST);
+    /// A search has ended that has taken so much CPU time; `of` processes are watched.
+    pub(in crate::watch) fn has_searched(&mut self, cost: Duration, of: usize, now: Instant) {
+        let factor = PAUSE_FOR_SEARCH.saturating_mul(u32::try_from(of.max(1)).unwrap_or(u32::MAX));
+        let pause = cost.saturating_mul(factor).clamp(AT_LEAST, AT_MOST);
+        self.searched = Some(now);
         // One that waits to be confirmed does not wait longer than it must.
         self.due = now + if self.seen.is_empty() { pause } else { CONFIRMED_AFTER };
     }
@@ -144,7 +155,7 @@ mod tests {
         let at = |ms: u64| start + Duration::from_millis(ms);
         let mut rings = Rings::new(start);
         assert!(rings.take_in(&deadlocked(&[2, 1]), at(0)).is_empty());
-        rings.has_searched(Duration::from_millis(1), at(1));
+        rings.has_searched(Duration::from_millis(0), 1, at(1));
         assert!(!rings.is_due(at(900)) && rings.is_due(at(1001)));
         // The ring may be found from another of its members.
         let told = rings.take_in(&deadlocked(&[1, 2]), at(1001));
@@ -156,10 +167,26 @@ mod tests {
     }
 
     #[test]
+    fn only_new_waits_for_locks_are_suspicious() {
+        let start = Instant::now();
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        let thread = |ms, at_lock| BlockedThread { ident: 1, since: at(ms), is_first: false, at_lock };
+        let mut rings = Rings::new(start);
+        assert_eq!(rings.suspected_from(&[thread(100, false)]), None);
+        assert_eq!(rings.suspected_from(&[thread(500, true), thread(100, true)]), Some(at(300)));
+        rings.has_searched(Duration::ZERO, 1, at(600));
+        assert_eq!(rings.suspected_from(&[thread(500, true)]), None);
+        // Not before the next search may be.
+        assert_eq!(rings.suspected_from(&[thread(500, true), thread(700, true)]), Some(at(1600)));
+        rings.take_in(&deadlocked(&[1, 2]), at(600));
+        assert_eq!(rings.suspected_from(&[thread(500, true)]), Some(at(1600)));
+    }
+
+    #[test]
     fn the_search_takes_a_small_part_of_the_time() {
         let start = Instant::now();
         let mut rings = Rings::new(start);
-        rings.has_searched(Duration::from_millis(1), start);
+        rings.has_searched(Duration::from_micros(500), 2, start);
         assert!(
             !rings.is_due(start + Duration::from_millis(3900)) && rings.is_due(start + Duration::from_millis(4002))
         );

@@ -21,6 +21,8 @@ pub(in crate::watch) struct BlockedThread {
     pub since: Instant,
     /// It is the first thread of the process.
     pub is_first: bool,
+    /// It waits for what another thread may have.
+    pub at_lock: bool,
 }
 
 impl Stuck {
@@ -28,9 +30,26 @@ impl Stuck {
         Self { last_progress: now, is_told: false }
     }
 
-    /// Something has moved.
-    pub(in crate::watch) fn progress(&mut self, now: Instant) {
-        (self.last_progress, self.is_told) = (now, false);
+    /// Something has moved, at that time.
+    pub(in crate::watch) fn progress(&mut self, time: Instant) {
+        if time > self.last_progress {
+            (self.last_progress, self.is_told) = (time, false);
+        }
+    }
+
+    /// When nothing has moved for too long if nothing moves until then; `None` when that was told, or is not watched.
+    pub(in crate::watch) fn due(
+        &self,
+        blocked: &[BlockedThread],
+        stuck: Option<Duration>,
+        idle: Option<Duration>,
+    ) -> Option<Instant> {
+        let longest = blocked.iter().map(|thread| thread.since).min();
+        let due = match longest {
+            Some(longest) => longest.max(self.last_progress) + stuck?,
+            None => self.last_progress + idle?,
+        };
+        (!self.is_told).then_some(due)
     }
 
     /// For how long nothing has moved.
@@ -90,14 +109,15 @@ mod tests {
         let start = Instant::now();
         let at = |seconds: u64| start + Duration::from_secs(seconds);
         let mut stuck = Stuck::new(start);
-        let thread = |ident, since, is_first| BlockedThread { ident, since: at(since), is_first };
+        let thread = |ident, since, is_first| BlockedThread { ident, since: at(since), is_first, at_lock: false };
         let blocked = [thread(1, 2, false), thread(2, 5, true), thread(3, 1, false)];
         let limit = Some(Duration::from_secs(60));
         assert_eq!(stuck.judge(&blocked, limit, None, at(59)), None);
         assert_eq!(stuck.judge(&blocked, limit, None, at(60)), None);
+        assert_eq!((stuck.due(&blocked, limit, None), stuck.due(&[], limit, None)), (Some(at(61)), None));
         let event = stuck.judge(&blocked, limit, None, at(61)).unwrap();
         assert_eq!((event.cause, event.thread, event.since), (Cause::Stuck, Some(2), at(1)));
-        assert_eq!(stuck.judge(&blocked, limit, None, at(300)), None);
+        assert_eq!((stuck.judge(&blocked, limit, None, at(300)), stuck.due(&blocked, limit, None)), (None, None));
         stuck.progress(at(301));
         assert_eq!(stuck.judge(&blocked, limit, None, at(302)), None);
         assert!(stuck.judge(&blocked, limit, None, at(361)).is_some());

@@ -54,7 +54,7 @@ impl PausedThread {
     }
 }
 
-/// All threads of a process, which do not move until this is dropped.
+/// All threads of a process, or some, which do not move until this is dropped.
 #[derive(Debug)]
 #[must_use = "the process runs on when this is dropped"]
 pub struct PausedProcess {
