@@ -1,7 +1,7 @@
 //! A server: a thread a connection, one request a connection.
 //!
-//! At most so many connections are open; what comes beyond gets a short answer and is closed. A request must come and an
-//! answer be taken within a time, however slowly the other side is; so what an idle or hostile client can hold is a
+//! At most so many connections are open; what comes beyond gets a short answer and is closed. A request must come and
+//! an answer be taken within a time, however slow the other side is; so what an idle or hostile client can hold is a
 //! thread for that time. Without connections nothing runs: the server waits in accept(2).
 
 use std::io::{self, Read};

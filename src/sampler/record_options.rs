@@ -82,7 +82,8 @@ pub(crate) struct Intervals<'take> {
 }
 
 impl<'take> Intervals<'take> {
-    /// Intervals of this length, which end sooner when `ends_early` says so. `take` must not keep the recording waiting.
+    /// Intervals of this length, which end sooner when `ends_early` says so. `take` must not keep the recording
+    /// waiting.
     pub(crate) fn new(
         every: Duration,
         ends_early: &'take mut dyn FnMut() -> bool,

@@ -53,7 +53,8 @@ fn record<'a>(pid: &'a str, url: &'a str, seconds: &'a str) -> Vec<&'a str> {
 /// The profiles of all series so far that have this pid, by what their function `compute` has in seconds.
 fn computed(request: &Value, pid: u32) -> f64 {
     let series = request["series"].as_array().unwrap();
-    let of_pid = series.iter().filter(|series| series["labels"]["pid"] == pid.to_string());
+    let pid = pid.to_string();
+    let of_pid = series.iter().filter(|series| series["labels"]["pid"] == pid);
     let profiles = of_pid.flat_map(|series| series["profiles"].as_array().unwrap());
     let seconds = profiles.map(|profile| {
         let file = Path::new(profile[1].as_str().unwrap());

@@ -107,7 +107,8 @@ fn profiles_dumps_and_processes_are_what_is_there() {
     let listed = listed.as_array().unwrap();
     assert_eq!(listed.len(), targets.len(), "{listed:?}");
     for (python, pid) in chosen().zip(&pids) {
-        let process = listed.iter().find(|process| process["pid"].to_string() == *pid).unwrap();
+        let number: i64 = pid.parse().unwrap();
+        let process = listed.iter().find(|process| process["pid"] == number).unwrap();
         let (major, minor) = python.feature();
         assert!(process["python_version"].as_str().unwrap().starts_with(&format!("{major}.{minor}.")), "{process}");
         let dump = server.get(&format!("/dump?pid={pid}"));

@@ -1,5 +1,5 @@
-//! `/metrics`: numbers of each process, for Prometheus. What they tell of time was seen in the second before the answer:
-//! between two requests nothing is looked at.
+//! `/metrics`: numbers of each process, for Prometheus. What they tell of time was seen in the second before the
+//! answer: between two requests nothing is looked at.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};

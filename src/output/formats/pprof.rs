@@ -43,18 +43,20 @@ pub fn write(profile: &Profile, presentation: &Presentation, writer: impl Write)
 pub(crate) fn of_processes(profile: &Profile, presentation: &Presentation) -> io::Result<Vec<(ProcessRef, Vec<u8>)>> {
     let places = Places::new(profile, presentation);
     let functions = Functions::new(&places);
-    let mut parts: BTreeMap<ProcessRef, (Part<'_, _>, u64)> = BTreeMap::new();
+    let mut by_process: BTreeMap<ProcessRef, Vec<&Total>> = BTreeMap::new();
     for total in profile.totals() {
-        let process = profile.thread(total.thread).process;
-        let (part, samples) =
-            parts.entry(process).or_insert_with(|| (Part::new(profile, &places, &functions, Vec::new()), 0));
-        part.put_sample(total)?;
-        *samples = samples.saturating_add(total.samples);
+        by_process.entry(profile.thread(total.thread).process).or_default().push(total);
     }
-    let value = value_name(profile);
-    let written = parts.into_iter().map(|(process, (part, samples))| {
+    // One after the other, as each has a compressor.
+    let written = by_process.into_iter().map(|(process, totals)| {
+        let mut part = Part::new(profile, &places, &functions, Vec::new());
+        let mut samples: u64 = 0;
+        for total in totals {
+            part.put_sample(total)?;
+            samples = samples.saturating_add(total.samples);
+        }
         let command = printable(profile.text(profile.process(process).command_line)).into_owned();
-        Ok((process, part.finish(value, &[command, format!("{samples} samples")])?))
+        Ok((process, part.finish(value_name(profile), &[command, format!("{samples} samples")])?))
     });
     written.collect()
 }

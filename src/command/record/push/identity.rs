@@ -98,9 +98,9 @@ impl Identity {
 
 /// The id of the container that control groups are of: 64 hex digits, of Docker, containerd, CRI-O and Podman alike.
 fn container_of(groups: &str) -> Option<String> {
-    let ids = groups.split(|c: char| !c.is_ascii_alphanumeric());
+    let mut ids = groups.split(|c: char| !c.is_ascii_alphanumeric());
     let is_id = |text: &&str| text.len() == CONTAINER_ID_LENGTH && text.chars().all(|c| c.is_ascii_hexdigit());
-    ids.filter(is_id).next_back().map(str::to_owned)
+    ids.rfind(is_id).map(str::to_owned)
 }
 
 /// The id of the pod that control groups are of, as Kubernetes writes it: `pod` and a UUID, whose `-` are `_` where

@@ -1,8 +1,8 @@
 //! The messages of OpenTelemetry's `profiles.proto` (`opentelemetry.proto.profiles.v1development`, alpha, as of its
 //! 1.11), with the fields that are used here; and what they need of `common.proto` and `resource.proto`.
 //!
-//! As JSON they follow the mapping of protobuf: names in camel case, 64-bit numbers as texts, nothing of what is zero or
-//! empty.
+//! As JSON they follow the mapping of protobuf: names in camel case, 64-bit numbers as texts, nothing of what is zero
+//! or empty.
 
 use prost::{Message, Oneof};
 use serde::{Serialize, Serializer};
