@@ -21,6 +21,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+#[cfg(any(fuzzing, test))]
+pub(crate) use self::dump::dump_as_written;
 use self::failure::OutputError;
 pub use self::program::run_program;
 use crate::cli::{Cli, Command, FormatName, PauseArgs};
