@@ -4,7 +4,8 @@
     tests/soak/soak.py [--pyspy PATH] [--python PATH] [--minutes 60] [--rate 1000] [--command record|top] [--padding 0]
 
 All that a program makes goes into the profile of `record` until that has the size that it may have. Where the program
-is slow, for others compute too, --padding makes the names of its functions longer, so that it has it in the first sixth.
+is slow, for others compute too, --padding makes the names of its functions longer, so that it has that size in the
+first sixth.
 A line a minute: resident memory, its peak, open descriptors, threads of pyspy. At the end: whether memory was within a
 tenth of what it was after the first sixth of the time, and the least number of descriptors in the second half of the
 rest as in the first.
