@@ -102,7 +102,8 @@ mod tests {
 
     use super::*;
 
-    /// Runs all of a target's corpus, each file as it is, and, at so many places of it, cut short and with a byte changed.
+    /// Runs all of a target's corpus, each file as it is, and, at so many places of it, cut short and with a byte
+    /// changed.
     fn replay(target: &str, run: fn(&[u8]), places: usize) {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
         let mut seen = 0;

@@ -68,8 +68,11 @@ class Run:
             faults.append(f"raw {sorted(set(text) - ALLOWED)[:3]}")
         text.decode()
         if "json" in self.command:
-            for line in text.splitlines() if self.command.startswith("top") else [text]:
-                json.loads(line)
+            try:
+                for line in text.splitlines() if self.command.startswith("top") else [text]:
+                    json.loads(line)
+            except ValueError:
+                faults.append("no JSON")
         print(f"{kind:13}{self.command:17}{usage.ru_maxrss / 1000:8.1f}{beyond:9.2f}{len(text) / 1e6:9.2f}  "
               f"{', '.join(faults) or 'good'}", flush=True)
         return not faults
