@@ -5,7 +5,8 @@
 
 The target is `waiting_threads.py`, in each of its kinds. The tools take their turns on one process; a number is the
 median of the rounds.
-    time        from the start of the command to its end, in seconds
+    time        from the start of the command to its end, in seconds, and how much of that on a CPU: where others
+                compute too, only the latter compares
     stopped     for how long the target stood still, as pyspy's own JSON says, in milliseconds
     holders     threads of which the dump says who holds what they wait for
     in rings    threads that are part of a deadlock
@@ -14,6 +15,7 @@ median of the rounds.
 import argparse
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -40,8 +42,9 @@ def arguments():
 
 
 def run(command, limit):
-    """Seconds and the output of a command, or in words why there are none."""
+    """Seconds, those on a CPU, and the output of a command, or in words why there are none."""
     started = time.monotonic()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         try:
             output, _ = process.communicate(timeout=limit)
@@ -49,9 +52,10 @@ def run(command, limit):
             process.kill()
             return f"over {limit:.0f}"
         seconds = time.monotonic() - started
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if process.returncode:
         return f"status {process.returncode}"
-    return seconds, output
+    return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, output
 
 
 def median_time(command, options):
@@ -59,7 +63,8 @@ def median_time(command, options):
     failures = [run for run in runs if isinstance(run, str)]
     if failures:
         return failures[0]
-    return f"{statistics.median(seconds for seconds, _ in runs):.2f}"
+    seconds, on_cpu = (statistics.median(run[place] for run in runs) for place in range(2))
+    return f"{seconds:.2f} ({on_cpu:.2f})"
 
 
 def told(pid, options):
@@ -67,7 +72,7 @@ def told(pid, options):
     got = run([options.pyspy, "dump", "--json", "--pid", str(pid)], options.limit)
     if isinstance(got, str):
         return "-", "-", "-"
-    threads = json.loads(got[1])
+    threads = json.loads(got[2])
     held = sum(bool((thread.get("waits_for") or {}).get("holder_thread_id")) for thread in threads)
     stopped = threads[0]["process_info"].get("stopped_us", 0) / 1000
     return f"{stopped:.0f}", held, sum(bool(thread.get("deadlocked")) for thread in threads)
@@ -75,7 +80,7 @@ def told(pid, options):
 
 def main():
     options = arguments()
-    print(f"{'kind':8}{'threads':>8}{'pyspy':>10}{'py-spy':>10}{'stopped':>9}{'holders':>9}{'in rings':>9}")
+    print(f"{'kind':8}{'threads':>8}{'pyspy':>16}{'py-spy':>16}{'stopped':>9}{'holders':>9}{'in rings':>9}")
     for kind in options.kinds:
         for count in options.threads:
             target = subprocess.Popen([options.python, TARGET, str(count), kind], stdin=subprocess.PIPE,
@@ -84,7 +89,7 @@ def main():
             ours = median_time([options.pyspy, "dump", "--pid", str(pid)], options)
             theirs = median_time([options.py_spy, "dump", "--pid", str(pid)], options)
             stopped, held, ringed = told(pid, options)
-            print(f"{kind:8}{count:8}{ours:>10}{theirs:>10}{stopped:>9}{held:>9}{ringed:>9}", flush=True)
+            print(f"{kind:8}{count:8}{ours:>16}{theirs:>16}{stopped:>9}{held:>9}{ringed:>9}", flush=True)
             target.kill()
             target.wait()
 

@@ -72,6 +72,16 @@ fn leave_out_unwanted(arguments: &DumpArgs, dumps: &mut [ProcessDump]) -> anyhow
     Ok(())
 }
 
+/// What is printed of a process, as text and as JSON: all that its memory says goes through here.
+#[cfg(any(fuzzing, test))]
+pub(crate) fn dump_as_written(inspected: crate::inspect::InspectedProcess) -> (Vec<u8>, Vec<u8>) {
+    let dump = [document::process_dump(inspected, crate::output::dump::ProcessInfo::default())];
+    let (mut text, mut json) = (Vec::new(), Vec::new());
+    let options = TextOptions { full_stacks: true, long_lines: true, ..TextOptions::default() };
+    let _ = (write_text(&dump, options, &mut text), write_json(&dump, true, &mut json));
+    (text, json)
+}
+
 /// Runs `pyspy dump`.
 ///
 /// # Errors

@@ -25,6 +25,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+#[cfg(any(fuzzing, test))]
+pub(crate) use self::dump::dump_as_written;
 use self::failure::OutputError;
 pub use self::program::run_program;
 use crate::cli::{Cli, Command, FormatName, PauseArgs};

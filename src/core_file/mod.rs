@@ -16,6 +16,8 @@ mod headers;
 mod kept;
 mod memory;
 mod notes;
+#[cfg(any(fuzzing, test))]
+mod reduced;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -25,6 +27,8 @@ use thiserror::Error;
 pub(crate) use binaries::BinarySources;
 pub(crate) use memory::CoreMemory;
 pub(crate) use notes::CoreThread;
+#[cfg(any(fuzzing, test))]
+pub(crate) use reduced::PAGE;
 
 use crate::process::{DeviceNumber, Mapping};
 use content::Content;

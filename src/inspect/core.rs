@@ -25,13 +25,34 @@ pub(crate) fn inspect_core(
     read: &PostMortem,
     details: Details,
 ) -> InspectedProcess {
-    let subject = CoreSubject { core, sources, read, memory: CoreMemory::new(core, sources) };
-    let call_of = |thread: &MomentThread| subject.system_call(thread.os_id?);
+    let memory = CoreMemory::new(core, sources);
     let asyncio_section = || core_section_address(core, sources, ASYNCIO_SECTION);
+    inspect_core_memory(core, sources, CoreRead { memory: &memory, stacks: read }, &asyncio_section, details)
+}
+
+/// What is read of a core's process.
+#[derive(Clone, Copy)]
+pub(crate) struct CoreRead<'read> {
+    /// All of its memory.
+    pub(crate) memory: &'read dyn Memory,
+    /// Its stacks.
+    pub(crate) stacks: &'read PostMortem,
+}
+
+/// The same with memory that was had in another way; `asyncio_section` finds the section `.AsyncioDebug` in it.
+pub(crate) fn inspect_core_memory(
+    core: &CoreFile,
+    sources: &BinarySources,
+    CoreRead { memory, stacks: read }: CoreRead<'_>,
+    asyncio_section: &dyn Fn() -> Option<u64>,
+    details: Details,
+) -> InspectedProcess {
+    let subject = CoreSubject { core, sources, read, memory };
+    let call_of = |thread: &MomentThread| subject.system_call(thread.os_id?);
     let mappings = core.private_mappings();
-    let greenlets = |modules| find_greenlets(&mappings, &subject.memory, &read.runtime.layout, modules);
-    let wanted = Wanted { details, call_of: &call_of, asyncio_section: &asyncio_section, greenlets: &greenlets };
-    let findings = find(&subject.memory, &read.runtime, &read.codes, &read.moment, wanted);
+    let greenlets = |modules| find_greenlets(&mappings, memory, &read.runtime.layout, modules);
+    let wanted = Wanted { details, call_of: &call_of, asyncio_section, greenlets: &greenlets };
+    let findings = find(&memory, &read.runtime, &read.codes, &read.moment, wanted);
     let describer = Describer {
         subject: &subject,
         moment: &read.moment,
@@ -58,11 +79,11 @@ pub(crate) fn inspect_core(
 /// What may be greenlets; `None` where greenlet was not imported.
 fn find_greenlets(
     mappings: &[Mapping],
-    memory: &CoreMemory<'_>,
+    memory: &dyn Memory,
     layout: &Layout,
     modules: u64,
 ) -> Option<GreenletCandidates> {
-    let objects = ObjectReader::new(memory, layout);
+    let objects = ObjectReader::new(&memory, layout);
     let types = match GreenletTypes::find(objects, modules).transpose()? {
         Ok(types) => types,
         Err(error) => return Some(Err(error)),
@@ -75,12 +96,12 @@ struct CoreSubject<'core> {
     core: &'core CoreFile,
     sources: &'core BinarySources,
     read: &'core PostMortem,
-    memory: CoreMemory<'core>,
+    memory: &'core dyn Memory,
 }
 
 impl Subject for CoreSubject<'_> {
     fn memory(&self) -> &dyn Memory {
-        &self.memory
+        self.memory
     }
 
     fn descriptors(&self) -> &dyn DescriptorNames {

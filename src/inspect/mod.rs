@@ -21,6 +21,8 @@ mod system_calls;
 mod tasks;
 
 pub(crate) use core::inspect_core;
+#[cfg(any(fuzzing, test))]
+pub(crate) use core::{CoreRead, inspect_core_memory};
 pub(crate) use live::inspect_process;
 pub(crate) use process::{
     InspectedFrame, InspectedProcess, InspectedTask, InspectedTasks, InspectedThread, NativeFrame, ObjectWait,

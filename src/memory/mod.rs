@@ -11,6 +11,8 @@ mod snapshot;
 
 pub use image::Image;
 pub(crate) use page_cache::PageCache;
+#[cfg(any(fuzzing, test))]
+pub(crate) use page_cache::reads_through_caches;
 pub(crate) use reader::{COMMON, Reader, Unit};
 pub(crate) use recording::Recording;
 pub use snapshot::{Copies, ReadPlan, Snapshot};

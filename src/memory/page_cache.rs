@@ -30,6 +30,20 @@ struct Page {
     is_used: bool,
 }
 
+#[cfg(any(fuzzing, test))]
+thread_local! {
+    static READS: RefCell<Option<Vec<(u64, usize)>>> = const { RefCell::new(None) };
+}
+
+/// The address and length of each read through caches of this thread during `work`, as opposed to the pages that they
+/// fetch for it: what of a process a saved image has to have.
+#[cfg(any(fuzzing, test))]
+pub(crate) fn reads_through_caches(work: impl FnOnce()) -> Vec<(u64, usize)> {
+    READS.with_borrow_mut(|reads| *reads = Some(vec![]));
+    work();
+    READS.take().unwrap_or_default()
+}
+
 impl<M: Memory> PageCache<M> {
     /// An empty cache.
     pub(crate) fn new(memory: M) -> Self {
@@ -107,6 +121,8 @@ impl<M: Memory> Memory for PageCache<M> {
         if buffer.len() > LONGEST {
             return self.memory.read(address, buffer);
         }
+        #[cfg(any(fuzzing, test))]
+        READS.with_borrow_mut(|reads| reads.iter_mut().for_each(|reads| reads.push((address, length))));
         let mut pages = self.pages.borrow_mut();
         if pages.len() >= MOST_PAGES {
             pages.clear();

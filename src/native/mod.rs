@@ -36,6 +36,8 @@ pub(crate) use capture::Capture;
 pub(crate) use function::FunctionId;
 pub(crate) use merge::{Entry, MixedFrame};
 pub(crate) use show::ShownFrame;
+#[cfg(any(fuzzing, test))]
+pub(crate) use unwind::follow_by_frame_info;
 
 use std::time::Duration;
 

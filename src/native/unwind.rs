@@ -263,3 +263,34 @@ fn step_by_rules(row: &Row, info: &FrameInfo, state: &State, capture: &Capture) 
     next.pc = pc? & Machine::ADDRESS_BITS;
     Some(next)
 }
+
+/// Follows a stack by the unwind information of one file alone, and says how many frames it has: all of a file that is
+/// not to be trusted. `.eh_frame` is taken to lie at 16 MiB, its index so many bytes before it, the stack at the stack
+/// pointer; the other registers hold its first words.
+#[cfg(any(fuzzing, test))]
+pub(crate) fn follow_by_frame_info(eh_frame: &[u8], header: (&[u8], u32), stack: &[u8], pc: u64) -> usize {
+    const SECTION: u64 = 16 << 20;
+    const STACK: u64 = 1 << 40;
+    const FRAMES: usize = 64;
+    let bases = super::frame_info::Bases {
+        eh_frame: SECTION,
+        header: SECTION.wrapping_sub(u64::from(header.1)),
+        text: SECTION / 2,
+        got: SECTION * 2,
+    };
+    let info = FrameInfo::new(eh_frame.to_vec(), header.0, bases);
+    let mut values: Vec<u64> = stack.as_chunks::<8>().0.iter().take(32).map(|word| u64::from_le_bytes(*word)).collect();
+    values.resize(32, STACK);
+    values[usize::from(Machine::STACK_POINTER)] = STACK;
+    let mut image = crate::memory::Image::new();
+    image.map(STACK, stack.to_vec());
+    let mut capture = Capture::default();
+    capture.fill(&image, Registers::new(pc, &values), Some(STACK + stack.len() as u64));
+    let (mut state, mut context) = (State::new(&capture.registers), gimli::UnwindContext::new());
+    for number in 0..FRAMES {
+        let step = info.row(state.pc, &mut context).and_then(|row| step_by_rules(&row, &info, &state, &capture));
+        let Some(caller) = step else { return number };
+        state = caller;
+    }
+    FRAMES
+}

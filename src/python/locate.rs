@@ -120,6 +120,22 @@ impl PythonFile {
         (!file.versions.is_empty()).then_some(file)
     }
 
+    /// A file that is not there, of which is known what a saved image of its process says: the address of `_PyRuntime`
+    /// in that process, and the version.
+    #[cfg(any(fuzzing, test))]
+    pub(crate) fn known(runtime: u64, version: Version) -> Self {
+        Self {
+            runtime: Some(runtime),
+            version_symbol: None,
+            current_thread: None,
+            interpreters_head: None,
+            collecting: None,
+            gil: GilStatics::default(),
+            versions: vec![version],
+            writable: Vec::new(),
+        }
+    }
+
     fn add_data(&mut self, binary: &Binary<'_>) {
         // Where a symbol tells the version, the pass over the constants is saved.
         if self.version_symbol.is_none() {

@@ -13,7 +13,7 @@ use super::thread_names::ThreadNames;
 use super::threads::id_in_pthread;
 use crate::binary::{Architecture, Binary, BinaryError};
 use crate::core_file::{BinarySources, CoreFile, CoreMemory};
-use crate::memory::ReadError;
+use crate::memory::{Memory, ReadError};
 use crate::process::ThreadId;
 use crate::python::code::{CodeTable, Place};
 use crate::python::data_stack::{Below, below};
@@ -134,16 +134,29 @@ impl PostMortem {
     /// When there is no Python in it, or it cannot be read.
     pub(crate) fn read(core: &CoreFile, sources: &BinarySources) -> Result<Self, PostMortemError> {
         let (runtime, other_builds) = locate(core, sources)?;
-        let memory = CoreMemory::new(core, sources);
+        Self::walk(core, &CoreMemory::new(core, sources), runtime, other_builds)
+    }
+
+    /// Reads all stacks of a runtime that was found; `memory` is that of the core's process, `other_builds` what was
+    /// found on the way.
+    ///
+    /// # Errors
+    /// When its lists of interpreters cannot be read.
+    pub(crate) fn walk(
+        core: &CoreFile,
+        memory: &dyn Memory,
+        runtime: Runtime,
+        other_builds: Vec<PathBuf>,
+    ) -> Result<Self, PostMortemError> {
         let mut stacks = Stacks::default();
         let unreadable = |source| match cut_off(core) {
             Some(error) => error,
             None => PostMortemError::Unreadable { core: core.path().to_owned(), source },
         };
         stacks.walk(&mut &memory, &runtime).map_err(unreadable)?;
-        bridge_gaps(&mut stacks, &memory, &runtime);
+        bridge_gaps(&mut stacks, memory, &runtime);
         let mut reader = Reader {
-            memory: &memory,
+            memory,
             runtime: &runtime,
             core,
             codes: CodeTable::new(),
@@ -167,16 +180,16 @@ impl PostMortem {
     }
 }
 
-struct Reader<'core, 'memory> {
-    memory: &'memory CoreMemory<'core>,
-    runtime: &'memory Runtime,
-    core: &'core CoreFile,
+struct Reader<'read> {
+    memory: &'read dyn Memory,
+    runtime: &'read Runtime,
+    core: &'read CoreFile,
     codes: CodeTable,
     bad: HashSet<u64>,
     moment: Moment,
 }
 
-impl Reader<'_, '_> {
+impl Reader<'_> {
     fn identify(&mut self, threads: &[ThreadStack]) -> Vec<Identity> {
         let mut kernel = CoreThreads { core: self.core, memory: self.memory, offset: None };
         identify(threads, |_| None, &mut kernel)
@@ -190,12 +203,12 @@ impl Reader<'_, '_> {
             let known = self.codes.evidence(frame.code).next().is_some();
             if !known
                 && !self.bad.contains(&frame.code)
-                && let Err(error) = self.codes.load(self.memory, layout, frame.code)
+                && let Err(error) = self.codes.load(&self.memory, layout, frame.code)
             {
                 log::debug!("{error}");
                 self.bad.insert(frame.code);
             }
-            let Some(Place { code, line, offset }) = self.codes.resolve(self.memory, layout, frame) else {
+            let Some(Place { code, line, offset }) = self.codes.resolve(&self.memory, layout, frame) else {
                 is_truncated = true;
                 break;
             };
@@ -237,13 +250,13 @@ impl Reader<'_, '_> {
 }
 
 /// The threads of a core file.
-struct CoreThreads<'core, 'memory> {
-    core: &'core CoreFile,
-    memory: &'memory CoreMemory<'core>,
+struct CoreThreads<'read> {
+    core: &'read CoreFile,
+    memory: &'read dyn Memory,
     offset: Option<u64>,
 }
 
-impl KernelThreads for CoreThreads<'_, '_> {
+impl KernelThreads for CoreThreads<'_> {
     fn named(&mut self, native: u64) -> Option<ThreadId> {
         self.core.threads().iter().any(|thread| thread.id == native).then_some(native)
     }
@@ -251,7 +264,7 @@ impl KernelThreads for CoreThreads<'_, '_> {
     fn by_pthread(&mut self, pthread: u64) -> Option<ThreadId> {
         let threads = self.core.threads();
         let known = |id: u64| threads.iter().any(|thread| thread.id == id).then_some(id);
-        id_in_pthread(self.memory, pthread, &mut self.offset, known)
+        id_in_pthread(&self.memory, pthread, &mut self.offset, known)
     }
 
     fn all(&mut self) -> Vec<ThreadId> {
@@ -264,7 +277,7 @@ impl KernelThreads for CoreThreads<'_, '_> {
 }
 
 /// Goes on behind the links that lead into what the core has not.
-fn bridge_gaps(stacks: &mut Stacks, memory: &CoreMemory<'_>, runtime: &Runtime) {
+fn bridge_gaps(stacks: &mut Stacks, memory: &dyn Memory, runtime: &Runtime) {
     for index in 0..stacks.threads.len() {
         let mut begun = 0;
         for _ in 0..MOST_GAPS {
@@ -275,10 +288,10 @@ fn bridge_gaps(stacks: &mut Stacks, memory: &CoreMemory<'_>, runtime: &Runtime) 
             if good == frames.len() && !thread.is_truncated {
                 break;
             }
-            let place = |frame: &RawFrame| below(memory, &runtime.layout, thread.address, frame.address);
+            let place = |frame: &RawFrame| below(&memory, &runtime.layout, thread.address, frame.address);
             // A frame of a generator lies elsewhere; one that called it, directly or not, does not.
             match frames.iter().take(good).rev().map(place).find(|place| *place != Below::Unknown) {
-                Some(Below::Frame(frame)) => stacks.walk_on(&mut &*memory, runtime, index, good, frame),
+                Some(Below::Frame(frame)) => stacks.walk_on(&mut &memory, runtime, index, good, frame),
                 Some(Below::Nothing) => {
                     let thread = &mut stacks.threads[index];
                     thread.end_frame = thread.first_frame + good;

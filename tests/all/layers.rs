@@ -42,6 +42,11 @@ const LAYERS: &[(&str, &[&str])] = &[
             "cli",
         ],
     ),
+    // For fuzzing and tests only.
+    (
+        "fuzzing",
+        &["memory", "binary", "core_file", "native", "python", "profile", "output", "sampler", "inspect", "command"],
+    ),
 ];
 
 #[test]

@@ -21,7 +21,7 @@ mod secret;
 mod threading;
 mod time;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -38,6 +38,10 @@ const BASES_LIMIT: usize = 64;
 
 /// How deep containers may be shown, whatever the limits say: our own stack is not endless.
 const DEPTH_LIMIT: usize = 50;
+
+/// Bytes of the texts of all values that one printer prints; each after them is `…`. Hundreds of frames may each have a
+/// value that is as long as a text may be.
+const MOST_PRINTED: usize = 8 << 20;
 
 /// How much of a value is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +76,8 @@ pub(crate) fn repr(objects: ObjectReader<'_>, address: u64, limits: &Limits) -> 
 /// Prints many values of one moment; remembers their types, which must stay what they are as long as it is used.
 pub(crate) struct Printer<'target> {
     objects: ObjectReader<'target>,
+    /// How many more bytes of text there may be.
+    left: Cell<usize>,
     types: RefCell<HashMap<u64, Rc<TypeInfo>>>,
     slots: RefCell<HashMap<u64, Rc<[Slot]>>>,
     repr_owners: RefCell<HashMap<u64, Option<Rc<ReprOwner>>>>,
@@ -80,21 +86,29 @@ pub(crate) struct Printer<'target> {
 impl<'target> Printer<'target> {
     /// A printer of objects that `objects` reads.
     pub(crate) fn new(objects: ObjectReader<'target>) -> Self {
-        Self { objects, types: RefCell::default(), slots: RefCell::default(), repr_owners: RefCell::default() }
+        let left = Cell::new(MOST_PRINTED);
+        Self { objects, left, types: RefCell::default(), slots: RefCell::default(), repr_owners: RefCell::default() }
     }
 
     /// What Python's `repr` says of the object at `address`, as far as memory tells; see the module.
     pub(crate) fn repr(&self, address: u64, limits: &Limits) -> String {
+        let left = self.left.get();
+        if left == 0 {
+            return "…".to_owned();
+        }
+        let limits = Limits { length: limits.length.min(left), ..*limits };
         let mut writer = Writer {
             printer: self,
             objects: self.objects,
-            limits: *limits,
+            limits,
             output: Output::new(limits.length),
             path: Vec::new(),
             inside_of_itself: false,
         };
         writer.value(address);
-        writer.output.finish()
+        let text = writer.output.finish();
+        self.left.set(left.saturating_sub(text.len()));
+        text
     }
 
     fn type_info(&self, address: u64) -> Result<Rc<TypeInfo>, ReadError> {

@@ -31,6 +31,17 @@ fn compare_in(interpreters: Vec<Interpreter>, program: &str) {
 }
 
 #[test]
+fn all_values_together_have_a_bound() {
+    let Some(interpreter) = Interpreter::all().into_iter().next() else { return };
+    let target = Target::start(&interpreter, "show('long', 'x' * 3000000)");
+    let printer = Printer::new(ObjectReader::new(target.memory(), &target.layout));
+    let shown = target.all_shown();
+    let lengths: Vec<usize> = (0..4).map(|_| printer.repr(shown[0].address, &EVERYTHING).len()).collect();
+    assert_eq!(lengths[..2], [3_000_002, 3_000_002]);
+    assert!((2_000_000..3_000_000).contains(&lengths[2]) && lengths[3] == "…".len(), "{lengths:?}");
+}
+
+#[test]
 fn numbers() {
     compare(
         r#"
