@@ -17,9 +17,7 @@ use super::record_options::{Intervals, RecordOptions};
 use super::title::command_line;
 use super::unobserved::{Unobserved, longest_weight_us};
 use super::unread::Unread;
-use crate::process::{
-    Process, monotonic_time, raise_descriptor_limit, release_pending, reserve_memory, sharpen_sleep,
-};
+use crate::process::{Process, monotonic_time, raise_descriptor_limit, release_pending, reserve_memory, sharpen_sleep};
 use crate::profile::{Collection, Filters, Profile};
 
 /// Between two looks at whether to stop, at most.
