@@ -1,6 +1,7 @@
 //! `pyspy record`: samples into a file.
 
 mod facts;
+mod kernel;
 mod progress;
 mod sink;
 mod target;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow};
 use wildmatch::WildMatch;
 
+use self::kernel::kernel_use;
 use self::progress::Bar;
 use self::sink::Sink;
 use self::target::Target;
@@ -59,7 +61,7 @@ pub(crate) fn run(arguments: &RecordArgs) -> anyhow::Result<ExitCode> {
             return Err(error);
         }
     };
-    let (Recorded { mut profile, ending, unsampled, notes, .. }, failure) = recorded;
+    let (Recorded { mut profile, ending, unsampled, notes, is_from_kernel, .. }, failure) = recorded;
     // That nothing more can be written is no reason to end the program.
     let has_failed = failure.is_some();
     let finished = failure.map_or_else(|| sink.finish(&mut profile), Err);
@@ -74,6 +76,7 @@ pub(crate) fn run(arguments: &RecordArgs) -> anyhow::Result<ExitCode> {
     }
     let program = Program { status, has_ended, left: target.still_running(), is_followed: arguments.subprocesses };
     let mut line = summary(&profile, &ending, &path, &target, &program, interrupt.is_set());
+    line.push_str(if is_from_kernel { "; sampled in the kernel" } else { "" });
     line.push_str(&what_is_missing(&profile, unsampled, arguments));
     facts::lines(&profile.metadata).iter().for_each(|text| print_note(text));
     print_note(&line);
@@ -126,6 +129,7 @@ fn record_target(
             Limit::Unlimited => None,
         },
         pausing: pausing(arguments.pause, Pausing::Adaptive),
+        kernel: kernel_use(arguments)?,
         filter: filter(arguments),
         keep: sink.keep(),
         patience: match (target.is_started(), arguments.subprocesses) {

@@ -9,6 +9,7 @@ use super::attach::{Finder, Missing};
 use super::builder::{Builder, FramesShown, enter_process};
 use super::cpu_time::{CpuTime, Unsampled};
 use super::filter::Filter;
+use super::kernel_member::KernelMember;
 use super::looks::Looks;
 use super::loop_lag::LoopLags;
 use super::moment::Moment;
@@ -55,6 +56,10 @@ pub(super) struct Member {
     /// Somebody else holds it (SIGSTOP, a tracer): it is read without being stopped.
     pub(super) is_held: bool,
     looks: Looks,
+    /// Where the kernel samples its threads.
+    pub(super) kernel: Option<KernelMember>,
+    /// The kernel cannot sample the program that it runs.
+    pub(super) is_not_for_kernel: bool,
     /// How late its event loops are, where that is wanted.
     pub(super) loop_lags: LoopLags,
     /// Its tasks, where they are wanted.
@@ -80,6 +85,8 @@ impl Member {
             unreadable_since: None,
             is_held: false,
             looks: Looks::new(),
+            kernel: None,
+            is_not_for_kernel: false,
             loop_lags: LoopLags::default(),
             task_groups: TaskGroups::default(),
             missing: None,
@@ -92,6 +99,7 @@ impl Member {
         self.unreadable_since = None;
         self.looks = Looks::new();
         self.task_groups = TaskGroups::default();
+        (self.kernel, self.is_not_for_kernel) = (None, false);
     }
 
     /// Whether it was looked at and found to run something else than Python, or has ended without having shown any.

@@ -13,6 +13,8 @@ mod gil_facts;
 #[cfg(test)]
 mod gil_tests;
 mod identity;
+mod kernel;
+mod kernel_member;
 mod kernel_names;
 mod live;
 mod looks;
@@ -42,6 +44,7 @@ pub(crate) use attach::{AttachError, Finder, PATIENCE_RUNNING, PATIENCE_STARTED}
 pub(crate) use cells::Cells;
 pub(crate) use cpu_time::Unsampled;
 pub(crate) use filter::Filter;
+pub(crate) use kernel::{Unavailable, check_rights};
 pub(crate) use live::{LiveOptions, LiveRequest, LiveTasks, LiveWindow, watch};
 #[cfg(test)]
 pub(crate) use loop_lag::LoopLibrary;
@@ -54,8 +57,8 @@ pub(crate) use native::Native;
 pub(crate) use observe::{ObserveOptions, Observed, Observer, Recent, observe};
 pub(crate) use post_mortem::{PostMortem, PostMortemError};
 pub(crate) use process_sampler::ProcessSampler;
-pub(crate) use record_options::RecordOptions;
-pub(crate) use recorder::{Ending, Progress, Recorded, record, why_not_pausable};
+pub(crate) use record_options::{KernelUse, RecordOptions};
+pub(crate) use recorder::{Ending, HIGHEST_RATE, Progress, Recorded, record, why_not_pausable};
 pub(crate) use sections::{ASYNCIO_SECTION, core_section_address, section_address};
 pub(crate) use short_names::ShortNames;
 pub(crate) use task_looks::frames_that;

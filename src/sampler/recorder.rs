@@ -1,6 +1,11 @@
 //! Records processes: ticks, samples, a profile; through pauses, execs, children and the end of it all.
 
+mod kernel_ticks;
+
 use std::time::{Duration, Instant, SystemTime};
+
+pub(crate) use kernel_ticks::HIGHEST_RATE;
+use kernel_ticks::{KernelSampling, keep_waiting};
 
 use super::attach::{Finder, PATIENCE_STARTED};
 use super::builder::FramesShown;
@@ -8,8 +13,9 @@ use super::clock::Clock;
 use super::cpu_time::Unsampled;
 use super::gc_facts::GcSums;
 use super::gil_facts::GilSums;
+use super::kernel_member::LOOK_EVERY;
 use super::members::{Children, Member, Roots, Setup};
-use super::moment::{Pausing, SampleError};
+use super::moment::{Moment, Pausing, SampleError};
 use super::record_options::RecordOptions;
 use super::title::command_line;
 use super::unobserved::{Unobserved, longest_weight_us};
@@ -93,6 +99,8 @@ pub(crate) struct Recorded {
     /// The process that spent the most CPU time in threads that were not sampled, if it is one that spent most of its
     /// own there.
     pub unsampled: Option<Unsampled>,
+    /// The kernel has taken the samples of threads that ran, of some processes at least.
+    pub is_from_kernel: bool,
     /// Things worth telling about, such as a target that could not be stopped.
     pub notes: Vec<String>,
 }
@@ -128,6 +136,9 @@ pub(super) struct Recorder<'options> {
     pub(super) has_condensed: bool,
     /// Of the processes that are gone.
     unsampled: Option<Unsampled>,
+    kernel: Option<KernelSampling>,
+    /// The threads of a member that wait, where the kernel sees those that run.
+    waiting: Moment,
     pub(super) notes: Vec<String>,
 }
 
@@ -187,6 +198,8 @@ impl<'options> Recorder<'options> {
             has_raised_limit: false,
             has_condensed: false,
             unsampled: None,
+            kernel: KernelSampling::new(options),
+            waiting: Moment::default(),
             notes,
         }
     }
@@ -196,7 +209,7 @@ impl<'options> Recorder<'options> {
         // So that the first tick finds something to read.
         self.meet(finder);
         let mut deadline = Instant::now();
-        let mut clock = Clock::new(self.options.rate, deadline);
+        let mut clock = Clock::new(self.tick_rate(), deadline);
         let mut progress_due = start;
         let mut meet_due = start;
         let meet_every = if self.options.subprocesses { MEET_EVERY.0 } else { MEET_EVERY.1 };
@@ -207,7 +220,7 @@ impl<'options> Recorder<'options> {
             if end.is_some_and(|end| now >= end) {
                 break Ending::Duration;
             }
-            if let Some(reason) = self.out_of_memory() {
+            if let Some(reason) = self.out_of_memory().or_else(|| self.kernel_failure()) {
                 break Ending::Lost(reason);
             }
             if now >= progress_due {
@@ -230,6 +243,8 @@ impl<'options> Recorder<'options> {
                 !self.wait(end.map_or(deadline, |end| end.min(deadline)).saturating_duration_since(now), &clock)
             } else {
                 let all_read = self.tick(&mut clock);
+                self.meet_kernel();
+                self.retime(&mut clock);
                 deadline = clock.next_deadline(Instant::now());
                 all_read
             };
@@ -254,6 +269,7 @@ impl<'options> Recorder<'options> {
         self.members.iter().filter_map(|member| member.sampler.as_ref()).for_each(|sampler| self.gc.look(sampler));
         self.note_unobserved(clock.period());
         self.describe();
+        self.end_kernel();
         for member in &self.members {
             if let Some(trouble) = member.sampler.as_ref().and_then(|sampler| sampler.trouble().pause.clone()) {
                 self.notes.push(format!("some samples could not be made sure of: {trouble}"));
@@ -263,11 +279,15 @@ impl<'options> Recorder<'options> {
         let unsampled = self.members.iter_mut().filter_map(Member::unsampled).chain(self.unsampled);
         let unsampled = unsampled.max_by_key(|unsampled| unsampled.time);
         self.notes.extend(self.unread.lines());
-        Recorded { profile: self.profile, ending, ticks: self.ticks, unsampled, notes: self.notes }
+        let is_from_kernel = self.kernel.is_some_and(|kernel| kernel.taken > 0);
+        Recorded { profile: self.profile, ending, ticks: self.ticks, unsampled, is_from_kernel, notes: self.notes }
     }
 
     /// Waits for the time, or for the end of the only process; whether that has exited.
-    pub(super) fn wait(&self, wait: Duration, clock: &Clock) -> bool {
+    pub(super) fn wait(&mut self, wait: Duration, clock: &Clock) -> bool {
+        if self.kernel_samples() {
+            return self.wait_for_kernel(wait.min(LONGEST_SLEEP));
+        }
         // A thread that stops later than it was waited for is not to stand still until the next sample.
         let wait = if release_pending() > 0 { wait.min(PENDING_SLEEP) } else { wait };
         let is_shared = clock.period() >= SHORTEST_SHARED_PERIOD;
@@ -296,6 +316,7 @@ impl<'options> Recorder<'options> {
     /// One sample of every process, for the last deadline of `clock`; whether all could be read.
     pub(super) fn tick(&mut self, clock: &mut Clock) -> bool {
         clock.begin_tick(Instant::now());
+        self.take_from_kernel();
         self.bound_codes();
         // Whatever becomes of the processes meanwhile: what ends while we are away was not observed either.
         self.note_unobserved(clock.period());
@@ -305,10 +326,22 @@ impl<'options> Recorder<'options> {
         let is_alone = self.members.len() == 1;
         let has_time = clock.period() >= SHORTEST_SHARED_PERIOD && !clock.is_often_late();
         let may_pin = is_alone && has_time && self.options.pausing != Pausing::Blocking;
+        let has_kernel = self.kernel.is_some();
         for member in &mut self.members {
             let (Some(sampler), Some(builder)) = (&mut member.sampler, &mut member.builder) else { continue };
-            let pausing = if member.is_held { Pausing::Never } else { self.options.pausing };
-            sampler.allow_pinning(may_pin);
+            let is_for_kernel = has_kernel && !member.is_not_for_kernel;
+            if let Some(kernel) = &mut member.kernel
+                && !self.options.filter.idle
+            {
+                let now = Instant::now();
+                if now < kernel.look_due {
+                    any = true;
+                    continue;
+                }
+                kernel.look_due = now + LOOK_EVERY;
+            }
+            let pausing = if member.is_held || is_for_kernel { Pausing::Never } else { self.options.pausing };
+            sampler.allow_pinning(may_pin && !is_for_kernel);
             let used = self.options.leaves_resting.then(|| process_cpu_time(member.process.pid())).flatten();
             let is_resting = used.is_some() && used == member.used_before && !member.moment.threads.is_empty();
             member.used_before = used;
@@ -329,6 +362,15 @@ impl<'options> Recorder<'options> {
                     let weight_us = self.unobserved.weight_us(from_us, time_us, longest_us);
                     member.last_tick = now;
                     let time = (time_us, weight_us);
+                    if is_for_kernel {
+                        self.gc.observe(weight_us);
+                        self.gil.add_waiting(&member.moment, weight_us);
+                        if self.options.filter.idle {
+                            keep_waiting(&member.moment, &mut self.waiting);
+                            builder.add(&mut self.profile, &self.options.filter, sampler, &self.waiting, time);
+                        }
+                        continue;
+                    }
                     member.cpu_time.add(&member.moment, weight_us);
                     builder.add(&mut self.profile, &self.options.filter, sampler, &member.moment, time);
                     let (profile, moment) = (&mut self.profile, &member.moment);
@@ -386,6 +428,9 @@ impl<'options> Recorder<'options> {
         // Before it is looked for: by then what a process that has exited leaves is another's.
         for member in &mut self.members {
             member.has_exited = member.process.has_exited();
+        }
+        if self.members.len() > 1 && self.members.iter().any(|member| member.has_exited) {
+            self.take_from_kernel();
         }
         if self.options.subprocesses {
             let arrived = self.children.arrived(&self.members);

@@ -1,0 +1,107 @@
+//! Puts what the kernel has recorded of a thread into a moment.
+
+use super::ProcessSampler;
+use super::kernel_stacks::CodeReader;
+use crate::sampler::kernel::{CodeNews, Record, Records};
+use crate::sampler::moment::{Assurance, Moment, MomentThread};
+
+/// What became of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FromKernel {
+    /// The thread is in the moment.
+    Emitted,
+    /// The thread had no Python frames, or waits for the GIL: another sees to it.
+    NotActive,
+    /// Its stack could not be read or named.
+    Lost,
+}
+
+impl ProcessSampler {
+    /// Looks at all code that the records of this process name. What the program in the kernel is to be told.
+    pub(crate) fn check_kernel_codes(&mut self, records: &Records) -> Vec<CodeNews> {
+        let pid = self.process.pid().unsigned_abs();
+        let has_ended = self.process.has_exited();
+        let reader = &mut self.reader;
+        let mut codes = CodeReader {
+            memory: reader.snapshot.memory(),
+            layout: &reader.runtime.layout,
+            codes: &mut reader.codes,
+            has_ended,
+        };
+        self.kernel_stacks.check_codes(records, pid, &mut codes);
+        self.kernel_stacks.take_news()
+    }
+
+    /// Whether the thread of a thread state was there at the last look.
+    pub(crate) fn knows_state(&self, state: u64) -> bool {
+        self.reader.stacks.threads.iter().any(|thread| thread.address == state)
+    }
+
+    /// Fills the moment with the thread of a record, whose code was [looked at](Self::check_kernel_codes).
+    pub(crate) fn emit_from_kernel(&mut self, records: &Records, record: &Record, moment: &mut Moment) -> FromKernel {
+        moment.clear();
+        let stacks = &self.reader.stacks;
+        let known = stacks.threads.iter().find(|thread| thread.address == record.state);
+        let (Some(thread), Some(interpreter)) = (known.copied(), stacks.interpreters.first().copied()) else {
+            // A thread that has ended since, before we have heard of it.
+            return FromKernel::Lost;
+        };
+        if record.is_truncated() {
+            return FromKernel::Lost;
+        }
+        let mut interpreter = interpreter;
+        (interpreter.collecting, interpreter.collecting_frame) = (record.collects(), record.collecting_frame);
+        let gil = &mut interpreter.gil;
+        gil.holder = if gil.exists && gil.tells_holder { record.holder } else { 0 };
+        let gil = interpreter.gil;
+        let holds_gil = gil.holder == record.state;
+        let reader = &mut self.reader;
+        let mut codes = CodeReader {
+            memory: reader.snapshot.memory(),
+            layout: &reader.runtime.layout,
+            codes: &mut reader.codes,
+            has_ended: false,
+        };
+        let frames = &mut moment.frames;
+        if !self.kernel_stacks.name_frames(records, record, interpreter.id, &mut codes, frames) {
+            return FromKernel::Lost;
+        }
+        let Some(newest) = moment.frames.first() else { return FromKernel::NotActive };
+        let may_wait = gil.exists && gil.tells_holder && !holds_gil;
+        let layout = &reader.runtime.layout;
+        let waits_for_gil = may_wait
+            && (record.requests_gil()
+                || self.hand_overs.is_at(
+                    reader.snapshot.memory(),
+                    layout,
+                    newest.code,
+                    newest.code_address,
+                    newest.offset,
+                ));
+        if waits_for_gil {
+            return FromKernel::NotActive;
+        }
+        let collecting = interpreter.collecting
+            && match (interpreter.collecting_frame, gil.exists && gil.tells_holder) {
+                (0, true) => holds_gil,
+                (0, false) => true,
+                (address, _) => moment.frames.iter().any(|frame| frame.address == address),
+            };
+        moment.threads.push(MomentThread {
+            stack: crate::python::stack::ThreadStack { holds_gil, is_left_out: false, ..thread },
+            interpreter,
+            running_in: interpreter,
+            os_id: Some(u64::from(record.os_id)),
+            exists: true,
+            active: true,
+            waits_for_gil: false,
+            takes_gil: false,
+            is_unmoved: false,
+            collecting,
+            assurance: Assurance::Proven,
+            first_frame: 0,
+            end_frame: moment.frames.len(),
+        });
+        FromKernel::Emitted
+    }
+}
