@@ -176,10 +176,9 @@ pub(crate) struct RecordArgs {
     /// Show no progress
     #[arg(long, hide = true)]
     pub hideprogress: bool,
-    /// Who takes the samples of threads that run: the kernel, in the timer interrupt of each thread, which stops nothing
-    /// and costs least (Linux 5.17 with x86-64, as root); or pyspy, which reads the process from outside; auto is the
-    /// kernel where it can
-    #[arg(long, value_enum, value_name = "who", default_value = "auto")]
+    /// Who takes the samples of threads that run: reader (pyspy, from outside), kernel (in the timer interrupt of each
+    /// thread, which stops nothing and costs least: Linux 5.17 with x86-64, as root), auto (the kernel where it can)
+    #[arg(long, value_enum, value_name = "who", default_value = "reader")]
     pub sampler: SamplerArg,
     /// When to stop the process
     #[command(flatten)]

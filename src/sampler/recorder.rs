@@ -205,9 +205,10 @@ impl<'options> Recorder<'options> {
     }
 
     fn run(mut self, finder: &mut Finder, watch: &mut Watch<'_>) -> Recorded {
-        let start = self.setup.start;
         // So that the first tick finds something to read.
         self.meet(finder);
+        self.start_kernel();
+        let start = self.setup.start;
         let mut deadline = Instant::now();
         let mut clock = Clock::new(self.tick_rate(), deadline);
         let mut progress_due = start;
@@ -267,7 +268,9 @@ impl<'options> Recorder<'options> {
         }
         self.put_waiting(WAIT_AT_END);
         self.members.iter().filter_map(|member| member.sampler.as_ref()).for_each(|sampler| self.gc.look(sampler));
-        self.note_unobserved(clock.period());
+        if !self.all_from_kernel() {
+            self.note_unobserved(clock.period());
+        }
         self.describe();
         self.end_kernel();
         for member in &self.members {
@@ -319,7 +322,9 @@ impl<'options> Recorder<'options> {
         self.take_from_kernel();
         self.bound_codes();
         // Whatever becomes of the processes meanwhile: what ends while we are away was not observed either.
-        self.note_unobserved(clock.period());
+        if !self.all_from_kernel() {
+            self.note_unobserved(clock.period());
+        }
         let longest_us = longest_weight_us(clock.period());
         let mut all = true;
         let mut any = false;
@@ -348,6 +353,8 @@ impl<'options> Recorder<'options> {
             let sampled = if is_resting {
                 member.moment.last_on();
                 Ok(())
+            } else if member.kernel.is_some() {
+                sampler.sample_waiting(&mut member.moment)
             } else {
                 sampler.sample(pausing, &mut member.moment)
             };
@@ -359,10 +366,11 @@ impl<'options> Recorder<'options> {
                     // Both ends are rounded in the same way, so that one sample begins where the last one ended.
                     let since_start = |moment: Instant| micros(moment.saturating_duration_since(self.setup.start));
                     let (from_us, time_us) = (since_start(member.last_tick), since_start(now));
-                    let weight_us = self.unobserved.weight_us(from_us, time_us, longest_us);
                     member.last_tick = now;
-                    let time = (time_us, weight_us);
-                    if is_for_kernel {
+                    if member.kernel.is_some() {
+                        // What runs meanwhile is sampled whether we come or not.
+                        let weight_us = (time_us - from_us).min(longest_us);
+                        let time = (time_us, weight_us);
                         self.gc.observe(weight_us);
                         self.gil.add_waiting(&member.moment, weight_us);
                         if self.options.filter.idle {
@@ -371,6 +379,8 @@ impl<'options> Recorder<'options> {
                         }
                         continue;
                     }
+                    let weight_us = self.unobserved.weight_us(from_us, time_us, longest_us);
+                    let time = (time_us, weight_us);
                     member.cpu_time.add(&member.moment, weight_us);
                     builder.add(&mut self.profile, &self.options.filter, sampler, &member.moment, time);
                     let (profile, moment) = (&mut self.profile, &member.moment);

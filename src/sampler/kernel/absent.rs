@@ -47,6 +47,11 @@ impl Source {
     }
 
     /// Not reached.
+    pub(in crate::sampler) fn missed(&self, _: u64) -> u64 {
+        match *self {}
+    }
+
+    /// Not reached.
     pub(in crate::sampler) fn dropped(&self) -> u64 {
         match *self {}
     }

@@ -27,7 +27,7 @@ pub(crate) use support::{Unavailable, check_rights};
 
 /// Code objects of which the program in the kernel is to know what we know of them: each by its address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum CodeNews {
+pub(crate) enum CodeNews {
     /// We know what it is, but it has not proven yet that it stays.
     OnProbation(u64),
     /// It has.

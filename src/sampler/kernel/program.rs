@@ -141,6 +141,11 @@ impl Program {
     pub(super) fn dropped(&self) -> u64 {
         self.counters.get(&0, 0).map_or(0, |[dropped, ..]| dropped)
     }
+
+    /// How many samples were of threads without a thread state.
+    pub(super) fn stateless(&self) -> u64 {
+        self.counters.get(&0, 0).map_or(0, |[_, stateless, _]| stateless)
+    }
 }
 
 /// So that the code of different processes is told apart. The lowest bits stay free.

@@ -21,7 +21,7 @@ type Slot = [u64; 4];
 
 /// One look at a thread. Addresses are of the target, times are ns of `CLOCK_MONOTONIC`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::sampler) struct Record {
+pub(crate) struct Record {
     /// When.
     pub time_ns: u64,
     /// The CPU time that it stands for; 0 if it was not made for that.
@@ -76,7 +76,7 @@ impl Record {
 
 /// A frame as it was recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::sampler) struct FrameSlot {
+pub(crate) struct FrameSlot {
     /// The `PyFrameObject` or `_PyInterpreterFrame`.
     pub address: u64,
     /// Its code object.
@@ -95,7 +95,7 @@ pub(in crate::sampler) struct FrameSlot {
 
 /// Records that were taken out of the ring; kept and refilled.
 #[derive(Debug, Default)]
-pub(in crate::sampler) struct Records {
+pub(crate) struct Records {
     records: Vec<Record>,
     slots: Vec<Slot>,
 }
@@ -149,9 +149,16 @@ impl Records {
     /// The frames of a record, newest first.
     pub(in crate::sampler) fn frames(&self, record: &Record) -> impl Iterator<Item = FrameSlot> {
         let mut slots = self.slots.get(record.first_slot..record.end_slot).unwrap_or(&[]).iter();
+        let mut above = (0, None);
         std::iter::from_fn(move || {
             let [address, code, position, last] = *slots.next()?;
-            let evidence = if last & HAS_EVIDENCE != 0 { slots.next().copied() } else { None };
+            // A frame of the same code as the one above has its evidence there.
+            if last & HAS_EVIDENCE != 0 {
+                above = (code, slots.next().copied());
+            } else if above.0 != code {
+                above = (code, None);
+            }
+            let evidence = above.1;
             Some(FrameSlot {
                 address,
                 code,
@@ -193,7 +200,8 @@ mod tests {
         assert_eq!(frames.len(), 2);
         assert_eq!((frames[0].code, frames[0].line, frames[0].local_copy), (0x200, 77, 2));
         assert_eq!(frames[0].evidence, Some([1, 2, 3, 4]));
-        assert_eq!((frames[1].address, frames[1].is_untraced, frames[1].evidence), (0x101, true, None));
+        assert_eq!((frames[1].address, frames[1].is_untraced), (0x101, true));
+        assert_eq!(frames[1].evidence, frames[0].evidence);
     }
 
     #[test]

@@ -26,12 +26,20 @@ pub(in crate::sampler) struct Source {
     period_ns: u64,
     processes: BTreeMap<u32, Watched>,
     runs: u64,
+    /// The CPU time of processes that are no longer sampled, ns.
+    counted_ns: u64,
 }
 
 /// A process that is sampled.
 #[derive(Debug)]
 struct Watched {
     events: Vec<CpuClockEvent>,
+}
+
+impl Watched {
+    fn counted_ns(&self) -> u64 {
+        self.events.iter().filter_map(|event| event.count_ns().ok()).sum()
+    }
 }
 
 impl Source {
@@ -41,7 +49,7 @@ impl Source {
     /// When the kernel cannot or may not do it, or the version is not one that the program can read.
     pub(in crate::sampler) fn open(layout: &Layout, period_ns: u64) -> Result<Self, Unavailable> {
         let program = Program::load(&numbers(layout)?)?;
-        Ok(Self { program, period_ns, processes: BTreeMap::new(), runs: 0 })
+        Ok(Self { program, period_ns, processes: BTreeMap::new(), runs: 0, counted_ns: 0 })
     }
 
     /// Samples the threads of a process from now on, and those that they start. The number of this run, by which its
@@ -113,17 +121,27 @@ impl Source {
         Ok(events)
     }
 
-    /// Leaves a process alone. The CPU time of its sampled threads that was counted, ns.
-    fn remove_process(&mut self, pid: u32) -> u64 {
-        let Some(watched) = self.processes.remove(&pid) else { return 0 };
-        self.program.remove_process(pid);
-        watched.events.iter().filter_map(|event| event.count_ns().ok()).sum()
+    /// Leaves a process alone.
+    fn remove_process(&mut self, pid: u32) {
+        if let Some(watched) = self.processes.remove(&pid) {
+            self.program.remove_process(pid);
+            self.counted_ns += watched.counted_ns();
+        }
+    }
+
+    /// How many samples are missing that neither are records nor found no room in the ring: the timer came too late for
+    /// them. `recorded_ns` is the CPU time that all records stand for.
+    pub(in crate::sampler) fn missed(&self, recorded_ns: u64) -> u64 {
+        let counted_ns = self.counted_ns + self.processes.values().map(Watched::counted_ns).sum::<u64>();
+        let threads: usize = self.processes.values().map(|watched| watched.events.len()).sum();
+        let elsewhere = self.program.dropped() + self.program.stateless() + threads as u64;
+        counted_ns.saturating_sub(recorded_ns).saturating_sub(elsewhere * self.period_ns) / self.period_ns
     }
 
     /// Leaves those processes alone for whose numbers `keep` says no.
     pub(in crate::sampler) fn keep_only(&mut self, keep: impl Fn(u32) -> bool) {
         let gone: Vec<u32> = self.processes.keys().copied().filter(|pid| !keep(*pid)).collect();
-        gone.into_iter().for_each(|pid| drop(self.remove_process(pid)));
+        gone.into_iter().for_each(|pid| self.remove_process(pid));
     }
 
     /// Takes all records out of the ring.

@@ -8,6 +8,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub(crate) enum Unavailable {
     /// Not this system.
+    #[cfg_attr(all(target_os = "linux", target_arch = "x86_64"), expect(dead_code, reason = "it is this system"))]
     #[error("it is there on Linux with x86-64 only")]
     System,
     /// We lack rights.

@@ -2,8 +2,9 @@
 
 use super::ProcessSampler;
 use super::kernel_stacks::CodeReader;
+use super::stops::StoppedThreads;
 use crate::sampler::kernel::{CodeNews, Record, Records};
-use crate::sampler::moment::{Assurance, Moment, MomentThread};
+use crate::sampler::moment::{Assurance, Moment, MomentThread, Pausing, SampleError};
 
 /// What became of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +18,60 @@ pub(crate) enum FromKernel {
 }
 
 impl ProcessSampler {
+    /// Takes a sample of what the kernel does not see: which threads there are, and what those do that wait. Those that
+    /// run are in the moment without their frames. Nothing is stopped.
+    ///
+    /// # Errors
+    /// As [`ProcessSampler::sample`].
+    pub(crate) fn sample_waiting(&mut self, moment: &mut Moment) -> Result<(), SampleError> {
+        moment.clear();
+        if self.reader.stacks.threads.is_empty() {
+            self.find_threads();
+        }
+        self.records.start_sample();
+        // So that each is looked at before it is read, not afterwards.
+        self.activities.observe_before(Pausing::Blocking, &mut self.threads, &mut self.records);
+        self.records.plan(false, None);
+        self.records.leave_out_running();
+        let mut stopped = StoppedThreads::default();
+        self.read_planned(&mut stopped, moment)?;
+        self.read_names_when_due();
+        self.judge(&stopped);
+        for index in 0..self.reader.stacks.threads.len() {
+            if self.records.was_running(self.reader.stacks.threads[index].address) {
+                self.emit_running(index, moment);
+            } else {
+                self.emit_thread(index, Pausing::Never, &stopped, moment);
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a thread into the moment that runs, without its frames.
+    fn emit_running(&self, index: usize, moment: &mut Moment) {
+        let stacks = &self.reader.stacks;
+        let stack = stacks.threads[index];
+        let running_in = stacks.interpreters[stack.running_in];
+        let os_id = self.threads.os_id(stack.address);
+        let doing = self.doing(&stack, os_id, true);
+        let end = moment.frames.len();
+        moment.threads.push(MomentThread {
+            stack,
+            interpreter: stacks.interpreters[stack.interpreter],
+            running_in,
+            os_id,
+            exists: self.threads.exists(stack.address),
+            active: doing.is_active,
+            waits_for_gil: doing.waits_for_gil,
+            takes_gil: doing.takes_gil,
+            is_unmoved: false,
+            collecting: false,
+            assurance: Assurance::Proven,
+            first_frame: end,
+            end_frame: end,
+        });
+    }
+
     /// Looks at all code that the records of this process name. What the program in the kernel is to be told.
     pub(crate) fn check_kernel_codes(&mut self, records: &Records) -> Vec<CodeNews> {
         let pid = self.process.pid().unsigned_abs();

@@ -200,24 +200,12 @@ impl KernelStacks {
         let slots: Vec<FrameSlot> = records.frames(record).collect();
         let last = self.last.entry(u64::from(record.os_id)).or_default();
         // From the oldest frame on, what is as in the thread's last record is named already.
-        let mut same = last.iter().zip(slots.iter().rev()).take_while(|((last, _), slot)| last == *slot).count();
-        // The same code as in the frame above has its evidence there.
-        let newest_same = |same: usize| slots.len().checked_sub(same).and_then(|index| Some((index, slots.get(index)?)));
-        while let Some((index, slot)) = newest_same(same).filter(|_| same > 0)
-            && slot.evidence.is_none()
-            && index.checked_sub(1).is_some_and(|above| slots[above].code == slot.code)
-        {
-            same -= 1;
-        }
+        let same = last.iter().zip(slots.iter().rev()).take_while(|((last, _), slot)| last == *slot).count();
         last.truncate(same);
         let mut last = std::mem::take(last);
-        let mut evidence = None;
         let mut new = Vec::with_capacity(slots.len() - same);
         for slot in &slots[..slots.len() - same] {
-            if slot.evidence.is_some() || evidence.is_some_and(|(code, _)| code != slot.code) {
-                evidence = slot.evidence.map(|identity| (slot.code, identity));
-            }
-            let Some(place) = self.place_of(slot, evidence.map(|(_, identity)| identity), reader) else {
+            let Some(place) = self.place_of(slot, reader) else {
                 self.last.insert(u64::from(record.os_id), last);
                 return false;
             };
@@ -228,7 +216,6 @@ impl KernelStacks {
         }
         frames.extend(new.iter().map(|(_, frame)| *frame));
         frames.extend(last.iter().rev().map(|(_, frame)| *frame));
-        // What had evidence has it again.
         last.extend(new.into_iter().rev());
         self.last.insert(u64::from(record.os_id), last);
         true
@@ -239,13 +226,8 @@ impl KernelStacks {
         self.last.retain(|thread, _| keep(*thread));
     }
 
-    fn place_of<M: Memory>(
-        &mut self,
-        slot: &FrameSlot,
-        evidence: Option<Identity>,
-        reader: &mut CodeReader<'_, M>,
-    ) -> Option<Place> {
-        let identity = match evidence {
+    fn place_of<M: Memory>(&mut self, slot: &FrameSlot, reader: &mut CodeReader<'_, M>) -> Option<Place> {
+        let identity = match slot.evidence {
             Some(identity) => identity,
             None => self.by_address.get(&slot.code).filter(|candidate| candidate.is_known)?.identity,
         };

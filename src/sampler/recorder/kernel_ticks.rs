@@ -10,7 +10,7 @@ use crate::sampler::clock::Clock;
 use crate::sampler::kernel::{Record, Records, Source, Unavailable, check_rights, wait_for_records};
 use crate::sampler::kernel_member::{KernelMember, LeftCpu};
 use crate::sampler::members::Member;
-use crate::sampler::moment::{Moment, Pausing};
+use crate::sampler::moment::Moment;
 use crate::sampler::process_sampler::FromKernel;
 use crate::sampler::record_options::{KernelUse, RecordOptions};
 
@@ -27,16 +27,25 @@ pub(in crate::sampler) struct KernelSampling {
     /// When the recording began, ns of `CLOCK_MONOTONIC`.
     start_ns: u64,
     /// One for each version of CPython that was met.
-    sources: Vec<(Layout, Source)>,
+    sources: Vec<KernelSource>,
     records: Records,
     moment: Moment,
-    /// Records that found no room, as counted.
-    dropped: u64,
     /// Samples that came from the kernel, and such that should have.
     pub(in crate::sampler) taken: u64,
     pub(in crate::sampler) lost: u64,
     /// Why it does not sample what it should.
     failure: Option<Unavailable>,
+}
+
+/// Samples the processes of one version of CPython.
+#[derive(Debug)]
+struct KernelSource {
+    layout: Layout,
+    source: Source,
+    /// Records that found no room, as counted.
+    dropped: u64,
+    /// The CPU time that records stand for, ns.
+    recorded_ns: u64,
 }
 
 impl KernelSampling {
@@ -58,7 +67,6 @@ impl KernelSampling {
             sources: Vec::new(),
             records: Records::default(),
             moment: Moment::default(),
-            dropped: 0,
             taken: 0,
             lost: 0,
             failure,
@@ -71,11 +79,11 @@ impl KernelSampling {
     }
 
     fn source_for(&mut self, layout: &Layout) -> Result<usize, Unavailable> {
-        if let Some(index) = self.sources.iter().position(|(known, _)| known == layout) {
+        if let Some(index) = self.sources.iter().position(|known| known.layout == *layout) {
             return Ok(index);
         }
         let source = Source::open(layout, self.period_ns)?;
-        self.sources.push((layout.clone(), source));
+        self.sources.push(KernelSource { layout: layout.clone(), source, dropped: 0, recorded_ns: 0 });
         Ok(self.sources.len() - 1)
     }
 
@@ -84,7 +92,7 @@ impl KernelSampling {
         let [interpreter] = sampler.interpreters() else { return Err(Unavailable::Interpreters) };
         let runtime = sampler.runtime();
         let index = self.source_for(&runtime.layout)?;
-        let run = self.sources[index].1.add_process(&member.process, runtime, interpreter.address)?;
+        let run = self.sources[index].source.add_process(&member.process, runtime, interpreter.address)?;
         Ok(KernelMember::new(index, run))
     }
 }
@@ -92,11 +100,37 @@ impl KernelSampling {
 impl Recorder<'_> {
     /// How often a second there is a tick: as often as is asked for, unless the kernel sees all that is wanted.
     pub(super) fn tick_rate(&self) -> u32 {
-        let all_covered = self.members.iter().all(|member| member.kernel.is_some() || member.sampler.is_none());
-        if self.kernel.is_some() && all_covered && !self.options.filter.idle {
+        if self.all_from_kernel() && !self.options.filter.idle {
             TICK_RATE.min(self.options.rate)
         } else {
             self.options.rate
+        }
+    }
+
+    /// Whether the kernel samples all processes that can be read.
+    pub(super) fn all_from_kernel(&self) -> bool {
+        let mut read = self.members.iter().filter(|member| member.sampler.is_some());
+        self.kernel.is_some() && read.all(|member| member.kernel.is_some())
+    }
+
+    /// Has the kernel sample what there is, before the recording begins.
+    pub(super) fn start_kernel(&mut self) {
+        if self.kernel.is_none() {
+            return;
+        }
+        for member in &mut self.members {
+            if let Some(sampler) = &mut member.sampler {
+                let _ = sampler.sample_waiting(&mut member.moment);
+            }
+        }
+        self.meet_kernel();
+        let now = Instant::now();
+        self.setup.start = now;
+        self.members.iter_mut().for_each(|member| member.last_tick = now);
+        if let Some(kernel) = &mut self.kernel {
+            kernel.start_ns = monotonic_ns();
+            // What came while the others were added.
+            kernel.sources.iter_mut().for_each(|known| known.source.empty_ring(&mut |_| ()));
         }
     }
 
@@ -118,9 +152,9 @@ impl Recorder<'_> {
     /// Has the kernel sample the processes that have been looked at, and leave alone those that are gone.
     pub(super) fn meet_kernel(&mut self) {
         let Some(kernel) = &mut self.kernel else { return };
-        for (index, (_, source)) in kernel.sources.iter_mut().enumerate() {
+        for (index, known) in kernel.sources.iter_mut().enumerate() {
             let members = &self.members;
-            source.keep_only(|pid| {
+            known.source.keep_only(|pid| {
                 let is_it = |member: &&Member| member.process.pid().unsigned_abs() == pid;
                 let member = members.iter().find(is_it).and_then(|member| member.kernel.as_ref());
                 member.is_some_and(|member| member.source == index)
@@ -150,7 +184,7 @@ impl Recorder<'_> {
     /// process has exited.
     pub(super) fn wait_for_kernel(&mut self, limit: Duration) -> bool {
         if let Some(kernel) = &self.kernel
-            && wait_for_records(kernel.sources.iter().map(|(_, source)| source), limit)
+            && wait_for_records(kernel.sources.iter().map(|known| &known.source), limit)
         {
             self.take_from_kernel();
         }
@@ -166,12 +200,13 @@ impl Recorder<'_> {
     pub(super) fn take_from_kernel(&mut self) {
         let Some(mut kernel) = self.kernel.take() else { return };
         for index in 0..kernel.sources.len() {
-            let source = &mut kernel.sources[index].1;
+            let from = &mut kernel.sources[index];
             let records = &mut kernel.records;
             records.clear();
-            source.empty_ring(&mut |bytes| records.push(bytes));
-            let dropped = source.dropped();
-            let new = dropped - std::mem::replace(&mut kernel.dropped, dropped).min(dropped);
+            from.source.empty_ring(&mut |bytes| records.push(bytes));
+            from.recorded_ns += records.iter().map(|record| record.weight_ns).sum::<u64>();
+            let dropped = from.source.dropped();
+            let new = dropped - std::mem::replace(&mut from.dropped, dropped).min(dropped);
             kernel.lost += new;
             self.profile.metadata.counts.lost += new;
             if kernel.records.is_empty() {
@@ -196,10 +231,10 @@ impl Recorder<'_> {
         let is_new = |record: &Record| record.state != 0 && !sampler.knows_state(record.state);
         if kernel.records.iter().filter(is_its).any(is_new) {
             // Threads that have come since the last look.
-            let _ = sampler.sample(Pausing::Never, &mut member.moment);
+            let _ = sampler.sample_waiting(&mut member.moment);
         }
         let news = sampler.check_kernel_codes(&kernel.records);
-        kernel.sources[index].1.tell_of_codes(pid, &news);
+        kernel.sources[index].source.tell_of_codes(pid, &news);
         let records = std::mem::take(&mut kernel.records);
         for record in records.iter().filter(is_its) {
             self.take_record(kernel, &records, record, place);
@@ -256,9 +291,15 @@ impl Recorder<'_> {
         self.gil.add_ran(moment, weight_us, function);
     }
 
-    /// Empties the rings for the last time, and ends it. How much of the CPU time of the threads no record stands for.
+    /// Empties the rings for the last time, and counts what is missing.
     pub(super) fn end_kernel(&mut self) {
         self.take_from_kernel();
+        if let Some(kernel) = &mut self.kernel {
+            let missed: u64 = kernel.sources.iter().map(|known| known.source.missed(known.recorded_ns)).sum();
+            log::debug!("{missed} samples of the kernel were missed");
+            kernel.lost += missed;
+            self.profile.metadata.counts.lost += missed;
+        }
         let share = self.kernel.as_ref().map(KernelSampling::share_taken);
         if let Some(share) = share.filter(|_| self.kernel_samples()) {
             self.profile.metadata.rate_held = self.profile.metadata.rate_asked * share;
