@@ -26,8 +26,8 @@ use crate::cli::{AsyncTasks, Limit, Mode, RecordArgs};
 use crate::output::{Format, Presentation, printable};
 use crate::profile::{Below, Profile};
 use crate::sampler::{
-    Ending, Filter, Finder, PATIENCE_RUNNING, PATIENCE_STARTED, Pausing, RecordOptions, Recorded, TasksShown,
-    Unsampled, record,
+    Ending, Filter, Finder, KernelUse, PATIENCE_RUNNING, PATIENCE_STARTED, Pausing, RecordOptions, Recorded,
+    TasksShown, Unsampled, record,
 };
 
 /// Between two writes of a recording that is streamed, so that a kill loses no more.
@@ -38,6 +38,7 @@ const STREAM_EVERY: Duration = Duration::from_millis(900);
 /// # Errors
 /// When nothing can be recorded or written.
 pub(crate) fn run(arguments: &RecordArgs) -> anyhow::Result<ExitCode> {
+    let kernel = kernel_use(arguments)?;
     // What is to be looked at is best looked at as a page.
     let default = if arguments.open { Format::Html } else { Format::Flamegraph };
     let format = match (arguments.format, &arguments.output) {
@@ -53,7 +54,7 @@ pub(crate) fn run(arguments: &RecordArgs) -> anyhow::Result<ExitCode> {
     let mut finder = Finder::new();
     let mut target = Target::open_or_start(arguments, &mut finder)?;
     sink.find_sources(target.source_files());
-    let recorded = match record_target(arguments, &mut target, &mut finder, &mut sink, &interrupt) {
+    let recorded = match record_target((arguments, kernel), &mut target, &mut finder, &mut sink, &interrupt) {
         Ok(recorded) => recorded,
         Err(error) => {
             // Nothing was recorded; a program that we started is not left behind.
@@ -104,7 +105,7 @@ fn presentation_of(arguments: &RecordArgs) -> Presentation {
 }
 
 fn record_target(
-    arguments: &RecordArgs,
+    (arguments, kernel): (&RecordArgs, KernelUse),
     target: &mut Target,
     finder: &mut Finder,
     sink: &mut Sink,
@@ -129,7 +130,7 @@ fn record_target(
             Limit::Unlimited => None,
         },
         pausing: pausing(arguments.pause, Pausing::Adaptive),
-        kernel: kernel_use(arguments)?,
+        kernel,
         filter: filter(arguments),
         keep: sink.keep(),
         patience: match (target.is_started(), arguments.subprocesses) {

@@ -356,13 +356,7 @@ fn offset_in_code(layout: &Layout, code: u64, pointer: u64) -> i64 {
 }
 
 /// Where a thread-local copy of the bytecode begins: `co_tlbc->entries[index]` (`_PyCodeArray`, pycore_code.h, 3.14+).
-fn copy_start(
-    memory: &impl Memory,
-    layout: &Layout,
-    code: u64,
-    copies: &mut Vec<u64>,
-    index: u32,
-) -> Option<u64> {
+fn copy_start(memory: &impl Memory, layout: &Layout, code: u64, copies: &mut Vec<u64>, index: u32) -> Option<u64> {
     let index = usize::try_from(index).ok()?;
     if let Some(start) = copies.get(index).filter(|start| **start != 0) {
         return Some(*start);

@@ -102,6 +102,13 @@ impl Member {
         (self.kernel, self.is_not_for_kernel) = (None, false);
     }
 
+    /// Forgets what its threads were doing when they left their CPUs: the numbers of code mean others from now on.
+    pub(super) fn forget_left(&mut self) {
+        if let Some(kernel) = &mut self.kernel {
+            kernel.left.clear();
+        }
+    }
+
     /// Whether it was looked at and found to run something else than Python, or has ended without having shown any.
     pub(super) fn runs_no_python(&self) -> bool {
         self.sampler.is_none() && (self.looks.found_no_python() || self.has_exited && self.builder.is_none())

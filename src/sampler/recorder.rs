@@ -255,6 +255,7 @@ impl<'options> Recorder<'options> {
             }
             meet_due = now + meet_every;
             self.meet(finder);
+            self.meet_kernel();
             if let Some(ending) = self.is_over() {
                 break ending;
             }
@@ -495,6 +496,7 @@ impl<'options> Recorder<'options> {
                 sampler.forget_codes();
                 member.moment.clear();
             }
+            member.forget_left();
         }
         before
     }
@@ -541,12 +543,12 @@ impl<'options> Recorder<'options> {
             }
         }
         let elapsed = self.setup.start.elapsed();
-        let (gil, gc) = (self.gil.facts(&self.profile), self.gc.facts(&self.profile));
+        let (gil, gc, rate_held) = (self.gil.facts(&self.profile), self.gc.facts(&self.profile), self.rate_held());
         let metadata = &mut self.profile.metadata;
         (metadata.gil, metadata.gc) = (gil, gc);
         metadata.duration_us = micros(elapsed);
         metadata.unobserved_us = self.unobserved.sum_us();
-        metadata.rate_held = self.ticks as f64 / elapsed.as_secs_f64().max(1e-9);
+        metadata.rate_held = rate_held;
     }
 }
 

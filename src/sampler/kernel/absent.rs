@@ -47,7 +47,12 @@ impl Source {
     }
 
     /// Not reached.
-    pub(in crate::sampler) fn missed(&self, _: u64) -> u64 {
+    pub(in crate::sampler) fn counted_ns(&self) -> u64 {
+        match *self {}
+    }
+
+    /// Not reached.
+    pub(in crate::sampler) fn missed(&self, _: u64, _: u64) -> u64 {
         match *self {}
     }
 

@@ -130,8 +130,9 @@ impl Program {
 
     /// Has the kernel know what was noted.
     pub(super) fn publish(&mut self) {
+        let known: &[u64; KNOWN_CODES] = &self.known;
         if std::mem::take(&mut self.has_news)
-            && let Err(error) = self.codes.set(0, &*self.known, 0)
+            && let Err(error) = self.codes.set(0, known, 0)
         {
             log::debug!("the program in the kernel does not hear of code: {error}");
         }

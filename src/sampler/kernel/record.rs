@@ -32,6 +32,8 @@ pub(crate) struct Record {
     pub delay_ns: u64,
     /// Its `PyThreadState`; 0 where none was found.
     pub state: u64,
+    /// Its `pthread_t`.
+    pub thread_id: u64,
     /// Who holds the GIL: a `PyThreadState`, or 0.
     pub holder: u64,
     /// `gc.frame` (3.15+), or 0.
@@ -125,6 +127,7 @@ impl Records {
             delay_since_left_ns: word(16),
             delay_ns: word(24),
             state: word(32),
+            thread_id: word(40),
             holder: word(48),
             collecting_frame: word(56),
             pid,
@@ -195,6 +198,7 @@ mod tests {
         let record = *records.iter().next().unwrap();
         assert_eq!((record.time_ns, record.weight_ns, record.delay_ns), (5, 1000, 7));
         assert_eq!((record.pid, record.os_id, record.run, record.state, record.holder), (42, 43, 9, 0x10, 0x30));
+        assert_eq!(record.thread_id, 0x20);
         assert!(record.ran() && record.collects() && !record.left_cpu() && !record.is_truncated());
         let frames: Vec<FrameSlot> = records.frames(&record).collect();
         assert_eq!(frames.len(), 2);

@@ -129,10 +129,14 @@ impl Source {
         }
     }
 
+    /// The CPU time of all threads that are or were sampled, ns.
+    pub(in crate::sampler) fn counted_ns(&self) -> u64 {
+        self.counted_ns + self.processes.values().map(Watched::counted_ns).sum::<u64>()
+    }
+
     /// How many samples are missing that neither are records nor found no room in the ring: the timer came too late for
-    /// them. `recorded_ns` is the CPU time that all records stand for.
-    pub(in crate::sampler) fn missed(&self, recorded_ns: u64) -> u64 {
-        let counted_ns = self.counted_ns + self.processes.values().map(Watched::counted_ns).sum::<u64>();
+    /// them. `counted_ns` is [what was counted](Self::counted_ns), `recorded_ns` what all records until then stand for.
+    pub(in crate::sampler) fn missed(&self, counted_ns: u64, recorded_ns: u64) -> u64 {
         let threads: usize = self.processes.values().map(|watched| watched.events.len()).sum();
         let elsewhere = self.program.dropped() + self.program.stateless() + threads as u64;
         counted_ns.saturating_sub(recorded_ns).saturating_sub(elsewhere * self.period_ns) / self.period_ns

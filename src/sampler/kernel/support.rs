@@ -76,7 +76,7 @@ pub(crate) fn check_rights() -> Result<(), Unavailable> {
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     let effective = effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0);
     let has = |capability: u32| effective & 1 << capability != 0;
-    if !has(CAP_SYS_ADMIN) && !(has(CAP_BPF) && has(CAP_PERFMON)) {
+    if !(has(CAP_SYS_ADMIN) || has(CAP_BPF) && has(CAP_PERFMON)) {
         return Err(Unavailable::Rights);
     }
     if !std::path::Path::new("/sys/kernel/btf/vmlinux").exists() {

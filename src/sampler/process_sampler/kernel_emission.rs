@@ -3,6 +3,7 @@
 use super::ProcessSampler;
 use super::kernel_stacks::CodeReader;
 use super::stops::StoppedThreads;
+use crate::python::stack::ThreadStack;
 use crate::sampler::kernel::{CodeNews, Record, Records};
 use crate::sampler::moment::{Assurance, Moment, MomentThread, Pausing, SampleError};
 
@@ -87,24 +88,21 @@ impl ProcessSampler {
         self.kernel_stacks.take_news()
     }
 
-    /// Whether the thread of a thread state was there at the last look.
-    pub(crate) fn knows_state(&self, state: u64) -> bool {
-        self.reader.stacks.threads.iter().any(|thread| thread.address == state)
+    /// Whether the thread of a record was there when it was last looked which there are.
+    pub(crate) fn knows_thread_of(&self, record: &Record) -> bool {
+        self.reader.stacks.threads.iter().any(|thread| is_of(thread, record))
     }
 
     /// Fills the moment with the thread of a record, whose code was [looked at](Self::check_kernel_codes).
     pub(crate) fn emit_from_kernel(&mut self, records: &Records, record: &Record, moment: &mut Moment) -> FromKernel {
         moment.clear();
         let stacks = &self.reader.stacks;
-        let known = stacks.threads.iter().find(|thread| thread.address == record.state);
-        let (Some(thread), Some(interpreter)) = (known.copied(), stacks.interpreters.first().copied()) else {
-            // A thread that has ended since, before we have heard of it.
+        let Some(mut interpreter) = stacks.interpreters.first().copied().filter(|_| !record.is_truncated()) else {
             return FromKernel::Lost;
         };
-        if record.is_truncated() {
-            return FromKernel::Lost;
-        }
-        let mut interpreter = interpreter;
+        let known = stacks.threads.iter().find(|thread| is_of(thread, record));
+        // One that has ended since may never have been seen by us.
+        let thread = known.copied().unwrap_or_else(|| thread_of(record));
         (interpreter.collecting, interpreter.collecting_frame) = (record.collects(), record.collecting_frame);
         let gil = &mut interpreter.gil;
         gil.holder = if gil.exists && gil.tells_holder { record.holder } else { 0 };
@@ -143,7 +141,7 @@ impl ProcessSampler {
                 (address, _) => moment.frames.iter().any(|frame| frame.address == address),
             };
         moment.threads.push(MomentThread {
-            stack: crate::python::stack::ThreadStack { holds_gil, is_left_out: false, ..thread },
+            stack: ThreadStack { holds_gil, is_left_out: false, ..thread },
             interpreter,
             running_in: interpreter,
             os_id: Some(u64::from(record.os_id)),
@@ -158,5 +156,29 @@ impl ProcessSampler {
             end_frame: moment.frames.len(),
         });
         FromKernel::Emitted
+    }
+}
+
+/// Whether it is the thread of a record: thread states are freed, and their memory is used again.
+fn is_of(thread: &ThreadStack, record: &Record) -> bool {
+    (thread.address, thread.thread_id) == (record.state, record.thread_id)
+}
+
+/// The thread of a record, as far as that tells of it.
+fn thread_of(record: &Record) -> ThreadStack {
+    ThreadStack {
+        address: record.state,
+        interpreter: 0,
+        innermost: record.state,
+        running_in: 0,
+        thread_id: record.thread_id,
+        native_thread_id: None,
+        holds_gil: false,
+        requests_gil: false,
+        attachment: None,
+        first_frame: 0,
+        end_frame: 0,
+        is_truncated: false,
+        is_left_out: false,
     }
 }

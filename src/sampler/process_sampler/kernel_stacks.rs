@@ -210,8 +210,7 @@ impl KernelStacks {
                 return false;
             };
             let Place { code, line, offset } = place;
-            let frame =
-                MomentFrame { address: slot.address, code_address: slot.code, code, line, offset, interpreter };
+            let frame = MomentFrame { address: slot.address, code_address: slot.code, code, line, offset, interpreter };
             new.push((*slot, frame));
         }
         frames.extend(new.iter().map(|(_, frame)| *frame));
@@ -245,7 +244,8 @@ fn instruction(slot: &FrameSlot, layout: &Layout) -> (Position, FrameLine) {
     match layout.frame.position {
         InstructionPosition::Lasti { scale, .. } => {
             let [instruction, line] = halves(slot.position);
-            let is_believed = !slot.is_untraced || !matches!(layout.frame.own_line, OwnLine::InFrame { trace: Some(_) });
+            let is_believed =
+                !slot.is_untraced || !matches!(layout.frame.own_line, OwnLine::InFrame { trace: Some(_) });
             let said = if is_believed { FrameLine::Said } else { FrameLine::SaidUntraced };
             let line = if line.cast_signed() > 0 { said(line) } else { FrameLine::Unsaid };
             (Position::Offset(i64::from(instruction.cast_signed()) * i64::from(scale)), line)

@@ -78,6 +78,11 @@ impl KernelSampling {
         if self.taken == 0 { 1.0 } else { self.taken as f64 / (self.taken + self.lost) as f64 }
     }
 
+    /// The CPU time that each source has counted, ns.
+    fn counted_ns(&self) -> impl Iterator<Item = u64> {
+        self.sources.iter().map(|known| known.source.counted_ns())
+    }
+
     fn source_for(&mut self, layout: &Layout) -> Result<usize, Unavailable> {
         if let Some(index) = self.sources.iter().position(|known| known.layout == *layout) {
             return Ok(index);
@@ -118,11 +123,6 @@ impl Recorder<'_> {
         if self.kernel.is_none() {
             return;
         }
-        for member in &mut self.members {
-            if let Some(sampler) = &mut member.sampler {
-                let _ = sampler.sample_waiting(&mut member.moment);
-            }
-        }
         self.meet_kernel();
         let now = Instant::now();
         self.setup.start = now;
@@ -160,9 +160,13 @@ impl Recorder<'_> {
                 member.is_some_and(|member| member.source == index)
             });
         }
-        for member in &mut self.members {
-            let interpreters = member.sampler.as_ref().map_or(0, |sampler| sampler.interpreters().len());
-            if interpreters == 0 || member.is_not_for_kernel || member.kernel.is_some() && interpreters == 1 {
+        for member in self.members.iter_mut().filter(|member| !member.is_not_for_kernel) {
+            let Some(sampler) = &mut member.sampler else { continue };
+            // A new one is looked at first; what cannot be read is so at the next tick, too.
+            if sampler.interpreters().is_empty() && sampler.sample_waiting(&mut member.moment).is_err() {
+                continue;
+            }
+            if member.kernel.is_some() && sampler.interpreters().len() == 1 {
                 continue;
             }
             match kernel.add_process(member) {
@@ -228,7 +232,7 @@ impl Recorder<'_> {
         let pid = member.process.pid().unsigned_abs();
         let run = state.run;
         let is_its = |record: &&Record| record.pid == pid && record.run == run;
-        let is_new = |record: &Record| record.state != 0 && !sampler.knows_state(record.state);
+        let is_new = |record: &Record| record.state != 0 && !sampler.knows_thread_of(record);
         if kernel.records.iter().filter(is_its).any(is_new) {
             // Threads that have come since the last look.
             let _ = sampler.sample_waiting(&mut member.moment);
@@ -293,16 +297,25 @@ impl Recorder<'_> {
 
     /// Empties the rings for the last time, and counts what is missing.
     pub(super) fn end_kernel(&mut self) {
+        // Counted first: what runs on meanwhile is in the ring, and not missing.
+        let counted: Vec<u64> = self.kernel.iter().flat_map(KernelSampling::counted_ns).collect();
         self.take_from_kernel();
         if let Some(kernel) = &mut self.kernel {
-            let missed: u64 = kernel.sources.iter().map(|known| known.source.missed(known.recorded_ns)).sum();
+            let sources = kernel.sources.iter().zip(counted);
+            let missed: u64 =
+                sources.map(|(known, counted_ns)| known.source.missed(counted_ns, known.recorded_ns)).sum();
             log::debug!("{missed} samples of the kernel were missed");
             kernel.lost += missed;
             self.profile.metadata.counts.lost += missed;
         }
-        let share = self.kernel.as_ref().map(KernelSampling::share_taken);
-        if let Some(share) = share.filter(|_| self.kernel_samples()) {
-            self.profile.metadata.rate_held = self.profile.metadata.rate_asked * share;
+        self.profile.metadata.rate_held = self.rate_held();
+    }
+
+    /// How many samples a second there were: of the kernel's, as many as were asked for, less those that are lost.
+    pub(super) fn rate_held(&self) -> f64 {
+        match self.kernel.as_ref().filter(|kernel| !kernel.sources.is_empty()) {
+            Some(kernel) => self.profile.metadata.rate_asked * kernel.share_taken(),
+            None => self.ticks as f64 / self.setup.start.elapsed().as_secs_f64().max(1e-9),
         }
     }
 }
