@@ -186,6 +186,10 @@ pub(crate) struct RecordArgs {
     /// Show no progress
     #[arg(long, hide = true)]
     pub hideprogress: bool,
+    /// Who takes the samples of threads that run: reader (pyspy, from outside), kernel (in the timer interrupt of each
+    /// thread, which stops nothing and costs least: Linux 5.17 with x86-64, as root), auto (the kernel where it can)
+    #[arg(long, value_enum, value_name = "who", default_value = "reader")]
+    pub sampler: SamplerArg,
     /// When to stop the process
     #[command(flatten)]
     pub pause: PauseArgs,
@@ -241,6 +245,17 @@ pub(crate) struct TopArgs {
     /// Command line of a Python program to run; what it writes is shown in a view of its own
     #[arg(value_name = "python_program", trailing_var_arg = true)]
     pub program: Vec<std::ffi::OsString>,
+}
+
+/// Who takes samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SamplerArg {
+    /// The kernel where it can, else the reader.
+    Auto,
+    /// The kernel, or nobody.
+    Kernel,
+    /// Reads from outside.
+    Reader,
 }
 
 /// What counts as a sample.

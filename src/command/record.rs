@@ -2,6 +2,7 @@
 
 mod destination;
 mod facts;
+mod kernel;
 mod progress;
 mod push;
 mod sink;
@@ -16,6 +17,7 @@ use anyhow::{Context, anyhow};
 use wildmatch::WildMatch;
 
 use self::destination::Destination;
+use self::kernel::kernel_use;
 use self::progress::Bar;
 use self::target::Target;
 pub(super) use self::target::is_called;
@@ -26,8 +28,8 @@ use crate::cli::{AsyncTasks, Limit, Mode, RecordArgs};
 use crate::output::{Presentation, printable};
 use crate::profile::{Below, Profile};
 use crate::sampler::{
-    Ending, Filter, Finder, Intervals, PATIENCE_RUNNING, PATIENCE_STARTED, Pausing, Progress, RecordOptions, Recorded,
-    TasksShown, Unsampled, record, record_in_intervals,
+    Ending, Filter, Finder, Intervals, KernelUse, PATIENCE_RUNNING, PATIENCE_STARTED, Pausing, Progress, RecordOptions,
+    Recorded, TasksShown, Unsampled, record, record_in_intervals,
 };
 
 /// Between two writes of a recording that is streamed, so that a kill loses no more.
@@ -38,12 +40,13 @@ const STREAM_EVERY: Duration = Duration::from_millis(900);
 /// # Errors
 /// When nothing can be recorded or written.
 pub(crate) fn run(arguments: &RecordArgs) -> anyhow::Result<ExitCode> {
+    let kernel = kernel_use(arguments)?;
     let mut destination = Destination::open(arguments, presentation_of(arguments))?;
     let interrupt = Interrupt::install().context("cannot take over signals")?;
     let mut finder = Finder::new();
     let mut target = Target::open_or_start(arguments, &mut finder)?;
     destination.find_sources(target.source_files());
-    let recorded = match record_target(arguments, &mut target, &mut finder, &mut destination, &interrupt) {
+    let recorded = match record_target((arguments, kernel), &mut target, &mut finder, &mut destination, &interrupt) {
         Ok(recorded) => recorded,
         Err(error) => {
             // Nothing was recorded; a program that we started is not left behind.
@@ -51,7 +54,7 @@ pub(crate) fn run(arguments: &RecordArgs) -> anyhow::Result<ExitCode> {
             return Err(error);
         }
     };
-    let (Recorded { mut profile, ending, unsampled, notes, .. }, failure) = recorded;
+    let (Recorded { mut profile, ending, unsampled, notes, is_from_kernel, .. }, failure) = recorded;
     // That nothing more can be written is no reason to end the program.
     let has_failed = failure.is_some();
     let finished = failure.map_or_else(|| destination.finish(&mut profile), Err);
@@ -66,6 +69,7 @@ pub(crate) fn run(arguments: &RecordArgs) -> anyhow::Result<ExitCode> {
     }
     let program = Program { status, has_ended, left: target.still_running(), is_followed: arguments.subprocesses };
     let mut line = summary(&profile, &ending, &finished.text, &target, &program, interrupt.is_set());
+    line.push_str(if is_from_kernel { "; sampled in the kernel" } else { "" });
     line.push_str(&what_is_missing(&profile, unsampled, arguments));
     facts::lines(&profile.metadata).iter().for_each(|text| print_note(text));
     print_note(&line);
@@ -96,7 +100,7 @@ fn presentation_of(arguments: &RecordArgs) -> Presentation {
 }
 
 fn record_target(
-    arguments: &RecordArgs,
+    (arguments, kernel): (&RecordArgs, KernelUse),
     target: &mut Target,
     finder: &mut Finder,
     destination: &mut Destination,
@@ -121,6 +125,7 @@ fn record_target(
             Limit::Unlimited => None,
         },
         pausing: pausing(arguments.pause, Pausing::Adaptive),
+        kernel,
         filter: filter(arguments),
         keep: destination.keep(arguments.tasks == Some(AsyncTasks::All)),
         patience: match (target.is_started(), arguments.subprocesses) {

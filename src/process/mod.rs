@@ -33,6 +33,8 @@ mod linux;
 )]
 mod portable;
 
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub(crate) use linux::CpuClockEvent;
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{
     Descriptors, ImageIdentity, LiveMemory, MappingsSign, Orphans, PausedProcess, PausedThread, ProcessCpuClock,

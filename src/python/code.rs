@@ -277,15 +277,7 @@ impl CodeTable {
     /// Where in which code a frame is whose code object is known.
     pub(crate) fn resolve(&mut self, memory: &impl Memory, layout: &Layout, frame: &RawFrame) -> Option<Place> {
         let entry = self.entries.get_mut(&frame.code)?;
-        let offset = match frame.position {
-            Position::Offset(offset) => offset,
-            Position::Pointer(pointer) => offset_in_code(layout, frame.code, pointer),
-            Position::LocalCopy { pointer, index: 0 } => offset_in_code(layout, frame.code, pointer),
-            Position::LocalCopy { pointer, index } => match copy_start(memory, layout, frame.code, entry, index) {
-                Some(start) => pointer.wrapping_sub(start).cast_signed(),
-                None => -1,
-            },
-        };
+        let offset = offset_of(memory, layout, frame.code, frame.position, &mut entry.copies);
         let code = entry.code;
         let line = match entry.last_line {
             Some((known, line)) if known == offset => line,
@@ -295,17 +287,27 @@ impl CodeTable {
                 line
             }
         };
+        Some(self.place(code, (offset, line), frame.line))
+    }
+
+    /// The line of the instruction at a byte offset of code that was read; 0 is "no line".
+    pub(crate) fn line_at(&self, code: CodeId, offset: i64) -> u32 {
+        self.get(code).line_at(offset)
+    }
+
+    /// Where a frame is whose instruction is at a byte offset and, by that, in a line, and that says this of its line.
+    pub(crate) fn place(&self, code: CodeId, (offset, line): (i64, u32), said: FrameLine) -> Place {
         let offset = i32::try_from(offset).unwrap_or(-1);
-        let said = match frame.line {
+        let said = match said {
             FrameLine::Said(said) => Some(said),
-            FrameLine::SaidUntraced(said) => Some(said).filter(|_| self.codes[code.0 as usize].is_empty),
+            FrameLine::SaidUntraced(said) => Some(said).filter(|_| self.get(code).is_empty),
             FrameLine::Unsaid => None,
         };
-        Some(match said {
+        match said {
             // The columns of the instruction would be those of another line.
             Some(said) if said != line => Place { code, line: said, offset: -1 },
             _ => Place { code, line, offset },
-        })
+        }
     }
 
     /// Line and columns of the instruction at a byte offset, where the version keeps columns (3.11+).
@@ -327,6 +329,26 @@ impl CodeTable {
     }
 }
 
+/// The byte offset of an instruction in its code object; −1 where it cannot be told. `copies` is what is known of where
+/// the thread-local copies of the bytecode begin, by their numbers.
+pub(crate) fn offset_of(
+    memory: &impl Memory,
+    layout: &Layout,
+    code: u64,
+    position: Position,
+    copies: &mut Vec<u64>,
+) -> i64 {
+    match position {
+        Position::Offset(offset) => offset,
+        Position::Pointer(pointer) => offset_in_code(layout, code, pointer),
+        Position::LocalCopy { pointer, index: 0 } => offset_in_code(layout, code, pointer),
+        Position::LocalCopy { pointer, index } => match copy_start(memory, layout, code, copies, index) {
+            Some(start) => pointer.wrapping_sub(start).cast_signed(),
+            None => -1,
+        },
+    }
+}
+
 /// Byte offset of an instruction pointer, or −1 when it points elsewhere.
 fn offset_in_code(layout: &Layout, code: u64, pointer: u64) -> i64 {
     let start = code.wrapping_add(u64::from(layout.code.bytecode.unwrap_or(0)));
@@ -334,9 +356,9 @@ fn offset_in_code(layout: &Layout, code: u64, pointer: u64) -> i64 {
 }
 
 /// Where a thread-local copy of the bytecode begins: `co_tlbc->entries[index]` (`_PyCodeArray`, pycore_code.h, 3.14+).
-fn copy_start(memory: &impl Memory, layout: &Layout, code: u64, entry: &mut Entry, index: u32) -> Option<u64> {
+fn copy_start(memory: &impl Memory, layout: &Layout, code: u64, copies: &mut Vec<u64>, index: u32) -> Option<u64> {
     let index = usize::try_from(index).ok()?;
-    if let Some(start) = entry.copies.get(index).filter(|start| **start != 0) {
+    if let Some(start) = copies.get(index).filter(|start| **start != 0) {
         return Some(*start);
     }
     let array = memory.read_u64(code.wrapping_add(u64::from(layout.code.tlbc?))).ok()?;
@@ -345,10 +367,10 @@ fn copy_start(memory: &impl Memory, layout: &Layout, code: u64, entry: &mut Entr
         return None;
     }
     let start = memory.read_u64(array.wrapping_add(8 + 8 * index as u64)).ok()?;
-    if entry.copies.len() <= index {
-        entry.copies.resize(index + 1, 0);
+    if copies.len() <= index {
+        copies.resize(index + 1, 0);
     }
-    entry.copies[index] = start;
+    copies[index] = start;
     Some(start)
 }
 

@@ -113,6 +113,32 @@ impl GilState {
     }
 }
 
+/// Where it stands who holds a GIL: addresses in the target, for somebody who reads them without us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HolderPlaces {
+    /// A pointer to the thread state that holds it, or had it last.
+    pub holder: u64,
+    /// An `int` that is 1 while it is held (3.12+); without one the pointer is NULL while it is not.
+    pub locked: Option<u64>,
+}
+
+impl HolderPlaces {
+    /// Those of the GIL of the interpreter whose `PyInterpreterState` is at `interpreter`. `None` where it cannot be
+    /// told who holds it.
+    pub(crate) fn find(memory: &impl Memory, runtime: &Runtime, interpreter: u64) -> Option<Self> {
+        let layout = &runtime.layout;
+        if matches!(layout.gil, Gil::CurrentThreadSymbol | Gil::RuntimeCurrentThread) {
+            return runtime.current_thread.map(|holder| Self { holder, locked: None });
+        }
+        let gil = match layout.interpreter.gil {
+            Some(offset) => memory.read_u64(interpreter.wrapping_add(u64::from(offset))).ok()?,
+            None => 0,
+        };
+        let places = Places::of(layout, gil, interpreter)?;
+        Some(Self { holder: places.last_holder, locked: Some(places.locked) })
+    }
+}
+
 /// Where the GIL is that all interpreters share (up to 3.11); 0 where that is not known.
 fn shared_address(reader: &mut impl Reader, runtime: &Runtime) -> u64 {
     let offsets = &runtime.layout.runtime;

@@ -150,6 +150,22 @@ impl ThreadRecords {
         }
     }
 
+    /// Leaves out the threads that run: another sees what they do. To be called once it is decided how each is read.
+    pub(super) fn leave_out_running(&mut self) {
+        for record in self.by_thread.values_mut().filter(|record| record.activity == Activity::Running) {
+            if record.mode != ReadMode::Unchanged {
+                record.mode = ReadMode::Unchanged;
+                self.left_out += 1;
+                self.leaves_out_the_same = false;
+            }
+        }
+    }
+
+    /// Whether a thread was seen running before this sample was read.
+    pub(super) fn was_running(&self, thread: Unit) -> bool {
+        self.of(thread).is_some_and(|record| record.activity == Activity::Running)
+    }
+
     /// A thread was to be stopped for this sample, whether or not that was the plan. What is left out stays so.
     pub(super) fn set_stopped(&mut self, thread: Unit, is_stopped: bool) {
         let mode = &mut self.entry(thread).mode;

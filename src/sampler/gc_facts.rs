@@ -52,7 +52,23 @@ impl GcSums {
         weight_us: u64,
         function: impl FnOnce(usize) -> Option<FrameId>,
     ) {
-        self.observed_us += weight_us;
+        self.observe(weight_us);
+        self.add_ran(pid, moment, weight_us, function);
+    }
+
+    /// Takes note of a time that is looked at, µs.
+    pub(super) fn observe(&mut self, time_us: u64) {
+        self.observed_us += time_us;
+    }
+
+    /// Adds what the threads of a moment did for so many µs, which are [observed](Self::observe) otherwise.
+    pub(super) fn add_ran(
+        &mut self,
+        pid: i32,
+        moment: &Moment,
+        weight_us: u64,
+        function: impl FnOnce(usize) -> Option<FrameId>,
+    ) {
         let process = self.processes.entry(pid).or_default();
         // Without a stack it is the interpreter that ends: that is in no profile, and below no function.
         let is_shown = |thread: &MomentThread| thread.collecting && moment.has_stack(thread);

@@ -2,7 +2,7 @@
 
 use foldhash::HashMap;
 
-use super::moment::Moment;
+use super::moment::{Moment, MomentThread};
 use crate::profile::{FrameId, FunctionTime, GilFacts, Profile};
 
 /// Sums of one recording. Frames are those of its profile.
@@ -38,6 +38,34 @@ impl GilSums {
             self.facts.observed_us += weight_us;
             self.facts.held_us += if is_held { weight_us } else { 0 };
         }
+    }
+
+    /// Adds what a thread did that ran for so many µs, as the kernel has seen it; who waits meanwhile is not in such a
+    /// moment.
+    pub(super) fn add_ran(&mut self, moment: &Moment, ran_us: u64, mut function: impl FnMut(usize) -> Option<FrameId>) {
+        for (index, thread) in moment.threads.iter().enumerate() {
+            let gil = &thread.running_in.gil;
+            if !(gil.exists && gil.tells_holder) {
+                continue;
+            }
+            if thread.stack.holds_gil {
+                self.facts.held_us += ran_us;
+                self.holders.add(function(index), ran_us);
+            } else {
+                self.facts.released_us += ran_us;
+            }
+        }
+    }
+
+    /// Adds who waits in a moment that stands for so many µs, where what runs comes [from the kernel](Self::add_ran).
+    pub(super) fn add_waiting(&mut self, moment: &Moment, weight_us: u64) {
+        let knows = |thread: &&MomentThread| {
+            thread.exists && thread.running_in.gil.exists && thread.running_in.gil.tells_holder
+        };
+        let threads = moment.threads.iter().filter(knows);
+        self.facts.observed_us += if threads.clone().next().is_some() { weight_us } else { 0 };
+        let waiting = threads.filter(|thread| thread.waits_for_gil).count() as u64;
+        self.facts.waited_us += waiting.saturating_mul(weight_us);
     }
 
     /// The sums so far.

@@ -10,6 +10,7 @@ use super::builder::{Builder, FramesShown, enter_process};
 use super::cpu_time::{CpuTime, Unsampled};
 use super::filter::Filter;
 use super::glances::{Glance, Glances, Visit};
+use super::kernel_member::KernelMember;
 use super::looks::Looks;
 use super::loop_lag::LoopLags;
 use super::moment::Moment;
@@ -59,6 +60,10 @@ pub(super) struct Member {
     /// Somebody else holds it (SIGSTOP, a tracer): it is read without being stopped.
     pub(super) is_held: bool,
     looks: Looks,
+    /// Where the kernel samples its threads.
+    pub(super) kernel: Option<KernelMember>,
+    /// The kernel cannot sample the program that it runs.
+    pub(super) is_not_for_kernel: bool,
     /// How late its event loops are, where that is wanted.
     pub(super) loop_lags: LoopLags,
     /// Its tasks, where they are wanted.
@@ -86,6 +91,8 @@ impl Member {
             unreadable_since: None,
             is_held: false,
             looks: Looks::new(),
+            kernel: None,
+            is_not_for_kernel: false,
             loop_lags: LoopLags::default(),
             task_groups: TaskGroups::default(),
             missing: None,
@@ -99,6 +106,14 @@ impl Member {
         (self.visit, self.glances) = (Visit::Look, Glances::new(Instant::now()));
         self.looks = Looks::new();
         self.task_groups = TaskGroups::default();
+        (self.kernel, self.is_not_for_kernel) = (None, false);
+    }
+
+    /// Forgets what its threads were doing when they left their CPUs: the numbers of code mean others from now on.
+    pub(super) fn forget_left(&mut self) {
+        if let Some(kernel) = &mut self.kernel {
+            kernel.left.clear();
+        }
     }
 
     /// Whether it was looked at and found to run something else than Python, or has ended without having shown any.

@@ -29,6 +29,7 @@ impl Recorder<'_> {
             sampler.forget_codes();
             builder.forget_codes();
             member.moment.clear();
+            member.forget_left();
         }
     }
 

@@ -25,6 +25,8 @@ mod code_check;
 mod doing;
 mod emission;
 mod judgement;
+mod kernel_emission;
+mod kernel_stacks;
 mod native_stacks;
 mod native_threads;
 mod reading;
@@ -33,6 +35,8 @@ mod stillness;
 mod stops;
 
 use activity::Activities;
+pub(crate) use kernel_emission::FromKernel;
+use kernel_stacks::KernelStacks;
 use native_stacks::NativeStacks;
 use stack_reader::{Passes, StackReader};
 use stops::{StoppedThreads, Stopper};
@@ -67,6 +71,7 @@ pub(crate) struct ProcessSampler {
     stopper: Stopper,
     natives: NativeStacks,
     hand_overs: HandOvers,
+    kernel_stacks: KernelStacks,
     code_epoch: CodeEpoch,
 }
 
@@ -84,6 +89,7 @@ impl ProcessSampler {
             stopper: Stopper::default(),
             natives: NativeStacks::default(),
             hand_overs: HandOvers::default(),
+            kernel_stacks: KernelStacks::default(),
             code_epoch: CodeEpoch::first(),
         }
     }
@@ -186,6 +192,7 @@ impl ProcessSampler {
         self.records.retain(|thread_state| living.contains(&thread_state));
         let os_ids: HashSet<ThreadId> = self.threads.known().map(|(_, os_id)| os_id).collect();
         let native_threads = self.natives.threads.as_ref();
+        self.kernel_stacks.retain_threads(|os_id| os_ids.contains(&os_id));
         self.activities.retain(|os_id| os_ids.contains(&os_id) || native_threads.is_some_and(|known| known.has(os_id)));
     }
 }

@@ -8,6 +8,17 @@ use super::filter::Filter;
 use super::moment::Pausing;
 use crate::profile::{Keep, Profile};
 
+/// Whether the kernel takes the samples of threads that run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KernelUse {
+    /// Never.
+    Never,
+    /// Where it can; else they are read.
+    WherePossible,
+    /// Always: what it cannot sample is not recorded.
+    Always,
+}
+
 /// How to record.
 #[derive(Debug, Clone)]
 pub(crate) struct RecordOptions {
@@ -17,6 +28,8 @@ pub(crate) struct RecordOptions {
     pub duration: Option<Duration>,
     /// When the target is stopped.
     pub pausing: Pausing,
+    /// Whether the kernel takes the samples of threads that run.
+    pub kernel: KernelUse,
     /// What counts as a sample.
     pub filter: Filter,
     /// What the profile keeps.
@@ -52,6 +65,7 @@ impl Default for RecordOptions {
             rate: 100,
             duration: None,
             pausing: Pausing::Adaptive,
+            kernel: KernelUse::Never,
             filter: Filter::default(),
             keep: Keep::default(),
             patience: PATIENCE_RUNNING,

@@ -1,8 +1,12 @@
 //! Records processes: ticks, samples, a profile; through pauses, execs, children and the end of it all.
 
+mod kernel_ticks;
 mod ticks;
 
 use std::time::{Duration, Instant, SystemTime};
+
+pub(crate) use kernel_ticks::HIGHEST_RATE;
+use kernel_ticks::KernelSampling;
 
 use super::attach::{Finder, PATIENCE_STARTED};
 use super::builder::FramesShown;
@@ -12,7 +16,7 @@ use super::gc_facts::GcSums;
 use super::gil_facts::GilSums;
 use super::glances::Visit;
 use super::members::{Children, Member, Roots, Setup};
-use super::moment::Pausing;
+use super::moment::{Moment, Pausing};
 use super::record_options::{Intervals, RecordOptions};
 use super::title::command_line;
 use super::unobserved::{Unobserved, longest_weight_us};
@@ -87,6 +91,8 @@ pub(crate) struct Recorded {
     /// The process that spent the most CPU time in threads that were not sampled, if it is one that spent most of its
     /// own there.
     pub unsampled: Option<Unsampled>,
+    /// The kernel has taken the samples of threads that ran, of some processes at least.
+    pub is_from_kernel: bool,
     /// Things worth telling about, such as a target that could not be stopped.
     pub notes: Vec<String>,
 }
@@ -134,6 +140,9 @@ pub(super) struct Recorder<'options> {
     pub(super) has_condensed: bool,
     /// Of the processes that are gone.
     unsampled: Option<Unsampled>,
+    kernel: Option<KernelSampling>,
+    /// The threads of a member that wait, where the kernel sees those that run.
+    waiting: Moment,
     pub(super) notes: Vec<String>,
 }
 
@@ -193,6 +202,8 @@ impl<'options> Recorder<'options> {
             has_raised_limit: false,
             has_condensed: false,
             unsampled: None,
+            kernel: KernelSampling::new(options),
+            waiting: Moment::default(),
             notes,
         }
     }
@@ -203,11 +214,12 @@ impl<'options> Recorder<'options> {
         watch: &mut Watch<'_>,
         mut intervals: Option<&mut Intervals<'_>>,
     ) -> Recorded {
-        let start = self.setup.start;
         // So that the first tick finds something to read.
         self.meet(finder);
+        self.start_kernel();
+        let start = self.setup.start;
         let mut deadline = Instant::now();
-        let mut clock = Clock::new(self.options.rate, deadline);
+        let mut clock = Clock::new(self.tick_rate(), deadline);
         let mut progress_due = start;
         let mut meet_due = start;
         let meet_every = if self.options.subprocesses { MEET_EVERY.0 } else { MEET_EVERY.1 };
@@ -218,7 +230,7 @@ impl<'options> Recorder<'options> {
             if end.is_some_and(|end| now >= end) {
                 break Ending::Duration;
             }
-            if let Some(reason) = self.out_of_memory() {
+            if let Some(reason) = self.out_of_memory().or_else(|| self.kernel_failure()) {
                 break Ending::Lost(reason);
             }
             if now >= progress_due {
@@ -246,6 +258,8 @@ impl<'options> Recorder<'options> {
                 !self.wait(end.map_or(deadline, |end| end.min(deadline)).saturating_duration_since(now), &clock)
             } else {
                 let all_read = self.tick(&mut clock);
+                self.meet_kernel();
+                self.retime(&mut clock);
                 deadline = clock.next_deadline(Instant::now());
                 all_read
             };
@@ -255,6 +269,7 @@ impl<'options> Recorder<'options> {
             }
             meet_due = now + meet_every;
             self.meet(finder);
+            self.meet_kernel();
             if let Some(ending) = self.is_over() {
                 break ending;
             }
@@ -268,8 +283,11 @@ impl<'options> Recorder<'options> {
         }
         self.put_waiting(WAIT_AT_END);
         self.look_at_collections();
-        self.note_unobserved(clock.period());
+        if !self.all_from_kernel() {
+            self.note_unobserved(clock.period());
+        }
         self.describe();
+        self.end_kernel();
         for member in &self.members {
             if let Some(trouble) = member.sampler.as_ref().and_then(|sampler| sampler.trouble().pause.clone()) {
                 self.notes.push(format!("some samples could not be made sure of: {trouble}"));
@@ -282,11 +300,15 @@ impl<'options> Recorder<'options> {
         if let Some(intervals) = intervals {
             self.end_interval(intervals);
         }
-        Recorded { profile: self.profile, ending, ticks: self.ticks, unsampled, notes: self.notes }
+        let is_from_kernel = self.kernel.is_some_and(|kernel| kernel.taken > 0);
+        Recorded { profile: self.profile, ending, ticks: self.ticks, unsampled, is_from_kernel, notes: self.notes }
     }
 
     /// Waits for the time, or for the end of the only process; whether that has exited.
-    pub(super) fn wait(&self, wait: Duration, clock: &Clock) -> bool {
+    pub(super) fn wait(&mut self, wait: Duration, clock: &Clock) -> bool {
+        if self.kernel_samples() {
+            return self.wait_for_kernel(wait.min(LONGEST_SLEEP));
+        }
         // A thread that stops later than it was waited for is not to stand still until the next sample.
         let wait = if release_pending() > 0 { wait.min(PENDING_SLEEP) } else { wait };
         let is_shared = clock.period() >= SHORTEST_SHARED_PERIOD;
@@ -342,6 +364,9 @@ impl<'options> Recorder<'options> {
         for member in &mut self.members {
             member.has_exited = member.process.has_exited();
         }
+        if self.members.len() > 1 && self.members.iter().any(|member| member.has_exited) {
+            self.take_from_kernel();
+        }
         if self.options.subprocesses {
             let arrived = self.children.arrived(&self.members);
             self.members.extend(arrived);
@@ -396,6 +421,7 @@ impl<'options> Recorder<'options> {
                 member.moment.clear();
                 member.glances.forget_look();
             }
+            member.forget_left();
         }
         before
     }
@@ -442,12 +468,12 @@ impl<'options> Recorder<'options> {
             }
         }
         let elapsed = self.setup.start.elapsed();
-        let (gil, gc) = (self.gil.facts(&self.profile), self.gc.facts(&self.profile));
+        let (gil, gc, rate_held) = (self.gil.facts(&self.profile), self.gc.facts(&self.profile), self.rate_held());
         let metadata = &mut self.profile.metadata;
         (metadata.gil, metadata.gc) = (gil, gc);
         metadata.duration_us = micros(elapsed);
         metadata.unobserved_us = self.unobserved.sum_us();
-        metadata.rate_held = self.ticks as f64 / elapsed.as_secs_f64().max(1e-9);
+        metadata.rate_held = rate_held;
     }
 }
 

@@ -26,6 +26,7 @@ mod gc;
 mod gil;
 mod hosts;
 mod interpreters;
+mod kernel;
 mod killed;
 mod late_hosts;
 mod layers;

@@ -34,11 +34,11 @@ fn record(interpreter: &Interpreter, script: &str, args: &[&str]) -> Recording {
 
 /// What the recordings of some interpreters came to.
 #[derive(Debug, Default)]
-struct Tally {
-    total: u64,
-    impossible: u64,
-    lost: u64,
-    samples: u64,
+pub(crate) struct Tally {
+    pub(crate) total: u64,
+    pub(crate) impossible: u64,
+    pub(crate) lost: u64,
+    pub(crate) samples: u64,
     examples: Vec<String>,
 }
 
@@ -46,6 +46,16 @@ impl Tally {
     fn add(&mut self, interpreter: &Interpreter, recording: &Recording, possible: impl Fn(&[String]) -> bool) {
         // Fewer would mean that it is not sampled at all.
         assert!(recording.summary.samples > 100, "{interpreter}: {:?}", recording.summary);
+        self.add_any(interpreter, recording, possible);
+    }
+
+    /// The same of a recording that may have few samples.
+    pub(crate) fn add_any(
+        &mut self,
+        interpreter: &Interpreter,
+        recording: &Recording,
+        possible: impl Fn(&[String]) -> bool,
+    ) {
         self.total += recording.total();
         self.samples += recording.summary.samples;
         self.lost += recording.summary.lost;
@@ -68,7 +78,7 @@ impl Tally {
 const FIRST_CALL: usize = 221;
 
 /// `<module>`, `main` at the line that calls a chain, and the beginning of that chain.
-fn is_in_one_chain(stack: &[String]) -> bool {
+pub(crate) fn is_in_one_chain(stack: &[String]) -> bool {
     let names = names(stack);
     let ["<module>", "main", chain @ ..] = names.as_slice() else { return false };
     let Some(first) = chain.first() else { return true };
@@ -82,12 +92,12 @@ fn is_in_one_chain(stack: &[String]) -> bool {
 }
 
 /// `<module>`, `main`, and nothing but `fib`.
-fn is_fib(stack: &[String]) -> bool {
+pub(crate) fn is_fib(stack: &[String]) -> bool {
     matches!(names(stack).as_slice(), ["<module>", "main", calls @ ..] if calls.iter().all(|name| *name == "fib"))
 }
 
 /// Every function is named together with its own file.
-fn is_in_its_file(stack: &[String]) -> bool {
+pub(crate) fn is_in_its_file(stack: &[String]) -> bool {
     stack.iter().zip(&names(stack)).all(|(frame, name)| {
         let in_name = name.strip_prefix("f_").or_else(|| name.strip_prefix("g_"));
         let in_file = frame.split_once(" (file_").and_then(|(_, file)| file.split_once(".py"));
@@ -96,7 +106,7 @@ fn is_in_its_file(stack: &[String]) -> bool {
 }
 
 /// `f_N` calls `g_N`, both are in `file_N.py`, and no others are there.
-fn is_paired(stack: &[String]) -> bool {
+pub(crate) fn is_paired(stack: &[String]) -> bool {
     let names = names(stack);
     let numbers = stack.iter().zip(&names).filter_map(|(frame, name)| {
         let in_name = name.strip_prefix("f_").or_else(|| name.strip_prefix("g_"));
@@ -256,7 +266,7 @@ fn functions_are_never_paired_with_files_of_others() {
 }
 
 /// The seconds for which each thread of a process has run or waited for a CPU so far, by its number.
-fn wanted_cpu(pid: u32) -> BTreeMap<String, f64> {
+pub(crate) fn wanted_cpu(pid: u32) -> BTreeMap<String, f64> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
     let wanted = threads.filter_map(|thread| {
         // Nanoseconds run and waited, and how often it was given a CPU.

@@ -13,7 +13,8 @@ use crate::http::{Connection, Response};
 use crate::process::{Process, ProcessUsage};
 use crate::profile::SampleCounts;
 use crate::sampler::{
-    Assurance, Finder, LoopLags, ObserveOptions, Observed, Observer, Pausing, Recent, Roots, command_line, observe,
+    Assurance, Finder, Glance, LoopLags, ObserveOptions, Observed, Observer, Pausing, ProcessSampler, Recent, Roots,
+    command_line, observe,
 };
 
 /// For how long processes are looked at, and how often a second.
@@ -63,6 +64,10 @@ struct Looks<'connection> {
 }
 
 impl Observer for Looks<'_> {
+    fn wants_look(&mut self, _sampler: &ProcessSampler, _glance: &Glance) -> bool {
+        true
+    }
+
     fn take_in(&mut self, seen: &mut [Observed<'_>], _recent: &Recent<'_>) -> bool {
         for observed in seen {
             let process = observed.sampler.process();

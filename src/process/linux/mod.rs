@@ -6,6 +6,8 @@ mod file_rights;
 mod files;
 mod live_memory;
 mod orphans;
+#[cfg(target_arch = "x86_64")]
+mod perf_event;
 mod privileges;
 mod process;
 mod procfs;
@@ -24,6 +26,8 @@ pub(crate) use file_rights::with_rights_of_owner;
 pub(crate) use files::open_below;
 pub(crate) use live_memory::LiveMemory;
 pub(crate) use orphans::Orphans;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use perf_event::CpuClockEvent;
 pub(crate) use privileges::drop_foreign_rights;
 pub use process::Process;
 pub(crate) use procfs::address_space::{ImageIdentity, MappingsSign};

@@ -86,6 +86,7 @@ impl ProcessSampler {
         // They have such numbers.
         self.records.forget_frames();
         self.hand_overs.clear();
+        self.kernel_stacks.forget_codes();
         self.code_epoch.forgotten += 1;
     }
 

@@ -214,7 +214,7 @@ impl ProcessSampler {
         doing.is_active && !stack.holds_gil && gil.exists && gil.tells_holder
     }
 
-    fn doing(&self, stack: &ThreadStack, os_id: Option<ThreadId>, is_running: bool) -> Doing {
+    pub(super) fn doing(&self, stack: &ThreadStack, os_id: Option<ThreadId>, is_running: bool) -> Doing {
         let gil = &self.reader.stacks.interpreters[stack.running_in].gil;
         let futex = os_id.and_then(|os_id| self.activities.futex(os_id));
         Doing::new(stack, gil, &self.reader.runtime, is_running, futex)

@@ -2,10 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use super::kernel_ticks::keep_waiting;
 use super::{Recorder, SHORTEST_SHARED_PERIOD, WAIT_FOR_LINES, micros};
 use crate::process::release_pending;
 use crate::sampler::clock::Clock;
 use crate::sampler::glances::Visit;
+use crate::sampler::kernel_member::LOOK_EVERY;
 use crate::sampler::moment::{Pausing, SampleError};
 use crate::sampler::unobserved::longest_weight_us;
 
@@ -21,18 +23,33 @@ impl Recorder<'_> {
     /// One sample of every process, for the last deadline of `clock`; whether all could be read.
     pub(in crate::sampler) fn tick(&mut self, clock: &mut Clock) -> bool {
         clock.begin_tick(Instant::now());
+        self.take_from_kernel();
         self.bound_codes();
         // Whatever becomes of the processes meanwhile: what ends while we are away was not observed either.
-        self.note_unobserved(clock.period());
+        if !self.all_from_kernel() {
+            self.note_unobserved(clock.period());
+        }
         let mut all = true;
         let mut any = false;
         let is_alone = self.members.len() == 1;
         let has_time = clock.period() >= SHORTEST_SHARED_PERIOD && !clock.is_often_late();
         let may_pin = is_alone && has_time && self.options.pausing != Pausing::Blocking;
+        let has_kernel = self.kernel.is_some();
         for index in 0..self.members.len() {
             let member = &mut self.members[index];
             if member.sampler.is_none() || member.builder.is_none() {
                 continue;
+            }
+            let is_for_kernel = has_kernel && !member.is_not_for_kernel;
+            if let Some(kernel) = &mut member.kernel
+                && !self.options.filter.idle
+            {
+                let now = Instant::now();
+                if now < kernel.look_due {
+                    any = true;
+                    continue;
+                }
+                kernel.look_due = now + LOOK_EVERY;
             }
             let sampled = match member.visit {
                 Visit::Left => continue,
@@ -47,16 +64,22 @@ impl Recorder<'_> {
                     }
                     let member = &mut self.members[index];
                     let Some(sampler) = &mut member.sampler else { continue };
-                    let pausing = if member.is_held { Pausing::Never } else { self.options.pausing };
-                    sampler.allow_pinning(may_pin);
-                    sampler.sample(pausing, &mut member.moment)
+                    let pausing = if member.is_held || is_for_kernel { Pausing::Never } else { self.options.pausing };
+                    sampler.allow_pinning(may_pin && !is_for_kernel);
+                    if member.kernel.is_some() {
+                        sampler.sample_waiting(&mut member.moment)
+                    } else {
+                        sampler.sample(pausing, &mut member.moment)
+                    }
                 }
             };
             match sampled {
                 Ok(()) => {
                     any = true;
                     self.members[index].unreadable_since = None;
-                    self.enter_moment(index, Instant::now(), clock.period());
+                    let enter =
+                        if self.members[index].kernel.is_some() { Self::enter_waiting } else { Self::enter_moment };
+                    enter(self, index, Instant::now(), clock.period());
                 }
                 Err(error) => {
                     all = false;
@@ -96,6 +119,24 @@ impl Recorder<'_> {
         let mut function = |index: usize| builder.function_of(profile, sampler, moment, index);
         gc.add(member.process.pid(), moment, weight_us, &mut function);
         gil.add(moment, weight_us, function);
+    }
+
+    /// The same for a member whose running threads the kernel samples, whether we come or not: of the moment those
+    /// count that wait.
+    fn enter_waiting(&mut self, index: usize, now: Instant, period: Duration) {
+        let Self { members, profile, waiting, gil, gc, setup, options, .. } = self;
+        let member = &mut members[index];
+        let (Some(sampler), Some(builder)) = (&mut member.sampler, &mut member.builder) else { return };
+        let since_start = |time: Instant| micros(time.saturating_duration_since(setup.start));
+        let (from_us, time_us) = (since_start(member.last_tick), since_start(now));
+        let weight_us = (time_us - from_us).min(longest_weight_us(period));
+        member.last_tick = now;
+        gc.observe(weight_us);
+        gil.add_waiting(&member.moment, weight_us);
+        if options.filter.idle {
+            keep_waiting(&member.moment, waiting);
+            builder.add(profile, &options.filter, sampler, waiting, (time_us, weight_us));
+        }
     }
 
     /// There is no sample of a member.

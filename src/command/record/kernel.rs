@@ -1,0 +1,43 @@
+//! Whether the kernel takes the samples of a recording.
+
+use crate::cli::{Mode, RecordArgs, SamplerArg};
+use crate::command::print_note;
+use crate::sampler::{HIGHEST_RATE, KernelUse, Unavailable, check_rights};
+
+/// What is wanted of the kernel.
+///
+/// # Errors
+/// When it must take the samples, and cannot or does not know how.
+pub(super) fn kernel_use(arguments: &RecordArgs) -> anyhow::Result<KernelUse> {
+    let only_read = what_is_only_read(arguments);
+    match (arguments.sampler, only_read) {
+        (SamplerArg::Reader, _) | (SamplerArg::Auto, Some(_)) => Ok(KernelUse::Never),
+        (SamplerArg::Kernel, Some(what)) => {
+            anyhow::bail!("--sampler=kernel does not go with {what}: leave one of them out")
+        }
+        (SamplerArg::Kernel, None) => match check_rights() {
+            Ok(()) => Ok(KernelUse::Always),
+            Err(missing) => {
+                anyhow::bail!("the kernel cannot take the samples: {missing}; --sampler=reader does without")
+            }
+        },
+        (SamplerArg::Auto, None) => {
+            if matches!(check_rights(), Err(Unavailable::Rights)) {
+                print_note("pyspy reads the process from outside; as root it has the kernel sample, at less cost");
+            }
+            Ok(KernelUse::WherePossible)
+        }
+    }
+}
+
+/// What is asked for that only the reader can do.
+fn what_is_only_read(arguments: &RecordArgs) -> Option<&'static str> {
+    let wanted = [
+        (arguments.pause.blocking, "--blocking"),
+        (arguments.pause.native, "--native"),
+        (arguments.tasks.is_some(), "--async"),
+        (arguments.mode == Some(Mode::GilWait), "--mode=gil-wait"),
+        (arguments.rate > HIGHEST_RATE, "a rate of more than 20000"),
+    ];
+    wanted.into_iter().find_map(|(is_wanted, what)| is_wanted.then_some(what))
+}

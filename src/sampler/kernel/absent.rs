@@ -1,0 +1,72 @@
+//! What there is of it elsewhere: nothing.
+
+use std::time::Duration;
+
+use super::CodeNews;
+use super::layout::numbers;
+use super::support::Unavailable;
+use crate::process::Process;
+use crate::python::layout::Layout;
+use crate::python::runtime::Runtime;
+
+/// There is never one.
+#[derive(Debug)]
+pub(in crate::sampler) enum Source {}
+
+impl Source {
+    /// Refuses.
+    ///
+    /// # Errors
+    /// Always.
+    pub(in crate::sampler) fn open(layout: &Layout, _period_ns: u64) -> Result<Self, Unavailable> {
+        numbers(layout)?;
+        Err(Unavailable::System)
+    }
+
+    /// Not reached.
+    ///
+    /// # Errors
+    /// Never.
+    pub(in crate::sampler) fn add_process(&mut self, _: &Process, _: &Runtime, _: u64) -> Result<u64, Unavailable> {
+        match *self {}
+    }
+
+    /// Not reached.
+    pub(in crate::sampler) fn keep_only(&mut self, _: impl Fn(u32) -> bool) {
+        match *self {}
+    }
+
+    /// Not reached.
+    pub(in crate::sampler) fn empty_ring(&mut self, _: &mut dyn FnMut(&[u8])) {
+        match *self {}
+    }
+
+    /// Not reached.
+    pub(in crate::sampler) fn tell_of_codes(&mut self, _: u32, _: &[CodeNews]) {
+        match *self {}
+    }
+
+    /// Not reached.
+    pub(in crate::sampler) fn counted_ns(&self) -> u64 {
+        match *self {}
+    }
+
+    /// Not reached.
+    pub(in crate::sampler) fn missed(&self, _: u64, _: u64) -> u64 {
+        match *self {}
+    }
+
+    /// Not reached.
+    pub(in crate::sampler) fn dropped(&self) -> u64 {
+        match *self {}
+    }
+}
+
+/// Waits.
+pub(in crate::sampler) fn wait_for_records<'sources>(
+    _: impl Iterator<Item = &'sources Source>,
+    limit: Duration,
+) -> bool {
+    std::thread::sleep(limit);
+    false
+}

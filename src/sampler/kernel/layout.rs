@@ -1,0 +1,136 @@
+//! A [`Layout`] as the program in the kernel needs it.
+
+use super::support::Unavailable;
+use crate::python::layout::{FrameEntry, InstructionPosition, Layout, OwnLine, TextFormat};
+
+/// The program takes it for "there is no such field".
+const NONE: u32 = u32::MAX;
+/// How many numbers there are; their order is that of the enum in `program.bpf.c`.
+pub(super) const LENGTH: usize = 32;
+/// As much of a thread state, and of a frame or a code object, the program can read at once (`STATE_HEAD`, `HEAD`).
+const LONGEST_STATE: u32 = 512;
+const LONGEST_HEAD: u32 = 256;
+
+/// The numbers for one version.
+///
+/// # Errors
+/// When the fields lie too far apart for the program.
+pub(super) fn numbers(layout: &Layout) -> Result<[u32; LENGTH], Unavailable> {
+    let (thread, frame, code) = (&layout.thread, &layout.frame, &layout.code);
+    let (state_frame, cframe, cframe_frame) = match thread.frame {
+        FrameEntry::Direct(offset) => (offset, NONE, NONE),
+        FrameEntry::ThroughCFrame { cframe, current_frame } => (0, cframe, current_frame),
+    };
+    let position = match frame.position {
+        InstructionPosition::Lasti { offset, .. } | InstructionPosition::Pointer { offset } => offset,
+    };
+    let (trace, [object, object_frame, object_line]) = match frame.own_line {
+        OwnLine::InFrame { trace } => (trace.unwrap_or(NONE), [NONE; 3]),
+        OwnLine::InObject { object, frame, line } => (NONE, [object, frame, line]),
+    };
+    let local_copy = frame.tlbc_index.filter(|_| layout.free_threaded).unwrap_or(NONE);
+    let owner = frame.owner.map_or(NONE, |owner| owner.offset);
+    let shim = |index: usize| {
+        let value = frame.owner.and_then(|owner| owner.shims[index]);
+        value.map_or(NONE, u32::from)
+    };
+    let attachment = thread.attachment.unwrap_or(NONE);
+    let requests_gil = thread.gil_requested.unwrap_or(NONE);
+    let name = code.qualname.unwrap_or(code.name);
+    let version = code.unique_version.unwrap_or(NONE);
+    let text_hash = match layout.object.text {
+        TextFormat::Compact { hash, .. } => hash,
+        TextFormat::Python2 { .. } => layout.object.bytes_hash,
+    };
+    let state_length =
+        end_of(&[thread.next, thread.interp, thread.thread_id, state_frame, cframe, attachment, requests_gil]);
+    let frame_head = end_of(&[frame.previous, frame.code, position, owner, trace, object, local_copy]);
+    let code_head = end_of(&[name, code.filename, code.line_table, code.first_line, version]);
+    if state_length > LONGEST_STATE || frame_head > LONGEST_HEAD || code_head > LONGEST_HEAD {
+        return Err(Unavailable::Version);
+    }
+    Ok([
+        layout.interpreter.threads_head,
+        state_length,
+        thread.next,
+        thread.interp,
+        thread.thread_id,
+        state_frame,
+        cframe,
+        cframe_frame,
+        attachment,
+        requests_gil,
+        frame_head,
+        frame.previous,
+        frame.code,
+        position,
+        owner,
+        shim(0),
+        shim(1),
+        trace,
+        object,
+        object_frame,
+        object_line,
+        local_copy,
+        u32::try_from(frame.tag_mask).map_err(|_| Unavailable::Version)?,
+        u32::from(thread.datastack_chunk.is_some()),
+        code_head,
+        name,
+        code.filename,
+        code.line_table,
+        code.first_line,
+        version,
+        text_hash,
+        layout.object.bytes_data,
+    ])
+}
+
+/// One past the last byte of fields of eight bytes at most.
+fn end_of(fields: &[u32]) -> u32 {
+    fields.iter().filter(|offset| **offset != NONE).max().map_or(0, |offset| offset.saturating_add(8))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::python::layout::tables;
+    use crate::python::version::Version;
+
+    #[test]
+    fn every_known_version_fits_into_what_the_program_reads() {
+        for minor in 6..=12 {
+            let layout = tables::layout(Version::new(3, minor, 0)).unwrap();
+            let numbers = numbers(&layout).unwrap();
+            assert_eq!(numbers[0], layout.interpreter.threads_head);
+            assert_eq!(numbers[LENGTH - 1], layout.object.bytes_data);
+            // From 3.11 on frames lie in a data stack; up to 3.12 a thread state points to them through a C frame.
+            assert_eq!(numbers[23], u32::from(minor >= 11), "3.{minor}");
+            assert_eq!(numbers[6] == NONE, minor < 11, "3.{minor}");
+        }
+        assert!(numbers(&tables::layout(Version::new(2, 7, 18)).unwrap()).is_ok());
+    }
+
+    #[test]
+    fn a_field_out_of_reach_is_refused() {
+        let mut layout = tables::layout(Version::new(3, 12, 1)).unwrap();
+        layout.thread.thread_id = LONGEST_STATE;
+        assert!(matches!(numbers(&layout), Err(Unavailable::Version)));
+    }
+
+    #[test]
+    fn the_order_is_that_of_the_program() {
+        let source = include_str!("program.bpf.c");
+        let names = source.split("enum {").nth(1).and_then(|rest| rest.split('}').next()).unwrap();
+        let names: Vec<&str> = names.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+        assert_eq!(names.len(), LENGTH + 1);
+        let place = |name: &str| names.iter().position(|other| *other == name).unwrap();
+        let layout = tables::layout(Version::new(3, 12, 1)).unwrap();
+        let numbers = numbers(&layout).unwrap();
+        assert_eq!(numbers[place("STATE_THREAD_ID")], layout.thread.thread_id);
+        assert_eq!(numbers[place("FRAME_PREVIOUS")], layout.frame.previous);
+        assert_eq!(numbers[place("FRAME_OWNER")], layout.frame.owner.unwrap().offset);
+        assert_eq!(numbers[place("CODE_FIRST_LINE")], layout.code.first_line);
+        assert_eq!(numbers[place("BYTES_DATA")], layout.object.bytes_data);
+        assert_eq!(place("LAYOUT_LENGTH"), LENGTH);
+    }
+}

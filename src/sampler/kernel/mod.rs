@@ -1,0 +1,37 @@
+//! Samples that the kernel takes: a program in the timer interrupt of each thread reads its frames while it cannot
+//! move, and we empty the ring buffer into which it puts them.
+//!
+//! Every chain of frames is one that the thread had. What its code objects are called is found out only later, when
+//! they may be gone; `process_sampler::kernel_stacks` says how it is made sure of.
+
+mod evidence;
+mod layout;
+mod record;
+mod support;
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod program;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod source;
+
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+mod absent;
+
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+pub(super) use absent::{Source, wait_for_records};
+pub(super) use evidence::{Identity, read_identities};
+pub(super) use record::{FrameSlot, Record, Records};
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub(super) use source::{Source, wait_for_records};
+pub(crate) use support::{Unavailable, check_rights};
+
+/// Code objects of which the program in the kernel is to know what we know of them: each by its address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CodeNews {
+    /// We know what it is, but it has not proven yet that it stays.
+    OnProbation(u64),
+    /// It has.
+    Known(u64),
+    /// It is another one by now, or may be.
+    Unknown(u64),
+}

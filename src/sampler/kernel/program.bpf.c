@@ -1,0 +1,616 @@
+// The part of the sampler that runs in the kernel: in the timer interrupt of a sampled thread, and at the moment at
+// which one leaves its CPU. There the thread stands still and its memory is mapped, so its Python frames are read as
+// they are, and put into a ring buffer that `pyspy` empties some times a second.
+//
+// x86-64. Compiled into program.bpf.o, which a test compares with what this file gives:
+//
+//     clang-14 -O2 -g -target bpf -I/usr/include/x86_64-linux-gnu -fdebug-compilation-dir=. -c program.bpf.c
+//
+// Nothing that is read is trusted: a pointer that leads nowhere ends a walk, and every loop is bounded. Where CPython
+// keeps things stands in `layout`, which is set before loading; the verifier drops what a version has no use for.
+
+#include <linux/types.h>
+#include <linux/bpf.h>
+#include <linux/bpf_perf_event.h>
+#include <bpf/bpf_helpers.h>
+
+#define MOST_SLOTS 6144
+#define BLOCK 16384
+#define HEAD 256
+#define STATE_HEAD 512
+#define MOST_STATES 1024
+#define KNOWN_CODES 8192
+
+// Two frames that are not farther apart than this may lie in one piece of the data stack.
+#define NEAR 16384
+// Of the data stack, so much is read at first.
+#define FIRST_STEP 1024
+// A thread whose state was not found is looked for in each of its first samples, and then in one of so many.
+#define ALWAYS_SEARCHED 16
+#define SEARCHED_EVERY 64
+// A thread that had to wait so long for a CPU when it woke up is read when it goes to sleep again, ns.
+#define LONG_DELAY 100000
+// For code that it does not know the reader of the ring is woken no more often than this, ns.
+#define WAKE_EVERY 5000000
+
+// A number which no pointer has as its `layout` value: there is no such field.
+#define NONE 0xffffffff
+
+// `_Py_THREAD_ATTACHED` (internal/pycore_pystate.h)
+#define ATTACHED 1
+
+// The order is that of `layout.rs`.
+enum {
+	THREADS_HEAD,
+	STATE_LENGTH,
+	STATE_NEXT,
+	STATE_INTERPRETER,
+	STATE_THREAD_ID,
+	STATE_FRAME,
+	STATE_CFRAME,
+	CFRAME_FRAME,
+	STATE_ATTACHMENT,
+	STATE_REQUESTS_GIL,
+	FRAME_HEAD,
+	FRAME_PREVIOUS,
+	FRAME_CODE,
+	FRAME_POSITION,
+	FRAME_OWNER,
+	FRAME_SHIM_1,
+	FRAME_SHIM_2,
+	FRAME_TRACE,
+	FRAME_OBJECT,
+	OBJECT_FRAME,
+	OBJECT_LINE,
+	FRAME_LOCAL_COPY,
+	TAG_MASK,
+	IN_DATA_STACK,
+	CODE_HEAD,
+	CODE_NAME,
+	CODE_FILENAME,
+	CODE_LINE_TABLE,
+	CODE_FIRST_LINE,
+	CODE_VERSION,
+	TEXT_HASH,
+	BYTES_DATA,
+	LAYOUT_LENGTH,
+};
+
+const volatile __u32 layout[LAYOUT_LENGTH];
+// The ring wakes its reader when so many bytes are in it.
+const volatile __u64 wake_at = 1 << 20;
+
+// What is known of a process, by its number. The order is that of `program.rs`.
+struct process {
+	__u64 interpreter;
+	__u64 holder_at;
+	__u64 locked_at;
+	__u64 collecting_at;
+	__u64 collecting_frame_at;
+	// Another value than before: its threads are to be looked for anew.
+	__u64 run;
+};
+
+struct thread {
+	__u64 state;
+	__u64 run;
+	// The period of the event that samples it. A thread may have two, inherited and opened; each has a period of its
+	// own, and only one counts.
+	__u64 period;
+	__u64 run_delay;
+	// Time for which it waited for a CPU, which belongs to no stack yet.
+	__u64 delay;
+	__u32 samples_without_state;
+	// Its stack is known of the moment at which it last left its CPU.
+	__u8 has_left_stack;
+	__u8 is_delayed;
+};
+
+// Flags of a record.
+#define RAN 1
+#define LEFT_CPU 2
+#define WAITS 4
+#define IS_FULL 8
+#define IS_BROKEN 16
+#define COLLECTS 32
+#define REQUESTS_GIL 64
+#define HAS_UNKNOWN_CODE 128
+
+struct slot {
+	__u64 words[4];
+};
+
+// Flags of a frame's slot, in the upper half of its last word.
+#define HAS_EVIDENCE (1U << 31)
+#define IS_UNTRACED (1U << 30)
+
+struct record {
+	__u64 time;
+	// CPU time that it stands for, ns.
+	__u64 weight;
+	// Time for which the thread waited for a CPU: after it was last seen leaving one, and otherwise.
+	__u64 delay_since_left;
+	__u64 delay;
+	__u64 state;
+	__u64 thread_id;
+	__u64 holder;
+	__u64 collecting_frame;
+	__u32 tgid;
+	__u32 tid;
+	__u32 flags;
+	__u32 slots;
+	__u32 attachment;
+	__u32 unused;
+	__u64 run;
+};
+
+struct scratch {
+	struct record record;
+	struct slot slots[MOST_SLOTS];
+	// A piece of the data stack, and behind it the beginning of one frame.
+	__u8 block[BLOCK + HEAD];
+	__u8 state_head[STATE_HEAD];
+	__u8 other_state_head[STATE_HEAD];
+	__u8 code_head[HEAD];
+	__u64 block_start;
+	__u64 block_length;
+	__u64 step;
+	__u64 frame;
+	__u64 newer;
+	__u64 last_code;
+	__u64 salt;
+	__u64 found;
+	__u64 next;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 24);
+} records SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, __u32);
+	__type(value, struct process);
+} processes SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, __u32);
+	__type(value, struct thread);
+} threads SEC(".maps");
+
+// One for each CPU: larger than a per-CPU map may be.
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct scratch);
+} scratches SEC(".maps");
+
+// Code objects of which the reader of the ring knows what they are, each where its hash says. One on probation still
+// has its evidence put into each record.
+#define ON_PROBATION 1
+struct known_codes {
+	__u64 keys[KNOWN_CODES];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct known_codes);
+} codes SEC(".maps");
+
+struct counts {
+	// Records that found no room in the ring.
+	__u64 dropped;
+	// Samples of threads without a thread state.
+	__u64 stateless;
+	// When the reader of the ring was woken for code that it does not know.
+	__u64 woken;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct counts);
+} counters SEC(".maps");
+
+// What of the kernel's structs is needed; its own type information says where the fields are.
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+struct sched_info {
+	unsigned long long run_delay;
+};
+struct thread_struct {
+	unsigned long fsbase;
+};
+struct task_struct {
+	unsigned int __state;
+	struct sched_info sched_info;
+	struct thread_struct thread;
+};
+#pragma clang attribute pop
+
+struct walk {
+	struct scratch *scratch;
+	struct known_codes *known;
+};
+
+static __always_inline __u64 word(const __u8 *bytes)
+{
+	return *(const __u64 *)bytes;
+}
+
+static __always_inline __u32 half(const __u8 *bytes)
+{
+	return *(const __u32 *)bytes;
+}
+
+// Reads the fields by which a code object is recognized: it may be gone when the record is looked at.
+static __always_inline void add_evidence(struct scratch *s, __u64 code)
+{
+	__u32 slots = s->record.slots;
+	if (slots >= MOST_SLOTS)
+		return;
+	struct slot *slot = &s->slots[slots];
+	s->record.slots = slots + 1;
+	__u32 size = layout[CODE_HEAD];
+	if (size > HEAD || bpf_probe_read_user(s->code_head, size, (void *)code)) {
+		__builtin_memset(slot, 0, sizeof(*slot));
+		return;
+	}
+	__u64 name = word(s->code_head + layout[CODE_NAME]);
+	__u64 file = word(s->code_head + layout[CODE_FILENAME]);
+	__u64 table = word(s->code_head + layout[CODE_LINE_TABLE]);
+	__u64 version = layout[CODE_VERSION] == NONE ? 0 : half(s->code_head + layout[CODE_VERSION]);
+	__u64 hash = 0, lines = 0;
+	// A version is one object's alone. Without one what counts is also what the objects hold to which it refers: a
+	// program that makes code again and again may get the same addresses each time.
+	if (!version) {
+		bpf_probe_read_user(&hash, 8, (void *)(name + layout[TEXT_HASH]));
+		bpf_probe_read_user(&lines, 8, (void *)(table + layout[BYTES_DATA]));
+	}
+	slot->words[0] = name;
+	slot->words[1] = hash;
+	slot->words[2] = table + 3 * file + 5 * lines;
+	slot->words[3] = half(s->code_head + layout[CODE_FIRST_LINE]) | version << 32;
+}
+
+// Where the beginning of a frame is in `block`, having read it if it is not there; BLOCK + 1 if it cannot be read.
+static __always_inline __u64 find_frame(struct scratch *s, __u64 frame)
+{
+	__u32 size = layout[FRAME_HEAD];
+	__u64 at = frame - s->block_start;
+	if (at < BLOCK && at + size <= s->block_length)
+		return at;
+	__u64 step = s->step;
+	// Frames lie one above the other, so what is below this one is wanted next.
+	if (step >= FIRST_STEP && step <= BLOCK && s->newer - frame < NEAR) {
+		__u64 start = frame + size - step;
+		if (!bpf_probe_read_user(s->block, step, (void *)start)) {
+			s->block_start = start;
+			s->block_length = step;
+			s->step = step >= BLOCK ? BLOCK : step * 2;
+			return step - size;
+		}
+		s->step = FIRST_STEP;
+		s->block_length = 0;
+	}
+	if (size > HEAD || bpf_probe_read_user(s->block + BLOCK, size, (void *)frame))
+		return BLOCK + 1;
+	return BLOCK;
+}
+
+static long visit_frame(__u32 index, struct walk *walk)
+{
+	struct scratch *s = walk->scratch;
+	__u64 frame = s->frame;
+	if (!frame)
+		return 1;
+	__u32 slots = s->record.slots;
+	if (slots >= MOST_SLOTS - 1) {
+		s->record.flags |= IS_FULL;
+		return 1;
+	}
+	__u64 at = find_frame(s, frame);
+	if (at > BLOCK) {
+		s->record.flags |= IS_BROKEN;
+		return 1;
+	}
+	const __u8 *head = s->block + at;
+	s->newer = frame;
+	s->frame = word(head + layout[FRAME_PREVIOUS]);
+	if (layout[FRAME_OWNER] != NONE) {
+		__u32 owner = *(head + layout[FRAME_OWNER]);
+		if (owner == layout[FRAME_SHIM_1] || owner == layout[FRAME_SHIM_2])
+			return 0;
+	}
+	__u64 code = word(head + layout[FRAME_CODE]) & ~(__u64)layout[TAG_MASK];
+	__u64 position = word(head + layout[FRAME_POSITION]);
+	__u32 line = 0, extra = 0;
+	if (layout[FRAME_TRACE] != NONE && !word(head + layout[FRAME_TRACE]))
+		extra |= IS_UNTRACED;
+	if (layout[FRAME_LOCAL_COPY] != NONE)
+		extra |= half(head + layout[FRAME_LOCAL_COPY]) & 0xffffff;
+	if (layout[FRAME_OBJECT] != NONE) {
+		__u64 object = word(head + layout[FRAME_OBJECT]);
+		__u64 owner = 0;
+		if (object && !bpf_probe_read_user(&owner, 8, (void *)(object + layout[OBJECT_FRAME])) && owner == frame)
+			bpf_probe_read_user(&line, 4, (void *)(object + layout[OBJECT_LINE]));
+	}
+	__u64 key = code + s->salt;
+	__u64 place = (key >> 4 ^ key >> 17) & (KNOWN_CODES - 1);
+	__u64 known = walk->known->keys[place];
+	int is_new = code != s->last_code && known != key;
+	if (is_new) {
+		extra |= HAS_EVIDENCE;
+		if (known != (key | ON_PROBATION))
+			s->record.flags |= HAS_UNKNOWN_CODE;
+	}
+	struct slot *slot = &s->slots[slots];
+	slot->words[0] = frame;
+	slot->words[1] = code;
+	slot->words[2] = position;
+	slot->words[3] = line | (__u64)extra << 32;
+	s->record.slots = slots + 1;
+	s->last_code = code;
+	if (is_new)
+		add_evidence(s, code);
+	return 0;
+}
+
+static long visit_state(__u32 index, struct walk *walk)
+{
+	struct scratch *s = walk->scratch;
+	__u64 state = s->next;
+	__u32 size = layout[STATE_LENGTH];
+	if (!state || size > STATE_HEAD || bpf_probe_read_user(s->state_head, size, (void *)state))
+		return 1;
+	s->next = word(s->state_head + layout[STATE_NEXT]);
+	if (word(s->state_head + layout[STATE_THREAD_ID]) != s->record.thread_id)
+		return 0;
+	s->found = state;
+	return 1;
+}
+
+static long count_attached(__u32 index, struct walk *walk)
+{
+	struct scratch *s = walk->scratch;
+	__u32 size = layout[STATE_LENGTH];
+	if (!s->next || size > STATE_HEAD || bpf_probe_read_user(s->other_state_head, size, (void *)s->next))
+		return 1;
+	s->next = word(s->other_state_head + layout[STATE_NEXT]);
+	if (half(s->other_state_head + layout[STATE_ATTACHMENT]) == ATTACHED)
+		s->found++;
+	return 0;
+}
+
+// Reads the thread state of the current thread into `state_head`; whether there is one.
+static __always_inline int find_state(struct walk *walk, struct process *process, struct thread *thread)
+{
+	struct scratch *s = walk->scratch;
+	__u32 size = layout[STATE_LENGTH];
+	__u64 state = thread->state;
+	if (state && size <= STATE_HEAD && !bpf_probe_read_user(s->state_head, size, (void *)state) &&
+	    word(s->state_head + layout[STATE_THREAD_ID]) == s->record.thread_id &&
+	    word(s->state_head + layout[STATE_INTERPRETER]) == process->interpreter)
+		return 1;
+	__u32 without = thread->samples_without_state;
+	thread->samples_without_state = without + 1;
+	if (without >= ALWAYS_SEARCHED && without % SEARCHED_EVERY)
+		return 0;
+	s->next = 0;
+	s->found = 0;
+	bpf_probe_read_user(&s->next, 8, (void *)(process->interpreter + layout[THREADS_HEAD]));
+	bpf_loop(MOST_STATES, visit_state, walk, 0);
+	thread->state = s->found;
+	if (!s->found)
+		return 0;
+	thread->samples_without_state = 0;
+	return word(s->state_head + layout[STATE_INTERPRETER]) == process->interpreter;
+}
+
+static __always_inline __u64 newest_frame(struct scratch *s)
+{
+	if (layout[STATE_CFRAME] == NONE)
+		return word(s->state_head + layout[STATE_FRAME]);
+	__u64 cframe = word(s->state_head + layout[STATE_CFRAME]), frame = 0;
+	if (cframe && bpf_probe_read_user(&frame, 8, (void *)(cframe + layout[CFRAME_FRAME])))
+		s->record.flags |= IS_BROKEN;
+	return frame;
+}
+
+static __always_inline void read_gil_and_collector(struct walk *walk, struct process *process)
+{
+	struct scratch *s = walk->scratch;
+	__u64 holder[2] = {};
+	__u32 locked = 1, collecting = 0;
+	if (process->locked_at == process->holder_at + 8) {
+		bpf_probe_read_user(holder, 16, (void *)process->holder_at);
+		locked = holder[1];
+	} else {
+		if (process->holder_at)
+			bpf_probe_read_user(holder, 8, (void *)process->holder_at);
+		if (process->locked_at)
+			bpf_probe_read_user(&locked, 4, (void *)process->locked_at);
+	}
+	s->record.holder = locked == 1 ? holder[0] : 0;
+	if (process->collecting_at)
+		bpf_probe_read_user(&collecting, 4, (void *)process->collecting_at);
+	if (!collecting)
+		return;
+	if (process->collecting_frame_at)
+		bpf_probe_read_user(&s->record.collecting_frame, 8, (void *)process->collecting_frame_at);
+	if (layout[STATE_ATTACHMENT] != NONE && !s->record.collecting_frame) {
+		// While the world is stopped only who has stopped it is attached.
+		s->found = 0;
+		s->next = 0;
+		bpf_probe_read_user(&s->next, 8, (void *)(process->interpreter + layout[THREADS_HEAD]));
+		bpf_loop(MOST_STATES, count_attached, walk, 0);
+		if (s->found != 1 || s->record.attachment != ATTACHED)
+			return;
+	}
+	s->record.flags |= COLLECTS;
+}
+
+static __always_inline void put_record(struct scratch *s)
+{
+	__u32 slots = s->record.slots;
+	if (slots > MOST_SLOTS)
+		return;
+	__u32 zero = 0;
+	struct counts *counts = bpf_map_lookup_elem(&counters, &zero);
+	if (!counts)
+		return;
+	__u64 flags = BPF_RB_NO_WAKEUP;
+	// Code may not live long, so it is to be looked at soon.
+	if ((s->record.flags & HAS_UNKNOWN_CODE) && s->record.time - counts->woken > WAKE_EVERY) {
+		counts->woken = s->record.time;
+		flags = BPF_RB_FORCE_WAKEUP;
+	}
+	if (bpf_ringbuf_query(&records, BPF_RB_AVAIL_DATA) > wake_at)
+		flags = BPF_RB_FORCE_WAKEUP;
+	__u64 size = sizeof(struct record) + slots * sizeof(struct slot);
+	if (bpf_ringbuf_output(&records, s, size, flags))
+		__sync_fetch_and_add(&counts->dropped, 1);
+}
+
+// The thread as far as it is known, made if it is not; for an event with this period, or for none.
+static __always_inline struct thread *thread_of(__u32 tid, struct process *process, __u64 period, __u64 run_delay)
+{
+	struct thread *known = bpf_map_lookup_elem(&threads, &tid);
+	if (!known) {
+		struct thread new = { .run = process->run, .period = period, .run_delay = run_delay };
+		bpf_map_update_elem(&threads, &tid, &new, BPF_ANY);
+		return bpf_map_lookup_elem(&threads, &tid);
+	}
+	if (known->run != process->run) {
+		__builtin_memset(known, 0, sizeof(*known));
+		known->run = process->run;
+		known->run_delay = run_delay;
+	}
+	if (period && !known->period)
+		known->period = period;
+	return known;
+}
+
+// Records the current thread's stack; without `RAN` and `LEFT_CPU` only how long it waited for a CPU.
+static __always_inline int record_stack(struct process *process, struct thread *thread, __u64 id, __u64 weight,
+					__u32 flags)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
+	__u32 cpu = bpf_get_smp_processor_id(), zero = 0;
+	struct walk walk = {
+		.scratch = bpf_map_lookup_elem(&scratches, &cpu),
+		.known = bpf_map_lookup_elem(&codes, &zero),
+	};
+	struct scratch *s = walk.scratch;
+	if (!s || !walk.known)
+		return 0;
+	__builtin_memset(&s->record, 0, sizeof(s->record));
+	s->record.time = bpf_ktime_get_ns();
+	s->record.weight = weight;
+	s->record.flags = flags;
+	s->record.tgid = id >> 32;
+	s->record.tid = id;
+	s->record.run = process->run;
+	s->record.thread_id = task->thread.fsbase;
+	__u64 run_delay = task->sched_info.run_delay;
+	__u64 delay = run_delay - thread->run_delay;
+	thread->run_delay = run_delay;
+	if (thread->has_left_stack)
+		s->record.delay_since_left = delay;
+	else
+		thread->delay += delay;
+	s->record.delay = thread->delay;
+	if (!(flags & (RAN | LEFT_CPU))) {
+		thread->has_left_stack = 0;
+		thread->delay = 0;
+		put_record(s);
+		return 0;
+	}
+	if (!find_state(&walk, process, thread)) {
+		struct counts *counts = bpf_map_lookup_elem(&counters, &zero);
+		if (counts && (flags & RAN))
+			__sync_fetch_and_add(&counts->stateless, 1);
+		if (s->record.delay_since_left)
+			put_record(s);
+		thread->has_left_stack = 0;
+		thread->delay = 0;
+		return 0;
+	}
+	s->record.state = thread->state;
+	if (layout[STATE_ATTACHMENT] != NONE)
+		s->record.attachment = half(s->state_head + layout[STATE_ATTACHMENT]);
+	if (layout[STATE_REQUESTS_GIL] != NONE && half(s->state_head + layout[STATE_REQUESTS_GIL]) == 1)
+		s->record.flags |= REQUESTS_GIL;
+	read_gil_and_collector(&walk, process);
+	s->frame = newest_frame(s);
+	s->newer = 0;
+	s->last_code = 0;
+	s->block_start = 0;
+	s->block_length = 0;
+	s->step = layout[IN_DATA_STACK] ? FIRST_STEP : 0;
+	s->salt = (__u64)s->record.tgid * 0x9e3779b97f4a7c15ULL & ~7ULL;
+	bpf_loop(MOST_SLOTS, visit_frame, &walk, 0);
+	if (s->frame && !(s->record.flags & IS_BROKEN))
+		s->record.flags |= IS_FULL;
+	thread->delay = 0;
+	thread->has_left_stack = flags & LEFT_CPU;
+	put_record(s);
+	return 0;
+}
+
+SEC("perf_event")
+int sample_running(struct bpf_perf_event_data *ctx)
+{
+	__u64 id = bpf_get_current_pid_tgid();
+	__u32 tgid = id >> 32, tid = id;
+	struct process *process = bpf_map_lookup_elem(&processes, &tgid);
+	if (!process)
+		return 0;
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
+	__u64 period = ctx->sample_period;
+	struct thread *thread = thread_of(tid, process, period, task->sched_info.run_delay);
+	if (!thread || thread->period != period)
+		return 0;
+	return record_stack(process, thread, id, period, RAN);
+}
+
+// A thread leaves its CPU. If it would rather run on, its stack is recorded: that is where it is until it has one
+// again. So is that of one that goes to sleep, if it had to wait for a CPU when it woke up the last time.
+SEC("raw_tp/sched_switch")
+int leave_cpu(struct bpf_raw_tracepoint_args *ctx)
+{
+	__u64 id = bpf_get_current_pid_tgid();
+	__u32 tgid = id >> 32, tid = id;
+	if (!tgid)
+		return 0;
+	struct process *process = bpf_map_lookup_elem(&processes, &tgid);
+	if (!process)
+		return 0;
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
+	__u64 run_delay = task->sched_info.run_delay;
+	struct thread *thread = thread_of(tid, process, 0, run_delay);
+	if (!thread)
+		return 0;
+	__u64 delay = run_delay - thread->run_delay;
+	int wants_cpu = ctx->args[0] || !task->__state;
+	int was_delayed = thread->is_delayed;
+	thread->is_delayed = delay >= LONG_DELAY;
+	if (wants_cpu || was_delayed)
+		return record_stack(process, thread, id, 0, LEFT_CPU | (wants_cpu ? 0 : WAITS));
+	if (thread->has_left_stack && delay)
+		return record_stack(process, thread, id, 0, WAITS);
+	thread->has_left_stack = 0;
+	thread->run_delay = run_delay;
+	thread->delay += delay;
+	return 0;
+}
+
+// All of this file may be used under either of these; the helpers of the kernel ask for one of them.
+char LICENSE[] SEC("license") = "Dual MIT/GPL";

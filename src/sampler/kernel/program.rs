@@ -1,0 +1,172 @@
+//! The program in the kernel: loaded for one version of CPython, with its maps.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use aya::maps::{Array, HashMap, MapData, RingBuf};
+use aya::programs::{PerfEvent, RawTracePoint};
+use aya::util::nr_cpus;
+use aya::{Ebpf, EbpfError, EbpfLoader, include_bytes_aligned};
+
+use super::CodeNews;
+use super::layout::LENGTH;
+use super::support::Unavailable;
+
+/// What `clang` makes of `program.bpf.c`.
+static OBJECT: &[u8] = include_bytes_aligned!("program.bpf.o");
+
+/// How many code objects the program can know (`KNOWN_CODES`).
+const KNOWN_CODES: usize = 8192;
+/// Set in a key: the code object is [on probation](CodeNews::OnProbation).
+const ON_PROBATION: u64 = 1;
+
+/// Words of `struct process`, in its order: interpreter, GIL holder, GIL locked, collecting, collecting frame, run.
+pub(super) type ProcessWords = [u64; 6];
+
+/// The loaded program. It leaves the kernel with this.
+pub(super) struct Program {
+    ebpf: Ebpf,
+    ring: RingBuf<MapData>,
+    processes: HashMap<MapData, u32, ProcessWords>,
+    codes: Array<MapData, [u64; KNOWN_CODES]>,
+    counters: Array<MapData, [u64; 3]>,
+    known: Box<[u64; KNOWN_CODES]>,
+    has_news: bool,
+}
+
+impl std::fmt::Debug for Program {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Program").finish_non_exhaustive()
+    }
+}
+
+impl Program {
+    /// Loads the program for a version.
+    ///
+    /// # Errors
+    /// When the kernel refuses it.
+    pub(super) fn load(layout: &[u32; LENGTH]) -> Result<Self, Unavailable> {
+        let cpus = nr_cpus().map_err(|(_, error)| Unavailable::refused("to count its CPUs", &error))?;
+        let cpus = u32::try_from(cpus).unwrap_or(u32::MAX);
+        let mut loader = EbpfLoader::new();
+        let loader = loader.override_global("layout", layout, true).map_max_entries("scratches", cpus);
+        let mut ebpf = loader.load(OBJECT).map_err(|error| refused("the maps of its program", &error))?;
+        let [ring, processes, codes, counters] = ["records", "processes", "codes", "counters"].map(|name| {
+            ebpf.take_map(name).ok_or(Unavailable::Refused { what: "a map", why: "the program lacks it".to_owned() })
+        });
+        let maps = "the maps of its program";
+        let mut program = Self {
+            ring: RingBuf::try_from(ring?).map_err(|error| refused(maps, &error.into()))?,
+            processes: HashMap::try_from(processes?).map_err(|error| refused(maps, &error.into()))?,
+            codes: Array::try_from(codes?).map_err(|error| refused(maps, &error.into()))?,
+            counters: Array::try_from(counters?).map_err(|error| refused(maps, &error.into()))?,
+            ebpf,
+            known: Box::new([0; KNOWN_CODES]),
+            has_news: false,
+        };
+        program.start().map_err(|error| refused("its program", &error))?;
+        Ok(program)
+    }
+
+    fn start(&mut self) -> Result<(), EbpfError> {
+        let what = "the program has no such part";
+        let part = |name: &'static str| EbpfError::FileError { path: name.into(), error: io::Error::other(what) };
+        let sample = self.ebpf.program_mut("sample_running").ok_or_else(|| part("sample_running"))?;
+        let sample: &mut PerfEvent = sample.try_into()?;
+        sample.load()?;
+        let leave = self.ebpf.program_mut("leave_cpu").ok_or_else(|| part("leave_cpu"))?;
+        let leave: &mut RawTracePoint = leave.try_into()?;
+        leave.load()?;
+        leave.attach("sched_switch")?;
+        Ok(())
+    }
+
+    /// The part of it that events run.
+    pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.ebpf.program("sample_running")?.fd().ok()?.as_fd())
+    }
+
+    /// The ring: readable when it is to be emptied soon.
+    pub(super) fn ring_descriptor(&self) -> BorrowedFd<'_> {
+        self.ring.as_fd()
+    }
+
+    /// Takes all records out of the ring.
+    pub(super) fn empty_ring(&mut self, take_record: &mut dyn FnMut(&[u8])) {
+        while let Some(record) = self.ring.next() {
+            take_record(&record);
+        }
+    }
+
+    /// From now on threads of a process are sampled that have an event.
+    pub(super) fn add_process(&mut self, pid: u32, words: ProcessWords) -> Result<(), Unavailable> {
+        let added = self.processes.insert(pid, words, 0);
+        added.map_err(|error| refused("another process", &error.into()))
+    }
+
+    /// No more.
+    pub(super) fn remove_process(&mut self, pid: u32) {
+        if let Err(error) = self.processes.remove(&pid) {
+            log::debug!("process {pid} was not known to the program in the kernel: {error}");
+        }
+    }
+
+    /// Tells it of the code of a process; it hears of it with [`Self::publish`].
+    pub(super) fn note_code(&mut self, pid: u32, news: CodeNews) {
+        let address = match news {
+            CodeNews::OnProbation(address) | CodeNews::Known(address) | CodeNews::Unknown(address) => address,
+        };
+        let key = address.wrapping_add(salt(pid));
+        let place = &mut self.known[place_of(key)];
+        match news {
+            CodeNews::OnProbation(_) => *place = key | ON_PROBATION,
+            CodeNews::Known(_) => *place = key,
+            // Another code object may have its place.
+            CodeNews::Unknown(_) if *place & !ON_PROBATION != key => return,
+            CodeNews::Unknown(_) => *place = 0,
+        }
+        self.has_news = true;
+    }
+
+    /// Has the kernel know what was noted.
+    pub(super) fn publish(&mut self) {
+        let known: &[u64; KNOWN_CODES] = &self.known;
+        if std::mem::take(&mut self.has_news)
+            && let Err(error) = self.codes.set(0, known, 0)
+        {
+            log::debug!("the program in the kernel does not hear of code: {error}");
+        }
+    }
+
+    /// How many records found no room in the ring.
+    pub(super) fn dropped(&self) -> u64 {
+        self.counters.get(&0, 0).map_or(0, |[dropped, ..]| dropped)
+    }
+
+    /// How many samples were of threads without a thread state.
+    pub(super) fn stateless(&self) -> u64 {
+        self.counters.get(&0, 0).map_or(0, |[_, stateless, _]| stateless)
+    }
+}
+
+/// So that the code of different processes is told apart. The lowest bits stay free.
+fn salt(pid: u32) -> u64 {
+    u64::from(pid).wrapping_mul(0x9e37_79b9_7f4a_7c15) & !7
+}
+
+/// Where a code object is noted.
+fn place_of(key: u64) -> usize {
+    ((key >> 4 ^ key >> 17) as usize) & (KNOWN_CODES - 1)
+}
+
+fn refused(what: &'static str, error: &EbpfError) -> Unavailable {
+    log::debug!("{error:?}");
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = source {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return Unavailable::refused(what, error);
+        }
+        source = error.source();
+    }
+    Unavailable::Refused { what, why: error.to_string() }
+}

@@ -1,0 +1,177 @@
+//! One program in the kernel with the processes that it samples.
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::CodeNews;
+use super::layout::numbers;
+use super::program::Program;
+use super::support::Unavailable;
+use crate::process::{CpuClockEvent, Process, ThreadId};
+use crate::python::gil::HolderPlaces;
+use crate::python::layout::Layout;
+use crate::python::runtime::Runtime;
+
+/// The threads of a process are listed again until there are no new ones, at most so many times.
+const MOST_LISTINGS: u32 = 16;
+/// Each event of a process has a period of its own: a thread that has two is sampled by one of them.
+const PERIODS: u64 = 1000;
+
+/// Samples processes of one version of CPython.
+#[derive(Debug)]
+pub(in crate::sampler) struct Source {
+    program: Program,
+    period_ns: u64,
+    processes: BTreeMap<u32, Watched>,
+    runs: u64,
+    /// The CPU time of processes that are no longer sampled, ns.
+    counted_ns: u64,
+}
+
+/// A process that is sampled.
+#[derive(Debug)]
+struct Watched {
+    events: Vec<CpuClockEvent>,
+}
+
+impl Watched {
+    fn counted_ns(&self) -> u64 {
+        self.events.iter().filter_map(|event| event.count_ns().ok()).sum()
+    }
+}
+
+impl Source {
+    /// Loads the program.
+    ///
+    /// # Errors
+    /// When the kernel cannot or may not do it, or the version is not one that the program can read.
+    pub(in crate::sampler) fn open(layout: &Layout, period_ns: u64) -> Result<Self, Unavailable> {
+        let program = Program::load(&numbers(layout)?)?;
+        Ok(Self { program, period_ns, processes: BTreeMap::new(), runs: 0, counted_ns: 0 })
+    }
+
+    /// Samples the threads of a process from now on, and those that they start. The number of this run, by which its
+    /// records are known.
+    ///
+    /// # Errors
+    /// When an event is refused.
+    pub(in crate::sampler) fn add_process(
+        &mut self,
+        process: &Process,
+        runtime: &Runtime,
+        interpreter: u64,
+    ) -> Result<u64, Unavailable> {
+        let pid = process.pid().unsigned_abs();
+        self.remove_process(pid);
+        let gil = HolderPlaces::find(&process.memory(), runtime, interpreter);
+        let offsets = &runtime.layout.interpreter;
+        let at = |offset: Option<u32>| offset.map_or(0, |offset| interpreter.wrapping_add(u64::from(offset)));
+        let collecting = match offsets.gc_collecting {
+            Some(_) => at(offsets.gc_collecting),
+            None => runtime.collecting.unwrap_or(0),
+        };
+        self.runs += 1;
+        let words = [
+            interpreter,
+            gil.map_or(0, |places| places.holder),
+            gil.and_then(|places| places.locked).unwrap_or(0),
+            collecting,
+            at(offsets.gc_frame),
+            self.runs,
+        ];
+        self.program.add_process(pid, words)?;
+        match self.open_events(process) {
+            Ok(events) => {
+                self.processes.insert(pid, Watched { events });
+                Ok(self.runs)
+            }
+            Err(error) => {
+                self.program.remove_process(pid);
+                Err(error)
+            }
+        }
+    }
+
+    /// An event for each thread.
+    fn open_events(&self, process: &Process) -> Result<Vec<CpuClockEvent>, Unavailable> {
+        let what = "an event for a thread";
+        let program = self.program.descriptor().ok_or(Unavailable::Version)?;
+        let mut known: HashSet<ThreadId> = HashSet::new();
+        let mut events = Vec::new();
+        for _ in 0..MOST_LISTINGS {
+            let threads = process.threads().unwrap_or_default();
+            let before = known.len();
+            for thread in threads.into_iter().filter(|thread| known.insert(*thread)) {
+                let period = self.period_ns + events.len() as u64 % PERIODS;
+                match CpuClockEvent::open(thread, period) {
+                    Ok(event) => {
+                        event.set_program(program).map_err(|error| Unavailable::refused(what, &error))?;
+                        events.push(event);
+                    }
+                    Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+                    Err(error) => return Err(Unavailable::refused(what, &error)),
+                }
+            }
+            if known.len() == before {
+                break;
+            }
+        }
+        Ok(events)
+    }
+
+    /// Leaves a process alone.
+    fn remove_process(&mut self, pid: u32) {
+        if let Some(watched) = self.processes.remove(&pid) {
+            self.program.remove_process(pid);
+            self.counted_ns += watched.counted_ns();
+        }
+    }
+
+    /// The CPU time of all threads that are or were sampled, ns.
+    pub(in crate::sampler) fn counted_ns(&self) -> u64 {
+        self.counted_ns + self.processes.values().map(Watched::counted_ns).sum::<u64>()
+    }
+
+    /// How many samples are missing that neither are records nor found no room in the ring: the timer came too late for
+    /// them. `counted_ns` is [what was counted](Self::counted_ns), `recorded_ns` what all records until then stand for.
+    pub(in crate::sampler) fn missed(&self, counted_ns: u64, recorded_ns: u64) -> u64 {
+        let threads: usize = self.processes.values().map(|watched| watched.events.len()).sum();
+        let elsewhere = self.program.dropped() + self.program.stateless() + threads as u64;
+        counted_ns.saturating_sub(recorded_ns).saturating_sub(elsewhere * self.period_ns) / self.period_ns
+    }
+
+    /// Leaves those processes alone for whose numbers `keep` says no.
+    pub(in crate::sampler) fn keep_only(&mut self, keep: impl Fn(u32) -> bool) {
+        let gone: Vec<u32> = self.processes.keys().copied().filter(|pid| !keep(*pid)).collect();
+        gone.into_iter().for_each(|pid| self.remove_process(pid));
+    }
+
+    /// Takes all records out of the ring.
+    pub(in crate::sampler) fn empty_ring(&mut self, take_record: &mut dyn FnMut(&[u8])) {
+        self.program.empty_ring(take_record);
+    }
+
+    /// Has the program know this of the code of a process.
+    pub(in crate::sampler) fn tell_of_codes(&mut self, pid: u32, news: &[CodeNews]) {
+        news.iter().for_each(|news| self.program.note_code(pid, *news));
+        self.program.publish();
+    }
+
+    /// How many records found no room in the ring so far.
+    pub(in crate::sampler) fn dropped(&self) -> u64 {
+        self.program.dropped()
+    }
+}
+
+/// Waits until one of the rings is to be emptied soon, but no longer than `limit`. Whether one is.
+pub(in crate::sampler) fn wait_for_records<'sources>(
+    sources: impl Iterator<Item = &'sources Source>,
+    limit: Duration,
+) -> bool {
+    let mut rings: Vec<PollFd<'_>> =
+        sources.map(|source| PollFd::new(source.program.ring_descriptor(), PollFlags::POLLIN)).collect();
+    let limit = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
+    poll(&mut rings, limit).is_ok_and(|count| count > 0)
+}

@@ -1,0 +1,75 @@
+//! What is kept of a process whose threads the kernel samples.
+
+use std::time::{Duration, Instant};
+
+use foldhash::HashMap;
+
+use super::moment::{Moment, MomentFrame, MomentThread};
+
+/// Between two looks of ours at such a process: which threads there are, and what they are called.
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(90);
+
+/// A process that the kernel samples.
+#[derive(Debug)]
+pub(super) struct KernelMember {
+    /// Which source does it, by its number.
+    pub(super) source: usize,
+    /// By this number its records are known: older ones are of another program in the process.
+    pub(super) run: u64,
+    /// What each thread was seen doing when it last left its CPU and would rather have run on.
+    pub(super) left: HashMap<u32, LeftCpu>,
+    /// When we are to look at it next.
+    pub(super) look_due: Instant,
+    /// Nanoseconds that were not enough for a whole microsecond.
+    carry_ns: u64,
+}
+
+/// A thread as it left its CPU.
+#[derive(Debug)]
+pub(super) struct LeftCpu {
+    thread: MomentThread,
+    frames: Vec<MomentFrame>,
+    /// When, ns of `CLOCK_MONOTONIC`.
+    pub(super) time_ns: u64,
+}
+
+impl KernelMember {
+    /// That of a source, for a run of a program.
+    pub(super) fn new(source: usize, run: u64) -> Self {
+        Self { source, run, left: HashMap::default(), look_due: Instant::now() + LOOK_EVERY, carry_ns: 0 }
+    }
+
+    /// Whole microseconds of a time; what is left of it counts for the next one.
+    pub(super) fn whole_us(&mut self, time_ns: u64) -> u64 {
+        let time_ns = time_ns + self.carry_ns;
+        self.carry_ns = time_ns % 1000;
+        time_ns / 1000
+    }
+}
+
+impl LeftCpu {
+    /// The only thread of a moment.
+    pub(super) fn of(moment: &Moment, time_ns: u64) -> Option<Self> {
+        let thread = *moment.threads.first()?;
+        Some(Self { thread, frames: moment.frames_of(&thread).to_vec(), time_ns })
+    }
+
+    /// Fills a moment with it.
+    pub(super) fn fill(&self, moment: &mut Moment) {
+        moment.clear();
+        moment.frames.extend_from_slice(&self.frames);
+        moment.threads.push(MomentThread { first_frame: 0, end_frame: self.frames.len(), ..self.thread });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_nanosecond_is_lost() {
+        let mut member = KernelMember::new(0, 1);
+        let sum: u64 = (0..1000).map(|_| member.whole_us(1_001)).sum();
+        assert_eq!(sum, 1001);
+    }
+}

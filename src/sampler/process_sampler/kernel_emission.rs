@@ -1,0 +1,184 @@
+//! Puts what the kernel has recorded of a thread into a moment.
+
+use super::ProcessSampler;
+use super::kernel_stacks::CodeReader;
+use super::stops::StoppedThreads;
+use crate::python::stack::ThreadStack;
+use crate::sampler::kernel::{CodeNews, Record, Records};
+use crate::sampler::moment::{Assurance, Moment, MomentThread, Pausing, SampleError};
+
+/// What became of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FromKernel {
+    /// The thread is in the moment.
+    Emitted,
+    /// The thread had no Python frames, or waits for the GIL: another sees to it.
+    NotActive,
+    /// Its stack could not be read or named.
+    Lost,
+}
+
+impl ProcessSampler {
+    /// Takes a sample of what the kernel does not see: which threads there are, and what those do that wait. Those that
+    /// run are in the moment without their frames. Nothing is stopped.
+    ///
+    /// # Errors
+    /// As [`ProcessSampler::sample`].
+    pub(crate) fn sample_waiting(&mut self, moment: &mut Moment) -> Result<(), SampleError> {
+        moment.clear();
+        if self.reader.stacks.threads.is_empty() {
+            self.find_threads();
+        }
+        self.records.start_sample();
+        // So that each is looked at before it is read, not afterwards.
+        self.activities.observe_before(Pausing::Blocking, &mut self.threads, &mut self.records);
+        self.records.plan(false, None);
+        self.records.leave_out_running();
+        let mut stopped = StoppedThreads::default();
+        self.read_planned(&mut stopped, moment)?;
+        self.read_names_when_due();
+        self.judge(&stopped);
+        for index in 0..self.reader.stacks.threads.len() {
+            if self.records.was_running(self.reader.stacks.threads[index].address) {
+                self.emit_running(index, moment);
+            } else {
+                self.emit_thread(index, Pausing::Never, &stopped, moment);
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a thread into the moment that runs, without its frames.
+    fn emit_running(&self, index: usize, moment: &mut Moment) {
+        let stacks = &self.reader.stacks;
+        let stack = stacks.threads[index];
+        let running_in = stacks.interpreters[stack.running_in];
+        let os_id = self.threads.os_id(stack.address);
+        let doing = self.doing(&stack, os_id, true);
+        let end = moment.frames.len();
+        moment.threads.push(MomentThread {
+            stack,
+            interpreter: stacks.interpreters[stack.interpreter],
+            running_in,
+            os_id,
+            exists: self.threads.exists(stack.address),
+            active: doing.is_active,
+            waits_for_gil: doing.waits_for_gil,
+            takes_gil: doing.takes_gil,
+            is_unmoved: false,
+            collecting: false,
+            assurance: Assurance::Proven,
+            first_frame: end,
+            end_frame: end,
+        });
+    }
+
+    /// Looks at all code that the records of this process name. What the program in the kernel is to be told.
+    pub(crate) fn check_kernel_codes(&mut self, records: &Records) -> Vec<CodeNews> {
+        let pid = self.process.pid().unsigned_abs();
+        let has_ended = self.process.has_exited();
+        let reader = &mut self.reader;
+        let mut codes = CodeReader {
+            memory: reader.snapshot.memory(),
+            layout: &reader.runtime.layout,
+            codes: &mut reader.codes,
+            has_ended,
+        };
+        self.kernel_stacks.check_codes(records, pid, &mut codes);
+        self.kernel_stacks.take_news()
+    }
+
+    /// Whether the thread of a record was there when it was last looked which there are.
+    pub(crate) fn knows_thread_of(&self, record: &Record) -> bool {
+        self.reader.stacks.threads.iter().any(|thread| is_of(thread, record))
+    }
+
+    /// Fills the moment with the thread of a record, whose code was [looked at](Self::check_kernel_codes).
+    pub(crate) fn emit_from_kernel(&mut self, records: &Records, record: &Record, moment: &mut Moment) -> FromKernel {
+        moment.clear();
+        let stacks = &self.reader.stacks;
+        let Some(mut interpreter) = stacks.interpreters.first().copied().filter(|_| !record.is_truncated()) else {
+            return FromKernel::Lost;
+        };
+        let known = stacks.threads.iter().find(|thread| is_of(thread, record));
+        // One that has ended since may never have been seen by us.
+        let thread = known.copied().unwrap_or_else(|| thread_of(record));
+        (interpreter.collecting, interpreter.collecting_frame) = (record.collects(), record.collecting_frame);
+        let gil = &mut interpreter.gil;
+        gil.holder = if gil.exists && gil.tells_holder { record.holder } else { 0 };
+        let gil = interpreter.gil;
+        let holds_gil = gil.holder == record.state;
+        let reader = &mut self.reader;
+        let mut codes = CodeReader {
+            memory: reader.snapshot.memory(),
+            layout: &reader.runtime.layout,
+            codes: &mut reader.codes,
+            has_ended: false,
+        };
+        let frames = &mut moment.frames;
+        if !self.kernel_stacks.name_frames(records, record, interpreter.id, &mut codes, frames) {
+            return FromKernel::Lost;
+        }
+        let Some(newest) = moment.frames.first() else { return FromKernel::NotActive };
+        let may_wait = gil.exists && gil.tells_holder && !holds_gil;
+        let layout = &reader.runtime.layout;
+        let waits_for_gil = may_wait
+            && (record.requests_gil()
+                || self.hand_overs.is_at(
+                    reader.snapshot.memory(),
+                    layout,
+                    newest.code,
+                    newest.code_address,
+                    newest.offset,
+                ));
+        if waits_for_gil {
+            return FromKernel::NotActive;
+        }
+        let collecting = interpreter.collecting
+            && match (interpreter.collecting_frame, gil.exists && gil.tells_holder) {
+                (0, true) => holds_gil,
+                (0, false) => true,
+                (address, _) => moment.frames.iter().any(|frame| frame.address == address),
+            };
+        moment.threads.push(MomentThread {
+            stack: ThreadStack { holds_gil, is_left_out: false, ..thread },
+            interpreter,
+            running_in: interpreter,
+            os_id: Some(u64::from(record.os_id)),
+            exists: true,
+            active: true,
+            waits_for_gil: false,
+            takes_gil: false,
+            is_unmoved: false,
+            collecting,
+            assurance: Assurance::Proven,
+            first_frame: 0,
+            end_frame: moment.frames.len(),
+        });
+        FromKernel::Emitted
+    }
+}
+
+/// Whether it is the thread of a record: thread states are freed, and their memory is used again.
+fn is_of(thread: &ThreadStack, record: &Record) -> bool {
+    (thread.address, thread.thread_id) == (record.state, record.thread_id)
+}
+
+/// The thread of a record, as far as that tells of it.
+fn thread_of(record: &Record) -> ThreadStack {
+    ThreadStack {
+        address: record.state,
+        interpreter: 0,
+        innermost: record.state,
+        running_in: 0,
+        thread_id: record.thread_id,
+        native_thread_id: None,
+        holds_gil: false,
+        requests_gil: false,
+        attachment: None,
+        first_frame: 0,
+        end_frame: 0,
+        is_truncated: false,
+        is_left_out: false,
+    }
+}

@@ -1,0 +1,270 @@
+//! Stacks that the kernel has recorded: which code objects their addresses meant at that moment.
+//!
+//! A code object may die, and another be born at its address, between the record and our look at it. So a record has
+//! evidence of each code object that the program in the kernel does not know: what it was recognized by while the
+//! thread could not move. It is named if what is at the address now is recognized by the same, before and after it is
+//! read, or was so earlier. What has died meanwhile cannot be named, and its record is counted as lost.
+//!
+//! To read the evidence costs as much as the frame. So once so many records in a row have had the same for an address,
+//! the program is told that the code is known, and leaves it out from then on. What is known is looked at again
+//! whenever the ring is emptied: if it is still the same, it was the same at all records in between. If not, they are
+//! lost, and the address is never known again: in a program that makes and drops code they come and go.
+//!
+//! Limits: up to 3.11 code has no version of its own. There another code object counts as the same one if it has a name
+//! with the same hash, the same places of name, file and line table, and begins in the same line.
+
+use std::collections::HashSet;
+
+use foldhash::{HashMap, HashMapExt};
+
+use crate::memory::Memory;
+use crate::process::ThreadId;
+use crate::python::code::{CodeId, CodeTable, Place, offset_of};
+use crate::python::layout::{InstructionPosition, Layout, OwnLine};
+use crate::python::stack::{FrameLine, Position};
+use crate::sampler::kernel::{CodeNews, FrameSlot, Identity, Record, Records, read_identities};
+use crate::sampler::moment::MomentFrame;
+
+/// So many records in a row must have the same evidence for an address.
+const PROBATION: u32 = 64;
+/// Code objects that are kept by their evidence, and lines; beyond that all are forgotten.
+const MOST_PROVEN: usize = 1 << 16;
+const MOST_LINES: usize = 1 << 18;
+
+/// What is known of the code that records of one process name.
+#[derive(Debug, Default)]
+pub(super) struct KernelStacks {
+    by_address: HashMap<u64, Candidate>,
+    proven: HashMap<(u64, Identity), Proven>,
+    /// Addresses at which different code was seen.
+    reused: HashSet<u64>,
+    lines: HashMap<(CodeId, i64), u32>,
+    /// What each thread's last record showed, oldest frame first.
+    last: HashMap<ThreadId, Vec<(FrameSlot, MomentFrame)>>,
+    /// What the program in the kernel has not been told yet.
+    news: Vec<CodeNews>,
+}
+
+/// A code object that may become known to the program in the kernel.
+#[derive(Debug)]
+struct Candidate {
+    identity: Identity,
+    records: u32,
+    is_known: bool,
+}
+
+/// A code object that was read.
+#[derive(Debug)]
+struct Proven {
+    code: CodeId,
+    /// Where the thread-local copies of its bytecode begin.
+    copies: Vec<u64>,
+}
+
+/// Where everything is read and kept.
+pub(super) struct CodeReader<'sampler, M> {
+    pub(super) memory: &'sampler M,
+    pub(super) layout: &'sampler Layout,
+    pub(super) codes: &'sampler mut CodeTable,
+    /// The process has ended: nothing can be looked at again.
+    pub(super) has_ended: bool,
+}
+
+impl KernelStacks {
+    /// Looks at all code that the records of a process name, the known as well as what is new.
+    pub(super) fn check_codes<M: Memory>(&mut self, records: &Records, pid: u32, reader: &mut CodeReader<'_, M>) {
+        let mut used: HashSet<u64> = HashSet::new();
+        let mut met: Vec<(u64, Identity)> = Vec::new();
+        for record in records.iter().filter(|record| record.pid == pid) {
+            let mut last = 0;
+            for frame in records.frames(record).filter(|frame| frame.code != std::mem::replace(&mut last, frame.code)) {
+                match frame.evidence {
+                    Some(identity) => met.push((frame.code, identity)),
+                    None => drop(used.insert(frame.code)),
+                }
+            }
+        }
+        if !reader.has_ended {
+            self.check_known(&used, reader);
+        }
+        self.prove_new(&met, reader);
+        for (address, identity) in met {
+            self.note_evidence(address, identity);
+        }
+        if self.proven.len() > MOST_PROVEN {
+            self.forget_codes();
+        }
+        if self.lines.len() > MOST_LINES {
+            self.lines = HashMap::new();
+        }
+    }
+
+    /// What the program in the kernel is to be told.
+    pub(super) fn take_news(&mut self) -> Vec<CodeNews> {
+        std::mem::take(&mut self.news)
+    }
+
+    /// Forgets all code. The program in the kernel is to do so too.
+    pub(super) fn forget_codes(&mut self) {
+        let known = self.by_address.keys().map(|address| CodeNews::Unknown(*address)).collect();
+        *self = Self { news: known, reused: std::mem::take(&mut self.reused), ..Self::default() };
+    }
+
+    /// Looks again at known code that was used.
+    fn check_known<M: Memory>(&mut self, used: &HashSet<u64>, reader: &CodeReader<'_, M>) {
+        let known = |address: &u64| self.by_address.get(address).is_some_and(|candidate| candidate.is_known);
+        let used: Vec<u64> = used.iter().copied().filter(known).collect();
+        let now = read_identities(reader.memory, reader.layout, &used);
+        for (address, now) in used.iter().zip(now) {
+            if self.by_address.get(address).map(|candidate| candidate.identity) != now {
+                self.note_reuse(*address);
+            }
+        }
+    }
+
+    /// Reads the code that was not met before, if it is still there.
+    fn prove_new<M: Memory>(&mut self, met: &[(u64, Identity)], reader: &mut CodeReader<'_, M>) {
+        let is_new = |met: &&(u64, Identity)| !self.proven.contains_key(*met);
+        let new: HashSet<(u64, Identity)> = met.iter().filter(is_new).copied().collect();
+        if new.is_empty() {
+            return;
+        }
+        let addresses: Vec<u64> = new.iter().map(|(address, _)| *address).collect();
+        let before = read_identities(reader.memory, reader.layout, &addresses);
+        let is_still = new.iter().zip(before).filter(|((_, identity), before)| *before == Some(*identity));
+        let mut read: Vec<(u64, Identity, CodeId)> = Vec::new();
+        for ((address, identity), _) in is_still {
+            match reader.codes.load(reader.memory, reader.layout, *address) {
+                Ok(code) => read.push((*address, *identity, code)),
+                Err(error) => log::trace!("{error}"),
+            }
+        }
+        let addresses: Vec<u64> = read.iter().map(|(address, ..)| *address).collect();
+        let after = read_identities(reader.memory, reader.layout, &addresses);
+        for ((address, identity, code), after) in read.into_iter().zip(after) {
+            if after == Some(identity) {
+                self.proven.insert((address, identity), Proven { code, copies: Vec::new() });
+            }
+        }
+    }
+
+    /// Takes note of evidence that a record had.
+    fn note_evidence(&mut self, address: u64, identity: Identity) {
+        if !self.proven.contains_key(&(address, identity)) {
+            return;
+        }
+        let is_reused = self.reused.contains(&address);
+        match self.by_address.get_mut(&address) {
+            Some(candidate) if candidate.identity != identity => {
+                self.note_reuse(address);
+                let candidate = Candidate { identity, records: 0, is_known: false };
+                self.by_address.insert(address, candidate);
+            }
+            Some(candidate) => {
+                candidate.records += 1;
+                if candidate.records == PROBATION && !is_reused {
+                    candidate.is_known = true;
+                    self.news.push(CodeNews::Known(address));
+                }
+            }
+            None => {
+                self.by_address.insert(address, Candidate { identity, records: 0, is_known: false });
+                if !is_reused {
+                    self.news.push(CodeNews::OnProbation(address));
+                }
+            }
+        }
+    }
+
+    /// What was at an address is another by now.
+    fn note_reuse(&mut self, address: u64) {
+        self.by_address.remove(&address);
+        self.reused.insert(address);
+        self.news.push(CodeNews::Unknown(address));
+        self.last.clear();
+        if self.reused.len() > MOST_PROVEN {
+            self.reused = HashSet::new();
+        }
+    }
+
+    /// The frames of a record, newest first, added to `frames`. Whether each of them could be named; if not, none is
+    /// added.
+    pub(super) fn name_frames<M: Memory>(
+        &mut self,
+        records: &Records,
+        record: &Record,
+        interpreter: i64,
+        reader: &mut CodeReader<'_, M>,
+        frames: &mut Vec<MomentFrame>,
+    ) -> bool {
+        let slots: Vec<FrameSlot> = records.frames(record).collect();
+        let last = self.last.entry(u64::from(record.os_id)).or_default();
+        // From the oldest frame on, what is as in the thread's last record is named already.
+        let same = last.iter().zip(slots.iter().rev()).take_while(|((last, _), slot)| last == *slot).count();
+        last.truncate(same);
+        let mut last = std::mem::take(last);
+        let mut new = Vec::with_capacity(slots.len() - same);
+        for slot in &slots[..slots.len() - same] {
+            let Some(place) = self.place_of(slot, reader) else {
+                self.last.insert(u64::from(record.os_id), last);
+                return false;
+            };
+            let Place { code, line, offset } = place;
+            let frame = MomentFrame { address: slot.address, code_address: slot.code, code, line, offset, interpreter };
+            new.push((*slot, frame));
+        }
+        frames.extend(new.iter().map(|(_, frame)| *frame));
+        frames.extend(last.iter().rev().map(|(_, frame)| *frame));
+        last.extend(new.into_iter().rev());
+        self.last.insert(u64::from(record.os_id), last);
+        true
+    }
+
+    /// Forgets the threads for which `keep` says no.
+    pub(super) fn retain_threads(&mut self, mut keep: impl FnMut(ThreadId) -> bool) {
+        self.last.retain(|thread, _| keep(*thread));
+    }
+
+    fn place_of<M: Memory>(&mut self, slot: &FrameSlot, reader: &mut CodeReader<'_, M>) -> Option<Place> {
+        let identity = match slot.evidence {
+            Some(identity) => identity,
+            None => self.by_address.get(&slot.code).filter(|candidate| candidate.is_known)?.identity,
+        };
+        let proven = self.proven.get_mut(&(slot.code, identity))?;
+        let (position, said) = instruction(slot, reader.layout);
+        let offset = offset_of(reader.memory, reader.layout, slot.code, position, &mut proven.copies);
+        let code = proven.code;
+        let line = *self.lines.entry((code, offset)).or_insert_with(|| reader.codes.line_at(code, offset));
+        Some(reader.codes.place(code, (offset, line), said))
+    }
+}
+
+/// Where a recorded frame is, and what it says of its line.
+fn instruction(slot: &FrameSlot, layout: &Layout) -> (Position, FrameLine) {
+    match layout.frame.position {
+        InstructionPosition::Lasti { scale, .. } => {
+            let [instruction, line] = halves(slot.position);
+            let is_believed =
+                !slot.is_untraced || !matches!(layout.frame.own_line, OwnLine::InFrame { trace: Some(_) });
+            let said = if is_believed { FrameLine::Said } else { FrameLine::SaidUntraced };
+            let line = if line.cast_signed() > 0 { said(line) } else { FrameLine::Unsaid };
+            (Position::Offset(i64::from(instruction.cast_signed()) * i64::from(scale)), line)
+        }
+        InstructionPosition::Pointer { .. } => {
+            let pointer = slot.position;
+            let position = if layout.free_threaded && layout.frame.tlbc_index.is_some() {
+                Position::LocalCopy { pointer, index: slot.local_copy }
+            } else {
+                Position::Pointer(pointer)
+            };
+            let line = if slot.line.cast_signed() > 0 { FrameLine::Said(slot.line) } else { FrameLine::Unsaid };
+            (position, line)
+        }
+    }
+}
+
+/// The two `int`s that a word of the target holds, in the order in which they lie in memory.
+fn halves(word: u64) -> [u32; 2] {
+    let [a, b, c, d, e, f, g, h] = word.to_ne_bytes();
+    [u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h])]
+}

@@ -1,0 +1,334 @@
+//! Recording what the kernel samples: its rings are emptied some times a second, and we look at the processes only for
+//! what it does not see: which threads there are, what they are called, who waits.
+
+use std::time::{Duration, Instant};
+
+use super::{Recorder, micros};
+use crate::process::monotonic_time;
+use crate::python::layout::Layout;
+use crate::sampler::clock::Clock;
+use crate::sampler::kernel::{Record, Records, Source, Unavailable, check_rights, wait_for_records};
+use crate::sampler::kernel_member::{KernelMember, LeftCpu};
+use crate::sampler::members::Member;
+use crate::sampler::moment::Moment;
+use crate::sampler::process_sampler::FromKernel;
+use crate::sampler::record_options::{KernelUse, RecordOptions};
+
+/// How often the rings are emptied at least, a second.
+const TICK_RATE: u32 = 10;
+/// The highest rate: beyond it timers do not keep up.
+pub(crate) const HIGHEST_RATE: u32 = 20_000;
+
+/// What the kernel does for a recording.
+#[derive(Debug)]
+pub(in crate::sampler) struct KernelSampling {
+    is_a_must: bool,
+    period_ns: u64,
+    /// When the recording began, ns of `CLOCK_MONOTONIC`.
+    start_ns: u64,
+    /// One for each version of CPython that was met.
+    sources: Vec<KernelSource>,
+    records: Records,
+    moment: Moment,
+    /// Samples that came from the kernel, and such that should have.
+    pub(in crate::sampler) taken: u64,
+    pub(in crate::sampler) lost: u64,
+    /// Why it does not sample what it should.
+    failure: Option<Unavailable>,
+}
+
+/// Samples the processes of one version of CPython.
+#[derive(Debug)]
+struct KernelSource {
+    layout: Layout,
+    source: Source,
+    /// Records that found no room, as counted.
+    dropped: u64,
+    /// The CPU time that records stand for, ns.
+    recorded_ns: u64,
+}
+
+impl KernelSampling {
+    /// For a recording that begins now, if it is wanted and allowed.
+    pub(super) fn new(options: &RecordOptions) -> Option<Self> {
+        let is_a_must = options.kernel == KernelUse::Always;
+        let failure = match options.kernel {
+            KernelUse::Never => return None,
+            KernelUse::WherePossible if options.rate > HIGHEST_RATE => return None,
+            KernelUse::WherePossible | KernelUse::Always => check_rights().err(),
+        };
+        if failure.is_some() && !is_a_must {
+            return None;
+        }
+        Some(Self {
+            is_a_must,
+            period_ns: 1_000_000_000 / u64::from(options.rate.max(1)),
+            start_ns: monotonic_ns(),
+            sources: Vec::new(),
+            records: Records::default(),
+            moment: Moment::default(),
+            taken: 0,
+            lost: 0,
+            failure,
+        })
+    }
+
+    /// The share of its samples that arrived.
+    pub(super) fn share_taken(&self) -> f64 {
+        if self.taken == 0 { 1.0 } else { self.taken as f64 / (self.taken + self.lost) as f64 }
+    }
+
+    /// The CPU time that each source has counted, ns.
+    fn counted_ns(&self) -> impl Iterator<Item = u64> {
+        self.sources.iter().map(|known| known.source.counted_ns())
+    }
+
+    fn source_for(&mut self, layout: &Layout) -> Result<usize, Unavailable> {
+        if let Some(index) = self.sources.iter().position(|known| known.layout == *layout) {
+            return Ok(index);
+        }
+        let source = Source::open(layout, self.period_ns)?;
+        self.sources.push(KernelSource { layout: layout.clone(), source, dropped: 0, recorded_ns: 0 });
+        Ok(self.sources.len() - 1)
+    }
+
+    fn add_process(&mut self, member: &Member) -> Result<KernelMember, Unavailable> {
+        let sampler = member.sampler.as_ref().ok_or(Unavailable::Version)?;
+        let [interpreter] = sampler.interpreters() else { return Err(Unavailable::Interpreters) };
+        let runtime = sampler.runtime();
+        let index = self.source_for(&runtime.layout)?;
+        let run = self.sources[index].source.add_process(&member.process, runtime, interpreter.address)?;
+        Ok(KernelMember::new(index, run))
+    }
+}
+
+impl Recorder<'_> {
+    /// How often a second there is a tick: as often as is asked for, unless the kernel sees all that is wanted.
+    pub(super) fn tick_rate(&self) -> u32 {
+        if self.all_from_kernel() && !self.options.filter.idle {
+            TICK_RATE.min(self.options.rate)
+        } else {
+            self.options.rate
+        }
+    }
+
+    /// Whether the kernel samples all processes that can be read.
+    pub(super) fn all_from_kernel(&self) -> bool {
+        let mut read = self.members.iter().filter(|member| member.sampler.is_some());
+        self.kernel.is_some() && read.all(|member| member.kernel.is_some())
+    }
+
+    /// Has the kernel sample what there is, before the recording begins.
+    pub(super) fn start_kernel(&mut self) {
+        if self.kernel.is_none() {
+            return;
+        }
+        self.meet_kernel();
+        let now = Instant::now();
+        self.setup.start = now;
+        self.members.iter_mut().for_each(|member| member.last_tick = now);
+        if let Some(kernel) = &mut self.kernel {
+            kernel.start_ns = monotonic_ns();
+            // What came while the others were added.
+            kernel.sources.iter_mut().for_each(|known| known.source.empty_ring(&mut |_| ()));
+        }
+    }
+
+    /// Has the clock tick at another rate where that is due.
+    pub(super) fn retime(&self, clock: &mut Clock) {
+        let rate = self.tick_rate();
+        if clock.period() != Duration::from_secs(1) / rate.max(1) {
+            *clock = Clock::new(rate, Instant::now());
+        }
+    }
+
+    /// Why what must be sampled by the kernel is not.
+    pub(super) fn kernel_failure(&self) -> Option<String> {
+        let kernel = self.kernel.as_ref().filter(|kernel| kernel.is_a_must)?;
+        let failure = kernel.failure.as_ref()?;
+        Some(format!("the kernel cannot take its samples: {failure}; --sampler=reader does without"))
+    }
+
+    /// Has the kernel sample the processes that have been looked at, and leave alone those that are gone.
+    pub(super) fn meet_kernel(&mut self) {
+        let Some(kernel) = &mut self.kernel else { return };
+        for (index, known) in kernel.sources.iter_mut().enumerate() {
+            let members = &self.members;
+            known.source.keep_only(|pid| {
+                let is_it = |member: &&Member| member.process.pid().unsigned_abs() == pid;
+                let member = members.iter().find(is_it).and_then(|member| member.kernel.as_ref());
+                member.is_some_and(|member| member.source == index)
+            });
+        }
+        for member in self.members.iter_mut().filter(|member| !member.is_not_for_kernel) {
+            let Some(sampler) = &mut member.sampler else { continue };
+            // A new one is looked at first; what cannot be read is so at the next tick, too.
+            if sampler.interpreters().is_empty() && sampler.sample_waiting(&mut member.moment).is_err() {
+                continue;
+            }
+            if member.kernel.is_some() && sampler.interpreters().len() == 1 {
+                continue;
+            }
+            match kernel.add_process(member) {
+                Ok(added) => member.kernel = Some(added),
+                Err(unavailable) => {
+                    let pid = member.process.pid();
+                    log::debug!("process {pid}: not sampled by the kernel: {unavailable}");
+                    (member.kernel, member.is_not_for_kernel) = (None, true);
+                    if kernel.failure.is_none() && !kernel.is_a_must {
+                        self.notes.push(format!("process {pid} is not sampled in the kernel: {unavailable}"));
+                    }
+                    kernel.failure.get_or_insert(unavailable);
+                }
+            }
+        }
+    }
+
+    /// Waits so long, or until the kernel has something that is better looked at soon, and takes that. Whether the only
+    /// process has exited.
+    pub(super) fn wait_for_kernel(&mut self, limit: Duration) -> bool {
+        if let Some(kernel) = &self.kernel
+            && wait_for_records(kernel.sources.iter().map(|known| &known.source), limit)
+        {
+            self.take_from_kernel();
+        }
+        matches!(&self.members[..], [only] if only.process.has_exited())
+    }
+
+    /// Whether the kernel samples anything.
+    pub(super) fn kernel_samples(&self) -> bool {
+        self.kernel.as_ref().is_some_and(|kernel| !kernel.sources.is_empty())
+    }
+
+    /// Puts what the kernel has recorded into the profile.
+    pub(super) fn take_from_kernel(&mut self) {
+        let Some(mut kernel) = self.kernel.take() else { return };
+        for index in 0..kernel.sources.len() {
+            let from = &mut kernel.sources[index];
+            let records = &mut kernel.records;
+            records.clear();
+            from.source.empty_ring(&mut |bytes| records.push(bytes));
+            from.recorded_ns += records.iter().map(|record| record.weight_ns).sum::<u64>();
+            let dropped = from.source.dropped();
+            let new = dropped - std::mem::replace(&mut from.dropped, dropped).min(dropped);
+            kernel.lost += new;
+            self.profile.metadata.counts.lost += new;
+            if kernel.records.is_empty() {
+                continue;
+            }
+            for place in 0..self.members.len() {
+                if self.members[place].kernel.as_ref().is_some_and(|member| member.source == index) {
+                    self.take_records(&mut kernel, index, place);
+                }
+            }
+        }
+        self.kernel = Some(kernel);
+    }
+
+    /// Puts the records of one process into the profile.
+    fn take_records(&mut self, kernel: &mut KernelSampling, index: usize, place: usize) {
+        let member = &mut self.members[place];
+        let (Some(sampler), Some(state)) = (&mut member.sampler, &member.kernel) else { return };
+        let pid = member.process.pid().unsigned_abs();
+        let run = state.run;
+        let is_its = |record: &&Record| record.pid == pid && record.run == run;
+        let is_new = |record: &Record| record.state != 0 && !sampler.knows_thread_of(record);
+        if kernel.records.iter().filter(is_its).any(is_new) {
+            // Threads that have come since the last look.
+            let _ = sampler.sample_waiting(&mut member.moment);
+        }
+        let news = sampler.check_kernel_codes(&kernel.records);
+        kernel.sources[index].source.tell_of_codes(pid, &news);
+        let records = std::mem::take(&mut kernel.records);
+        for record in records.iter().filter(is_its) {
+            self.take_record(kernel, &records, record, place);
+        }
+        kernel.records = records;
+    }
+
+    fn take_record(&mut self, kernel: &mut KernelSampling, records: &Records, record: &Record, place: usize) {
+        let start_ns = kernel.start_ns;
+        let since_start = |time_ns: u64| time_ns.saturating_sub(start_ns) / 1000;
+        let left = self.members[place].kernel.as_mut().and_then(|member| member.left.remove(&record.os_id));
+        if let Some(left) = left.filter(|_| record.delay_since_left_ns > 0) {
+            left.fill(&mut kernel.moment);
+            let time_us = since_start(left.time_ns + record.delay_since_left_ns);
+            self.add_from_kernel(kernel, place, (time_us, record.delay_since_left_ns));
+        }
+        if !record.ran() && !record.left_cpu() {
+            return;
+        }
+        let Some(sampler) = &mut self.members[place].sampler else { return };
+        match sampler.emit_from_kernel(records, record, &mut kernel.moment) {
+            FromKernel::Emitted if record.left_cpu() => {
+                if let Some(member) = &mut self.members[place].kernel {
+                    let left = LeftCpu::of(&kernel.moment, record.time_ns);
+                    member.left.extend(left.map(|left| (record.os_id, left)));
+                }
+            }
+            FromKernel::Emitted => {
+                let weight_ns = record.weight_ns.saturating_add(record.delay_ns);
+                self.add_from_kernel(kernel, place, (since_start(record.time_ns), weight_ns));
+            }
+            FromKernel::NotActive => {}
+            FromKernel::Lost => {
+                kernel.lost += 1;
+                self.profile.metadata.counts.lost += 1;
+            }
+        }
+    }
+
+    /// Puts the moment of the kernel into the profile, which stands for so many ns before a time, µs.
+    fn add_from_kernel(&mut self, kernel: &mut KernelSampling, place: usize, (time_us, weight_ns): (u64, u64)) {
+        let member = &mut self.members[place];
+        let (Some(sampler), Some(builder), Some(state)) = (&member.sampler, &mut member.builder, &mut member.kernel)
+        else {
+            return;
+        };
+        let weight_us = state.whole_us(weight_ns);
+        kernel.taken += 1;
+        member.cpu_time.add(&kernel.moment, weight_us);
+        builder.add(&mut self.profile, &self.options.filter, sampler, &kernel.moment, (time_us, weight_us));
+        let (profile, moment) = (&mut self.profile, &kernel.moment);
+        let mut function = |index: usize| builder.function_of(profile, sampler, moment, index);
+        self.gc.add_ran(member.process.pid(), moment, weight_us, &mut function);
+        self.gil.add_ran(moment, weight_us, function);
+    }
+
+    /// Empties the rings for the last time, and counts what is missing.
+    pub(super) fn end_kernel(&mut self) {
+        // Counted first: what runs on meanwhile is in the ring, and not missing.
+        let counted: Vec<u64> = self.kernel.iter().flat_map(KernelSampling::counted_ns).collect();
+        self.take_from_kernel();
+        if let Some(kernel) = &mut self.kernel {
+            let sources = kernel.sources.iter().zip(counted);
+            let missed: u64 =
+                sources.map(|(known, counted_ns)| known.source.missed(counted_ns, known.recorded_ns)).sum();
+            log::debug!("{missed} samples of the kernel were missed");
+            kernel.lost += missed;
+            self.profile.metadata.counts.lost += missed;
+        }
+        self.profile.metadata.rate_held = self.rate_held();
+    }
+
+    /// How many samples a second there were: of the kernel's, as many as were asked for, less those that are lost.
+    pub(super) fn rate_held(&self) -> f64 {
+        match self.kernel.as_ref().filter(|kernel| !kernel.sources.is_empty()) {
+            Some(kernel) => self.profile.metadata.rate_asked * kernel.share_taken(),
+            None => self.ticks as f64 / self.setup.start.elapsed().as_secs_f64().max(1e-9),
+        }
+    }
+}
+
+/// What of a moment we see ourselves though the kernel samples the process: the threads that do not run.
+pub(in crate::sampler::recorder) fn keep_waiting(moment: &Moment, waiting: &mut Moment) {
+    waiting.clear();
+    waiting.frames.extend_from_slice(&moment.frames);
+    waiting.threads.extend(moment.threads.iter().filter(|thread| !thread.active));
+    waiting.lasts = moment.lasts;
+}
+
+/// ns of `CLOCK_MONOTONIC`.
+fn monotonic_ns() -> u64 {
+    monotonic_time().map_or(0, |time| micros(time).saturating_mul(1000))
+}
