@@ -45,7 +45,8 @@ def chrometrace(data, rate):
     threads = collections.defaultdict(lambda: [[], 0])
     for event in json.loads(data):
         thread = threads[event["pid"], event["tid"]]
-        if event["ph"] == "M":
+        # Names, and marks that are no calls.
+        if event["ph"] == "M" or event.get("cat") == "gc":
             continue
         assert event["ts"] >= thread[1], event
         count(thread[0], (event["ts"] - thread[1]) / 1e6)

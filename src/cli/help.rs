@@ -16,10 +16,13 @@ type Group = (&'static str, &'static [&'static str]);
 const OF_RECORD: [Group; 7] = [
     ("What to record", &["pid", "name", "subprocesses", "duration"]),
     ("Where to", &["output", "format", "open", "push"]),
-    ("How", &["rate", "idle", "waits", "native", "tasks", "sampler"]),
+    ("How", &["rate", "idle", "waits", "native", "tasks"]),
     ("Filters", &["gil", "mode", "thread", "main_thread", "below", "include", "exclude"]),
     ("What is shown", &["function", "nolineno", "threads", "full_filenames", "upward", "no_gc_frames"]),
-    (RARELY_NEEDED, &["blocking", "nonblocking", "native_threads", "columns", "merge", "every", "exit_status", "keep"]),
+    (
+        RARELY_NEEDED,
+        &["sampler", "blocking", "nonblocking", "native_threads", "columns", "merge", "every", "exit_status", "keep"],
+    ),
     (OF_PUSH, &["label", "service", "header_file", "ca_file"]),
 ];
 

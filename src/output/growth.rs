@@ -32,8 +32,8 @@ const NOTABLE: f64 = 0.01;
 const NEARLY_ALL: f64 = 0.9;
 /// A longer stretch with the same stack is several observations, µs: a thread seldom waits longer for a CPU.
 const STRETCH_US: u64 = 100_000;
-/// A growth beyond this share of what was there is no number worth reading.
-const MANY_TIMES: f64 = 10.0;
+/// How a share is written that is none, or next to none.
+const NOTHING: &str = "0.0 %";
 /// Functions that are named for a limit.
 const NAMED: usize = 5;
 
@@ -144,8 +144,11 @@ pub(crate) fn growth(before: &Profile, after: &Profile, lines: Lines, limits: &[
             // What is new beside others is counted with all of them together: it may have had another name.
             if pair.total.before > 0 || !is_any_old {
                 candidates.push(Candidate { what: label.clone(), amounts: pair.total, squares });
-                let what = format!("{label} itself");
-                candidates.push(Candidate { what, amounts: pair.own, squares: own_squares });
+                // What calls nothing is the same without what it calls.
+                if pair.own != pair.total {
+                    let what = format!("{label} itself");
+                    candidates.push(Candidate { what, amounts: pair.own, squares: own_squares });
+                }
             }
         }
         if all != Amounts::default() {
@@ -190,7 +193,8 @@ fn grown(limit: &GrowthLimit, candidates: &[Candidate], whole: &Whole, errors: f
         let [from, to] = [share(before, whole.us.before), share(now, whole.us.now)];
         let has_grown = match by {
             _ if before == 0 => "is new".to_owned(),
-            by if by > MANY_TIMES => "has grown many times over".to_owned(),
+            // Of next to nothing it is no number worth reading.
+            _ if from == NOTHING => "has grown many times over".to_owned(),
             by => format!("has grown by {} %", round(by * 100.0)),
         };
         format!("{spec}: {} {has_grown}, from {from} of the time to {to}", candidate.what)
@@ -224,8 +228,8 @@ struct Growth {
     is_certain: bool,
 }
 
-/// `None` where it is nothing, or nearly all, so that there is too little else to measure it by. `limit` is the share by
-/// which it may grow.
+/// `None` where it is nothing, or nearly all, so that there is too little else to measure it by. `limit` is the share
+/// by which it may grow.
 fn growth_of(candidate: &Candidate, whole: &Whole, limit: f64, errors: f64) -> Option<Growth> {
     let Amounts { before, now, .. } = candidate.amounts;
     if now == 0 || whole.us.before == 0 || whole.us.now == 0 {

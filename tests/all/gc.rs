@@ -68,6 +68,11 @@ fn collections_are_counted_and_timed() {
         let longest = number(stderr, gc, " ms").unwrap() / 1e3;
         assert!(longest <= spent + 0.05 && longest * COLLECTIONS as f64 >= spent * 0.6, "{interpreter}: {stderr}");
         let marks = marks(trace);
+        if interpreter.feature() == (3, 15) && interpreter.free_threaded {
+            // It keeps the last collection only, so that some may be missed.
+            assert!(!marks.is_empty() && marks.len() as u64 <= COLLECTIONS, "{interpreter}: {marks:?}");
+            continue;
+        }
         if interpreter.feature() == (3, 15) {
             // The interpreter has told of each.
             assert_eq!(marks.len() as u64, COLLECTIONS, "{interpreter}: {marks:?}");

@@ -173,6 +173,7 @@ fn never_stopping_says_what_is_unproven() {
 
 #[test]
 fn depths_of_a_recursion_are_as_when_stopped() {
+    let _alone = alone_on_this_machine();
     let (mut adaptive, mut blocking) = (Tally::default(), Tally::default());
     for interpreter in chosen() {
         let free = record(interpreter, "fib.py", &["-d", "2"]);
@@ -203,6 +204,7 @@ fn noise(one: &Recording, other: &Recording) -> f64 {
 /// A thread that is read while it runs is easier to prove where it stands still: what is seen must not depend on that.
 #[test]
 fn a_loop_of_small_calls_has_the_shares_that_it_has_when_stopped() {
+    let _alone = alone_on_this_machine();
     for interpreter in chosen() {
         let free = record(interpreter, "small_calls.py", &["-d", "2"]);
         let stopped = record(interpreter, "small_calls.py", &["-d", "2", "--blocking"]);
@@ -328,6 +330,7 @@ fn waiting_threads_are_idle_and_busy_ones_active() {
 /// to it.
 #[test]
 fn threads_that_sleep_by_turns_are_seen_where_they_sleep() {
+    let _alone = alone_on_this_machine();
     for interpreter in chosen() {
         for mode in [&[][..], &["--blocking"]] {
             let mut args = vec!["-d", "2", "--idle"];

@@ -120,7 +120,7 @@ fn few_samples_and_odd_globs_are_said() {
     assert_eq!(look(&before, &before, "*", 5.0).sentences, ["*:+5%: nothing has grown by more"]);
     let new = read("m;f (a.py:1) 10\nm;g (a.py:5) 90\nm;new (b.py:5) 90\n");
     let grown = look(&before, &new, "b.py", 5.0);
-    let sentence = "b.py:+5%: all that b.py matches, without what that calls, has grown";
+    let sentence = "b.py:+5%: new (b.py) is new, from 0.0 % of the time to 47.4 %";
     assert!(grown.has_failed && grown.sentences[0].starts_with(sentence), "{grown:?}");
 }
 

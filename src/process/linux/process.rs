@@ -37,6 +37,9 @@ use crate::process::{
 /// later.
 const PAUSE_LIMIT: Duration = Duration::from_secs(5);
 
+/// How long an exit takes at most of a process that has no memory any more.
+const EXITING: Duration = Duration::from_millis(200);
+
 /// How much of a command line is taken: a process may make its own as long as it likes.
 const COMMAND_LINE_LIMIT: u64 = 1 << 20;
 /// A longer list of control groups is cut, in bytes.
@@ -141,7 +144,12 @@ impl Process {
         let mappings = list(&self.handle).map_err(|error| self.handle.error("the maps (/proc/PID/maps)", error))?;
         if mappings.is_empty() {
             let pid = self.pid();
-            return Err(if self.has_exited() { ProcessError::Exited(pid) } else { ProcessError::NoMemory(pid) });
+            // One that exits has let its memory go a moment before it is gone.
+            return Err(if self.wait_for_exit(EXITING) {
+                ProcessError::Exited(pid)
+            } else {
+                ProcessError::NoMemory(pid)
+            });
         }
         Ok(mappings)
     }

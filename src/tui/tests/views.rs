@@ -314,7 +314,7 @@ fn tasks_have_a_view_where_there_are_some() {
     assert_view(
         &state,
         "
-  Tasks▼    %Run   Waiting    Oldest Coroutine, and what most wait in
+  Tasks▼    %Run   Waiting Known for Coroutine, and what most wait in
      312   0.00%       311    17.50s Server.handle\\u{7}  waits in Lock.acquire
        1  42.50%         0    22.50s refresh",
     );

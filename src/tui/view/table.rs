@@ -68,7 +68,7 @@ fn number(line: Rect, at: usize) -> Rect {
 fn draw_header(state: &State, theme: Theme, line: Rect, buffer: &mut Buffer) {
     let names = match state.selection.view {
         View::Threads | View::Processes => ["%Active", "%GIL", "Active", "GIL"],
-        View::Tasks => ["Tasks", "%Run", "Waiting", "Oldest"],
+        View::Tasks => ["Tasks", "%Run", "Waiting", "Known for"],
         _ => ["%Own", "%Total", "OwnTime", "TotalTime"],
     };
     let is_sorted = |at: usize| state.selection.column as usize == at;
