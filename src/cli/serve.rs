@@ -21,7 +21,7 @@ pub(crate) struct ServeArgs {
     #[arg(short, long)]
     pub subprocesses: bool,
     /// Address and port to listen at; port 0 has the system choose one. Any but an address of the loopback (127.0.0.1,
-    /// [::1]) needs --token
+    /// `[::1]`) needs --token
     #[arg(long, value_name = "address", default_value = "127.0.0.1:6061")]
     pub listen: SocketAddr,
     /// File whose first line is the token that each request must have: `Authorization: Bearer TOKEN`, or as the
