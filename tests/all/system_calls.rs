@@ -6,6 +6,9 @@ use std::time::Duration;
 use crate::interpreters::Interpreter;
 use crate::target::{Target, alone_on_this_machine, print_note, run};
 
+/// A busy machine is given so many tries.
+const TRIES: usize = 6;
+
 /// Calls for memory and samples taken in a recording at 100 Hz for 2 s, per sample; none without strace.
 fn reads_a_sample(target: &Target) -> Option<f64> {
     let pid = target.pid().to_string();
@@ -37,9 +40,14 @@ fn one_busy_thread_costs_four_at_any_depth() {
     for interpreter in Interpreter::all() {
         for depth in ["20", "200"] {
             let target = Target::start(interpreter, "busy.py", &[depth]);
-            let Some(reads) = reads_a_sample(&target) else { return };
-            // What is read some times a second comes on top, the more the fewer samples a busy machine lets us take.
-            assert!(reads <= 4.2, "{interpreter} at depth {depth}: {reads}");
+            // What is read at the beginning, and some times a second, weighs the more the fewer samples a busy machine
+            // lets us take.
+            let mut tried = Vec::new();
+            while tried.last().is_none_or(|reads| *reads > 4.0) && tried.len() < TRIES {
+                let Some(reads) = reads_a_sample(&target) else { return };
+                tried.push(reads);
+            }
+            assert!(tried.last().is_some_and(|reads| *reads <= 4.0), "{interpreter} at depth {depth}: {tried:?}");
         }
     }
 }
