@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -122,14 +123,18 @@ fn profiles_dumps_and_processes_are_what_is_there() {
     assert!(head.status == 200 && head.body.is_empty(), "{head:?}");
 }
 
+/// Serves a process to who has the token `0123456789abcdef`, for which there is a file in `folder`.
+fn start_with_token(target: &Target, folder: &Path) -> Server {
+    let token = folder.join("token");
+    std::fs::write(&token, "0123456789abcdef\n").unwrap();
+    Server::start(&["-p", &target.pid().to_string(), "--token", token.to_str().unwrap()])
+}
+
 #[test]
 fn go_tool_pprof_fetches_a_profile() {
     let target = Target::start(any(), "busy.py", &["5"]);
     let folder = tempfile::tempdir().unwrap();
-    let token = folder.path().join("token");
-    std::fs::write(&token, "0123456789abcdef\n").unwrap();
-    let pid = target.pid().to_string();
-    let server = Server::start(&["-p", &pid, "--token", token.to_str().unwrap()]);
+    let server = start_with_token(&target, folder.path());
     let url = format!("http://any:0123456789abcdef@{}/debug/pprof/profile", server.address);
     let mut go = Command::new("go");
     go.args(["tool", "pprof", "-top", "-seconds", "1", &url]).env("PPROF_TMPDIR", folder.path());
@@ -208,10 +213,8 @@ fn a_process_is_read_for_one_request_at_a_time() {
 fn only_who_has_the_token_gets_anything() {
     let target = Target::start(any(), "busy.py", &["5"]);
     let folder = tempfile::tempdir().unwrap();
-    let token = folder.path().join("token");
-    std::fs::write(&token, "0123456789abcdef\n").unwrap();
     let pid = target.pid().to_string();
-    let server = Server::start(&["-p", &pid, "--token", token.to_str().unwrap()]);
+    let server = start_with_token(&target, folder.path());
     for path in ["/", "/dump", "/processes", "/metrics", "/debug/pprof/profile?seconds=1", "/none"] {
         for headers in ["", "Authorization: Bearer 0123456789abcdeF\r\n", "Authorization: Basic Og==\r\n"] {
             let answer = server.get_with(path, headers);
