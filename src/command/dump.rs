@@ -94,6 +94,7 @@ pub(crate) fn run(arguments: &DumpArgs) -> anyhow::Result<ExitCode> {
         secrets: arguments.show_secrets,
         source,
         tasks: tasks_wanted(arguments),
+        sleep: true,
     };
     let mut dumps = match (&arguments.core, arguments.pid) {
         (Some(core), _) => vec![core::dump_core(arguments, core, details)?],

@@ -93,7 +93,7 @@ fn read_moment(sampler: &mut ProcessSampler, pausing: Pausing, details: Details)
     // Where tasks come and go quickly, those that were there before the stop say too little of which pages matter.
     let mut finds_in_stop = false;
     // Before any stop: a thread that is let go runs for a moment.
-    let mut sleepers = sampler.process().threads().unwrap_or_default();
+    let mut sleepers = if details.sleep { sampler.process().threads().unwrap_or_default() } else { Vec::new() };
     sleepers.truncate(MOST_SLEEPERS);
     let asleep_for = sampler.process().asleep_for(&sleepers);
     let section = OnceCell::new();

@@ -44,6 +44,8 @@ pub(crate) struct Details {
     pub source: bool,
     /// Tasks of event loops.
     pub tasks: TasksWanted,
+    /// For how long threads have been asleep. To learn it we go to the CPUs that they were last on.
+    pub sleep: bool,
 }
 
 /// Which tasks are wanted.

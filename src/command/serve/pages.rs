@@ -95,7 +95,7 @@ fn dump_process(service: &Service, finder: &mut Finder, process: &Process, body:
     }
     let is_pausable = why_not_pausable(process).is_none();
     let pausing = if is_pausable { pausing(service.pause, Pausing::Blocking) } else { Pausing::Never };
-    let details = Details { tasks: TasksWanted::Pending, ..Details::default() };
+    let details = Details { tasks: TasksWanted::Pending, sleep: true, ..Details::default() };
     let dumped = dump_sampled(&mut sampler, pausing, details)?;
     let options = TextOptions {
         full_file_names: false,

@@ -173,7 +173,7 @@ fn dump_text(
 ) -> anyhow::Result<String> {
     let pausing = if why_not_pausable(sampler.process()).is_some() { Pausing::Never } else { pausing };
     let SampledDump { mut dump, lost_threads, .. } =
-        dump::dump_sampled(sampler, pausing, Details { variables: 1, ..Details::default() })?;
+        dump::dump_sampled(sampler, pausing, Details { variables: 1, sleep: true, ..Details::default() })?;
     if let Some(only) = only {
         let is_it = |thread: &ThreadDump| only.matches(thread);
         dump.threads.retain(is_it);

@@ -96,7 +96,8 @@ impl EvidenceFolders {
         evidence.due = now + DUMP_EVERY;
         // The arguments of the functions are what tells one call from others, so they are always read.
         let variables = self.locals.max(1);
-        let details = Details { variables, secrets: self.secrets, source: false, tasks: TasksWanted::Pending };
+        let details =
+            Details { variables, secrets: self.secrets, source: false, tasks: TasksWanted::Pending, sleep: true };
         let dumped = match &mut self.native {
             Some(finder) => dump_native(finder, observed, self.pausing, details),
             None => dump_sampled(observed.sampler, self.pausing, details).map_err(anyhow::Error::from),
