@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -76,7 +77,7 @@ fn kernel_states(pid: u32) -> Vec<KernelState> {
 #[track_caller]
 pub(crate) fn wait_until_waiting(pid: u32) {
     while kernel_states(pid).iter().any(|state| state.letter != 'S') {
-        std::thread::yield_now();
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

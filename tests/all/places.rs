@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::dump::{assert_is_as_python_says, dump, frames};
+use crate::dump::{assert_is_as_python_says, dump, frames, wait_until_waiting};
 use crate::interpreters::Interpreter;
 use crate::target::{Target, print_note, run};
 
@@ -75,6 +75,7 @@ fn a_process_in_another_mount_namespace_is_read_from_outside() {
         let mut target = in_other_root(interpreter, root.path(), &["-m"]);
         let said = said(&mut target);
         assert!(!Path::new("/prefix-elsewhere").exists() && !Path::new("/scripts-elsewhere").exists());
+        wait_until_waiting(target.pid());
         let threads = dump(target.pid(), &[]);
         assert_is_as_python_says(interpreter, target.pid(), &threads, &said);
         // Where a package begins is seen in its file system only.
@@ -97,6 +98,7 @@ fn a_process_in_another_pid_namespace_has_the_thread_ids_outside() {
         let mut said = said(&mut unshare);
         let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", unshare.pid())).unwrap();
         let pid: u32 = children.trim().parse().unwrap();
+        wait_until_waiting(pid);
         let outside = ids_outside(pid);
         for thread in &mut said {
             let inside = thread["native_id"].as_u64().unwrap();
@@ -165,6 +167,7 @@ fn copy_of(interpreter: &Interpreter, folder: &Path, strip: bool) -> Option<(Com
 
 fn assert_is_read(interpreter: &Interpreter, target: &mut Target) {
     let said = said(target);
+    wait_until_waiting(target.pid());
     assert_is_as_python_says(interpreter, target.pid(), &dump(target.pid(), &[]), &said);
 }
 

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import threading
+import time
 
 gate = threading.Lock()
 gate.acquire()
@@ -26,7 +27,7 @@ def native_id():
 
 
 def park(*_, **__):
-    # On one line, so that it does not matter how far a thread has come.
+    # On one line, so that it does not matter how far a thread has come once it is in no function of `threading`.
     native_ids[get_ident()] = native_id(); parked.release(); gate.acquire()
 
 
@@ -287,6 +288,9 @@ def main():
         threads.append(thread)
     for _ in threads:
         parked.acquire()
+    # Out of `release` again.
+    while any(sys._current_frames()[thread.ident].f_code is not park.__code__ for thread in threads):
+        time.sleep(0.001)
     threads[0].name = "a long name " * 20
     if sys.version_info >= (3,):
         threads[1].name = "wörk \U0001f40d 線"

@@ -27,6 +27,9 @@ const SPARE_DESCRIPTORS: u64 = 128;
 /// A thread that waited when we held it counts as running only after so much time on a CPU, in ns: to go back to its
 /// wait takes some 20 µs.
 const ROUSED: u64 = 200_000;
+/// So much time on a CPU, in ns, each further hold grants to a thread that goes back to its wait. Not more: one that runs
+/// is held again and again, too, and may be on a CPU for less than `ROUSED` from one hold to the next.
+const ROUSED_AGAIN: u64 = 60_000;
 /// A thread that was woken and has been on a CPU for less than this, in ns, is still busy with what it waited for: it
 /// looks whether it may go on, and may go back to its wait.
 const JUST_WOKEN: u64 = 100_000;
@@ -205,24 +208,38 @@ impl Watched {
 
 impl Watched {
     fn rouse(&mut self) {
-        if self.roused_at.is_some() && self.has_run_since_roused() {
+        let now = self.time_on_cpu();
+        if self.roused_at.is_some() && has_run_since(self.roused_at, now) {
             self.last = Last::Running;
             self.roused_at = None;
         } else {
-            self.roused_at = self.time_on_cpu();
+            self.roused_at = roused_again(self.roused_at, now);
         }
     }
 
     fn has_run_since_roused(&self) -> bool {
-        match (self.roused_at, self.time_on_cpu()) {
-            (Some(before), Some(now)) => now.saturating_sub(before) > ROUSED,
-            _ => true,
-        }
+        has_run_since(self.roused_at, self.time_on_cpu())
     }
 
     fn time_on_cpu(&self) -> Option<u64> {
         self.schedule.as_ref().and_then(Schedule::read)?.time_on_cpu()
     }
+}
+
+/// Whether a thread that waited when it was held, with so much time on a CPU (ns), has done more since than go back to
+/// its wait.
+fn has_run_since(roused_at: Option<u64>, now: Option<u64>) -> bool {
+    match (roused_at, now) {
+        (Some(before), Some(now)) => now.saturating_sub(before) > ROUSED,
+        _ => true,
+    }
+}
+
+/// From which time on a CPU it counts after it is held at `now`: what it has run since it was held before stays, but
+/// for what it takes to go back.
+fn roused_again(roused_at: Option<u64>, now: Option<u64>) -> Option<u64> {
+    let Some(before) = roused_at else { return now };
+    now.map(|now| before.saturating_add(ROUSED_AGAIN).min(now))
 }
 
 impl StateFile {
@@ -367,6 +384,22 @@ for line in sys.stdin:
             drop(held);
             states.look(thread).unwrap().is_running
         });
+    }
+
+    /// Holds as they come when a starved thread is held at a high rate.
+    #[test]
+    fn short_runs_between_holds_add_up() {
+        let holds_until_seen = |run: u64| {
+            let (mut roused_at, mut now) = (None, 1_000_000);
+            (0..1000).position(|_| {
+                roused_at = roused_again(roused_at, Some(now));
+                now += run;
+                has_run_since(roused_at, Some(now))
+            })
+        };
+        assert_eq!(holds_until_seen(20_000), None, "it goes back to its wait each time");
+        assert_eq!(holds_until_seen(100_000), Some(3));
+        assert_eq!(holds_until_seen(250_000), Some(0));
     }
 
     #[test]
