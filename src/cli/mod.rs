@@ -316,9 +316,8 @@ pub(crate) struct DiffArgs {
     /// Output filename, `-` for standard output
     #[arg(short, long, value_name = "filename", required_unless_present = "fail_if")]
     pub output: Option<PathBuf>,
-    /// Output file format: flamegraph, html, summary, markdown or summary-json [default: by the end of the output
-    /// filename, else flamegraph]
-    #[arg(short, long, value_enum, ignore_case = true, value_name = "format")]
+    /// Output file format [default: by the end of the output filename, else flamegraph]
+    #[arg(short, long, value_parser = values::diff_format(), ignore_case = true, value_name = "format")]
     pub format: Option<FormatName>,
     /// Fail when a function has grown, by its file, module or name: `app/*:+5%`; may be given several times
     #[arg(long, value_name = "glob:+N%", value_parser = values::growth)]

@@ -2,6 +2,11 @@
 
 use std::time::Duration;
 
+use clap::ValueEnum;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
+use super::FormatName;
+
 /// A time after which to stop, or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Limit {
@@ -31,6 +36,14 @@ pub(super) fn growth(text: &str) -> Result<GrowthArg, String> {
         Some((glob, percent)) if !glob.is_empty() => Ok(GrowthArg { glob: glob.to_owned(), by: percent / 100.0 }),
         _ => Err("a limit is a glob, `:+`, and percents: app/*:+5%".to_owned()),
     }
+}
+
+/// The formats that can show what changed, of those that there are.
+pub(super) fn diff_format() -> impl TypedValueParser<Value = FormatName> {
+    let formats =
+        [FormatName::Flamegraph, FormatName::Html, FormatName::Summary, FormatName::Markdown, FormatName::SummaryJson];
+    let words = formats.iter().filter_map(ValueEnum::to_possible_value);
+    PossibleValuesParser::new(words).try_map(|word| FormatName::from_str(&word, true))
 }
 
 /// A process id, in decimal or, with `0x`, in hex.

@@ -283,7 +283,11 @@ fn what_is_missing(profile: &Profile, unsampled: Option<Unsampled>, arguments: &
         let is_narrowed = !arguments.thread.is_empty() || arguments.main_thread;
         text.push_str(match arguments.mode {
             Some(Mode::GilWait) => "; no thread was seen to wait for the GIL",
+            _ if is_narrowed && profile.metadata.filters.idle => {
+                "; no thread is what was asked for: `pyspy dump` shows their names"
+            }
             _ if is_narrowed => "; none of what was asked for was seen to run: --idle shows idle threads too",
+            _ if profile.metadata.filters.idle => "; no thread ran Python",
             _ => "; every thread was idle or none ran Python: --idle shows idle threads too",
         });
     }

@@ -66,6 +66,19 @@ pub(super) fn subtitle(profile: &Profile) -> String {
     parts.join(" · ")
 }
 
+/// Why there is nothing to see in a profile without samples, as far as it knows itself.
+pub(super) fn no_samples(profile: &Profile) -> &'static str {
+    let metadata = &profile.metadata;
+    match &metadata.filters {
+        _ if metadata.duration_us == 0 => "no samples",
+        filters if !filters.below.is_empty() => "no samples below the function that was asked for",
+        filters if filters.gil_wait => "no samples: no thread was seen to wait for the GIL",
+        filters if filters.gil_only => "no samples: no thread was seen to hold the GIL",
+        filters if !filters.idle => "no samples: no thread was seen to run (--idle shows idle threads too)",
+        _ => "no samples: no thread was seen in Python code",
+    }
+}
+
 /// The processes that have samples, or else the one that was asked for.
 fn pids(profile: &Profile) -> Option<String> {
     let mut pids: Vec<u32> = sampled_processes(profile).into_iter().map(|process| process.pid).collect();

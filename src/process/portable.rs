@@ -336,6 +336,11 @@ impl Process {
         self.inner.threads().map_or(true, |threads| threads.is_empty())
     }
 
+    /// The same of several, in their order.
+    pub fn have_exited(processes: &[&Self]) -> Vec<bool> {
+        processes.iter().map(|process| process.has_exited()).collect()
+    }
+
     /// Not known here.
     pub fn exit_status(&self) -> Option<ExitStatus> {
         None

@@ -21,6 +21,8 @@ pub(crate) const PATIENCE_STARTED: Duration = Duration::from_secs(30);
 const LONG_SEARCH: Duration = Duration::from_millis(100);
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(5);
+/// What has run so long without a Python is not one that was about to start.
+const SURE_OF_OTHER: Duration = Duration::from_millis(500);
 /// A scan that must not take long ends after so long; a single file may take longer.
 const SCAN_LIMIT: Duration = Duration::from_millis(5);
 /// After a scan there is none for so many times as long.
@@ -204,6 +206,8 @@ impl Finder {
         let start = Instant::now();
         let mut pause = PAUSE;
         let mut first_failure: Option<Instant> = None;
+        // The program that it ran last, if that had no Python for long enough.
+        let mut other_program = None;
         loop {
             let missing = match self.look(process, Depth::Everything) {
                 Ok(attached) => return Ok(attached),
@@ -211,6 +215,10 @@ impl Finder {
             };
             // Looked at first: what it leaves behind is there by then.
             let has_exited = process.has_exited();
+            if !has_exited {
+                let has_none = matches!(missing, Missing::NotPython { .. }) && start.elapsed() >= SURE_OF_OTHER;
+                other_program = has_none.then(|| program_name(process));
+            }
             if let Some(orphans) = orphans {
                 let mut below = process.descendants();
                 below.extend(orphans.with_descendants());
@@ -218,10 +226,10 @@ impl Finder {
                     return Ok(attached);
                 }
                 if has_exited && below.is_empty() {
-                    return Err(AttachError::Exited { pid });
+                    return Err(ended(pid, other_program, start));
                 }
             } else if has_exited {
-                return Err(AttachError::Exited { pid });
+                return Err(ended(pid, other_program, start));
             }
             let waited = start.elapsed();
             let give_up = waited >= patience || cancelled();
@@ -264,7 +272,7 @@ impl Finder {
             if has_exited {
                 std::thread::sleep(pause);
             } else if process.wait_for_exit(pause) && orphans.is_none() {
-                return Err(AttachError::Exited { pid });
+                return Err(ended(pid, other_program, start));
             }
             pause = (pause * 5 / 4).min(LONGEST_PAUSE);
         }
@@ -477,6 +485,14 @@ impl Memory for Mapped<'_> {
             return self.memory.read(address, buffer);
         }
         Err(ReadError::new(address, buffer.len(), ReadFailure::Unmapped))
+    }
+}
+
+/// That a process has ended without having shown a Python; `other_program` is what it has run instead.
+fn ended(pid: i32, other_program: Option<String>, start: Instant) -> AttachError {
+    match other_program {
+        Some(program) => AttachError::NotPython { pid, program, searched_for: start.elapsed(), below: vec![] },
+        None => AttachError::Exited { pid },
     }
 }
 

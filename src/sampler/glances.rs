@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use crate::process::{Process, ProcessCpuClock};
 
-/// The part of one CPU that looks may take, all processes together.
-const LOOKS_SHARE: f64 = 0.001;
+/// The part of one CPU that looks may take, all processes together, with what their observer makes of them.
+const LOOKS_SHARE: f64 = 0.0008;
 /// However dear a look is, there is one within this time while anything runs.
-pub(super) const LONGEST_INTERVAL: Duration = Duration::from_secs(4);
+const LONGEST_INTERVAL: Duration = Duration::from_secs(8);
 /// What a look is thought to cost for each thread before any was taken.
 const FIRST_COST: Duration = Duration::from_micros(20);
 /// A new measurement of that counts for this part.
@@ -118,9 +118,9 @@ mod tests {
         for _ in 0..100 {
             pace.take_in(20, Duration::from_micros(100));
         }
-        // 5 µs a thread: a tenth of a percent allows 200 threads a second.
+        // 5 µs a thread: so much of a CPU allows 160 threads a second.
         let millis = |threads| pace.interval(threads).as_millis();
-        assert!((90..=110).contains(&millis(20)) && (950..=1050).contains(&millis(200)), "{}", millis(200));
+        assert!((120..=130).contains(&millis(20)) && (1200..=1300).contains(&millis(200)), "{}", millis(200));
         assert_eq!(pace.interval(1_000_000), LONGEST_INTERVAL);
         pace.take_in(0, Duration::from_secs(1));
         assert_eq!(pace.interval(0), Duration::ZERO);

@@ -34,7 +34,7 @@ const FORGOTTEN_AFTER: u32 = 100;
 const SEARCH_EVERY: Duration = Duration::from_secs(1);
 /// Where asyncio was not found it is looked for again after this, then after twice the time, up to the longest.
 const FIRST_SEARCH_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_SEARCH_PAUSE: Duration = Duration::from_secs(30);
+const LONGEST_SEARCH_PAUSE: Duration = Duration::from_secs(120);
 
 /// Whose loop it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,6 +132,8 @@ pub(crate) struct LoopLags {
     asyncio: Option<RunningTasks>,
     search_due: Option<Instant>,
     search_pause: Option<Duration>,
+    /// No thread has run since the last search, which would find the same again.
+    has_not_run: bool,
     /// Looks since the window began in which a loop ran a task, by the names of the tasks' coroutines.
     ran: HashMap<String, u32>,
     /// By `PyThreadState`.
@@ -144,6 +146,7 @@ impl LoopLags {
     pub(crate) fn observe(&mut self, sampler: &ProcessSampler, moment: &Moment) {
         let Some(now) = monotonic_time().map(|time| time.as_secs_f64()) else { return };
         self.enter_epoch(sampler.code_epoch());
+        self.has_not_run &= moment.threads.iter().all(|thread| thread.is_unmoved);
         self.search(sampler);
         self.watched.values_mut().for_each(|watched| watched.absent += 1);
         for thread in moment.threads.iter().filter(|thread| thread.exists && thread.assurance != Assurance::Unproven) {
@@ -256,9 +259,10 @@ impl LoopLags {
     /// Looks for the threads that run loops of uvloop, which have no frame of their own, when it is time to.
     fn search(&mut self, sampler: &ProcessSampler) {
         let start = Instant::now();
-        if self.search_due.is_some_and(|due| start < due) {
+        if self.has_not_run || self.search_due.is_some_and(|due| start < due) {
             return;
         }
+        self.has_not_run = true;
         let runtime = sampler.runtime();
         let pages = PageCache::new(sampler.process().memory());
         let objects = ObjectReader::new(&pages, &runtime.layout);

@@ -57,6 +57,8 @@ pub(super) struct Member {
     /// When its last sample was taken, or its reader made.
     pub(super) last_tick: Instant,
     pub(super) unreadable_since: Option<Instant>,
+    /// Its threads were looked at since what the profile says of it was brought up to date.
+    pub(super) was_looked_at: bool,
     /// Somebody else holds it (SIGSTOP, a tracer): it is read without being stopped.
     pub(super) is_held: bool,
     looks: Looks,
@@ -89,6 +91,7 @@ impl Member {
             glance: None,
             last_tick: now,
             unreadable_since: None,
+            was_looked_at: true,
             is_held: false,
             looks: Looks::new(),
             kernel: None,

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::attach::Finder;
 use super::clock::Clock;
 use super::filter::Filter;
-use super::glances::{Glance, LONGEST_INTERVAL, Pace, Visit};
+use super::glances::{Glance, Pace, Visit};
 use super::members::{Member, Roots};
 use super::moment::{Moment, Pausing};
 use super::process_sampler::ProcessSampler;
@@ -19,12 +19,10 @@ use super::recorder::{Ending, Recorder};
 use crate::process::{Process, release_pending, thread_cpu_time};
 use crate::profile::{Delta, Follower, Keep, Mark, Profile, Run};
 
-/// The longest sleep, so that we end soon when we are to.
-const LONGEST_SLEEP: Duration = Duration::from_millis(250);
 /// Between two looks at what the profile says of itself, and at the names of threads.
-const DESCRIBE_EVERY: Duration = Duration::from_secs(5);
+const DESCRIBE_EVERY: Duration = Duration::from_secs(30);
 /// What rests is put down so often, if nobody wants to see it.
-const SAME_EVERY: Duration = LONGEST_INTERVAL;
+const SAME_EVERY: Duration = Duration::from_secs(8);
 /// With so many distinct stacks the profile begins anew: what programs that make code without end have shown is let go.
 const MOST_STACKS: usize = 20_000;
 /// The same for texts.
@@ -136,7 +134,7 @@ pub(crate) fn observe(
         patience: options.patience,
         subprocesses: options.subprocesses,
         adopt: options.adopt,
-        longest_pause: 2 * LONGEST_INTERVAL,
+        longest_pause: 2 * SAME_EVERY,
         ..RecordOptions::default()
     };
     let mut recorder = Recorder::new(roots, &record);
@@ -149,15 +147,12 @@ pub(crate) fn observe(
     let ending = loop {
         let now = Instant::now();
         if now < deadline {
-            std::thread::sleep((deadline - now).min(LONGEST_SLEEP));
+            std::thread::sleep(deadline - now);
             continue;
         }
         glance_at_all(&mut recorder.members, &pace, observer, now);
         let (used, threads) = (thread_cpu_time(), threads_looked_at(&recorder.members));
         recorder.tick(&mut clock);
-        if let Some(cost) = thread_cpu_time().zip(used).map(|(now, before)| now.saturating_sub(before)) {
-            pace.take_in(threads, cost);
-        }
         deadline = clock.next_deadline(Instant::now());
         kept.runs.push_back((now, recorder.profile.drain_journal()));
         if let Some(oldest) = now.checked_sub(options.keep_for) {
@@ -169,6 +164,9 @@ pub(crate) fn observe(
             Some(Observed { sampler: member.sampler.as_mut()?, moment: &member.moment, glance })
         });
         let goes_on = observer.take_in(&mut seen.collect::<Vec<_>>(), &Recent { profile, kept: &kept });
+        if let Some(cost) = thread_cpu_time().zip(used).map(|(now, before)| now.saturating_sub(before)) {
+            pace.take_in(threads, cost);
+        }
         if !goes_on {
             break Ending::Interrupted;
         }

@@ -361,8 +361,9 @@ impl<'options> Recorder<'options> {
     pub(super) fn meet(&mut self, finder: &mut Finder) {
         let elapsed_us = micros(self.setup.start.elapsed());
         // Before it is looked for: by then what a process that has exited leaves is another's.
-        for member in &mut self.members {
-            member.has_exited = member.process.has_exited();
+        let have_exited = Process::have_exited(&self.members.iter().map(|member| &member.process).collect::<Vec<_>>());
+        for (member, has_exited) in self.members.iter_mut().zip(have_exited) {
+            member.has_exited = has_exited;
         }
         if self.members.len() > 1 && self.members.iter().any(|member| member.has_exited) {
             self.take_from_kernel();
@@ -457,7 +458,7 @@ impl<'options> Recorder<'options> {
     pub(super) fn describe(&mut self) {
         if self.options.pausing != Pausing::Never && self.tracers_due.is_none_or(|due| Instant::now() >= due) {
             self.tracers_due = Some(Instant::now() + LOOK_FOR_TRACERS_EVERY);
-            for member in &mut self.members {
+            for member in self.members.iter_mut().filter(|member| member.was_looked_at) {
                 member.is_held = why_not_pausable(&member.process).is_some();
             }
         }

@@ -1,6 +1,7 @@
 //! What threads are called: by `threading`, else by the kernel.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::BuildHasher;
 use std::time::{Duration, Instant};
 
 use super::kernel_names::KernelNames;
@@ -14,8 +15,10 @@ use crate::python::runtime::Runtime;
 use crate::python::stack::Stacks;
 use crate::python::thread_name::{active_threads, thread_names};
 
-/// How often names are read, if no thread comes or goes.
+/// How often names are read, if no thread comes or goes: after so long,
 const READ_EVERY: Duration = Duration::from_secs(1);
+/// and so many samples. To read them takes longer than a sample.
+const SAMPLES_BETWEEN: u32 = 30;
 /// How often the dict of threads is used before it is looked up in `sys.modules` anew, which means to compare some
 /// hundred names.
 const SEARCH_ANEW: u32 = 30;
@@ -27,8 +30,10 @@ pub(super) struct ThreadNames {
     dicts: HashMap<u64, ThreadDict>,
     kernel: KernelNames,
     read_at: Option<Instant>,
-    /// How many threads there were then.
-    threads: usize,
+    /// Samples since then.
+    samples: u32,
+    /// Which threads there were then: a sum of their identities, which does not depend on their order.
+    threads: u64,
 }
 
 /// A thread as `threading` knows it.
@@ -50,6 +55,11 @@ struct ThreadDict {
 }
 
 impl ThreadNames {
+    /// What was read so far is too old, whatever its age.
+    pub(super) fn want(&mut self) {
+        self.read_at = None;
+    }
+
     /// Reads the names when there are new threads, and from time to time. Whether it did.
     pub(super) fn read_when_due(
         &mut self,
@@ -59,12 +69,15 @@ impl ThreadNames {
         stacks: &Stacks,
         threads: &Threads,
     ) -> bool {
-        let is_due = self.read_at.is_none_or(|last| last.elapsed() >= READ_EVERY);
-        if !is_due && stacks.threads.len() == self.threads {
+        self.samples = self.samples.saturating_add(1);
+        let is_old = |last: Instant| self.samples >= SAMPLES_BETWEEN && last.elapsed() >= READ_EVERY;
+        let hasher = foldhash::fast::FixedState::default();
+        let identities = stacks.threads.iter().map(|thread| hasher.hash_one((thread.address, thread.thread_id)));
+        let identities = identities.fold(0, u64::wrapping_add);
+        if !self.read_at.is_none_or(is_old) && identities == self.threads {
             return false;
         }
-        self.read_at = Some(Instant::now());
-        self.threads = stacks.threads.len();
+        (self.read_at, self.samples, self.threads) = (Some(Instant::now()), 0, identities);
         self.read(memory, runtime, &stacks.interpreters);
         let ident_of = |thread: &crate::python::stack::ThreadStack| ThreadIdent {
             interpreter: stacks.interpreters[thread.interpreter].address,

@@ -5,11 +5,9 @@ use ratatui::layout::{Rect, Size};
 use super::state::{State, View};
 
 /// The smallest terminal that the views fit in.
-pub(crate) const SMALLEST: Size = Size { width: 80, height: 24 };
-/// Lines of the header.
-pub(crate) const HEADER: u16 = 5;
-/// Width of the two percentages and the two times before the names.
-pub(crate) const NUMBERS: u16 = 36;
+pub(crate) const SMALLEST: Size = Size { width: 40, height: 8 };
+/// From this width on the times are shown besides the percentages.
+const WIDE: u16 = 70;
 
 /// The parts of the screen, from top to bottom.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +24,27 @@ pub(crate) struct Areas {
     pub footer: Rect,
 }
 
+/// Lines of the header on a screen of so many: where there are few, what is below it needs them more.
+pub(crate) fn header_lines(height: u16) -> u16 {
+    match height {
+        18.. => 5,
+        12.. => 3,
+        _ => 2,
+    }
+}
+
+/// The first columns of the numbers before the names on a screen of this width: of the two percentages, and where there
+/// is room of the two times; then where the last one ends.
+pub(crate) fn number_starts(width: u16) -> &'static [u16] {
+    let starts = &[0, 8, 16, 26, 36];
+    if width >= WIDE { starts } else { &starts[..3] }
+}
+
+/// How many columns the numbers take.
+pub(crate) fn numbers_width(width: u16) -> u16 {
+    number_starts(width).last().copied().unwrap_or(0)
+}
+
 /// Where the parts are on a screen of this size.
 pub(crate) fn areas(size: Size) -> Areas {
     let Size { width, height } = size;
@@ -33,12 +52,13 @@ pub(crate) fn areas(size: Size) -> Areas {
         let y = y.min(height);
         Rect { x: 0, y, width, height: lines.min(height - y) }
     };
-    let body_lines = height.saturating_sub(HEADER + 3);
+    let header = header_lines(height);
+    let body_lines = height.saturating_sub(header + 3);
     Areas {
-        header: line(0, HEADER),
-        tabs: line(HEADER, 1),
-        columns: line(HEADER + 1, 1),
-        body: line(HEADER + 2, body_lines),
+        header: line(0, header),
+        tabs: line(header, 1),
+        columns: line(header + 1, 1),
+        body: line(header + 2, body_lines),
         footer: line(height.saturating_sub(1), 1),
     }
 }
@@ -75,6 +95,3 @@ pub(crate) fn tabs(state: &State) -> Vec<Tab> {
 pub(crate) fn tab_text(view: View) -> String {
     format!(" F{} {} ", view.position() + 1, view.name())
 }
-
-/// The first columns of the four numbers; each ends where the next begins.
-pub(crate) const NUMBER_STARTS: [u16; 5] = [0, 8, 16, 26, NUMBERS];

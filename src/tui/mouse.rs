@@ -29,7 +29,7 @@ fn click(state: &mut State, column: u16, row: u16, effects: &mut Vec<Effect>) {
         }
     } else if !matches!(state.overlay, Overlay::Nothing) {
     } else if row == areas.columns.y {
-        let starts = layout::NUMBER_STARTS;
+        let starts = layout::number_starts(state.size.width);
         let clicked = starts.windows(2).position(|pair| (pair[0]..pair[1]).contains(&column));
         if let Some(at) = clicked.filter(|_| !matches!(state.selection.view, View::Flame | View::Output)) {
             state.selection.column = Column::ALL[at];

@@ -228,7 +228,8 @@ fn screen(state: &State) -> Vec<String> {
 fn view(state: &State) -> String {
     let lines = screen(state);
     let footer = usize::from(state.size.height) - 1;
-    let body: Vec<&str> = lines.iter().take(footer).skip(usize::from(layout::HEADER) + 1).map(String::as_str).collect();
+    let header = usize::from(layout::header_lines(state.size.height));
+    let body: Vec<&str> = lines.iter().take(footer).skip(header + 1).map(String::as_str).collect();
     body.join("\n").trim_end().to_owned()
 }
 

@@ -25,6 +25,8 @@ pub(super) struct LookPace {
     due: Option<Instant>,
     /// Something was seen that the very next look may tell more of.
     is_curious: bool,
+    /// There are event loops, which may be late before they are looked at again.
+    has_loops: bool,
 }
 
 impl LookPace {
@@ -32,7 +34,7 @@ impl LookPace {
     pub(super) fn wants_look(&self, glance: &Glance, conditions: &Conditions, now: Instant) -> bool {
         let Some(last) = self.last else { return true };
         let is_due = self.due.is_some_and(|due| now >= due);
-        let interval = glance.interval.min(longest_interval(conditions));
+        let interval = glance.interval.min(longest_interval(conditions, self.has_loops));
         // What has not run since stands where it stood.
         is_due || self.is_curious || !conditions.calls.is_empty() || !glance.is_resting && now >= last + interval
     }
@@ -41,11 +43,17 @@ impl LookPace {
     pub(super) fn has_looked(&mut self, due: Option<Instant>, is_curious: bool, now: Instant) {
         (self.last, self.due, self.is_curious) = (Some(now), due, is_curious);
     }
+
+    /// Event loops were looked for, and there are some or none.
+    pub(super) fn note_loops(&mut self, has_loops: bool) {
+        self.has_loops = has_loops;
+    }
 }
 
 /// The longest time between two looks with which everything is seen in time.
-fn longest_interval(conditions: &Conditions) -> Duration {
-    let limits = [conditions.stuck, conditions.idle, conditions.lag, conditions.gil_held];
+fn longest_interval(conditions: &Conditions, has_loops: bool) -> Duration {
+    let lag = conditions.lag.filter(|_| has_loops);
+    let limits = [conditions.stuck, conditions.idle, lag, conditions.gil_held];
     let limits = limits.into_iter().flatten().map(|limit| limit / PART_OF_LIMIT.1 * PART_OF_LIMIT.0);
     let calls = conditions.calls.iter().map(|call| (call.limit / PART_OF_CALL).min(CALLS_EVERY));
     let has_counters = conditions.rss.is_some() || conditions.threads.is_some();
@@ -72,7 +80,9 @@ mod tests {
             pace.wants_look(&glance(is_resting, seconds), &conditions, at(ms))
         };
         assert!(!wants(&pace, false, 1, 900) && wants(&pace, false, 1, 1000));
-        // However dear: with the limit it would be too late.
+        // However dear: with the limit it would be too late, if there is a loop.
+        assert!(!wants(&pace, false, 60, 4000));
+        pace.note_loops(true);
         assert!(!wants(&pace, false, 60, 3900) && wants(&pace, false, 60, 4000));
         assert!(!wants(&pace, true, 1, 600_000));
         pace.has_looked(Some(at(5000)), false, at(0));
@@ -86,8 +96,9 @@ mod tests {
         use crate::profile::Below;
         use crate::watch::CallCondition;
         let call = |seconds| CallCondition { function: Below::new("f"), limit: Duration::from_secs(seconds) };
-        let interval =
-            |seconds| longest_interval(&Conditions { calls: vec![call(seconds)], ..Conditions::default() }).as_millis();
+        let interval = |seconds| {
+            longest_interval(&Conditions { calls: vec![call(seconds)], ..Conditions::default() }, false).as_millis()
+        };
         assert_eq!((interval(2), interval(60)), (100, 500));
     }
 }

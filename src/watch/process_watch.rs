@@ -19,8 +19,9 @@ use crate::sampler::{Glance, LoopLags, Observed, Pausing, ShortNames};
 const SECOND_LOOK_AFTER: Duration = Duration::from_secs(1);
 /// So many resting places are kept.
 const MOST_RESTING_PLACES: usize = 4096;
-/// So often it is looked whether there are tasks, where none were.
-const TASKS_LOOKED_FOR_EVERY: Duration = Duration::from_secs(30);
+/// So soon it is looked whether there are tasks, where none were; then after twice as long each time, up to the longest.
+const TASKS_LOOKED_FOR_AFTER: Duration = Duration::from_secs(30);
+const TASKS_LOOKED_FOR_LATEST: Duration = Duration::from_secs(240);
 
 /// A process that is watched.
 #[derive(Debug)]
@@ -42,8 +43,8 @@ pub(crate) struct ProcessWatch {
     pace: LookPace,
     /// A thread has run since rings were last looked for.
     has_run: bool,
-    /// When it was last seen whether there are tasks, and whether there were.
-    tasks_seen: Option<(Instant, bool)>,
+    /// When it is to be looked for tasks, and how long after the last look that is, where there were none.
+    no_tasks: Option<(Instant, Duration)>,
     short_names: ShortNames,
 }
 
@@ -65,7 +66,7 @@ impl ProcessWatch {
             lags: LoopLags::default(),
             pace: LookPace::default(),
             has_run: true,
-            tasks_seen: None,
+            no_tasks: None,
             short_names: ShortNames::default(),
         }
     }
@@ -104,6 +105,7 @@ impl ProcessWatch {
         let mut due = self.stuck.due(&blocked, conditions.stuck, conditions.idle);
         if let Some(limit) = conditions.lag {
             self.lags.observe(observed.sampler, observed.moment);
+            self.pace.note_loops(self.lags.loops().next().is_some());
             events.extend(self.late_loops.take_in(self.lags.loops(), limit, now));
             due = earliest(due, self.late_loops.due(self.lags.loops(), limit, now));
             due = earliest(due, self.lags.needs_second_look().then(|| now + SECOND_LOOK_AFTER));
@@ -231,8 +233,7 @@ impl ProcessWatch {
         of: usize,
         now: Instant,
     ) -> Vec<Event> {
-        let tasks_due =
-            self.tasks_seen.is_none_or(|(seen, there_are)| there_are || now >= seen + TASKS_LOOKED_FOR_EVERY);
+        let tasks_due = self.no_tasks.is_none_or(|(due, _)| now >= due);
         // Tasks that sleep on make no ring that was not there before.
         let may_find_tasks = tasks_due && (self.has_run || !conditions.calls.is_empty());
         if !has_suspects && !may_find_tasks {
@@ -249,7 +250,9 @@ impl ProcessWatch {
                     events.extend(self.rings.take_in(&inspected, now));
                 }
                 let tasks = inspected.tasks.as_ref().map_or(&[][..], |tasks| &tasks.tasks);
-                self.tasks_seen = Some((now, !tasks.is_empty()));
+                let pause = self.no_tasks.map_or(TASKS_LOOKED_FOR_AFTER, |(_, pause)| pause * 2);
+                let pause = pause.min(TASKS_LOOKED_FOR_LATEST);
+                self.no_tasks = tasks.is_empty().then_some((now + pause, pause));
                 events.extend(self.tasks.take_in(&conditions.calls, tasks, now));
             }
             Err(error) => log::debug!("no search for rings: {error}"),

@@ -131,6 +131,17 @@ pub fn python_with(name: &str) -> Option<(&'static Interpreter, PathBuf)> {
     found
 }
 
+/// The samples of a text of metrics as the parser of `prometheus_client` reads it: name, labels, value. None, and it is
+/// said, where there is no such package.
+pub fn prometheus_numbers(text: &str) -> Option<Vec<(String, serde_json::Value, f64)>> {
+    let (python, packages) = python_with("prometheus-client")?;
+    let program = "import json, sys\nfrom prometheus_client.parser import text_string_to_metric_families as parse\n\
+        print(json.dumps([[s.name, s.labels, s.value] for f in parse(sys.argv[1]) for s in f.samples]))";
+    let mut command = Command::new(&python.path);
+    let ran = run(command.env("PYTHONPATH", packages).args(["-c", program, text]), Duration::from_secs(60)).unwrap();
+    Some(serde_json::from_str(ran.success()).unwrap())
+}
+
 /// A script of `tests/targets`.
 pub fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/targets").join(name)

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::running::{Running, any, chosen, python_with, read_profile, status_kb};
+use crate::running::{Running, any, chosen, prometheus_numbers, read_profile, status_kb};
 use crate::target::{Target, print_note, pyspy, run};
 
 /// Only a server that hangs takes this long.
@@ -155,12 +155,7 @@ fn prometheus_parses_the_metrics() {
     let server = Server::start(&["-p", &first, "-p", &second]);
     let answer = server.get("/metrics");
     assert!(answer.head.contains("Content-Type: text/plain; version=0.0.4"), "{answer:?}");
-    let Some((python, packages)) = python_with("prometheus-client") else { return };
-    let program = "import json, sys\nfrom prometheus_client.parser import text_string_to_metric_families as parse\n\
-        print(json.dumps([[s.name, s.labels, s.value] for f in parse(sys.argv[1]) for s in f.samples]))";
-    let mut command = Command::new(&python.path);
-    let ran = run(command.env("PYTHONPATH", packages).args(["-c", program, &answer.text()]), LIMIT).unwrap();
-    let numbers: Vec<(String, Value, f64)> = serde_json::from_str(ran.success()).unwrap();
+    let Some(numbers) = prometheus_numbers(&answer.text()) else { return };
     let number = |name: &str, pid: &str| {
         let found = numbers.iter().find(|(found, labels, _)| found == name && (pid.is_empty() || labels["pid"] == pid));
         found.unwrap_or_else(|| panic!("no {name} of {pid}: {numbers:?}")).2

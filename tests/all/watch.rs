@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::interpreters::Interpreter;
 use crate::packages::Missing;
-use crate::running::{Running, any, script, status_kb};
+use crate::running::{Running, any, prometheus_numbers, script, status_kb};
 use crate::target::{Target, print_note, pyspy};
 
 /// A way to hang: the function of `hangs.py`, the condition, its cause, and what must be in the event's text.
@@ -242,6 +242,11 @@ fn processes_with_a_name_are_watched_as_they_come() {
     ran.success();
     let numbers = fs::read_to_string(&metrics).unwrap();
     assert!(numbers.contains("pyspy_watch_events_total{cause=\"stuck\"} 2"), "{numbers}");
+    let Some(parsed) = prometheus_numbers(&numbers) else { return };
+    let stuck = serde_json::json!({"cause": "stuck"});
+    assert!(parsed.contains(&("pyspy_watch_events_total".to_owned(), stuck, 2.0)), "{parsed:?}");
+    let looks = parsed.iter().find(|(name, ..)| name == "pyspy_watch_looks_total");
+    assert!(looks.is_some_and(|(.., count)| *count > 2.0), "{parsed:?}");
 }
 
 fn running_says(path: &Path, text: &str) -> bool {

@@ -11,7 +11,7 @@ use std::io::{self, BufWriter, Write};
 use super::picture::{Frame, Kind, Picture, ROW, legend, time, write_message};
 use crate::output::Presentation;
 use crate::output::color::{NEUTRAL, color};
-use crate::output::heading::{subtitle, title, with_note};
+use crate::output::heading::{no_samples, subtitle, title, with_note};
 use crate::output::place::{PlaceId, Places, process_label, sampled_threads, thread_label, thread_name};
 use crate::output::runs::{Call, Edge, calls};
 use crate::profile::{Profile, ThreadRef};
@@ -38,7 +38,7 @@ pub(crate) fn write(profile: &Profile, presentation: &Presentation, writer: impl
     let places = Places::new(profile, &Presentation { threads: false, processes: false, ..*presentation });
     let (lanes, narrowest_us) = lanes(profile, &places)?;
     if lanes.is_empty() {
-        return write_message(&title(profile), "no samples", writer);
+        return write_message(&title(profile), no_samples(profile), writer);
     }
     let is_joined = |lane: &Lane| lane.blocks.iter().any(|block| block.calls > 1) || lane.is_cut;
     let note = lanes.iter().any(is_joined).then(|| format!("calls below {} joined", time(narrowest_us)));

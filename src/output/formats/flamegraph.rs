@@ -8,7 +8,7 @@ use std::io::{self, BufWriter, Write};
 use super::picture::{Frame, Kind, Picture, ROW, legend, write_message};
 use crate::output::Presentation;
 use crate::output::color::{NEUTRAL, color};
-use crate::output::heading::{subtitle, title, with_note};
+use crate::output::heading::{no_samples, subtitle, title, with_note};
 use crate::output::narrow::{JOINED, Node, narrowed, nodes, widths};
 use crate::output::text::thousands;
 use crate::output::tree::LabelTree;
@@ -27,7 +27,7 @@ pub fn write(profile: &Profile, presentation: &Presentation, writer: impl Write)
     let widths = widths(&narrowed.nodes);
     let (end, corners) = layout(&narrowed.nodes, presentation.upward);
     if end == 0 {
-        return write_message(&title(profile), "no samples", writer);
+        return write_message(&title(profile), no_samples(profile), writer);
     }
     let mut writer = BufWriter::new(writer);
     let unit = if profile.metadata.is_time_known() { "ms" } else { "samples" };
@@ -287,6 +287,9 @@ mod tests {
         profile.metadata.command = "a <b> & c".to_owned();
         let svg = svg(&profile, Presentation::default());
         assert_eq!(texts(&svg, "text"), ["a <b> & c", "no samples"]);
+        profile.metadata.duration_us = 1_000_000;
+        let why = "no samples: no thread was seen to run (--idle shows idle threads too)";
+        assert_eq!(texts(&self::svg(&profile, Presentation::default()), "text")[1], why);
         assert!(svg.contains("prefers-color-scheme"), "a dark page stays dark");
     }
 

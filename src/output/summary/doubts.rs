@@ -1,6 +1,6 @@
 //! What the numbers of a profile do not say: samples that are doubtful or missing, and how exact shares can be.
 
-use crate::output::heading::round;
+use crate::output::heading::{no_samples, round};
 use crate::profile::Profile;
 
 /// Two standard errors: of twenty shares one is further off.
@@ -13,7 +13,7 @@ pub(in crate::output) fn doubts(profile: &Profile) -> Vec<String> {
     let samples = profile.sum().samples;
     let mut doubts = vec![];
     if samples == 0 {
-        doubts.push("no samples".to_owned());
+        doubts.push(no_samples(profile).to_owned());
     } else {
         let points = STANDARD_ERRORS * 50.0 / (samples as f64).sqrt();
         doubts.push(format!("sampling error: a share of 50 % is good to ±{points:.1} points, a small one to less"));

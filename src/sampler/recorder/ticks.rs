@@ -40,6 +40,7 @@ impl Recorder<'_> {
             if member.sampler.is_none() || member.builder.is_none() {
                 continue;
             }
+            member.was_looked_at |= member.visit == Visit::Look;
             let is_for_kernel = has_kernel && !member.is_not_for_kernel;
             if let Some(kernel) = &mut member.kernel
                 && !self.options.filter.idle

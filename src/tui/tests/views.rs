@@ -1,5 +1,7 @@
 //! What is drawn of what was sampled.
 
+use unicode_width::UnicodeWidthStr;
+
 use super::*;
 
 #[test]
@@ -101,13 +103,25 @@ all  100.0% 2.00s in all, 0.0% itself, of all since reset
 }
 
 #[test]
-fn sizes_below_80_by_24_say_so_and_larger_ones_are_filled() {
-    let (mut state, _) = usual((40, 10));
+fn sizes_below_40_by_8_say_so_and_larger_ones_are_filled() {
+    let (mut state, _) = usual((39, 10));
     let seen = screen(&state).join("\n");
-    assert!(seen.contains("40×10 is too small") && seen.contains("80×24"), "{seen}");
-    for size in [(79, 24), (80, 23), (1, 1), (3, 2)] {
+    assert!(seen.contains("39×10 is too small") && seen.contains("40×8"), "{seen}");
+    for size in [(39, 24), (80, 7), (1, 1), (3, 2)] {
         update(&mut state, Event::Input(Input::Resize(size.0, size.1)));
         assert!(!screen(&state).join("\n").contains("heavy"));
+    }
+    // Half of an ordinary terminal, either way, and a quarter of it.
+    for size in [(40, 24), (80, 12), (40, 12), (40, 8)] {
+        for view in ["F1", "F2", "F3", "F4", "F5", "F6", "F7", "F1"] {
+            update(&mut state, Event::Input(Input::Resize(size.0, size.1)));
+            press(&mut state, view);
+            let seen = screen(&state);
+            assert_eq!(seen.len(), usize::from(size.1), "the footer is in the last line");
+            assert!(seen.iter().all(|line| line.width() <= usize::from(size.0)), "{seen:?}");
+        }
+        let seen = screen(&state).join("\n");
+        assert!(seen.contains("medium (app.py:120)") && seen.contains("%Own▼  %Total"), "{seen}");
     }
     update(&mut state, Event::Input(Input::Resize(200, 60)));
     let seen = screen(&state);

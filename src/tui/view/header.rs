@@ -18,11 +18,14 @@ use crate::tui::window::Facts;
 
 /// A loop that is as late as this is worth a warning: what it serves is seen to wait.
 const LATE: Duration = Duration::from_millis(100);
+/// Columns that a number needs with its name.
+const NARROWEST_CELL: u16 = 18;
 /// Steps of a sparkline from nothing to all.
 const STEPS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
 pub(super) fn draw(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
-    let line = |number: u16| Rect { y: area.y + number, height: 1, ..area };
+    // Empty below the last line there is.
+    let line = |number: u16| Rect { y: area.y + number, height: 1, ..area }.intersection(area);
     let process = state.data.profile.processes().next().map(|(_, process)| process);
     let command = process.map(|process| names::text(state, process.command_line).into_owned()).unwrap_or_default();
     // What is switched on, at the right edge; a command line can be told in a third.
@@ -42,7 +45,9 @@ pub(super) fn draw(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer)
             put_right(buffer, line(1), &trouble, theme.warning());
         }
     }
-    draw_samples(state, theme, line(2), buffer);
+    if area.height > 2 {
+        draw_samples(state, theme, line(2), buffer);
+    }
     let history = &state.data.history;
     let bytes = facts.resident_bytes.map(|bytes| bytes as f64);
     let percent = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.0}%"));
@@ -62,16 +67,21 @@ pub(super) fn draw(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer)
         ("pyspy", facts.own_cpu.map_or("-".to_owned(), |value| format!("{value:.1}%")), &history.own_cpu, Some(100.0)),
         ("stopped", format!("{:.2}%", facts.stopped), &none, None),
     ];
-    // Four in a line; the cells take the whole width.
-    let width = area.width / 4;
+    // Four in a line, or as many as there is room for; the cells take the whole width.
+    let in_line = (area.width / NARROWEST_CELL).clamp(1, 4);
+    let width = area.width / in_line;
     for (at, (name, value, values, full)) in cells.into_iter().enumerate() {
-        let (column, row) = (at as u16 % 4, at as u16 / 4);
+        let (column, row) = (at as u16 % in_line, at as u16 / in_line);
+        let place = line(3 + row);
+        if place.is_empty() {
+            break;
+        }
         let text = format!("{name} {value} ");
         // Values below each other begin their sparklines in one column.
         let text = format!("{text:<14}");
         let room = usize::from(width).saturating_sub(text.len() + 1);
         let spans = vec![Span::raw(text), Span::styled(sparkline(values, full, room), theme.spark())];
-        buffer.set_line(area.x + column * width, area.y + 3 + row, &Line::from(spans), width.saturating_sub(1));
+        buffer.set_line(area.x + column * width, place.y, &Line::from(spans), width.saturating_sub(1));
     }
 }
 

@@ -9,7 +9,7 @@ use super::theme::Theme;
 use super::{percent, put, put_right, seconds};
 use crate::output::printable;
 use crate::profile::{Flags, StackId};
-use crate::tui::layout::{NUMBER_STARTS, NUMBERS};
+use crate::tui::layout::{number_starts, numbers_width};
 use crate::tui::names;
 use crate::tui::state::{Key, Row, Scope, State, View};
 
@@ -40,10 +40,10 @@ pub(super) fn draw(state: &State, theme: Theme, header: Rect, body: Rect, buffer
                 }
             };
             // A blank before each, however large the number.
-            let Rect { x, width, .. } = number(line, at);
+            let Some(Rect { x, width, .. }) = number(line, at) else { continue };
             put_right(buffer, Rect { x: x + 1, width: width - 1, ..line }, &text, style);
         }
-        let rest = Rect { x: line.x + NUMBERS + 1, width: line.width.saturating_sub(NUMBERS + 1), ..line };
+        let rest = behind_numbers(line);
         put(buffer, rest, &text(state, row, rest.width), theme.plain());
         if selected == Some(row.key) {
             buffer.set_style(line, theme.selected());
@@ -52,7 +52,7 @@ pub(super) fn draw(state: &State, theme: Theme, header: Rect, body: Rect, buffer
     if state.rows.is_empty() {
         let reason = empty_reason(state);
         let line = Rect { y: body.y + 1, height: 1, ..body };
-        put(buffer, Rect { x: line.x + 2, width: line.width - 2, ..line }, reason, theme.dim());
+        put(buffer, Rect { x: line.x + 2, width: line.width - 2, ..line }.intersection(body), reason, theme.dim());
     }
 }
 
@@ -61,8 +61,15 @@ fn share_text(percent: f64) -> String {
     if percent < 1000.0 { format!("{percent:.2}%") } else { format!("{percent:.0}%") }
 }
 
-fn number(line: Rect, at: usize) -> Rect {
-    Rect { x: line.x + NUMBER_STARTS[at], width: NUMBER_STARTS[at + 1] - NUMBER_STARTS[at], ..line }
+/// The place of a number in a line, where it has one.
+fn number(line: Rect, at: usize) -> Option<Rect> {
+    let [start, end] = number_starts(line.width).get(at..at + 2)? else { return None };
+    Some(Rect { x: line.x + start, width: end - start, ..line })
+}
+
+fn behind_numbers(line: Rect) -> Rect {
+    let start = numbers_width(line.width) + 1;
+    Rect { x: line.x + start, width: line.width.saturating_sub(start), ..line }
 }
 
 fn draw_header(state: &State, theme: Theme, line: Rect, buffer: &mut Buffer) {
@@ -80,10 +87,10 @@ fn draw_header(state: &State, theme: Theme, line: Rect, buffer: &mut Buffer) {
         .collect();
     for (at, text) in texts.iter().enumerate() {
         let style = if is_sorted(at) { theme.accent() } else { theme.bold() };
-        let mut place = number(line, at);
+        let Some(mut place) = number(line, at) else { continue };
         // The name to the right may take all of its column.
-        let next = texts.get(at + 1).filter(|next| next.width() >= usize::from(number(line, at + 1).width));
-        place.width -= u16::from(next.is_some());
+        let next = texts.get(at + 1).zip(number(line, at + 1));
+        place.width -= u16::from(next.is_some_and(|(next, place)| next.width() >= usize::from(place.width)));
         put_right(buffer, place, text, style);
     }
     let what = match state.selection.view {
@@ -100,7 +107,7 @@ fn draw_header(state: &State, theme: Theme, line: Rect, buffer: &mut Buffer) {
         Scope::Window => "the last window",
         Scope::Reset => "all since reset",
     };
-    let rest = Rect { x: line.x + NUMBERS + 1, width: line.width.saturating_sub(NUMBERS + 1), ..line };
+    let rest = behind_numbers(line);
     put(buffer, rest, what, theme.bold());
     let room = usize::from(rest.width).saturating_sub(what.len() + 2);
     if scope.len() <= room && state.selection.view != View::Tasks {

@@ -161,6 +161,19 @@ impl Handle {
         exited
     }
 
+    /// The same of several at once, in their order: one system call where the kernel has pidfds.
+    pub(crate) fn have_exited(handles: &[&Self]) -> Vec<bool> {
+        let pidfds =
+            handles.iter().filter_map(|handle| Some(PollFd::new(handle.pidfd.as_ref()?.as_fd(), PollFlags::POLLIN)));
+        let mut polled: Vec<PollFd<'_>> = pidfds.collect();
+        if polled.len() < handles.len() || poll(&mut polled, PollTimeout::ZERO).is_err() {
+            return handles.iter().map(|handle| handle.has_exited()).collect();
+        }
+        // Only of those that have is there more to find out.
+        let has_exited = |(handle, fd): (&&Self, &PollFd<'_>)| fd.any().unwrap_or(true) && handle.has_exited();
+        handles.iter().zip(&polled).map(has_exited).collect()
+    }
+
     /// As [`Self::has_exited`], with nothing noted.
     fn is_over(&self) -> bool {
         match &self.pidfd {
@@ -272,6 +285,21 @@ mod tests {
         pub(crate) fn has_exited_quietly(&self) -> bool {
             self.is_over()
         }
+    }
+
+    #[test]
+    fn exits_are_noticed_in_one_look_at_several() {
+        let mut targets: Vec<Target> = (0..3).map(|_| Target::shell("echo ready; read line")).collect();
+        let handles: Vec<_> = targets.iter().map(|target| target.handle()).collect();
+        let have_exited = || Handle::have_exited(&handles.iter().collect::<Vec<_>>());
+        assert_eq!(have_exited(), [false; 3]);
+        targets[1].end();
+        assert_eq!(have_exited(), [false, true, false]);
+        targets[0].end();
+        assert_eq!(have_exited(), [true, true, false]);
+        assert!(Handle::have_exited(&[]).is_empty());
+        let without = targets[2].handle().without_pidfd();
+        assert_eq!(Handle::have_exited(&[&without, &handles[0]]), [false, true]);
     }
 
     #[test]
