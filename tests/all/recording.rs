@@ -40,6 +40,19 @@ impl Recording {
         Self::from_run(&pyspy(&all))
     }
 
+    /// What `record` records at `rate`, again until pyspy had a CPU for it: others may take that from it for a while.
+    pub(crate) fn fed(rate: f64, mut record: impl FnMut() -> Self) -> Self {
+        const TRIES: usize = 10;
+        let mut recording = record();
+        for _ in 1..TRIES {
+            if !recording.summary.is_starved(rate) {
+                break;
+            }
+            recording = record();
+        }
+        recording
+    }
+
     /// What a run of `pyspy record -f raw -o -` printed.
     #[track_caller]
     pub(crate) fn from_run(ran: &Ran) -> Self {
@@ -100,6 +113,18 @@ impl Summary {
     /// is not over.
     pub(crate) fn intervals(&self, rate: &str) -> f64 {
         (self.observed() - 0.05) * rate.parse::<f64>().expect("a rate in Hz") - 1.0
+    }
+
+    /// By how much a share may be off because samples are missing that were asked for at `rate`: not at all where nearly
+    /// all were taken, and else by three standard errors of as many as there were.
+    pub(crate) fn doubt(&self, rate: f64) -> f64 {
+        let ticks = (self.rate_held * self.seconds).max(1.0);
+        if self.rate_held > 0.95 * rate { 0.0 } else { 1.5 / ticks.sqrt() }
+    }
+
+    /// Whether pyspy itself got so little of a CPU that its samples, asked for at `rate`, say little.
+    pub(crate) fn is_starved(&self, rate: f64) -> bool {
+        self.rate_held < (0.5 * rate).min(50.0).max(0.15 * rate) || self.unobserved > 0.05 * self.seconds
     }
 
     /// The wall time that samples stand for, in seconds.

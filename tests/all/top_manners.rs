@@ -220,8 +220,10 @@ fn sizes_are_followed_down_to_the_note() {
     terminal.wait("200×60", |screen| leads(screen, "heavy") && footer(screen, 60));
     terminal.resize(80, 24);
     terminal.wait("80×24", |screen| leads(screen, "heavy") && footer(screen, 24));
-    terminal.resize(40, 10);
-    terminal.wait("the note", |screen| screen.contains("40×10 is too small") && screen.contains("80×24"));
+    terminal.resize(40, 8);
+    terminal.wait("40×8", |screen| screen.contains("heavy") && footer(screen, 8));
+    terminal.resize(39, 8);
+    terminal.wait("the note", |screen| screen.contains("39×8 is too small") && screen.contains("40×8"));
     // In every view, from one cell on.
     for key in ["F2", "F3", "F4", "F5", "F6", "F1"] {
         terminal.keys(&[key]);

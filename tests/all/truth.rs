@@ -29,7 +29,7 @@ fn record(interpreter: &Interpreter, script: &str, args: &[&str]) -> Recording {
     let target = Target::start(interpreter, script, &[]);
     let mut all = vec!["--rate", "1000", "--full-filenames"];
     all.extend(args);
-    Recording::of(target.pid(), &all)
+    Recording::fed(1000.0, || Recording::of(target.pid(), &all))
 }
 
 /// What the recordings of some interpreters came to.
@@ -298,8 +298,12 @@ fn waiting_threads_are_idle_and_busy_ones_active() {
         for (rate, mode) in [("100", None), ("1000", None), ("100", Some("--blocking")), ("1000", Some("--blocking"))] {
             let mut args = vec!["--rate", rate, "-d", "2", "--threads"];
             args.extend(mode);
-            let (before, started) = (wanted_cpu(target.pid()), Instant::now());
-            let active = Recording::of(target.pid(), &args);
+            let rate_asked = rate.parse().unwrap();
+            let (mut before, mut started) = (wanted_cpu(target.pid()), Instant::now());
+            let active = Recording::fed(rate_asked, || {
+                (before, started) = (wanted_cpu(target.pid()), Instant::now());
+                Recording::of(target.pid(), &args)
+            });
             let (after, elapsed) = (wanted_cpu(target.pid()), started.elapsed().as_secs_f64());
             let everything = active.summary.intervals(rate);
             // One that is woken and does not get a CPU at once wants to run for as long as that takes.
@@ -316,7 +320,7 @@ fn waiting_threads_are_idle_and_busy_ones_active() {
             assert!(of("computes") >= 0.95, "{interpreter} {args:?}: {} {:?}", of("computes"), active.summary);
             // That the waiting ones are seen at all.
             args.push("--idle");
-            let all = Recording::of(target.pid(), &args);
+            let all = Recording::fed(rate_asked, || Recording::of(target.pid(), &args));
             let everything = all.summary.intervals(rate);
             for function in ["sleeps", "selects"] {
                 let share = all.count(|names| names.contains(&function)) as f64 / everything;

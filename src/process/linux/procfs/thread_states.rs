@@ -27,8 +27,8 @@ const SPARE_DESCRIPTORS: u64 = 128;
 /// A thread that waited when we held it counts as running only after so much time on a CPU, in ns: to go back to its
 /// wait takes some 20 µs.
 const ROUSED: u64 = 200_000;
-/// So much time on a CPU, in ns, each further hold grants to a thread that goes back to its wait. Not more: one that runs
-/// is held again and again, too, and may be on a CPU for less than `ROUSED` from one hold to the next.
+/// So much time on a CPU, in ns, each further hold grants to a thread that goes back to its wait. Not more: one that
+/// runs is held again and again, too, and may be on a CPU for less than `ROUSED` from one hold to the next.
 const ROUSED_AGAIN: u64 = 60_000;
 /// A thread that was woken and has been on a CPU for less than this, in ns, is still busy with what it waited for: it
 /// looks whether it may go on, and may go back to its wait.
