@@ -115,8 +115,8 @@ impl Summary {
         (self.observed() - 0.05) * rate.parse::<f64>().expect("a rate in Hz") - 1.0
     }
 
-    /// By how much a share may be off because samples are missing that were asked for at `rate`: not at all where nearly
-    /// all were taken, and else by three standard errors of as many as there were.
+    /// By how much a share may be off because samples are missing that were asked for at `rate`: not at all where
+    /// nearly all were taken, and else by three standard errors of as many as there were.
     pub(crate) fn doubt(&self, rate: f64) -> f64 {
         let ticks = (self.rate_held * self.seconds).max(1.0);
         if self.rate_held > 0.95 * rate { 0.0 } else { 1.5 / ticks.sqrt() }

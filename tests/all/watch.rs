@@ -106,6 +106,61 @@ fn hangs_are_found_and_told() {
     }
 }
 
+/// A small file system of its own, which is thawed and unmounted when this is dropped.
+struct OwnDisk(PathBuf);
+
+impl OwnDisk {
+    /// None, and it is said, where we may not mount or a tool is missing.
+    fn mount(folder: &Path) -> Option<Self> {
+        let (image, place) = (folder.join("image"), folder.join("disk"));
+        fs::create_dir(&place).unwrap();
+        fs::File::create(&image).unwrap().set_len(16 << 20).unwrap();
+        let (image, place_text) = (image.to_str().unwrap(), place.to_str().unwrap());
+        let commands: [&[&str]; 2] = [&["mkfs.ext4", "-q", image], &["mount", "-o", "loop", image, place_text]];
+        for words in commands {
+            let ran = Command::new(words[0]).args(&words[1..]).output();
+            if !ran.as_ref().is_ok_and(|ran| ran.status.success()) {
+                print_note(&format!("skipped: {words:?} does not work here: {ran:?}"));
+                return None;
+            }
+        }
+        Some(Self(place))
+    }
+
+    /// From now on whoever writes waits, or goes on again.
+    fn freeze(&self, is_frozen: bool) -> bool {
+        let ran = Command::new("fsfreeze").arg(if is_frozen { "-f" } else { "-u" }).arg(&self.0).output();
+        ran.is_ok_and(|ran| ran.status.success())
+    }
+}
+
+impl Drop for OwnDisk {
+    fn drop(&mut self) {
+        self.freeze(false);
+        let unmounted = Command::new("umount").arg("-l").arg(&self.0).output();
+        assert!(unmounted.is_ok_and(|ran| ran.status.success()), "it stays mounted");
+    }
+}
+
+#[test]
+fn a_disk_that_does_not_answer_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(disk) = OwnDisk::mount(folder.path()) else { return };
+    for interpreter in chosen() {
+        let target = Target::start(interpreter, "orders.py", &[disk.0.to_str().unwrap()]);
+        let directory = tempfile::tempdir().unwrap();
+        let (pid, output) = (target.pid().to_string(), directory.path().to_str().unwrap());
+        assert!(disk.freeze(true));
+        let ran =
+            Running::start(&["watch", "-p", &pid, "-o", output, "--once", "--stuck", "1s", "--dumps", "1"]).ended();
+        assert!(disk.freeze(false));
+        let text = ran.success();
+        for word in ["nothing moves", "save_order (orders.py:", "number: "] {
+            assert!(text.contains(word), "{interpreter}: no {word:?} in {text}");
+        }
+    }
+}
+
 #[test]
 fn what_works_is_left_alone() {
     let short = ["--stuck", "4s", "--lag", "4s", "--gil-held", "4s", "--deadlock", "--call", "report:4s"];
