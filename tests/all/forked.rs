@@ -36,7 +36,7 @@ fn only_threads_that_the_child_has_are_counted() {
                 assert_eq!(thread["gone"] == true, thread["os_thread_id"].is_null(), "{case}: {thread:#}");
             }
 
-            let recording = Recording::of(child, &["-d", "0.3", "--threads", "--idle"]);
+            let recording = Recording::fed(100.0, || Recording::of(child, &["-d", "0.3", "--threads", "--idle"]));
             assert_eq!(recording.summary.lost, 0, "{case}: {recording:#?}");
             let of = |name: &str| recording.count(|names| names.iter().any(|frame| frame.ends_with(name)));
             assert!(of("busy_main") >= 10, "{case}: {recording:#?}");
