@@ -93,3 +93,20 @@ fn read(path: &Path) -> anyhow::Result<Profile> {
     }
     Ok(recording.profile)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::{Parser, ValueEnum};
+
+    use super::*;
+    use crate::cli::{Cli, FormatName};
+
+    #[test]
+    fn diff_takes_the_formats_that_show_differences_and_no_others() {
+        for name in FormatName::value_variants() {
+            let word = name.to_possible_value().unwrap();
+            let arguments = ["pyspy", "diff", "before", "after", "-o", "file", "-f", word.get_name()];
+            assert_eq!(Cli::try_parse_from(arguments).is_ok(), Format::from(*name).shows_differences(), "{name:?}");
+        }
+    }
+}

@@ -55,8 +55,8 @@ struct ThreadDict {
 }
 
 impl ThreadNames {
-    /// What was read so far is too old, whatever its age.
-    pub(super) fn want(&mut self) {
+    /// The names are read at the next sample, however new those are that are known.
+    pub(super) fn make_due(&mut self) {
         self.read_at = None;
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use crate::recording::Recording;
-use crate::running::{Running, any, read_profile, script, status_kb, wait_for_handlers};
+use crate::running::{Running, Unmount, any, read_profile, script, status_kb, wait_for_handlers};
 use crate::target::{Target, alone_on_this_machine, print_note, pyspy, run};
 
 /// Every format with a name of a file for it.
@@ -216,15 +216,6 @@ fn a_full_disk_leaves_a_recording_up_to_there() {
     assert!(seconds("pyspy", &data, "main") > 0.5, "{message}");
     fs::remove_file(data.with_extension("converted")).unwrap();
     drop(unmount);
-}
-
-struct Unmount<'path>(&'path Path);
-
-impl Drop for Unmount<'_> {
-    fn drop(&mut self) {
-        let ran = Command::new("umount").arg("-l").arg(self.0).output();
-        assert!(ran.is_ok_and(|ran| ran.status.success()), "it stays mounted");
-    }
 }
 
 /// A late sample stands for more, but not for all that pyspy missed while it was stopped: that is told.

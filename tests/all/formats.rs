@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::recording::Recording;
+use crate::recording::{Recording, until_fed};
 use crate::running::{chosen, read_otlp, read_profile};
 use crate::target::{Target, alone_on_this_machine, print_note, pyspy, run};
 
@@ -112,19 +112,12 @@ fn threads_are_aligned_in_time_and_pauses_are_kept() {
         let recording = folder.path().join("turns.pyspy");
         let path = recording.to_str().unwrap();
         let pid = target.pid().to_string();
-        // Again until pyspy had a CPU for it: others may take that from it for a while.
         let record = || {
             let ran = pyspy(&["record", "-o", path, "-r", "200", "-d", "3", "--pid", &pid]);
             ran.success();
             Recording::summary_of(&ran.stderr)
         };
-        let mut summary = record();
-        for _ in 0..5 {
-            if !summary.is_starved(200.0) {
-                break;
-            }
-            summary = record();
-        }
+        let summary = until_fed(200.0, |summary| *summary, record);
         let wall = summary.seconds;
 
         let trace: Vec<Value> =

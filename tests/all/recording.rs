@@ -40,17 +40,9 @@ impl Recording {
         Self::from_run(&pyspy(&all))
     }
 
-    /// What `record` records at `rate`, again until pyspy had a CPU for it: others may take that from it for a while.
-    pub(crate) fn fed(rate: f64, mut record: impl FnMut() -> Self) -> Self {
-        const TRIES: usize = 10;
-        let mut recording = record();
-        for _ in 1..TRIES {
-            if !recording.summary.is_starved(rate) {
-                break;
-            }
-            recording = record();
-        }
-        recording
+    /// What `record` records at `rate`, see [`until_fed`].
+    pub(crate) fn fed(rate: f64, record: impl FnMut() -> Self) -> Self {
+        until_fed(rate, |recording| recording.summary, record)
     }
 
     /// What a run of `pyspy record -f raw -o -` printed.
@@ -101,6 +93,19 @@ pub(crate) fn stacks(raw: &str) -> Vec<(Vec<String>, u64)> {
 /// The functions of a stack, without their places.
 pub(crate) fn names(stack: &[String]) -> Vec<&str> {
     stack.iter().map(|frame| frame.rsplit_once(" (").map_or(frame.as_str(), |(name, _)| name)).collect()
+}
+
+/// What `record` records at `rate`, again until pyspy had a CPU for it: others may take that from it for a while.
+pub(crate) fn until_fed<T>(rate: f64, summary_of: impl Fn(&T) -> Summary, mut record: impl FnMut() -> T) -> T {
+    const TRIES: usize = 10;
+    let mut recorded = record();
+    for _ in 1..TRIES {
+        if !summary_of(&recorded).is_starved(rate) {
+            break;
+        }
+        recorded = record();
+    }
+    recorded
 }
 
 impl Summary {

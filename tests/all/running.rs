@@ -142,6 +142,16 @@ pub fn prometheus_numbers(text: &str) -> Option<Vec<(String, serde_json::Value, 
     Some(serde_json::from_str(ran.success()).unwrap())
 }
 
+/// A place where something is mounted; no more when this is dropped.
+pub struct Unmount<'path>(pub &'path Path);
+
+impl Drop for Unmount<'_> {
+    fn drop(&mut self) {
+        let ran = Command::new("umount").arg("-l").arg(self.0).output();
+        assert!(ran.is_ok_and(|ran| ran.status.success()), "it stays mounted");
+    }
+}
+
 /// A script of `tests/targets`.
 pub fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/targets").join(name)

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::interpreters::Interpreter;
-use crate::recording::{Recording, stacks};
+use crate::recording::{Recording, stacks, until_fed};
 use crate::running::{any, chosen, script};
 use crate::target::{Ran, alone_on_this_machine, print_note, pyspy, run};
 
@@ -20,15 +20,7 @@ fn record(interpreter: &Interpreter, options: &[&str], tree: [&str; 3]) -> Ran {
     args.extend(options);
     args.extend(["--", interpreter.path.to_str().unwrap(), script.to_str().unwrap()]);
     args.extend(tree);
-    // Again until pyspy had a CPU for it: others may take that from it for a while.
-    let mut ran = pyspy(&args);
-    for _ in 0..5 {
-        if !Recording::summary_of(&ran.stderr).is_starved(RATE) {
-            break;
-        }
-        ran = pyspy(&args);
-    }
-    ran
+    until_fed(RATE, |ran: &Ran| Recording::summary_of(&ran.stderr), || pyspy(&args))
 }
 
 /// What each process says that it computed, in seconds, and its parent.

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::interpreters::Interpreter;
 use crate::packages::Missing;
-use crate::running::{Running, any, prometheus_numbers, script, status_kb};
+use crate::running::{Running, Unmount, any, prometheus_numbers, script, status_kb};
 use crate::target::{Target, print_note, pyspy};
 
 /// A way to hang: the function of `hangs.py`, the condition, its cause, and what must be in the event's text.
@@ -137,8 +137,7 @@ impl OwnDisk {
 impl Drop for OwnDisk {
     fn drop(&mut self) {
         self.freeze(false);
-        let unmounted = Command::new("umount").arg("-l").arg(&self.0).output();
-        assert!(unmounted.is_ok_and(|ran| ran.status.success()), "it stays mounted");
+        drop(Unmount(&self.0));
     }
 }
 

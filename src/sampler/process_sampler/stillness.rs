@@ -31,7 +31,7 @@ impl ProcessSampler {
         if torn.is_none() {
             torn = self.read_still(false, moment, inspect)?;
         }
-        self.names.want();
+        self.names.make_due();
         self.read_names_when_due();
         for index in torn.unwrap_or_default() {
             self.emit_uncertain(index, Pausing::Adaptive, moment);
