@@ -14,7 +14,7 @@ const OF_PUSH: &str = "With --push";
 type Group = (&'static str, &'static [&'static str]);
 
 const OF_RECORD: [Group; 7] = [
-    ("What to record", &["pid", "name", "subprocesses", "duration"]),
+    ("What to record", &["pid", "name", "subprocesses", "all", "duration"]),
     ("Where to", &["output", "format", "open", "push"]),
     ("How", &["rate", "idle", "waits", "native", "tasks"]),
     ("Filters", &["gil", "mode", "thread", "main_thread", "below", "include", "exclude"]),
@@ -27,7 +27,7 @@ const OF_RECORD: [Group; 7] = [
 ];
 
 const OF_TOP: [Group; 4] = [
-    ("What to look at", &["pid", "subprocesses"]),
+    ("What to look at", &["pid", "subprocesses", "all"]),
     ("How", &["rate", "idle", "native", "gil", "below"]),
     ("What is shown", &["delay", "once", "json", "full_filenames"]),
     (RARELY_NEEDED, &["blocking", "nonblocking", "native_threads"]),

@@ -88,7 +88,8 @@ pub(crate) struct PauseArgs {
 
 /// `pyspy record`.
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("target").args(["pid", "name", "program"]).required(true).multiple(true))]
+#[command(group = ArgGroup::new("target").args(["pid", "name", "all", "program"]).required(true).multiple(true))]
+#[command(group = ArgGroup::new("several").args(["subprocesses", "all"]).multiple(true))]
 pub(crate) struct RecordArgs {
     /// Process to attach to, in decimal or hex; may be given several times
     #[arg(short, long, value_name = "pid", value_parser = values::pid, conflicts_with = "program")]
@@ -97,6 +98,9 @@ pub(crate) struct RecordArgs {
     /// (`*gunicorn*myapp*`)
     #[arg(long, value_name = "glob", conflicts_with = "program")]
     pub name: Option<String>,
+    /// All processes of this machine that run Python and may be read, containers included, also those that start later
+    #[arg(long, conflicts_with_all = ["pid", "name", "program"])]
+    pub all: bool,
     /// Show full Python filenames, instead of only the part from the package on
     #[arg(long)]
     pub full_filenames: bool,
@@ -171,7 +175,7 @@ pub(crate) struct RecordArgs {
     #[arg(long, value_name = "glob")]
     pub exclude: Vec<String>,
     /// Make one of processes with the same command line and parent, such as the workers of a server
-    #[arg(long, requires = "subprocesses")]
+    #[arg(long, requires = "several")]
     pub merge: bool,
     /// Write what there is every so often, and go on, or with --push send it [default: with --push 15s]; SIGUSR1 does
     /// it once
@@ -206,11 +210,14 @@ pub(crate) struct RecordArgs {
 
 /// `pyspy top`.
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("target").args(["pid", "program"]).required(true).multiple(true))]
+#[command(group = ArgGroup::new("target").args(["pid", "all", "program"]).required(true).multiple(true))]
 pub(crate) struct TopArgs {
     /// Process to attach to, in decimal or hex; may be given several times
     #[arg(short, long, value_name = "pid", value_parser = values::pid, conflicts_with = "program")]
     pub pid: Vec<i32>,
+    /// All processes of this machine that run Python and may be read, containers included, also those that start later
+    #[arg(long, conflicts_with_all = ["pid", "program"])]
+    pub all: bool,
     /// Show full Python filenames, instead of only the part from the package on
     #[arg(long)]
     pub full_filenames: bool,

@@ -12,7 +12,7 @@ const CONDITIONS: &str = "Conditions (those with a default, or only those that a
 
 /// `pyspy watch`.
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("target").args(["pid", "name", "program"]).required(true))]
+#[command(group = ArgGroup::new("target").args(["pid", "name", "all", "program"]).required(true))]
 pub(crate) struct WatchArgs {
     /// Process to watch, in decimal or hex; may be given several times
     #[arg(short, long, value_name = "pid", value_parser = values::pid, help_heading = "Targets")]
@@ -20,6 +20,9 @@ pub(crate) struct WatchArgs {
     /// All Python processes whose command line matches a glob such as `*gunicorn*`, also those that start later
     #[arg(long, value_name = "glob", help_heading = "Targets")]
     pub name: Option<String>,
+    /// All processes of this machine that run Python and may be read, containers included, also those that start later
+    #[arg(long, help_heading = "Targets")]
+    pub all: bool,
     /// Watch all processes below the given ones, too
     #[arg(short, long, help_heading = "Targets")]
     pub subprocesses: bool,

@@ -23,6 +23,7 @@ use self::target::Target;
 pub(super) use self::target::is_called;
 use super::ending::{shell_status, status_text};
 use super::failure::UnfinishedError;
+use super::source_text::SourceFinder;
 use super::{Interrupt, below, native, pausing, print_note, shown_lines};
 use crate::cli::{AsyncTasks, Limit, Mode, RecordArgs};
 use crate::output::{Presentation, printable};
@@ -45,7 +46,7 @@ pub(crate) fn run(arguments: &RecordArgs) -> anyhow::Result<ExitCode> {
     let interrupt = Interrupt::install().context("cannot take over signals")?;
     let mut finder = Finder::new();
     let mut target = Target::open_or_start(arguments, &mut finder)?;
-    destination.find_sources(target.source_files());
+    destination.find_sources(if arguments.all { SourceFinder::Nowhere } else { target.source_files() });
     let recorded = match record_target((arguments, kernel), &mut target, &mut finder, &mut destination, &interrupt) {
         Ok(recorded) => recorded,
         Err(error) => {
@@ -55,6 +56,9 @@ pub(crate) fn run(arguments: &RecordArgs) -> anyhow::Result<ExitCode> {
         }
     };
     let (Recorded { mut profile, ending, unsampled, notes, is_from_kernel, .. }, failure) = recorded;
+    if arguments.all {
+        destination.find_sources(SourceFinder::of_profile(&profile));
+    }
     // That nothing more can be written is no reason to end the program.
     let has_failed = failure.is_some();
     let finished = failure.map_or_else(|| destination.finish(&mut profile), Err);
@@ -94,7 +98,7 @@ fn presentation_of(arguments: &RecordArgs) -> Presentation {
         columns: arguments.columns,
         full_file_names: arguments.full_filenames,
         threads: arguments.threads,
-        processes: arguments.subprocesses || arguments.name.is_some() || arguments.pid.len() > 1,
+        processes: arguments.subprocesses || arguments.all || arguments.name.is_some() || arguments.pid.len() > 1,
         upward: arguments.upward,
     }
 }
@@ -106,7 +110,7 @@ fn record_target(
     destination: &mut Destination,
     interrupt: &Interrupt,
 ) -> anyhow::Result<(Recorded, Option<UnfinishedError>)> {
-    if !arguments.subprocesses && arguments.name.is_none() {
+    if !arguments.subprocesses && !arguments.all && arguments.name.is_none() {
         target.wait_for_python(finder, &|| interrupt.is_set()).map_err(|error| {
             // Then that it has shown no Python means nothing.
             if interrupt.is_set() { anyhow!("interrupted before there was a Python to record") } else { error }
@@ -134,7 +138,8 @@ fn record_target(
             (true, false) => PATIENCE_STARTED,
             (false, false) => PATIENCE_RUNNING,
         },
-        subprocesses: arguments.subprocesses,
+        subprocesses: arguments.subprocesses && !arguments.all,
+        host: arguments.all,
         adopt: target.is_started(),
         merge: arguments.merge,
         columns: arguments.columns,

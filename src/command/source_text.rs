@@ -9,6 +9,7 @@ use std::path::Path;
 
 use crate::inspect::read_source;
 use crate::process::Process;
+use crate::profile::Profile;
 
 /// A larger file is none, in bytes.
 const LARGEST: u64 = 8 << 20;
@@ -17,19 +18,30 @@ const SUFFIXES: [&str; 5] = [".py", ".pyw", ".pyx", ".pxd", ".pxi"];
 
 /// Where source files are looked for.
 #[derive(Debug, Clone, Default)]
-pub(super) struct SourceFinder {
-    /// A process that sees other files than we.
-    elsewhere: Option<Process>,
+pub(super) enum SourceFinder {
+    /// Among our own files.
+    #[default]
+    Here,
+    /// Among those of a process that sees others.
+    Elsewhere(Process),
+    /// Nowhere: one path means other files in one process than in another.
+    Nowhere,
 }
 
 impl SourceFinder {
     /// Those that `process` sees. It may end: what it sees is asked now.
     pub(super) fn of_process(process: &Process) -> Self {
-        let sees_the_same = ["ns/mnt", "root"].iter().all(|what| {
-            let link = |who: &str| fs::read_link(format!("/proc/{who}/{what}")).ok();
-            link(&process.pid().to_string()) == link("self")
+        if sees_our_files(process) { Self::Here } else { Self::Elsewhere(process.clone()) }
+    }
+
+    /// Our own, if those are what all processes of a profile see that are still there, and none was in a container.
+    pub(super) fn of_profile(profile: &Profile) -> Self {
+        let are_ours = profile.processes().all(|(_, process)| {
+            let is_in_container = profile.text(process.supervisor).starts_with("container ");
+            let living = Process::observe(process.pid.cast_signed()).ok().filter(|_| process.end_us.is_none());
+            living.as_ref().map_or(!is_in_container, sees_our_files)
         });
-        Self { elsewhere: (!sees_the_same).then(|| process.clone()) }
+        if are_ours { Self::Here } else { Self::Nowhere }
     }
 
     /// The text of a source file.
@@ -37,15 +49,24 @@ impl SourceFinder {
         if name.starts_with('<') {
             return None;
         }
-        let open = |path: &Path| match &self.elsewhere {
-            Some(process) => process.open_in_root(path),
-            None => open_regular(path),
+        let open = |path: &Path| match self {
+            Self::Here => open_regular(path),
+            Self::Elsewhere(process) => process.open_in_root(path),
+            Self::Nowhere => Err(io::ErrorKind::NotFound.into()),
         };
         let bytes = read_source(&open, Path::new(name), LARGEST + 1)?;
         let is_named_so = SUFFIXES.iter().any(|suffix| name.ends_with(suffix));
         let is_text = bytes.len() as u64 <= LARGEST && !bytes.contains(&0);
         (is_text && (is_named_so || is_python_script(&bytes))).then(|| String::from_utf8_lossy(&bytes).into_owned())
     }
+}
+
+/// Whether a process has the root that we have.
+fn sees_our_files(process: &Process) -> bool {
+    ["ns/mnt", "root"].iter().all(|what| {
+        let link = |who: &str| fs::read_link(format!("/proc/{who}/{what}")).ok();
+        link(&process.pid().to_string()) == link("self")
+    })
 }
 
 /// Whether a file says in its first line that Python runs it.

@@ -82,6 +82,7 @@ fn run_target(
     let cancelled = || signals.stop.load(Ordering::Relaxed);
     // With children wanted, the processes themselves need not be Python's.
     if !arguments.subprocesses
+        && !arguments.all
         && let Err(error) = target.wait_for_python(&mut finder, &cancelled)
     {
         return if cancelled() { Ok(()) } else { Err(error) };
@@ -92,14 +93,15 @@ fn run_target(
         pausing,
         every: arguments.delay,
         patience: if arguments.subprocesses { Duration::MAX } else { PATIENCE_STARTED },
-        subprocesses: arguments.subprocesses,
+        subprocesses: arguments.subprocesses && !arguments.all,
+        host: arguments.all,
         adopt: target.program.is_some(),
         native: native(arguments.pause)?,
         native_threads: arguments.pause.native_threads,
         below: arguments.below.as_deref().map(Below::new),
     };
     let sampling = Sampling::start(target.roots(), finder, options, sender)?;
-    let meter = Meter::new(&target.processes, pausing != Pausing::Never)?;
+    let meter = Meter::new(&target.processes, pausing != Pausing::Never);
     let result = if arguments.once || arguments.json {
         plain::print(arguments, &sampling, meter, messages, target)
     } else {

@@ -66,14 +66,15 @@ pub(crate) fn run(arguments: &WatchArgs) -> anyhow::Result<ExitCode> {
     let options = ObserveOptions {
         rate: arguments.rate,
         pausing: if arguments.nonblocking { Pausing::Never } else { Pausing::Adaptive },
-        subprocesses: arguments.subprocesses,
+        subprocesses: arguments.subprocesses && !arguments.all,
+        host: arguments.all,
         adopt: targets.is_started(),
         patience: match (arguments.subprocesses, targets.is_started()) {
             (true, _) => Duration::MAX,
             (false, true) => PATIENCE_STARTED,
             (false, false) => PATIENCE_RUNNING,
         },
-        goes_on_without: arguments.name.is_some(),
+        goes_on_without: arguments.name.is_some() || arguments.all,
         keep_for: arguments.before,
     };
     let now = Instant::now();

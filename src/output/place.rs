@@ -259,9 +259,13 @@ pub(super) fn thread_number(thread: &Thread) -> String {
     thread.os_id.map_or_else(|| format!("{:#X}", thread.python_id), |id| id.to_string())
 }
 
-/// `process 4242:"COMMAND"`, as py-spy names it.
+/// `process 4242:"COMMAND"`, as py-spy names it, and who runs it, where that is known.
 pub(super) fn process_label(profile: &Profile, process: &Process) -> String {
-    format!("process {}:\"{}\"", process.pid, printable(profile.text(process.command_line)))
+    let mut label = format!("process {}:\"{}\"", process.pid, printable(profile.text(process.command_line)));
+    if let Some(supervisor) = known(profile, Some(process.supervisor)) {
+        let _ = write!(label, " ({supervisor})");
+    }
+    label
 }
 
 /// A thread for formats that name it beside its frames.

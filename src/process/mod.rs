@@ -15,6 +15,7 @@
 //! # Limits
 //! - `portable` cannot tell a stopped or traced target, its files in another root, or an exec of the same process.
 
+mod control_groups;
 mod denial;
 mod error;
 mod mapping;
@@ -52,6 +53,7 @@ pub(crate) use portable::{
 #[cfg(not(target_os = "linux"))]
 pub use portable::{OwnCpus, Process, sharpen_sleep};
 
+pub(crate) use control_groups::{container_of, pod_of, supervisor_of};
 pub(crate) use denial::Denial;
 pub(crate) use error::{PauseError, ProcessError, SpawnError};
 pub(crate) use mapping::{DeviceNumber, Mapping};

@@ -445,6 +445,11 @@ impl Process {
     }
 
     /// Not known here.
+    pub(crate) fn age(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Not known here.
     pub fn start_time(&self) -> Option<SystemTime> {
         None
     }

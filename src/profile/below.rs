@@ -120,8 +120,8 @@ impl Copy<'_> {
     /// References to processes and threads stay what they are.
     fn take_processes_and_threads(&mut self) {
         for (_, process) in self.from.processes() {
-            let (command_line, python_version) = (self.text(process.command_line), self.text(process.python_version));
-            self.to.add_process(super::Process { command_line, python_version, ..process.clone() });
+            let process = process.with_texts(|text| self.text(text));
+            self.to.add_process(process);
         }
         for (_, thread) in self.from.threads() {
             let name = thread.name.map(|name| self.text(name));

@@ -143,9 +143,8 @@ impl Profile {
         for (id, process) in self.processes() {
             let is_kept = id.0 == 0 || process.end_us.is_none() || used.contains(&id);
             let here = if is_kept {
-                let command_line = self.copy_text(copy, by, process.command_line);
-                let python_version = self.copy_text(copy, by, process.python_version);
-                copy.add_process(Process { command_line, python_version, ..process.clone() })
+                let process = process.with_texts(|text| self.copy_text(copy, by, text));
+                copy.add_process(process)
             } else {
                 *stand_in.get_or_insert_with(|| {
                     let command_line = copy.intern(ENDED_PROCESSES);

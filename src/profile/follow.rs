@@ -32,9 +32,7 @@ impl Follower {
             self.stacks.push(frame.map_or(parent, |frame| profile.push(parent, *frame)));
         }
         for (at, process) in delta.processes.iter().enumerate() {
-            let command_line = self.text(process.command_line);
-            let python_version = self.text(process.python_version);
-            self.process(profile, at, &Process { command_line, python_version, ..process.clone() });
+            self.process(profile, at, &process.with_texts(|text| self.text(text)));
         }
         for (at, thread) in delta.threads.iter().enumerate() {
             let process = self.processes.get(thread.process.0 as usize).copied().unwrap_or(thread.process);

@@ -33,12 +33,26 @@ pub struct Process {
     pub parent_pid: Option<u32>,
     /// Its arguments joined by spaces.
     pub command_line: TextId,
+    /// Who runs it: `container 0123456789ab`, `gunicorn.service`; empty when nobody is known to.
+    pub supervisor: TextId,
     /// The version of its CPython (`3.11.7`), empty when not known.
     pub python_version: TextId,
     /// When it was first seen, µs since the start of the recording.
     pub start_us: u64,
     /// When it was gone, µs since the start of the recording.
     pub end_us: Option<u64>,
+}
+
+impl Process {
+    /// The same process with its texts under other numbers, those of another profile.
+    pub(crate) fn with_texts(&self, mut number: impl FnMut(TextId) -> TextId) -> Self {
+        Self {
+            command_line: number(self.command_line),
+            supervisor: number(self.supervisor),
+            python_version: number(self.python_version),
+            ..self.clone()
+        }
+    }
 }
 
 /// A sampled thread. One thread that runs several sub-interpreters is one `Thread` for each of them.

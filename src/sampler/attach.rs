@@ -29,6 +29,8 @@ const SCAN_LIMIT: Duration = Duration::from_millis(5);
 const REST_FOR_SCAN: u32 = 10;
 /// The longest pause that repeated failure leads to.
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+/// When more files are known than this, all are forgotten: on a machine whose programs come and go there is no end.
+const MOST_FILES: usize = 20_000;
 /// As many processes below one without an interpreter are looked at for one.
 const MOST_BELOW: usize = 256;
 
@@ -251,7 +253,7 @@ impl Finder {
                         pid,
                         program: program_name(process),
                         has_interpreter: reason == LocateError::NoThread,
-                        age: process.start_time().and_then(|start| start.elapsed().ok()),
+                        age: process.age(),
                         below: if patience.is_zero() { vec![] } else { self.pythons_below(process) },
                     });
                 }
@@ -306,6 +308,9 @@ impl Finder {
     /// scanned.
     pub(super) fn look(&mut self, process: &Process, depth: Depth) -> Result<Attached, Missing> {
         let begun = Instant::now();
+        if self.files.len().max(self.suspects.len()) > MOST_FILES {
+            (self.files, self.suspects) = (HashMap::new(), HashMap::new());
+        }
         let found = match self.by_files(process) {
             Ok(()) => self.by_memory(process, None),
             Err(Missing::NotPython { suspects: Suspects::Some | Suspects::Unknown }) if depth != Depth::Files => {

@@ -18,7 +18,7 @@ use super::short_names::ShortNames;
 use super::title::command_line;
 use super::waits::Waits;
 use crate::native::FunctionId;
-use crate::process::{Process, ThreadId};
+use crate::process::{Process, ThreadId, supervisor_of};
 use crate::profile::{
     Flags, FrameId, Process as ProfileProcess, ProcessRef, Profile, Renumbering, StackId, Thread, ThreadRef,
 };
@@ -219,10 +219,8 @@ impl Builder {
         self.native_threads.clear();
         self.task_threads.clear();
         self.chosen.clear();
-        let process = before.process(self.process).clone();
-        let command_line = profile.intern(before.text(process.command_line));
-        let python_version = profile.intern(before.text(process.python_version));
-        self.process = profile.add_process(ProfileProcess { command_line, python_version, ..process });
+        let process = before.process(self.process).with_texts(|text| profile.intern(before.text(text)));
+        self.process = profile.add_process(process);
     }
 
     /// Adds the threads of a moment that pass the filter; all stand for the `weight_us` before `time_us` (µs since the
@@ -476,6 +474,8 @@ impl Builder {
 /// Puts a process into the profile, or, with `merge`, finds one with the same command line that is there already.
 pub(super) fn enter_process(profile: &mut Profile, process: &Process, merge: bool, start_us: u64) -> ProcessRef {
     let command_line = profile.intern(&command_line(process));
+    let supervisor = process.control_groups().and_then(|groups| supervisor_of(&groups)).unwrap_or_default();
+    let supervisor = profile.intern(&supervisor);
     let parent_pid = process.parent().ok().map(i32::unsigned_abs);
     if merge
         && let Some((known, _)) =
@@ -487,6 +487,7 @@ pub(super) fn enter_process(profile: &mut Profile, process: &Process, merge: boo
         pid: process.pid().unsigned_abs(),
         parent_pid,
         command_line,
+        supervisor,
         start_us,
         ..ProfileProcess::default()
     })

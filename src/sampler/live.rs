@@ -39,6 +39,8 @@ pub(crate) struct LiveOptions {
     pub patience: Duration,
     /// Sample all processes below those given, too.
     pub subprocesses: bool,
+    /// Sample all processes of the machine that run Python, as they come.
+    pub host: bool,
     /// While the processes given run no Python themselves, sample what is below them.
     pub adopt: bool,
     /// Read native frames too.
@@ -139,6 +141,7 @@ pub(crate) fn watch(
         filter: Filter { idle: true, below: options.below.clone(), ..Filter::default() },
         patience: options.patience,
         subprocesses: options.subprocesses,
+        host: options.host,
         adopt: options.adopt,
         native: options.native,
         native_threads: options.native_threads,

@@ -21,6 +21,8 @@ const AGE_PARTS: u32 = 32;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
 /// and at most this,
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+/// or this for one of all processes of a machine, which has hundreds that never will,
+const LONGEST_PAUSE_ON_HOST: Duration = Duration::from_secs(10);
 /// or this where a Python is there that is about to start.
 const LONGEST_PAUSE_BEFORE_START: Duration = Duration::from_millis(100);
 /// For so long no sign is believed.
@@ -31,8 +33,9 @@ const SCAN_PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::f
 /// When to look at one process.
 #[derive(Debug)]
 pub(super) struct Looks {
-    /// When it was first seen, or began to run this program or to have a Python.
+    /// When it was first seen or started, or began to run this program or to have a Python.
     since: Instant,
+    longest_pause: Duration,
     due: Instant,
     /// Not before this may a sign tell that there is nothing new.
     files_due: Instant,
@@ -59,7 +62,27 @@ impl Looks {
     /// For a process that is new, or runs another program from now on.
     pub(super) fn new() -> Self {
         let now = Instant::now();
-        Self { since: now, due: now, files_due: now, scan_due: now, sign: None, verdict: Verdict::Unknown }
+        Self {
+            since: now,
+            longest_pause: LONGEST_PAUSE,
+            due: now,
+            files_due: now,
+            scan_due: now,
+            sign: None,
+            verdict: Verdict::Unknown,
+        }
+    }
+
+    /// For one of all processes of a machine, started so long ago.
+    pub(super) fn on_host(age: Duration) -> Self {
+        let fresh = Self::new();
+        let since = fresh.since.checked_sub(age).unwrap_or(fresh.since);
+        Self { since, longest_pause: LONGEST_PAUSE_ON_HOST, ..fresh }
+    }
+
+    /// When the next look is due.
+    pub(super) fn due(&self) -> Instant {
+        self.due
     }
 
     /// How long the process has been without a reader.
@@ -79,14 +102,14 @@ impl Looks {
         if now < self.due {
             return None;
         }
-        let longest = if self.verdict == Verdict::NotReady { LONGEST_PAUSE_BEFORE_START } else { LONGEST_PAUSE };
+        let longest = if self.verdict == Verdict::NotReady { LONGEST_PAUSE_BEFORE_START } else { self.longest_pause };
         self.due = now + ((now - self.since) / AGE_PARTS).clamp(SHORTEST_PAUSE, longest);
         let sign = process.mappings_sign();
         let before = std::mem::replace(&mut self.sign, sign);
         if let (Some(sign), Some(before)) = (sign, before)
             && !sign.is_of_same_program(&before)
         {
-            *self = Self { sign: self.sign, ..Self::new() };
+            *self = Self { sign: self.sign, longest_pause: self.longest_pause, ..Self::new() };
         }
         if self.verdict == Verdict::OtherWithSuspects && now >= self.scan_due && may_scan {
             return Some(Depth::Scan);

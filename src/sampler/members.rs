@@ -1,14 +1,13 @@
 //! The processes of a recording: those asked for and, if wanted, all below them, as they come, change and go.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io;
 use std::time::{Duration, Instant};
 
-use super::attach::{Finder, Missing};
+use super::attach::{Attached, Finder, Missing};
 use super::builder::{Builder, FramesShown, enter_process};
 use super::cpu_time::{CpuTime, Unsampled};
 use super::filter::Filter;
+use super::fork_count::ForkCount;
 use super::glances::{Glance, Glances, Visit};
 use super::kernel_member::KernelMember;
 use super::looks::Looks;
@@ -130,6 +129,16 @@ impl Member {
         self.cpu_time.unsampled(self.process.pid())
     }
 
+    /// Ends it in the profile: it is gone.
+    pub(super) fn leave(&self, profile: &mut Profile, elapsed_us: u64) {
+        if let Some(builder) = &self.builder {
+            if let Some(sampler) = &self.sampler {
+                builder.name_threads(profile, sampler, &self.moment);
+            }
+            builder.end(profile, elapsed_us);
+        }
+    }
+
     /// Puts its samples into the profile that wait for the lines of native code, for which is waited so long at most.
     pub(super) fn put_waiting(&mut self, profile: &mut Profile, filter: &Filter, limit: Duration) {
         if let (Some(sampler), Some(builder)) = (&mut self.sampler, &mut self.builder) {
@@ -151,25 +160,8 @@ impl Member {
         let Some(depth) = self.looks.next(&self.process, finder.may_scan()) else { return };
         match finder.look(&self.process, depth) {
             Ok(attached) => {
-                let mut sampler = ProcessSampler::new(self.process.clone(), attached);
-                if setup.native {
-                    sampler.read_native(setup.native_idle);
-                }
-                if setup.native_threads {
-                    sampler.read_native_threads();
-                }
-                let start_us = u64::try_from(setup.start.elapsed().as_micros()).unwrap_or(u64::MAX);
-                let mut builder = self.builder.take().unwrap_or_else(|| {
-                    let process = enter_process(profile, &self.process, setup.merge, start_us);
-                    Builder::new(process, setup.frames)
-                });
-                builder.begin_program(profile, &sampler);
-                self.builder = Some(builder);
-                self.sampler = Some(sampler);
-                self.cpu_time.look(&self.process);
-                self.last_tick = Instant::now();
-                self.missing = None;
                 unread.remove(&self.process);
+                self.attach(attached, profile, setup);
             }
             Err(missing) => {
                 unread.add(&self.process, &missing);
@@ -177,6 +169,28 @@ impl Member {
                 self.looks.found(depth, &missing);
             }
         }
+    }
+
+    /// Makes its reader, for the interpreter that was found.
+    pub(super) fn attach(&mut self, attached: Attached, profile: &mut Profile, setup: &Setup) {
+        let mut sampler = ProcessSampler::new(self.process.clone(), attached);
+        if setup.native {
+            sampler.read_native(setup.native_idle);
+        }
+        if setup.native_threads {
+            sampler.read_native_threads();
+        }
+        let start_us = u64::try_from(setup.start.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let mut builder = self.builder.take().unwrap_or_else(|| {
+            let process = enter_process(profile, &self.process, setup.merge, start_us);
+            Builder::new(process, setup.frames)
+        });
+        builder.begin_program(profile, &sampler);
+        self.builder = Some(builder);
+        self.sampler = Some(sampler);
+        self.cpu_time.look(&self.process);
+        self.last_tick = Instant::now();
+        self.missing = None;
     }
 }
 
@@ -269,35 +283,5 @@ impl Children {
                 new.push(Member::new(process, false));
             }
         }
-    }
-}
-
-/// The kernel's count of processes and threads started since boot (`processes` in `/proc/stat`): while it stands still,
-/// there are no new children.
-#[derive(Debug)]
-struct ForkCount {
-    file: Option<File>,
-    last: Option<u64>,
-}
-
-impl ForkCount {
-    fn open() -> Self {
-        Self { file: File::open("/proc/stat").ok(), last: None }
-    }
-
-    /// Whether it has moved since the last time, or cannot be told.
-    fn moved(&mut self) -> bool {
-        let Ok(count) = self.read() else { return true };
-        self.last.replace(count) != Some(count)
-    }
-
-    fn read(&mut self) -> io::Result<u64> {
-        use std::io::{Read, Seek, SeekFrom};
-        let file = self.file.as_mut().ok_or(io::ErrorKind::NotFound)?;
-        file.seek(SeekFrom::Start(0))?;
-        let mut text = String::new();
-        file.take(1 << 20).read_to_string(&mut text)?;
-        let line = text.lines().find_map(|line| line.strip_prefix("processes "));
-        line.and_then(|number| number.trim().parse().ok()).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 }

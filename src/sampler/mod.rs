@@ -8,11 +8,13 @@ mod clock;
 mod consistency;
 mod cpu_time;
 mod filter;
+mod fork_count;
 mod gc_facts;
 mod gil_facts;
 #[cfg(test)]
 mod gil_tests;
 mod glances;
+mod host;
 mod identity;
 mod intervals;
 mod kernel;

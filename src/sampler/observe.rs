@@ -39,6 +39,8 @@ pub(crate) struct ObserveOptions {
     pub pausing: Pausing,
     /// Look at all processes below those given, too.
     pub subprocesses: bool,
+    /// Look at all processes of the machine that run Python, as they come.
+    pub host: bool,
     /// While the processes given run no Python themselves, look at what is below them.
     pub adopt: bool,
     /// How long a process may be without a Python before it is given up.
@@ -133,6 +135,7 @@ pub(crate) fn observe(
         keep: Keep { timeline: false, journal: true },
         patience: options.patience,
         subprocesses: options.subprocesses,
+        host: options.host,
         adopt: options.adopt,
         longest_pause: 2 * SAME_EVERY,
         ..RecordOptions::default()

@@ -38,6 +38,8 @@ pub(crate) struct RecordOptions {
     pub patience: Duration,
     /// Record all processes below those given, too.
     pub subprocesses: bool,
+    /// Record all processes of the machine that run Python, as they come.
+    pub host: bool,
     /// While the processes given run no Python themselves, record what below them does: a launcher's child.
     pub adopt: bool,
     /// Make one of processes with the same command line and parent.
@@ -70,6 +72,7 @@ impl Default for RecordOptions {
             keep: Keep::default(),
             patience: PATIENCE_RUNNING,
             subprocesses: false,
+            host: false,
             adopt: false,
             merge: false,
             columns: false,

@@ -15,6 +15,7 @@ use super::cpu_time::Unsampled;
 use super::gc_facts::GcSums;
 use super::gil_facts::GilSums;
 use super::glances::Visit;
+use super::host::Host;
 use super::members::{Children, Member, Roots, Setup};
 use super::moment::{Moment, Pausing};
 use super::record_options::{Intervals, RecordOptions};
@@ -125,6 +126,8 @@ pub(super) struct Recorder<'options> {
     pub(super) profile: Profile,
     pub(super) members: Vec<Member>,
     children: Children,
+    /// Where all processes of the machine are recorded.
+    host: Option<Host>,
     setup: Setup,
     pub(super) ticks: u64,
     /// When the last tick was, whether or not anything could be read, µs since the start.
@@ -172,12 +175,16 @@ impl<'options> Recorder<'options> {
         };
         metadata.recorder = env!("CARGO_PKG_VERSION").to_owned();
         metadata.platform = format!("{} {}", std::env::consts::OS, std::env::consts::ARCH);
+        let host = options.host.then(Host::search).and_then(|search| {
+            search.inspect_err(|error| notes.push(format!("cannot look for processes: {error}"))).ok()
+        });
         let members: Vec<Member> = processes.into_iter().map(|process| Member::new(process, true)).collect();
         Self {
             options,
             profile,
             children: Children::new(&members, orphans),
             members,
+            host,
             setup: Setup {
                 start: Instant::now(),
                 merge: options.merge,
@@ -372,6 +379,7 @@ impl<'options> Recorder<'options> {
             let arrived = self.children.arrived(&self.members);
             self.members.extend(arrived);
         }
+        self.meet_host();
         if self.members.len() > 1 && !std::mem::replace(&mut self.has_raised_limit, true) {
             raise_descriptor_limit();
         }
@@ -384,24 +392,31 @@ impl<'options> Recorder<'options> {
         } else if !self.options.subprocesses {
             self.children.collect_orphans();
         }
-        let several = self.members.len() > 1;
-        let (profile, unsampled, filter) = (&mut self.profile, &mut self.unsampled, &self.options.filter);
+        let is_host = self.host.is_some();
+        let several = self.members.len() > 1 || is_host;
+        let Self { host, profile, unsampled, options, .. } = self;
+        let filter = &options.filter;
         self.members.retain_mut(|member| {
-            if member.has_exited && several {
+            // One that runs another program now is a candidate again.
+            let leaves = several && member.has_exited || is_host && member.runs_no_python();
+            if leaves {
                 member.put_waiting(profile, filter, WAIT_FOR_LINES);
                 *unsampled = unsampled.iter().copied().chain(member.unsampled()).max_by_key(|unsampled| unsampled.time);
+                member.leave(profile, elapsed_us);
+                host.iter().for_each(|host| host.leave(member.process.pid()));
             }
-            if member.has_exited
-                && several
-                && let Some(builder) = &member.builder
-            {
-                if let Some(sampler) = &member.sampler {
-                    builder.name_threads(profile, sampler, &member.moment);
-                }
-                builder.end(profile, elapsed_us);
-            }
-            !(member.has_exited && several)
+            !leaves
         });
+    }
+
+    /// Takes in the processes of the machine that have come to run Python.
+    fn meet_host(&mut self) {
+        let Some(host) = &self.host else { return };
+        for (process, attached) in host.arrived(&mut self.unread) {
+            let mut member = Member::new(process, true);
+            member.attach(attached, &mut self.profile, &self.setup);
+            self.members.push(member);
+        }
     }
 
     /// Begins the profile anew, with the processes that are read now and without samples; what it says of itself stays.
@@ -437,6 +452,9 @@ impl<'options> Recorder<'options> {
 
     /// What has ended the recording, if anything has.
     pub(super) fn is_over(&self) -> Option<Ending> {
+        if self.host.is_some() {
+            return None;
+        }
         if self.members.iter().all(|member| member.has_exited) {
             return Some(Ending::Exited);
         }

@@ -53,8 +53,9 @@ pub(super) fn row_name_within(state: &State, key: Key, width: usize) -> String {
         Key::Process(id) => {
             let process = state.data.profile.process(id);
             let pid = format!("{} ", process.pid);
-            let command = fit::command_line(&text(state, process.command_line), width.saturating_sub(pid.len()));
-            pid + &command
+            let supervisor = in_brackets(&text(state, process.supervisor));
+            let room = width.saturating_sub(pid.len() + supervisor.width());
+            pid + &fit::command_line(&text(state, process.command_line), room) + &supervisor
         }
         Key::Tasks(id) => {
             let group = state.data.facts.tasks.iter().find(|group| group.id == id);
@@ -63,6 +64,11 @@ pub(super) fn row_name_within(state: &State, key: Key, width: usize) -> String {
         Key::Node(Some(id), ROOT) => thread(state, id),
         Key::Node(_, node) => function_within(state, state.data.index.node(node).function, width),
     }
+}
+
+/// What may follow a name, with the blank before it; nothing where there is nothing to say.
+pub(super) fn in_brackets(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!(" ({text})") }
 }
 
 /// `id "name"` of a thread: the system's number if it is known, else CPython's.

@@ -22,7 +22,8 @@ pub(crate) fn write_text(state: &mut State, writer: &mut dyn Write) -> io::Resul
     let facts = &state.data.facts;
     for (_, process) in state.data.profile.processes() {
         let version = names::text(state, process.python_version);
-        writeln!(writer, "Process {}: {}", process.pid, names::text(state, process.command_line))?;
+        let supervisor = names::in_brackets(&names::text(state, process.supervisor));
+        writeln!(writer, "Process {}: {}{supervisor}", process.pid, names::text(state, process.command_line))?;
         writeln!(writer, "Python {version}")?;
     }
     let counts = state.data.counts();
@@ -84,6 +85,7 @@ pub(crate) fn write_json(state: &mut State, time_unix: f64, writer: &mut dyn Wri
             json!({
                 "pid": process.pid,
                 "command_line": state.data.profile.text(process.command_line),
+                "supervisor": state.data.profile.text(process.supervisor),
                 "python_version": state.data.profile.text(process.python_version),
             })
         })

@@ -33,6 +33,7 @@ mod layers;
 mod layout_numbers;
 mod layout_probes;
 mod loop_lag;
+mod machine;
 mod names;
 mod native;
 mod native_names;

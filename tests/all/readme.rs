@@ -33,6 +33,10 @@ fn runnable(command: &str, names: &Names) -> Vec<String> {
     let mut words: Vec<String> = replaced.split_whitespace().map(|word| word.trim_matches('\'').to_owned()).collect();
     words.remove(0);
     let place = words.iter().position(|word| word == "--").unwrap_or(words.len());
+    if words.iter().any(|word| word == "--all") {
+        // Processes of other tests are among them.
+        words.insert(place, "--nonblocking".to_owned());
+    }
     if words[0] == "record" {
         // The last of them counts, which is ours.
         if let Some(at) = words.iter().position(|word| word == "-d") {

@@ -38,6 +38,9 @@ impl Target {
             let processes = arguments.pid.iter().map(|pid| Process::open(*pid)).collect::<Result<_, _>>()?;
             return Ok(Self { processes, program: None });
         }
+        if arguments.all {
+            return Ok(Self { processes: vec![], program: None });
+        }
         let (name, rest) = arguments.program.split_first().context("there is neither a pid nor a program")?;
         attach::note_user();
         let mut program = match &arguments.output {

@@ -115,6 +115,7 @@ pub(super) fn answer(service: &Service, connection: &Connection<'_>) -> Response
             rate: RATE,
             pausing: Pausing::Never,
             subprocesses: false,
+            host: false,
             adopt: false,
             patience: Duration::ZERO,
             goes_on_without: false,

@@ -15,6 +15,7 @@ use super::target::{Target, take_captured};
 use super::{MESSAGES, Message, settings, write};
 use crate::cli::TopArgs;
 use crate::command::screen::Screen;
+use crate::command::source_text::SourceFinder;
 use crate::inspect::source_file;
 use crate::output::printable;
 use crate::profile::{Profile, TextId, ThreadRef};
@@ -162,6 +163,10 @@ impl Live<'_> {
     /// A source file as the target finds it.
     fn read_source(&self, state: &State, file: TextId) -> Option<Vec<String>> {
         let path = Path::new(state.data.profile.text(file));
+        if self.target.processes.is_empty() {
+            let text = SourceFinder::of_profile(&state.data.profile).text(path.to_str()?)?;
+            return Some(text.lines().map(str::to_owned).collect());
+        }
         let mut processes = self.target.processes.iter();
         let bytes =
             processes.find_map(|process| source_file::read(&|path| process.open_source(path), path, SOURCE_BYTES))?;

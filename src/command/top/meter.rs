@@ -5,8 +5,6 @@ use std::collections::hash_map::Entry;
 use std::hash::{Hash, Hasher};
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::Context;
-
 use crate::process::{Process, ProcessUsage};
 use crate::profile::Flags;
 use crate::sampler::{LiveTasks, LiveWindow, LoopLag, why_not_pausable};
@@ -18,7 +16,7 @@ pub(super) struct Meter {
     processes: HashMap<u32, (Process, Option<ProcessUsage>)>,
     our_cpu: Option<Duration>,
     measured_at: Instant,
-    first: Process,
+    first: Option<Process>,
     /// Threads are to be stopped where that is needed.
     stops: bool,
 }
@@ -32,16 +30,16 @@ struct Measured {
 }
 
 impl Meter {
-    pub(super) fn new(processes: &[Process], stops: bool) -> anyhow::Result<Self> {
+    pub(super) fn new(processes: &[Process], stops: bool) -> Self {
         let known =
             processes.iter().map(|process| (process.pid().unsigned_abs(), (process.clone(), process.usage().ok())));
-        Ok(Self {
+        Self {
             processes: known.collect(),
             our_cpu: our_cpu(),
             measured_at: Instant::now(),
-            first: processes.first().context("there is no process")?.clone(),
+            first: processes.first().cloned(),
             stops,
-        })
+        }
     }
 
     /// What has been used since the last call.
@@ -102,7 +100,11 @@ impl Meter {
             own_cpu,
             resident_bytes: (!processes.is_empty()).then_some(resident),
             processes,
-            uptime: self.first.start_time().and_then(|start| SystemTime::now().duration_since(start).ok()),
+            uptime: self
+                .first
+                .as_ref()
+                .and_then(Process::start_time)
+                .and_then(|start| SystemTime::now().duration_since(start).ok()),
             rate_asked: window.rate,
             rate_held: window.ticks as f64 * 1e6 / (window.length_us.max(1)) as f64,
             missed: window.missed,

@@ -43,6 +43,9 @@ impl Target {
             let processes = arguments.pid.iter().map(|pid| Process::open(*pid)).collect::<Result<_, _>>()?;
             return Ok(Self { processes, program: None, captured });
         }
+        if arguments.all {
+            return Ok(Self { processes: vec![], program: None, captured });
+        }
         let (name, rest) = arguments.program.split_first().context("there is neither a pid nor a program")?;
         attach::note_user();
         let (mut program, pipe) = SpawnedProgram::start_captured(name, rest)?;

@@ -50,6 +50,9 @@ impl Targets {
             targets.processes = arguments.pid.iter().map(|pid| Process::open(*pid)).collect::<Result<_, _>>()?;
             return Ok(targets);
         }
+        if arguments.all {
+            return Ok(targets);
+        }
         let (name, rest) = arguments.program.split_first().context("there is neither a pid nor a program")?;
         attach::note_user();
         let mut program = SpawnedProgram::start(name.clone(), rest)?;
@@ -71,7 +74,7 @@ impl Targets {
         finder: &mut Finder,
         cancelled: &dyn Fn() -> bool,
     ) -> anyhow::Result<()> {
-        if arguments.subprocesses || self.search.is_some() {
+        if arguments.subprocesses || arguments.all || self.search.is_some() {
             return Ok(());
         }
         attach::wait_for_python(&self.processes, self.program.as_mut(), finder, cancelled, &|| None)

@@ -3,7 +3,7 @@
 //! A recording that was cut off (power, `kill -9`) is read up to its last whole chunk; the recorder writes one a
 //! second.
 //!
-//! # Layout, version 1
+//! # Layout, version 2
 //! `PYSPYREC`, the version as two bytes, then chunks until the end. Numbers are little endian. A chunk is the mark
 //! `CHNK`, the length of its body and the CRC-32 of its body (four bytes each), then the body: raw deflate of the parts
 //! below, one after the other. What they say is an addition to what the chunks before said. Numbers in parts are
@@ -15,7 +15,7 @@
 //! 4. Count of frames, numbered from 0; each: kind, name, file, short file, module, line, first line, column.
 //! 5. Count of stacks, numbered from 1 (0 is the empty one); each: caller's stack, frame.
 //! 6. Count of processes that are new or changed; each: its number, pid, parent pid + 1 or 0, command line, Python
-//!    version, start, end + 1 or 0.
+//!    version, who runs it (not in version 1), start, end + 1 or 0.
 //! 7. Count of threads that are new or changed; each: its number, process, system id + 1 or 0, Python id, interpreter,
 //!    name + 1 or 0.
 //! 8. Count of runs; each: thread, stack, flags, start minus the start of the run before it (zigzag), µs, samples.
@@ -36,7 +36,7 @@ use crate::profile::{FrameKind, Process, Profile, Run, TableSizes, Thread, Total
 
 /// How every recording begins.
 pub(super) const MAGIC: &[u8; 8] = b"PYSPYREC";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 const CHUNK: &[u8; 4] = b"CHNK";
 const LAST: u8 = 1;
 const WITHOUT_TIMES: u8 = 2;
@@ -216,6 +216,7 @@ fn put_process(parts: &mut Vec<u8>, process: &Process) {
     put_optional(parts, process.parent_pid.map(u64::from));
     put_varint(parts, u64::from(process.command_line.number()));
     put_varint(parts, u64::from(process.python_version.number()));
+    put_varint(parts, u64::from(process.supervisor.number()));
     put_varint(parts, process.start_us);
     put_optional(parts, process.end_us);
 }

@@ -34,7 +34,7 @@ pub(crate) enum RecordingError {
     #[error("not a pyspy recording")]
     NotARecording,
     /// It was written by a newer version.
-    #[error("recording of version {0}, but only version {VERSION} is known")]
+    #[error("recording of version {0}, but only those up to {VERSION} are known")]
     Version(u16),
     /// It cannot be read.
     #[error("cannot read the recording: {0}")]
@@ -51,10 +51,10 @@ pub(crate) fn read(mut reader: impl Read) -> Result<Recording, RecordingError> {
     let version = head.strip_prefix(MAGIC).and_then(|rest| <[u8; 2]>::try_from(rest).ok()).map(u16::from_le_bytes);
     match version {
         None => return Err(RecordingError::NotARecording),
-        Some(VERSION) => {}
+        Some(1..=VERSION) => {}
         Some(other) => return Err(RecordingError::Version(other)),
     }
-    let mut tables = Tables::default();
+    let mut tables = Tables { names_supervisors: version != Some(1), ..Tables::default() };
     let mut is_complete = false;
     while !is_complete {
         let Some(parts) = next_chunk(&mut reader, &mut tables.budget)? else { break };
@@ -121,6 +121,8 @@ struct Tables {
     processes: Vec<ProcessRef>,
     threads: Vec<ThreadRef>,
     end_us: u64,
+    /// Of processes it says who runs them.
+    names_supervisors: bool,
     budget: Budget,
 }
 
@@ -221,6 +223,7 @@ impl Tables {
             parent_pid: take_optional(parts)?.map(u32::try_from).transpose().ok()?,
             command_line: take_from(&self.texts, parts)?,
             python_version: take_from(&self.texts, parts)?,
+            supervisor: if self.names_supervisors { take_from(&self.texts, parts)? } else { TextId::default() },
             start_us: take_varint(parts)?,
             end_us: take_optional(parts)?,
         })

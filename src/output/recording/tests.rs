@@ -134,7 +134,7 @@ fn nonsense_in_good_chunks_never_panics() {
 fn other_files_are_refused_with_a_reason() {
     assert_eq!(read(b"main;f 12\n".as_slice()).unwrap_err().to_string(), "not a pyspy recording");
     let newer = read(b"PYSPYREC\x07\x00".as_slice()).unwrap_err();
-    assert_eq!(newer.to_string(), "recording of version 7, but only version 1 is known");
+    assert_eq!(newer.to_string(), "recording of version 7, but only those up to 2 are known");
 }
 
 #[test]

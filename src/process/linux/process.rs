@@ -443,6 +443,13 @@ impl Process {
         self.handle.start_ticks()
     }
 
+    /// How long ago it was started, to about 10 ms; `None` where the clock of the machine cannot be read.
+    pub(crate) fn age(&self) -> Option<Duration> {
+        let ticks_a_second = u64::try_from(sysconf(SysconfVar::CLK_TCK).ok()??).ok().filter(|ticks| *ticks > 0)?;
+        let started_ms = self.start_ticks().saturating_mul(1000) / ticks_a_second;
+        Some(super::timer::boot_time()?.saturating_sub(Duration::from_millis(started_ms)))
+    }
+
     /// When it was started, to about 10 ms; `None` where the clock of the machine cannot be read.
     pub fn start_time(&self) -> Option<SystemTime> {
         let ticks_a_second = u64::try_from(sysconf(SysconfVar::CLK_TCK).ok()??).ok().filter(|ticks| *ticks > 0)?;

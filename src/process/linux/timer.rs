@@ -38,6 +38,13 @@ impl ProcessCpuClock {
     }
 }
 
+/// How long ago the machine was started, the time in which it was asleep too: the clock of [`Process::start_ticks`].
+///
+/// [`Process::start_ticks`]: super::process::Process::start_ticks
+pub(super) fn boot_time() -> Option<Duration> {
+    clock_gettime(ClockId::CLOCK_BOOTTIME).ok().map(Duration::from)
+}
+
 /// The time of `CLOCK_MONOTONIC`, which all processes share but for those in a time namespace of their own.
 pub(crate) fn monotonic_time() -> Option<Duration> {
     clock_gettime(ClockId::CLOCK_MONOTONIC).ok().map(Duration::from)

@@ -5,13 +5,8 @@ use std::collections::HashMap;
 use crate::cli::PushArgs;
 use crate::command::naming::{host_name, program_name};
 use crate::output::printable;
-use crate::process::Process;
+use crate::process::{Process, container_of, pod_of};
 use crate::profile::{Process as ProfileProcess, Profile};
-
-/// Digits of a container's id.
-const CONTAINER_ID_LENGTH: usize = 64;
-/// Characters of a pod's id.
-const POD_ID_LENGTH: usize = 36;
 
 /// What is known of the processes of a recording.
 pub(super) struct Identities {
@@ -92,50 +87,6 @@ impl Identity {
             executable: name.map(|name| printable(&name.to_string_lossy()).into_owned()),
             container: container_of(&groups),
             pod: pod_of(&groups),
-        }
-    }
-}
-
-/// The id of the container that control groups are of: 64 hex digits, of Docker, containerd, CRI-O and Podman alike.
-fn container_of(groups: &str) -> Option<String> {
-    let mut ids = groups.split(|c: char| !c.is_ascii_alphanumeric());
-    let is_id = |text: &&str| text.len() == CONTAINER_ID_LENGTH && text.chars().all(|c| c.is_ascii_hexdigit());
-    ids.rfind(is_id).map(str::to_owned)
-}
-
-/// The id of the pod that control groups are of, as Kubernetes writes it: `pod` and a UUID, whose `-` are `_` where
-/// systemd keeps the groups.
-fn pod_of(groups: &str) -> Option<String> {
-    groups.match_indices("pod").find_map(|(at, word)| {
-        let id = groups.get(at + word.len()..at + word.len() + POD_ID_LENGTH)?.replace('_', "-");
-        let lengths: Vec<usize> = id.split('-').map(str::len).collect();
-        let is_id = lengths == [8, 4, 4, 4, 12] && id.chars().all(|c| c == '-' || c.is_ascii_hexdigit());
-        is_id.then_some(id)
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn containers_and_pods_are_known_by_their_control_groups() {
-        let id = "0123456789abcdef".repeat(4);
-        let pod = "8f3c1e9a-0b1c-4d2e-9f00-112233445566";
-        let of_systemd = format!(
-            "0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{}.slice/cri-containerd-{id}.scope\n",
-            pod.replace('-', "_")
-        );
-        let of_cgroupfs = format!("12:cpu:/kubepods/besteffort/pod{pod}/{id}\n1:name=systemd:/x\n");
-        for groups in [of_systemd, of_cgroupfs] {
-            assert_eq!((container_of(&groups), pod_of(&groups)), (Some(id.clone()), Some(pod.to_owned())), "{groups}");
-        }
-        for groups in [format!("0::/system.slice/docker-{id}.scope\n"), format!("0::/docker/{id}\n")] {
-            assert_eq!((container_of(&groups), pod_of(&groups)), (Some(id.clone()), None), "{groups}");
-        }
-        for groups in ["0::/\n", "", "0::/user.slice/podman-pause-12.scope\n", "0::/pod", "0::/pod€€€€€€€€€€€€€"]
-        {
-            assert_eq!((container_of(groups), pod_of(groups)), (None, None), "{groups}");
         }
     }
 }
