@@ -27,14 +27,14 @@ const OF_RECORD: [Group; 7] = [
 ];
 
 const OF_TOP: [Group; 4] = [
-    ("What to look at", &["pid", "subprocesses", "all"]),
+    ("What to look at", &["pid", "name", "subprocesses", "all"]),
     ("How", &["rate", "idle", "native", "gil", "below"]),
     ("What is shown", &["delay", "once", "json", "full_filenames"]),
     (RARELY_NEEDED, &["blocking", "nonblocking", "native_threads"]),
 ];
 
 const OF_DUMP: [Group; 3] = [
-    ("What to look at", &["pid", "core", "subprocesses", "thread", "main_thread"]),
+    ("What to look at", &["pid", "name", "subprocesses", "all", "core", "thread", "main_thread"]),
     (
         "What is shown",
         &["locals", "show_secrets", "source", "no_source", "native", "tasks", "json", "reverse", "full_filenames"],

@@ -210,13 +210,17 @@ pub(crate) struct RecordArgs {
 
 /// `pyspy top`.
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("target").args(["pid", "all", "program"]).required(true).multiple(true))]
+#[command(group = ArgGroup::new("target").args(["pid", "name", "all", "program"]).required(true).multiple(true))]
 pub(crate) struct TopArgs {
     /// Process to attach to, in decimal or hex; may be given several times
     #[arg(short, long, value_name = "pid", value_parser = values::pid, conflicts_with = "program")]
     pub pid: Vec<i32>,
+    /// All Python processes whose program has this name (`gunicorn`), or whose whole command line matches a glob
+    /// (`*gunicorn*myapp*`)
+    #[arg(long, value_name = "glob", conflicts_with = "program")]
+    pub name: Option<String>,
     /// All processes of this machine that run Python and may be read, containers included, also those that start later
-    #[arg(long, conflicts_with_all = ["pid", "program"])]
+    #[arg(long, conflicts_with_all = ["pid", "name", "program"])]
     pub all: bool,
     /// Show full Python filenames, instead of only the part from the package on
     #[arg(long)]
@@ -348,8 +352,15 @@ pub(crate) struct DiffArgs {
 pub(crate) struct DumpArgs {
     /// Process to look at, in decimal or hex
     #[arg(short, long, value_name = "pid", value_parser = values::pid)]
-    #[arg(required_unless_present_any = ["core", "misplaced"], conflicts_with = "core")]
+    #[arg(required_unless_present_any = ["core", "name", "all", "misplaced"], conflicts_with_all = ["core", "name"])]
     pub pid: Option<i32>,
+    /// All Python processes whose program has this name (`gunicorn`), or whose whole command line matches a glob
+    /// (`*gunicorn*myapp*`)
+    #[arg(long, value_name = "glob", conflicts_with = "core")]
+    pub name: Option<String>,
+    /// All processes of this machine that run Python and may be read, containers included
+    #[arg(long, conflicts_with_all = ["pid", "name", "core"])]
+    pub all: bool,
     /// Core file to look at instead of a process; also one compressed with gzip or zstd
     #[arg(short, long, value_name = "file", conflicts_with = "native")]
     pub core: Option<PathBuf>,
@@ -377,7 +388,7 @@ pub(crate) struct DumpArgs {
     /// Only the main thread of each process
     #[arg(long)]
     pub main_thread: bool,
-    /// Show all processes below this one too
+    /// Show all processes below too
     #[arg(short, long, conflicts_with = "core")]
     pub subprocesses: bool,
     /// Show the oldest frame first, as Python prints stacks

@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use wildmatch::WildMatch;
 
 use super::failure::{OutputError, below_text};
+use super::pythons::{self, Which};
 use super::{check_stdout, print_note};
 use crate::cli::{DumpArgs, TaskView};
 use crate::inspect::{Details, TasksWanted};
@@ -98,7 +99,9 @@ pub(crate) fn run(arguments: &DumpArgs) -> anyhow::Result<ExitCode> {
     };
     let mut dumps = match (&arguments.core, arguments.pid) {
         (Some(core), _) => vec![core::dump_core(arguments, core, details)?],
-        (None, Some(pid)) if arguments.subprocesses => tree::dump_tree(arguments, &live::open_process(pid)?, details)?,
+        (None, Some(pid)) if arguments.subprocesses => {
+            tree::dump_trees(arguments, &[live::open_process(pid)?], &mut Finder::new(), details)?
+        }
         (None, Some(pid)) => {
             let (process, mut finder) = (live::open_process(pid)?, Finder::new());
             let dump = live::dump_process(arguments, &mut finder, &process, PATIENCE_RUNNING, details)?;
@@ -107,7 +110,13 @@ pub(crate) fn run(arguments: &DumpArgs) -> anyhow::Result<ExitCode> {
             }
             vec![dump]
         }
-        (None, None) => anyhow::bail!("give a process with --pid or a core file with --core"),
+        (None, None) if arguments.name.is_some() || arguments.all => {
+            let which = arguments.name.as_deref().map_or(Which::All, Which::Called);
+            let mut finder = Finder::new();
+            let processes = pythons::find(&which, &mut finder)?;
+            tree::dump_trees(arguments, &processes, &mut finder, details)?
+        }
+        (None, None) => anyhow::bail!("give a process with --pid or --name, or a core file with --core"),
     };
     leave_out_unwanted(arguments, &mut dumps)?;
     let mut writer = BufWriter::new(io::stdout().lock());

@@ -12,6 +12,7 @@ mod naming;
 mod output_file;
 mod program;
 mod prometheus;
+mod pythons;
 pub(crate) mod record;
 mod screen;
 pub(crate) mod serve;

@@ -20,7 +20,6 @@ use self::destination::Destination;
 use self::kernel::kernel_use;
 use self::progress::Bar;
 use self::target::Target;
-pub(super) use self::target::is_called;
 use super::ending::{shell_status, status_text};
 use super::failure::UnfinishedError;
 use super::source_text::SourceFinder;

@@ -125,6 +125,27 @@ fn containers_and_services_are_named() {
 }
 
 #[test]
+fn processes_are_dumped_and_shown_by_name() {
+    let named: Vec<Target> = (0..2).map(|_| busy(any(), "shown-by-name")).collect();
+    let dumped = pyspy(&["dump", "--nonblocking", "--name", "*shown-by-name*"]);
+    let top = pyspy(&["top", "--nonblocking", "--once", "--delay", "500ms", "--name", "*shown-by-name*"]);
+    let json = pyspy(&["dump", "--nonblocking", "--json", "--name", "*shown-by-name*"]);
+    let json: serde_json::Value = serde_json::from_str(json.success()).unwrap();
+    let pids: Vec<u64> = json.as_array().unwrap().iter().map(|thread| thread["pid"].as_u64().unwrap()).collect();
+    let all = pyspy(&["dump", "--nonblocking", "--all"]);
+    for target in &named {
+        let line = format!("Process {}: ", target.pid());
+        for ran in [&dumped, &top, &all] {
+            assert_eq!(ran.success().lines().filter(|text| text.starts_with(&line)).count(), 1, "{ran:#?}");
+        }
+        assert!(pids.contains(&u64::from(target.pid())), "{pids:?}");
+    }
+    assert!(!dumped.success().contains("no Python"), "{dumped:#?}");
+    let ran = pyspy(&["dump", "--name", "no-such-program"]);
+    assert!(ran.failure().contains("no Python process has this name or a command line like"), "{ran:#?}");
+}
+
+#[test]
 fn all_processes_are_sampled_live_and_watched() {
     let target = busy(any(), "seen-by-all");
     let ran = pyspy(&["top", "--all", "--nonblocking", "--once", "--delay", "3"]);

@@ -10,6 +10,7 @@ use anyhow::Context;
 
 use super::{Message, lock};
 use crate::cli::TopArgs;
+use crate::command::pythons::{self, Which};
 use crate::command::{attach, ending, left, print_note};
 use crate::output::printable;
 use crate::process::{Process, SpawnedProgram};
@@ -41,6 +42,13 @@ impl Target {
         let captured = Captured::default();
         if !arguments.pid.is_empty() {
             let processes = arguments.pid.iter().map(|pid| Process::open(*pid)).collect::<Result<_, _>>()?;
+            return Ok(Self { processes, program: None, captured });
+        }
+        if let Some(name) = &arguments.name {
+            let mut processes = pythons::find(&Which::Called(name), &mut Finder::new())?;
+            for pid in &arguments.pid {
+                processes.push(Process::open(*pid)?);
+            }
             return Ok(Self { processes, program: None, captured });
         }
         if arguments.all {

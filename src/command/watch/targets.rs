@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 
 use crate::cli::WatchArgs;
-use crate::command::record::is_called;
+use crate::command::pythons::is_called;
 use crate::command::{attach, print_note};
 use crate::process::{Process, SpawnedProgram, all_processes};
 use crate::sampler::{Finder, Roots};

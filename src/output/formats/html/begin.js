@@ -6,7 +6,7 @@ function fillSelects() {
     const processes = [...new Set(now.map((thread) => thread.process))];
     const byWeight = [...now].sort((one, other) => other.sum - one.sum).slice(0, 500);
     const all = now.reduce((sum, thread) => sum + thread.sum, 0);
-    get("threads").append(option("", `all ${now.length}`));
+    get("threads").append(option("", "all"));
     if (processes.length > 1) get("threads").append(...processes.map((process) => option(process, process)));
     const textOf = (thread) => `${percent(thread.sum, all)} ${thread.label}`;
     get("threads").append(...byWeight.map((thread) => option(thread.index, textOf(thread))));
@@ -15,6 +15,8 @@ function fillSelects() {
     const isThere = { all: true, thread: now.length > 1, process: processes.length > 1, task: hasTasks };
     get("group").append(...groups.filter(([value]) => isThere[value]).map(([value, text]) => option(value, text)));
     const hasTime = now.some((thread) => thread.time.length > 0) && !model.isDiff && data.unit === "s";
+    const { group } = document.body.dataset;
+    if (isThere[group] && !model.isDiff) control("group").value = state.group = group;
     const orders = [["heavy", "heaviest first"], ["name", "by name"], ...(hasTime ? [["time", "in time"]] : [])];
     get("order").append(...orders.map(([value, text]) => option(value, text)));
     // Of a comparison, threads have no partners on the other side. What gives no choice is never shown.

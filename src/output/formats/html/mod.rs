@@ -50,12 +50,14 @@ pub(crate) fn write(
     sources: &SourceText<'_>,
     writer: impl Write,
 ) -> io::Result<()> {
+    let by_thread = presentation.threads;
     let presentation = Presentation {
         lines: Lines::Current,
         full_file_names: presentation.full_file_names,
         upward: presentation.upward,
         ..Presentation::default()
     };
+    let group = if by_thread { "thread" } else { "all" };
     let mut tree = PageTree::new();
     tree.add(profile, &Places::new(profile, &presentation), Lines::Current, false);
     tree.finish();
@@ -73,7 +75,7 @@ pub(crate) fn write(
     let mut plain = vec![];
     summary::write(Form::Text, profile, &presentation, sources, &mut plain)?;
     let data = PageData::new(words, &tree, &pieces, timeline.as_ref());
-    write_page(&data, &String::from_utf8_lossy(&plain), presentation.upward, writer)
+    write_page(&data, &String::from_utf8_lossy(&plain), (presentation.upward, group), writer)
 }
 
 /// Writes how `after` differs from `before` as a page. `lines` says what tells frames apart; `checks` are sentences
@@ -106,7 +108,7 @@ pub(crate) fn write_difference(
     let mut plain = vec![];
     difference::write(Form::Text, &difference, &mut plain)?;
     let data = PageData::new(words, &tree, &pieces, None);
-    write_page(&data, &String::from_utf8_lossy(&plain), presentation.upward, writer)
+    write_page(&data, &String::from_utf8_lossy(&plain), (presentation.upward, "all"), writer)
 }
 
 /// What is said of a tree that is not whole.
@@ -115,7 +117,13 @@ fn joined_note(tree: &PageTree) -> Option<String> {
     (percent > 0.0).then(|| format!("{percent:.2} % of the time is in stacks too rare for this page, joined to “…”"))
 }
 
-fn write_page(data: &PageData<'_>, plain: &str, is_upward: bool, mut writer: impl Write) -> io::Result<()> {
+/// `is_upward` and `group` are how it is shown at first.
+fn write_page(
+    data: &PageData<'_>,
+    plain: &str,
+    (is_upward, group): (bool, &str),
+    mut writer: impl Write,
+) -> io::Result<()> {
     let packed = data.packed()?;
     let parts = |name: &str| -> String {
         match name {
@@ -123,6 +131,7 @@ fn write_page(data: &PageData<'_>, plain: &str, is_upward: bool, mut writer: imp
             "style" => include_str!("page.css").to_owned(),
             "summary" => xml(plain),
             "upward" => if is_upward { "1" } else { "" }.to_owned(),
+            "group" => group.to_owned(),
             "data" => packed.clone(),
             "script" => SCRIPTS.concat(),
             _ => String::new(),

@@ -81,6 +81,17 @@ fn stacks(data: &Value) -> std::collections::BTreeMap<String, u64> {
 }
 
 #[test]
+fn threads_are_apart_at_first_where_they_are_asked_for() {
+    let profile = samples::usual(TIMED);
+    for (threads, group) in [(true, "thread"), (false, "all")] {
+        let mut text = vec![];
+        let presentation = Presentation { threads, ..PLAIN };
+        write(&profile, &presentation, &no_source, &mut text).unwrap();
+        assert!(String::from_utf8(text).unwrap().contains(&format!("data-group=\"{group}\"")), "{group}");
+    }
+}
+
+#[test]
 fn stacks_are_those_of_raw() {
     let profile = samples::usual(TIMED);
     let mut raw_text = vec![];
