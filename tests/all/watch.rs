@@ -16,7 +16,7 @@ use crate::target::{Target, print_note, pyspy};
 /// A way to hang: the function of `hangs.py`, the condition, its cause, and what must be in the event's text.
 type Hang = (&'static str, &'static [&'static str], &'static str, &'static [&'static str]);
 
-const HANGS: [Hang; 9] = [
+const HANGS: [Hang; 10] = [
     ("deadlock", &["--deadlock"], "deadlock", &["2 threads wait for each other", "\"transfer-0\"", "\"transfer-1\""]),
     ("task_deadlock", &["--deadlock"], "deadlock", &["2 tasks wait for each other", "transfer)", "Lock.acquire"]),
     ("blocked_loop", &["--lag", "1s"], "lag", &["query (hangs.py:", "user_id: 4711", "recvfrom"]),
@@ -28,6 +28,12 @@ const HANGS: [Hang; 9] = [
     ),
     ("gil", &["--gil-held", "1s"], "gil-held", &["native_call (hangs.py:", "seconds: 100"]),
     ("no_answer", &["--stuck", "1s"], "stuck", &["recvfrom", "statement: 'select 1'", "user_id: 4711"]),
+    (
+        "held_lock",
+        &["--stuck", "1s"],
+        "stuck",
+        &["handler (hangs.py:", "user_id: 4711", "  it waits for ", "\"refresher\"", "recvfrom", "cache: 'prices'"],
+    ),
     // What it gets where others compute is little.
     ("busy", &["--cpu", "5%:2s"], "cpu", &["% of a CPU"]),
     ("pool", &["--stuck", "1s"], "stuck", &["6 threads wait", "Queue.get", "checkout (hangs.py:", "user_id: 470"]),

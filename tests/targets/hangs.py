@@ -122,6 +122,31 @@ def no_answer():
         handler(4711)
 
 
+def held_lock():
+    """Waits for a lock whose holder waits for an answer that never comes, or soon does."""
+    lock = threading.Lock()
+    ours, theirs = socket.socketpair()
+    threading.Thread(target=answer, args=(theirs, 1000 if HANGS else 0.05), daemon=True).start()
+    has_it = threading.Event()
+
+    def refresh(cache):
+        while True:
+            with lock:
+                has_it.set()
+                ours.recv(1)
+
+    threading.Thread(target=refresh, args=("prices",), name="refresher", daemon=True).start()
+    has_it.wait()
+
+    def handler(user_id):
+        with lock:
+            return user_id
+
+    say_ready()
+    while True:
+        handler(4711)
+
+
 def busy():
     """Computes all the time, or half of it."""
 

@@ -10,8 +10,8 @@ use crate::output::dump::{Parent, ProcessDump};
 use crate::process::Process;
 use crate::sampler::{Finder, command_line};
 
-/// What processes are doing, with `--subprocesses` all below them too, parents before their children. One that cannot be
-/// read, or is no Python, is there with the reason.
+/// What processes are doing, with `--subprocesses` all below them too, parents before their children. One that cannot
+/// be read, or is no Python, is there with the reason.
 ///
 /// # Errors
 /// When none of them could be read: then that of the first.

@@ -11,8 +11,11 @@ use crate::output::dump::{
 };
 use crate::output::{duration_text, printable};
 
-/// Frames of the stack that are shown.
+/// Frames of the stack that are shown, and of one that it waits for.
 const FRAMES_SHOWN: usize = 6;
+const FRAMES_OF_HOLDER: usize = 3;
+/// So many threads are shown of which each waits for the next.
+const HOLDERS_SHOWN: usize = 3;
 /// Arguments of a function that are shown, and characters of a value.
 const ARGUMENTS_SHOWN: usize = 4;
 const VALUE_WIDTH: usize = 60;
@@ -78,11 +81,22 @@ pub(super) fn event_lines(evidence: &Evidence, with_arguments: bool) -> Vec<Stri
     if let Some(whose) = task.map(task_heading).or_else(|| thread.map(thread_heading)) {
         lines.push(format!("  {whose}"));
     }
+    lines.extend(stack_lines(frames, wait.as_deref(), with_arguments, FRAMES_SHOWN));
+    if task.is_none() {
+        lines.extend(holder_lines(dump, thread, with_arguments));
+    }
+    lines.extend(others(dump, task));
+    lines
+}
+
+/// The newest frames of a stack, and beside the newest what it waits in.
+fn stack_lines(frames: &[FrameDump], wait: Option<&str>, with_arguments: bool, most: usize) -> Vec<String> {
+    let mut lines = Vec::new();
     let shown: Vec<&FrameDump> = frames.iter().filter(|frame| !frame.of_event_loop).collect();
-    for (at, frame) in shown.iter().take(FRAMES_SHOWN).enumerate() {
+    for (at, frame) in shown.iter().take(most).enumerate() {
         let arguments = if with_arguments { arguments_text(frame) } else { String::new() };
         // Beside the newest function stands what it waits in, and below that its arguments.
-        let wait = wait.clone().filter(|_| at == 0).unwrap_or_default();
+        let wait = wait.filter(|_| at == 0).unwrap_or_default().to_owned();
         let mut place = place_text(frame);
         for beside in [wait, arguments].iter().filter(|beside| !beside.is_empty()) {
             lines.push(format!("    {:PLACE_WIDTH$} {beside}", std::mem::take(&mut place)));
@@ -91,11 +105,30 @@ pub(super) fn event_lines(evidence: &Evidence, with_arguments: bool) -> Vec<Stri
             lines.push(format!("    {place}"));
         }
     }
-    let more = shown.len().saturating_sub(FRAMES_SHOWN);
+    let more = shown.len().saturating_sub(most);
     if more > 0 {
         lines.push(format!("    … {more} more"));
     }
-    lines.extend(others(dump, task));
+    lines
+}
+
+/// Whom a thread waits for, and whom that one waits for: who holds a lock is rather the cause than who wants it.
+fn holder_lines(dump: &ProcessDump, thread: Option<&ThreadDump>, with_arguments: bool) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut met: Vec<u64> = thread.iter().map(|thread| thread.thread_id).collect();
+    let mut waiter = thread;
+    for _ in 0..HOLDERS_SHOWN {
+        let holder = waiter.and_then(|thread| thread.waits_for.as_ref()).and_then(|wait| wait.holder_thread_id);
+        let Some(holder) = dump.threads.iter().find(|thread| Some(thread.thread_id) == holder) else { break };
+        if met.contains(&holder.thread_id) {
+            break;
+        }
+        met.push(holder.thread_id);
+        lines.push(format!("  it waits for {}", thread_heading(holder)));
+        let wait = wait_text(holder);
+        lines.extend(stack_lines(&holder.frames, wait.as_deref(), with_arguments, FRAMES_OF_HOLDER));
+        waiter = Some(holder);
+    }
     lines
 }
 
