@@ -394,7 +394,8 @@ pub(crate) struct DumpArgs {
     /// Show the oldest frame first, as Python prints stacks
     #[arg(long)]
     pub reverse: bool,
-    /// Show source lines under each frame, also when the output is no terminal
+    /// Show source lines under each frame [default: on a terminal under one of each thread, the newest of the
+    /// program's own]
     #[arg(long, conflicts_with = "no_source")]
     pub source: bool,
     /// Show no source lines

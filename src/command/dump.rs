@@ -119,6 +119,9 @@ pub(crate) fn run(arguments: &DumpArgs) -> anyhow::Result<ExitCode> {
         (None, None) => anyhow::bail!("give a process with --pid or --name, or a core file with --core"),
     };
     leave_out_unwanted(arguments, &mut dumps)?;
+    if !arguments.source {
+        dumps.iter_mut().for_each(ProcessDump::keep_one_source_each);
+    }
     let mut writer = BufWriter::new(io::stdout().lock());
     let written = if arguments.json {
         write_json(&dumps, details.tasks != TasksWanted::None, &mut writer)

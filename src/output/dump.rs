@@ -14,6 +14,7 @@ use std::io::{self, Write};
 use serde::{Serialize, Serializer};
 
 use super::json::write_safe_json;
+use super::place::is_of_program;
 
 pub(crate) use source::{SourceLine, SourceLines};
 pub(crate) use tasks::{TaskDump, TaskKind, TaskPlaces, TaskWaitDump, TasksDump};
@@ -30,6 +31,22 @@ pub(crate) struct ProcessDump {
     pub deadlocks: Vec<Vec<usize>>,
     /// Tasks of event loops, where they were asked for and there are any.
     pub tasks: Option<TasksDump>,
+}
+
+impl ProcessDump {
+    /// Of each thread and each task leaves the source of one frame, the newest of the program's own: that tells most,
+    /// and more would push what is asked for off the screen.
+    pub(crate) fn keep_one_source_each(&mut self) {
+        let threads = self.threads.iter_mut().map(|thread| &mut thread.frames);
+        let tasks = self.tasks.iter_mut().flat_map(|tasks| &mut tasks.tasks).map(|task| &mut task.frames);
+        for frames in threads.chain(tasks) {
+            let own = frames.iter().position(|frame| frame.source.is_some() && is_of_program(&frame.filename));
+            let kept = own.or_else(|| frames.iter().position(|frame| frame.source.is_some()));
+            for (at, frame) in frames.iter_mut().enumerate() {
+                frame.source = frame.source.take().filter(|_| Some(at) == kept);
+            }
+        }
+    }
 }
 
 /// What a process is.
@@ -239,4 +256,34 @@ pub(crate) fn write_json(dumps: &[ProcessDump], with_tasks: bool, writer: &mut d
     let asyncio_tasks = of_kind(TaskKind::Asyncio);
     let (trio_tasks, greenlets) = (of_kind(TaskKind::Trio), of_kind(TaskKind::Greenlet));
     write_safe_json(&WithTasks { threads, asyncio_tasks, trio_tasks, greenlets }, true, writer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_frame_of_a_thread_keeps_its_source() {
+        let frame = |filename: &str, source: bool| FrameDump {
+            filename: filename.to_owned(),
+            source: source.then(SourceLines::default),
+            ..FrameDump::default()
+        };
+        let library = "/usr/lib/python3.11/queue.py";
+        for (files, kept) in [
+            (&[(library, true), ("/srv/app.py", true), ("/srv/main.py", true)][..], Some(1)),
+            (&[(library, true), ("/srv/app.py", false), ("/srv/main.py", true)], Some(2)),
+            (&[("", false), (library, true), (library, true)], Some(1)),
+            (&[("/srv/app.py", false)], None),
+        ] {
+            let frames = files.iter().map(|(file, source)| frame(file, *source)).collect();
+            let thread = ThreadDump { frames, ..ThreadDump::default() };
+            let mut dump =
+                ProcessDump { info: ProcessInfo::default(), threads: vec![thread], deadlocks: vec![], tasks: None };
+            dump.keep_one_source_each();
+            let frames = &dump.threads[0].frames;
+            let found: Vec<usize> = (0..frames.len()).filter(|at| frames[*at].source.is_some()).collect();
+            assert_eq!(found, kept.into_iter().collect::<Vec<_>>(), "{files:?}");
+        }
+    }
 }
