@@ -40,8 +40,9 @@ def test_fast():
 
 
 def busy(seconds):
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
+    # Of CPU, so that pyspy has its share of a busy machine meanwhile.
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
         sum(range(1000))
 
 
@@ -84,15 +85,14 @@ def test_a_block_that_raises_has_its_file(folder):
 
 
 def test_an_interrupted_block_has_its_file(folder):
-    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
     try:
         with pyspy_profiler.record(folder / "interrupted.txt", rate=500):
-            timer.start()
+            busy(0.3)
+            os.kill(os.getpid(), signal.SIGINT)
             busy(60)
         raise AssertionError("not interrupted")
     except KeyboardInterrupt:
         pass
-    timer.join()
     has(folder / "interrupted.txt", "busy (")
 
 
