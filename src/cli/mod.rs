@@ -190,6 +190,10 @@ pub(crate) struct RecordArgs {
     /// Show no progress
     #[arg(long, hide = true)]
     pub hideprogress: bool,
+    /// A descriptor that we inherit, of a socket, to whoever started us: nothing is read before a byte has come, and
+    /// `ready` is sent when the first sample has been taken
+    #[arg(long, value_name = "number", value_parser = clap::value_parser!(i32).range(3..))]
+    pub control_fd: Option<i32>,
     /// Who takes the samples of threads that run: reader (pyspy, from outside), kernel (in the timer interrupt of each
     /// thread, which stops nothing and costs least: Linux 5.17 with x86-64, as root), auto (the kernel where it can)
     #[arg(long, value_enum, value_name = "who", default_value = "reader")]

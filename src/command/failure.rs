@@ -149,7 +149,7 @@ fn process_status(error: &ProcessError) -> Status {
         ProcessError::Exited(_) => Status::Exited,
         ProcessError::NoMemory(_) => Status::NotPython,
         ProcessError::Denied(_) => Status::Permission,
-        ProcessError::System { .. } => Status::Other,
+        ProcessError::NoProcfs | ProcessError::System { .. } => Status::Other,
     }
 }
 
@@ -168,15 +168,29 @@ pub(super) fn below_text(below: &[i32]) -> String {
     format!("processes below it run Python ({pids}{more}): give one of these pids, or all with --subprocesses")
 }
 
+/// The process's error that a cause is, or that it carries.
+fn process_error<'error>(cause: &'error (dyn std::error::Error + 'static)) -> Option<&'error ProcessError> {
+    if let Some(AttachError::Process(error)) = cause.downcast_ref() {
+        return Some(error);
+    }
+    let of_system = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    cause.downcast_ref().or_else(|| of_system?.downcast_ref())
+}
+
 /// What the user can do about an error, a sentence an entry, without capital and full stop.
 pub(crate) fn advice(error: &anyhow::Error) -> Vec<String> {
     let text = |text: &str| vec![text.to_owned()];
     for cause in error.chain() {
-        if let Some(ProcessError::Denied(denial)) = cause.downcast_ref::<ProcessError>() {
-            return denial.advice();
+        match process_error(cause) {
+            Some(ProcessError::Denied(denial)) => return denial.advice(),
+            Some(ProcessError::NoProcfs) => {
+                return text(
+                    "mount it (`mount -t proc proc /proc`); for a chroot, from outside: `mount --bind /proc ROOT/proc`",
+                );
+            }
+            _ => {}
         }
         match cause.downcast_ref::<AttachError>() {
-            Some(AttachError::Process(ProcessError::Denied(denial))) => return denial.advice(),
             Some(AttachError::NotPython { below, .. } | AttachError::NotReady { below, .. }) if !below.is_empty() => {
                 return vec![below_text(below)];
             }

@@ -191,6 +191,11 @@ impl Interrupt {
         is_set
     }
 
+    /// What is set when we are to end.
+    fn end_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.end)
+    }
+
     /// Whether SIGUSR1 has come since the last call.
     fn take_write_request(&self) -> bool {
         self.write.swap(false, Ordering::Relaxed)

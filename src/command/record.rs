@@ -1,5 +1,6 @@
 //! `pyspy record`: samples into a file.
 
+mod control;
 mod destination;
 mod facts;
 mod kernel;
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow};
 use wildmatch::WildMatch;
 
+use self::control::Control;
 use self::destination::Destination;
 use self::kernel::kernel_use;
 use self::progress::Bar;
@@ -44,9 +46,11 @@ pub(crate) fn run(arguments: &RecordArgs) -> anyhow::Result<ExitCode> {
     let mut destination = Destination::open(arguments, presentation_of(arguments))?;
     let interrupt = Interrupt::install().context("cannot take over signals")?;
     let mut finder = Finder::new();
+    let mut control = Control::take(arguments)?;
     let mut target = Target::open_or_start(arguments, &mut finder)?;
     destination.find_sources(if arguments.all { SourceFinder::Nowhere } else { target.source_files() });
-    let recorded = match record_target((arguments, kernel), &mut target, &mut finder, &mut destination, &interrupt) {
+    let watched = (&interrupt, &mut control);
+    let recorded = match record_target((arguments, kernel), &mut target, &mut finder, &mut destination, watched) {
         Ok(recorded) => recorded,
         Err(error) => {
             // Nothing was recorded; a program that we started is not left behind.
@@ -107,7 +111,7 @@ fn record_target(
     target: &mut Target,
     finder: &mut Finder,
     destination: &mut Destination,
-    interrupt: &Interrupt,
+    (interrupt, control): (&Interrupt, &mut Control),
 ) -> anyhow::Result<(Recorded, Option<UnfinishedError>)> {
     if !arguments.subprocesses && !arguments.all && arguments.name.is_none() {
         target.wait_for_python(finder, &|| interrupt.is_set()).map_err(|error| {
@@ -127,6 +131,7 @@ fn record_target(
             Limit::For(duration) => Some(duration),
             Limit::Unlimited => None,
         },
+        end: interrupt.end_flag(),
         pausing: pausing(arguments.pause, Pausing::Adaptive),
         kernel,
         filter: filter(arguments),
@@ -159,6 +164,7 @@ fn record_target(
     let recorded = match destination {
         Destination::File(sink, _) => record(target.roots(), finder, &options, &mut |progress, profile| {
             bar.show(progress);
+            control.tell_of(progress);
             let asked = interrupt.take_write_request();
             let mut written = Ok(());
             if asked || written_at.elapsed() >= every {
@@ -174,6 +180,7 @@ fn record_target(
         Destination::Server(pusher) => {
             let mut watch = |progress: &Progress, _: &mut Profile| {
                 bar.show(progress);
+                control.tell_of(progress);
                 !interrupt.is_set()
             };
             let (mut is_asked, mut push) = (|| interrupt.take_write_request(), |interval| pusher.push(interval));

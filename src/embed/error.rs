@@ -46,7 +46,7 @@ impl From<ProcessError> for Error {
             ProcessError::Denied(denial) => Self::Denied { advice: denial.advice(), cause: error.into() },
             ProcessError::NoMemory(_) => Self::NotPython(error.into()),
             ProcessError::Exited(_) => Self::Exited,
-            ProcessError::System { .. } => Self::Unreadable(error.into()),
+            ProcessError::NoProcfs | ProcessError::System { .. } => Self::Unreadable(error.into()),
         }
     }
 }

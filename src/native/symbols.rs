@@ -44,6 +44,7 @@ impl SymbolTable {
     }
 
     fn add(&mut self, binary: &Binary<'_>) {
+        let is_whole = binary.names_static_functions();
         for function in binary.functions() {
             let (Ok(name), Ok(length)) = (u32::try_from(self.names.len()), u16::try_from(function.name.len())) else {
                 break;
@@ -51,8 +52,9 @@ impl SymbolTable {
             if self.functions.len() >= MOST_FUNCTIONS || self.names.len() + function.name.len() > MOST_NAME_BYTES {
                 break;
             }
-            // Without a size they would name the table of calls to other libraries, which comes next.
-            if function.place.size == 0 && matches!(function.name, b"_init" | b"_fini") {
+            // Without a size they would name what comes next: the table of calls to other libraries, or where static
+            // functions have no names those (musl's calls into the kernel, after its `memset`).
+            if function.place.size == 0 && (!is_whole || matches!(function.name, b"_init" | b"_fini")) {
                 continue;
             }
             self.names.extend_from_slice(function.name);

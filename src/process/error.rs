@@ -14,6 +14,9 @@ pub enum ProcessError {
     /// There is none of this number, or it is hidden from us.
     #[error("there is no process {0}")]
     NoSuchProcess(i32),
+    /// There is no file system of processes at `/proc`, so nothing can be said of any.
+    #[error("/proc is not mounted here, and processes are found and read through it")]
+    NoProcfs,
     /// The number is that of a thread.
     #[error("{thread} is a thread of process {process}, not a process")]
     IsThread {

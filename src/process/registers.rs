@@ -19,8 +19,7 @@ pub struct Registers {
 
 impl Registers {
     /// Whether registers can be read on this system.
-    pub const READABLE: bool =
-        cfg!(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")));
+    pub const READABLE: bool = cfg!(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")));
 
     /// Registers with these values in the order of their DWARF numbers; those past the 32nd are left out.
     pub fn new(pc: u64, values: &[u64]) -> Self {

@@ -1,5 +1,7 @@
 //! How a recording is made.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use super::async_stacks::TasksShown;
@@ -26,6 +28,8 @@ pub(crate) struct RecordOptions {
     pub rate: u32,
     /// For how long; `None` is until something else ends it.
     pub duration: Option<Duration>,
+    /// Set from elsewhere when the recording is to end: it is looked at before each sample, and `watch` asked at once.
+    pub end: Arc<AtomicBool>,
     /// When the target is stopped.
     pub pausing: Pausing,
     /// Whether the kernel takes the samples of threads that run.
@@ -66,6 +70,7 @@ impl Default for RecordOptions {
         Self {
             rate: 100,
             duration: None,
+            end: Arc::default(),
             pausing: Pausing::Adaptive,
             kernel: KernelUse::Never,
             filter: Filter::default(),

@@ -3,6 +3,7 @@
 mod kernel_ticks;
 mod ticks;
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 pub(crate) use kernel_ticks::HIGHEST_RATE;
@@ -240,7 +241,7 @@ impl<'options> Recorder<'options> {
             if let Some(reason) = self.out_of_memory().or_else(|| self.kernel_failure()) {
                 break Ending::Lost(reason);
             }
-            if now >= progress_due {
+            if now >= progress_due || self.options.end.load(Ordering::Relaxed) {
                 progress_due = now + PROGRESS_EVERY;
                 self.describe();
                 self.bound_profile();
@@ -264,7 +265,12 @@ impl<'options> Recorder<'options> {
             let mut settled = if now < deadline {
                 !self.wait(end.map_or(deadline, |end| end.min(deadline)).saturating_duration_since(now), &clock)
             } else {
+                let had_begun = self.ticks > 0;
                 let all_read = self.tick(&mut clock);
+                // Who waits for the recording to have begun is told by the first that has read something.
+                if !had_begun && self.ticks > 0 {
+                    progress_due = now;
+                }
                 self.meet_kernel();
                 self.retime(&mut clock);
                 deadline = clock.next_deadline(Instant::now());

@@ -1,7 +1,10 @@
 //! What is recorded, and where it goes, by the options of `pyspy record`.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::time::Duration;
 
@@ -203,4 +206,36 @@ fn progress_is_shown_on_a_terminal_only() {
     let screen = shown.success();
     assert!(screen.contains(" samples, ") && screen.contains(" Hz; Ctrl-C to stop"), "{screen:?}");
     assert!(screen.contains("pyspy: wrote /dev/null with "), "{screen:?}");
+}
+
+#[test]
+fn who_starts_pyspy_says_when_it_may_begin_and_hears_when_it_has() {
+    let target = workers();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("profile.txt");
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    let pid = target.pid().to_string();
+    let words = ["--idle", "--pid", &pid, "--control-fd", "3", "-o", path.to_str().unwrap()];
+    let mut command = Command::new("sh");
+    command.args(["-c", "exec \"$@\" 3<&0 0</dev/null", "sh", env!("CARGO_BIN_EXE_pyspy"), "record"]).args(words);
+    let mut pyspy = command.stdin(OwnedFd::from(theirs)).spawn().unwrap();
+    // The command holds a copy of their end, which is to be seen to close.
+    drop(command);
+    ours.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    ours.write_all(b"\n").unwrap();
+    let mut word = [0; 6];
+    ours.read_exact(&mut word).unwrap();
+    assert_eq!(&word, b"ready\n");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pyspy.id().cast_signed()), Signal::SIGTERM).unwrap();
+    assert!(pyspy.wait().unwrap().success());
+    assert!(!fs::read_to_string(&path).unwrap().is_empty(), "it was ready, so there is a sample");
+}
+
+#[test]
+fn where_nobody_says_that_it_may_begin_nothing_is_recorded() {
+    let target = workers();
+    let pid = target.pid().to_string();
+    let ran = pyspy(&["record", "--pid", &pid, "--control-fd", "99", "-o", "/dev/null", "-f", "raw"]);
+    assert_eq!(ran.status.code(), Some(1), "{ran:#?}");
+    assert!(ran.stderr.contains("--control-fd 99: nobody says there that the recording may begin"), "{ran:#?}");
 }

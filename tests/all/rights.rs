@@ -155,6 +155,30 @@ fn processes_that_proc_hides_are_said_to_be_hidden() {
 }
 
 #[test]
+fn without_proc_this_is_what_is_said() {
+    // In a mount namespace of its own, with an empty folder in the place of /proc.
+    let in_namespace = |line: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--map-root-user", "sh", "-c"]);
+        command.arg(format!("mount -t tmpfs none /proc && exec {line}"));
+        run(&mut command, LIMIT)
+    };
+    if !in_namespace("true").is_ok_and(|ran| ran.status.success()) {
+        return print_note("skipped: pyspy without /proc, as no mount namespace can be made here");
+    }
+    let program = env!("CARGO_BIN_EXE_pyspy");
+    let lines = ["dump --pid 1", "record -d 1 --pid 1 -o /dev/null -f raw", "record --name x -o /dev/null -f raw"];
+    for line in lines {
+        let ran = in_namespace(&format!("'{program}' {line}")).unwrap();
+        assert_eq!(ran.status.code(), Some(1), "{line}: {ran:#?}");
+        for words in ["/proc is not mounted here", "mount -t proc proc /proc"] {
+            assert!(ran.stderr.contains(words), "{line}: {ran:#?}");
+        }
+        assert!(!ran.stderr.contains("there is no process"), "{line}: {ran:#?}");
+    }
+}
+
+#[test]
 fn a_file_that_may_not_be_opened_is_named_instead_of_denying_that_it_is_python() {
     let pythons = pythons("programs that may not be opened");
     let Some(python) = pythons.last() else { return };

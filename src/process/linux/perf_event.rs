@@ -17,7 +17,7 @@ const INHERIT_THREAD: u64 = 1 << 35;
 /// `PERF_FLAG_FD_CLOEXEC`.
 const CLOSE_ON_EXEC: libc::c_ulong = 1 << 3;
 /// `PERF_EVENT_IOC_SET_BPF`.
-const SET_PROGRAM: libc::c_ulong = 0x4004_2408;
+const SET_PROGRAM: libc::Ioctl = 0x4004_2408;
 
 /// The first version of `struct perf_event_attr`, where a period is used and no frequency.
 #[repr(C)]

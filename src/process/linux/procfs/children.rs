@@ -3,9 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::{fs, io};
 
+use super::directory::is_mounted;
 use super::handle::Handle;
 use super::stat::StatLine;
-use crate::process::ChildProcess;
+use crate::process::{ChildProcess, ProcessError};
 
 /// More descendants than a machine has process numbers for are not looked for.
 const DESCENDANT_LIMIT: usize = 1 << 20;
@@ -15,6 +16,9 @@ const DESCENDANT_LIMIT: usize = 1 << 20;
 /// # Errors
 /// When the system's list of them cannot be read.
 pub(crate) fn all_processes() -> io::Result<Vec<i32>> {
+    if !is_mounted() {
+        return Err(io::Error::new(io::ErrorKind::NotFound, ProcessError::NoProcfs));
+    }
     let entries = fs::read_dir("/proc")?;
     Ok(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
 }

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use nix::dir::Dir;
 use nix::fcntl::{OFlag, open, openat, readlinkat};
 use nix::sys::stat::Mode;
+use nix::sys::statfs::{PROC_SUPER_MAGIC, statfs};
 
 use super::stat::{STAT_LINE_LIMIT, StatLine};
 
@@ -27,6 +28,11 @@ const READ: OFlag = OFlag::O_RDONLY.union(OFlag::O_CLOEXEC).union(OFlag::O_NONBL
 
 /// Opens a directory, for its entries or as the place that paths begin at.
 const DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
+
+/// Whether the file system of processes is at `/proc`: the bare root of a container or a chroot may have none.
+pub(crate) fn is_mounted() -> bool {
+    statfs("/proc").is_ok_and(|found| found.filesystem_type() == PROC_SUPER_MAGIC)
+}
 
 /// The directory of one process.
 #[derive(Debug)]

@@ -17,10 +17,18 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll, ppoll};
 use nix::sys::time::TimeSpec;
 
-use super::directory::Directory;
+use super::directory::{Directory, is_mounted};
 use super::stat::{StatLine, status_field};
 use super::{exit_status, permission};
 use crate::process::{ProcessError, ThreadActivity, ThreadId};
+
+/// Why there is no directory of process `pid`.
+fn why_missing(pid: i32) -> ProcessError {
+    if !is_mounted() {
+        return ProcessError::NoProcfs;
+    }
+    permission::hidden(pid).unwrap_or(ProcessError::NoSuchProcess(pid))
+}
 
 /// One process, for as long as this lives.
 #[derive(Debug)]
@@ -43,7 +51,7 @@ impl Handle {
             return Err(ProcessError::NoSuchProcess(pid));
         }
         let directory = Directory::open(pid).map_err(|error| match error {
-            Errno::ENOENT | Errno::ESRCH => permission::hidden(pid).unwrap_or(ProcessError::NoSuchProcess(pid)),
+            Errno::ENOENT | Errno::ESRCH => why_missing(pid),
             error => ProcessError::System { pid, what: "the directory in /proc", source: error.into() },
         })?;
         let mut handle = Self {

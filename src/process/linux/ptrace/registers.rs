@@ -1,14 +1,13 @@
-//! Reads the registers of a stopped tracee: `PTRACE_GETREGSET`.
+//! Reads the registers of a stopped tracee: `PTRACE_GETREGS`, on aarch64 `PTRACE_GETREGSET`.
 
 use std::io;
 
 use crate::process::Registers;
 
 /// The registers of a thread that the calling thread traces and that has stopped.
-#[cfg(all(target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(crate) fn read(thread: i32) -> io::Result<Registers> {
-    use nix::sys::ptrace::{getregset, regset::NT_PRSTATUS};
-    let raw = getregset::<NT_PRSTATUS>(nix::unistd::Pid::from_raw(thread))?;
+    let raw = nix::sys::ptrace::getregs(nix::unistd::Pid::from_raw(thread))?;
     // The System V ABI of x86-64 numbers registers in an order of its own.
     #[cfg(target_arch = "x86_64")]
     let registers = Registers::new(
@@ -34,7 +33,7 @@ pub(crate) fn read(thread: i32) -> io::Result<Registers> {
 }
 
 /// Not known how.
-#[cfg(not(all(target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64"))))]
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub(crate) fn read(_thread: i32) -> io::Result<Registers> {
     Err(io::ErrorKind::Unsupported.into())
 }
@@ -44,7 +43,6 @@ mod tests {
     use crate::process::linux::testing::Target;
 
     #[test]
-    #[cfg(target_env = "gnu")]
     fn a_held_thread_shows_its_registers() {
         let target = Target::shell("echo ready; read line");
         let process = target.process();
