@@ -115,6 +115,11 @@ pub(crate) struct CoreFile {
 }
 
 impl CoreFile {
+    /// The page size of the machine that wrote it.
+    fn page_size(&self) -> u64 {
+        self.notes.page_size()
+    }
+
     /// Opens a core file and reads what it says of its process; a compressed one is decompressed into a temporary file
     /// first.
     ///
