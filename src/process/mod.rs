@@ -18,6 +18,7 @@
 mod denial;
 mod error;
 mod mapping;
+mod quoted;
 mod registers;
 mod reserve;
 mod system_call;
@@ -55,6 +56,7 @@ pub use portable::{OwnCpus, Process, sharpen_sleep};
 pub(crate) use denial::Denial;
 pub(crate) use error::{PauseError, ProcessError, SpawnError};
 pub(crate) use mapping::{DeviceNumber, Mapping};
+pub(crate) use quoted::{escaped_path, quoted_path};
 pub(crate) use registers::Registers;
 pub use reserve::ReservingAllocator;
 pub(crate) use reserve::{memory_is_short, reserve_memory};
