@@ -197,12 +197,21 @@ class Checks(object):
             for name, words in [("p.svg", "<svg"), ("p.html", "<html"), ("p.speedscope.json", "$schema"),
                                 ("p.pstats", "chains"), ("p.pyspy", "")]:
                 path = self.file(name)
+
+                def has_words():
+                    self.good("record", "--pid", target.pid, "-d", "1", "-o", path)
+                    with open(path, "rb") as file:
+                        content = file.read().decode(errors="replace")
+                    return words in content and len(content) > 100, "%s: %r" % (name, content[:200])
+
+                wait_until(has_words)
+
+            def has_main():
                 self.good("record", "--pid", target.pid, "-d", "1", "-o", path)
-                with open(path, "rb") as file:
-                    content = file.read().decode(errors="replace")
-                assert words in content and len(content) > 100, "%s: %r" % (name, content[:200])
-            text = self.good("convert", self.file("p.pyspy"), "-f", "raw", "-o", "-")
-            assert "main" in text, text
+                text = self.good("convert", path, "-f", "raw", "-o", "-")
+                return "main" in text, text
+
+            wait_until(has_main)
 
     def check_idle(self):
         """A thread that sleeps is not recorded, unless that is asked for."""
@@ -224,9 +233,13 @@ class Checks(object):
         """`record -- program` ends when the program does, and has what that did."""
         path = self.file("program.raw")
         script = os.path.join(HERE, "brief.py")
-        self.good("record", "-f", "raw", "-o", path, "--", self.interpreter, script, "2")
-        with open(path, encoding="utf-8") as file:
-            found = file.read()
+        # Where everything is slow, a program of two seconds may end before it has been read.
+        for seconds in ["2", "8", "32"]:
+            self.good("record", "-f", "raw", "-o", path, "--", self.interpreter, script, seconds)
+            with open(path, encoding="utf-8") as file:
+                found = file.read()
+            if found:
+                break
         assert "compute (brief.py" in found, found
         status, _, _ = self.run("record", "--exit-status", "-f", "raw", "-o", path, "--", self.interpreter, script,
                                 "1", "3")
@@ -247,8 +260,11 @@ class Checks(object):
 
     def check_top(self):
         with Target(self.interpreter, os.path.join(TARGETS, "chains.py")) as target:
-            text = self.good("top", "--once", "--pid", target.pid)
-            assert re.search(r"\bc\d_\d\b", text) and "main" in text, text
+            def shows_chains():
+                text = self.good("top", "--once", "--pid", target.pid)
+                return re.search(r"\bc\d_\d\b", text) and "main" in text, text
+
+            wait_until(shows_chains)
             window = json.loads(self.good("top", "--once", "--json", "--pid", target.pid).splitlines()[0])
             assert window, window
 
@@ -359,6 +375,16 @@ class Checks(object):
 
 class Skipped(Exception):
     """Why something cannot be tried here."""
+
+
+def wait_until(is_so):
+    """Tries until what it returns is true: a second on a slow machine may be without a sample."""
+    deadline = time.monotonic() + LIMIT
+    while True:
+        holds, seen = is_so()
+        if holds:
+            return
+        assert time.monotonic() < deadline, seen
 
 
 def is_in_one_chain(stack):
