@@ -387,8 +387,13 @@ fn thread_description(thread: &OwnedHandle) -> io::Result<OsString> {
         return Err(io::Error::other(format!("error {result:#x}")));
     }
     let mut length = 0;
-    // SAFETY: the system ends the text with a zero, and no more than that is looked at.
-    while unsafe { *text.add(length) } != 0 {
+    loop {
+        // SAFETY: the system ends the text with a zero, which has not come yet.
+        let unit = unsafe { text.add(length) };
+        // SAFETY: as above, and it is aligned as the system hands it out.
+        if unsafe { unit.read() } == 0 {
+            break;
+        }
         length += 1;
     }
     // SAFETY: so many units have just been looked at, and nobody else has this memory.
