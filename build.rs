@@ -1,11 +1,24 @@
-//! Puts the commit and the target triple into `--version`, so that a bug report tells which build it is about.
+//! Puts the commit and the target triple into `--version`, so that a bug report tells which build it is about, and packs
+//! the program that samples in the kernel.
 
+use std::io::Write;
+use std::path::Path;
 use std::process::Command;
+
+use flate2::Compression;
+use flate2::write::DeflateEncoder;
+
+/// What `clang` has made of `program.bpf.c`, which stands beside it.
+const KERNEL_PROGRAM: &str = "src/sampler/kernel/program.bpf.o";
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rerun-if-changed=.git/HEAD");
-    println!("cargo:rerun-if-changed=.git/logs/HEAD");
+    println!("cargo:rerun-if-changed={KERNEL_PROGRAM}");
+    // One that is not there, as in a worktree, would count as changed each time.
+    for file in [".git/HEAD", ".git/logs/HEAD"].into_iter().filter(|file| Path::new(file).exists()) {
+        println!("cargo:rerun-if-changed={file}");
+    }
+    pack_kernel_program();
     let target = std::env::var("TARGET").unwrap_or_else(|_| "unknown target".to_owned());
     // A packaged source has no repository; its version alone says what it is.
     let commit = Command::new("git")
@@ -20,4 +33,14 @@ fn main() {
         None => target,
     };
     println!("cargo:rustc-env=PYSPY_BUILD={build}");
+}
+
+/// Writes `program.bpf.o.deflate`, a third of the size, to where `sampler::kernel` includes it from.
+fn pack_kernel_program() {
+    let object = std::fs::read(KERNEL_PROGRAM).expect("the kernel's program is in the source");
+    let mut packed = DeflateEncoder::new(Vec::new(), Compression::best());
+    packed.write_all(&object).expect("a vector takes all");
+    let folder = std::env::var_os("OUT_DIR").expect("cargo names a folder");
+    let path = Path::new(&folder).join("program.bpf.o.deflate");
+    std::fs::write(path, packed.finish().expect("a vector takes all")).expect("the folder can be written");
 }

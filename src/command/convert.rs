@@ -12,6 +12,7 @@ use super::source_text::SourceFinder;
 use super::{below, print_note, shown_lines};
 use crate::cli::{ConvertArgs, DiffArgs, GrowthArg, Status};
 use crate::output::{Format, GrowthLimit, Lines, Presentation, growth, write_difference};
+use crate::process::quoted_path;
 use crate::profile::{Below, Profile};
 
 /// Runs `pyspy convert`.
@@ -85,11 +86,11 @@ pub(crate) fn diff(arguments: &DiffArgs) -> anyhow::Result<ExitCode> {
 
 /// Reads a recording, or collapsed stacks.
 fn read(path: &Path) -> anyhow::Result<Profile> {
-    let context = || format!("cannot read {path:?}");
+    let context = || format!("cannot read {}", quoted_path(path));
     let open = || File::open(path).map(BufReader::new).with_context(context);
     let recording = crate::output::read(open()?).with_context(context)?;
     if !recording.is_complete {
-        print_note(&format!("{path:?} was cut off; it is shown as far as it goes"));
+        print_note(&format!("{} was cut off; it is shown as far as it goes", quoted_path(path)));
     }
     Ok(recording.profile)
 }

@@ -9,9 +9,12 @@ use thiserror::Error;
 use crate::cli::Status;
 use crate::core_file::CoreError;
 use crate::output::Format;
-use crate::process::{ProcessError, SpawnError};
+use crate::process::{ProcessError, SpawnError, quoted_path};
 use crate::python::locate::SUPPORTED;
 use crate::sampler::{AttachError, PostMortemError, SampleError};
+
+/// What shows the program of a process.
+const HOW_TO_SEE: &str = if cfg!(windows) { "`tasklist /fi \"PID eq PID\"`" } else { "`ps -fp PID`" };
 
 /// A program that is as old as this has started.
 const STARTS_WITHIN: Duration = Duration::from_secs(10);
@@ -35,7 +38,7 @@ impl OutputError {
 }
 
 fn output_name(path: &Path) -> String {
-    if path.as_os_str() == "-" { "standard output".to_owned() } else { format!("{path:?}") }
+    if path.as_os_str() == "-" { "standard output".to_owned() } else { quoted_path(path) }
 }
 
 /// The name of the output is that of another kind of file.
@@ -55,7 +58,7 @@ impl ForeignNameError {
 
 /// The output of a recording could not be written when there was something to write.
 #[derive(Debug, Error)]
-#[error("cannot write {path:?}; what was recorded is {}", place_of(.kept.as_deref()))]
+#[error("cannot write {}; what was recorded is {}", quoted_path(.path), place_of(.kept.as_deref()))]
 pub(crate) struct UnfinishedError {
     /// Where to.
     pub path: PathBuf,
@@ -67,7 +70,7 @@ pub(crate) struct UnfinishedError {
 }
 
 fn place_of(recording: Option<&Path>) -> String {
-    recording.map_or_else(|| "lost".to_owned(), |path| format!("in {path:?}"))
+    recording.map_or_else(|| "lost".to_owned(), |path| format!("in {}", quoted_path(path)))
 }
 
 /// A server has not taken all that was sent to it.
@@ -87,7 +90,7 @@ pub(crate) enum AccessError {
     #[error("at {0} other machines can ask for profiles, which needs a token")]
     Open(SocketAddr),
     /// There is no token in the file.
-    #[error("cannot read a token from {path:?}")]
+    #[error("cannot read a token from {}", quoted_path(.path))]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -95,7 +98,7 @@ pub(crate) enum AccessError {
         source: std::io::Error,
     },
     /// It could be guessed.
-    #[error("the token in {path:?} is shorter than {shortest} characters")]
+    #[error("the token in {} is shorter than {shortest} characters", quoted_path(.path))]
     Short {
         /// The file.
         path: PathBuf,
@@ -196,7 +199,7 @@ pub(crate) fn advice(error: &anyhow::Error) -> Vec<String> {
             }
             Some(AttachError::NotPython { .. }) => {
                 return vec![
-                    format!("pyspy reads {SUPPORTED}, 64-bit; see what the process runs with `ps -fp PID`"),
+                    format!("pyspy reads {SUPPORTED}, 64-bit; see what the process runs with {HOW_TO_SEE}"),
                     "if a wrapper or server starts Python as a child process, give the child's pid".to_owned(),
                 ];
             }
@@ -224,7 +227,7 @@ pub(crate) fn advice(error: &anyhow::Error) -> Vec<String> {
             return text("give another path with --output");
         }
         if let Some(UnfinishedError { kept: Some(kept), .. }) = cause.downcast_ref() {
-            return vec![format!("`pyspy convert {kept:?} -o OUT` renders what was recorded")];
+            return vec![format!("`pyspy convert {} -o OUT` renders what was recorded", quoted_path(kept))];
         }
         if matches!(cause.downcast_ref::<ProcessError>(), Some(ProcessError::NoSuchProcess(_))) {
             return text("it may have ended; inside of a container, give the pid as this side sees it");

@@ -140,6 +140,10 @@ fn is_ignored(signal: i32) -> bool {
     mask >> (signal - 1) & 1 == 1
 }
 
+/// Ctrl-Break, or a console that is closed, by the C runtime's number.
+#[cfg(not(unix))]
+const SIGBREAK: i32 = 21;
+
 /// What signals ask for. SIGINT, SIGTERM and SIGHUP: to end; a SIGINT after that was begun ends the program at once.
 /// SIGUSR1: to write what there is.
 ///
@@ -176,8 +180,12 @@ impl Interrupt {
             signal_hook::flag::register(SIGUSR1, Arc::clone(&interrupt.write))?;
         }
         #[cfg(not(unix))]
-        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-            signal_hook::flag::register(signal, Arc::clone(&interrupt.end))?;
+        {
+            use signal_hook::consts::{SIGINT, SIGTERM};
+            signal_hook::flag::register_conditional_shutdown(SIGINT, 128 + SIGINT, Arc::clone(&interrupt.noticed))?;
+            for signal in [SIGINT, SIGTERM, SIGBREAK] {
+                signal_hook::flag::register(signal, Arc::clone(&interrupt.end))?;
+            }
         }
         Ok(interrupt)
     }

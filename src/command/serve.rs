@@ -54,7 +54,6 @@ pub(crate) fn run(arguments: &ServeArgs) -> anyhow::Result<ExitCode> {
         pause: arguments.pause,
     };
     let server = Server::bind(arguments.listen).with_context(|| format!("cannot listen at {}", arguments.listen))?;
-    #[cfg(unix)]
     stop_on_signals(server.stopper()?)?;
     print_note(&format!("serving at http://{}/debug/pprof/", server.address()?));
     server.run(move |request, connection| service.answer(request, connection));
@@ -113,6 +112,19 @@ fn stop_on_signals(stop: impl FnOnce() + Send + 'static) -> std::io::Result<()> 
         if signals.forever().next().is_some() {
             stop();
         }
+    })?;
+    Ok(())
+}
+
+/// Has Ctrl-C call `stop`, from a thread that looks whether it was pressed.
+#[cfg(not(unix))]
+fn stop_on_signals(stop: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    let interrupt = super::Interrupt::install()?;
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        while !interrupt.is_set() {
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        stop();
     })?;
     Ok(())
 }

@@ -50,8 +50,12 @@ const DEFAULTS: (Duration, Duration, Duration) =
 /// Runs `pyspy watch`.
 ///
 /// # Errors
-/// When there is nothing to watch, or the evidence has no place.
+/// When there is nothing to watch, this is no Linux, or the evidence has no place.
 pub(crate) fn run(arguments: &WatchArgs) -> anyhow::Result<ExitCode> {
+    if !cfg!(target_os = "linux") {
+        // Whether a thread has run since the last look is what everything else follows from.
+        anyhow::bail!("watch works on Linux only: no other system tells which threads have run between two looks");
+    }
     let folders =
         EvidenceFolders::open(arguments).map_err(|source| OutputError { path: arguments.output.clone(), source })?;
     let metrics = arguments.metrics.as_deref().map(Metrics::open).transpose()?;

@@ -6,9 +6,6 @@ use super::kept::{Kept, read_in_parts};
 use super::{BinarySources, CoreFile};
 use crate::memory::{Memory, ReadError};
 
-/// The least page size: the rest of a mapped file's last page is zeros.
-const PAGE: u64 = 4096;
-
 /// The memory of a process that is no more. Each byte is the core's, and where that has none, the file's that was
 /// mapped there.
 pub(crate) struct CoreMemory<'core> {
@@ -38,7 +35,8 @@ impl<'core> CoreMemory<'core> {
         let part = usize::try_from(available).unwrap_or(usize::MAX).min(buffer.len());
         let bytes = self.sources.bytes_of(self.core, mapping)?;
         let offset = mapping.file_offset.checked_add(address - mapping.start)?;
-        let end = (bytes.len() as u64).checked_next_multiple_of(PAGE)?;
+        // The rest of a mapped file's last page is zeros.
+        let end = (bytes.len() as u64).checked_next_multiple_of(self.core.page_size())?;
         let part = part.min(usize::try_from(end.checked_sub(offset)?).ok()?);
         let offset = usize::try_from(offset).ok()?;
         let found = bytes.get(offset.min(bytes.len())..bytes.len().min(offset.checked_add(part)?))?;

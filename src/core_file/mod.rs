@@ -30,7 +30,7 @@ pub(crate) use notes::CoreThread;
 #[cfg(any(fuzzing, test))]
 pub(crate) use reduced::PAGE;
 
-use crate::process::{DeviceNumber, Mapping};
+use crate::process::{DeviceNumber, Mapping, quoted_path};
 use content::Content;
 use headers::Segment;
 use kept::KeptMemory;
@@ -40,7 +40,7 @@ use notes::Notes;
 #[derive(Debug, Error)]
 pub(crate) enum CoreError {
     /// The system would not give us its bytes.
-    #[error("cannot read the core file {path:?}: {source}")]
+    #[error("cannot read the core file {at}: {source}", at = quoted_path(.path))]
     Read {
         /// The file.
         path: PathBuf,
@@ -48,7 +48,10 @@ pub(crate) enum CoreError {
         source: io::Error,
     },
     /// It is compressed in a way that we do not read.
-    #[error("the core file {path:?} is compressed with {with}, which pyspy does not read: decompress it first")]
+    #[error(
+        "the core file {at} is compressed with {with}, which pyspy does not read: decompress it first",
+        at = quoted_path(.path)
+    )]
     Compression {
         /// The file.
         path: PathBuf,
@@ -56,7 +59,7 @@ pub(crate) enum CoreError {
         with: &'static str,
     },
     /// The compressed data are damaged or cut off.
-    #[error("cannot decompress the core file {path:?}: {source}")]
+    #[error("cannot decompress the core file {at}: {source}", at = quoted_path(.path))]
     Decompression {
         /// The file.
         path: PathBuf,
@@ -64,7 +67,7 @@ pub(crate) enum CoreError {
         source: io::Error,
     },
     /// Something else than a core.
-    #[error("{path:?} is no core file: {what}")]
+    #[error("{at} is no core file: {what}", at = quoted_path(.path))]
     NotACore {
         /// The file.
         path: PathBuf,
@@ -72,7 +75,7 @@ pub(crate) enum CoreError {
         what: &'static str,
     },
     /// A core of a machine that we do not read.
-    #[error("the core file {path:?} is of another kind of machine: {what}")]
+    #[error("the core file {at} is of another kind of machine: {what}", at = quoted_path(.path))]
     Foreign {
         /// The file.
         path: PathBuf,
@@ -81,7 +84,8 @@ pub(crate) enum CoreError {
     },
     /// The end is missing, and with it what nothing can be read without.
     #[error(
-        "the core file {path:?} is cut off: it has {size} bytes of {expected}, and {missing} is in the missing part"
+        "the core file {at} is cut off: it has {size} bytes of {expected}, and {missing} is in the missing part",
+        at = quoted_path(.path)
     )]
     Truncated {
         /// The file.
@@ -94,7 +98,7 @@ pub(crate) enum CoreError {
         missing: &'static str,
     },
     /// Its headers contradict themselves, or what every core has is not there.
-    #[error("the core file {path:?} is damaged: {what}")]
+    #[error("the core file {at} is damaged: {what}", at = quoted_path(.path))]
     Malformed {
         /// The file.
         path: PathBuf,
@@ -115,6 +119,11 @@ pub(crate) struct CoreFile {
 }
 
 impl CoreFile {
+    /// The page size of the machine that wrote it.
+    fn page_size(&self) -> u64 {
+        self.notes.page_size()
+    }
+
     /// Opens a core file and reads what it says of its process; a compressed one is decompressed into a temporary file
     /// first.
     ///

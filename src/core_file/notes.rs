@@ -19,6 +19,8 @@ const NT_PRPSINFO: u32 = 3;
 const NT_AUXV: u32 = 6;
 const NT_FILE: u32 = 0x4649_4c45;
 
+/// The page size of the machine.
+const AT_PAGESZ: u64 = 6;
 /// Where the program headers of the program are (include/uapi/linux/auxvec.h).
 pub(super) const AT_PHDR: u64 = 3;
 /// The random bytes of the image.
@@ -125,6 +127,13 @@ impl Notes {
     /// The value of an entry of the auxiliary vector.
     pub(super) fn auxiliary(&self, key: u64) -> Option<u64> {
         self.auxiliary.iter().find(|(found, _)| *found == key).map(|(_, value)| *value)
+    }
+
+    /// The page size of the machine: x86-64 has 4 KiB, aarch64 has 4, 16 or 64.
+    pub(super) fn page_size(&self) -> u64 {
+        let sizes = 4 << 10..=64 << 10;
+        let told = self.auxiliary(AT_PAGESZ).filter(|size| size.is_power_of_two() && sizes.contains(size));
+        told.unwrap_or(*sizes.start())
     }
 
     /// The mapped files, with the permissions that the segments have.
@@ -244,5 +253,25 @@ fn mapping(file: &MappedRange, segments: &[Segment]) -> Mapping {
         path: Some(file.path.clone()),
         deleted: file.deleted,
         label: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_size_is_that_of_the_machine_that_wrote_the_core() {
+        let size = |auxiliary: &[(u64, u64)]| {
+            let auxiliary = auxiliary.to_vec();
+            Notes { pid: 1, threads: vec![], arguments: vec![], auxiliary, files: vec![] }.page_size()
+        };
+        assert_eq!(size(&[(25, 1), (6, 16 << 10)]), 16 << 10);
+        assert_eq!(size(&[(6, 64 << 10)]), 64 << 10);
+        // What a damaged core says is not believed.
+        for told in [0, 1, 5000, 1 << 40] {
+            assert_eq!(size(&[(6, told)]), 4 << 10, "{told}");
+        }
+        assert_eq!(size(&[]), 4 << 10);
     }
 }

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::ThreadId;
 use super::denial::Denial;
+use super::quoted::quoted_path;
 
 /// Why a process cannot be read or looked at.
 #[derive(Debug, Error)]
@@ -85,13 +86,13 @@ pub enum PauseError {
 #[derive(Debug, Error)]
 pub(crate) enum SpawnError {
     /// There is no such file, here or in PATH.
-    #[error("there is no program {0:?}")]
+    #[error("there is no program {}", quoted_path(.0))]
     NotFound(PathBuf),
     /// The file may not be run.
-    #[error("{0:?} is not executable")]
+    #[error("{} is not executable", quoted_path(.0))]
     NotExecutable(PathBuf),
     /// Anything else.
-    #[error("cannot start {program:?}: {source}")]
+    #[error("cannot start {}: {source}", quoted_path(.program))]
     System {
         /// The program as it was named.
         program: PathBuf,

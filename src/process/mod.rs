@@ -2,8 +2,7 @@
 //!
 //! Everything that the operating system knows of the target, and nothing that CPython knows. What is shared by all
 //! systems (the errors, [`Mapping`], [`ThreadActivity`]) lies here and in `error`; the work is done in `linux`,
-//! proven on x86-64, or in `portable`, which covers macOS and Windows through the crates `remoteprocess` and
-//! `proc-maps`.
+//! or in `portable`, which covers Windows and macOS.
 //!
 //! # What holds on Linux
 //! - A [`Process`] is bound to one process by its directory in `/proc` and by a pidfd; another process that gets the
@@ -19,19 +18,18 @@ mod control_groups;
 mod denial;
 mod error;
 mod mapping;
+mod quoted;
+#[cfg_attr(not(target_os = "linux"), expect(unreachable_pub, reason = "what hands them out is there on Linux"))]
 mod registers;
 mod reserve;
 mod system_call;
+#[cfg_attr(not(target_os = "linux"), expect(unreachable_pub, reason = "what hands them out is there on Linux"))]
 mod thread_state;
 mod usage;
 
 #[cfg(target_os = "linux")]
 mod linux;
-#[cfg(any(not(target_os = "linux"), test))]
-#[cfg_attr(
-    target_os = "linux",
-    allow(dead_code, unused_imports, unreachable_pub, clippy::useless_conversion, reason = "here for its tests only")
-)]
+#[cfg(not(target_os = "linux"))]
 mod portable;
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
@@ -54,9 +52,11 @@ pub(crate) use portable::{
 pub use portable::{OwnCpus, Process, sharpen_sleep};
 
 pub(crate) use control_groups::{container_of, pod_of, supervisor_of};
+#[cfg(target_os = "linux")]
 pub(crate) use denial::Denial;
 pub(crate) use error::{PauseError, ProcessError, SpawnError};
 pub(crate) use mapping::{DeviceNumber, Mapping};
+pub(crate) use quoted::{escaped_path, quoted_path};
 pub(crate) use registers::Registers;
 pub use reserve::ReservingAllocator;
 pub(crate) use reserve::{memory_is_short, reserve_memory};

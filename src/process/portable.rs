@@ -1,20 +1,15 @@
-//! The other process where there is no `/proc`: macOS and Windows, through the crates `remoteprocess` and `proc-maps`.
+//! The other process where there is no `/proc`: Windows and macOS. What differs between the two is in a module each.
 //!
-//! Has the interface of `linux`, which documents each item. It is also compiled into the tests on Linux, where the same
-//! crates work and are dependencies of the tests only, so that it does not fall behind.
+//! Has the interface of `linux`, which documents each item.
 //!
 //! # Limits
-//! Proven on neither system. There are no namespaces or other roots here, so files are opened by their paths. A target
-//! that is stopped or traced already is not recognized; the CPU times of threads are not known (0). `remoteprocess`'s
-//! `copy_vec` is not used: it frees with another alignment than it took.
+//! There are no namespaces or other roots here, so files are opened by their paths. A target that is stopped or traced
+//! already is not recognized, and whether a thread has run between two looks is not known.
 
-use std::cell::Cell;
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::fs::File;
 use std::io;
-use std::marker::PhantomData;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -26,17 +21,47 @@ use super::thread_state::{ThreadActivity, ThreadReading};
 use super::{ChildProcess, ProcessUsage, RestingPlace, SystemCall, ThreadId};
 use crate::memory::Memory;
 
+mod absent;
 mod descriptors;
+mod files;
 mod live_memory;
+#[cfg(target_os = "macos")]
+mod macos;
 mod pause;
 mod spawn;
 mod thread_states;
+#[cfg(windows)]
+mod windows;
 
-pub use descriptors::Descriptors;
-pub use live_memory::{ImageIdentity, LiveMemory, MappingsSign, ReadStatistics};
-pub use pause::{PausedProcess, PausedThread};
-pub use spawn::{Orphans, SpawnedProgram};
-pub use thread_states::{OwnCpus, ThreadStates};
+#[cfg(target_os = "macos")]
+use self::macos as system;
+#[cfg(windows)]
+use self::windows as system;
+
+pub use absent::sharpen_sleep;
+pub(crate) use absent::{
+    ProcessCpuClock, drop_foreign_rights, monotonic_time, raise_descriptor_limit, release_pending, stdout_was_closed,
+    thread_cpu_time,
+};
+pub(crate) use descriptors::Descriptors;
+pub(crate) use live_memory::{ImageIdentity, LiveMemory, MappingsSign};
+pub(crate) use pause::{PausedProcess, PausedThread};
+pub(crate) use spawn::{Orphans, SpawnedProgram};
+pub use thread_states::OwnCpus;
+pub(crate) use thread_states::ThreadStates;
+
+/// Threads that are held, of either system.
+type ThreadHold = system::Held;
+
+/// A range of the target's memory, as either system tells it.
+struct Region {
+    start: u64,
+    end: u64,
+    readable: bool,
+    writable: bool,
+    executable: bool,
+    path: Option<PathBuf>,
+}
 
 /// How long is slept between two looks at whether a process has exited.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
@@ -45,62 +70,15 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 #[derive(Clone)]
 pub struct Process {
     pid: i32,
-    inner: Arc<remoteprocess::Process>,
+    inner: Arc<system::System>,
 }
 
-/// The numbers of all processes: not known here.
+/// The numbers of all processes.
 ///
 /// # Errors
-/// Always.
-pub fn all_processes() -> io::Result<Vec<i32>> {
-    Err(io::ErrorKind::Unsupported.into())
-}
-
-/// Nothing is ever pending here.
-pub fn release_pending() -> usize {
-    0
-}
-
-/// No descriptor is held open for a thread here.
-pub fn raise_descriptor_limit() {}
-
-/// Sleeps are as exact as they are here.
-pub fn sharpen_sleep() {}
-
-/// The clock of the CPU time of a process: there is none here.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum ProcessCpuClock {}
-
-impl ProcessCpuClock {
-    /// None.
-    pub(crate) fn of(_pid: i32) -> Option<Self> {
-        None
-    }
-
-    /// Nothing.
-    pub(crate) fn time(self) -> Option<Duration> {
-        match self {}
-    }
-}
-
-/// The CPU time that the calling thread has used: not known here.
-pub(crate) fn thread_cpu_time() -> Option<Duration> {
-    None
-}
-
-/// Rights that the caller has not are not known here.
-pub(crate) fn drop_foreign_rights() -> io::Result<()> {
-    Ok(())
-}
-
-/// Whether standard output was closed when we were started: not known here.
-pub(crate) fn stdout_was_closed() -> bool {
-    false
-}
-
-/// What time it is for other processes: not known here.
-pub(crate) fn monotonic_time() -> Option<Duration> {
-    None
+/// With the system's error.
+pub(crate) fn all_processes() -> io::Result<Vec<i32>> {
+    system::all_processes()
 }
 
 impl std::fmt::Debug for Process {
@@ -127,20 +105,19 @@ impl Process {
     /// # Errors
     /// When there is none, or the system lets nobody but its owner look.
     pub fn observe(pid: i32) -> Result<Self, ProcessError> {
-        // The type of a process number is another on Windows.
-        let number = pid.try_into().map_err(|_| ProcessError::NoSuchProcess(pid))?;
-        let inner = remoteprocess::Process::new(number).map_err(|error| match error {
-            remoteprocess::Error::IOError(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                denied_to_read(pid, "the memory")
-            }
+        let inner = system::System::open(pid).map_err(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied => denied_to_read(pid, "the memory"),
             _ => ProcessError::NoSuchProcess(pid),
         })?;
         let process = Self { pid, inner: Arc::new(inner) };
         if process.has_exited() { Err(ProcessError::NoSuchProcess(pid)) } else { Ok(process) }
     }
 
-    fn error(&self, what: &'static str, error: remoteprocess::Error) -> ProcessError {
-        ProcessError::System { pid: self.pid, what, source: io_error(error) }
+    fn error(&self, what: &'static str, source: io::Error) -> ProcessError {
+        match source.kind() {
+            io::ErrorKind::PermissionDenied => denied_to_read(self.pid, what),
+            _ => ProcessError::System { pid: self.pid, what, source },
+        }
     }
 
     /// Its number.
@@ -149,8 +126,8 @@ impl Process {
     }
 
     /// Its memory.
-    pub fn memory(&self) -> LiveMemory {
-        LiveMemory { process: self.clone(), statistics: Cell::default() }
+    pub(crate) fn memory(&self) -> LiveMemory {
+        LiveMemory { process: self.clone() }
     }
 
     /// Its mappings, in the order of addresses.
@@ -158,38 +135,12 @@ impl Process {
     /// # Errors
     /// When it has exited or may not be read.
     pub fn maps(&self) -> Result<Vec<Mapping>, ProcessError> {
-        let number = self.pid.try_into().map_err(|_| ProcessError::NoSuchProcess(self.pid))?;
-        let ranges = proc_maps::get_process_maps(number).map_err(|source| ProcessError::System {
-            pid: self.pid,
-            what: "the maps",
-            source,
-        })?;
-        let mut mappings: Vec<Mapping> = ranges.iter().map(mapping).collect();
+        let regions = self.inner.regions().map_err(|error| self.error("the maps", error))?;
+        let mut mappings: Vec<Mapping> = regions.into_iter().map(mapping).collect();
         mappings.sort_by_key(|mapping| mapping.start);
         Ok(mappings)
     }
 
-    /// Opens the file at the path of a mapping.
-    ///
-    /// # Errors
-    /// When there is none or it may not be read.
-    pub fn open_mapping(&self, mapping: &Mapping) -> io::Result<File> {
-        self.open_in_root(mapping.path.as_deref().ok_or(io::ErrorKind::NotFound)?)
-    }
-
-    /// Opens the regular file at `path`, from the target's working directory if relative and if that is known.
-    ///
-    /// # Errors
-    /// When there is none or it may not be read.
-    pub fn open_in_root(&self, path: &Path) -> io::Result<File> {
-        let path = self.absolute(path);
-        if !path.is_file() {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        File::open(path)
-    }
-
-    /// Whether there is a regular file at `path`.
     /// The error for `refused`, which we may not read.
     pub fn denied(&self, refused: &str) -> ProcessError {
         denied_to_read(self.pid, refused)
@@ -200,40 +151,22 @@ impl Process {
         true
     }
 
-    /// Opens a source file.
-    pub fn open_source(&self, path: &Path) -> io::Result<File> {
-        self.open_in_root(path)
-    }
-
-    pub fn is_file_in_root(&self, path: &Path) -> bool {
-        self.absolute(path).is_file()
-    }
-
-    fn absolute(&self, path: &Path) -> PathBuf {
-        self.working_directory().map_or_else(|_| path.to_owned(), |directory| directory.join(path))
-    }
-
     /// Its threads.
     ///
     /// # Errors
     /// When it has exited.
     pub fn threads(&self) -> Result<Vec<ThreadId>, ProcessError> {
         let threads = self.inner.threads().map_err(|error| self.error("the threads", error))?;
-        Ok(threads.iter().filter_map(thread_id).collect())
+        Ok(threads.into_iter().map(|(thread, _)| thread).collect())
     }
 
-    fn thread(&self, thread: ThreadId) -> Option<remoteprocess::Thread> {
-        self.inner.threads().ok()?.into_iter().find(|candidate| thread_id(candidate) == Some(thread))
-    }
-
-    /// What a thread is doing; the times are not known.
+    /// What a thread is doing, and its times.
     ///
     /// # Errors
     /// When it is gone.
     pub fn thread_state(&self, thread: ThreadId) -> io::Result<ThreadReading> {
-        let active = self.thread(thread).ok_or(io::ErrorKind::NotFound)?.active().map_err(io_error)?;
-        let activity = if active { ThreadActivity::Running } else { ThreadActivity::Sleeping };
-        Ok(ThreadReading { activity, user_ticks: 0, system_ticks: 0 })
+        let mut threads = self.inner.threads()?.into_iter();
+        threads.find(|(listed, _)| *listed == thread).map(|(_, reading)| reading).ok_or(io::ErrorKind::NotFound.into())
     }
 
     /// The system call that a thread is in, which these systems do not tell.
@@ -252,26 +185,26 @@ impl Process {
     }
 
     /// What its descriptors are open on.
-    pub fn descriptors(&self) -> Descriptors {
+    pub(crate) fn descriptors(&self) -> Descriptors {
         Descriptors
     }
 
     /// Thread states at the rate of sampling.
-    pub fn thread_states(&self) -> ThreadStates {
-        ThreadStates { process: self.clone() }
+    pub(crate) fn thread_states(&self) -> ThreadStates {
+        ThreadStates::of(self.clone())
     }
 
-    /// The systems' names of threads are not read here.
+    /// The name that the program gave the thread.
     ///
     /// # Errors
-    /// Always.
-    pub fn thread_name(&self, _thread: ThreadId) -> io::Result<OsString> {
-        Err(io::ErrorKind::Unsupported.into())
+    /// When it is gone, or has none.
+    pub fn thread_name(&self, thread: ThreadId) -> io::Result<OsString> {
+        self.inner.thread_name(thread)
     }
 
     /// The number itself if it is that of a thread of the process: there are no namespaces.
     pub fn outer_thread_id(&self, inner: ThreadId) -> Option<ThreadId> {
-        self.thread(inner).map(|_| inner)
+        self.thread_state(inner).ok().map(|_| inner)
     }
 
     /// Each thread's number twice.
@@ -288,17 +221,24 @@ impl Process {
     ///
     /// # Errors
     /// When the thread is gone or may not be held.
-    pub fn pause_thread(&self, thread: ThreadId) -> Result<PausedThread, PauseError> {
-        let found = self.thread(thread).ok_or(PauseError::Gone(thread))?;
-        let lock = found.lock().map_err(|error| PauseError::System { thread, source: io_error(error) })?;
-        Ok(PausedThread { thread, _lock: lock, not_send: PhantomData })
+    pub(crate) fn pause_thread(&self, thread: ThreadId) -> Result<PausedThread, PauseError> {
+        match self.inner.hold_thread(thread) {
+            Ok(held) => Ok(PausedThread::new(thread, held)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(PauseError::Gone(thread)),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(PauseError::Denied(thread)),
+            Err(source) => Err(PauseError::System { thread, source }),
+        }
     }
 
     /// As [`Self::pause_thread`].
     ///
     /// # Errors
     /// As [`Self::pause_thread`].
-    pub fn pause_seen_thread(&self, thread: ThreadId, _seen: ThreadActivity) -> Result<PausedThread, PauseError> {
+    pub(crate) fn pause_seen_thread(
+        &self,
+        thread: ThreadId,
+        _seen: ThreadActivity,
+    ) -> Result<PausedThread, PauseError> {
         self.pause_thread(thread)
     }
 
@@ -306,18 +246,17 @@ impl Process {
     ///
     /// # Errors
     /// When the process is gone or may not be held.
-    pub fn pause_all(&self) -> Result<PausedProcess, PauseError> {
+    pub(crate) fn pause_all(&self) -> Result<PausedProcess, PauseError> {
         let thread = ThreadId::from(self.pid.unsigned_abs());
-        let lock = self.inner.lock().map_err(|error| PauseError::System { thread, source: io_error(error) })?;
-        let threads = self.threads().map_or(1, |threads| threads.len());
-        Ok(PausedProcess { threads, _lock: lock, not_send: PhantomData })
+        let held = self.inner.hold_all().map_err(|source| PauseError::System { thread, source })?;
+        Ok(PausedProcess::new(held))
     }
 
     /// As [`Self::pause_all`]: the systems hold all or none.
     ///
     /// # Errors
     /// As [`Self::pause_all`].
-    pub fn pause_all_but(&self, _spared: &[ThreadId]) -> Result<PausedProcess, PauseError> {
+    pub(crate) fn pause_all_but(&self, _spared: &[ThreadId]) -> Result<PausedProcess, PauseError> {
         self.pause_all()
     }
 
@@ -333,7 +272,7 @@ impl Process {
 
     /// Whether it has exited.
     pub fn has_exited(&self) -> bool {
-        self.inner.threads().map_or(true, |threads| threads.is_empty())
+        self.inner.has_exited()
     }
 
     /// The same of several, in their order.
@@ -341,9 +280,9 @@ impl Process {
         processes.iter().map(|process| process.has_exited()).collect()
     }
 
-    /// Not known here.
+    /// How it has exited; not known on macOS.
     pub fn exit_status(&self) -> Option<ExitStatus> {
-        None
+        self.inner.exit_status()
     }
 
     /// Waits until it has exited, at most `limit`; whether it has.
@@ -368,13 +307,12 @@ impl Process {
         None
     }
 
-    /// Its command line; on Windows in one piece.
+    /// Its command line.
     ///
     /// # Errors
     /// When it has exited or may not be looked at.
     pub fn command_line(&self) -> Result<Vec<OsString>, ProcessError> {
-        let arguments = self.inner.cmdline().map_err(|error| self.error("the command line", error))?;
-        Ok(arguments.into_iter().map(OsString::from).collect())
+        self.inner.command_line().map_err(|error| self.error("the command line", error))
     }
 
     /// Not known here.
@@ -392,23 +330,15 @@ impl Process {
     /// # Errors
     /// When it has exited or may not be looked at.
     pub fn executable(&self) -> Result<PathBuf, ProcessError> {
-        Ok(self.inner.exe().map_err(|error| self.error("the executable", error))?.into())
+        self.inner.executable().map_err(|error| self.error("the executable", error))
     }
 
-    /// Its working directory; not known on Windows.
+    /// Its working directory.
     ///
     /// # Errors
     /// When it has exited or may not be looked at.
     pub fn working_directory(&self) -> Result<PathBuf, ProcessError> {
-        if cfg!(windows) {
-            // `remoteprocess` panics when it is asked for it there.
-            return Err(ProcessError::System {
-                pid: self.pid,
-                what: "the working directory",
-                source: io::ErrorKind::Unsupported.into(),
-            });
-        }
-        Ok(self.inner.cwd().map_err(|error| self.error("the working directory", error))?.into())
+        self.inner.working_directory().map_err(|error| self.error("the working directory", error))
     }
 
     /// Not known here.
@@ -416,13 +346,12 @@ impl Process {
         None
     }
 
-    /// Not known here.
+    /// The process that started it.
     ///
     /// # Errors
-    /// Always.
+    /// When it has exited.
     pub fn parent(&self) -> Result<i32, ProcessError> {
-        let source = io::ErrorKind::Unsupported.into();
-        Err(ProcessError::System { pid: self.pid, what: "the parent", source })
+        self.inner.parent().map_err(|error| self.error("the parent", error))
     }
 
     /// Its children.
@@ -432,11 +361,7 @@ impl Process {
 
     /// All processes below it.
     pub fn descendants(&self) -> Vec<ChildProcess> {
-        let all = self.inner.child_processes().unwrap_or_default().into_iter();
-        all.filter_map(|(pid, parent)| {
-            Some(ChildProcess { pid: pid.try_into().ok()?, parent: parent.try_into().ok()? })
-        })
-        .collect()
+        self.inner.descendants().into_iter().map(|(pid, parent)| ChildProcess { pid, parent }).collect()
     }
 
     /// Not known here: always 0.
@@ -444,29 +369,29 @@ impl Process {
         0
     }
 
-    /// Not known here.
+    /// How long ago it was started.
     pub(crate) fn age(&self) -> Option<Duration> {
-        None
+        self.start_time()?.elapsed().ok()
     }
 
-    /// Not known here.
+    /// When it was started.
     pub fn start_time(&self) -> Option<SystemTime> {
-        None
+        self.inner.start_time()
     }
 
-    /// What it has used so far: not known here.
+    /// What it has used so far.
     ///
     /// # Errors
-    /// Always.
+    /// When it has exited or may not be looked at.
     pub fn usage(&self) -> Result<ProcessUsage, ProcessError> {
-        Err(ProcessError::System { pid: self.pid, what: "the usage", source: io::ErrorKind::Unsupported.into() })
+        self.inner.usage().map_err(|error| self.error("the usage", error))
     }
 
     /// What tells the program that it runs now from the next.
     ///
     /// # Errors
     /// When it has exited or may not be read.
-    pub fn image_identity(&self) -> Result<ImageIdentity, ProcessError> {
+    pub(crate) fn image_identity(&self) -> Result<ImageIdentity, ProcessError> {
         let program = self.executable()?;
         let mappings = self.maps()?;
         let mapping = mappings.iter().find(|mapping| mapping.path.as_ref() == Some(&program));
@@ -476,7 +401,7 @@ impl Process {
     }
 
     /// Not known here.
-    pub fn mappings_sign(&self) -> Option<MappingsSign> {
+    pub(crate) fn mappings_sign(&self) -> Option<MappingsSign> {
         None
     }
 
@@ -491,34 +416,21 @@ impl Process {
     }
 }
 
-fn mapping(range: &proc_maps::MapRange) -> Mapping {
-    let start = range.start() as u64;
+fn mapping(region: Region) -> Mapping {
     Mapping {
-        start,
-        end: start.saturating_add(range.size() as u64),
+        start: region.start,
+        end: region.end,
         file_offset: 0,
-        readable: range.is_read(),
-        writable: range.is_write(),
-        executable: range.is_exec(),
+        readable: region.readable,
+        writable: region.writable,
+        executable: region.executable,
         device: DeviceNumber::default(),
+        // Files are told apart by their paths here.
         inode: 0,
-        path: range.filename().map(Path::to_owned),
+        path: region.path,
         deleted: false,
         label: None,
     }
-}
-
-/// The number by which CPython knows the thread.
-#[cfg(target_os = "macos")]
-fn thread_id(thread: &remoteprocess::Thread) -> Option<ThreadId> {
-    // Not the Mach port, which is a number of ours: CPython has that of `pthread_threadid_np`.
-    Some(thread.get_thread_identifier_info().ok()?.thread_id)
-}
-
-/// The number by which CPython knows the thread.
-#[cfg(not(target_os = "macos"))]
-fn thread_id(thread: &remoteprocess::Thread) -> Option<ThreadId> {
-    thread.id().ok()?.try_into().ok()
 }
 
 fn denied_to_read(pid: i32, refused: &str) -> ProcessError {
@@ -540,22 +452,25 @@ fn own_user() -> u32 {
     u32::MAX
 }
 
-fn io_error(error: remoteprocess::Error) -> io::Error {
-    match error {
-        remoteprocess::Error::IOError(error) => error,
-        error => io::Error::other(error.to_string()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::memory::ReadFailure;
 
+    #[cfg(unix)]
+    fn start_sleeper() -> Result<SpawnedProgram, crate::process::SpawnError> {
+        SpawnedProgram::start("sleep".into(), &["600".into()])
+    }
+
+    #[cfg(windows)]
+    fn start_sleeper() -> Result<SpawnedProgram, crate::process::SpawnError> {
+        SpawnedProgram::start("ping".into(), &["-n".into(), "600".into(), "127.0.0.1".into()])
+    }
+
     #[test]
     fn a_started_program_is_read_held_and_ended() {
-        let mut program = SpawnedProgram::start("sleep".into(), &["600".into()]).unwrap();
-        let process = program.process().unwrap();
+        let mut program = start_sleeper().unwrap();
+        let process = Process::open(program.pid()).unwrap();
         // The program is mapped a moment after `exec` has returned.
         let identity = loop {
             match process.image_identity() {
@@ -566,8 +481,11 @@ mod tests {
         assert!(identity.is_still_in(&process.memory()));
         assert_eq!(process.memory().read_u8(8).unwrap_err().failure, ReadFailure::Unmapped);
         let threads = process.threads().unwrap();
-        assert_eq!(threads.len(), 1);
-        assert_eq!(process.pause_all().unwrap().len(), 1);
+        assert!(!threads.is_empty());
+        assert!(!process.pause_all().unwrap().is_empty());
+        assert_eq!(process.parent().unwrap().unsigned_abs(), std::process::id());
+        assert!(!process.command_line().unwrap().is_empty());
+        assert!(process.usage().unwrap().resident_bytes > 0);
         drop(process.pause_thread(threads[0]).unwrap());
         assert!(process.pause_thread(u64::MAX).is_err());
         assert!(!program.end(Duration::from_secs(30)).unwrap().success());

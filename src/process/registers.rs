@@ -22,6 +22,7 @@ impl Registers {
     pub const READABLE: bool = cfg!(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")));
 
     /// Registers with these values in the order of their DWARF numbers; those past the 32nd are left out.
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "no other system's registers are read"))]
     pub fn new(pc: u64, values: &[u64]) -> Self {
         let mut registers = Self { pc, count: values.len().min(MOST), ..Self::default() };
         for (register, value) in registers.values.iter_mut().zip(values) {
@@ -32,6 +33,7 @@ impl Registers {
 
     /// As these, of a thread that was in the system call with that number, if any, which will be made again.
     #[must_use]
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "no other system's registers are read"))]
     pub fn with_interrupted(mut self, number: Option<u64>) -> Self {
         self.interrupted = number;
         self
@@ -71,6 +73,7 @@ impl Registers {
     }
 
     /// Whether nothing is known but the instruction.
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "no other system's registers are read"))]
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }

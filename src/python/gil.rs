@@ -122,6 +122,10 @@ pub(crate) struct HolderPlaces {
     pub locked: Option<u64>,
 }
 
+#[cfg_attr(
+    not(all(target_os = "linux", target_arch = "x86_64")),
+    expect(dead_code, reason = "the program that samples in the kernel is this somebody")
+)]
 impl HolderPlaces {
     /// Those of the GIL of the interpreter whose `PyInterpreterState` is at `interpreter`. `None` where it cannot be
     /// told who holds it.

@@ -9,7 +9,10 @@ use thiserror::Error;
 
 use crate::binary::{Architecture, Binary, BinaryError, MappedFile};
 use crate::memory::{Memory, ReadError, ReadFailure};
-use crate::process::{ChildProcess, DeviceNumber, ImageIdentity, LiveMemory, Mapping, Orphans, Process, ProcessError};
+use crate::process::{
+    ChildProcess, DeviceNumber, ImageIdentity, LiveMemory, Mapping, Orphans, Process, ProcessError, escaped_path,
+    quoted_path,
+};
 use crate::python::locate::{LocateError, PythonFile};
 use crate::python::runtime::Runtime;
 
@@ -283,7 +286,7 @@ impl Finder {
     /// The error for a file of the process that may have been Python's, but which we may not open.
     fn refused_file_of(&self, process: &Process) -> Option<ProcessError> {
         let (_, path) = self.refused.as_ref().filter(|(pid, _)| *pid == process.pid())?;
-        Some(process.denied(&format!("{path:?}, which is mapped,")))
+        Some(process.denied(&format!("{}, which is mapped,", quoted_path(path))))
     }
 
     /// One look at each of some processes.
@@ -502,7 +505,6 @@ fn ended(pid: i32, other_program: Option<String>, start: Instant) -> AttachError
 }
 
 fn program_name(process: &Process) -> String {
-    let path =
-        process.executable().map(|path| path.display().to_string()).unwrap_or_else(|_| "unknown program".to_owned());
-    path.chars().flat_map(char::escape_debug).take(256).collect()
+    let path = process.executable().map_or_else(|_| "unknown program".to_owned(), |path| escaped_path(&path));
+    path.chars().take(256).collect()
 }

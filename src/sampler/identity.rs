@@ -100,7 +100,8 @@ pub(super) fn identify(
 
 /// The kernel thread that a Python thread may be, and what speaks for that.
 fn claim(thread: &ThreadStack, kernel: &mut impl KernelThreads) -> Option<(ThreadId, Evidence)> {
-    let native = thread.native_thread_id;
+    // Windows has one number for a thread, so before 3.11 the ident is what later versions keep beside it.
+    let native = thread.native_thread_id.or(cfg!(windows).then_some(thread.thread_id));
     if let Some(os_id) = native.and_then(|native| kernel.named(native)) {
         return Some((os_id, Evidence::Named));
     }

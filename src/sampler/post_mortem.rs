@@ -14,7 +14,7 @@ use super::threads::id_in_pthread;
 use crate::binary::{Architecture, Binary, BinaryError};
 use crate::core_file::{BinarySources, CoreFile, CoreMemory};
 use crate::memory::{Memory, ReadError};
-use crate::process::ThreadId;
+use crate::process::{ThreadId, quoted_path};
 use crate::python::code::{CodeTable, Place};
 use crate::python::data_stack::{Below, below};
 use crate::python::locate::{LocateError, PythonFile, SUPPORTED};
@@ -31,14 +31,15 @@ const NAMED: usize = 3;
 #[derive(Debug, Error)]
 pub(crate) enum PostMortemError {
     /// No mapped binary is CPython.
-    #[error("the process of core file {core:?} ran no Python that can be read")]
+    #[error("the process of core file {at} ran no Python that can be read", at = quoted_path(.core))]
     NotPython {
         /// The core file.
         core: PathBuf,
     },
     /// No binary that could be opened is CPython, and some could not be opened.
     #[error(
-        "no Python was found in core file {core:?}, but {} binaries of its process are not here: {}",
+        "no Python was found in core file {}, but {} binaries of its process are not here: {}",
+        quoted_path(.core),
         .missing.len(),
         names(.missing)
     )]
@@ -49,7 +50,11 @@ pub(crate) enum PostMortemError {
         missing: Vec<PathBuf>,
     },
     /// A binary has changed since.
-    #[error("the Python in core file {core:?} cannot be read with {binary:?}, which is of another build")]
+    #[error(
+        "the Python in core file {at} cannot be read with {of}, which is of another build",
+        at = quoted_path(.core),
+        of = quoted_path(.binary)
+    )]
     OtherBuild {
         /// The core file.
         core: PathBuf,
@@ -57,7 +62,10 @@ pub(crate) enum PostMortemError {
         binary: PathBuf,
     },
     /// What is needed is in the part of the core file that is missing.
-    #[error("the Python in core file {core:?} cannot be read: the file is cut off, it has {size} bytes of {expected}")]
+    #[error(
+        "the Python in core file {at} cannot be read: the file is cut off, it has {size} bytes of {expected}",
+        at = quoted_path(.core)
+    )]
     CutOff {
         /// The core file.
         core: PathBuf,
@@ -67,7 +75,7 @@ pub(crate) enum PostMortemError {
         expected: u64,
     },
     /// There is a CPython that cannot be read.
-    #[error("the Python in core file {core:?} cannot be read")]
+    #[error("the Python in core file {at} cannot be read", at = quoted_path(.core))]
     Unusable {
         /// The core file.
         core: PathBuf,
@@ -76,7 +84,7 @@ pub(crate) enum PostMortemError {
         source: LocateError,
     },
     /// Its lists of interpreters cannot be read.
-    #[error("the stacks in core file {core:?} cannot be read")]
+    #[error("the stacks in core file {at} cannot be read", at = quoted_path(.core))]
     Unreadable {
         /// The core file.
         core: PathBuf,
@@ -106,7 +114,7 @@ impl PostMortemError {
 }
 
 fn names(paths: &[PathBuf]) -> String {
-    let mut names: Vec<String> = paths.iter().take(NAMED).map(|path| format!("{path:?}")).collect();
+    let mut names: Vec<String> = paths.iter().take(NAMED).map(|path| quoted_path(path)).collect();
     if paths.len() > NAMED {
         names.push("…".to_owned());
     }

@@ -20,6 +20,7 @@ use crate::command::failure::PushError;
 use crate::command::print_note;
 use crate::http::{Destination, UploadCounts, Uploader, certificates};
 use crate::output::{Presentation, otlp, printable};
+use crate::process::quoted_path;
 use crate::profile::Profile;
 
 /// What is left is sent within this time at the end.
@@ -61,8 +62,8 @@ impl Pusher {
             ],
         });
         let trusted = arguments.ca_file.as_deref().map(|path| {
-            let pem = fs::read(path).with_context(|| format!("cannot read {path:?}"))?;
-            certificates(&pem).with_context(|| format!("{path:?} has no certificates in PEM"))
+            let pem = fs::read(path).with_context(|| format!("cannot read {}", quoted_path(path)))?;
+            certificates(&pem).with_context(|| format!("{} has no certificates in PEM", quoted_path(path)))
         });
         let destination =
             Destination { url: url.url.clone(), headers, certificates: trusted.transpose()?.unwrap_or_default() };
@@ -136,8 +137,8 @@ fn read_headers(path: &Path) -> anyhow::Result<Vec<(String, String)>> {
     let mut text = String::new();
     fs::File::open(path)
         .and_then(|file| file.take(LARGEST_FILE).read_to_string(&mut text))
-        .with_context(|| format!("cannot read {path:?}"))?;
-    parse_headers(&text).with_context(|| format!("cannot use {path:?}"))
+        .with_context(|| format!("cannot read {}", quoted_path(path)))?;
+    parse_headers(&text).with_context(|| format!("cannot use {}", quoted_path(path)))
 }
 
 fn parse_headers(text: &str) -> anyhow::Result<Vec<(String, String)>> {

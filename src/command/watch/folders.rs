@@ -173,9 +173,7 @@ fn dump_native(
 
 /// Only who runs pyspy may look: the values of variables are secrets of the program.
 fn new_folder(directory: &Path, name: &str) -> io::Result<PathBuf> {
-    let mut builder = fs::DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    let builder = private_folders();
     for number in 1..MOST_OF_A_NAME {
         let folder = match number {
             1 => directory.join(name),
@@ -188,6 +186,19 @@ fn new_folder(directory: &Path, name: &str) -> io::Result<PathBuf> {
         }
     }
     Err(io::ErrorKind::AlreadyExists.into())
+}
+
+#[cfg(unix)]
+fn private_folders() -> fs::DirBuilder {
+    let mut builder = fs::DirBuilder::new();
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder
+}
+
+/// What the folder above lets whom see holds for this one.
+#[cfg(not(unix))]
+fn private_folders() -> fs::DirBuilder {
+    fs::DirBuilder::new()
 }
 
 fn cause(evidence: &Evidence) -> serde_json::Value {

@@ -69,9 +69,14 @@ impl Metrics {
 }
 
 /// The exporter that collects it is another user.
+#[cfg(unix)]
 fn make_readable(path: &Path) -> std::io::Result<()> {
-    #[cfg(unix)]
-    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o644))
+}
+
+/// The rights of the folder hold for it.
+#[cfg(not(unix))]
+fn make_readable(_path: &Path) -> std::io::Result<()> {
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use crate::process::DescriptorNames;
 
 /// The descriptors of a process, which these systems do not tell.
 #[derive(Debug)]
-pub struct Descriptors;
+pub(crate) struct Descriptors;
 
 impl DescriptorNames for Descriptors {
     fn name(&self, _descriptor: i32) -> Option<String> {

@@ -1,64 +1,26 @@
 //! The memory of the other process, and what tells one run of a program in it from the next.
 
-use std::cell::Cell;
-
-use remoteprocess::ProcessMemory;
-
 use super::Process;
 use crate::memory::{Memory, ReadError, ReadFailure};
 
 /// The memory of a live process.
 #[derive(Debug, Clone)]
-pub struct LiveMemory {
+pub(crate) struct LiveMemory {
     pub(super) process: Process,
-    pub(super) statistics: Cell<ReadStatistics>,
-}
-
-/// How much was read from a process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ReadStatistics {
-    /// System calls.
-    pub calls: u64,
-    /// Ranges asked for.
-    pub ranges: u64,
-    /// Bytes that came.
-    pub bytes: u64,
-    /// Ranges that did not come whole.
-    pub failures: u64,
 }
 
 /// What tells one run of a program in a process from the next: the first bytes of the program where it is mapped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ImageIdentity {
+pub(crate) struct ImageIdentity {
     pub(super) address: u64,
     pub(super) bytes: [u8; 16],
-}
-
-impl LiveMemory {
-    /// What has been read through this handle so far.
-    pub fn statistics(&self) -> ReadStatistics {
-        self.statistics.get()
-    }
-
-    /// There is no other way to read here.
-    pub fn reads_through_file(&self) -> bool {
-        false
-    }
 }
 
 impl Memory for LiveMemory {
     fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
         let length = buffer.len();
-        let mut statistics = self.statistics.get();
-        statistics.calls += 1;
-        statistics.ranges += 1;
         let start = usize::try_from(address).ok().filter(|start| start.checked_add(length).is_some());
         let result = start.map(|start| self.process.inner.read(start, buffer));
-        match &result {
-            Some(Ok(())) => statistics.bytes += length as u64,
-            _ => statistics.failures += 1,
-        }
-        self.statistics.set(statistics);
         match result {
             Some(Ok(())) => Ok(()),
             _ if self.process.has_exited() => Err(ReadError::new(address, length, ReadFailure::Gone)),
@@ -69,28 +31,28 @@ impl Memory for LiveMemory {
 
 /// What moves when a process maps something: not known here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MappingsSign;
+pub(crate) struct MappingsSign;
 
 impl MappingsSign {
     /// Nothing is known of the program.
-    pub fn is_of_same_program(&self, _other: &Self) -> bool {
+    pub(crate) fn is_of_same_program(&self, _other: &Self) -> bool {
         true
     }
 }
 
 impl ImageIdentity {
     /// Whether the process still runs this image, by one small read of its memory.
-    pub fn is_still_in<M: Memory>(&self, memory: &M) -> bool {
+    pub(crate) fn is_still_in<M: Memory>(&self, memory: &M) -> bool {
         memory.read_array(self.address) == Ok(self.bytes)
     }
 
     /// Where the 16 bytes lie in the target that prove the image.
-    pub fn proof_address(&self) -> u64 {
+    pub(crate) fn proof_address(&self) -> u64 {
         self.address
     }
 
     /// Whether the bytes found at [`Self::proof_address`] are those of this image.
-    pub fn is_proven_by(&self, bytes: [u8; 16]) -> bool {
+    pub(crate) fn is_proven_by(&self, bytes: [u8; 16]) -> bool {
         bytes == self.bytes
     }
 }

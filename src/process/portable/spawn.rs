@@ -6,28 +6,28 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use super::{BETWEEN_LOOKS, Process};
-use crate::process::{ChildProcess, ProcessError, SpawnError};
+use super::BETWEEN_LOOKS;
+use crate::process::{ChildProcess, SpawnError};
 
 /// What a program has left behind: not known here, where it does not come to us.
 #[derive(Debug, Clone)]
-pub struct Orphans;
+pub(crate) struct Orphans;
 
 impl Orphans {
     /// None that would be known.
-    pub fn living(&self) -> Vec<ChildProcess> {
+    pub(crate) fn living(&self) -> Vec<ChildProcess> {
         Vec::new()
     }
 
     /// None that would be known.
-    pub fn with_descendants(&self) -> Vec<ChildProcess> {
+    pub(crate) fn with_descendants(&self) -> Vec<ChildProcess> {
         Vec::new()
     }
 }
 
 /// A program that we started.
 #[derive(Debug)]
-pub struct SpawnedProgram {
+pub(crate) struct SpawnedProgram {
     child: Child,
 }
 
@@ -36,7 +36,7 @@ impl SpawnedProgram {
     ///
     /// # Errors
     /// When it cannot be run.
-    pub fn start(program: OsString, arguments: &[OsString]) -> Result<Self, SpawnError> {
+    pub(crate) fn start(program: OsString, arguments: &[OsString]) -> Result<Self, SpawnError> {
         let started = Command::new(&program).args(arguments).spawn();
         Ok(Self { child: started.map_err(|source| SpawnError::from_start(program.into(), source))? })
     }
@@ -45,18 +45,18 @@ impl SpawnedProgram {
     ///
     /// # Errors
     /// When it cannot be run.
-    pub fn start_to_stderr(program: &OsStr, arguments: &[OsString]) -> Result<Self, SpawnError> {
+    pub(crate) fn start_to_stderr(program: &OsStr, arguments: &[OsString]) -> Result<Self, SpawnError> {
         let started = Command::new(program).args(arguments).stdout(io::stderr()).spawn();
         Ok(Self { child: started.map_err(|source| SpawnError::from_start(program.into(), source))? })
     }
 
     /// As whom a program would be started, if not as ourselves: nobody, here.
-    pub fn user() -> Option<String> {
+    pub(crate) fn user() -> Option<String> {
         None
     }
 
     /// Does `work` with the rights that this user has to files: never, here.
-    pub fn with_rights_of_user<T>(_work: impl FnOnce() -> T) -> Option<T> {
+    pub(crate) fn with_rights_of_user<T>(_work: impl FnOnce() -> T) -> Option<T> {
         None
     }
 
@@ -64,7 +64,7 @@ impl SpawnedProgram {
     ///
     /// # Errors
     /// When it cannot be run.
-    pub fn start_captured(program: &OsStr, arguments: &[OsString]) -> Result<(Self, PipeReader), SpawnError> {
+    pub(crate) fn start_captured(program: &OsStr, arguments: &[OsString]) -> Result<(Self, PipeReader), SpawnError> {
         let failed = |source| SpawnError::from_start(PathBuf::from(program), source);
         let (reader, writer) = io::pipe().map_err(failed)?;
         let second = writer.try_clone().map_err(failed)?;
@@ -75,28 +75,20 @@ impl SpawnedProgram {
     }
 
     /// What it leaves behind.
-    pub fn orphans(&self) -> Orphans {
+    pub(crate) fn orphans(&self) -> Orphans {
         Orphans
     }
 
     /// The number of the process.
-    pub fn pid(&self) -> i32 {
+    pub(crate) fn pid(&self) -> i32 {
         self.child.id().cast_signed()
-    }
-
-    /// The process, to be read.
-    ///
-    /// # Errors
-    /// As [`Process::open`].
-    pub fn process(&self) -> Result<Process, ProcessError> {
-        Process::open(self.pid())
     }
 
     /// The exit status, if it has exited.
     ///
     /// # Errors
     /// With the system's error.
-    pub fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
+    pub(crate) fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
         self.child.try_wait()
     }
 
@@ -104,7 +96,7 @@ impl SpawnedProgram {
     ///
     /// # Errors
     /// With the system's error.
-    pub fn wait_at_most(&mut self, limit: Duration) -> io::Result<Option<ExitStatus>> {
+    pub(crate) fn wait_at_most(&mut self, limit: Duration) -> io::Result<Option<ExitStatus>> {
         let deadline = Instant::now() + limit;
         loop {
             let status = self.try_wait()?;
@@ -119,7 +111,7 @@ impl SpawnedProgram {
     ///
     /// # Errors
     /// With the system's error.
-    pub fn wait(&mut self) -> io::Result<ExitStatus> {
+    pub(crate) fn wait(&mut self) -> io::Result<ExitStatus> {
         self.child.wait()
     }
 
@@ -127,7 +119,7 @@ impl SpawnedProgram {
     ///
     /// # Errors
     /// With the system's error.
-    pub fn end(&mut self, grace: Duration) -> io::Result<ExitStatus> {
+    pub(crate) fn end(&mut self, grace: Duration) -> io::Result<ExitStatus> {
         #[cfg(unix)]
         {
             let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid()), nix::sys::signal::Signal::SIGTERM);

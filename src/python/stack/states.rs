@@ -276,9 +276,9 @@ fn read_state(
         return Err(ReadError::implausible(address));
     }
     let next = reader.volatile_word(at(offsets.next))?;
-    let thread_id = reader.volatile_word(at(offsets.thread_id))?;
+    let thread_id = volatile_long(reader, at(offsets.thread_id))?;
     let native_thread_id = match offsets.native_thread_id {
-        Some(offset) => Some(reader.volatile_word(at(offset))?),
+        Some(offset) => Some(volatile_long(reader, at(offset))?),
         None => None,
     };
     let attachment = match offsets.attachment {
@@ -306,6 +306,11 @@ fn read_state(
         has_frames: false,
         entered_at: None,
     })
+}
+
+/// An `unsigned long`: on Windows the next field begins after four bytes.
+fn volatile_long(reader: &mut impl Reader, address: u64) -> Result<u64, ReadError> {
+    if cfg!(windows) { Ok(u64::from(reader.volatile_half(address)?)) } else { reader.volatile_word(address) }
 }
 
 #[cfg(test)]

@@ -205,6 +205,8 @@ impl Registry {
             let word = section.and_then(|section| objects.pointer(state, section.running_task).ok());
             let current = word.filter(|task| *task != 0 && layout.version.feature() >= (3, 14));
             let Ok(thread) = objects.pointer(state, layout.thread.thread_id) else { continue };
+            // Of an `unsigned long`, which has four bytes on Windows.
+            let thread = if cfg!(windows) { thread & u64::from(u32::MAX) } else { thread };
             // asyncio as it is written in Python says which loop runs in a `threading.local`, which is not read.
             if modules.accelerated.is_some() {
                 self.loops.push(RunningLoop { event_loop, state, thread, current });

@@ -1,19 +1,20 @@
 //! The program in the kernel: loaded for one version of CPython, with its maps.
 
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use aya::maps::{Array, HashMap, MapData, RingBuf};
 use aya::programs::{PerfEvent, RawTracePoint};
 use aya::util::nr_cpus;
-use aya::{Ebpf, EbpfError, EbpfLoader, include_bytes_aligned};
+use aya::{Ebpf, EbpfError, EbpfLoader};
+use flate2::read::DeflateDecoder;
 
 use super::CodeNews;
 use super::layout::LENGTH;
 use super::support::Unavailable;
 
-/// What `clang` makes of `program.bpf.c`.
-static OBJECT: &[u8] = include_bytes_aligned!("program.bpf.o");
+/// What `clang` makes of `program.bpf.c`, packed by `build.rs`.
+static PACKED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/program.bpf.o.deflate"));
 
 /// How many code objects the program can know (`KNOWN_CODES`).
 const KNOWN_CODES: usize = 8192;
@@ -50,7 +51,10 @@ impl Program {
         let cpus = u32::try_from(cpus).unwrap_or(u32::MAX);
         let mut loader = EbpfLoader::new();
         let loader = loader.override_global("layout", layout, true).map_max_entries("scratches", cpus);
-        let mut ebpf = loader.load(OBJECT).map_err(|error| refused("the maps of its program", &error))?;
+        let mut object = Vec::new();
+        let unpacked = DeflateDecoder::new(PACKED).read_to_end(&mut object);
+        unpacked.map_err(|error| Unavailable::refused("to unpack its program", &error))?;
+        let mut ebpf = loader.load(&object).map_err(|error| refused("the maps of its program", &error))?;
         let [ring, processes, codes, counters] = ["records", "processes", "codes", "counters"].map(|name| {
             ebpf.take_map(name).ok_or(Unavailable::Refused { what: "a map", why: "the program lacks it".to_owned() })
         });

@@ -1,11 +1,16 @@
 //! Whether the kernel can and may sample for us, and what is missing if not.
 
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 use std::io;
 
 use thiserror::Error;
 
 /// Why the kernel does not take samples.
 #[derive(Debug, Error)]
+#[cfg_attr(
+    not(all(target_os = "linux", target_arch = "x86_64")),
+    expect(dead_code, reason = "most can only be missing where it is there at all")
+)]
 pub(crate) enum Unavailable {
     /// Not this system.
     #[cfg_attr(all(target_os = "linux", target_arch = "x86_64"), expect(dead_code, reason = "it is this system"))]
@@ -36,17 +41,15 @@ pub(crate) enum Unavailable {
     Interpreters,
 }
 
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 impl Unavailable {
     /// An error of the system, with what it means to who has all rights.
     pub(super) fn refused(what: &'static str, error: &io::Error) -> Self {
         let hint = match error.raw_os_error() {
-            #[cfg(unix)]
             Some(libc::EPERM | libc::EACCES) => {
                 "; a container, kernel lockdown, or kernel.perf_event_paranoid may forbid it"
             }
-            #[cfg(unix)]
             Some(libc::EMFILE) => "; a higher limit of open files (ulimit -n) helps",
-            #[cfg(unix)]
             Some(libc::EINVAL) => "; it takes Linux 5.17 or later",
             _ => "",
         };
