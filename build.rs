@@ -1,5 +1,5 @@
-//! Puts the commit and the target triple into `--version`, so that a bug report tells which build it is about, and packs
-//! the program that samples in the kernel.
+//! Puts the commit and the target triple into `--version`, so that a bug report tells which build it is about, and
+//! packs the program that samples in the kernel.
 
 use std::io::Write;
 use std::path::Path;

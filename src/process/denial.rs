@@ -41,9 +41,9 @@ impl Denial {
         if cfg!(target_os = "macos") {
             return vec![
                 "on macOS reading another process needs root: run pyspy with sudo".to_owned(),
-                "System Integrity Protection lets nobody, not even root, read programs of the system (/usr/bin/python3, \
-                 what is below /System) or ones with the hardened runtime: run the program with a python of Homebrew, \
-                 pyenv or conda"
+                "System Integrity Protection lets nobody, not even root, read programs of the system \
+                 (/usr/bin/python3, what is below /System) or ones with the hardened runtime: run the program with a \
+                 python of Homebrew, pyenv or conda"
                     .to_owned(),
             ];
         }

@@ -158,7 +158,8 @@ mod tests {
 
     #[test]
     fn states_and_reasons_are_told_apart() {
-        // A thread in `Sleep` waits with the reason DelayExecution, one for a lock with UserRequest or WrAlertByThreadId.
+        // A thread in `Sleep` waits with the reason DelayExecution, one for a lock with UserRequest or
+        // WrAlertByThreadId.
         for reason in [4, 6, 37] {
             assert_eq!(activity(5, reason), ThreadActivity::Sleeping, "{reason}");
         }
