@@ -21,7 +21,18 @@ const OF_RECORD: [Group; 7] = [
     ("What is shown", &["function", "nolineno", "threads", "full_filenames", "upward", "no_gc_frames"]),
     (
         RARELY_NEEDED,
-        &["sampler", "blocking", "nonblocking", "native_threads", "columns", "merge", "every", "exit_status", "keep"],
+        &[
+            "sampler",
+            "blocking",
+            "nonblocking",
+            "native_threads",
+            "columns",
+            "merge",
+            "every",
+            "exit_status",
+            "keep",
+            "control_fd",
+        ],
     ),
     (OF_PUSH, &["label", "service", "header_file", "ca_file"]),
 ];

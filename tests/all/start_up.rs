@@ -106,10 +106,15 @@ fn a_target_that_executes_another_python_is_found_again() {
             script("busy.py").into(),
             "20".into(),
         ];
-        let recording = record_program(&["-d", "2", "-r", "200"], &program);
-        let before = recording.count(|names| names.contains(&"before"));
-        let after = recording.count(|names| names.contains(&"compute") && names.len() == 20);
-        assert!(before > 10 && after > 10, "{first} then {second}: {before} {after} {recording:#?}");
+        // Two interpreters have to start, which takes some seconds where others have most of the CPUs.
+        let is_seen = ["2", "8", "30"].into_iter().any(|seconds| {
+            let recording = record_program(&["-d", seconds, "-r", "200"], &program);
+            let before = recording.count(|names| names.contains(&"before"));
+            let after = recording.count(|names| names.contains(&"compute") && names.len() == 20);
+            print_note(&format!("{first} then {second}: {before} samples of the first, {after} of the second"));
+            before > 10 && after > 10
+        });
+        assert!(is_seen, "{first} then {second}");
     }
 }
 

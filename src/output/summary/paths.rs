@@ -1,7 +1,7 @@
 //! The stacks of functions, whatever their lines, in which most time was spent.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BinaryHeap;
 
 use super::{LONGEST, PathPart, Scale};
 use crate::output::functions::Functions;
@@ -16,7 +16,6 @@ const MOST_FRAMES: usize = 100;
 
 /// The nodes of all stacks with the same functions.
 struct Step {
-    total_us: u64,
     /// The step above it, and its function.
     above: usize,
     nodes: Vec<u32>,
@@ -50,8 +49,11 @@ pub(super) fn heaviest(
     scale: Scale,
     most: usize,
 ) -> Vec<PathPart> {
-    let root = Step { total_us: sums.total_us.first().copied().unwrap_or(0), above: 0, nodes: vec![0] };
-    let mut to_do = BinaryHeap::from([ToDo { total_us: root.total_us, step: 0 }]);
+    let root = Step { above: 0, nodes: vec![0] };
+    let all_us = sums.total_us.first().copied().unwrap_or(0);
+    let mut to_do = BinaryHeap::from([ToDo { total_us: all_us, step: 0 }]);
+    // The functions that are called from a step, and the nodes in which they are.
+    let mut below: Vec<(usize, u32)> = vec![];
     let mut steps = vec![root];
     let mut best: Vec<(u64, usize)> = vec![];
     for _ in 0..MOST_STEPS {
@@ -60,24 +62,29 @@ pub(super) fn heaviest(
         if total_us <= least {
             break;
         }
-        let own = steps[step].nodes.iter().fold(0u64, |sum, node| sum.saturating_add(sums.node_own_us[*node as usize]));
-        if step > 0 && own > least {
-            let at = best.partition_point(|(better, _)| *better >= own);
-            best.insert(at, (own, step));
-            best.truncate(most);
-        }
-        let mut below: BTreeMap<usize, (u64, Vec<u32>)> = BTreeMap::new();
+        below.clear();
         for node in &steps[step].nodes {
-            for child in sums.children(*node) {
-                let function = functions.function_of(sums.place[child as usize] as usize);
-                let (us, nodes) = below.entry(function).or_default();
-                *us = us.saturating_add(sums.total_us[child as usize]);
-                nodes.push(child);
-            }
+            let function = |child: u32| functions.function_of(sums.place[child as usize] as usize);
+            below.extend(sums.children(*node).map(|child| (function(child), child)));
         }
-        for (total_us, nodes) in below.into_values() {
-            to_do.push(ToDo { total_us, step: steps.len() });
-            steps.push(Step { total_us, above: step, nodes });
+        below.sort_unstable();
+        for group in below.chunk_by(|one, other| one.0 == other.0) {
+            let sum = |of: &[u64]| group.iter().fold(0u64, |sum, (_, node)| sum.saturating_add(of[*node as usize]));
+            let (total_us, own) = (sum(&sums.total_us), sum(&sums.node_own_us));
+            let least = if best.len() < most { 0 } else { best[most - 1].0 };
+            // Neither it nor what goes on from it is among the heaviest: most of a million end here.
+            if total_us <= least {
+                continue;
+            }
+            if own > least {
+                let at = best.partition_point(|(better, _)| *better >= own);
+                best.insert(at, (own, steps.len()));
+                best.truncate(most);
+            }
+            if total_us > own {
+                to_do.push(ToDo { total_us, step: steps.len() });
+            }
+            steps.push(Step { above: step, nodes: group.iter().map(|(_, node)| *node).collect() });
         }
         steps[step].nodes.truncate(1);
     }
