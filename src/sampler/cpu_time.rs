@@ -8,6 +8,9 @@ use crate::process::Process;
 /// Less CPU time than this, in threads that were not sampled, is not worth a word.
 const LEAST: Duration = Duration::from_millis(100);
 
+/// Of less CPU time than so many samples stand for nothing is said: that its threads were not met running may be
+/// chance.
+const LEAST_SAMPLES: u64 = 30;
 /// Of less of the time than this share nothing is said: in the rest sampled threads may have run.
 const LEAST_OBSERVED: f64 = 0.9;
 
@@ -19,8 +22,9 @@ pub(super) struct CpuTime {
     /// What it has used since, and for how long that is.
     used: Duration,
     elapsed: Duration,
-    /// The wall time that samples stand for.
+    /// The wall time that samples stand for, and how many there were.
     observed_us: u64,
+    samples: u64,
     /// The wall time for which sampled threads ran or wanted to.
     sampled_us: u64,
     /// The same for threads with a thread state but without Python frames.
@@ -58,6 +62,7 @@ impl CpuTime {
         let threads = (running + native) as u64 + u64::from(moment.lost);
         let stateful = moment.threads.iter().filter(|thread| thread.active).count() - running;
         self.observed_us = self.observed_us.saturating_add(weight_us);
+        self.samples += 1;
         self.stateful_us = self.stateful_us.saturating_add((stateful as u64).saturating_mul(weight_us));
         self.sampled_us = self.sampled_us.saturating_add(threads.saturating_mul(weight_us));
     }
@@ -65,6 +70,10 @@ impl CpuTime {
     /// What was not sampled, if it is the most; not what nobody looked at.
     pub(super) fn unsampled(&self, pid: i32) -> Option<Unsampled> {
         if Duration::from_micros(self.observed_us) < self.elapsed.mul_f64(LEAST_OBSERVED) {
+            return None;
+        }
+        let interval_us = self.observed_us.checked_div(self.samples)?;
+        if self.used < Duration::from_micros(interval_us.saturating_mul(LEAST_SAMPLES)) {
             return None;
         }
         let time = self.used.saturating_sub(Duration::from_micros(self.sampled_us));
@@ -84,6 +93,7 @@ mod tests {
             used: Duration::from_millis(used),
             elapsed: Duration::from_millis(used),
             observed_us: used * 1000,
+            samples: used,
             sampled_us: sampled * 1000,
             stateful_us: 0,
         };
@@ -93,6 +103,7 @@ mod tests {
         assert_eq!(told(2000, 1000), None);
         assert_eq!(told(2000, 3000), None);
         assert_eq!((told(99, 0), told(100, 0)), (None, Some(100)));
+        assert_eq!(CpuTime { samples: 25, ..time(2000, 0) }.unsampled(7), None, "80 ms a sample");
         assert_eq!(CpuTime { observed_us: 1_500_000, ..time(2000, 0) }.unsampled(7), None, "a quarter was not seen");
         assert_eq!(time(2000, 0).unsampled(7).map(|unsampled| (unsampled.pid, unsampled.of.as_secs())), Some((7, 2)));
     }

@@ -80,8 +80,8 @@ struct Search {
 
 /// A process that may run Python some time.
 struct Candidate {
-    /// With the pid, what tells it from every other process; 0 before the first look.
-    start_ticks: u64,
+    /// With the pid, what tells it from every other process; not known before the first look.
+    start_ticks: Option<u64>,
     looks: Looks,
     /// It does, and is sampled.
     is_found: bool,
@@ -142,7 +142,7 @@ impl Search {
         self.candidates.retain(|pid, _| pids.contains(pid));
         for pid in pids {
             self.candidates.entry(pid).or_insert_with(|| Candidate {
-                start_ticks: 0,
+                start_ticks: None,
                 looks: Looks::on_host(Duration::ZERO),
                 is_found: false,
             });
@@ -154,9 +154,10 @@ impl Search {
         let candidate = self.candidates.get_mut(&pid)?;
         // Else it has ended, which the next list tells.
         let process = Process::observe(pid).ok()?;
-        if candidate.start_ticks != process.start_ticks() {
+        let start_ticks = Some(process.start_ticks());
+        if candidate.start_ticks != start_ticks {
             let looks = Looks::on_host(process.age().unwrap_or_default());
-            *candidate = Candidate { start_ticks: process.start_ticks(), looks, is_found: false };
+            *candidate = Candidate { start_ticks, looks, is_found: false };
         }
         let depth = candidate.looks.next(&process, finder.may_scan())?;
         match finder.look(&process, depth) {
