@@ -83,7 +83,9 @@ struct Candidate {
     /// With the pid, what tells it from every other process; not known before the first look.
     start_ticks: Option<u64>,
     looks: Looks,
-    /// It does, and is sampled.
+    /// When it was first listed, its program was called so.
+    is_called_python: bool,
+    /// It does run Python, and is sampled.
     is_found: bool,
 }
 
@@ -116,7 +118,7 @@ impl Search {
         let due = self.candidates.iter().filter(|(_, known)| !known.is_found && known.looks.due() <= now);
         let mut due: Vec<i32> = due.map(|(pid, _)| *pid).collect();
         // Where there is much to look at, as at first, what is called so comes first.
-        due.sort_by_cached_key(|pid| !is_called_python(*pid));
+        due.sort_by_key(|pid| self.candidates.get(pid).is_none_or(|known| !known.is_called_python));
         for pid in due {
             // The rest is due yet, behind what has been started meanwhile.
             if now.elapsed() > LOOK_EVERY {
@@ -144,6 +146,7 @@ impl Search {
             self.candidates.entry(pid).or_insert_with(|| Candidate {
                 start_ticks: None,
                 looks: Looks::on_host(Duration::ZERO),
+                is_called_python: is_called_python(pid),
                 is_found: false,
             });
         }
@@ -152,12 +155,14 @@ impl Search {
     /// One look at a candidate; what is worth telling of it.
     fn look(&mut self, pid: i32, finder: &mut Finder) -> Option<Found> {
         let candidate = self.candidates.get_mut(&pid)?;
-        // Else it has ended, which the next list tells.
-        let process = Process::observe(pid).ok()?;
+        let Ok(process) = Process::observe(pid) else {
+            candidate.looks.put_off();
+            return None;
+        };
         let start_ticks = Some(process.start_ticks());
         if candidate.start_ticks != start_ticks {
-            let looks = Looks::on_host(process.age().unwrap_or_default());
-            *candidate = Candidate { start_ticks, looks, is_found: false };
+            candidate.looks = Looks::on_host(process.age().unwrap_or_default());
+            (candidate.start_ticks, candidate.is_found) = (start_ticks, false);
         }
         let depth = candidate.looks.next(&process, finder.may_scan())?;
         match finder.look(&process, depth) {

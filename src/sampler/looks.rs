@@ -80,6 +80,11 @@ impl Looks {
         Self { since, longest_pause: LONGEST_PAUSE_ON_HOST, ..fresh }
     }
 
+    /// The process cannot be looked at at all, as one of the kernel's own, or one that is ending.
+    pub(super) fn put_off(&mut self) {
+        self.due = Instant::now() + self.longest_pause;
+    }
+
     /// When the next look is due.
     pub(super) fn due(&self) -> Instant {
         self.due
