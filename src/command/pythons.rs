@@ -28,11 +28,14 @@ impl Which<'_> {
         }
     }
 
-    /// That there is none, or that some may not be read: of which.
-    fn in_words(&self) -> String {
+    /// That there is none of these, and which they are as the object of a sentence.
+    fn in_words(&self) -> (String, String) {
         match self {
-            Self::Called(glob) => format!("this name or a command line like {glob:?}"),
-            Self::All => "any name".to_owned(),
+            Self::Called(glob) => (
+                format!("no Python process has this name or a command line like {glob:?}"),
+                format!("processes with a command line like {glob:?}"),
+            ),
+            Self::All => ("no process here runs Python that can be read".to_owned(), "processes".to_owned()),
         }
     }
 }
@@ -107,16 +110,16 @@ pub(super) fn find(which: &Which<'_>, finder: &mut Finder) -> anyhow::Result<Vec
             }
         }
     }
-    let words = which.in_words();
+    let (none, these) = which.in_words();
     if processes.is_empty() {
-        let what = format!("no Python process has {words} ({others} run no Python, {denied} may not be read)");
+        let what = format!("{none} ({others} run no Python, {denied} may not be read)");
         return Err(match denial {
             Some(denial) => Error::from(denial).context(what),
             None => Error::msg(what),
         });
     }
     if denied > 0 {
-        print_note(&format!("{denied} processes with {words} may not be read"));
+        print_note(&format!("{denied} {these} may not be read"));
     }
     Ok(processes)
 }

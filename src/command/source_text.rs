@@ -8,7 +8,7 @@ use std::io;
 use std::path::Path;
 
 use crate::inspect::read_source;
-use crate::process::Process;
+use crate::process::{Process, is_container};
 use crate::profile::Profile;
 
 /// A larger file is none, in bytes.
@@ -37,7 +37,7 @@ impl SourceFinder {
     /// Our own, if those are what all processes of a profile see that are still there, and none was in a container.
     pub(super) fn of_profile(profile: &Profile) -> Self {
         let are_ours = profile.processes().all(|(_, process)| {
-            let is_in_container = profile.text(process.supervisor).starts_with("container ");
+            let is_in_container = is_container(profile.text(process.supervisor));
             let living = Process::observe(process.pid.cast_signed()).ok().filter(|_| process.end_us.is_none());
             living.as_ref().map_or(!is_in_container, sees_our_files)
         });

@@ -25,11 +25,19 @@ pub(crate) fn pod_of(groups: &str) -> Option<String> {
     })
 }
 
+/// How [`supervisor_of`] begins where a container runs the process.
+const CONTAINER: &str = "container ";
+
+/// Whether it is a container that runs a process, by what [`supervisor_of`] says.
+pub(crate) fn is_container(supervisor: &str) -> bool {
+    supervisor.starts_with(CONTAINER)
+}
+
 /// Who runs a process that has these control groups, in few words: `container 0123456789ab`, or `gunicorn.service` of
 /// systemd; nobody, for one that a user has started by hand.
 pub(crate) fn supervisor_of(groups: &str) -> Option<String> {
     if let Some(id) = container_of(groups) {
-        return Some(format!("container {}", id.get(..SHORT_ID_LENGTH)?));
+        return Some(format!("{CONTAINER}{}", id.get(..SHORT_ID_LENGTH)?));
     }
     let mut names = groups.lines().flat_map(|line| line.split('/'));
     // `user@1000.service` is what all that a user starts by hand runs below.

@@ -51,7 +51,7 @@ pub(crate) use portable::{
 #[cfg(not(target_os = "linux"))]
 pub use portable::{OwnCpus, Process, sharpen_sleep};
 
-pub(crate) use control_groups::{container_of, pod_of, supervisor_of};
+pub(crate) use control_groups::{container_of, is_container, pod_of, supervisor_of};
 #[cfg(target_os = "linux")]
 pub(crate) use denial::Denial;
 pub(crate) use error::{PauseError, ProcessError, SpawnError};

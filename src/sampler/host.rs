@@ -120,7 +120,7 @@ impl Search {
         // Where there is much to look at, as at first, what is called so comes first.
         due.sort_by_key(|pid| self.candidates.get(pid).is_none_or(|known| !known.is_called_python));
         for pid in due {
-            // The rest is due yet, behind what has been started meanwhile.
+            // The rest is still due in the next round, which knows what has been started meanwhile.
             if now.elapsed() > LOOK_EVERY {
                 break;
             }
