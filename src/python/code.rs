@@ -226,6 +226,11 @@ impl CodeTable {
         self.entries.remove(&address);
     }
 
+    /// The address of the type of code objects in the target, once one was read.
+    pub(crate) fn code_type(&self) -> Option<u64> {
+        self.code_type
+    }
+
     /// Reads the code object at `address` and keeps it. Unless the target stands still, the entry is only good once its
     /// evidence was seen to hold (see [`CodeTable::evidence`], [`CodeTable::confirm`]) together with a frame that
     /// refers to it.

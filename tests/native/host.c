@@ -9,13 +9,14 @@ void PyGILState_Release(int);
 void *PyEval_SaveThread(void);
 
 static void (*callback)(void);
-static volatile int spinning;
+static int prepared;
 
 /* Has a thread state, and no Python code. */
 static void *wait_without_code(void *unused) {
     prctl(PR_SET_NAME, "host-wait");
     PyGILState_Ensure();
     PyEval_SaveThread();
+    __atomic_add_fetch(&prepared, 1, __ATOMIC_SEQ_CST);
     for (;;)
         pause();
 }
@@ -24,7 +25,7 @@ static void *spin_without_code(void *unused) {
     prctl(PR_SET_NAME, "host-spin");
     PyGILState_Ensure();
     PyEval_SaveThread();
-    spinning = 1;
+    __atomic_add_fetch(&prepared, 1, __ATOMIC_SEQ_CST);
     for (;;)
         ;
 }
@@ -48,6 +49,6 @@ void start_threads(void (*function)(void)) {
     start(call, 0);
     start(wait_without_code, 0);
     start(spin_without_code, 0);
-    while (!spinning)
+    while (__atomic_load_n(&prepared, __ATOMIC_SEQ_CST) < 2)
         usleep(1000);
 }

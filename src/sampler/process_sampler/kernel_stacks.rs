@@ -2,8 +2,8 @@
 //!
 //! A code object may die, and another be born at its address, between the record and our look at it. So a record has
 //! evidence of each code object that the program in the kernel does not know: what it was recognized by while the
-//! thread could not move. It is named if what is at the address now is recognized by the same, before and after it is
-//! read, or was so earlier. What has died meanwhile cannot be named, and its record is counted as lost.
+//! thread could not move. It is named if what is at the address now is alive and recognized by the same, before and
+//! after it is read, or was so earlier. What has died meanwhile cannot be named, and its record is counted as lost.
 //!
 //! To read the evidence costs as much as the frame. So once so many records in a row have had the same for an address,
 //! the program is told that the code is known, and leaves it out from then on. What is known is looked at again
@@ -114,7 +114,7 @@ impl KernelStacks {
     fn check_known<M: Memory>(&mut self, used: &HashSet<u64>, reader: &CodeReader<'_, M>) {
         let known = |address: &u64| self.by_address.get(address).is_some_and(|candidate| candidate.is_known);
         let used: Vec<u64> = used.iter().copied().filter(known).collect();
-        let now = read_identities(reader.memory, reader.layout, &used);
+        let now = read_identities(reader.memory, reader.layout, reader.codes.code_type(), &used);
         for (address, now) in used.iter().zip(now) {
             if self.by_address.get(address).map(|candidate| candidate.identity) != now {
                 self.note_reuse(*address);
@@ -130,7 +130,7 @@ impl KernelStacks {
             return;
         }
         let addresses: Vec<u64> = new.iter().map(|(address, _)| *address).collect();
-        let before = read_identities(reader.memory, reader.layout, &addresses);
+        let before = read_identities(reader.memory, reader.layout, reader.codes.code_type(), &addresses);
         let is_still = new.iter().zip(before).filter(|((_, identity), before)| *before == Some(*identity));
         let mut read: Vec<(u64, Identity, CodeId)> = Vec::new();
         for ((address, identity), _) in is_still {
@@ -140,7 +140,7 @@ impl KernelStacks {
             }
         }
         let addresses: Vec<u64> = read.iter().map(|(address, ..)| *address).collect();
-        let after = read_identities(reader.memory, reader.layout, &addresses);
+        let after = read_identities(reader.memory, reader.layout, reader.codes.code_type(), &addresses);
         for ((address, identity, code), after) in read.into_iter().zip(after) {
             if after == Some(identity) {
                 self.proven.insert((address, identity), Proven { code, copies: Vec::new() });
