@@ -279,15 +279,8 @@ pub(super) fn thread_name(profile: &Profile, thread: &Thread) -> String {
 
 /// Every thread that has samples, in the order of processes, then of threads.
 pub(super) fn sampled_threads(profile: &Profile) -> Vec<ThreadRef> {
-    let mut sampled = vec![false; profile.threads().count()];
-    for total in profile.totals() {
-        sampled[total.thread.number() as usize] = true;
-    }
-    let mut threads: Vec<(ProcessRef, ThreadRef)> = profile
-        .threads()
-        .filter(|(id, _)| sampled[id.number() as usize])
-        .map(|(id, thread)| (thread.process, id))
-        .collect();
+    let sampled = profile.threads().filter(|(id, _)| profile.sum_of(*id).is_some());
+    let mut threads: Vec<(ProcessRef, ThreadRef)> = sampled.map(|(id, thread)| (thread.process, id)).collect();
     threads.sort();
     threads.into_iter().map(|(_, id)| id).collect()
 }

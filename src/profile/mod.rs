@@ -231,10 +231,17 @@ impl Profile {
 
     /// Everything together. Threads that run at the same time add up.
     pub fn sum(&self) -> Sum {
-        self.totals().iter().fold(Sum::default(), |sum, total| Sum {
-            samples: sum.samples.saturating_add(total.samples),
-            weight_us: sum.weight_us.saturating_add(total.weight_us),
-        })
+        self.sum_where(|_| true)
+    }
+
+    /// What threads did that had such flags.
+    pub fn sum_where(&self, is_wanted: impl Fn(Flags) -> bool) -> Sum {
+        self.totals.sum_where(is_wanted)
+    }
+
+    /// All that a thread did; `None` if it has no samples.
+    pub fn sum_of(&self, thread: ThreadRef) -> Option<Sum> {
+        self.totals.sum_of(thread)
     }
 
     /// Whether the order of samples was kept.

@@ -110,10 +110,23 @@ pub struct Sum {
     pub weight_us: u64,
 }
 
+impl Sum {
+    fn add(&mut self, samples: u64, weight_us: u64) {
+        self.samples = self.samples.saturating_add(samples);
+        self.weight_us = self.weight_us.saturating_add(weight_us);
+    }
+}
+
+/// So many sets of [`Flags`] there are.
+const SETS_OF_FLAGS: usize = 16;
+
 #[derive(Debug, Default)]
 pub(super) struct Totals {
     all: Vec<Total>,
     ids: HashMap<(ThreadRef, StackId, u8), u32, BuildHasherDefault<IdHasher>>,
+    of_flags: [Sum; SETS_OF_FLAGS],
+    /// By the threads' numbers; `None` for one that has no samples.
+    of_threads: Vec<Option<Sum>>,
 }
 
 impl Totals {
@@ -131,6 +144,28 @@ impl Totals {
         let total = &mut self.all[at as usize];
         total.samples = total.samples.saturating_add(samples);
         total.weight_us = total.weight_us.saturating_add(weight_us);
+        self.of_flags[usize::from(flags.bits())].add(samples, weight_us);
+        let thread = thread.0 as usize;
+        if self.of_threads.len() <= thread {
+            self.of_threads.resize(thread + 1, None);
+        }
+        self.of_threads[thread].get_or_insert_default().add(samples, weight_us);
+    }
+
+    /// All whose flags are such.
+    pub(super) fn sum_where(&self, is_wanted: impl Fn(Flags) -> bool) -> Sum {
+        let mut sum = Sum::default();
+        for (bits, of_flags) in (0..).zip(&self.of_flags) {
+            if is_wanted(Flags::from_bits(bits)) {
+                sum.add(of_flags.samples, of_flags.weight_us);
+            }
+        }
+        sum
+    }
+
+    /// All of a thread; `None` if there are none.
+    pub(super) fn sum_of(&self, thread: ThreadRef) -> Option<Sum> {
+        self.of_threads.get(thread.0 as usize).copied().flatten()
     }
 
     pub(super) fn all(&self) -> &[Total] {
@@ -140,6 +175,8 @@ impl Totals {
     /// Everything, which is then no longer here.
     pub(super) fn take_all(&mut self) -> Vec<Total> {
         self.ids.clear();
+        self.of_flags = Default::default();
+        self.of_threads.clear();
         std::mem::take(&mut self.all)
     }
 }

@@ -58,16 +58,18 @@ impl Meter {
         let mut usages = Vec::new();
         let only = self.processes.len() == 1;
         self.processes.retain(|pid, (process, before)| {
-            if process.has_exited() {
+            let has_exited = process.has_exited();
+            // On its way out it has let go of its memory already.
+            let usage = process.usage().ok().filter(|usage| !has_exited && usage.resident_bytes > 0);
+            let Some(usage) = usage else {
                 // What the only one had at last is part of the last view.
                 usages.extend(before.filter(|_| only).map(|usage| Usage {
                     pid: *pid,
                     cpu: Some(0.0),
                     resident_bytes: usage.resident_bytes,
                 }));
-                return only;
-            }
-            let Ok(usage) = process.usage() else { return true };
+                return only || !has_exited;
+            };
             let cpu = before.map(|before| share(usage.cpu, before.cpu));
             *before = Some(usage);
             usages.push(Usage { pid: *pid, cpu, resident_bytes: usage.resident_bytes });

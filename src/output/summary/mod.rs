@@ -14,7 +14,7 @@ use super::source_text::{SourceFiles, SourceText};
 use super::stack_sums::StackSums;
 use super::text::shortened;
 use super::{Lines, Presentation};
-use crate::profile::{Flags, Profile, Total};
+use crate::profile::{Flags, Profile};
 pub(in crate::output) use doubts::doubts;
 
 /// Functions, paths and threads that are named.
@@ -248,16 +248,13 @@ fn states(profile: &Profile, scale: Scale) -> Vec<Part> {
     if !profile.metadata.is_time_known() {
         return vec![];
     }
-    let sum = |is_it: &dyn Fn(&Total) -> bool| {
-        let picked = profile.totals().iter().filter(|total| is_it(total));
-        picked.fold(0u64, |sum, total| sum.saturating_add(total.weight_us))
-    };
-    let running = sum(&|total| total.flags.contains(Flags::ACTIVE));
+    let sum = |wanted: Flags| profile.sum_where(|flags| flags.contains(wanted)).weight_us;
+    let running = sum(Flags::ACTIVE);
     let all = [
         ("running", running),
         ("idle", scale.whole_us.saturating_sub(running)),
-        ("holding the GIL", sum(&|total| total.flags.contains(Flags::GIL))),
-        ("collecting garbage", sum(&|total| total.flags.contains(Flags::GC))),
+        ("holding the GIL", sum(Flags::GIL)),
+        ("collecting garbage", sum(Flags::GC)),
     ];
     let seen = all.into_iter().filter(|(_, us)| *us > 0);
     seen.map(|(name, us)| Part { name, amount: scale.amount(us) }).collect()
@@ -309,14 +306,10 @@ fn named_functions(
 
 /// The threads that took most, and how many there are.
 fn named_threads(profile: &Profile, scale: Scale) -> (Vec<ThreadPart>, usize) {
-    let mut times = vec![0u64; profile.threads().count()];
-    for total in profile.totals() {
-        let time = &mut times[total.thread.number() as usize];
-        *time = time.saturating_add(total.weight_us);
-    }
+    let time = |thread| profile.sum_of(thread).unwrap_or_default().weight_us;
     let mut threads = sampled_threads(profile);
     let count = threads.len();
-    threads.sort_by_key(|thread| std::cmp::Reverse(times[thread.number() as usize]));
+    threads.sort_by_key(|thread| std::cmp::Reverse(time(*thread)));
     threads.truncate(MOST_THREADS);
     let part = |id: crate::profile::ThreadRef| {
         let thread = profile.thread(id);
@@ -324,7 +317,7 @@ fn named_threads(profile: &Profile, scale: Scale) -> (Vec<ThreadPart>, usize) {
             pid: profile.process(thread.process).pid,
             thread: thread_number(thread),
             name: shortened(&thread_name(profile, thread), LONGEST).into_owned(),
-            amount: scale.amount(times[id.number() as usize]),
+            amount: scale.amount(time(id)),
         }
     };
     (threads.into_iter().map(part).collect(), count)

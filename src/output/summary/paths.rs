@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
 use super::{LONGEST, PathPart, Scale};
-use crate::output::functions::Functions;
+use crate::output::functions::{FunctionId, Functions};
 use crate::output::place::Places;
 use crate::output::stack_sums::StackSums;
 use crate::output::text::shortened;
@@ -40,6 +40,53 @@ impl PartialOrd for ToDo {
     }
 }
 
+/// The functions that are called from a step: most of a million nodes end here, so no list of them is made.
+struct Called {
+    /// What each function takes there with all that goes on from it, and itself, µs.
+    times: Vec<Times>,
+    /// The step that goes on with it, if one does.
+    steps: Vec<Option<usize>>,
+    /// Those that are called.
+    functions: Vec<FunctionId>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Times {
+    total_us: u64,
+    own_us: u64,
+}
+
+impl Called {
+    fn new(functions: usize) -> Self {
+        Self { times: vec![Times::default(); functions], steps: vec![None; functions], functions: vec![] }
+    }
+
+    /// Takes note of a node of a function; one without time is none.
+    fn add(&mut self, function: FunctionId, total_us: u64, own_us: u64) {
+        let times = &mut self.times[function];
+        if times.total_us == 0 {
+            self.functions.push(function);
+        }
+        times.total_us = times.total_us.saturating_add(total_us);
+        times.own_us = times.own_us.saturating_add(own_us);
+    }
+
+    /// Those that take longer, in the order of their numbers.
+    fn heavier_than(&self, least_us: u64) -> Vec<FunctionId> {
+        let is_heavier = |function: &FunctionId| self.times[*function].total_us > least_us;
+        let mut heavier: Vec<FunctionId> = self.functions.iter().copied().filter(is_heavier).collect();
+        heavier.sort_unstable();
+        heavier
+    }
+
+    fn clear(&mut self) {
+        for function in self.functions.drain(..) {
+            self.times[function] = Times::default();
+            self.steps[function] = None;
+        }
+    }
+}
+
 /// The `most` stacks of functions with the most time of their own. The tree is gone down where most time is, and not
 /// where less is left than the last of them has, so that a large tree is seen in part only.
 pub(super) fn heaviest(
@@ -52,41 +99,50 @@ pub(super) fn heaviest(
     let root = Step { above: 0, nodes: vec![0] };
     let all_us = sums.total_us.first().copied().unwrap_or(0);
     let mut to_do = BinaryHeap::from([ToDo { total_us: all_us, step: 0 }]);
-    // The functions that are called from a step, and the nodes in which they are.
-    let mut below: Vec<(usize, u32)> = vec![];
+    let mut called = Called::new(functions.all.len());
     let mut steps = vec![root];
     let mut best: Vec<(u64, usize)> = vec![];
     for _ in 0..MOST_STEPS {
         let Some(ToDo { total_us, step }) = to_do.pop() else { break };
-        let least = if best.len() < most { 0 } else { best[most - 1].0 };
-        if total_us <= least {
+        let least = |best: &[(u64, usize)]| if best.len() < most { 0 } else { best[most - 1].0 };
+        if total_us <= least(&best) {
             break;
         }
-        below.clear();
-        for node in &steps[step].nodes {
+        let children = |node: u32| {
             let function = |child: u32| functions.function_of(sums.place[child as usize] as usize);
-            below.extend(sums.children(*node).map(|child| (function(child), child)));
+            sums.children(node).map(move |child| (function(child), child))
+        };
+        for (function, child) in steps[step].nodes.iter().flat_map(|node| children(*node)) {
+            called.add(function, sums.total_us[child as usize], sums.node_own_us[child as usize]);
         }
-        below.sort_unstable();
-        for group in below.chunk_by(|one, other| one.0 == other.0) {
-            let sum = |of: &[u64]| group.iter().fold(0u64, |sum, (_, node)| sum.saturating_add(of[*node as usize]));
-            let (total_us, own) = (sum(&sums.total_us), sum(&sums.node_own_us));
-            let least = if best.len() < most { 0 } else { best[most - 1].0 };
-            // Neither it nor what goes on from it is among the heaviest: most of a million end here.
-            if total_us <= least {
+        let known = steps.len();
+        for function in called.heavier_than(least(&best)) {
+            let Times { total_us, own_us } = called.times[function];
+            // Neither it nor what goes on from it is among the heaviest.
+            if total_us <= least(&best) {
                 continue;
             }
-            if own > least {
-                let at = best.partition_point(|(better, _)| *better >= own);
-                best.insert(at, (own, steps.len()));
+            if own_us > least(&best) {
+                let at = best.partition_point(|(better, _)| *better >= own_us);
+                best.insert(at, (own_us, steps.len()));
                 best.truncate(most);
             }
-            if total_us > own {
+            if total_us > own_us {
                 to_do.push(ToDo { total_us, step: steps.len() });
             }
-            steps.push(Step { above: step, nodes: group.iter().map(|(_, node)| *node).collect() });
+            called.steps[function] = Some(steps.len());
+            steps.push(Step { above: step, nodes: vec![] });
         }
-        steps[step].nodes.truncate(1);
+        let nodes = std::mem::take(&mut steps[step].nodes);
+        if steps.len() > known {
+            for (function, child) in nodes.iter().flat_map(|node| children(*node)) {
+                if let Some(below) = called.steps[function] {
+                    steps[below].nodes.push(child);
+                }
+            }
+        }
+        steps[step].nodes.extend(nodes.first());
+        called.clear();
     }
     let path = |(own, step): (u64, usize)| {
         let (mut frames, mut names) = (vec![], vec![]);

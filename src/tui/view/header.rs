@@ -147,12 +147,31 @@ fn switches(state: &State) -> String {
 
 fn draw_samples(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
     let facts = &state.data.facts;
+    let lag = loop_lag(facts);
+    let lag_width = lag.as_ref().map_or(0, |lag| lag.width() + 2);
+    let line = samples_line(state, theme, true);
+    // What there is none of gives way to what made a loop late.
+    let has_room = line.width() + lag_width <= usize::from(area.width);
+    let line = if has_room { line } else { samples_line(state, theme, false) };
+    let room = usize::from(area.width).saturating_sub(line.width() + 2);
+    buffer.set_line(area.x, area.y, &line, area.width);
+    if let Some(lag) = lag {
+        let is_late = facts.loops.first().is_some_and(|event_loop| event_loop.lag >= LATE);
+        put_right(buffer, area, &first_of(&lag, room), if is_late { theme.warning() } else { theme.plain() });
+    }
+}
+
+/// The rate and how many samples there are of each kind; of kinds without any only if `with_none`.
+fn samples_line(state: &State, theme: Theme, with_none: bool) -> Line<'static> {
+    let facts = &state.data.facts;
     let counts = state.data.counts();
     let mut spans = vec![Span::raw(format!("{} Hz asked, {:.1} held", facts.rate_asked, facts.rate_held))];
     spans.push(Span::raw(format!("  {} samples", counts.taken)));
     let mut part = |number: u64, what: &str| {
         let style = if number > 0 { theme.accent() } else { theme.dim() };
-        spans.push(Span::styled(format!("  {number} {what}"), style));
+        if number > 0 || with_none {
+            spans.push(Span::styled(format!("  {number} {what}"), style));
+        }
     };
     if counts.taken == 0 {
         part(counts.outside, "not below it");
@@ -163,13 +182,7 @@ fn draw_samples(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
     if let Some(seconds) = state.data.profile.metadata.unobserved_s() {
         spans.push(Span::styled(format!("  {seconds:.1} s unobserved"), theme.accent()));
     }
-    let line = Line::from(spans);
-    let room = usize::from(area.width).saturating_sub(line.width() + 2);
-    buffer.set_line(area.x, area.y, &line, area.width);
-    if let Some(lag) = loop_lag(facts) {
-        let is_late = facts.loops.first().is_some_and(|event_loop| event_loop.lag >= LATE);
-        put_right(buffer, area, &first_of(&lag, room), if is_late { theme.warning() } else { theme.plain() });
-    }
+    Line::from(spans)
 }
 
 /// `lag 312 ms: handler`: how late the latest event loop was in the last window, and why.
