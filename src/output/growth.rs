@@ -122,7 +122,7 @@ pub(crate) fn growth(before: &Profile, after: &Profile, lines: Lines, limits: &[
     let squares_of = pairs([&sides[0], &sides[1]], [&squares[0], &squares[1]]);
     let times_of = pairs([&sides[0], &sides[1]], [&sums[0], &sums[1]]);
     let all = |of: &[(Functions<'_>, StackSums); 2]| {
-        let [before, now] = [0, 1].map(|side| of[side].1.total_us.first().copied().unwrap_or(0));
+        let [before, now] = [0, 1].map(|side| of[side].1.total_us(0));
         Amounts { before, ..Amounts::of_time(now) }
     };
     let whole = Whole { us: all(&sums), squares: all(&squares) };

@@ -97,7 +97,7 @@ pub(super) fn heaviest(
     most: usize,
 ) -> Vec<PathPart> {
     let root = Step { above: 0, nodes: vec![0] };
-    let all_us = sums.total_us.first().copied().unwrap_or(0);
+    let all_us = sums.total_us(0);
     let mut to_do = BinaryHeap::from([ToDo { total_us: all_us, step: 0 }]);
     let mut called = Called::new(functions.all.len());
     let mut steps = vec![root];
@@ -109,11 +109,11 @@ pub(super) fn heaviest(
             break;
         }
         let children = |node: u32| {
-            let function = |child: u32| functions.function_of(sums.place[child as usize] as usize);
+            let function = |child: u32| functions.function_of(sums.place(child));
             sums.children(node).map(move |child| (function(child), child))
         };
         for (function, child) in steps[step].nodes.iter().flat_map(|node| children(*node)) {
-            called.add(function, sums.total_us[child as usize], sums.node_own_us[child as usize]);
+            called.add(function, sums.total_us(child), sums.own_us_of_node(child));
         }
         let known = steps.len();
         for function in called.heavier_than(least(&best)) {
@@ -148,7 +148,7 @@ pub(super) fn heaviest(
         let (mut frames, mut names) = (vec![], vec![]);
         let mut at = step;
         while at != 0 {
-            let place = places.get(sums.place[steps[at].nodes[0] as usize] as usize);
+            let place = places.get(sums.place(steps[at].nodes[0]));
             let name = shortened(place.name.trim(), LONGEST);
             frames.push(match place.shown_file.as_str() {
                 "" => name.to_string(),
