@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use foldhash::HashMap;
 
-use super::moment::{Moment, MomentFrame, MomentThread};
+use super::moment::{FrameSpan, Moment, MomentFrame, MomentThread};
 
 /// Between two looks of ours at such a process: which threads there are, and what they are called.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(90);
@@ -58,7 +58,7 @@ impl LeftCpu {
     pub(super) fn fill(&self, moment: &mut Moment) {
         moment.clear();
         moment.frames.extend_from_slice(&self.frames);
-        moment.threads.push(MomentThread { first_frame: 0, end_frame: self.frames.len(), ..self.thread });
+        moment.threads.push(MomentThread { frames: FrameSpan::since(0, &self.frames), ..self.thread });
     }
 }
 

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::attach::first_mappings;
 use super::identity::{Identity, KernelThreads, identify};
-use super::moment::{Assurance, Moment, MomentFrame, MomentThread};
+use super::moment::{Assurance, FrameSpan, Moment, MomentFrame, MomentThread};
 use super::thread_names::ThreadNames;
 use super::threads::id_in_pthread;
 use crate::binary::{Architecture, Binary, BinaryError};
@@ -224,11 +224,11 @@ impl Reader<'_> {
             let interpreter = stacks.interpreters[frame.interpreter].id;
             self.moment.frames.push(MomentFrame { address, code_address, code, line, offset, interpreter });
         }
-        let end_frame = self.moment.frames.len();
+        let frames = FrameSpan::since(first_frame, &self.moment.frames);
         // There will be no other look at this process: the newer part of a stack is better than nothing.
         if is_truncated {
             self.moment.lost += 1;
-            if first_frame == end_frame {
+            if frames.len() == 0 {
                 return;
             }
         }
@@ -251,8 +251,7 @@ impl Reader<'_> {
             is_unmoved: false,
             collecting: stacks.collects(thread).unwrap_or(active),
             assurance: Assurance::Stopped,
-            first_frame,
-            end_frame,
+            frames,
         });
     }
 }

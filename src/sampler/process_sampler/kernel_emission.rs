@@ -5,7 +5,7 @@ use super::kernel_stacks::CodeReader;
 use super::stops::StoppedThreads;
 use crate::python::stack::ThreadStack;
 use crate::sampler::kernel::{CodeNews, Record, Records};
-use crate::sampler::moment::{Assurance, Moment, MomentThread, Pausing, SampleError};
+use crate::sampler::moment::{Assurance, FrameSpan, Moment, MomentThread, Pausing, SampleError};
 
 /// What became of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +55,6 @@ impl ProcessSampler {
         let running_in = stacks.interpreters[stack.running_in];
         let os_id = self.threads.os_id(stack.address);
         let doing = self.doing(&stack, os_id, true);
-        let end = moment.frames.len();
         moment.threads.push(MomentThread {
             stack,
             interpreter: stacks.interpreters[stack.interpreter],
@@ -68,8 +67,7 @@ impl ProcessSampler {
             is_unmoved: false,
             collecting: false,
             assurance: Assurance::Proven,
-            first_frame: end,
-            end_frame: end,
+            frames: FrameSpan::since(moment.frames.len(), &moment.frames),
         });
     }
 
@@ -152,8 +150,7 @@ impl ProcessSampler {
             is_unmoved: false,
             collecting,
             assurance: Assurance::Proven,
-            first_frame: 0,
-            end_frame: moment.frames.len(),
+            frames: FrameSpan::since(0, &moment.frames),
         });
         FromKernel::Emitted
     }

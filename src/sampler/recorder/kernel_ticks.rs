@@ -208,7 +208,7 @@ impl Recorder<'_> {
             let records = &mut kernel.records;
             records.clear();
             from.source.empty_ring(&mut |bytes| records.push(bytes));
-            from.recorded_ns += records.iter().map(|record| record.weight_ns).sum::<u64>();
+            from.recorded_ns += records.iter().map(|record| record.times.weight_ns).sum::<u64>();
             let dropped = from.source.dropped();
             let new = dropped - std::mem::replace(&mut from.dropped, dropped).min(dropped);
             kernel.lost += new;
@@ -250,10 +250,10 @@ impl Recorder<'_> {
         let start_ns = kernel.start_ns;
         let since_start = |time_ns: u64| time_ns.saturating_sub(start_ns) / 1000;
         let left = self.members[place].kernel.as_mut().and_then(|member| member.left.remove(&record.os_id));
-        if let Some(left) = left.filter(|_| record.delay_since_left_ns > 0) {
+        let delay_ns = record.times.delay_since_left_ns;
+        if let Some(left) = left.filter(|_| delay_ns > 0) {
             left.fill(&mut kernel.moment);
-            let time_us = since_start(left.time_ns + record.delay_since_left_ns);
-            self.add_from_kernel(kernel, place, (time_us, record.delay_since_left_ns));
+            self.add_from_kernel(kernel, place, (since_start(left.time_ns + delay_ns), delay_ns));
         }
         if !record.ran() && !record.left_cpu() {
             return;
@@ -262,13 +262,13 @@ impl Recorder<'_> {
         match sampler.emit_from_kernel(records, record, &mut kernel.moment) {
             FromKernel::Emitted if record.left_cpu() => {
                 if let Some(member) = &mut self.members[place].kernel {
-                    let left = LeftCpu::of(&kernel.moment, record.time_ns);
+                    let left = LeftCpu::of(&kernel.moment, record.times.made_ns);
                     member.left.extend(left.map(|left| (record.os_id, left)));
                 }
             }
             FromKernel::Emitted => {
-                let weight_ns = record.weight_ns.saturating_add(record.delay_ns);
-                self.add_from_kernel(kernel, place, (since_start(record.time_ns), weight_ns));
+                let times = record.times;
+                self.add_from_kernel(kernel, place, (since_start(times.made_ns), times.active_ns()));
             }
             FromKernel::NotActive => {}
             FromKernel::Lost => {
