@@ -16,7 +16,7 @@ use super::loop_lag::LoopLag;
 use super::members::{Member, Roots};
 use super::moment::{Held, Moment, MomentThread, Pausing};
 use super::process_sampler::ProcessSampler;
-use super::record_options::RecordOptions;
+use super::record_options::{NativeWanted, ProcessOptions, RecordOptions};
 use super::recorder::{Ending, Recorder};
 use super::task_groups::TaskGroup;
 use super::unobserved::longest_weight_us;
@@ -35,18 +35,10 @@ pub(crate) struct LiveOptions {
     pub pausing: Pausing,
     /// How long a window is.
     pub every: Duration,
-    /// How long a process may be without a Python before it is given up.
-    pub patience: Duration,
-    /// Sample all processes below those given, too.
-    pub subprocesses: bool,
-    /// Sample all processes of the machine that run Python, as they come.
-    pub host: bool,
-    /// While the processes given run no Python themselves, sample what is below them.
-    pub adopt: bool,
-    /// Read native frames too.
-    pub native: bool,
-    /// Read threads too that have native frames only.
-    pub native_threads: bool,
+    /// Which processes are sampled.
+    pub processes: ProcessOptions,
+    /// Which native frames are read.
+    pub native: NativeWanted,
     /// Count only what happens below this function.
     pub below: Option<Below>,
 }
@@ -139,12 +131,8 @@ pub(crate) fn watch(
         pausing: options.pausing,
         // What is wanted of it may change from one moment to the next.
         filter: Filter { idle: true, below: options.below.clone(), ..Filter::default() },
-        patience: options.patience,
-        subprocesses: options.subprocesses,
-        host: options.host,
-        adopt: options.adopt,
+        processes: options.processes,
         native: options.native,
-        native_threads: options.native_threads,
         ..RecordOptions::default()
     };
     let mut watcher = Watcher::new(Recorder::new(roots, &record), options);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::attach::{Attached, Finder, Missing};
-use super::builder::{Builder, FramesShown, enter_process};
+use super::builder::{Builder, enter_process};
 use super::cpu_time::{CpuTime, Unsampled};
 use super::filter::Filter;
 use super::fork_count::ForkCount;
@@ -14,6 +14,7 @@ use super::looks::Looks;
 use super::loop_lag::LoopLags;
 use super::moment::Moment;
 use super::process_sampler::ProcessSampler;
+use super::record_options::{FramesShown, NativeWanted};
 use super::task_groups::TaskGroups;
 use super::unread::Unread;
 use crate::process::{ChildProcess, Orphans, Process, ProcessError};
@@ -174,10 +175,10 @@ impl Member {
     /// Makes its reader, for the interpreter that was found.
     pub(super) fn attach(&mut self, attached: Attached, profile: &mut Profile, setup: &Setup) {
         let mut sampler = ProcessSampler::new(self.process.clone(), attached);
-        if setup.native {
+        if setup.native.frames {
             sampler.read_native(setup.native_idle);
         }
-        if setup.native_threads {
+        if setup.native.threads {
             sampler.read_native_threads();
         }
         let start_us = u64::try_from(setup.start.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -210,12 +211,9 @@ pub(super) struct Setup {
     pub(super) start: Instant,
     pub(super) merge: bool,
     pub(super) frames: FramesShown,
-    /// Native frames are read.
-    pub(super) native: bool,
-    /// Those of idle threads, too.
+    pub(super) native: NativeWanted,
+    /// Native frames of idle threads are read, too.
     pub(super) native_idle: bool,
-    /// Those of threads without a thread state, too.
-    pub(super) native_threads: bool,
 }
 
 /// Finds the children of members, and what members have left behind.

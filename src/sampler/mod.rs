@@ -63,7 +63,7 @@ pub(crate) use native::Native;
 pub(crate) use observe::{ObserveOptions, Observed, Observer, Recent, observe};
 pub(crate) use post_mortem::{PostMortem, PostMortemError};
 pub(crate) use process_sampler::ProcessSampler;
-pub(crate) use record_options::{Intervals, KernelUse, RecordOptions};
+pub(crate) use record_options::{FramesShown, Intervals, KernelUse, NativeWanted, ProcessOptions, RecordOptions};
 pub(crate) use recorder::{Ending, HIGHEST_RATE, Progress, Recorded, record, record_in_intervals, why_not_pausable};
 pub(crate) use sections::{ASYNCIO_SECTION, core_section_address, section_address};
 pub(crate) use short_names::ShortNames;

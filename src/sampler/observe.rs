@@ -14,7 +14,7 @@ use super::glances::{Glance, Pace, Visit};
 use super::members::{Member, Roots};
 use super::moment::{Moment, Pausing};
 use super::process_sampler::ProcessSampler;
-use super::record_options::RecordOptions;
+use super::record_options::{ProcessOptions, RecordOptions};
 use super::recorder::{Ending, Recorder};
 use crate::process::{Process, release_pending, thread_cpu_time};
 use crate::profile::{Delta, Follower, Keep, Mark, Profile, Run};
@@ -37,14 +37,8 @@ pub(crate) struct ObserveOptions {
     pub rate: u32,
     /// When a process is stopped for a look.
     pub pausing: Pausing,
-    /// Look at all processes below those given, too.
-    pub subprocesses: bool,
-    /// Look at all processes of the machine that run Python, as they come.
-    pub host: bool,
-    /// While the processes given run no Python themselves, look at what is below them.
-    pub adopt: bool,
-    /// How long a process may be without a Python before it is given up.
-    pub patience: Duration,
+    /// Which processes are looked at.
+    pub processes: ProcessOptions,
     /// Go on when no process is left: others will come.
     pub goes_on_without: bool,
     /// How much of what was seen is kept.
@@ -133,10 +127,7 @@ pub(crate) fn observe(
         pausing: options.pausing,
         filter: Filter { idle: true, ..Filter::default() },
         keep: Keep { timeline: false, journal: true },
-        patience: options.patience,
-        subprocesses: options.subprocesses,
-        host: options.host,
-        adopt: options.adopt,
+        processes: options.processes,
         longest_pause: 2 * SAME_EVERY,
         ..RecordOptions::default()
     };

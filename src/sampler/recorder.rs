@@ -10,7 +10,6 @@ pub(crate) use kernel_ticks::HIGHEST_RATE;
 use kernel_ticks::KernelSampling;
 
 use super::attach::{Finder, PATIENCE_STARTED};
-use super::builder::FramesShown;
 use super::clock::Clock;
 use super::cpu_time::Unsampled;
 use super::gc_facts::GcSums;
@@ -170,13 +169,13 @@ impl<'options> Recorder<'options> {
             gil_only: options.filter.gil_only,
             gil_wait: options.filter.gil_wait,
             idle: options.filter.idle,
-            native: options.native,
-            subprocesses: options.subprocesses,
+            native: options.native.frames,
+            subprocesses: options.processes.subprocesses,
             below: options.filter.below.as_ref().map(|below| below.text().to_owned()).unwrap_or_default(),
         };
         metadata.recorder = env!("CARGO_PKG_VERSION").to_owned();
         metadata.platform = format!("{} {}", std::env::consts::OS, std::env::consts::ARCH);
-        let host = options.host.then(Host::search).and_then(|search| {
+        let host = options.processes.host.then(Host::search).and_then(|search| {
             search.inspect_err(|error| notes.push(format!("cannot look for processes: {error}"))).ok()
         });
         let members: Vec<Member> = processes.into_iter().map(|process| Member::new(process, true)).collect();
@@ -188,16 +187,10 @@ impl<'options> Recorder<'options> {
             host,
             setup: Setup {
                 start: Instant::now(),
-                merge: options.merge,
-                frames: FramesShown {
-                    columns: options.columns,
-                    gc_frames: options.gc_frames,
-                    tasks: options.tasks,
-                    waits: options.waits,
-                },
+                merge: options.processes.merge,
+                frames: options.frames,
                 native: options.native,
                 native_idle: options.filter.idle,
-                native_threads: options.native_threads,
             },
             ticks: 0,
             last_tick_us: None,
@@ -230,7 +223,7 @@ impl<'options> Recorder<'options> {
         let mut clock = Clock::new(self.tick_rate(), deadline);
         let mut progress_due = start;
         let mut meet_due = start;
-        let meet_every = if self.options.subprocesses { MEET_EVERY.0 } else { MEET_EVERY.1 };
+        let meet_every = if self.options.processes.subprocesses { MEET_EVERY.0 } else { MEET_EVERY.1 };
         sharpen_sleep();
         let ending = loop {
             let now = Instant::now();
@@ -332,11 +325,12 @@ impl<'options> Recorder<'options> {
             }
             return false;
         }
-        let longest = if self.options.subprocesses || self.members.iter().any(|member| member.sampler.is_none()) {
-            LONGEST_SLEEP_WITH_CHILDREN
-        } else {
-            LONGEST_SLEEP
-        };
+        let longest =
+            if self.options.processes.subprocesses || self.members.iter().any(|member| member.sampler.is_none()) {
+                LONGEST_SLEEP_WITH_CHILDREN
+            } else {
+                LONGEST_SLEEP
+            };
         let wait = wait.min(longest);
         match &self.members[..] {
             [only] if wait >= WORTH_WATCHING => only.process.wait_for_exit(wait),
@@ -381,7 +375,7 @@ impl<'options> Recorder<'options> {
         if self.members.len() > 1 && self.members.iter().any(|member| member.has_exited) {
             self.take_from_kernel();
         }
-        if self.options.subprocesses {
+        if self.options.processes.subprocesses {
             let arrived = self.children.arrived(&self.members);
             self.members.extend(arrived);
         }
@@ -392,10 +386,13 @@ impl<'options> Recorder<'options> {
         for member in &mut self.members {
             member.look(finder, &mut self.profile, &self.setup, &mut self.unread);
         }
-        if self.options.adopt && !self.options.subprocesses && self.members.iter().all(Member::runs_no_python) {
+        if self.options.processes.adopt
+            && !self.options.processes.subprocesses
+            && self.members.iter().all(Member::runs_no_python)
+        {
             let arrived = self.children.arrived(&self.members);
             self.members.extend(arrived);
-        } else if !self.options.subprocesses {
+        } else if !self.options.processes.subprocesses {
             self.children.collect_orphans();
         }
         let is_host = self.host.is_some();
@@ -470,7 +467,8 @@ impl<'options> Recorder<'options> {
         if self.members.iter().all(|member| member.has_exited || is_other(member)) {
             return Some(Ending::Exited);
         }
-        let lost = |member: &Member| member.sampler.is_none() && member.searched_for() > self.options.patience;
+        let lost =
+            |member: &Member| member.sampler.is_none() && member.searched_for() > self.options.processes.patience;
         if self.members.iter().all(lost) {
             let reason = self.members.iter().find_map(|member| member.missing.clone()).unwrap_or_default();
             return Some(Ending::Lost(reason));
