@@ -16,7 +16,7 @@ pub(crate) use window::{LiveTasks, LiveWindow};
 use super::attach::Finder;
 use super::clock::Clock;
 use super::filter::Filter;
-use super::members::{Member, Roots};
+use super::members::Roots;
 use super::moment::Pausing;
 use super::process_sampler::ProcessSampler;
 use super::record_options::{NativeWanted, ProcessOptions, RecordOptions};
@@ -208,12 +208,13 @@ impl<'options> Watcher<'options> {
         let mut trouble = None;
         let profile = &mut self.recorder.profile;
         for member in &mut self.recorder.members {
-            loops.extend(member.loop_lags.loops().map(|lag| (member.process.pid(), lag.clone())));
+            let pid = member.process.pid();
+            loops.extend(member.loops.lags().map(|lag| (pid, lag.clone())));
             if let Some(sampler) = &member.sampler {
-                member.task_groups.look(sampler, &member.moment);
-                tasks.extend(tasks_of(member, self.sums.ticks));
+                let seen = member.loops.tasks(sampler, &member.moment, self.sums.ticks);
+                tasks.extend(seen.map(|(group, running)| LiveTasks { pid, group, running }));
             }
-            member.loop_lags.start_window();
+            member.loops.start_window();
             if let (Some(sampler), Some(builder)) = (&member.sampler, &mut member.builder) {
                 let seen = builder.threads_now(profile, sampler, &member.moment).into_iter();
                 threads.extend(seen.map(|(thread, stack, flags)| LiveThread { thread, stack, flags }));
@@ -221,7 +222,7 @@ impl<'options> Watcher<'options> {
                 trouble = trouble.or_else(|| pause.clone().filter(|_| sampler.trouble().goes_on));
             }
         }
-        trouble = trouble.or_else(|| self.recorder.unread.lines().into_iter().next());
+        trouble = trouble.or_else(|| self.recorder.arrivals.unread.lines().into_iter().next());
         let totals = profile.take_totals();
         let mut delta = profile.delta_since(&mut self.mark);
         delta.totals = totals;
@@ -261,7 +262,7 @@ impl<'options> Watcher<'options> {
         }
         for member in &mut self.recorder.members {
             if let Some(sampler) = &member.sampler {
-                member.loop_lags.observe(sampler, &member.moment);
+                member.loops.observe(sampler, &member.moment);
             }
         }
         let members = self.recorder.members.iter().filter(|member| member.sampler.is_some());
@@ -271,17 +272,4 @@ impl<'options> Watcher<'options> {
         }
         self.sums.ticks += 1;
     }
-}
-
-/// The tasks of a process in a window of so many ticks.
-fn tasks_of(member: &Member, ticks: u64) -> impl Iterator<Item = LiveTasks> {
-    // Up to 3.10 code has no qualified name.
-    let has_qualified_names =
-        member.sampler.as_ref().is_some_and(|sampler| sampler.runtime().layout.code.qualname.is_some());
-    member.task_groups.groups().iter().map(move |group| {
-        let name = &group.coroutine;
-        let code_name = if has_qualified_names { name } else { name.rsplit('.').next().unwrap_or_default() };
-        let looks = f64::from(member.loop_lags.looks_running(code_name));
-        LiveTasks { pid: member.process.pid(), group: group.clone(), running: looks / ticks.max(1) as f64 }
-    })
 }

@@ -1,5 +1,6 @@
 //! Who is sampled, and when: from a process to a profile. Knows nothing of formats and of terminals.
 
+mod arrivals;
 mod async_stacks;
 mod attach;
 mod builder;
@@ -7,6 +8,7 @@ mod cells;
 mod clock;
 mod consistency;
 mod cpu_time;
+mod event_loops;
 mod filter;
 mod fork_count;
 mod gc_facts;
@@ -16,6 +18,8 @@ mod gil_tests;
 mod glances;
 mod host;
 mod identity;
+mod interpreter_search;
+mod interpreter_sums;
 mod intervals;
 mod kernel;
 mod kernel_member;
