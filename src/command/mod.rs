@@ -33,7 +33,7 @@ pub use self::program::run_program;
 use crate::cli::{Cli, Command, FormatName, PauseArgs};
 use crate::output::{Format, Lines};
 use crate::process::{Process, Registers, stdout_was_closed};
-use crate::sampler::Pausing;
+use crate::sampler::{NativeWanted, Pausing};
 
 /// Runs what the command line asks for.
 ///
@@ -78,11 +78,11 @@ fn pausing(arguments: PauseArgs, default: Pausing) -> Pausing {
 ///
 /// # Errors
 /// When they are, and this system does not show them.
-fn native(arguments: PauseArgs) -> anyhow::Result<bool> {
+fn native(arguments: PauseArgs) -> anyhow::Result<NativeWanted> {
     if arguments.native && !Registers::READABLE {
         anyhow::bail!("--native works on Linux with x86-64 or aarch64 only");
     }
-    Ok(arguments.native)
+    Ok(NativeWanted { frames: arguments.native, threads: arguments.native_threads })
 }
 
 /// Which line frames show, from the flags `--function` and `--nolineno`.

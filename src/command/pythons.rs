@@ -1,12 +1,11 @@
 //! Processes that run Python: all of the machine, or those with a name.
 
-use std::ffi::OsString;
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Error;
 use wildmatch::WildMatch;
 
+use super::naming::program_names;
 use super::print_note;
 use crate::process::{Process, all_processes};
 use crate::sampler::{AttachError, Finder, whole_command_line};
@@ -38,38 +37,6 @@ impl Which<'_> {
             Self::All => ("no process here runs Python that can be read".to_owned(), "processes".to_owned()),
         }
     }
-}
-
-/// What the program of a process is called: by its own name; as the script that Python runs, with its ending or
-/// without; as the module that Python runs.
-fn program_names(command_line: &[OsString]) -> Vec<String> {
-    let base = |word: &OsString| {
-        let name = Path::new(word).file_name().unwrap_or(word);
-        name.to_string_lossy().into_owned()
-    };
-    let mut names: Vec<String> = command_line.first().map(base).into_iter().collect();
-    let mut words = command_line.iter().skip(1);
-    while let Some(word) = words.next() {
-        match word.to_str() {
-            Some("-m") => {
-                names.extend(words.next().map(|module| module.to_string_lossy().into_owned()));
-                break;
-            }
-            Some("-c") => break,
-            // Options of Python's that have a value of their own.
-            Some("-W" | "-X" | "--check-hash-based-pycs") => {
-                words.next();
-            }
-            Some(option) if option.starts_with('-') => {}
-            _ => {
-                let name = base(word);
-                names.extend(name.strip_suffix(".py").map(str::to_owned));
-                names.push(name);
-                break;
-            }
-        }
-    }
-    names
 }
 
 /// Whether the program of a process has this name, or its whole command line matches this glob.
@@ -122,19 +89,4 @@ pub(super) fn find(which: &Which<'_>, finder: &mut Finder) -> anyhow::Result<Vec
         print_note(&format!("{denied} {these} may not be read"));
     }
     Ok(processes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn programs_are_called_by_their_scripts_and_modules() {
-        let names = |line: &str| program_names(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
-        assert_eq!(names("/usr/bin/python3 -X dev /srv/worker.py --name web"), ["python3", "worker", "worker.py"]);
-        assert_eq!(names("python -u -m http.server 80"), ["python", "http.server"]);
-        assert_eq!(names("/v/bin/python /v/bin/gunicorn app:app"), ["python", "gunicorn"]);
-        assert_eq!(names("python -c pass worker"), ["python"]);
-        assert_eq!(names("uwsgi"), ["uwsgi"]);
-    }
 }

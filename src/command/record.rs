@@ -30,8 +30,8 @@ use crate::cli::{AsyncTasks, Limit, Mode, RecordArgs};
 use crate::output::{Presentation, printable};
 use crate::profile::{Below, Profile};
 use crate::sampler::{
-    Ending, Filter, Finder, Intervals, KernelUse, PATIENCE_RUNNING, PATIENCE_STARTED, Pausing, Progress, RecordOptions,
-    Recorded, TasksShown, Unsampled, record, record_in_intervals,
+    Ending, Filter, Finder, FramesShown, Intervals, KernelUse, PATIENCE_RUNNING, PATIENCE_STARTED, Pausing,
+    ProcessOptions, Progress, RecordOptions, Recorded, TasksShown, Unsampled, record, record_in_intervals,
 };
 
 /// Between two writes of a recording that is streamed, so that a kill loses no more.
@@ -136,26 +136,29 @@ fn record_target(
         kernel,
         filter: filter(arguments),
         keep: destination.keep(arguments.tasks == Some(AsyncTasks::All)),
-        patience: match (target.is_started(), arguments.subprocesses) {
-            // A server may be long in starting its workers.
-            (_, true) => Duration::MAX,
-            (true, false) => PATIENCE_STARTED,
-            (false, false) => PATIENCE_RUNNING,
-        },
-        subprocesses: arguments.subprocesses && !arguments.all,
-        host: arguments.all,
-        adopt: target.is_started(),
-        merge: arguments.merge,
-        columns: arguments.columns,
-        gc_frames: !arguments.no_gc_frames,
         longest_pause: Duration::ZERO,
-        waits: arguments.waits,
-        tasks: arguments.tasks.map(|tasks| match tasks {
-            AsyncTasks::Running => TasksShown::Running,
-            AsyncTasks::All => TasksShown::All,
-        }),
+        processes: ProcessOptions {
+            subprocesses: arguments.subprocesses && !arguments.all,
+            host: arguments.all,
+            adopt: target.is_started(),
+            merge: arguments.merge,
+            patience: match (target.is_started(), arguments.subprocesses) {
+                // A server may be long in starting its workers.
+                (_, true) => Duration::MAX,
+                (true, false) => PATIENCE_STARTED,
+                (false, false) => PATIENCE_RUNNING,
+            },
+        },
+        frames: FramesShown {
+            columns: arguments.columns,
+            gc_frames: !arguments.no_gc_frames,
+            tasks: arguments.tasks.map(|tasks| match tasks {
+                AsyncTasks::Running => TasksShown::Running,
+                AsyncTasks::All => TasksShown::All,
+            }),
+            waits: arguments.waits,
+        },
         native: native(arguments.pause)?,
-        native_threads: arguments.pause.native_threads,
     };
     let bar = Bar::new(options.duration, arguments.hideprogress);
     let (mut streamed_at, mut written_at) = (Instant::now(), Instant::now());

@@ -27,7 +27,7 @@ use self::target::Target;
 use super::{check_stdout, native, pausing};
 use crate::cli::TopArgs;
 use crate::profile::Below;
-use crate::sampler::{Ending, Finder, LiveOptions, LiveWindow, PATIENCE_STARTED, Pausing};
+use crate::sampler::{Ending, Finder, LiveOptions, LiveWindow, PATIENCE_STARTED, Pausing, ProcessOptions};
 use crate::tui::Settings;
 
 /// Messages that may wait.
@@ -92,12 +92,14 @@ fn run_target(
         rate: arguments.rate,
         pausing,
         every: arguments.delay,
-        patience: if arguments.subprocesses { Duration::MAX } else { PATIENCE_STARTED },
-        subprocesses: arguments.subprocesses && !arguments.all,
-        host: arguments.all,
-        adopt: target.program.is_some(),
+        processes: ProcessOptions {
+            subprocesses: arguments.subprocesses && !arguments.all,
+            host: arguments.all,
+            adopt: target.program.is_some(),
+            merge: false,
+            patience: if arguments.subprocesses { Duration::MAX } else { PATIENCE_STARTED },
+        },
         native: native(arguments.pause)?,
-        native_threads: arguments.pause.native_threads,
         below: arguments.below.as_deref().map(Below::new),
     };
     let sampling = Sampling::start(target.roots(), finder, options, sender)?;

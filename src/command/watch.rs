@@ -35,7 +35,7 @@ use crate::process::Process;
 use crate::profile::Below;
 use crate::sampler::{
     Ending, Finder, Glance, ObserveOptions, Observed, Observer, PATIENCE_RUNNING, PATIENCE_STARTED, Pausing,
-    ProcessSampler, Recent, command_line, observe,
+    ProcessOptions, ProcessSampler, Recent, command_line, observe,
 };
 use crate::watch::{CallCondition, Cause, Conditions, CpuCondition, ProcessWatch};
 
@@ -70,13 +70,16 @@ pub(crate) fn run(arguments: &WatchArgs) -> anyhow::Result<ExitCode> {
     let options = ObserveOptions {
         rate: arguments.rate,
         pausing: if arguments.nonblocking { Pausing::Never } else { Pausing::Adaptive },
-        subprocesses: arguments.subprocesses && !arguments.all,
-        host: arguments.all,
-        adopt: targets.is_started(),
-        patience: match (arguments.subprocesses, targets.is_started()) {
-            (true, _) => Duration::MAX,
-            (false, true) => PATIENCE_STARTED,
-            (false, false) => PATIENCE_RUNNING,
+        processes: ProcessOptions {
+            subprocesses: arguments.subprocesses && !arguments.all,
+            host: arguments.all,
+            adopt: targets.is_started(),
+            merge: false,
+            patience: match (arguments.subprocesses, targets.is_started()) {
+                (true, _) => Duration::MAX,
+                (false, true) => PATIENCE_STARTED,
+                (false, false) => PATIENCE_RUNNING,
+            },
         },
         goes_on_without: arguments.name.is_some() || arguments.all,
         keep_for: arguments.before,

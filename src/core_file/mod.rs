@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-pub(crate) use binaries::BinarySources;
+pub(crate) use binaries::{BinarySources, CoreBinary};
 pub(crate) use memory::CoreMemory;
 pub(crate) use notes::CoreThread;
 #[cfg(any(fuzzing, test))]

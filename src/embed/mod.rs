@@ -42,8 +42,8 @@ use crate::output::{Presentation, no_source};
 use crate::process::Process;
 use crate::profile::{Keep, Profile};
 use crate::sampler::{
-    self, Ending, Filter, Finder, Moment, MomentThread, PATIENCE_RUNNING, Pausing, ProcessSampler, RecordOptions,
-    Roots, SampleError,
+    self, Ending, Filter, Finder, Moment, MomentThread, PATIENCE_RUNNING, Pausing, ProcessOptions, ProcessSampler,
+    RecordOptions, Roots, SampleError,
 };
 
 /// How often a moment that could not be read is tried again.
@@ -174,7 +174,7 @@ impl Profiler {
             filter: Filter { idle: options.idle, ..Filter::default() },
             // Without it some formats could not be written.
             keep: Keep { timeline: true, journal: false },
-            subprocesses: options.subprocesses,
+            processes: ProcessOptions { subprocesses: options.subprocesses, ..ProcessOptions::default() },
             ..RecordOptions::default()
         };
         let roots = Roots { processes: vec![self.sampler.process().clone()], orphans: None };

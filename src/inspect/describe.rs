@@ -109,7 +109,7 @@ impl Describer<'_> {
         // With each frame the border below it, where it was called from another interpreter.
         let frames = of_python.iter().enumerate().map(|(place, frame)| {
             let mut described = self.python_frame(frame, self.codes, Some(&thread.interpreter), files);
-            described.variables = self.findings.variables.get(thread.first_frame + place).cloned();
+            described.variables = self.findings.variables.get(thread.frames.first + place).cloned();
             let border = entered_interpreter(of_python, place).map(InspectedFrame::InterpreterBorder);
             std::iter::once(InspectedFrame::Python(described)).chain(border).collect()
         });

@@ -97,7 +97,7 @@ impl Describer<'_> {
         let first = inner.map_or(0, |inner| inner + 1);
         let above = of_thread[..place].iter().enumerate().skip(first).map(|(index, frame)| {
             let described = self.python_frame(frame, self.codes, Some(&thread.interpreter), files);
-            let variables = variables.get(thread.first_frame + index).cloned();
+            let variables = variables.get(thread.frames.first + index).cloned();
             InspectedFrame::Python(PythonFrame { variables, ..described })
         });
         let above: Vec<InspectedFrame> = above.collect();

@@ -1,5 +1,7 @@
 //! From a process to the Python runtime in it.
 
+mod waiting;
+
 use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -10,8 +12,7 @@ use thiserror::Error;
 use crate::binary::{Architecture, Binary, BinaryError, MappedFile};
 use crate::memory::{Memory, ReadError, ReadFailure};
 use crate::process::{
-    ChildProcess, DeviceNumber, ImageIdentity, LiveMemory, Mapping, Orphans, Process, ProcessError, escaped_path,
-    quoted_path,
+    ChildProcess, DeviceNumber, ImageIdentity, LiveMemory, Mapping, Process, ProcessError, escaped_path, quoted_path,
 };
 use crate::python::locate::{LocateError, PythonFile};
 use crate::python::runtime::Runtime;
@@ -22,16 +23,10 @@ pub(crate) const PATIENCE_RUNNING: Duration = Duration::from_millis(1500);
 pub(crate) const PATIENCE_STARTED: Duration = Duration::from_secs(30);
 /// A search that took this long is mentioned.
 const LONG_SEARCH: Duration = Duration::from_millis(100);
-/// Between two looks.
-const PAUSE: Duration = Duration::from_millis(5);
-/// What has run so long without a Python is not one that was about to start.
-const SURE_OF_OTHER: Duration = Duration::from_millis(500);
 /// A scan that must not take long ends after so long; a single file may take longer.
 const SCAN_LIMIT: Duration = Duration::from_millis(5);
 /// After a scan there is none for so many times as long.
 const REST_FOR_SCAN: u32 = 10;
-/// The longest pause that repeated failure leads to.
-const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 /// When more files are known than this, all are forgotten: on a machine whose programs come and go there is no end.
 const MOST_FILES: usize = 20_000;
 /// As many processes below one without an interpreter are looked at for one.
@@ -191,96 +186,6 @@ impl Finder {
     /// A finder that knows no files yet.
     pub(crate) fn new() -> Self {
         Self::default()
-    }
-
-    /// Finds the interpreter of `process`, waiting up to `patience` for it to come up; stops waiting when `cancelled`
-    /// says so. Of a program that we started (`orphans` is what it leaves behind) one in a process below it or left
-    /// behind by it will do: launchers such as `uv run`, and many a shell, start the interpreter as a child, and do not
-    /// always wait for it.
-    ///
-    /// # Errors
-    /// When there is none in time, none that can be read, or the process is gone.
-    pub(crate) fn attach(
-        &mut self,
-        process: &Process,
-        orphans: Option<&Orphans>,
-        patience: Duration,
-        cancelled: &dyn Fn() -> bool,
-    ) -> Result<Attached, AttachError> {
-        let pid = process.pid();
-        let start = Instant::now();
-        let mut pause = PAUSE;
-        let mut first_failure: Option<Instant> = None;
-        // The program that it ran last, if that had no Python for long enough.
-        let mut other_program = None;
-        loop {
-            let missing = match self.look(process, Depth::Everything) {
-                Ok(attached) => return Ok(attached),
-                Err(missing) => missing,
-            };
-            // Looked at first: what it leaves behind is there by then.
-            let has_exited = process.has_exited();
-            if !has_exited {
-                let has_none = matches!(missing, Missing::NotPython { .. }) && start.elapsed() >= SURE_OF_OTHER;
-                other_program = has_none.then(|| program_name(process));
-            }
-            if let Some(orphans) = orphans {
-                let mut below = process.descendants();
-                below.extend(orphans.with_descendants());
-                if let Some(attached) = self.look_at_any(&below) {
-                    return Ok(attached);
-                }
-                if has_exited && below.is_empty() {
-                    return Err(ended(pid, other_program, start));
-                }
-            } else if has_exited {
-                return Err(ended(pid, other_program, start));
-            }
-            let waited = start.elapsed();
-            let give_up = waited >= patience || cancelled();
-            match missing {
-                // In the middle of an `exec` a process has neither maps nor an auxiliary vector.
-                Missing::Process(ProcessError::System { .. } | ProcessError::NoMemory(_)) if !give_up => {}
-                // What it has left behind may show one yet.
-                Missing::Process(_) if has_exited && !give_up => {}
-                Missing::Process(error) => return Err(error.into()),
-                // These do not come right by waiting, unless the process is between two programs; a short while is
-                // enough to know.
-                Missing::Failed(source @ (LocateError::Unsupported(_) | LocateError::DebugOffsets(_)))
-                    if give_up || first_failure.get_or_insert_with(Instant::now).elapsed() > PATIENCE_RUNNING / 5 =>
-                {
-                    return Err(AttachError::Unusable { pid, source });
-                }
-                Missing::Failed(reason @ (LocateError::NotReady | LocateError::NoThread)) if give_up => {
-                    return Err(AttachError::NotReady {
-                        pid,
-                        program: program_name(process),
-                        has_interpreter: reason == LocateError::NoThread,
-                        age: process.age(),
-                        below: if patience.is_zero() { vec![] } else { self.pythons_below(process) },
-                    });
-                }
-                Missing::Failed(source) if give_up => return Err(AttachError::Unusable { pid, source }),
-                Missing::NotPython { .. } if give_up => {
-                    if let Some(denied) = self.refused_file_of(process) {
-                        return Err(denied.into());
-                    }
-                    let below = if patience.is_zero() { vec![] } else { self.pythons_below(process) };
-                    let program = program_name(process);
-                    return Err(AttachError::NotPython { pid, program, searched_for: waited, below });
-                }
-                Missing::ThirtyTwoBit if give_up => {
-                    return Err(AttachError::ThirtyTwoBit { pid, program: program_name(process) });
-                }
-                _ => {}
-            }
-            if has_exited {
-                std::thread::sleep(pause);
-            } else if process.wait_for_exit(pause) && orphans.is_none() {
-                return Err(ended(pid, other_program, start));
-            }
-            pause = (pause * 5 / 4).min(LONGEST_PAUSE);
-        }
     }
 
     /// The error for a file of the process that may have been Python's, but which we may not open.
@@ -493,14 +398,6 @@ impl Memory for Mapped<'_> {
             return self.memory.read(address, buffer);
         }
         Err(ReadError::new(address, buffer.len(), ReadFailure::Unmapped))
-    }
-}
-
-/// That a process has ended without having shown a Python; `other_program` is what it has run instead.
-fn ended(pid: i32, other_program: Option<String>, start: Instant) -> AttachError {
-    match other_program {
-        Some(program) => AttachError::NotPython { pid, program, searched_for: start.elapsed(), below: vec![] },
-        None => AttachError::Exited { pid },
     }
 }
 

@@ -8,6 +8,8 @@ use crate::process::{Process, ProcessCpuClock};
 const LOOKS_SHARE: f64 = 0.0008;
 /// However dear a look is, there is one within this time while anything runs.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(8);
+/// What rests is put down so often, if nobody wants to see it.
+pub(super) const SAME_EVERY: Duration = Duration::from_secs(8);
 /// What a look is thought to cost for each thread before any was taken.
 const FIRST_COST: Duration = Duration::from_micros(20);
 /// A new measurement of that counts for this part.
@@ -36,6 +38,54 @@ pub(super) enum Visit {
     Same,
     /// Nothing.
     Left,
+}
+
+/// When a process is looked at, and how.
+#[derive(Debug)]
+pub(super) struct Visits {
+    /// What is done with it at the next tick.
+    pub(super) next: Visit,
+    pub(super) glances: Glances,
+    /// The last one, where there are any.
+    pub(super) glance: Option<Glance>,
+    /// When its last sample was taken, or its reader made.
+    pub(super) last_tick: Instant,
+}
+
+impl Visits {
+    /// Of a process that is looked at at each tick, until a glance says otherwise.
+    pub(super) fn new(now: Instant) -> Self {
+        Self { next: Visit::Look, glances: Glances::new(now), glance: None, last_tick: now }
+    }
+
+    /// The process runs another program.
+    pub(super) fn begin_program(&mut self, now: Instant) {
+        (self.next, self.glances) = (Visit::Look, Glances::new(now));
+    }
+
+    /// Glances at the process and decides what is done with it at this tick. `interval` is how often its threads may be
+    /// looked at; `is_wanted` tells whether they are to be now.
+    pub(super) fn glance(
+        &mut self,
+        process: &Process,
+        interval: Duration,
+        now: Instant,
+        is_wanted: impl FnOnce(&Glance) -> bool,
+    ) {
+        let glance = self.glances.glance(process, interval, now);
+        let is_wanted = is_wanted(&glance);
+        self.next = match glance.is_resting {
+            false if is_wanted => Visit::Look,
+            true if is_wanted || now >= self.last_tick + SAME_EVERY => Visit::Same,
+            _ => Visit::Left,
+        };
+        self.glance = Some(glance);
+    }
+
+    /// The threads are to be looked at now. Until when the last look held beyond the last sample, if it did.
+    pub(super) fn begin_look(&mut self) -> Option<Instant> {
+        self.glances.begin_look().filter(|until| *until > self.last_tick)
+    }
 }
 
 /// The glances at one process.

@@ -4,10 +4,50 @@ use std::time::{Duration, Instant};
 
 use foldhash::HashMap;
 
-use super::moment::{Moment, MomentFrame, MomentThread};
+use super::moment::{FrameSpan, Moment, MomentFrame, MomentThread};
 
 /// Between two looks of ours at such a process: which threads there are, and what they are called.
-pub(super) const LOOK_EVERY: Duration = Duration::from_millis(90);
+const LOOK_EVERY: Duration = Duration::from_millis(90);
+
+/// Whether the kernel samples the threads of a process.
+#[derive(Debug, Default)]
+pub(super) enum KernelPart {
+    /// Not yet: nobody has asked for it since the process began to run its program.
+    #[default]
+    NotAsked,
+    /// It does.
+    Samples(KernelMember),
+    /// It cannot.
+    Refused,
+}
+
+impl KernelPart {
+    /// The process as the kernel samples it, if it does.
+    pub(super) fn member(&self) -> Option<&KernelMember> {
+        match self {
+            Self::Samples(member) => Some(member),
+            Self::NotAsked | Self::Refused => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub(super) fn member_mut(&mut self) -> Option<&mut KernelMember> {
+        match self {
+            Self::Samples(member) => Some(member),
+            Self::NotAsked | Self::Refused => None,
+        }
+    }
+
+    /// Whether the kernel samples it.
+    pub(super) fn samples(&self) -> bool {
+        self.member().is_some()
+    }
+
+    /// Whether the kernel cannot sample the program that it runs.
+    pub(super) fn is_refused(&self) -> bool {
+        matches!(self, Self::Refused)
+    }
+}
 
 /// A process that the kernel samples.
 #[derive(Debug)]
@@ -19,7 +59,7 @@ pub(super) struct KernelMember {
     /// What each thread was seen doing when it last left its CPU and would rather have run on.
     pub(super) left: HashMap<u32, LeftCpu>,
     /// When we are to look at it next.
-    pub(super) look_due: Instant,
+    look_due: Instant,
     /// Nanoseconds that were not enough for a whole microsecond.
     carry_ns: u64,
 }
@@ -37,6 +77,15 @@ impl KernelMember {
     /// That of a source, for a run of a program.
     pub(super) fn new(source: usize, run: u64) -> Self {
         Self { source, run, left: HashMap::default(), look_due: Instant::now() + LOOK_EVERY, carry_ns: 0 }
+    }
+
+    /// Whether we are to look at it now; then the next look is due some time later.
+    pub(super) fn begin_look(&mut self, now: Instant) -> bool {
+        let is_due = now >= self.look_due;
+        if is_due {
+            self.look_due = now + LOOK_EVERY;
+        }
+        is_due
     }
 
     /// Whole microseconds of a time; what is left of it counts for the next one.
@@ -58,7 +107,7 @@ impl LeftCpu {
     pub(super) fn fill(&self, moment: &mut Moment) {
         moment.clear();
         moment.frames.extend_from_slice(&self.frames);
-        moment.threads.push(MomentThread { first_frame: 0, end_frame: self.frames.len(), ..self.thread });
+        moment.threads.push(MomentThread { frames: FrameSpan::since(0, &self.frames), ..self.thread });
     }
 }
 

@@ -4,24 +4,26 @@
 //! Sampling never waits for who takes the windows: while one is not taken, the next goes on growing (with what is
 //! distinct, not with time).
 
-use std::collections::HashMap;
+mod window;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
+use window::{Holds, LiveThread, WindowPace, WindowTimes, micros};
+pub(crate) use window::{LiveTasks, LiveWindow};
+
 use super::attach::Finder;
 use super::clock::Clock;
 use super::filter::Filter;
-use super::loop_lag::LoopLag;
-use super::members::{Member, Roots};
-use super::moment::{Held, Moment, MomentThread, Pausing};
+use super::members::Roots;
+use super::moment::Pausing;
 use super::process_sampler::ProcessSampler;
-use super::record_options::RecordOptions;
+use super::record_options::{NativeWanted, ProcessOptions, RecordOptions};
 use super::recorder::{Ending, Recorder};
-use super::task_groups::TaskGroup;
 use super::unobserved::longest_weight_us;
 use crate::process::release_pending;
-use crate::profile::{Below, Delta, Flags, Mark, StackId, ThreadRef};
+use crate::profile::{Below, Mark};
 
 /// How long the lines of native code are waited for at the end.
 const WAIT_AT_END: Duration = Duration::from_secs(1);
@@ -35,18 +37,10 @@ pub(crate) struct LiveOptions {
     pub pausing: Pausing,
     /// How long a window is.
     pub every: Duration,
-    /// How long a process may be without a Python before it is given up.
-    pub patience: Duration,
-    /// Sample all processes below those given, too.
-    pub subprocesses: bool,
-    /// Sample all processes of the machine that run Python, as they come.
-    pub host: bool,
-    /// While the processes given run no Python themselves, sample what is below them.
-    pub adopt: bool,
-    /// Read native frames too.
-    pub native: bool,
-    /// Read threads too that have native frames only.
-    pub native_threads: bool,
+    /// Which processes are sampled.
+    pub processes: ProcessOptions,
+    /// Which native frames are read.
+    pub native: NativeWanted,
     /// Count only what happens below this function.
     pub below: Option<Below>,
 }
@@ -59,69 +53,11 @@ pub(crate) enum LiveRequest {
     /// Another rate: samples a second.
     Rate(u32),
     /// To begin the profile anew, once a window was taken: what it has grown by since then comes with the next one,
-    /// which is [fresh](Delta::fresh).
+    /// which is [fresh](crate::profile::Delta::fresh).
     BeginAnew,
     /// To do something with the processes between two samples. What stops a process must be done here: only the thread
     /// that samples may.
     Inspect(Inspection),
-}
-
-/// What a thread was doing at the end of a window.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct LiveThread {
-    /// The thread.
-    pub thread: ThreadRef,
-    /// Where it was.
-    pub stack: StackId,
-    /// What it did.
-    pub flags: Flags,
-}
-
-/// The tasks of a process that run one coroutine function.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct LiveTasks {
-    /// The process.
-    pub pid: i32,
-    /// Which they are, as of the last look at all.
-    pub group: TaskGroup,
-    /// In what part of the window's samples one of them was on a CPU, 0 to 1.
-    pub running: f64,
-}
-
-/// What was seen in a stretch of time.
-#[derive(Debug)]
-pub(crate) struct LiveWindow {
-    /// What the profile has grown by, with the totals of this window; idle threads too. Its metadata counts all samples
-    /// so far.
-    pub delta: Delta,
-    /// The wall time that the samples stand for, µs.
-    pub wall_us: u64,
-    /// How much of it some thread was active, µs.
-    pub active_us: u64,
-    /// How much of it some thread held the GIL, µs.
-    pub gil_us: u64,
-    /// How long threads waited for the GIL, µs, the sum of all threads.
-    pub gil_wait_us: u64,
-    /// How much of it some thread ran the garbage collector, µs.
-    pub gc_us: u64,
-    /// For how long the thread was stopped that was stopped longest, µs.
-    pub stopped_us: u64,
-    /// Ticks on which the process was read.
-    pub ticks: u64,
-    /// How long the window was, µs.
-    pub length_us: u64,
-    /// Ticks so far that came too late to be held.
-    pub missed: u64,
-    /// The rate that is asked for.
-    pub rate: u32,
-    /// What every thread was doing last.
-    pub threads: Vec<LiveThread>,
-    /// The event loops that were seen, with the pids of their processes, and how late they were in this window.
-    pub loops: Vec<(i32, LoopLag)>,
-    /// The tasks of their loops.
-    pub tasks: Vec<LiveTasks>,
-    /// Why samples could not be made sure of, or a process could not be read, when that is so.
-    pub trouble: Option<String>,
 }
 
 /// Samples processes until `stop` is set or they have ended. `deliver` takes a window, or gives it back if it cannot
@@ -139,12 +75,8 @@ pub(crate) fn watch(
         pausing: options.pausing,
         // What is wanted of it may change from one moment to the next.
         filter: Filter { idle: true, below: options.below.clone(), ..Filter::default() },
-        patience: options.patience,
-        subprocesses: options.subprocesses,
-        host: options.host,
-        adopt: options.adopt,
+        processes: options.processes,
         native: options.native,
-        native_threads: options.native_threads,
         ..RecordOptions::default()
     };
     let mut watcher = Watcher::new(Recorder::new(roots, &record), options);
@@ -178,36 +110,12 @@ struct Watcher<'options> {
     begins_anew: bool,
 }
 
+/// What has been seen since the last window.
 #[derive(Debug, Default)]
 struct Sums {
-    wall_us: u64,
-    active_us: u64,
-    gil_us: u64,
-    gil_wait_us: u64,
-    gc_us: u64,
+    times: WindowTimes,
     ticks: u64,
     holds: Holds,
-}
-
-/// For how long each thread of each process was held, and for how long all of a process were at once, µs.
-#[derive(Debug, Default)]
-struct Holds(HashMap<(i32, Held), u64>);
-
-impl Holds {
-    fn add(&mut self, pid: i32, moment: &Moment) {
-        for (held, time) in &moment.holds {
-            *self.0.entry((pid, *held)).or_default() += micros(*time);
-        }
-    }
-
-    /// For how long the thread was held that was held longest.
-    fn longest_us(&self) -> u64 {
-        let with_all = self.0.iter().map(|((pid, held), time)| match held {
-            Held::AllThreads => *time,
-            Held::Thread(_) => time + self.0.get(&(*pid, Held::AllThreads)).copied().unwrap_or(0),
-        });
-        with_all.max().unwrap_or(0)
-    }
 }
 
 impl<'options> Watcher<'options> {
@@ -300,12 +208,13 @@ impl<'options> Watcher<'options> {
         let mut trouble = None;
         let profile = &mut self.recorder.profile;
         for member in &mut self.recorder.members {
-            loops.extend(member.loop_lags.loops().map(|lag| (member.process.pid(), lag.clone())));
+            let pid = member.process.pid();
+            loops.extend(member.loops.lags().map(|lag| (pid, lag.clone())));
             if let Some(sampler) = &member.sampler {
-                member.task_groups.look(sampler, &member.moment);
-                tasks.extend(tasks_of(member, self.sums.ticks));
+                let seen = member.loops.tasks(sampler, &member.moment, self.sums.ticks);
+                tasks.extend(seen.map(|(group, running)| LiveTasks { pid, group, running }));
             }
-            member.loop_lags.start_window();
+            member.loops.start_window();
             if let (Some(sampler), Some(builder)) = (&member.sampler, &mut member.builder) {
                 let seen = builder.threads_now(profile, sampler, &member.moment).into_iter();
                 threads.extend(seen.map(|(thread, stack, flags)| LiveThread { thread, stack, flags }));
@@ -313,7 +222,7 @@ impl<'options> Watcher<'options> {
                 trouble = trouble.or_else(|| pause.clone().filter(|_| sampler.trouble().goes_on));
             }
         }
-        trouble = trouble.or_else(|| self.recorder.unread.lines().into_iter().next());
+        trouble = trouble.or_else(|| self.recorder.arrivals.unread.lines().into_iter().next());
         let totals = profile.take_totals();
         let mut delta = profile.delta_since(&mut self.mark);
         delta.totals = totals;
@@ -326,16 +235,14 @@ impl<'options> Watcher<'options> {
         self.window_start = now;
         LiveWindow {
             delta,
-            wall_us: sums.wall_us,
-            active_us: sums.active_us,
-            gil_us: sums.gil_us,
-            gil_wait_us: sums.gil_wait_us,
-            gc_us: sums.gc_us,
-            stopped_us: sums.holds.longest_us(),
-            ticks: sums.ticks,
-            length_us: micros(length),
-            missed: self.missed_before + self.clock.missed(),
-            rate: self.rate,
+            times: sums.times,
+            pace: WindowPace {
+                length_us: micros(length),
+                ticks: sums.ticks,
+                rate: self.rate,
+                missed: self.missed_before + self.clock.missed(),
+                stopped_us: sums.holds.longest_us(),
+            },
             threads,
             loops,
             tasks,
@@ -355,68 +262,14 @@ impl<'options> Watcher<'options> {
         }
         for member in &mut self.recorder.members {
             if let Some(sampler) = &member.sampler {
-                member.loop_lags.observe(sampler, &member.moment);
+                member.loops.observe(sampler, &member.moment);
             }
         }
         let members = self.recorder.members.iter().filter(|member| member.sampler.is_some());
-        let moments = members.clone().map(|member: &Member| &member.moment);
-        let any = |is: fn(&MomentThread) -> bool| {
-            let is_so = moments.clone().any(|moment| moment.threads.iter().any(is));
-            if is_so { weight_us } else { 0 }
-        };
-        let is_native_active = moments.clone().any(|moment| moment.native_threads.iter().any(|thread| thread.active));
-        self.sums.active_us += if is_native_active { weight_us } else { any(|thread| thread.active) };
-        self.sums.gil_us += any(|thread| thread.stack.holds_gil);
-        let waiting = moments.clone().flat_map(|moment| &moment.threads).filter(|thread| thread.waits_for_gil).count();
-        self.sums.gil_wait_us += weight_us.saturating_mul(waiting as u64);
-        self.sums.gc_us += any(|thread| thread.collecting);
-        self.sums.wall_us += weight_us;
+        self.sums.times.add(&members.clone().map(|member| &member.moment), weight_us);
         for member in members {
             self.sums.holds.add(member.process.pid(), &member.moment);
         }
         self.sums.ticks += 1;
-    }
-}
-
-/// The tasks of a process in a window of so many ticks.
-fn tasks_of(member: &Member, ticks: u64) -> impl Iterator<Item = LiveTasks> {
-    // Up to 3.10 code has no qualified name.
-    let has_qualified_names =
-        member.sampler.as_ref().is_some_and(|sampler| sampler.runtime().layout.code.qualname.is_some());
-    member.task_groups.groups().iter().map(move |group| {
-        let name = &group.coroutine;
-        let code_name = if has_qualified_names { name } else { name.rsplit('.').next().unwrap_or_default() };
-        let looks = f64::from(member.loop_lags.looks_running(code_name));
-        LiveTasks { pid: member.process.pid(), group: group.clone(), running: looks / ticks.max(1) as f64 }
-    })
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_thread_that_was_held_longest_counts_and_not_the_sum() {
-        let mut holds = Holds::default();
-        assert_eq!(holds.longest_us(), 0);
-        let mut moment = Moment::default();
-        for (held, ms) in [(Held::Thread(11), 3), (Held::Thread(12), 5), (Held::Thread(11), 4)] {
-            moment.add_hold(held, Duration::from_millis(ms));
-        }
-        holds.add(1, &moment);
-        assert_eq!(holds.longest_us(), 7_000);
-        // All of another process, for longer than any thread of it alone.
-        moment.clear();
-        moment.add_hold(Held::AllThreads, Duration::from_millis(6));
-        holds.add(2, &moment);
-        assert_eq!(holds.longest_us(), 7_000);
-        moment.clear();
-        moment.add_hold(Held::Thread(21), Duration::from_millis(2));
-        holds.add(2, &moment);
-        assert_eq!(holds.longest_us(), 8_000);
     }
 }

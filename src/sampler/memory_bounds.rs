@@ -52,13 +52,11 @@ impl Recorder<'_> {
                 builder.renumber(&by, &member.moment);
             }
         }
-        if !std::mem::replace(&mut self.has_condensed, true) {
-            self.notes.push(format!(
-                "the profile grew over {} MiB: what took the least was joined to `<rarely seen>`, threads that have \
-                 ended to one",
-                MOST_PROFILE >> 20
-            ));
-        }
+        self.report.note_once(format!(
+            "the profile grew over {} MiB: what took the least was joined to `<rarely seen>`, threads that have ended \
+             to one",
+            MOST_PROFILE >> 20
+        ));
     }
 
     /// Why it must end for want of memory, if so.

@@ -1,5 +1,6 @@
 //! Who is sampled, and when: from a process to a profile. Knows nothing of formats and of terminals.
 
+mod arrivals;
 mod async_stacks;
 mod attach;
 mod builder;
@@ -7,6 +8,7 @@ mod cells;
 mod clock;
 mod consistency;
 mod cpu_time;
+mod event_loops;
 mod filter;
 mod fork_count;
 mod gc_facts;
@@ -16,6 +18,8 @@ mod gil_tests;
 mod glances;
 mod host;
 mod identity;
+mod interpreter_search;
+mod interpreter_sums;
 mod intervals;
 mod kernel;
 mod kernel_member;
@@ -63,7 +67,7 @@ pub(crate) use native::Native;
 pub(crate) use observe::{ObserveOptions, Observed, Observer, Recent, observe};
 pub(crate) use post_mortem::{PostMortem, PostMortemError};
 pub(crate) use process_sampler::ProcessSampler;
-pub(crate) use record_options::{Intervals, KernelUse, RecordOptions};
+pub(crate) use record_options::{FramesShown, Intervals, KernelUse, NativeWanted, ProcessOptions, RecordOptions};
 pub(crate) use recorder::{Ending, HIGHEST_RATE, Progress, Recorded, record, record_in_intervals, why_not_pausable};
 pub(crate) use sections::{ASYNCIO_SECTION, core_section_address, section_address};
 pub(crate) use short_names::ShortNames;

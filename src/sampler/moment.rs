@@ -80,10 +80,29 @@ pub(crate) struct MomentThread {
     pub collecting: bool,
     /// How sure its frames are.
     pub assurance: Assurance,
-    /// Index of its newest frame in [`Moment::frames`].
-    pub first_frame: usize,
-    /// One past the index of its oldest frame.
-    pub end_frame: usize,
+    /// Which frames of the moment are its own.
+    pub frames: FrameSpan,
+}
+
+/// Neighbouring frames in [`Moment::frames`]: those of one thread, newest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct FrameSpan {
+    /// Index of the newest.
+    pub first: usize,
+    /// One past the index of the oldest.
+    end: usize,
+}
+
+impl FrameSpan {
+    /// Those from the index `first` on, up to the last that `frames` has so far.
+    pub(super) fn since(first: usize, frames: &[MomentFrame]) -> Self {
+        Self { first, end: frames.len() }
+    }
+
+    /// How many they are.
+    pub(super) fn len(self) -> usize {
+        self.end.saturating_sub(self.first)
+    }
 }
 
 /// A thread without a thread state, which CPython does not know: it has native frames only.
@@ -208,7 +227,7 @@ impl Moment {
     /// Whether there is a thread of which anything is known of what it does: Python frames, or native ones.
     pub(crate) fn has_stack(&self, thread: &MomentThread) -> bool {
         let has_native = || self.native.of(thread).is_some_and(|mixed| !mixed.is_empty());
-        thread.exists && (thread.first_frame < thread.end_frame || has_native())
+        thread.exists && (thread.frames.len() > 0 || has_native())
     }
 
     /// The function that holds the GIL for which a thread waits; `None` where nobody holds it at this moment, or its
@@ -224,7 +243,7 @@ impl Moment {
 
     /// The frames of a thread, newest first.
     pub(crate) fn frames_of(&self, thread: &MomentThread) -> &[MomentFrame] {
-        self.frames.get(thread.first_frame..thread.end_frame).unwrap_or(&[])
+        self.frames.get(thread.frames.first..thread.frames.end).unwrap_or(&[])
     }
 }
 

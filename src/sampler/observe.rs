@@ -10,19 +10,17 @@ use std::time::{Duration, Instant};
 use super::attach::Finder;
 use super::clock::Clock;
 use super::filter::Filter;
-use super::glances::{Glance, Pace, Visit};
+use super::glances::{Glance, Pace, SAME_EVERY, Visit};
 use super::members::{Member, Roots};
 use super::moment::{Moment, Pausing};
 use super::process_sampler::ProcessSampler;
-use super::record_options::RecordOptions;
+use super::record_options::{ProcessOptions, RecordOptions};
 use super::recorder::{Ending, Recorder};
 use crate::process::{Process, release_pending, thread_cpu_time};
 use crate::profile::{Delta, Follower, Keep, Mark, Profile, Run};
 
 /// Between two looks at what the profile says of itself, and at the names of threads.
 const DESCRIBE_EVERY: Duration = Duration::from_secs(30);
-/// What rests is put down so often, if nobody wants to see it.
-const SAME_EVERY: Duration = Duration::from_secs(8);
 /// With so many distinct stacks the profile begins anew: what programs that make code without end have shown is let go.
 const MOST_STACKS: usize = 20_000;
 /// The same for texts.
@@ -37,14 +35,8 @@ pub(crate) struct ObserveOptions {
     pub rate: u32,
     /// When a process is stopped for a look.
     pub pausing: Pausing,
-    /// Look at all processes below those given, too.
-    pub subprocesses: bool,
-    /// Look at all processes of the machine that run Python, as they come.
-    pub host: bool,
-    /// While the processes given run no Python themselves, look at what is below them.
-    pub adopt: bool,
-    /// How long a process may be without a Python before it is given up.
-    pub patience: Duration,
+    /// Which processes are looked at.
+    pub processes: ProcessOptions,
     /// Go on when no process is left: others will come.
     pub goes_on_without: bool,
     /// How much of what was seen is kept.
@@ -121,6 +113,19 @@ impl Kept {
     }
 }
 
+/// The looks as a recording.
+fn record_options(options: &ObserveOptions) -> RecordOptions {
+    RecordOptions {
+        rate: options.rate,
+        pausing: options.pausing,
+        filter: Filter { idle: true, ..Filter::default() },
+        keep: Keep { timeline: false, journal: true },
+        processes: options.processes,
+        longest_pause: 2 * SAME_EVERY,
+        ..RecordOptions::default()
+    }
+}
+
 /// Looks at processes until `observer` has seen enough or they have ended.
 pub(crate) fn observe(
     roots: Roots,
@@ -128,18 +133,7 @@ pub(crate) fn observe(
     options: &ObserveOptions,
     observer: &mut dyn Observer,
 ) -> Ending {
-    let record = RecordOptions {
-        rate: options.rate,
-        pausing: options.pausing,
-        filter: Filter { idle: true, ..Filter::default() },
-        keep: Keep { timeline: false, journal: true },
-        patience: options.patience,
-        subprocesses: options.subprocesses,
-        host: options.host,
-        adopt: options.adopt,
-        longest_pause: 2 * SAME_EVERY,
-        ..RecordOptions::default()
-    };
+    let record = record_options(options);
     let mut recorder = Recorder::new(roots, &record);
     let mut kept = Kept::default();
     recorder.meet(finder);
@@ -162,8 +156,8 @@ pub(crate) fn observe(
             kept.forget_until(oldest);
         }
         let Recorder { members, profile, .. } = &mut recorder;
-        let seen = members.iter_mut().filter(|member| member.last_tick >= now).filter_map(|member| {
-            let glance = member.glance?;
+        let seen = members.iter_mut().filter(|member| member.visits.last_tick >= now).filter_map(|member| {
+            let glance = member.visits.glance?;
             Some(Observed { sampler: member.sampler.as_mut()?, moment: &member.moment, glance })
         });
         let goes_on = observer.take_in(&mut seen.collect::<Vec<_>>(), &Recent { profile, kept: &kept });
@@ -197,20 +191,13 @@ fn glance_at_all(members: &mut [Member], pace: &Pace, observer: &mut dyn Observe
     let interval = pace.interval(members.iter().map(|member| member.moment.threads.len()).sum());
     for member in members {
         let Some(sampler) = &member.sampler else { continue };
-        let glance = member.glances.glance(&member.process, interval, now);
-        let is_wanted = observer.wants_look(sampler, &glance);
-        member.visit = match glance.is_resting {
-            false if is_wanted => Visit::Look,
-            true if is_wanted || now >= member.last_tick + SAME_EVERY => Visit::Same,
-            _ => Visit::Left,
-        };
-        member.glance = Some(glance);
+        member.visits.glance(&member.process, interval, now, |glance| observer.wants_look(sampler, glance));
     }
 }
 
 /// How many threads there are in the processes that are to be looked at, as far as is known.
 fn threads_looked_at(members: &[Member]) -> usize {
-    members.iter().filter(|member| member.visit == Visit::Look).map(|member| member.moment.threads.len()).sum()
+    members.iter().filter(|member| member.visits.next == Visit::Look).map(|member| member.moment.threads.len()).sum()
 }
 
 fn begin_anew_when_large(recorder: &mut Recorder<'_>, kept: &mut Kept) {

@@ -8,13 +8,13 @@ use thiserror::Error;
 
 use super::attach::first_mappings;
 use super::identity::{Identity, KernelThreads, identify};
-use super::moment::{Assurance, Moment, MomentFrame, MomentThread};
+use super::moment::{Assurance, FrameSpan, Moment, MomentFrame, MomentThread};
 use super::thread_names::ThreadNames;
 use super::threads::id_in_pthread;
 use crate::binary::{Architecture, Binary, BinaryError};
-use crate::core_file::{BinarySources, CoreFile, CoreMemory};
+use crate::core_file::{BinarySources, CoreBinary, CoreFile, CoreMemory};
 use crate::memory::{Memory, ReadError};
-use crate::process::{ThreadId, quoted_path};
+use crate::process::{Mapping, ThreadId, quoted_path};
 use crate::python::code::{CodeTable, Place};
 use crate::python::data_stack::{Below, below};
 use crate::python::locate::{LocateError, PythonFile, SUPPORTED};
@@ -224,11 +224,11 @@ impl Reader<'_> {
             let interpreter = stacks.interpreters[frame.interpreter].id;
             self.moment.frames.push(MomentFrame { address, code_address, code, line, offset, interpreter });
         }
-        let end_frame = self.moment.frames.len();
+        let frames = FrameSpan::since(first_frame, &self.moment.frames);
         // There will be no other look at this process: the newer part of a stack is better than nothing.
         if is_truncated {
             self.moment.lost += 1;
-            if first_frame == end_frame {
+            if frames.len() == 0 {
                 return;
             }
         }
@@ -251,8 +251,7 @@ impl Reader<'_> {
             is_unmoved: false,
             collecting: stacks.collects(thread).unwrap_or(active),
             assurance: Assurance::Stopped,
-            first_frame,
-            end_frame,
+            frames,
         });
     }
 }
@@ -321,58 +320,87 @@ fn cut_off(core: &CoreFile) -> Option<PostMortemError> {
 /// The runtime, and which binaries were found to be of another build on the way.
 fn locate(core: &CoreFile, sources: &BinarySources) -> Result<(Runtime, Vec<PathBuf>), PostMortemError> {
     let memory = CoreMemory::new(core, sources);
-    let mut missing = Vec::new();
-    let mut others = Vec::new();
-    let mut failure = None;
+    let mut search = RuntimeSearch::default();
     for last_resort in [false, true] {
         for mapping in first_mappings(core.mappings()) {
-            let Some(binary) = sources.binary(core, mapping) else { continue };
-            let path = mapping.path.clone().unwrap_or_default();
-            let bytes = match &binary.file {
-                Ok(bytes) => bytes,
-                Err(error) => {
-                    log::debug!("{:?}: {error}", binary.path);
-                    if !last_resort {
-                        missing.push(path);
-                    }
-                    continue;
-                }
-            };
-            let parsed = match Binary::parse(bytes, Architecture::HOST) {
-                Ok(parsed) => parsed,
-                Err(BinaryError::UnknownFormat) => continue,
-                Err(error) => {
-                    log::debug!("{:?}: {error}", binary.path);
-                    continue;
-                }
-            };
-            if binary.is_another && !last_resort {
-                others.push(binary.path.clone());
-            }
-            let python = if last_resort { PythonFile::suspect(&parsed) } else { PythonFile::examine(&parsed) };
-            let Some((python, bias)) = python.zip(parsed.bias(mapping.start, mapping.file_offset)) else { continue };
-            match python.locate(&memory, bias) {
-                Ok(runtime) => return Ok((runtime, others)),
-                Err(error) => {
-                    log::debug!("{:?}: {error}", binary.path);
-                    if !last_resort && failure.is_none() {
-                        failure = Some((error, binary.is_another.then(|| binary.path.clone())));
-                    }
-                }
+            if let Some(binary) = sources.binary(core, mapping)
+                && let Some(runtime) = search.look(&memory, mapping, binary, last_resort)
+            {
+                return Ok((runtime, search.others));
             }
         }
-        if failure.is_some() {
+        if search.failure.is_some() {
             break;
         }
     }
-    let path = core.path().to_owned();
-    if let Some(error) = cut_off(core) {
-        return Err(error);
+    Err(search.into_error(core))
+}
+
+/// The search for the runtime in the binaries of a core file.
+#[derive(Default)]
+struct RuntimeSearch {
+    /// Binaries that are not here.
+    missing: Vec<PathBuf>,
+    /// Binaries that are of another build.
+    others: Vec<PathBuf>,
+    /// Why the first that is Python's has shown no runtime, and which it is, if it is of another build.
+    failure: Option<(LocateError, Option<PathBuf>)>,
+}
+
+impl RuntimeSearch {
+    /// Looks for it by one binary; as the last resort by a scan.
+    fn look(
+        &mut self,
+        memory: &CoreMemory<'_>,
+        mapping: &Mapping,
+        binary: &CoreBinary,
+        last_resort: bool,
+    ) -> Option<Runtime> {
+        let bytes = match &binary.file {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                log::debug!("{:?}: {error}", binary.path);
+                if !last_resort {
+                    self.missing.push(mapping.path.clone().unwrap_or_default());
+                }
+                return None;
+            }
+        };
+        let parsed = match Binary::parse(bytes, Architecture::HOST) {
+            Ok(parsed) => parsed,
+            Err(BinaryError::UnknownFormat) => return None,
+            Err(error) => {
+                log::debug!("{:?}: {error}", binary.path);
+                return None;
+            }
+        };
+        if binary.is_another && !last_resort {
+            self.others.push(binary.path.clone());
+        }
+        let python = if last_resort { PythonFile::suspect(&parsed) } else { PythonFile::examine(&parsed) };
+        let (python, bias) = python.zip(parsed.bias(mapping.start, mapping.file_offset))?;
+        let error = match python.locate(memory, bias) {
+            Ok(runtime) => return Some(runtime),
+            Err(error) => error,
+        };
+        log::debug!("{:?}: {error}", binary.path);
+        if !last_resort {
+            self.failure.get_or_insert_with(|| (error, binary.is_another.then(|| binary.path.clone())));
+        }
+        None
     }
-    Err(match failure {
-        Some((_, Some(binary))) => PostMortemError::OtherBuild { core: path, binary },
-        Some((source, None)) => PostMortemError::Unusable { core: path, source },
-        None if missing.is_empty() => PostMortemError::NotPython { core: path },
-        None => PostMortemError::BinariesMissing { core: path, missing },
-    })
+
+    /// Why there is none.
+    fn into_error(self, core: &CoreFile) -> PostMortemError {
+        if let Some(error) = cut_off(core) {
+            return error;
+        }
+        let path = core.path().to_owned();
+        match self.failure {
+            Some((_, Some(binary))) => PostMortemError::OtherBuild { core: path, binary },
+            Some((source, None)) => PostMortemError::Unusable { core: path, source },
+            None if self.missing.is_empty() => PostMortemError::NotPython { core: path },
+            None => PostMortemError::BinariesMissing { core: path, missing: self.missing },
+        }
+    }
 }

@@ -38,30 +38,65 @@ pub(crate) struct RecordOptions {
     pub filter: Filter,
     /// What the profile keeps.
     pub keep: Keep,
-    /// How long a process may be without a Python before the recording gives it up.
-    pub patience: Duration,
-    /// Record all processes below those given, too.
+    /// A process may be left alone for so long on purpose, so that its next sample stands for all of that.
+    pub longest_pause: Duration,
+    /// Which processes are recorded.
+    pub processes: ProcessOptions,
+    /// Which frames stacks have.
+    pub frames: FramesShown,
+    /// Which native frames are read.
+    pub native: NativeWanted,
+}
+
+/// Which processes are sampled beside those given, and which of them count as one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ProcessOptions {
+    /// All processes below those given.
     pub subprocesses: bool,
-    /// Record all processes of the machine that run Python, as they come.
+    /// All processes of the machine that run Python, as they come.
     pub host: bool,
-    /// While the processes given run no Python themselves, record what below them does: a launcher's child.
+    /// While the processes given run no Python themselves, what below them does: a launcher's child.
     pub adopt: bool,
     /// Make one of processes with the same command line and parent.
     pub merge: bool,
-    /// Tell columns apart, where the version knows them.
+    /// How long a process may be without a Python before it is given up.
+    pub patience: Duration,
+}
+
+impl Default for ProcessOptions {
+    /// Those that are given, which run already.
+    fn default() -> Self {
+        Self { subprocesses: false, host: false, adopt: false, merge: false, patience: PATIENCE_RUNNING }
+    }
+}
+
+/// Which frames stacks have, and how fine they are told apart.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FramesShown {
+    /// Columns are told apart, where the version knows them.
     pub columns: bool,
-    /// Show what an idle thread waits in as its leaf.
-    pub waits: bool,
-    /// Show the garbage collector as a frame of its own.
+    /// The garbage collector has a frame of its own.
     pub gc_frames: bool,
-    /// A process may be left alone for so long on purpose, so that its next sample stands for all of that.
-    pub longest_pause: Duration,
-    /// Show stacks of event loops as the program has them: who awaits whom.
+    /// Stacks of event loops are shown as the program has them: who awaits whom.
     pub tasks: Option<TasksShown>,
-    /// Read native frames too.
-    pub native: bool,
-    /// Read threads too that have native frames only.
-    pub native_threads: bool,
+    /// The leaf of an idle thread is what it waits in.
+    pub waits: bool,
+}
+
+impl Default for FramesShown {
+    /// Those that the threads have, with lines, and the garbage collector.
+    fn default() -> Self {
+        Self { columns: false, gc_frames: true, tasks: None, waits: false }
+    }
+}
+
+/// Which native frames are read.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct NativeWanted {
+    /// Those of threads that run Python.
+    pub frames: bool,
+    /// Those of threads too that have native frames only.
+    pub threads: bool,
 }
 
 impl Default for RecordOptions {
@@ -75,18 +110,10 @@ impl Default for RecordOptions {
             kernel: KernelUse::Never,
             filter: Filter::default(),
             keep: Keep::default(),
-            patience: PATIENCE_RUNNING,
-            subprocesses: false,
-            host: false,
-            adopt: false,
-            merge: false,
-            columns: false,
-            waits: false,
-            gc_frames: true,
             longest_pause: Duration::ZERO,
-            tasks: None,
-            native: false,
-            native_threads: false,
+            processes: ProcessOptions::default(),
+            frames: FramesShown::default(),
+            native: NativeWanted::default(),
         }
     }
 }

@@ -1,30 +1,30 @@
 //! Records processes: ticks, samples, a profile; through pauses, execs, children and the end of it all.
 
 mod kernel_ticks;
+mod report;
+mod run;
 mod ticks;
 
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 pub(crate) use kernel_ticks::HIGHEST_RATE;
 use kernel_ticks::KernelSampling;
+use report::Report;
 
+use super::arrivals::Arrivals;
 use super::attach::{Finder, PATIENCE_STARTED};
-use super::builder::FramesShown;
 use super::clock::Clock;
 use super::cpu_time::Unsampled;
-use super::gc_facts::GcSums;
-use super::gil_facts::GilSums;
 use super::glances::Visit;
 use super::host::Host;
-use super::members::{Children, Member, Roots, Setup};
-use super::moment::{Moment, Pausing};
+use super::interpreter_sums::InterpreterSums;
+use super::members::{Member, Roots, Setup};
+use super::moment::Pausing;
 use super::record_options::{Intervals, RecordOptions};
 use super::title::command_line;
 use super::unobserved::{Unobserved, longest_weight_us};
-use super::unread::Unread;
-use crate::process::{Process, monotonic_time, raise_descriptor_limit, release_pending, reserve_memory, sharpen_sleep};
-use crate::profile::{Collection, Filters, Profile};
+use crate::process::{Process, monotonic_time, release_pending, reserve_memory};
+use crate::profile::{Collection, Filters, Metadata, Profile};
 
 /// Between two looks at whether to stop, at most.
 const LONGEST_SLEEP: Duration = Duration::from_millis(50);
@@ -33,9 +33,6 @@ const LONGEST_SLEEP_WITH_CHILDREN: Duration = Duration::from_millis(10);
 /// In a wait as long as this the end of the process is waited for too; in a shorter one the next sample notices it soon
 /// enough, and a plain sleep is cheaper.
 const WORTH_WATCHING: Duration = Duration::from_millis(20);
-/// Between two looks at which processes have come, gone or changed their program, while their samples succeed: with
-/// children, and without.
-const MEET_EVERY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(100));
 /// The longest sleep while a thread that we have asked to stop has not done so yet.
 const PENDING_SLEEP: Duration = Duration::from_millis(1);
 /// Between two looks at whether processes may be stopped for a read.
@@ -45,11 +42,8 @@ const LOOK_FOR_TRACERS_EVERY: Duration = Duration::from_secs(1);
 const SHORTEST_SLEEP: (Duration, Duration) = (Duration::from_micros(10), Duration::from_micros(100));
 /// With samples this far apart we may run on the CPU of the target: less would leave too little of it.
 const SHORTEST_SHARED_PERIOD: Duration = Duration::from_micros(100);
-/// How long the lines of native code are waited for when a process is gone, and when the recording is over.
+/// How long the lines of native code are waited for when a process is gone.
 const WAIT_FOR_LINES: Duration = Duration::from_millis(500);
-const WAIT_AT_END: Duration = Duration::from_secs(10);
-/// Between two refreshes of thread names and progress.
-const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
 /// What ended a recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,195 +120,48 @@ pub(super) struct Recorder<'options> {
     pub(super) options: &'options RecordOptions,
     pub(super) profile: Profile,
     pub(super) members: Vec<Member>,
-    children: Children,
-    /// Where all processes of the machine are recorded.
-    host: Option<Host>,
+    pub(super) arrivals: Arrivals,
     setup: Setup,
     pub(super) ticks: u64,
-    /// When the last tick was, whether or not anything could be read, µs since the start.
-    last_tick_us: Option<u64>,
     unobserved: Unobserved,
-    gil: GilSums,
-    gc: GcSums,
-    /// The next look at what interpreters have counted of collections.
-    gc_due: Option<Instant>,
-    pub(super) unread: Unread,
+    sums: InterpreterSums,
     tracers_due: Option<Instant>,
-    has_raised_limit: bool,
-    pub(super) has_condensed: bool,
-    /// Of the processes that are gone.
-    unsampled: Option<Unsampled>,
     kernel: Option<KernelSampling>,
-    /// The threads of a member that wait, where the kernel sees those that run.
-    waiting: Moment,
-    pub(super) notes: Vec<String>,
+    pub(super) report: Report,
 }
 
 impl<'options> Recorder<'options> {
     pub(super) fn new(roots: Roots, options: &'options RecordOptions) -> Self {
         let Roots { processes, orphans } = roots;
         let mut profile = Profile::new(options.keep);
-        let mut notes = Vec::new();
+        let mut report = Report::default();
         if options.pausing != Pausing::Never {
-            notes.extend(processes.iter().filter_map(why_not_pausable));
+            processes.iter().filter_map(why_not_pausable).for_each(|reason| report.note(reason));
         }
-        let metadata = &mut profile.metadata;
-        if let Some(first) = processes.first() {
-            metadata.command = command_line(first);
-            metadata.pid = first.pid().unsigned_abs();
-        }
-        let begun_at = SystemTime::now();
-        metadata.start_unix_us = begun_at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, micros);
-        metadata.rate_asked = f64::from(options.rate);
-        metadata.filters = Filters {
-            gil_only: options.filter.gil_only,
-            gil_wait: options.filter.gil_wait,
-            idle: options.filter.idle,
-            native: options.native,
-            subprocesses: options.subprocesses,
-            below: options.filter.below.as_ref().map(|below| below.text().to_owned()).unwrap_or_default(),
-        };
-        metadata.recorder = env!("CARGO_PKG_VERSION").to_owned();
-        metadata.platform = format!("{} {}", std::env::consts::OS, std::env::consts::ARCH);
-        let host = options.host.then(Host::search).and_then(|search| {
-            search.inspect_err(|error| notes.push(format!("cannot look for processes: {error}"))).ok()
+        describe_recording(&mut profile.metadata, processes.first(), options);
+        let host = options.processes.host.then(Host::search).and_then(|search| {
+            search.inspect_err(|error| report.note(format!("cannot look for processes: {error}"))).ok()
         });
         let members: Vec<Member> = processes.into_iter().map(|process| Member::new(process, true)).collect();
         Self {
             options,
             profile,
-            children: Children::new(&members, orphans),
+            arrivals: Arrivals::new(&members, orphans, host),
             members,
-            host,
             setup: Setup {
                 start: Instant::now(),
-                merge: options.merge,
-                frames: FramesShown {
-                    columns: options.columns,
-                    gc_frames: options.gc_frames,
-                    tasks: options.tasks,
-                    waits: options.waits,
-                },
+                merge: options.processes.merge,
+                frames: options.frames,
                 native: options.native,
                 native_idle: options.filter.idle,
-                native_threads: options.native_threads,
             },
             ticks: 0,
-            last_tick_us: None,
             unobserved: Unobserved::default(),
-            gil: GilSums::default(),
-            gc: GcSums::default(),
-            gc_due: None,
-            unread: Unread::default(),
+            sums: InterpreterSums::default(),
             tracers_due: None,
-            has_raised_limit: false,
-            has_condensed: false,
-            unsampled: None,
             kernel: KernelSampling::new(options),
-            waiting: Moment::default(),
-            notes,
+            report,
         }
-    }
-
-    fn run(
-        mut self,
-        finder: &mut Finder,
-        watch: &mut Watch<'_>,
-        mut intervals: Option<&mut Intervals<'_>>,
-    ) -> Recorded {
-        // So that the first tick finds something to read.
-        self.meet(finder);
-        self.start_kernel();
-        let start = self.setup.start;
-        let mut deadline = Instant::now();
-        let mut clock = Clock::new(self.tick_rate(), deadline);
-        let mut progress_due = start;
-        let mut meet_due = start;
-        let meet_every = if self.options.subprocesses { MEET_EVERY.0 } else { MEET_EVERY.1 };
-        sharpen_sleep();
-        let ending = loop {
-            let now = Instant::now();
-            let end = self.options.duration.map(|duration| start + duration);
-            if end.is_some_and(|end| now >= end) {
-                break Ending::Duration;
-            }
-            if let Some(reason) = self.out_of_memory().or_else(|| self.kernel_failure()) {
-                break Ending::Lost(reason);
-            }
-            if now >= progress_due || self.options.end.load(Ordering::Relaxed) {
-                progress_due = now + PROGRESS_EVERY;
-                self.describe();
-                self.bound_profile();
-                let progress = Progress {
-                    elapsed: now - start,
-                    samples: self.profile.metadata.counts.taken,
-                    ticks: self.ticks,
-                    missed: clock.missed(),
-                    lost: self.profile.metadata.counts.lost,
-                    processes: self.members.iter().filter(|member| member.sampler.is_some()).count(),
-                };
-                if !watch(&progress, &mut self.profile) {
-                    break Ending::Interrupted;
-                }
-                if let Some(intervals) = intervals.as_deref_mut()
-                    && intervals.are_due(now, self.profile.totals().is_empty())
-                {
-                    self.end_interval(intervals);
-                }
-            }
-            let mut settled = if now < deadline {
-                !self.wait(end.map_or(deadline, |end| end.min(deadline)).saturating_duration_since(now), &clock)
-            } else {
-                let had_begun = self.ticks > 0;
-                let all_read = self.tick(&mut clock);
-                // Who waits for the recording to have begun is told by the first that has read something.
-                if !had_begun && self.ticks > 0 {
-                    progress_due = now;
-                }
-                self.meet_kernel();
-                self.retime(&mut clock);
-                deadline = clock.next_deadline(Instant::now());
-                all_read
-            };
-            settled &= self.members.iter().all(|member| member.sampler.is_some());
-            if settled && now < meet_due {
-                continue;
-            }
-            meet_due = now + meet_every;
-            self.meet(finder);
-            self.meet_kernel();
-            if let Some(ending) = self.is_over() {
-                break ending;
-            }
-        };
-        // Where we came too late for the last sample, what the threads did until now would be in none.
-        if !matches!(ending, Ending::Exited | Ending::Lost(_)) && Instant::now() >= deadline + clock.period() {
-            self.tick(&mut clock);
-        }
-        while release_pending() > 0 {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        self.put_waiting(WAIT_AT_END);
-        self.look_at_collections();
-        if !self.all_from_kernel() {
-            self.note_unobserved(clock.period());
-        }
-        self.describe();
-        self.end_kernel();
-        for member in &self.members {
-            if let Some(trouble) = member.sampler.as_ref().and_then(|sampler| sampler.trouble().pause.clone()) {
-                self.notes.push(format!("some samples could not be made sure of: {trouble}"));
-                break;
-            }
-        }
-        let unsampled = self.members.iter_mut().filter_map(Member::unsampled).chain(self.unsampled);
-        let unsampled = unsampled.max_by_key(|unsampled| unsampled.time);
-        self.notes.extend(self.unread.lines());
-        if let Some(intervals) = intervals {
-            self.end_interval(intervals);
-        }
-        let is_from_kernel = self.kernel.is_some_and(|kernel| kernel.taken > 0);
-        Recorded { profile: self.profile, ending, ticks: self.ticks, unsampled, is_from_kernel, notes: self.notes }
     }
 
     /// Waits for the time, or for the end of the only process; whether that has exited.
@@ -332,12 +179,7 @@ impl<'options> Recorder<'options> {
             }
             return false;
         }
-        let longest = if self.options.subprocesses || self.members.iter().any(|member| member.sampler.is_none()) {
-            LONGEST_SLEEP_WITH_CHILDREN
-        } else {
-            LONGEST_SLEEP
-        };
-        let wait = wait.min(longest);
+        let wait = wait.min(self.longest_sleep());
         match &self.members[..] {
             [only] if wait >= WORTH_WATCHING => only.process.wait_for_exit(wait),
             _ => {
@@ -347,14 +189,23 @@ impl<'options> Recorder<'options> {
         }
     }
 
+    /// After so long there may be something that is not to wait.
+    fn longest_sleep(&self) -> Duration {
+        if self.options.processes.subprocesses || self.members.iter().any(|member| member.sampler.is_none()) {
+            LONGEST_SLEEP_WITH_CHILDREN
+        } else {
+            LONGEST_SLEEP
+        }
+    }
+
     /// Asks the interpreters for what they have collected since the last time.
     fn look_at_collections(&mut self) {
         let started_ns = monotonic_time().unwrap_or_default().saturating_sub(self.setup.start.elapsed()).as_nanos();
         let time_us = |ns: i64| u64::try_from((i128::from(ns) - started_ns.cast_signed()) / 1000).ok();
-        for member in self.members.iter().filter(|member| member.visit == Visit::Look) {
+        for member in self.members.iter().filter(|member| member.visits.next == Visit::Look) {
             let (Some(sampler), Some(builder)) = (&member.sampler, &member.builder) else { continue };
             let process = builder.process();
-            for run in self.gc.look(sampler) {
+            for run in self.sums.collections(sampler) {
                 let (Some(start_us), Some(end_us)) = (time_us(run.begun), time_us(run.stopped)) else { continue };
                 let (generation, collected) = (Some(run.generation), run.collected);
                 self.profile.add_collection(Collection { process, start_us, end_us, generation, collected });
@@ -364,10 +215,7 @@ impl<'options> Recorder<'options> {
 
     /// Takes note of the time since the last tick, if that is longer than a sample can stand for.
     fn note_unobserved(&mut self, period: Duration) {
-        if let Some(last_us) = self.last_tick_us {
-            let now_us = micros(self.setup.start.elapsed());
-            self.unobserved.weight_us(last_us, now_us, longest_weight_us(period));
-        }
+        self.unobserved.add_until(micros(self.setup.start.elapsed()), longest_weight_us(period));
     }
 
     /// Lets processes come and go, and looks for interpreters where there is none yet.
@@ -381,48 +229,55 @@ impl<'options> Recorder<'options> {
         if self.members.len() > 1 && self.members.iter().any(|member| member.has_exited) {
             self.take_from_kernel();
         }
-        if self.options.subprocesses {
-            let arrived = self.children.arrived(&self.members);
-            self.members.extend(arrived);
+        if self.options.processes.subprocesses {
+            self.meet_below();
         }
         self.meet_host();
-        if self.members.len() > 1 && !std::mem::replace(&mut self.has_raised_limit, true) {
-            raise_descriptor_limit();
-        }
+        self.arrivals.make_room(&self.members);
         for member in &mut self.members {
-            member.look(finder, &mut self.profile, &self.setup, &mut self.unread);
+            member.look(finder, &mut self.profile, &self.setup, &mut self.arrivals.unread);
         }
-        if self.options.adopt && !self.options.subprocesses && self.members.iter().all(Member::runs_no_python) {
-            let arrived = self.children.arrived(&self.members);
-            self.members.extend(arrived);
-        } else if !self.options.subprocesses {
-            self.children.collect_orphans();
-        }
-        let is_host = self.host.is_some();
-        let several = self.members.len() > 1 || is_host;
-        let Self { host, profile, unsampled, options, .. } = self;
-        let filter = &options.filter;
-        self.members.retain_mut(|member| {
-            // One that runs another program now is a candidate again.
-            let leaves = several && member.has_exited || is_host && member.runs_no_python();
-            if leaves {
-                member.put_waiting(profile, filter, WAIT_FOR_LINES);
-                *unsampled = unsampled.iter().copied().chain(member.unsampled()).max_by_key(|unsampled| unsampled.time);
-                member.leave(profile, elapsed_us);
-                host.iter().for_each(|host| host.leave(member.process.pid()));
+        if !self.options.processes.subprocesses {
+            if self.options.processes.adopt && self.members.iter().all(Member::runs_no_python) {
+                self.meet_below();
+            } else {
+                self.arrivals.collect_orphans();
             }
-            !leaves
-        });
+        }
+        self.part(elapsed_us);
+    }
+
+    /// Takes in the processes below the members that have come.
+    fn meet_below(&mut self) {
+        let arrived = self.arrivals.below(&self.members);
+        self.members.extend(arrived);
     }
 
     /// Takes in the processes of the machine that have come to run Python.
     fn meet_host(&mut self) {
-        let Some(host) = &self.host else { return };
-        for (process, attached) in host.arrived(&mut self.unread) {
+        for (process, attached) in self.arrivals.of_host() {
             let mut member = Member::new(process, true);
             member.attach(attached, &mut self.profile, &self.setup);
             self.members.push(member);
         }
+    }
+
+    /// Lets members go of which nothing more is to come.
+    fn part(&mut self, elapsed_us: u64) {
+        let is_host = self.arrivals.are_of_host();
+        let several = self.members.len() > 1 || is_host;
+        let Self { arrivals, profile, report, options, .. } = self;
+        self.members.retain_mut(|member| {
+            // One that runs another program now is a candidate again.
+            let leaves = several && member.has_exited || is_host && member.runs_no_python();
+            if leaves {
+                member.put_waiting(profile, &options.filter, WAIT_FOR_LINES);
+                report.add_unsampled(member.unsampled());
+                member.leave(profile, elapsed_us);
+                arrivals.leave(member);
+            }
+            !leaves
+        });
     }
 
     /// Begins the profile anew, with the processes that are read now and without samples; what it says of itself stays.
@@ -431,8 +286,7 @@ impl<'options> Recorder<'options> {
         self.put_waiting(Duration::ZERO);
         let before = std::mem::replace(&mut self.profile, Profile::new(self.options.keep));
         self.profile.metadata = before.metadata.clone();
-        self.gil.clear();
-        self.gc.clear();
+        self.sums.clear();
         for member in &mut self.members {
             if let Some(builder) = &mut member.builder {
                 builder.move_to(&mut self.profile, &before);
@@ -441,7 +295,7 @@ impl<'options> Recorder<'options> {
             if let Some(sampler) = &mut member.sampler {
                 sampler.forget_codes();
                 member.moment.clear();
-                member.glances.forget_look();
+                member.visits.glances.forget_look();
             }
             member.forget_left();
         }
@@ -458,7 +312,7 @@ impl<'options> Recorder<'options> {
 
     /// What has ended the recording, if anything has.
     pub(super) fn is_over(&self) -> Option<Ending> {
-        if self.host.is_some() {
+        if self.arrivals.are_of_host() {
             return None;
         }
         if self.members.iter().all(|member| member.has_exited) {
@@ -466,14 +320,13 @@ impl<'options> Recorder<'options> {
         }
         // What is left of them when those that were given have exited, and runs no Python, may go on for ever.
         let is_other =
-            |member: &Member| !member.is_root && member.runs_no_python() && member.searched_for() > PATIENCE_STARTED;
+            |member: &Member| !member.is_root && member.runs_no_python() && member.search.age() > PATIENCE_STARTED;
         if self.members.iter().all(|member| member.has_exited || is_other(member)) {
             return Some(Ending::Exited);
         }
-        let lost = |member: &Member| member.sampler.is_none() && member.searched_for() > self.options.patience;
-        if self.members.iter().all(lost) {
-            let reason = self.members.iter().find_map(|member| member.missing.clone()).unwrap_or_default();
-            return Some(Ending::Lost(reason));
+        if self.members.iter().all(|member| member.is_without_reader_for(self.options.processes.patience)) {
+            let reason = self.members.iter().find_map(|member| member.search.missing()).unwrap_or_default();
+            return Some(Ending::Lost(reason.to_owned()));
         }
         None
     }
@@ -482,7 +335,7 @@ impl<'options> Recorder<'options> {
     pub(super) fn describe(&mut self) {
         if self.options.pausing != Pausing::Never && self.tracers_due.is_none_or(|due| Instant::now() >= due) {
             self.tracers_due = Some(Instant::now() + LOOK_FOR_TRACERS_EVERY);
-            for member in self.members.iter_mut().filter(|member| member.was_looked_at) {
+            for member in &mut self.members {
                 member.is_held = why_not_pausable(&member.process).is_some();
             }
         }
@@ -493,13 +346,33 @@ impl<'options> Recorder<'options> {
             }
         }
         let elapsed = self.setup.start.elapsed();
-        let (gil, gc, rate_held) = (self.gil.facts(&self.profile), self.gc.facts(&self.profile), self.rate_held());
+        let ((gil, gc), rate_held) = (self.sums.facts(&self.profile), self.rate_held());
         let metadata = &mut self.profile.metadata;
         (metadata.gil, metadata.gc) = (gil, gc);
         metadata.duration_us = micros(elapsed);
         metadata.unobserved_us = self.unobserved.sum_us();
         metadata.rate_held = rate_held;
     }
+}
+
+/// Takes down how a recording that begins now is made, and of what; `first` is the process that was given first.
+fn describe_recording(metadata: &mut Metadata, first: Option<&Process>, options: &RecordOptions) {
+    if let Some(first) = first {
+        metadata.command = command_line(first);
+        metadata.pid = first.pid().unsigned_abs();
+    }
+    metadata.start_unix_us = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, micros);
+    metadata.rate_asked = f64::from(options.rate);
+    metadata.filters = Filters {
+        gil_only: options.filter.gil_only,
+        gil_wait: options.filter.gil_wait,
+        idle: options.filter.idle,
+        native: options.native.frames,
+        subprocesses: options.processes.subprocesses,
+        below: options.filter.below.as_ref().map(|below| below.text().to_owned()).unwrap_or_default(),
+    };
+    metadata.recorder = env!("CARGO_PKG_VERSION").to_owned();
+    metadata.platform = format!("{} {}", std::env::consts::OS, std::env::consts::ARCH);
 }
 
 /// Why a process that could otherwise be stopped for a read will not be, if so.

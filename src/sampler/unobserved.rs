@@ -22,6 +22,8 @@ pub(super) fn longest_weight_us(period: Duration) -> u64 {
 pub(super) struct Unobserved {
     counted_to_us: u64,
     sum_us: u64,
+    /// When the last tick was, whether or not anything could be read.
+    last_tick_us: Option<u64>,
 }
 
 impl Unobserved {
@@ -35,6 +37,18 @@ impl Unobserved {
             self.counted_to_us = seen_from_us;
         }
         to_us.saturating_sub(seen_from_us)
+    }
+
+    /// Takes note of the time since the last tick, if that is longer than a sample can stand for.
+    pub(super) fn add_until(&mut self, now_us: u64, longest_us: u64) {
+        if let Some(last_us) = self.last_tick_us {
+            self.weight_us(last_us, now_us, longest_us);
+        }
+    }
+
+    /// A tick is over.
+    pub(super) fn end_tick(&mut self, now_us: u64) {
+        self.last_tick_us = Some(now_us);
     }
 
     /// All of it so far, µs.

@@ -30,7 +30,7 @@ impl Waits {
     /// The number of the words for what an idle thread of a moment waits in.
     pub(super) fn number(&mut self, sampler: &ProcessSampler, moment: &Moment, thread: &MomentThread) -> u32 {
         let place = moment.frames_of(thread).first().map(|frame| (frame.address, frame.code_address, frame.offset));
-        let stack = self.hasher.hash_one((place, thread.first_frame.abs_diff(thread.end_frame)));
+        let stack = self.hasher.hash_one((place, thread.frames.len()));
         let known = self.known.get(&thread.stack.address);
         // One that was left out of the read has not been on a CPU since it was last looked at.
         if let Some((of_stack, number)) = known

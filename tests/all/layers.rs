@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 mod circles;
+mod fields;
 
 /// Each layer with those that it may use.
 const LAYERS: &[(&str, &[&str])] = &[

@@ -17,6 +17,7 @@ mod dump_threads;
 mod dump_waits;
 mod embed;
 mod endings;
+mod everyday;
 mod foreign_threads;
 mod forked;
 mod formats;

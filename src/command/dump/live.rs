@@ -61,7 +61,7 @@ fn dump_living(
         pausing = Pausing::Never;
     }
     let mut sampler = ProcessSampler::new(process.clone(), attached);
-    if native(arguments.pause)? {
+    if native(arguments.pause)?.frames {
         sampler.read_native(true);
     }
     if arguments.pause.native_threads {

@@ -13,8 +13,8 @@ use crate::http::{Connection, Response};
 use crate::process::{Process, ProcessUsage};
 use crate::profile::SampleCounts;
 use crate::sampler::{
-    Assurance, Finder, Glance, LoopLags, ObserveOptions, Observed, Observer, Pausing, ProcessSampler, Recent, Roots,
-    command_line, observe,
+    Assurance, Finder, Glance, LoopLags, ObserveOptions, Observed, Observer, Pausing, ProcessOptions, ProcessSampler,
+    Recent, Roots, command_line, observe,
 };
 
 /// For how long processes are looked at, and how often a second.
@@ -114,10 +114,7 @@ pub(super) fn answer(service: &Service, connection: &Connection<'_>) -> Response
         let options = ObserveOptions {
             rate: RATE,
             pausing: Pausing::Never,
-            subprocesses: false,
-            host: false,
-            adopt: false,
-            patience: Duration::ZERO,
+            processes: ProcessOptions { patience: Duration::ZERO, ..ProcessOptions::default() },
             goes_on_without: false,
             keep_for: Duration::ZERO,
         };

@@ -10,7 +10,7 @@ use crate::command::{native, pausing};
 use crate::http::{Connection, Request, Response};
 use crate::output::{Presentation, pprof};
 use crate::process::Process;
-use crate::sampler::{Ending, Filter, Finder, PATIENCE_RUNNING, Pausing, RecordOptions, Roots, record};
+use crate::sampler::{Ending, Filter, Finder, PATIENCE_RUNNING, Pausing, ProcessOptions, RecordOptions, Roots, record};
 
 /// For how long is recorded where nothing is said of it, and at most, in seconds.
 const SECONDS: (f64, f64) = (10.0, 60.0);
@@ -136,10 +136,12 @@ fn options(service: &Service, wanted: &Wanted) -> anyhow::Result<RecordOptions> 
         duration: Some(Duration::from_secs_f64(wanted.seconds)),
         pausing: pausing(service.pause, Pausing::Adaptive),
         filter: Filter { idle: wanted.idle, ..Filter::default() },
-        patience: if service.targets.follows_children() { Duration::MAX } else { PATIENCE_RUNNING },
-        subprocesses: service.targets.follows_children(),
+        processes: ProcessOptions {
+            subprocesses: service.targets.follows_children(),
+            patience: if service.targets.follows_children() { Duration::MAX } else { PATIENCE_RUNNING },
+            ..ProcessOptions::default()
+        },
         native: native(service.pause)?,
-        native_threads: service.pause.native_threads,
         ..RecordOptions::default()
     })
 }

@@ -92,12 +92,13 @@ impl Meter {
         let Measured { usages: processes, own_cpu } = self.measure_usage(&window.delta.processes);
         let cpu: f64 = processes.iter().filter_map(|usage| usage.cpu).sum();
         let resident: u64 = processes.iter().map(|usage| usage.resident_bytes).sum();
-        let share = |part: u64| part as f64 * 100.0 / (window.wall_us.max(1)) as f64;
+        let (times, pace) = (window.times, window.pace);
+        let share = |part: u64| part as f64 * 100.0 / (times.wall_us.max(1)) as f64;
         let facts = Facts {
-            gil: share(window.gil_us),
-            gil_waiters: window.gil_wait_us as f64 / window.wall_us.max(1) as f64,
-            active: share(window.active_us),
-            gc: share(window.gc_us),
+            gil: share(times.gil_us),
+            gil_waiters: times.gil_wait_us as f64 / times.wall_us.max(1) as f64,
+            active: share(times.active_us),
+            gc: share(times.gc_us),
             cpu: (!processes.is_empty()).then_some(cpu),
             own_cpu,
             resident_bytes: (!processes.is_empty()).then_some(resident),
@@ -107,11 +108,11 @@ impl Meter {
                 .as_ref()
                 .and_then(Process::start_time)
                 .and_then(|start| SystemTime::now().duration_since(start).ok()),
-            rate_asked: window.rate,
-            rate_held: window.ticks as f64 * 1e6 / (window.length_us.max(1)) as f64,
-            missed: window.missed,
+            rate_asked: pace.rate,
+            rate_held: pace.ticks as f64 * 1e6 / (pace.length_us.max(1)) as f64,
+            missed: pace.missed,
             // Of all of the window: a hold goes on where a late sample stands for less than has passed.
-            stopped: window.stopped_us as f64 * 100.0 / window.length_us.max(1) as f64,
+            stopped: pace.stopped_us as f64 * 100.0 / pace.length_us.max(1) as f64,
             running: window.threads.iter().filter(|thread| thread.flags.contains(Flags::ACTIVE)).count(),
             threads: window.threads.len(),
             trouble: window.trouble.or_else(|| self.why_not_pausable()),
@@ -120,7 +121,7 @@ impl Meter {
         };
         let threads = window.threads.into_iter();
         let threads = threads.map(|now| ThreadNow { thread: now.thread, stack: now.stack, flags: now.flags }).collect();
-        Window { delta: window.delta, wall_us: window.wall_us, facts, threads }
+        Window { delta: window.delta, wall_us: times.wall_us, facts, threads }
     }
 }
 

@@ -2,17 +2,140 @@
 
 use std::path::Path;
 
-use super::{Builder, FrameKey};
-use crate::native::{MixedFrame, ShownFrame};
+use foldhash::{HashMap, HashMapExt};
+
+use crate::native::{FunctionId, MixedFrame, ShownFrame};
 use crate::profile::{Frame, FrameId, FrameKind, Profile, StackId};
-use crate::python::code::Code;
-use crate::sampler::async_stacks::{LogicalFrame, LogicalStack};
+use crate::python::code::{Code, CodeId};
+use crate::sampler::async_stacks::{AsyncStacks, LogicalFrame, LogicalStack, WaitingTasks};
+use crate::sampler::cells::Cells;
 use crate::sampler::moment::{
     Moment, MomentFrame, MomentThread, NativeThread, Owner, entered_interpreter, interpreter_name,
 };
 use crate::sampler::process_sampler::ProcessSampler;
+use crate::sampler::record_options::FramesShown;
+use crate::sampler::short_names::ShortNames;
+use crate::sampler::waits::Waits;
 
-impl Builder {
+/// What a frame of the profile is made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum FrameKey {
+    /// A place in a code object: line and column (0 for none).
+    Python(CodeId, u32, u32),
+    /// A native function.
+    Native(FunctionId),
+    /// The garbage collector at work.
+    Gc,
+    /// A wait for the GIL.
+    GilWait,
+    /// Any other wait, by the number of its words.
+    Wait(u32),
+    /// The function that holds the GIL; none where it is just handed over, or its thread runs no Python code.
+    GilHolder(Option<CodeId>),
+    /// The border to an interpreter, by its id.
+    Interpreter(i64),
+    /// A frame of a task that waits, or the border to a task.
+    Logical(LogicalFrame),
+}
+
+/// The frames of a thread's last stack, oldest first, each with the stack that ends in it.
+type LastStack = Vec<(FrameKey, StackId)>;
+
+/// Makes frames and stacks of the profile from those of one process.
+#[derive(Debug)]
+pub(super) struct StackTable {
+    columns: bool,
+    gc_frames: bool,
+    /// Where the leaf of an idle thread is what it waits in.
+    waits: Option<Waits>,
+    /// Where stacks of event loops are shown as the program has them.
+    async_stacks: Option<AsyncStacks>,
+    frames: HashMap<FrameKey, Box<[FrameId]>>,
+    last_stacks: HashMap<Owner, LastStack>,
+    short_names: ShortNames,
+    cells: Cells,
+    /// Kept and refilled.
+    pub(super) keys: Vec<FrameKey>,
+}
+
+impl StackTable {
+    /// Knows nothing yet.
+    pub(super) fn new(shown: FramesShown) -> Self {
+        Self {
+            columns: shown.columns,
+            gc_frames: shown.gc_frames,
+            waits: shown.waits.then(Waits::default),
+            async_stacks: shown.tasks.map(|_| AsyncStacks::default()),
+            frames: HashMap::new(),
+            last_stacks: HashMap::new(),
+            short_names: ShortNames::default(),
+            cells: Cells::default(),
+            keys: Vec::new(),
+        }
+    }
+
+    /// The frames and stacks in the profile are others from now on.
+    pub(super) fn forget_frames(&mut self) {
+        self.frames.clear();
+        self.last_stacks.clear();
+    }
+
+    /// The process runs another program.
+    pub(super) fn begin_program(&mut self) {
+        self.forget_frames();
+        if let Some(waits) = &mut self.waits {
+            waits.forget_threads();
+        }
+        self.forget_tasks();
+    }
+
+    /// What code was called by number is another by now.
+    pub(super) fn forget_codes(&mut self) {
+        self.forget_frames();
+        self.short_names = ShortNames::default();
+        self.forget_tasks();
+    }
+
+    fn forget_tasks(&mut self) {
+        if let Some(stacks) = &mut self.async_stacks {
+            *stacks = AsyncStacks::default();
+        }
+    }
+
+    /// Forgets the frames of tasks where there are too many. No sample may wait that has such.
+    pub(super) fn bound_tasks(&mut self) {
+        if self.async_stacks.as_mut().is_some_and(AsyncStacks::forget_if_full) {
+            self.frames.retain(|key, _| !matches!(key, FrameKey::Logical(_)));
+            self.last_stacks.clear();
+        }
+    }
+
+    /// Whether the keys that were [filled in](Self::fill_keys) last have frames of a task.
+    pub(super) fn take_is_in_task(&mut self) -> bool {
+        self.async_stacks.as_mut().is_some_and(|stacks| std::mem::take(&mut stacks.is_in_task))
+    }
+
+    /// The tasks of a moment that wait, if it is time to look at them.
+    pub(super) fn waiting_tasks(&mut self, sampler: &ProcessSampler, moment: &Moment) -> Option<WaitingTasks> {
+        self.async_stacks.as_mut().and_then(|stacks| stacks.waiting_tasks(sampler, moment))
+    }
+
+    /// The frame of a function, at its first line.
+    pub(super) fn function(
+        &mut self,
+        profile: &mut Profile,
+        sampler: &ProcessSampler,
+        code: CodeId,
+    ) -> Option<FrameId> {
+        let key = FrameKey::Python(code, sampler.codes().get(code).first_line, 0);
+        if !self.frames.contains_key(&key) {
+            let frames = self.frames_of(profile, sampler, key);
+            self.frames.insert(key, frames);
+        }
+        self.frames.get(&key)?.first().copied()
+    }
+
+    /// The stack of a thread that has a thread state.
     pub(super) fn stack(
         &mut self,
         profile: &mut Profile,
@@ -27,6 +150,7 @@ impl Builder {
         stack
     }
 
+    /// The stack of a thread without one.
     pub(super) fn native_stack(
         &mut self,
         profile: &mut Profile,
@@ -158,12 +282,7 @@ impl Builder {
     }
 
     /// The frames of a key, newest first: more than one where the compiler has put native functions into others.
-    pub(super) fn frames_of(
-        &mut self,
-        profile: &mut Profile,
-        sampler: &ProcessSampler,
-        key: FrameKey,
-    ) -> Box<[FrameId]> {
+    fn frames_of(&mut self, profile: &mut Profile, sampler: &ProcessSampler, key: FrameKey) -> Box<[FrameId]> {
         let frame = match key {
             FrameKey::Python(code, line, column) => {
                 self.python_frame(profile, sampler, sampler.codes().get(code), (line, column))

@@ -17,17 +17,11 @@ const LONGEST_HEAD: u32 = 256;
 /// When the fields lie too far apart for the program.
 pub(super) fn numbers(layout: &Layout) -> Result<[u32; LENGTH], Unavailable> {
     let (thread, frame, code) = (&layout.thread, &layout.frame, &layout.code);
-    let (state_frame, cframe, cframe_frame) = match thread.frame {
-        FrameEntry::Direct(offset) => (offset, NONE, NONE),
-        FrameEntry::ThroughCFrame { cframe, current_frame } => (0, cframe, current_frame),
-    };
+    let [state_frame, cframe, cframe_frame] = entry_numbers(thread.frame);
     let position = match frame.position {
         InstructionPosition::Lasti { offset, .. } | InstructionPosition::Pointer { offset } => offset,
     };
-    let (trace, [object, object_frame, object_line]) = match frame.own_line {
-        OwnLine::InFrame { trace } => (trace.unwrap_or(NONE), [NONE; 3]),
-        OwnLine::InObject { object, frame, line } => (NONE, [object, frame, line]),
-    };
+    let [trace, object, object_frame, object_line] = own_line_numbers(frame.own_line);
     let local_copy = frame.tlbc_index.filter(|_| layout.free_threaded).unwrap_or(NONE);
     let owner = frame.owner.map_or(NONE, |owner| owner.offset);
     let shim = |index: usize| {
@@ -38,10 +32,7 @@ pub(super) fn numbers(layout: &Layout) -> Result<[u32; LENGTH], Unavailable> {
     let requests_gil = thread.gil_requested.unwrap_or(NONE);
     let name = code.qualname.unwrap_or(code.name);
     let version = code.unique_version.unwrap_or(NONE);
-    let text_hash = match layout.object.text {
-        TextFormat::Compact { hash, .. } => hash,
-        TextFormat::Python2 { .. } => layout.object.bytes_hash,
-    };
+    let text_hash = text_hash(layout);
     let state_length =
         end_of(&[thread.next, thread.interp, thread.thread_id, state_frame, cframe, attachment, requests_gil]);
     let frame_head = end_of(&[frame.previous, frame.code, position, owner, trace, object, local_copy]);
@@ -83,6 +74,30 @@ pub(super) fn numbers(layout: &Layout) -> Result<[u32; LENGTH], Unavailable> {
         text_hash,
         layout.object.bytes_data,
     ])
+}
+
+/// Where a thread state has its newest frame: directly, or the C frame in between and where that has it.
+fn entry_numbers(entry: FrameEntry) -> [u32; 3] {
+    match entry {
+        FrameEntry::Direct(offset) => [offset, NONE, NONE],
+        FrameEntry::ThroughCFrame { cframe, current_frame } => [0, cframe, current_frame],
+    }
+}
+
+/// Where a frame says its line itself: `f_trace`; the frame object, its frame and its line.
+fn own_line_numbers(own_line: OwnLine) -> [u32; 4] {
+    match own_line {
+        OwnLine::InFrame { trace } => [trace.unwrap_or(NONE), NONE, NONE, NONE],
+        OwnLine::InObject { object, frame, line } => [NONE, object, frame, line],
+    }
+}
+
+/// Where a text has its hash.
+fn text_hash(layout: &Layout) -> u32 {
+    match layout.object.text {
+        TextFormat::Compact { hash, .. } => hash,
+        TextFormat::Python2 { .. } => layout.object.bytes_hash,
+    }
 }
 
 /// One past the last byte of fields of eight bytes at most.

@@ -22,14 +22,8 @@ type Slot = [u64; 4];
 /// One look at a thread. Addresses are of the target, times are ns of `CLOCK_MONOTONIC`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Record {
-    /// When.
-    pub time_ns: u64,
-    /// The CPU time that it stands for; 0 if it was not made for that.
-    pub weight_ns: u64,
-    /// For how long the thread waited for a CPU with the stack with which it was last seen leaving one.
-    pub delay_since_left_ns: u64,
-    /// For how long it waited for a CPU otherwise since the record before.
-    pub delay_ns: u64,
+    /// When, and for how long.
+    pub times: RecordTimes,
     /// Its `PyThreadState`; 0 where none was found.
     pub state: u64,
     /// Its `pthread_t`.
@@ -45,8 +39,34 @@ pub(crate) struct Record {
     /// Which run of a program in the process was meant.
     pub run: u64,
     flags: u32,
-    first_slot: usize,
-    end_slot: usize,
+    slots: SlotSpan,
+}
+
+/// When a record was made and which time it stands for, ns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RecordTimes {
+    /// When.
+    pub made_ns: u64,
+    /// The CPU time that it stands for; 0 if it was not made for that.
+    pub weight_ns: u64,
+    /// For how long the thread waited for a CPU with the stack with which it was last seen leaving one.
+    pub delay_since_left_ns: u64,
+    /// For how long it waited for a CPU otherwise since the record before.
+    delay_ns: u64,
+}
+
+impl RecordTimes {
+    /// The time in which the thread was at what the record shows, on its CPU or waiting for one.
+    pub(in crate::sampler) fn active_ns(self) -> u64 {
+        self.weight_ns.saturating_add(self.delay_ns)
+    }
+}
+
+/// Where the slots of a record are among those of all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct SlotSpan {
+    first: usize,
+    end: usize,
 }
 
 impl Record {
@@ -118,14 +138,16 @@ impl Records {
             (word as u32, (word >> 32) as u32)
         };
         let ((pid, os_id), (flags, count)) = (halves(64), halves(72));
-        let first_slot = self.slots.len();
+        let first = self.slots.len();
         let slots = slots.chunks_exact(SLOT).take(count as usize);
         self.slots.extend(slots.map(|slot| [0, 8, 16, 24].map(|at| word_at(slot, at))));
         self.records.push(Record {
-            time_ns: word(0),
-            weight_ns: word(8),
-            delay_since_left_ns: word(16),
-            delay_ns: word(24),
+            times: RecordTimes {
+                made_ns: word(0),
+                weight_ns: word(8),
+                delay_since_left_ns: word(16),
+                delay_ns: word(24),
+            },
             state: word(32),
             thread_id: word(40),
             holder: word(48),
@@ -134,8 +156,7 @@ impl Records {
             os_id,
             run: word(88),
             flags,
-            first_slot,
-            end_slot: self.slots.len(),
+            slots: SlotSpan { first, end: self.slots.len() },
         });
     }
 
@@ -151,7 +172,7 @@ impl Records {
 
     /// The frames of a record, newest first.
     pub(in crate::sampler) fn frames(&self, record: &Record) -> impl Iterator<Item = FrameSlot> {
-        let mut slots = self.slots.get(record.first_slot..record.end_slot).unwrap_or(&[]).iter();
+        let mut slots = self.slots.get(record.slots.first..record.slots.end).unwrap_or(&[]).iter();
         let mut above = (0, None);
         std::iter::from_fn(move || {
             let [address, code, position, last] = *slots.next()?;
@@ -196,7 +217,9 @@ mod tests {
         let mut records = Records::default();
         records.push(&bytes(&[head, frames].concat()));
         let record = *records.iter().next().unwrap();
-        assert_eq!((record.time_ns, record.weight_ns, record.delay_ns), (5, 1000, 7));
+        let times = record.times;
+        assert_eq!((times.made_ns, times.weight_ns, times.delay_since_left_ns, times.delay_ns), (5, 1000, 0, 7));
+        assert_eq!(times.active_ns(), 1007);
         assert_eq!((record.pid, record.os_id, record.run, record.state, record.holder), (42, 43, 9, 0x10, 0x30));
         assert_eq!(record.thread_id, 0x20);
         assert!(record.ran() && record.collects() && !record.left_cpu() && !record.is_truncated());

@@ -1,10 +1,10 @@
 //! In which turn the loop of a thread is.
 
-use super::{LoopLags, LoopLibrary};
+use super::{LoopLags, LoopLibrary, Watched};
 use crate::memory::PageCache;
 use crate::process::SystemCall;
 use crate::python::object::ObjectReader;
-use crate::python::tasks::{EvLoop, FrameVariable, TurnFunction, UvLoop, trio_clock_offset};
+use crate::python::tasks::{EvLoop, FrameVariable, TurnFunction, UvLoop, UvTurn, trio_clock_offset};
 use crate::sampler::moment::{MomentFrame, MomentThread};
 use crate::sampler::process_sampler::ProcessSampler;
 
@@ -62,15 +62,7 @@ impl LoopLags {
             TurnFunction::Trio => {
                 let [time, runner, _] = offsets[..] else { return None };
                 let runner = variable(frame, runner).object(&memory, objects)?;
-                let known = self.watched.get(&thread.stack.address).and_then(|watched| watched.runner);
-                let pages = PageCache::new(&memory);
-                let ahead = match known {
-                    Some((known, ahead)) if known == runner => Some(ahead),
-                    _ => trio_clock_offset(ObjectReader::new(&pages, layout), runner),
-                };
-                if let (Some(watched), Some(ahead)) = (self.watched.get_mut(&thread.stack.address), ahead) {
-                    watched.runner = Some((runner, ahead));
-                }
+                let ahead = self.trio_clock(sampler, thread, runner);
                 let time = number(time, &mut self.float_type).zip(ahead).map(|(time, ahead)| time - ahead);
                 Some((LoopLibrary::Trio, Turn::since(time, now)))
             }
@@ -91,6 +83,23 @@ impl LoopLags {
                 Some((LoopLibrary::Gevent, turn))
             }
         }
+    }
+
+    /// How far the clock of a runner of trio is ahead of the system's, s; for each runner it is read once.
+    fn trio_clock(&mut self, sampler: &ProcessSampler, thread: &MomentThread, runner: u64) -> Option<f64> {
+        let known = self.watched.get(&thread.stack.address).and_then(|watched| watched.runner);
+        let ahead = match known {
+            Some((known, ahead)) if known == runner => Some(ahead),
+            _ => {
+                let memory = sampler.process().memory();
+                let pages = PageCache::new(&memory);
+                trio_clock_offset(ObjectReader::new(&pages, &sampler.runtime().layout), runner)
+            }
+        };
+        if let (Some(watched), Some(ahead)) = (self.watched.get_mut(&thread.stack.address), ahead) {
+            watched.runner = Some((runner, ahead));
+        }
+        ahead
     }
 
     /// Of loops that have no frame on their thread's stack: uvloop's, and gevent's while a greenlet runs.
@@ -132,24 +141,31 @@ impl LoopLags {
             let is_polling = call.is_some_and(|call| polls(call, turn.descriptor));
             return if is_polling { Turn::InSelector } else { Turn::Unknown };
         };
-        let before = watched.uv_before.replace(turn);
+        watched.uv_turn(turn, call, frames, now)
+    }
+}
+
+impl Watched {
+    /// What uvloop's loop does that says this of its turn, in a thread with so many frames in this system call.
+    fn uv_turn(&mut self, turn: UvTurn, call: Option<SystemCall>, frames: usize, now: f64) -> Turn {
+        let before = self.uv_before.replace(turn);
         match call {
             Some(call) if polls(call, turn.descriptor) => {
-                watched.uv_in_selector = Some(turn);
+                self.uv_in_selector = Some(turn);
                 return Turn::InSelector;
             }
             // It has been woken, and has not noted the time yet.
-            _ if watched.uv_in_selector == Some(turn) => return Turn::InSelector,
+            _ if self.uv_in_selector == Some(turn) => return Turn::InSelector,
             _ => {}
         }
         // That the time was noted after the poll is sure where something was called since, or nothing moves.
-        let has_called = watched.idle_frames.is_some_and(|idle| frames > idle) || call.is_some();
+        let has_called = self.idle_frames.is_some_and(|idle| frames > idle) || call.is_some();
         let is_same_turn = before.is_some_and(|before| before.polls == turn.polls);
         if !has_called && before != Some(turn) {
             return Turn::Unknown;
         }
         // Whoever asks for the time makes the loop note a later one within the same turn.
-        let time = match watched.since {
+        let time = match self.since {
             Some(since) if is_same_turn && turn.polls != 0 => since.min(turn.time),
             _ => turn.time,
         };

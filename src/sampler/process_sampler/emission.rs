@@ -10,7 +10,7 @@ use crate::process::{PausedProcess, ThreadId};
 use crate::python::code::Place;
 use crate::python::stack::ThreadStack;
 use crate::sampler::consistency::policy::Verdict;
-use crate::sampler::moment::{Assurance, Held, Moment, MomentFrame, MomentThread, Owner, Pausing};
+use crate::sampler::moment::{Assurance, FrameSpan, Held, Moment, MomentFrame, MomentThread, Owner, Pausing};
 
 /// How often a thread is stopped until its stack is whole: it may stand in the middle of a call.
 const STOPS: u32 = 4;
@@ -173,8 +173,7 @@ impl ProcessSampler {
             is_unmoved: os_id.is_some_and(|os_id| self.activities.is_unmoved(os_id)),
             collecting: stacks.collects(&stack).unwrap_or(doing.is_active),
             assurance,
-            first_frame,
-            end_frame: moment.frames.len(),
+            frames: FrameSpan::since(first_frame, &moment.frames),
         });
         // Without an id nobody would notice that it moves again.
         if os_id.is_some() && assurance != Assurance::Unproven && !is_running {
@@ -203,8 +202,7 @@ impl ProcessSampler {
             is_unmoved: true,
             collecting: running_in.collecting && stack.holds_gil,
             assurance: Assurance::Proven,
-            first_frame,
-            end_frame: moment.frames.len(),
+            frames: FrameSpan::since(first_frame, &moment.frames),
         });
     }
 

@@ -3,9 +3,10 @@
 use super::ProcessSampler;
 use super::kernel_stacks::CodeReader;
 use super::stops::StoppedThreads;
+use crate::python::interpreter::InterpreterState;
 use crate::python::stack::ThreadStack;
 use crate::sampler::kernel::{CodeNews, Record, Records};
-use crate::sampler::moment::{Assurance, Moment, MomentThread, Pausing, SampleError};
+use crate::sampler::moment::{Assurance, FrameSpan, Moment, MomentFrame, MomentThread, Pausing, SampleError};
 
 /// What became of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +56,6 @@ impl ProcessSampler {
         let running_in = stacks.interpreters[stack.running_in];
         let os_id = self.threads.os_id(stack.address);
         let doing = self.doing(&stack, os_id, true);
-        let end = moment.frames.len();
         moment.threads.push(MomentThread {
             stack,
             interpreter: stacks.interpreters[stack.interpreter],
@@ -68,8 +68,7 @@ impl ProcessSampler {
             is_unmoved: false,
             collecting: false,
             assurance: Assurance::Proven,
-            first_frame: end,
-            end_frame: end,
+            frames: FrameSpan::since(moment.frames.len(), &moment.frames),
         });
     }
 
@@ -97,15 +96,13 @@ impl ProcessSampler {
     pub(crate) fn emit_from_kernel(&mut self, records: &Records, record: &Record, moment: &mut Moment) -> FromKernel {
         moment.clear();
         let stacks = &self.reader.stacks;
-        let Some(mut interpreter) = stacks.interpreters.first().copied().filter(|_| !record.is_truncated()) else {
+        let Some(interpreter) = stacks.interpreters.first().filter(|_| !record.is_truncated()) else {
             return FromKernel::Lost;
         };
+        let interpreter = interpreter_at(*interpreter, record);
         let known = stacks.threads.iter().find(|thread| is_of(thread, record));
         // One that has ended since may never have been seen by us.
         let thread = known.copied().unwrap_or_else(|| thread_of(record));
-        (interpreter.collecting, interpreter.collecting_frame) = (record.collects(), record.collecting_frame);
-        let gil = &mut interpreter.gil;
-        gil.holder = if gil.exists && gil.tells_holder { record.holder } else { 0 };
         let gil = interpreter.gil;
         let holds_gil = gil.holder == record.state;
         let reader = &mut self.reader;
@@ -134,12 +131,7 @@ impl ProcessSampler {
         if waits_for_gil {
             return FromKernel::NotActive;
         }
-        let collecting = interpreter.collecting
-            && match (interpreter.collecting_frame, gil.exists && gil.tells_holder) {
-                (0, true) => holds_gil,
-                (0, false) => true,
-                (address, _) => moment.frames.iter().any(|frame| frame.address == address),
-            };
+        let collecting = collects(&interpreter, holds_gil, &moment.frames);
         moment.threads.push(MomentThread {
             stack: ThreadStack { holds_gil, is_left_out: false, ..thread },
             interpreter,
@@ -152,11 +144,29 @@ impl ProcessSampler {
             is_unmoved: false,
             collecting,
             assurance: Assurance::Proven,
-            first_frame: 0,
-            end_frame: moment.frames.len(),
+            frames: FrameSpan::since(0, &moment.frames),
         });
         FromKernel::Emitted
     }
+}
+
+/// An interpreter as it was when a record was made.
+fn interpreter_at(mut interpreter: InterpreterState, record: &Record) -> InterpreterState {
+    (interpreter.collecting, interpreter.collecting_frame) = (record.collects(), record.collecting_frame);
+    let gil = &mut interpreter.gil;
+    gil.holder = if gil.exists && gil.tells_holder { record.holder } else { 0 };
+    interpreter
+}
+
+/// Whether the thread with these frames runs the garbage collector of its interpreter.
+fn collects(interpreter: &InterpreterState, holds_gil: bool, frames: &[MomentFrame]) -> bool {
+    let gil = &interpreter.gil;
+    interpreter.collecting
+        && match (interpreter.collecting_frame, gil.exists && gil.tells_holder) {
+            (0, true) => holds_gil,
+            (0, false) => true,
+            (address, _) => frames.iter().any(|frame| frame.address == address),
+        }
 }
 
 /// Whether it is the thread of a record: thread states are freed, and their memory is used again.

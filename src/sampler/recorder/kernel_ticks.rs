@@ -8,7 +8,7 @@ use crate::process::monotonic_time;
 use crate::python::layout::Layout;
 use crate::sampler::clock::Clock;
 use crate::sampler::kernel::{Record, Records, Source, Unavailable, check_rights, wait_for_records};
-use crate::sampler::kernel_member::{KernelMember, LeftCpu};
+use crate::sampler::kernel_member::{KernelMember, KernelPart, LeftCpu};
 use crate::sampler::members::Member;
 use crate::sampler::moment::Moment;
 use crate::sampler::process_sampler::FromKernel;
@@ -30,6 +30,8 @@ pub(in crate::sampler) struct KernelSampling {
     sources: Vec<KernelSource>,
     records: Records,
     moment: Moment,
+    /// The threads of a member that wait.
+    waiting: Moment,
     /// Samples that came from the kernel, and such that should have.
     pub(in crate::sampler) taken: u64,
     pub(in crate::sampler) lost: u64,
@@ -67,6 +69,7 @@ impl KernelSampling {
             sources: Vec::new(),
             records: Records::default(),
             moment: Moment::default(),
+            waiting: Moment::default(),
             taken: 0,
             lost: 0,
             failure,
@@ -76,6 +79,15 @@ impl KernelSampling {
     /// The share of its samples that arrived.
     pub(super) fn share_taken(&self) -> f64 {
         if self.taken == 0 { 1.0 } else { self.taken as f64 / (self.taken + self.lost) as f64 }
+    }
+
+    /// What of a moment we see ourselves though the kernel samples the process: the threads that do not run.
+    pub(super) fn waiting_of(&mut self, moment: &Moment) -> &Moment {
+        self.waiting.clear();
+        self.waiting.frames.extend_from_slice(&moment.frames);
+        self.waiting.threads.extend(moment.threads.iter().filter(|thread| !thread.active));
+        self.waiting.lasts = moment.lasts;
+        &self.waiting
     }
 
     /// The CPU time that each source has counted, ns.
@@ -115,7 +127,7 @@ impl Recorder<'_> {
     /// Whether the kernel samples all processes that can be read.
     pub(super) fn all_from_kernel(&self) -> bool {
         let mut read = self.members.iter().filter(|member| member.sampler.is_some());
-        self.kernel.is_some() && read.all(|member| member.kernel.is_some())
+        self.kernel.is_some() && read.all(|member| member.kernel.samples())
     }
 
     /// Has the kernel sample what there is, before the recording begins.
@@ -126,7 +138,7 @@ impl Recorder<'_> {
         self.meet_kernel();
         let now = Instant::now();
         self.setup.start = now;
-        self.members.iter_mut().for_each(|member| member.last_tick = now);
+        self.members.iter_mut().for_each(|member| member.visits.last_tick = now);
         if let Some(kernel) = &mut self.kernel {
             kernel.start_ns = monotonic_ns();
             // What came while the others were added.
@@ -156,27 +168,27 @@ impl Recorder<'_> {
             let members = &self.members;
             known.source.keep_only(|pid| {
                 let is_it = |member: &&Member| member.process.pid().unsigned_abs() == pid;
-                let member = members.iter().find(is_it).and_then(|member| member.kernel.as_ref());
+                let member = members.iter().find(is_it).and_then(|member| member.kernel.member());
                 member.is_some_and(|member| member.source == index)
             });
         }
-        for member in self.members.iter_mut().filter(|member| !member.is_not_for_kernel) {
+        for member in self.members.iter_mut().filter(|member| !member.kernel.is_refused()) {
             let Some(sampler) = &mut member.sampler else { continue };
             // A new one is looked at first; what cannot be read is so at the next tick, too.
             if sampler.interpreters().is_empty() && sampler.sample_waiting(&mut member.moment).is_err() {
                 continue;
             }
-            if member.kernel.is_some() && sampler.interpreters().len() == 1 {
+            if member.kernel.samples() && sampler.interpreters().len() == 1 {
                 continue;
             }
             match kernel.add_process(member) {
-                Ok(added) => member.kernel = Some(added),
+                Ok(added) => member.kernel = KernelPart::Samples(added),
                 Err(unavailable) => {
                     let pid = member.process.pid();
                     log::debug!("process {pid}: not sampled by the kernel: {unavailable}");
-                    (member.kernel, member.is_not_for_kernel) = (None, true);
+                    member.kernel = KernelPart::Refused;
                     if kernel.failure.is_none() && !kernel.is_a_must {
-                        self.notes.push(format!("process {pid} is not sampled in the kernel: {unavailable}"));
+                        self.report.note(format!("process {pid} is not sampled in the kernel: {unavailable}"));
                     }
                     kernel.failure.get_or_insert(unavailable);
                 }
@@ -208,7 +220,7 @@ impl Recorder<'_> {
             let records = &mut kernel.records;
             records.clear();
             from.source.empty_ring(&mut |bytes| records.push(bytes));
-            from.recorded_ns += records.iter().map(|record| record.weight_ns).sum::<u64>();
+            from.recorded_ns += records.iter().map(|record| record.times.weight_ns).sum::<u64>();
             let dropped = from.source.dropped();
             let new = dropped - std::mem::replace(&mut from.dropped, dropped).min(dropped);
             kernel.lost += new;
@@ -217,7 +229,7 @@ impl Recorder<'_> {
                 continue;
             }
             for place in 0..self.members.len() {
-                if self.members[place].kernel.as_ref().is_some_and(|member| member.source == index) {
+                if self.members[place].kernel.member().is_some_and(|member| member.source == index) {
                     self.take_records(&mut kernel, index, place);
                 }
             }
@@ -228,7 +240,7 @@ impl Recorder<'_> {
     /// Puts the records of one process into the profile.
     fn take_records(&mut self, kernel: &mut KernelSampling, index: usize, place: usize) {
         let member = &mut self.members[place];
-        let (Some(sampler), Some(state)) = (&mut member.sampler, &member.kernel) else { return };
+        let (Some(sampler), Some(state)) = (&mut member.sampler, member.kernel.member()) else { return };
         let pid = member.process.pid().unsigned_abs();
         let run = state.run;
         let is_its = |record: &&Record| record.pid == pid && record.run == run;
@@ -249,11 +261,11 @@ impl Recorder<'_> {
     fn take_record(&mut self, kernel: &mut KernelSampling, records: &Records, record: &Record, place: usize) {
         let start_ns = kernel.start_ns;
         let since_start = |time_ns: u64| time_ns.saturating_sub(start_ns) / 1000;
-        let left = self.members[place].kernel.as_mut().and_then(|member| member.left.remove(&record.os_id));
-        if let Some(left) = left.filter(|_| record.delay_since_left_ns > 0) {
+        let left = self.members[place].kernel.member_mut().and_then(|member| member.left.remove(&record.os_id));
+        let delay_ns = record.times.delay_since_left_ns;
+        if let Some(left) = left.filter(|_| delay_ns > 0) {
             left.fill(&mut kernel.moment);
-            let time_us = since_start(left.time_ns + record.delay_since_left_ns);
-            self.add_from_kernel(kernel, place, (time_us, record.delay_since_left_ns));
+            self.add_from_kernel(kernel, place, (since_start(left.time_ns + delay_ns), delay_ns));
         }
         if !record.ran() && !record.left_cpu() {
             return;
@@ -261,14 +273,14 @@ impl Recorder<'_> {
         let Some(sampler) = &mut self.members[place].sampler else { return };
         match sampler.emit_from_kernel(records, record, &mut kernel.moment) {
             FromKernel::Emitted if record.left_cpu() => {
-                if let Some(member) = &mut self.members[place].kernel {
-                    let left = LeftCpu::of(&kernel.moment, record.time_ns);
+                if let Some(member) = self.members[place].kernel.member_mut() {
+                    let left = LeftCpu::of(&kernel.moment, record.times.made_ns);
                     member.left.extend(left.map(|left| (record.os_id, left)));
                 }
             }
             FromKernel::Emitted => {
-                let weight_ns = record.weight_ns.saturating_add(record.delay_ns);
-                self.add_from_kernel(kernel, place, (since_start(record.time_ns), weight_ns));
+                let times = record.times;
+                self.add_from_kernel(kernel, place, (since_start(times.made_ns), times.active_ns()));
             }
             FromKernel::NotActive => {}
             FromKernel::Lost => {
@@ -281,7 +293,8 @@ impl Recorder<'_> {
     /// Puts the moment of the kernel into the profile, which stands for so many ns before a time, µs.
     fn add_from_kernel(&mut self, kernel: &mut KernelSampling, place: usize, (time_us, weight_ns): (u64, u64)) {
         let member = &mut self.members[place];
-        let (Some(sampler), Some(builder), Some(state)) = (&member.sampler, &mut member.builder, &mut member.kernel)
+        let (Some(sampler), Some(builder), Some(state)) =
+            (&member.sampler, &mut member.builder, member.kernel.member_mut())
         else {
             return;
         };
@@ -290,9 +303,8 @@ impl Recorder<'_> {
         member.cpu_time.add(&kernel.moment, weight_us);
         builder.add(&mut self.profile, &self.options.filter, sampler, &kernel.moment, (time_us, weight_us));
         let (profile, moment) = (&mut self.profile, &kernel.moment);
-        let mut function = |index: usize| builder.function_of(profile, sampler, moment, index);
-        self.gc.add_ran(member.process.pid(), moment, weight_us, &mut function);
-        self.gil.add_ran(moment, weight_us, function);
+        let function = |index: usize| builder.function_of(profile, sampler, moment, index);
+        self.sums.add_ran(member.process.pid(), moment, weight_us, function);
     }
 
     /// Empties the rings for the last time, and counts what is missing.
@@ -318,14 +330,6 @@ impl Recorder<'_> {
             None => self.ticks as f64 / self.setup.start.elapsed().as_secs_f64().max(1e-9),
         }
     }
-}
-
-/// What of a moment we see ourselves though the kernel samples the process: the threads that do not run.
-pub(in crate::sampler::recorder) fn keep_waiting(moment: &Moment, waiting: &mut Moment) {
-    waiting.clear();
-    waiting.frames.extend_from_slice(&moment.frames);
-    waiting.threads.extend(moment.threads.iter().filter(|thread| !thread.active));
-    waiting.lasts = moment.lasts;
 }
 
 /// ns of `CLOCK_MONOTONIC`.
