@@ -37,6 +37,9 @@ use crate::sampler::{
 /// Between two writes of a recording that is streamed, so that a kill loses no more.
 const STREAM_EVERY: Duration = Duration::from_millis(900);
 
+/// What has ended within this time, in µs, has not run for long enough to be told how idle threads are seen.
+const BRIEF_US: u64 = 1_000_000;
+
 /// Runs `pyspy record`.
 ///
 /// # Errors
@@ -77,7 +80,7 @@ pub(crate) fn run(arguments: &RecordArgs) -> anyhow::Result<ExitCode> {
     let program = Program { status, has_ended, left: target.still_running(), is_followed: arguments.subprocesses };
     let mut line = summary(&profile, &ending, &finished.text, &target, &program, interrupt.is_set());
     line.push_str(if is_from_kernel { "; sampled in the kernel" } else { "" });
-    line.push_str(&what_is_missing(&profile, unsampled, arguments));
+    line.push_str(&what_is_missing(&profile, unsampled, &ending, arguments));
     facts::lines(&profile.metadata).iter().for_each(|text| print_note(text));
     print_note(&line);
     if let Some(below) = arguments.below.as_ref().filter(|_| finished.path.is_some()) {
@@ -229,7 +232,7 @@ fn summary(
     let metadata = &profile.metadata;
     let counts = metadata.counts;
     let mut line = format!(
-        "{done} {} samples in {:.1} s: {} stopped, {} unproven, {} lost; {:.1} Hz held of {:.0}",
+        "{done} {} samples in {:.1} s: {} stopped, {} unproven, {} lost; {:.1} Hz held of {:.0} asked for",
         counts.taken,
         metadata.duration_us as f64 / 1e6,
         counts.stopped,
@@ -276,7 +279,7 @@ fn summary(
 }
 
 /// The end of that line: what the profile does not show, and what would show it.
-fn what_is_missing(profile: &Profile, unsampled: Option<Unsampled>, arguments: &RecordArgs) -> String {
+fn what_is_missing(profile: &Profile, unsampled: Option<Unsampled>, ending: &Ending, arguments: &RecordArgs) -> String {
     let mut text = String::new();
     if let Some(Unsampled { pid, time, of, have_states }) = unsampled {
         let several = profile.processes().len() > 1;
@@ -292,12 +295,14 @@ fn what_is_missing(profile: &Profile, unsampled: Option<Unsampled>, arguments: &
         text = format!("; most CPU time{whose} ({time:.1} of {of:.1} s) {place}{advice}");
     } else if profile.metadata.counts.taken == 0 && profile.metadata.counts.outside == 0 {
         let is_narrowed = !arguments.thread.is_empty() || arguments.main_thread;
+        let is_brief = *ending == Ending::Exited && profile.metadata.duration_us < BRIEF_US;
         text.push_str(match arguments.mode {
             Some(Mode::GilWait) => "; no thread was seen to wait for the GIL",
             _ if is_narrowed && profile.metadata.filters.idle => {
                 "; no thread is what was asked for: `pyspy dump` shows their names"
             }
             _ if is_narrowed => "; none of what was asked for was seen to run: --idle shows idle threads too",
+            _ if is_brief => "; it ended before a thread was seen to run",
             _ if profile.metadata.filters.idle => "; no thread ran Python",
             _ => "; every thread was idle or none ran Python: --idle shows idle threads too",
         });
