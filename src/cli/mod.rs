@@ -114,8 +114,10 @@ pub(crate) struct RecordArgs {
     #[arg(short, long, value_name = "duration", value_parser = values::duration)]
     #[arg(default_value = "unlimited", hide_default_value = true)]
     pub duration: Limit,
-    /// Samples to take each second; the last line says how many were (`Hz held`): fewer on a busy machine, or where
-    /// threads would have been stopped for too long
+    /// Samples to take each second
+    ///
+    /// The last line says how many were taken (`Hz held`): fewer on a busy machine, or where threads would have been
+    /// stopped for too long
     #[arg(short, long, value_name = "rate", default_value_t = 100)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub rate: u32,
@@ -230,8 +232,10 @@ pub(crate) struct TopArgs {
     /// Show full Python filenames, instead of only the part from the package on
     #[arg(long)]
     pub full_filenames: bool,
-    /// Samples to take each second; the header says how many were (`held`): fewer on a busy machine, or where threads
-    /// would have been stopped for too long
+    /// Samples to take each second
+    ///
+    /// The header says how many were taken (`held`): fewer on a busy machine, or where threads would have been stopped
+    /// for too long
     #[arg(short, long, value_name = "rate", default_value_t = 100)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub rate: u32,

@@ -50,6 +50,8 @@
         svg.addEventListener("pointerdown", dragBegun);
         svg.addEventListener("pointermove", dragMoved);
         svg.addEventListener("pointerup", dragEnded);
+        // Dragging moves the chart and selects none of its texts.
+        svg.addEventListener("selectstart", (event) => drag !== null && event.preventDefault());
         svg.addEventListener("pointercancel", () => { drag = null; });
     });
 

@@ -117,16 +117,20 @@ fn a_browser_shows_a_stretch_of_time() {
          mouse('pointerup', 6, 10, 100); await frame();
          const times = () => Array.from(document.querySelectorAll('.time'), (one) => one.textContent);
          const stretch = [times()[0], times().slice(-1)[0]].join(' to ');
-         mouse('pointerdown', 0.5, 2, 300); mouse('pointermove', 1.5, 2, 300); mouse('pointerup', 1.5, 2, 300);
+         const selects = () => document.getElementById('title').dispatchEvent(
+             new Event('selectstart', {{ bubbles: true, cancelable: true }}));
+         const before = selects();
+         mouse('pointerdown', 0.5, 2, 300); const meanwhile = selects();
+         mouse('pointermove', 1.5, 2, 300); mouse('pointerup', 1.5, 2, 300);
          await frame(); const moved = [times()[0], times().slice(-1)[0]].join(' to ');
          const turn = (deltaY) => document.documentElement.dispatchEvent(
              new WheelEvent('wheel', {{ bubbles: true, cancelable: true, clientX: 10, deltaY }}));
          turn(1e4); turn(1e4); turn(1e4); await frame();
          const turned = [times()[0], times().slice(-1)[0]].join(' to ');
-         return [marked.toFixed(3), stretch, moved, turned].join(' | ');"
+         return [marked.toFixed(3), stretch, moved, turned, before, meanwhile].join(' | ');"
     );
     let Some(result) = in_browser(Format::Flamechart, &samples::usual(TIMED), &script) else { return };
-    assert_eq!(result, "0.200 | 4.0 s to 6.0 s | 3.0 s to 5.0 s | 0 s to 10 s");
+    assert_eq!(result, "0.200 | 4.0 s to 6.0 s | 3.0 s to 5.0 s | 0 s to 10 s | true | false");
 }
 
 #[test]
