@@ -307,6 +307,9 @@ fn what_is_missing(profile: &Profile, unsampled: Option<Unsampled>, ending: &End
             _ => "; every thread was idle or none ran Python: --idle shows idle threads too",
         });
     }
+    if text.is_empty() && was_mostly_idle(profile, arguments) {
+        text.push_str("; most of the time every thread was idle: --idle shows idle threads too");
+    }
     if arguments.tasks.is_some() && profile.metadata.counts.in_tasks == 0 {
         text.push_str("; no task of an event loop was seen");
     }
@@ -318,6 +321,18 @@ fn what_is_missing(profile: &Profile, unsampled: Option<Unsampled>, ending: &End
         text.push_str("; some names or stacks were too many and are left out");
     }
     text
+}
+
+/// Whether at nine of ten looks no thread ran, so that there are few samples although the rate was held; nothing is
+/// said where something else was asked for than what runs.
+fn was_mostly_idle(profile: &Profile, arguments: &RecordArgs) -> bool {
+    let (metadata, counts) = (&profile.metadata, profile.metadata.counts);
+    let is_narrowed = arguments.main_thread
+        || [&arguments.thread, &arguments.include, &arguments.exclude].into_iter().any(|globs| !globs.is_empty());
+    let is_of_cpu = !metadata.filters.idle && !metadata.filters.gil_only && !metadata.filters.gil_wait;
+    let looks = metadata.rate_held * metadata.duration_us.saturating_sub(metadata.unobserved_us) as f64 / 1e6;
+    let seen = counts.taken + counts.outside + counts.lost;
+    is_of_cpu && !is_narrowed && metadata.duration_us >= BRIEF_US && (seen as f64) < looks / 10.0
 }
 
 /// Shows a file with what the desktop has for it.

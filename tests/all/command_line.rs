@@ -52,6 +52,22 @@ fn of_a_program_that_fails_at_once_nothing_is_said_of_idle_threads() {
     assert!(idle.contains("--idle shows idle threads too"), "{idle}");
 }
 
+/// As of an idle server: few samples, although the rate was held.
+#[test]
+fn of_a_program_that_mostly_sleeps_it_is_said_why_there_are_few_samples() {
+    let record = |program: &str| {
+        let python = any().path.to_str().unwrap();
+        let ran = pyspy(&["record", "-f", "raw", "-o", "/dev/null", "--", python, "-S", "-c", program]);
+        ran.success();
+        ran.stderr
+    };
+    let busy = "import time\nend = time.time() + 0.1\nwhile time.time() < end: pass\n";
+    let said = record(&format!("{busy}time.sleep(5)"));
+    assert!(said.contains("; most of the time every thread was idle: --idle shows idle threads too"), "{said}");
+    let said = record(&busy.replace("0.1", "1.2"));
+    assert!(!said.contains("--idle"), "{said}");
+}
+
 #[test]
 fn names_of_other_kinds_of_files_are_refused_unless_a_format_is_given() {
     let folder = tempfile::tempdir().unwrap();
