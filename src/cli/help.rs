@@ -108,6 +108,7 @@ mod tests {
         let places: Vec<usize> =
             OF_RECORD.iter().map(|(heading, _)| long.find(&format!("\n{heading}:")).unwrap()).collect();
         assert!(places.is_sorted(), "{long}");
+        assert!(long.contains("how many were taken (`Hz held`)") && !short.contains("`Hz held`"), "{long}");
         assert!(short.lines().count() < 70, "{} lines:\n{short}", short.lines().count());
     }
 }

@@ -115,6 +115,9 @@ pub(crate) struct RecordArgs {
     #[arg(default_value = "unlimited", hide_default_value = true)]
     pub duration: Limit,
     /// Samples to take each second
+    ///
+    /// The last line says how many were taken (`Hz held`): fewer on a busy machine, or where threads would have been
+    /// stopped for too long
     #[arg(short, long, value_name = "rate", default_value_t = 100)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub rate: u32,
@@ -230,6 +233,9 @@ pub(crate) struct TopArgs {
     #[arg(long)]
     pub full_filenames: bool,
     /// Samples to take each second
+    ///
+    /// The header says how many were taken (`held`): fewer on a busy machine, or where threads would have been stopped
+    /// for too long
     #[arg(short, long, value_name = "rate", default_value_t = 100)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub rate: u32,

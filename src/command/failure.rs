@@ -217,6 +217,9 @@ pub(crate) fn advice(error: &anyhow::Error) -> Vec<String> {
         if let Some(error) = cause.downcast_ref::<PostMortemError>() {
             return error.advice();
         }
+        if let Some(program) = cause.downcast_ref().and_then(SpawnError::python_file) {
+            return vec![format!("a file of Python is run by an interpreter: `python3 {}`", quoted_path(program))];
+        }
         if cause.is::<AccessError>() {
             return text("`--token FILE` names a file whose first line is a secret, such as of `openssl rand -hex 16`");
         }

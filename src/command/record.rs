@@ -37,6 +37,9 @@ use crate::sampler::{
 /// Between two writes of a recording that is streamed, so that a kill loses no more.
 const STREAM_EVERY: Duration = Duration::from_millis(900);
 
+/// What has ended within this time, in µs, has not run for long enough to be told how idle threads are seen.
+const BRIEF_US: u64 = 1_000_000;
+
 /// Runs `pyspy record`.
 ///
 /// # Errors
@@ -77,7 +80,7 @@ pub(crate) fn run(arguments: &RecordArgs) -> anyhow::Result<ExitCode> {
     let program = Program { status, has_ended, left: target.still_running(), is_followed: arguments.subprocesses };
     let mut line = summary(&profile, &ending, &finished.text, &target, &program, interrupt.is_set());
     line.push_str(if is_from_kernel { "; sampled in the kernel" } else { "" });
-    line.push_str(&what_is_missing(&profile, unsampled, arguments));
+    line.push_str(&what_is_missing(&profile, unsampled, &ending, arguments));
     facts::lines(&profile.metadata).iter().for_each(|text| print_note(text));
     print_note(&line);
     if let Some(below) = arguments.below.as_ref().filter(|_| finished.path.is_some()) {
@@ -232,7 +235,7 @@ fn summary(
     let metadata = &profile.metadata;
     let counts = metadata.counts;
     let mut line = format!(
-        "{done} {} samples in {:.1} s: {} stopped, {} unproven, {} lost; {:.1} Hz held of {:.0}",
+        "{done} {} samples in {:.1} s: {} stopped, {} unproven, {} lost; {:.1} Hz held of {:.0} asked for",
         counts.taken,
         metadata.duration_us as f64 / 1e6,
         counts.stopped,
@@ -279,7 +282,7 @@ fn summary(
 }
 
 /// The end of that line: what the profile does not show, and what would show it.
-fn what_is_missing(profile: &Profile, unsampled: Option<Unsampled>, arguments: &RecordArgs) -> String {
+fn what_is_missing(profile: &Profile, unsampled: Option<Unsampled>, ending: &Ending, arguments: &RecordArgs) -> String {
     let mut text = String::new();
     if let Some(Unsampled { pid, time, of, have_states }) = unsampled {
         let several = profile.processes().len() > 1;
@@ -295,15 +298,20 @@ fn what_is_missing(profile: &Profile, unsampled: Option<Unsampled>, arguments: &
         text = format!("; most CPU time{whose} ({time:.1} of {of:.1} s) {place}{advice}");
     } else if profile.metadata.counts.taken == 0 && profile.metadata.counts.outside == 0 {
         let is_narrowed = !arguments.thread.is_empty() || arguments.main_thread;
+        let is_brief = *ending == Ending::Exited && profile.metadata.duration_us < BRIEF_US;
         text.push_str(match arguments.mode {
             Some(Mode::GilWait) => "; no thread was seen to wait for the GIL",
             _ if is_narrowed && profile.metadata.filters.idle => {
                 "; no thread is what was asked for: `pyspy dump` shows their names"
             }
             _ if is_narrowed => "; none of what was asked for was seen to run: --idle shows idle threads too",
+            _ if is_brief => "; it ended before a thread was seen to run",
             _ if profile.metadata.filters.idle => "; no thread ran Python",
             _ => "; every thread was idle or none ran Python: --idle shows idle threads too",
         });
+    }
+    if text.is_empty() && was_mostly_idle(profile, arguments) {
+        text.push_str("; most of the time every thread was idle: --idle shows idle threads too");
     }
     if arguments.tasks.is_some() && profile.metadata.counts.in_tasks == 0 {
         text.push_str("; no task of an event loop was seen");
@@ -316,6 +324,18 @@ fn what_is_missing(profile: &Profile, unsampled: Option<Unsampled>, arguments: &
         text.push_str("; some names or stacks were too many and are left out");
     }
     text
+}
+
+/// Whether at nine of ten looks no thread ran, so that there are few samples although the rate was held; nothing is
+/// said where something else was asked for than what runs.
+fn was_mostly_idle(profile: &Profile, arguments: &RecordArgs) -> bool {
+    let (metadata, counts) = (&profile.metadata, profile.metadata.counts);
+    let is_narrowed = arguments.main_thread
+        || [&arguments.thread, &arguments.include, &arguments.exclude].into_iter().any(|globs| !globs.is_empty());
+    let is_of_cpu = !metadata.filters.idle && !metadata.filters.gil_only && !metadata.filters.gil_wait;
+    let looks = metadata.rate_held * metadata.duration_us.saturating_sub(metadata.unobserved_us) as f64 / 1e6;
+    let seen = counts.taken + counts.outside + counts.lost;
+    is_of_cpu && !is_narrowed && metadata.duration_us >= BRIEF_US && (seen as f64) < looks / 10.0
 }
 
 /// Shows a file with what the desktop has for it.

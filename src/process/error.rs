@@ -1,7 +1,7 @@
 //! What can go wrong with another process, in types.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
@@ -102,6 +102,12 @@ pub(crate) enum SpawnError {
 }
 
 impl SpawnError {
+    /// The program, where it is a file of Python, which cannot be started by itself.
+    pub(crate) fn python_file(&self) -> Option<&Path> {
+        let (Self::NotFound(program) | Self::NotExecutable(program) | Self::System { program, .. }) = self;
+        program.extension().filter(|extension| *extension == "py").map(|_| program.as_path())
+    }
+
     /// The typed error for what starting `program` failed with.
     pub(super) fn from_start(program: PathBuf, source: io::Error) -> Self {
         match source.kind() {

@@ -146,7 +146,11 @@ pub(crate) const BINDINGS: &[Binding] = &[
     binding(&[Char('a')], Action::Scope, "% of the window and time since reset; all of the window; all since reset"),
     binding(&[Char('r'), Char('R')], Action::Reset, "reset: forget all samples"),
     binding(&[Char(' ')], Action::Freeze, "freeze the view, or go on"),
-    binding(&[Char('/')], Action::Filter, "filter by name, file or thread; Enter keeps it, Esc drops it"),
+    binding(
+        &[Char('/')],
+        Action::Filter,
+        "filter by name and file, and by thread where they are apart; Enter keeps it, Esc drops it",
+    ),
     binding(&[Char('g')], Action::Gil, "only what holds the GIL, or all"),
     binding(&[Char('i')], Action::Idle, "idle threads too, or not"),
     binding(&[Char('t')], Action::Threads, "each thread apart, or all together"),
@@ -163,6 +167,16 @@ pub(crate) const BINDINGS: &[Binding] = &[
 pub(crate) const MOUSE: &[(&str, &str)] = &[
     ("click", "select a row or block, again to look closer; show a view; sort by a column"),
     ("wheel", "up and down"),
+];
+
+/// What the numbers on the screen are, for help.
+pub(crate) const NUMBERS: &[(&str, &str)] = &[
+    ("%Own, %Total", "of wall time; threads that run at the same time add up, so several make more than 100%"),
+    ("Hz asked, held", "samples to be taken each second, and those that were: fewer on a busy machine"),
+    ("late, lost", "samples that were skipped as it was too late for them, and that could not be read"),
+    ("unproven", "samples that may be of two moments, as the thread could not be stopped"),
+    ("GIL, active, GC", "time in which a thread held the GIL, ran, collected garbage"),
+    ("stopped", "time in which a thread was stopped to be read"),
 ];
 
 /// The keys that were pressed. A terminal tells Esc and a key soon after it as that key with Alt, with which nothing
@@ -239,9 +253,9 @@ fn help_lines() -> Vec<String> {
         let keys: Vec<String> = binding.keys.iter().map(|key| key.name()).collect();
         (keys.join(", "), binding.help)
     });
-    let of_mouse = MOUSE.iter().map(|(what, help)| ((*what).to_owned(), *help));
+    let of_others = MOUSE.iter().chain(NUMBERS).map(|(what, help)| ((*what).to_owned(), *help));
     let mut lines = Vec::new();
-    for (mut keys, help) in of_keys.chain(of_mouse) {
+    for (mut keys, help) in of_keys.chain(of_others) {
         for help in fit::lines(help, HELP_COLUMNS.1) {
             lines.push(format!("{keys:>0$}  {help}", HELP_COLUMNS.0));
             keys.clear();
@@ -287,7 +301,9 @@ mod tests {
             assert!(help_lines().iter().all(|line| lines.iter().any(|row| row.contains(line.trim_end()))));
         }
         let help = help(80).join("\n");
-        for name in ["q, Q, Ctrl-C", "Shift-Tab", "F6", "PgDn", "Space", "Esc, Backspace, x, X", "wheel"] {
+        let numbers = ["more than 100%", "Hz asked, held"];
+        let keys = ["q, Q, Ctrl-C", "Shift-Tab", "F6", "PgDn", "Space", "Esc, Backspace, x, X", "wheel"];
+        for name in keys.into_iter().chain(numbers) {
             assert!(help.contains(name), "{name} in {help}");
         }
     }

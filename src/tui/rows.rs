@@ -82,12 +82,15 @@ impl State {
         let groups = self.groups(adder, false);
         let mut rows = flat(&groups, index.function_count(), item, Key::Function);
         if !self.selection.filter.is_empty() {
-            let mut matches: HashMap<FunctionId, bool> = HashMap::new();
-            rows.retain(|row| match row.key {
-                Key::Function(_, id) => {
-                    *matches.entry(id).or_insert_with(|| self.selection.is_match(&names::function(self, id)))
-                }
-                _ => true,
+            let mut functions: HashMap<FunctionId, bool> = HashMap::new();
+            let mut threads: HashMap<ThreadRef, bool> = HashMap::new();
+            rows.retain(|row| {
+                let Key::Function(thread, id) = row.key else { return true };
+                let is_match = |text: &str| self.selection.is_match(text);
+                *functions.entry(id).or_insert_with(|| is_match(&names::function(self, id)))
+                    || thread.is_some_and(|thread| {
+                        *threads.entry(thread).or_insert_with(|| is_match(&names::thread(self, thread)))
+                    })
             });
         }
         rows

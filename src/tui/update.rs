@@ -94,7 +94,7 @@ fn carry_out(state: &mut State, action: Action, effects: &mut Vec<Effect>) {
             state.overlay = match state.overlay {
                 Overlay::Help(_) => Overlay::Nothing,
                 _ => Overlay::Help(Pane {
-                    title: "keys".to_owned(),
+                    title: "keys, and at the end what the numbers are".to_owned(),
                     lines: keys::help(state.size.width),
                     ..Pane::default()
                 }),

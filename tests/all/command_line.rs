@@ -22,6 +22,53 @@ fn a_number_alone_suggests_the_option() {
 }
 
 #[test]
+fn a_file_of_python_alone_suggests_the_interpreter() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("app.py"), "pass\n").unwrap();
+    for (name, program) in [("record", "app.py"), ("record", "./app.py"), ("top", "nowhere.py")] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pyspy"));
+        command.args([name, if name == "top" { "--once" } else { "--idle" }, "--", program]);
+        let ran = run(command.current_dir(folder.path()), Duration::from_secs(60)).unwrap();
+        assert_eq!(ran.status.code(), Some(9), "{ran:#?}");
+        assert!(ran.failure().contains(&format!("run by an interpreter: `python3 \"{program}\"`")), "{ran:#?}");
+    }
+}
+
+/// What such a program has to say of it stands above.
+#[test]
+fn of_a_program_that_fails_at_once_nothing_is_said_of_idle_threads() {
+    let folder = tempfile::tempdir().unwrap();
+    let (svg, python) = (folder.path().join("x.svg"), any().path.to_str().unwrap());
+    let record = |last: &[&str]| {
+        let args = ["record", "--exclude", "*", "-o", svg.to_str().unwrap(), "--", python];
+        let ran = pyspy(&[&args[..], last].concat());
+        ran.success();
+        ran.stderr
+    };
+    let failed = record(&["missing.py"]);
+    assert!(failed.contains("; the program ended, status 2; it ended before a thread was seen to run"), "{failed}");
+    assert!(!failed.contains("--idle"), "{failed}");
+    let idle = record(&["-c", "import time; time.sleep(1.5)"]);
+    assert!(idle.contains("--idle shows idle threads too"), "{idle}");
+}
+
+/// As of an idle server: few samples, although the rate was held.
+#[test]
+fn of_a_program_that_mostly_sleeps_it_is_said_why_there_are_few_samples() {
+    let record = |program: &str| {
+        let python = any().path.to_str().unwrap();
+        let ran = pyspy(&["record", "-f", "raw", "-o", "/dev/null", "--", python, "-S", "-c", program]);
+        ran.success();
+        ran.stderr
+    };
+    let busy = "import time\nend = time.time() + 0.1\nwhile time.time() < end: pass\n";
+    let said = record(&format!("{busy}time.sleep(5)"));
+    assert!(said.contains("; most of the time every thread was idle: --idle shows idle threads too"), "{said}");
+    let said = record(&busy.replace("0.1", "1.2"));
+    assert!(!said.contains("--idle"), "{said}");
+}
+
+#[test]
 fn names_of_other_kinds_of_files_are_refused_unless_a_format_is_given() {
     let folder = tempfile::tempdir().unwrap();
     let stacks = folder.path().join("in.txt");

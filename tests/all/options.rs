@@ -13,6 +13,7 @@ use nix::sys::signal::Signal;
 use crate::recording::{Recording, stacks};
 use crate::running::{Running, any, chosen, read_profile, wait_for_handlers};
 use crate::target::{Target, alone_on_this_machine, pyspy, run};
+use crate::terminal::Terminal;
 
 fn workers() -> Target {
     Target::start(any(), "workers.py", &["alone"])
@@ -206,6 +207,22 @@ fn progress_is_shown_on_a_terminal_only() {
     let screen = shown.success();
     assert!(screen.contains(" samples, ") && screen.contains(" Hz; Ctrl-C to stop"), "{screen:?}");
     assert!(screen.contains("pyspy: wrote /dev/null with "), "{screen:?}");
+}
+
+/// A line that goes over the edge would stay where it was, each time that it is drawn.
+#[test]
+fn progress_is_one_line_in_a_narrow_terminal_too() {
+    let Some(terminal) = Terminal::open(40, 12) else { return };
+    let target = workers();
+    for duration in ["", "-d 60"] {
+        let program = env!("CARGO_BIN_EXE_pyspy");
+        terminal.run(&format!("{program} record {duration} -p {} -f raw -o /dev/null", target.pid()));
+        terminal.wait("progress", |screen| screen.contains("2 s, "));
+        let shown = terminal.wait("progress", |screen| screen.contains("3 s, "));
+        assert_eq!(shown.lines().filter(|line| !line.trim().is_empty()).count(), 1, "{shown}");
+        terminal.keys(&["C-c"]);
+        assert_eq!(terminal.ended(), 0);
+    }
 }
 
 #[test]

@@ -163,7 +163,7 @@ impl Summary {
 #[test]
 fn a_summary_is_read_back() {
     let line = "pyspy: note\npyspy: wrote - with 3335 samples in 4.0 s: 1275 stopped, 7 unproven, 2 lost; \
-        999.5 Hz held of 1000";
+        999.5 Hz held of 1000 asked for";
     let expected =
         Summary { samples: 3335, seconds: 4.0, stopped: 1275, unproven: 7, lost: 2, rate_held: 999.5, unobserved: 0.0 };
     assert_eq!(Summary::parse(line), Some(expected));

@@ -6,6 +6,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::sampler::Progress;
 
+/// Columns from which on there is room for a bar beside what the line says.
+const WIDE: u16 = 80;
+
 /// The line.
 #[derive(Debug)]
 pub(super) struct Bar {
@@ -20,7 +23,13 @@ impl Bar {
             Some(duration) => ProgressBar::new(millis(duration)),
             None => ProgressBar::new_spinner(),
         };
-        let template = if duration.is_some() { "{bar:30} {msg}" } else { "{spinner} {msg}" };
+        // In one line, or what is longer than the terminal would stay there.
+        let is_wide = console::Term::stderr().size().1 >= WIDE;
+        let template = match duration {
+            Some(_) if is_wide => "{bar:30} {wide_msg}",
+            Some(_) => "{wide_msg}",
+            None => "{spinner} {wide_msg}",
+        };
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }

@@ -4,13 +4,20 @@
     const SVG = "http://www.w3.org/2000/svg";
     const HTML = "http://www.w3.org/1999/xhtml";
     const BORDER = 10;
+    // From one line of the head to the next, within a text and between texts, in pixels.
+    const [LINE, ROW] = [16, 20];
+    // Of a window that is narrow, lines for what is told of a frame.
+    const DETAILS = 2;
     // Without a button of the mouse pressed longer than this, in pixels, it is a click.
     const DRAGGED = 4;
     const svg = document.documentElement;
     const get = (id) => document.getElementById(id);
+    const SEARCH = "Search (regular expression)";
     const clamped = (value, least, most) => Math.min(Math.max(value, least), most);
     let chart, head, kind, unit, end, controls, search, unzoom;
     let texts, frames, byGroup, hits = [];
+    // The picture's height, and the lowest line of its head, as they were written; the window is narrow.
+    let height, bottom, isNarrow = false;
     // What is shown, and the pixels that it has; the pixels of a letter; the mouse's last place.
     let from = 0, to, inner, letter, mouse, hovered = null, lastHit = -1;
     let drag = null, wasDragged = false, isDue = false;
@@ -22,6 +29,7 @@
         frames = Array.from(chart.getElementsByClassName("frame"), frameOf);
         byGroup = new Map(frames.map((frame) => [frame.group, frame]));
         texts = { title: get("title").textContent, subtitle: get("subtitle").textContent };
+        [height, bottom] = [svg.getAttribute("height"), get("details").getAttribute("y")].map(Number);
         get("subtitle").textContent = "0".repeat(100);
         letter = get("subtitle").getComputedTextLength() / 100 || 7.3;
         svg.removeAttribute("viewBox");
@@ -42,6 +50,8 @@
         svg.addEventListener("pointerdown", dragBegun);
         svg.addEventListener("pointermove", dragMoved);
         svg.addEventListener("pointerup", dragEnded);
+        // Dragging moves the chart and selects none of its texts.
+        svg.addEventListener("selectstart", (event) => drag !== null && event.preventDefault());
         svg.addEventListener("pointercancel", () => { drag = null; });
     });
 
@@ -68,17 +78,15 @@
         const box = document.createElementNS(HTML, "div");
         box.id = "controls";
         unzoom = button("unzoom", "Reset zoom", all);
-        unzoom.style.visibility = "hidden";
+        unzoom.className = "unneeded";
         if (kind === "diff") box.append(button("own", "Colours: total", colourBy));
         search = document.createElementNS(HTML, "input");
         search.id = "search";
         search.type = "search";
-        search.placeholder = "Search (regular expression)";
-        search.setAttribute("aria-label", search.placeholder);
+        search.setAttribute("aria-label", SEARCH);
         search.addEventListener("input", find);
         box.append(unzoom, search);
         controls.append(box);
-        controls.setAttribute("y", 6);
         controls.setAttribute("height", 28);
         head.append(controls);
     }
@@ -102,18 +110,93 @@
         const width = svg.clientWidth || window.innerWidth;
         inner = Math.max(width - 2 * BORDER, 50);
         chart.setAttribute("width", inner);
-        const room = Math.min(kind === "diff" ? 490 : 365, inner * 0.6);
+        const wanted = kind === "diff" ? 490 : 365;
+        // Beside the title there is no room for controls that can be used: they have a line of their own.
+        isNarrow = inner * 0.6 < wanted * 0.75;
+        const room = isNarrow ? inner : Math.min(wanted, inner * 0.6);
         controls.setAttribute("x", width - BORDER - room);
+        controls.setAttribute("y", isNarrow ? 34 : 6);
         controls.setAttribute("width", room);
-        get("matched").setAttribute("x", width - BORDER);
+        controls.firstChild.classList.toggle("narrow", isNarrow);
+        search.placeholder = isNarrow ? "Search" : SEARCH;
         // Bold letters of 16 pixels are a third wider.
-        get("title").textContent = shortened(texts.title, (inner - room) / (letter * 1.34) - 1);
-        put("subtitle", texts.subtitle, inner / letter);
+        const letters = (isNarrow ? inner : inner - room) / (letter * 1.34) - 1;
+        get("title").textContent = shortened(texts.title, letters);
+        placeHead();
         draw();
     }
 
-    function put(id, text, letters) {
-        get(id).textContent = clipped(text, Math.floor(letters));
+    // What is below the title, one below the other, in as many lines as this width takes; the picture begins below it.
+    function placeHead() {
+        const parts = texts.subtitle.split(/( · )/);
+        const pieces = parts.filter((_, at) => at % 2 === 0).map((part, at) => part + (parts[2 * at + 1] || ""));
+        let y = Number(get("title").getAttribute("y")) + ROW + (isNarrow ? 36 : 0);
+        y = putLines("subtitle", y, inLines(pieces, Math.floor(inner / letter), pieces.length));
+        y = placeLegend(y + ROW) + ROW;
+        get("details").setAttribute("y", y);
+        // Of what is found a line of its own, for it would take all of the other.
+        y += isNarrow ? DETAILS * LINE : 0;
+        get("matched").setAttribute("x", BORDER + inner);
+        get("matched").setAttribute("y", y);
+        const axis = get("axis");
+        const by = y - bottom;
+        if (axis) axis.setAttribute("transform", "translate(0," + by + ")");
+        head.querySelector(".back").setAttribute("height", Number(chart.dataset.top) - 2 + by);
+        chart.setAttribute("y", by);
+        svg.setAttribute("height", height + by);
+    }
+
+    // The colours with their meanings, from left to right, as many in a line as there is room for; the last line's y.
+    function placeLegend(y) {
+        let x = BORDER;
+        for (const swatch of head.querySelectorAll(".swatch")) {
+            const meaning = swatch.nextElementSibling;
+            const width = 17 + columns(meaning.textContent) * letter;
+            if (x > BORDER && x + width > BORDER + inner) [x, y] = [BORDER, y + LINE];
+            swatch.setAttribute("x", x);
+            swatch.setAttribute("y", y - 10);
+            meaning.setAttribute("x", x + 17);
+            meaning.setAttribute("y", y);
+            x += width + 16;
+        }
+        return y;
+    }
+
+    // A text in lines from `y` on; the last one's y.
+    function putLines(id, y, lines) {
+        const spans = lines.map((line, at) => {
+            const span = document.createElementNS(SVG, "tspan");
+            span.setAttribute("x", BORDER);
+            span.setAttribute("y", y + at * LINE);
+            span.textContent = line;
+            return span;
+        });
+        get(id).replaceChildren(...spans);
+        return y + Math.max(lines.length - 1, 0) * LINE;
+    }
+
+    // Pieces of a text in lines of so many letters, not more than `most`: what is too long is cut.
+    function inLines(pieces, letters, most) {
+        const lines = [];
+        let line = "";
+        for (const piece of pieces) {
+            if (line !== "" && columns((line + piece).trimEnd()) > letters && lines.length + 1 < most) {
+                lines.push(line);
+                line = "";
+            }
+            line += piece;
+        }
+        // A blank at the end is not seen, so it need not fit.
+        return [...lines, line].map((line) => (columns(line.trimEnd()) > letters ? clipped(line, letters) : line));
+    }
+
+    function columns(text) {
+        return Array.from(text).reduce((sum, character) => sum + columnsOf(character), 0);
+    }
+
+    // Letters of East Asian scripts and pictures are twice as wide.
+    function columnsOf(character) {
+        return character.codePointAt(0) < 0x1100 ? 1 : 2;
     }
 
     // Without its middle where it does not fit: both ends of a command tell what it is.
@@ -123,12 +206,12 @@
         return text.slice(0, Math.max(1, Math.floor(letters) - end - 1)) + "…" + text.slice(-end);
     }
 
-    // As much of a text as fits; letters of East Asian scripts and pictures are twice as wide.
+    // As much of a text as fits.
     function clipped(text, letters) {
         if (text.length * 2 <= letters) return text;
         let used = 0, kept = "";
         for (const character of text) {
-            const width = character.codePointAt(0) < 0x1100 ? 1 : 2;
+            const width = columnsOf(character);
             if (used + width > letters - 1) {
                 const isLast = kept.length + character.length === text.length && used + width <= letters;
                 return isLast ? text : kept + "…";
@@ -169,7 +252,7 @@
             label(frame, x, width);
         }
         if (kind === "chart") drawAxis(scale);
-        unzoom.style.visibility = from === 0 && to === end ? "hidden" : "visible";
+        unzoom.classList.toggle("unneeded", from === 0 && to === end);
         tellMatched();
         tellHovered();
     }
@@ -399,7 +482,7 @@
         const seen = hits.filter((hit) => hit.end > from && hit.start < to);
         if (seen.length === 0) return;
         lastHit = (lastHit + 1) % seen.length;
-        const y = Number(seen[lastHit].rect.getAttribute("y"));
+        const y = Number(chart.getAttribute("y")) + Number(seen[lastHit].rect.getAttribute("y"));
         window.scrollTo(window.scrollX, y - window.innerHeight / 2);
         hovered = seen[lastHit];
         tellHovered();
@@ -409,8 +492,10 @@
         const wheel = canScroll() ? "Ctrl+wheel" : "wheel";
         const ways = "Drag on the axis: zoom to a time. " + wheel + ", W, S: zoom. Drag, A, D: move. ";
         const hint = kind === "chart" ? "Click: zoom to a call. " + ways : "Click: zoom to a frame. ";
-        const room = inner - 7 - get("matched").textContent.length * letter;
+        const room = inner - (isNarrow ? 0 : 7 + get("matched").textContent.length * letter);
+        const text = hovered === null ? hint + "Ctrl-F: search. Esc: all." : hovered.title;
         get("details").classList.toggle("note", hovered === null);
-        put("details", hovered === null ? hint + "Ctrl-F: search. Esc: all." : hovered.title, room / letter);
+        const lines = inLines(text.match(/\S+\s*|\s+/g), Math.floor(room / letter), isNarrow ? DETAILS : 1);
+        putLines("details", Number(get("details").getAttribute("y")), lines);
     }
 })();

@@ -50,10 +50,52 @@ fn idle_gil_and_threads_change_what_counts() {
     press(&mut state, "g t");
     assert!(names(&state)[0].starts_with("[4243 \"sleepy\"] sleep"), "{:?}", names(&state));
     assert!(names(&state)[1].starts_with("[4242 \"MainThread\"] heavy"));
+    for view in ["F1", "F2"] {
+        press(&mut state, view);
+        press(&mut state, "/ sleepy Enter");
+        let seen = names(&state);
+        assert!(!seen.is_empty() && seen.iter().all(|name| name.starts_with("[4243 \"sleepy\"]")), "{view}: {seen:?}");
+        press(&mut state, "Esc");
+    }
     press(&mut state, "F5");
     assert_eq!(names(&state)[0], "4242 \"MainThread\"");
     press(&mut state, "t i f F1");
     assert_eq!(names(&state)[0], "heavy (/srv/site/app.py:20)");
+}
+
+/// A program that hangs: a thread waits for ever, and no other is there.
+fn hung(size: (u16, u16)) -> State {
+    let mut source = Source::new();
+    let thread = source.thread("MainThread");
+    source.add(thread, &["main", "wait"], Flags::NONE, 1_000_000);
+    let mut state = State::new(Settings::default(), Size::new(size.0, size.1));
+    let window = source.window(1_000_000);
+    update(&mut state, window);
+    state
+}
+
+#[test]
+fn an_empty_view_says_why_it_is_empty() {
+    for size in [(80, 24), (40, 8)] {
+        let mut state = hung(size);
+        let said = |state: &State| view(state).split_whitespace().collect::<Vec<_>>().join(" ");
+        for key in ["F1", "F2", "F5", "F6"] {
+            press(&mut state, key);
+            let seen = said(&state);
+            assert!(seen.contains("no thread runs, every thread is idle: i shows where they are, d what"), "{seen}");
+        }
+        // What is typed is not why.
+        press(&mut state, "F1 / wait Enter");
+        assert!(said(&state).contains("every thread is idle"), "{}", view(&state));
+        press(&mut state, "i");
+        assert_eq!(state.rows.len(), 1);
+        press(&mut state, "/ x Enter");
+        assert!(said(&state).contains("nothing matches the filter; Esc drops it"), "{}", view(&state));
+        press(&mut state, "F3");
+        assert!(said(&state).contains("nothing matches the filter"), "{}", view(&state));
+        press(&mut state, "Esc Enter i");
+        assert!(said(&state).contains("this thread is idle: i shows where it is"), "{}", view(&state));
+    }
 }
 
 #[test]
@@ -189,7 +231,7 @@ fn reset_forgets_and_freeze_holds() {
     press(&mut state, "Space");
     assert!(view(&state).contains("1.80s     1.80s heavy"), "{}", view(&state));
     press(&mut state, "r");
-    assert!(view(&state).contains("every thread is idle"), "{}", view(&state));
+    assert!(view(&state).contains("waiting for samples since the reset"), "{}", view(&state));
     let window = usual_window(&mut source);
     update(&mut state, window);
     assert!(view(&state).contains("0.60s     0.60s heavy"), "{}", view(&state));

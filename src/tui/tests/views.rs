@@ -241,6 +241,10 @@ fn the_last_view_stays_when_the_target_ends() {
     assert!(view(&state).contains("heavy"));
     press(&mut state, "F5");
     assert!(view(&state).contains("▾ main"));
+    state.settings.has_output = true;
+    assert!(screen(&state).last().unwrap().ends_with("this is the last view; q quits"), "it wrote nothing");
+    update(&mut state, Event::Output("can't open file\n".to_owned()));
+    assert!(screen(&state).last().unwrap().ends_with("; F7 shows what it wrote, q quits"), "{:?}", screen(&state));
 }
 
 #[test]

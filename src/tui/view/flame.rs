@@ -3,6 +3,7 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
+use super::table::draw_empty_reason;
 use super::theme::Theme;
 use super::{percent, put, seconds};
 use crate::tui::index::ROOT;
@@ -48,7 +49,7 @@ pub(super) fn draw(state: &State, theme: Theme, header: Rect, body: Rect, buffer
         }
     }
     let text = match selected {
-        None => "nothing was seen yet".to_owned(),
+        None => String::new(),
         Some(block) => {
             let name = if block.node == ROOT {
                 "all".to_owned()
@@ -60,4 +61,7 @@ pub(super) fn draw(state: &State, theme: Theme, header: Rect, body: Rect, buffer
         }
     };
     put(buffer, header, &text, theme.bold());
+    if state.blocks.is_empty() {
+        draw_empty_reason(state, theme, body, buffer);
+    }
 }

@@ -92,8 +92,14 @@ fn draw_footer(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
         (Entry::Write(path), ..) => typed("write to (name.svg, .txt, .speedscope.json): ", path),
         (_, Some(notice), _) => Line::styled(first_of(notice, usize::from(area.width)), theme.accent()),
         (.., Some(ended)) => {
-            // How several have ended may be more than fits.
-            let keys = ": this is the last view; q quits";
+            // What a program wrote may say why it has ended. How several have ended may be more than fits.
+            let output = &state.data.output;
+            let has_written = state.settings.has_output && !(output.lines.is_empty() && output.open.is_empty());
+            let keys = if has_written && state.selection.view != View::Output {
+                ": this is the last view; F7 shows what it wrote, q quits"
+            } else {
+                ": this is the last view; q quits"
+            };
             let room = usize::from(area.width).saturating_sub(keys.len());
             Line::styled(first_of(ended, room) + keys, theme.warning())
         }

@@ -10,8 +10,8 @@ use super::{percent, put, put_right, seconds};
 use crate::output::printable;
 use crate::profile::{Flags, StackId};
 use crate::tui::layout::{number_starts, numbers_width};
-use crate::tui::names;
 use crate::tui::state::{Key, Row, Scope, State, View};
+use crate::tui::{fit, names};
 
 /// A tree is indented so far at most, as a part of the room for names; deeper nodes tell their depth.
 const DEEPEST_INDENT: u32 = 3;
@@ -50,9 +50,18 @@ pub(super) fn draw(state: &State, theme: Theme, header: Rect, body: Rect, buffer
         }
     }
     if state.rows.is_empty() {
-        let reason = empty_reason(state);
-        let line = Rect { y: body.y + 1, height: 1, ..body };
-        put(buffer, Rect { x: line.x + 2, width: line.width - 2, ..line }.intersection(body), reason, theme.dim());
+        draw_empty_reason(state, theme, body, buffer);
+    }
+}
+
+/// Why there is nothing to see, in as many lines as it takes.
+pub(super) fn draw_empty_reason(state: &State, theme: Theme, body: Rect, buffer: &mut Buffer) {
+    // Indented, and a line below the names of the columns where there is room for that.
+    let y = body.y + u16::from(body.height > 3);
+    let place = Rect { x: body.x + 2, y, width: body.width.saturating_sub(3), ..body }.intersection(body);
+    let lines = fit::lines(empty_reason(state), usize::from(place.width));
+    for (text, y) in lines.iter().zip(place.y..place.bottom()) {
+        put(buffer, Rect { y, height: 1, ..place }, text, theme.dim());
     }
 }
 
@@ -190,17 +199,29 @@ pub(in crate::tui) fn place(state: &State, stack: StackId, width: usize) -> Stri
 }
 
 fn empty_reason(state: &State) -> &'static str {
+    let (selection, shown) = (&state.selection, state.data.shown());
+    // Threads, processes and tasks are there whether they run or not.
+    let is_of_code = !matches!(selection.view, View::Threads | View::Processes | View::Tasks);
+    let mut totals = shown.window.iter().chain(shown.all);
+    // Without the filter there would be something.
+    let is_hidden = !selection.filter.is_empty() && (!is_of_code || totals.any(|total| selection.wants(total)));
     if state.data.windows == 0 {
         "waiting for the first samples"
-    } else if state.selection.view == View::Tasks && state.selection.filter.is_empty() {
-        "there are no tasks"
-    } else if !state.selection.filter.is_empty() {
+    } else if is_hidden {
         "nothing matches the filter; Esc drops it"
-    } else if state.selection.gil_only {
-        "nothing that holds the GIL; g shows all"
-    } else if !state.selection.idle {
-        "every thread is idle; i shows idle threads too"
-    } else {
+    } else if shown.all_us == 0 {
+        "waiting for samples since the reset"
+    } else if selection.view == View::Tasks {
+        "there are no tasks"
+    } else if !is_of_code {
+        "none was seen in the last window"
+    } else if selection.gil_only {
+        "nothing that holds the GIL was seen; g shows all"
+    } else if selection.idle {
         "no Python code was seen"
+    } else if selection.only_thread.is_some() {
+        "this thread is idle: i shows where it is, d what it waits for, Esc all threads"
+    } else {
+        "no thread runs, every thread is idle: i shows where they are, d what they wait for"
     }
 }

@@ -5,14 +5,13 @@
 use std::fmt::Write;
 
 use super::fit::Room;
-use super::text::left_out;
+use super::text::{left_out, unit_of};
 use crate::output::summary::{Amount, Summary};
 
 /// `summary` in as much room as there is.
 pub(super) fn markdown(summary: &Summary, room: Room) -> String {
     let mut out = String::new();
-    let unit = if summary.unit == "seconds" { "s" } else { "samples" };
-    let time = |amount: Amount| if unit == "s" { format!("{:.2}", amount.time) } else { format!("{:.0}", amount.time) };
+    let (unit, time) = unit_of(summary);
     let percent = |amount: Amount| format!("{:.1}", amount.share * 100.0);
     let mut row = |cells: &[&str]| {
         // Writing to a string cannot fail.
@@ -24,7 +23,19 @@ pub(super) fn markdown(summary: &Summary, room: Room) -> String {
         row(&[part.name, &time(part.amount), &percent(part.amount)]);
     }
     let _ = writeln!(out, "\n{}\n", escaped(&summary.about));
+    if summary.samples > 0 {
+        write_tables(summary, room, &mut out);
+    }
+    for doubt in &summary.doubts {
+        let _ = writeln!(out, "- {}", escaped(doubt));
+    }
+    out
+}
 
+/// The functions, paths and threads that took the time.
+fn write_tables(summary: &Summary, room: Room, out: &mut String) {
+    let (unit, time) = unit_of(summary);
+    let percent = |amount: Amount| format!("{:.1}", amount.share * 100.0);
     let shown = summary.functions.len().min(room.rows);
     let head = format!("function at its hottest line{}", left_out(shown, summary.function_count));
     let mut row = |cells: &[&str]| {
@@ -52,10 +63,6 @@ pub(super) fn markdown(summary: &Summary, room: Room) -> String {
     let threads = summary.threads.iter().take(shown);
     list(&head, &mut threads.map(|thread| (thread.amount, thread.label())));
     out.push('\n');
-    for doubt in &summary.doubts {
-        let _ = writeln!(out, "- {}", escaped(doubt));
-    }
-    out
 }
 
 /// A code span that can stand in a cell of a table: its fence is longer than any in the text, and a bar is no border.

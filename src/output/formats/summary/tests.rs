@@ -123,3 +123,15 @@ fn json_has_the_same_numbers_and_equal_profiles_give_equal_bytes() {
     assert_eq!(value["kinds"][0]["share"], 0.96);
     assert_eq!((json(), plain(&profile)), (json(), plain(&samples::usual(Keep::default()))));
 }
+
+#[test]
+fn of_nothing_there_are_no_tables_but_the_reason() {
+    let mut nothing = Profile::default();
+    nothing.metadata.duration_us = 500_000;
+    let reason = "no samples: no thread was seen to run";
+    let text = plain(&nothing);
+    assert!(text.contains(reason) && !text.contains('%') && !text.contains("heaviest"), "{text}");
+    let markdown = markdown(&nothing, &no_source);
+    assert_eq!(tables(&markdown).len(), 1, "that of the title: {markdown}");
+    assert!(markdown.contains(reason), "{markdown}");
+}
