@@ -140,6 +140,20 @@ fn is_ignored(signal: i32) -> bool {
     mask >> (signal - 1) & 1 == 1
 }
 
+/// Whether we are in the group of processes to which our terminal sends its signals.
+#[cfg(unix)]
+fn is_in_foreground() -> bool {
+    let terminal = std::fs::File::open("/dev/tty");
+    terminal.is_ok_and(|terminal| nix::unistd::tcgetpgrp(terminal) == Ok(nix::unistd::getpgrp()))
+}
+
+/// Whether we have the console whose Ctrl-C all of its programs are told of.
+#[cfg(not(unix))]
+fn is_in_foreground() -> bool {
+    use std::io::IsTerminal;
+    std::io::stdin().is_terminal()
+}
+
 /// Ctrl-Break, or a console that is closed, by the C runtime's number.
 #[cfg(not(unix))]
 const SIGBREAK: i32 = 21;
@@ -152,6 +166,8 @@ const SIGBREAK: i32 = 21;
 #[derive(Debug, Clone, Default)]
 struct Interrupt {
     end: Arc<AtomicBool>,
+    /// SIGINT has come.
+    interrupted: Arc<AtomicBool>,
     /// It was noticed that we are to end.
     noticed: Arc<AtomicBool>,
     write: Arc<AtomicBool>,
@@ -174,6 +190,7 @@ impl Interrupt {
                         128 + signal,
                         Arc::clone(&interrupt.noticed),
                     )?;
+                    signal_hook::flag::register(signal, Arc::clone(&interrupt.interrupted))?;
                 }
                 signal_hook::flag::register(signal, Arc::clone(&interrupt.end))?;
             }
@@ -183,6 +200,7 @@ impl Interrupt {
         {
             use signal_hook::consts::{SIGINT, SIGTERM};
             signal_hook::flag::register_conditional_shutdown(SIGINT, 128 + SIGINT, Arc::clone(&interrupt.noticed))?;
+            signal_hook::flag::register(SIGINT, Arc::clone(&interrupt.interrupted))?;
             for signal in [SIGINT, SIGTERM, SIGBREAK] {
                 signal_hook::flag::register(signal, Arc::clone(&interrupt.end))?;
             }
@@ -197,6 +215,11 @@ impl Interrupt {
             self.noticed.store(true, Ordering::Relaxed);
         }
         is_set
+    }
+
+    /// Whether Ctrl-C was pressed at our terminal, which a program that we started has been told of then too.
+    fn is_from_keyboard(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed) && is_in_foreground()
     }
 
     /// What is set when we are to end.

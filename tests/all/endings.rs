@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 use crate::recording::Recording;
 use crate::running::{Running, Unmount, any, read_profile, script, status_kb, wait_for_handlers};
 use crate::target::{Target, alone_on_this_machine, print_note, pyspy, run};
+use crate::terminal::Terminal;
 
 /// Every format with a name of a file for it.
 const FILES: [(&str, &str); 9] = [
@@ -294,6 +295,25 @@ fn the_program_is_ended_or_left_as_asked() {
         ["record", "--exit-status", "-f", "raw", "-o", "/dev/null", "--", python, "-c", "import sys; sys.exit(7)"];
     let ran = pyspy(&exit);
     assert_eq!(ran.status.code(), Some(7), "{ran:#?}");
+}
+
+#[test]
+fn an_interrupted_program_finishes_what_it_does_about_that() {
+    let Some(terminal) = Terminal::open(100, 12) else { return };
+    let program = terminal.path("program.py");
+    let text = "import time\nprint('computes', flush=True)\ntry:\n    while True: pass\n\
+        except KeyboardInterrupt:\n    time.sleep(1)\n    print('all is saved', flush=True)\n";
+    fs::write(&program, text).unwrap();
+    let (pyspy, python, output) = (env!("CARGO_BIN_EXE_pyspy"), any().path.display(), terminal.path("out.txt"));
+    terminal.run(&format!("{pyspy} record -f raw -o {output} -- {python} {program}"));
+    terminal.wait("the program computes", |screen| screen.contains("computes"));
+    // Some samples.
+    terminal.wait("a sample", |screen| screen.contains("samples"));
+    terminal.keys(&["C-c"]);
+    let screen = terminal.wait("the end", |screen| screen.contains("wrote"));
+    assert!(screen.contains("all is saved") && screen.contains("waiting for the program"), "{screen}");
+    assert_eq!(terminal.ended(), 0, "{screen}");
+    assert!(fs::read_to_string(output).unwrap().contains("program.py"));
 }
 
 #[test]

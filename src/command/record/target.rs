@@ -13,8 +13,12 @@ use crate::command::{attach, left};
 use crate::process::{Process, SpawnedProgram};
 use crate::sampler::{Finder, Roots};
 
-/// A program that does not end on SIGTERM is killed after so long.
+/// A program that does not end on SIGTERM is killed after so long, and one that was interrupted at our terminal has so
+/// long to end by itself before it gets SIGTERM.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// An interrupted program that has not ended after so long is waited for with a word.
+const BRIEF: Duration = Duration::from_millis(300);
 
 /// What is recorded.
 pub(super) struct Target {
@@ -96,9 +100,14 @@ impl Target {
         attach::wait_for_python(&self.processes, self.program.as_mut(), finder, cancelled, &|| None)
     }
 
-    /// Sees a program that we started to its end, or leaves it running with `keep`; its status if it has ended.
-    pub(super) fn end(&mut self, keep: bool) -> Option<ExitStatus> {
+    /// Sees a program that we started to its end, or leaves it running with `keep`; its status if it has ended. One that
+    /// `is_interrupted`, by a Ctrl-C that was for it as well as for us, is let finish what it does about that.
+    pub(super) fn end(&mut self, keep: bool, is_interrupted: bool) -> Option<ExitStatus> {
         let program = self.program.as_mut()?;
+        if is_interrupted && !keep && matches!(program.wait_at_most(BRIEF), Ok(None)) {
+            print_note("waiting for the program, which was interrupted too; Ctrl-C again does not wait");
+            let _ = program.wait_at_most(GRACE);
+        }
         let ended = if keep { program.wait_at_most(Duration::from_millis(200)) } else { program.end(GRACE).map(Some) };
         ended.unwrap_or_else(|error| {
             print_note(&format!("cannot learn how process {} ended: {error}", program.pid()));
