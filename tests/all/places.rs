@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::dump::{assert_is_as_python_says, dump, frames, wait_until_waiting};
 use crate::interpreters::Interpreter;
-use crate::target::{Target, print_note, run};
+use crate::target::{Target, copy_program, print_note, run};
 
 /// Builds a root directory of its own in the mount namespace that it runs in: all of ours, and the interpreter's prefix
 /// and the scripts at places that we do not have. Then runs `PYTHON known.py` in it. Arguments: root, prefix, scripts,
@@ -127,7 +127,7 @@ fn ids_outside(pid: u32) -> HashMap<u64, u64> {
 /// that has been through patchelf and then strip.
 fn copy_of(interpreter: &Interpreter, folder: &Path, strip: bool) -> Option<(Command, Vec<PathBuf>)> {
     let executable = folder.join("server");
-    fs::copy(&interpreter.path, &executable).unwrap();
+    copy_program(&interpreter.path, &executable);
     let mut copies = vec![executable.clone()];
     let (major, minor) = interpreter.feature();
     let library = format!("libpython{major}.{minor}");
@@ -191,7 +191,7 @@ fn deleted_and_replaced_files_are_no_obstacle() {
                 fs::remove_file(&copy).unwrap();
                 if replaced {
                     // As an update does: another file in its place.
-                    fs::copy("/bin/sh", &copy).unwrap();
+                    copy_program("/bin/sh", &copy);
                 }
             }
             assert_is_read(interpreter, &mut target);

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::interpreters::Interpreter;
-use crate::target::{Ran, Target, print_note, run};
+use crate::target::{Ran, Target, copy_program, print_note, run};
 
 /// Users of nobody: that of the target, and ours.
 const THEIRS: &str = "4343";
@@ -24,7 +24,7 @@ impl Copied {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        fs::copy(env!("CARGO_BIN_EXE_pyspy"), folder.path().join("pyspy")).unwrap();
+        copy_program(env!("CARGO_BIN_EXE_pyspy"), &folder.path().join("pyspy"));
         Self { folder }
     }
 
@@ -185,7 +185,7 @@ fn a_file_that_may_not_be_opened_is_named_instead_of_denying_that_it_is_python()
     let copied = Copied::new();
     let closed = tempfile::tempdir().unwrap();
     let program = closed.path().join("closed-python");
-    fs::copy(fs::canonicalize(&python.path).unwrap(), &program).unwrap();
+    copy_program(&python.path, &program);
     fs::set_permissions(&program, fs::Permissions::from_mode(0o711)).unwrap();
     let mut command = Command::new(&program);
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/targets/lock_holder.py");

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::interpreters::Interpreter;
 use crate::recording::{Recording, Summary, stacks};
-use crate::target::{Ran, Target, print_note, pyspy, run};
+use crate::target::{Ran, Target, copy_program, print_note, pyspy, run};
 
 fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/targets").join(name)
@@ -221,7 +221,7 @@ fn a_process_of_another_user_has_its_own_status() {
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let binary = folder.path().join("pyspy");
-    fs::copy(env!("CARGO_BIN_EXE_pyspy"), &binary).unwrap();
+    copy_program(env!("CARGO_BIN_EXE_pyspy"), &binary);
     let pid = target.pid().to_string();
     let commands: [&[&str]; 2] = [&["dump"], &["record", "-d", "1", "-f", "raw", "-o", "-"]];
     for command in commands {

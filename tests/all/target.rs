@@ -123,6 +123,14 @@ pub(crate) fn pyspy(args: &[impl AsRef<OsStr>]) -> Ran {
     run(command.args(args), PYSPY_LIMIT).unwrap_or_else(|error| panic!("{command:?} {error}"))
 }
 
+/// A copy of a program that can be run at once. Another process makes it: what other tests start meanwhile would else
+/// have the copy open for writing until it executes, and the system runs no such file.
+#[track_caller]
+pub(crate) fn copy_program(from: impl AsRef<OsStr>, to: &Path) {
+    let mut command = Command::new("cp");
+    run(command.arg("-L").arg(from).arg(to), PYSPY_LIMIT).unwrap().success();
+}
+
 /// Why a program has nothing to show.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RunError {

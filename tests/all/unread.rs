@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use crate::running::{Running, script};
-use crate::target::print_note;
+use crate::target::{copy_program, print_note};
 
 /// Where anybody finds pyspy and the program; `None`, which is said, where the tests cannot become somebody else.
 fn folder() -> Option<TempDir> {
@@ -21,7 +21,7 @@ fn folder() -> Option<TempDir> {
     }
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
-    fs::copy(env!("CARGO_BIN_EXE_pyspy"), folder.path().join("pyspy")).unwrap();
+    copy_program(env!("CARGO_BIN_EXE_pyspy"), &folder.path().join("pyspy"));
     fs::copy(script("undumpable.py"), folder.path().join("undumpable.py")).unwrap();
     Some(folder)
 }
