@@ -9,7 +9,7 @@ use crate::target::{Target, alone_on_this_machine, print_note, run};
 /// So many calls a recording of two seconds makes that are for no sample: names, collections, places of modules.
 const BESIDE_SAMPLES: f64 = 60.0;
 /// A busy machine is given so many tries.
-const TRIES: usize = 6;
+const TRIES: usize = 12;
 
 /// Calls for memory in a recording at 100 Hz for 2 s, per sample; none without strace. Where a busy machine has let us
 /// take fewer samples, less what is read at the beginning and some times a second.

@@ -100,8 +100,8 @@ impl Target {
         attach::wait_for_python(&self.processes, self.program.as_mut(), finder, cancelled, &|| None)
     }
 
-    /// Sees a program that we started to its end, or leaves it running with `keep`; its status if it has ended. One that
-    /// `is_interrupted`, by a Ctrl-C that was for it as well as for us, is let finish what it does about that.
+    /// Sees a program that we started to its end, or leaves it running with `keep`; its status if it has ended. If it
+    /// `is_interrupted`, by a Ctrl-C that was for it as well as for us, it is let finish what it does about that.
     pub(super) fn end(&mut self, keep: bool, is_interrupted: bool) -> Option<ExitStatus> {
         let program = self.program.as_mut()?;
         if is_interrupted && !keep && matches!(program.wait_at_most(BRIEF), Ok(None)) {
