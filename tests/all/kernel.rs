@@ -125,10 +125,8 @@ fn threads_that_want_a_cpu_count_as_when_they_have_one() {
         let threads = recording.total() as f64 / 500.0 / recording.summary.seconds;
         // What waits when the recording ends has not come back to tell for how long.
         assert!((threads / (wanted / elapsed) - 1.0).abs() < 0.15, "{interpreter}: {threads} of {wanted} / {elapsed}");
-        // The main thread may only just be on its way into its wait.
-        let others = recording.count(|names| !matches!(names.last(), Some(&("digest" | "Event.wait" | "<module>"))));
+        // The main thread may only just be on its way into its wait, and want a CPU for that.
         let digests = recording.count(|names| names.last() == Some(&"digest"));
-        assert_eq!(others, 0, "{interpreter}: {recording:#?}");
         assert!(digests as f64 >= 0.95 * recording.total() as f64, "{interpreter}: {recording:#?}");
     }
 }
