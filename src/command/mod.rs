@@ -24,7 +24,7 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[cfg(any(fuzzing, test))]
 pub(crate) use self::dump::dump_as_written;
@@ -220,6 +220,17 @@ impl Interrupt {
     /// Whether Ctrl-C was pressed at our terminal, which a program that we started has been told of then too.
     fn is_from_keyboard(&self) -> bool {
         self.interrupted.load(Ordering::Relaxed) && is_in_foreground()
+    }
+
+    /// Waits until `is_over`, which waits itself for as long as it is told, for `limit` at most, or until SIGINT comes
+    /// again: that only ends this wait.
+    fn wait_for_another(&self, limit: Duration, mut is_over: impl FnMut(Duration) -> bool) {
+        const STEP: Duration = Duration::from_millis(50);
+        self.noticed.store(false, Ordering::Relaxed);
+        self.interrupted.store(false, Ordering::Relaxed);
+        let deadline = Instant::now() + limit;
+        while Instant::now() < deadline && !self.interrupted.load(Ordering::Relaxed) && !is_over(STEP) {}
+        self.noticed.store(true, Ordering::Relaxed);
     }
 
     /// What is set when we are to end.

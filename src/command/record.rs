@@ -57,7 +57,7 @@ pub(crate) fn run(arguments: &RecordArgs) -> anyhow::Result<ExitCode> {
         Ok(recorded) => recorded,
         Err(error) => {
             // Nothing was recorded; a program that we started is not left behind.
-            target.end(arguments.keep, interrupt.is_from_keyboard());
+            target.end(arguments.keep, &interrupt);
             return Err(error);
         }
     };
@@ -70,7 +70,7 @@ pub(crate) fn run(arguments: &RecordArgs) -> anyhow::Result<ExitCode> {
     let finished = failure.map_or_else(|| destination.finish(&mut profile), Err);
     let has_ended = target.program_has_ended();
     let keep = arguments.keep || ending == Ending::Exited || has_failed;
-    let status = target.end(keep, interrupt.is_from_keyboard());
+    let status = target.end(keep, &interrupt);
     if has_failed && target.is_started() && status.is_none() {
         print_note("the program was left running");
     }

@@ -318,6 +318,24 @@ fn an_interrupted_program_finishes_what_it_does_about_that() {
 }
 
 #[test]
+fn a_program_that_ignores_an_interrupt_is_ended_by_the_next() {
+    let Some(terminal) = Terminal::open(120, 12) else { return };
+    let program = terminal.path("program.py");
+    let text = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nprint('computes', flush=True)\n\
+        while True: pass\n";
+    fs::write(&program, text).unwrap();
+    let (pyspy, python) = (env!("CARGO_BIN_EXE_pyspy"), any().path.display());
+    terminal.run(&format!("{pyspy} record -f raw -o /dev/null -- {python} {program}"));
+    terminal.wait("the program computes", |screen| screen.contains("computes"));
+    terminal.keys(&["C-c"]);
+    terminal.wait("a word", |screen| screen.contains("waiting for the program"));
+    terminal.keys(&["C-c"]);
+    // The line may be longer than the terminal is wide.
+    terminal.wait("the end", |screen| screen.replace('\n', "").contains("killed by SIGTERM"));
+    assert_eq!(terminal.ended(), 0);
+}
+
+#[test]
 fn what_a_program_writes_is_not_mixed_with_a_profile_on_standard_output() {
     let program = "import time\nprint('words of the program', flush=True)\nend = time.time() + 0.5\n\
         while time.time() < end: pass";

@@ -9,7 +9,7 @@ use super::print_note;
 use crate::cli::RecordArgs;
 use crate::command::pythons::{self, Which};
 use crate::command::source_text::SourceFinder;
-use crate::command::{attach, left};
+use crate::command::{Interrupt, attach, left};
 use crate::process::{Process, SpawnedProgram};
 use crate::sampler::{Finder, Roots};
 
@@ -18,7 +18,7 @@ use crate::sampler::{Finder, Roots};
 const GRACE: Duration = Duration::from_secs(5);
 
 /// An interrupted program that has not ended after so long is waited for with a word.
-const BRIEF: Duration = Duration::from_millis(300);
+const SILENT_GRACE: Duration = Duration::from_millis(300);
 
 /// What is recorded.
 pub(super) struct Target {
@@ -100,13 +100,14 @@ impl Target {
         attach::wait_for_python(&self.processes, self.program.as_mut(), finder, cancelled, &|| None)
     }
 
-    /// Sees a program that we started to its end, or leaves it running with `keep`; its status if it has ended. If it
-    /// `is_interrupted`, by a Ctrl-C that was for it as well as for us, it is let finish what it does about that.
-    pub(super) fn end(&mut self, keep: bool, is_interrupted: bool) -> Option<ExitStatus> {
+    /// Sees a program that we started to its end, or leaves it running with `keep`; its status if it has ended. If a
+    /// Ctrl-C was for it as well as for us, it is let finish what it does about that, until Ctrl-C is pressed again.
+    pub(super) fn end(&mut self, keep: bool, interrupt: &Interrupt) -> Option<ExitStatus> {
         let program = self.program.as_mut()?;
-        if is_interrupted && !keep && matches!(program.wait_at_most(BRIEF), Ok(None)) {
-            print_note("waiting for the program, which was interrupted too; Ctrl-C again does not wait");
-            let _ = program.wait_at_most(GRACE);
+        let is_interrupted = !keep && interrupt.is_from_keyboard();
+        if is_interrupted && matches!(program.wait_at_most(SILENT_GRACE), Ok(None)) {
+            print_note("waiting for the program, which was interrupted too; Ctrl-C again ends it with SIGTERM");
+            interrupt.wait_for_another(GRACE, |step| !matches!(program.wait_at_most(step), Ok(None)));
         }
         let ended = if keep { program.wait_at_most(Duration::from_millis(200)) } else { program.end(GRACE).map(Some) };
         ended.unwrap_or_else(|error| {
