@@ -164,7 +164,12 @@ fn record_target(
         },
         native: native(arguments.pause)?,
     };
-    let bar = Bar::new(options.duration, arguments.hideprogress);
+    // Progress would be drawn over the lines that the program has begun.
+    let is_shared = target.writes_to_our_terminal();
+    if is_shared && !arguments.hideprogress {
+        print_note(&announcement(arguments, target.is_started()));
+    }
+    let bar = Bar::new(options.duration, is_shared || arguments.hideprogress);
     let (mut streamed_at, mut written_at) = (Instant::now(), Instant::now());
     let mut failure = None;
     let every = destination.every(arguments.every);
@@ -197,6 +202,16 @@ fn record_target(
     };
     bar.clear();
     Ok((recorded, failure))
+}
+
+/// What is said once where no progress is shown.
+fn announcement(arguments: &RecordArgs, is_started: bool) -> String {
+    let end = match (arguments.duration, is_started) {
+        (Limit::For(duration), _) => format!("for {} s", duration.as_secs_f64()),
+        (Limit::Unlimited, true) => "until the program ends".to_owned(),
+        (Limit::Unlimited, false) => "until the process exits".to_owned(),
+    };
+    format!("sampling {} times a second {end}; Ctrl-C to stop", arguments.rate)
 }
 
 fn filter(arguments: &RecordArgs) -> Filter {

@@ -12,13 +12,15 @@ use super::process_sampler::ProcessSampler;
 use crate::process::Process;
 use crate::python::test_support::Interpreter;
 
-/// `keeper` keeps the GIL while it sleeps in C, for 0.1 s at a time; two threads want it.
+/// `keeper` keeps the GIL while it sleeps in C, for 0.1 s at a time; two threads want it, and have it to themselves in
+/// between: of a thread that lets it go and wants it again at once, 2.7 may let others have it for microseconds only.
 const KEEPER_AND_WORKERS: &str = "
 import ctypes, sys, threading, time
 usleep = ctypes.PyDLL(None).usleep
 def keep():
     while True:
         usleep(100000)
+        time.sleep(0.05)
 def work():
     while True:
         pass

@@ -305,16 +305,36 @@ fn an_interrupted_program_finishes_what_it_does_about_that() {
         except KeyboardInterrupt:\n    time.sleep(1)\n    print('all is saved', flush=True)\n";
     fs::write(&program, text).unwrap();
     let (pyspy, python, output) = (env!("CARGO_BIN_EXE_pyspy"), any().path.display(), terminal.path("out.txt"));
-    terminal.run(&format!("{pyspy} record -f raw -o {output} -- {python} {program}"));
+    terminal.run(&format!("{pyspy} record --every 200ms -f raw -o {output} -- {python} {program}"));
     terminal.wait("the program computes", |screen| screen.contains("computes"));
-    // From then on it is in the samples.
-    let begun = Instant::now();
-    terminal.wait("samples", |screen| begun.elapsed() > Duration::from_secs(1) && screen.contains(" samples"));
+    terminal.wait("it is sampled", |_| fs::read_to_string(&output).is_ok_and(|text| text.contains("program.py")));
     terminal.keys(&["C-c"]);
     let screen = terminal.wait("the end", |screen| screen.contains("wrote"));
     assert!(screen.contains("all is saved") && screen.contains("waiting for the program"), "{screen}");
     assert_eq!(terminal.ended(), 0, "{screen}");
     assert!(fs::read_to_string(output).unwrap().contains("program.py"));
+}
+
+/// The dots of a test runner come without the end of a line, which is where progress is drawn: of a program that we started,
+/// and of one that was started in the same terminal before.
+#[test]
+fn nothing_is_drawn_over_what_a_program_writes() {
+    let Some(terminal) = Terminal::open(100, 24) else { return };
+    let program = terminal.path("program.py");
+    let text = "import sys, time\nend = time.time() + 2\nwritten = 0\nwhile time.time() < end:\n    \
+        if time.time() > end - 2 + 0.1 * written and written < 15:\n        \
+        written += 1\n        sys.stdout.write('#')\n        sys.stdout.flush()\n\
+        sys.stdout.write('\\n')\n";
+    fs::write(&program, text).unwrap();
+    let (pyspy, python) = (env!("CARGO_BIN_EXE_pyspy"), any().path.display());
+    let record = format!("{pyspy} record -f raw -o /dev/null");
+    for line in [format!("{record} -- {python} {program}"), format!("{python} {program} & {record} -p $!")] {
+        terminal.run(&line);
+        let screen = terminal.wait("the end", |screen| screen.contains("wrote /dev/null"));
+        assert!(screen.contains("sampling 100 times a second until the pro"), "{screen}");
+        assert_eq!(screen.matches('#').count(), 15, "{screen}");
+        assert_eq!(terminal.ended(), 0, "{screen}");
+    }
 }
 
 #[test]

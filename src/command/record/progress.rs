@@ -1,4 +1,5 @@
-//! The line that shows how a recording stands: on standard error, and only if that is a terminal.
+//! The line that shows how a recording stands: on standard error, and only if that is a terminal to which nobody else
+//! writes. Each time it is drawn it clears the line that the cursor is in, whoever has begun that.
 
 use std::time::Duration;
 
@@ -7,18 +8,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::sampler::Progress;
 
 /// Columns from which on there is room for a bar beside what the line says.
-const WIDE: usize = 80;
-/// Columns of the bar, and of the spinner, with the space behind them.
-const BAR: usize = 31;
-const SPINNER: usize = 2;
+const WIDE: u16 = 80;
 
 /// The line.
 #[derive(Debug)]
 pub(super) struct Bar {
     bar: ProgressBar,
     is_bounded: bool,
-    /// Columns in front of what the line says.
-    indent: usize,
 }
 
 impl Bar {
@@ -28,15 +24,17 @@ impl Bar {
             Some(duration) => ProgressBar::new(millis(duration)),
             None => ProgressBar::new_spinner(),
         };
-        let (template, indent) = match duration {
-            Some(_) if columns() >= WIDE => ("{bar:30} {msg}", BAR),
-            Some(_) => ("{msg}", 0),
-            None => ("{spinner} {msg}", SPINNER),
+        // In one line, or what is longer than the terminal would stay there.
+        let is_wide = console::Term::stderr().size().1 >= WIDE;
+        let template = match duration {
+            Some(_) if is_wide => "{bar:30} {wide_msg}",
+            Some(_) => "{wide_msg}",
+            None => "{spinner} {wide_msg}",
         };
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
-        Self { bar, is_bounded: duration.is_some(), indent }
+        Self { bar, is_bounded: duration.is_some() }
     }
 
     pub(super) fn show(&self, progress: &Progress) {
@@ -59,11 +57,8 @@ impl Bar {
             several => format!(" of {several} processes"),
         };
         let (seconds, samples) = (progress.elapsed.as_secs(), progress.samples);
-        let text = format!("{seconds} s, {samples} samples{processes}, {rate:.0} Hz{losses}; Ctrl-C to stop");
-        // What is longer than the terminal is wide would stay there. It is not filled up to that width either: what the
-        // program writes then would begin in a line that the next progress is drawn over.
-        let room = columns().saturating_sub(self.indent + 1);
-        self.bar.set_message(console::truncate_str(&text, room, "…").into_owned());
+        self.bar
+            .set_message(format!("{seconds} s, {samples} samples{processes}, {rate:.0} Hz{losses}; Ctrl-C to stop"));
     }
 
     /// Does something that may print, with the line out of the way.
@@ -74,11 +69,6 @@ impl Bar {
     pub(super) fn clear(&self) {
         self.bar.finish_and_clear();
     }
-}
-
-/// How wide the terminal is.
-fn columns() -> usize {
-    usize::from(console::Term::stderr().size().1)
 }
 
 fn millis(duration: Duration) -> u64 {

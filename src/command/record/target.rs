@@ -1,5 +1,6 @@
 //! What is recorded: processes that were there, or a program that we started.
 
+use std::io::IsTerminal;
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use crate::cli::RecordArgs;
 use crate::command::pythons::{self, Which};
 use crate::command::source_text::SourceFinder;
 use crate::command::{Interrupt, attach, left};
-use crate::process::{Process, SpawnedProgram};
+use crate::process::{DescriptorNames, Process, SpawnedProgram};
 use crate::sampler::{Finder, Roots};
 
 /// A program that does not end on SIGTERM is killed after so long, and one that was interrupted at our terminal has so
@@ -19,6 +20,10 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// An interrupted program that has not ended after so long is waited for with a word.
 const SILENT_GRACE: Duration = Duration::from_millis(300);
+
+/// The descriptors that a program writes to.
+const STDOUT: i32 = 1;
+const STDERR: i32 = 2;
 
 /// What is recorded.
 pub(super) struct Target {
@@ -85,6 +90,21 @@ impl Target {
     /// Whether it is a program that we started.
     pub(super) fn is_started(&self) -> bool {
         self.program.is_some()
+    }
+
+    /// Whether what it writes may come to the terminal that our own standard error is: so of a program that we started,
+    /// which has our standard error, and on Linux of a process with that terminal as its output.
+    pub(super) fn writes_to_our_terminal(&self) -> bool {
+        if !std::io::stderr().is_terminal() {
+            return false;
+        }
+        if self.is_started() {
+            return true;
+        }
+        let own = i32::try_from(std::process::id()).ok().and_then(|pid| Process::observe(pid).ok());
+        let Some(terminal) = own.and_then(|own| own.descriptors().name(STDERR)) else { return false };
+        let is_it = |process: &Process, descriptor| process.descriptors().name(descriptor).as_ref() == Some(&terminal);
+        self.processes.iter().any(|process| is_it(process, STDOUT) || is_it(process, STDERR))
     }
 
     /// How the only process has ended that was running before us, if it has and that can be known.
