@@ -67,6 +67,10 @@ pub(crate) fn command(of_pid: fn(Arg) -> Arg) -> Command {
     let whole = Cli::command().mut_subcommand("watch", |command| command.mut_arg("pid", of_pid));
     groups.into_iter().fold(whole, |whole, (name, groups)| {
         whole.mut_subcommand(name, |mut command| {
+            if name != "record" {
+                // There nobody but the reader takes samples, which it stops threads for.
+                command = command.mut_arg("native", |arg| arg.conflicts_with("nonblocking"));
+            }
             for (heading, names) in groups {
                 for name in *names {
                     command = command.mut_arg(name, |arg| {

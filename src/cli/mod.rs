@@ -77,9 +77,9 @@ pub(crate) struct PauseArgs {
     /// Never stop the process, not even where a stack moves too fast to be read consistently
     #[arg(long)]
     pub nonblocking: bool,
-    /// Show the frames of C, C++ and Rust code between the Python ones; stops each thread that is read for every sample
-    /// (Linux)
-    #[arg(short, long, conflicts_with = "nonblocking")]
+    /// Show the frames of C, C++ and Rust code between the Python ones; stops each thread that is read for every
+    /// sample, unless the kernel samples it (Linux)
+    #[arg(short, long)]
     pub native: bool,
     /// With --native, show threads too that run no Python, such as those of BLAS, tokio or rayon
     #[arg(long, requires = "native")]

@@ -332,6 +332,10 @@ fn what_is_missing(profile: &Profile, unsampled: Option<Unsampled>, ending: &End
     if arguments.tasks.is_some() && profile.metadata.counts.in_tasks == 0 {
         text.push_str("; no task of an event loop was seen");
     }
+    match profile.metadata.counts.cut {
+        0 => {}
+        count => text.push_str(&format!("; {count} native stacks are deeper than what is copied of them")),
+    }
     match profile.metadata.counts.unproven_tasks {
         0 => {}
         count => text.push_str(&format!("; {count} times a task moved on while it was looked at and is left out")),

@@ -129,8 +129,10 @@ impl AddressSpace {
             context: UnwindContext::new(),
             generated: GeneratedCode::default(),
         };
-        // What everything is called that is too much.
-        space.function_id(Function::unplaced("<native code>".to_owned(), String::new(), String::new()));
+        // In the order of their numbers: `FunctionId::OTHER`, `FunctionId::DEEPER`.
+        for name in ["<native code>", "<deeper native frames>"] {
+            space.function_id(Function::unplaced(name.to_owned(), String::new(), String::new()));
+        }
         space
     }
 
@@ -152,6 +154,8 @@ impl AddressSpace {
         self.refreshed = Some(Instant::now());
         self.stale = false;
         let mappings = match self.process.maps() {
+            // It has ended: what was learned of it still holds for what was recorded before.
+            Ok(mappings) if mappings.is_empty() => return false,
             Ok(mappings) => mappings,
             Err(error) => {
                 log::debug!("{error}");
@@ -341,7 +345,7 @@ impl AddressSpace {
             return *id;
         }
         if self.functions.len() >= MOST_FUNCTIONS {
-            return FunctionId(0);
+            return FunctionId::OTHER;
         }
         let id = FunctionId(u32::try_from(self.functions.len()).unwrap_or(0));
         if let Some(place) = function.place {

@@ -24,6 +24,8 @@ pub(crate) struct Capture {
     start: u64,
     bytes: Vec<u8>,
     length: usize,
+    /// Where the stack ends, if that is known to be beyond what was copied of it.
+    end: Option<u64>,
 }
 
 impl Capture {
@@ -32,6 +34,7 @@ impl Capture {
     pub(crate) fn fill(&mut self, memory: &impl Memory, registers: Registers, end: Option<u64>) {
         self.registers = registers;
         self.length = 0;
+        self.end = None;
         self.start = registers.get(Machine::STACK_POINTER).unwrap_or(0) & !7;
         let (size, piece) = match end.and_then(|end| end.checked_sub(self.start)) {
             Some(size) if size <= MOST_BYTES => (size, PIECE),
@@ -53,6 +56,23 @@ impl Capture {
         }
     }
 
+    /// Takes what was copied of a stack elsewhere, from `start` on; `end` is where the stack ends, as far as that is
+    /// known.
+    pub(crate) fn take(&mut self, registers: Registers, start: u64, bytes: &[u8], end: Option<u64>) {
+        self.registers = registers;
+        (self.start, self.length) = (start, bytes.len());
+        if self.bytes.len() < bytes.len() {
+            self.bytes.resize(bytes.len(), 0);
+        }
+        self.bytes[..bytes.len()].copy_from_slice(bytes);
+        self.end = end.filter(|end| *end > start.saturating_add(bytes.len() as u64));
+    }
+
+    /// Whether the stack is deeper than what was copied of it.
+    pub(super) fn is_cut(&self) -> bool {
+        self.end.is_some()
+    }
+
     /// The word of the stack at an address, if it was copied.
     pub(super) fn word(&self, address: u64) -> Option<u64> {
         let offset = usize::try_from(address.checked_sub(self.start)?).ok()?;
@@ -62,6 +82,11 @@ impl Capture {
     /// The stack pointer.
     pub(crate) fn stack_pointer(&self) -> u64 {
         self.registers.get(Machine::STACK_POINTER).unwrap_or(0)
+    }
+
+    /// Whether an address lies on the stack, copied or not.
+    pub(super) fn spans(&self, address: u64) -> bool {
+        self.holds(address) || self.end.is_some_and(|end| (self.start..end).contains(&address))
     }
 
     /// Whether an address lies in what was copied.
@@ -144,6 +169,24 @@ mod tests {
         capture.fill(&image, registers(0x20010), Some(0x63000));
         assert_eq!((capture.word(0x20010), capture.word(0x21ff8)), (Some(2), Some(1023)));
         assert!(!capture.holds(0x22000) && capture.word(0x23000).is_none());
+    }
+
+    #[test]
+    fn what_was_copied_elsewhere_may_end_before_the_stack_does() {
+        let bytes: Vec<u8> = (0..4).flat_map(u64::to_ne_bytes).collect();
+        let mut capture = Capture::default();
+        capture.take(registers(0x1000), 0x1000, &bytes, Some(0x1040));
+        assert_eq!((capture.word(0x1018), capture.word(0x1020)), (Some(3), None));
+        assert!(capture.is_cut() && capture.spans(0x103f) && !capture.spans(0x1040) && !capture.spans(0xfff));
+        assert!(capture.holds(0x101f) && !capture.holds(0x1020));
+        for end in [None, Some(0x1020), Some(0)] {
+            capture.take(registers(0x1000), 0x1000, &bytes, end);
+            assert!(!capture.is_cut() && capture.spans(0x101f) && !capture.spans(0x1020), "{end:?}");
+        }
+        capture.take(registers(u64::MAX), !7, &bytes, Some(u64::MAX));
+        assert!(!capture.is_cut() && !capture.spans(0));
+        capture.fill(&stack(0x10000, 16), registers(0x10000), Some(0x10080));
+        assert!(!capture.is_cut() && capture.spans(0x1007f) && !capture.spans(0x10080));
     }
 
     #[test]

@@ -10,6 +10,13 @@ use crate::process::Mapping;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct FunctionId(pub(super) u32);
 
+impl FunctionId {
+    /// What everything is called that is too much.
+    pub(super) const OTHER: Self = Self(0);
+    /// What stands for the native frames that were not copied.
+    pub(super) const DEEPER: Self = Self(1);
+}
+
 #[cfg(test)]
 impl FunctionId {
     pub(super) fn new(index: usize) -> Self {

@@ -9,7 +9,8 @@
 //!   checked by its having the address of the Python frame in a register or in its part of the stack: just before the
 //!   loop begins its frame, and just after it has ended it, there is a loop without a Python frame.
 //!
-//! Whatever becomes of the native stack, each Python frame is there, once and in order.
+//! Whatever becomes of the native stack, each Python frame is there, once and in order. Where more is missing of it
+//! than was copied, a frame stands between the last native one and the Python frames that are left.
 
 use super::capture::Capture;
 use super::function::{FunctionId, Role};
@@ -42,8 +43,9 @@ pub(crate) enum MixedFrame {
 
 /// The merged stack, newest frame first, into `mixed`. Native frames below the oldest Python frame are left out, as are
 /// those that only pass calls on. Where there are no Python frames, only those are left out below the function that the
-/// thread or the program was started for.
-pub(super) fn merge(native: &NativeStack, entries: &[Entry], capture: &Capture, mixed: &mut Vec<MixedFrame>) {
+/// thread or the program was started for. Whether native frames are missing because the copy of the stack ends before
+/// it.
+pub(super) fn merge(native: &NativeStack, entries: &[Entry], capture: &Capture, mixed: &mut Vec<MixedFrame>) -> bool {
     let start = mixed.len();
     if entries.is_empty() {
         let starters = native.frames.iter().rev().take_while(|frame| native.complete && frame.is_starter).count();
@@ -52,7 +54,8 @@ pub(super) fn merge(native: &NativeStack, entries: &[Entry], capture: &Capture, 
         let shown = &native.frames[..if started == 0 { native.frames.len() } else { started }];
         let workers = (0..shown.len()).filter(|index| does_something(native, *index, false));
         mixed.extend(workers.map(|index| MixedFrame::Native(shown[index].function)));
-        return;
+        mixed.extend(native.is_cut.then_some(MixedFrame::Native(FunctionId::DEEPER)));
+        return native.is_cut;
     }
     let mut merger = Merger { entries, next: 0, mixed };
     // The frame before was that of the loop, whatever it is called.
@@ -88,12 +91,15 @@ pub(super) fn merge(native: &NativeStack, entries: &[Entry], capture: &Capture, 
         }
     }
     let placed = merger.next > 0 || !native.complete;
+    let is_cut = native.is_cut && merger.next < entries.len();
+    merger.mixed.extend(is_cut.then_some(MixedFrame::Native(FunctionId::DEEPER)));
     merger.push_entries(entries.len());
     if !placed {
         // The whole native stack, and no loop in it: where the Python frames belong cannot be told.
         mixed.truncate(start);
         mixed.extend(entries.iter().flat_map(|entry| (entry.first..entry.end).map(MixedFrame::Python)));
     }
+    is_cut
 }
 
 /// Whether a frame is worth showing, given whether the one before is the loop's.
@@ -133,7 +139,7 @@ impl Merger<'_> {
     /// Whether the next entry has a border on this native stack.
     fn is_by_border(&self, capture: &Capture) -> bool {
         let border = self.entries.get(self.next).and_then(|entry| entry.border);
-        border.is_some_and(|border| capture.holds(border))
+        border.is_some_and(|border| capture.spans(border))
     }
 
     /// Appends entries as long as their borders are on this native stack and `is_reached`.
@@ -187,7 +193,7 @@ mod tests {
             let group = if matches!(kind, 'f' | 'x') { FunctionId::new(1000) } else { function };
             NativeFrame { function, group, role, is_starter, low, high: low + 16, kept: Default::default() }
         };
-        NativeStack { frames: kinds.chars().enumerate().map(frame).collect(), complete }
+        NativeStack { frames: kinds.chars().enumerate().map(frame).collect(), complete, is_cut: false }
     }
 
     /// Entries of so many Python frames; the newest of entry number n is at 0x9000 + n.
@@ -246,6 +252,28 @@ mod tests {
         // Borders on another stack say nothing; names do.
         let elsewhere = entries(&[2, 1], &[0x500, 0x600]);
         assert_eq!(merged(&native("wewew", true), &elsewhere, &capture(&[])), "0 #0 #1 2 #2");
+    }
+
+    #[test]
+    fn what_is_missing_of_a_cut_stack_is_marked_where_it_is_missing() {
+        let cut = |kinds: &str| NativeStack { is_cut: true, ..native(kinds, false) };
+        let marked = |kinds: &str, entries: &[Entry], capture: &Capture| {
+            let mut mixed = Vec::new();
+            let is_cut = merge(&cut(kinds), entries, capture, &mut mixed);
+            assert_eq!(is_cut, mixed.contains(&MixedFrame::Native(FunctionId::DEEPER)));
+            merged(&cut(kinds), entries, capture)
+        };
+        let frames = entries(&[1, 1, 1], &[]);
+        assert_eq!(marked("pepe", &frames, &capture(&[])), "#0 #1 1 #2");
+        // The oldest Python frame was met before the end of the copy: what is older would not be shown.
+        assert_eq!(marked("pepepe", &frames, &capture(&[])), "#0 #1 #2");
+        assert_eq!(marked("pp", &[], &capture(&[])), "1");
+        // A border beyond the copy is on the stack all the same.
+        let mut beyond = capture(&[]);
+        beyond.take(beyond.registers, STACK, &[0; 64], Some(STACK + 512));
+        let frames = entries(&[1, 1], &[STACK + 24, STACK + 16 * 5 - 8]);
+        assert_eq!(marked("pwppw", &frames, &beyond), "#0 #1");
+        assert_eq!(marked("pwpp", &frames, &beyond), "#0 1 #1");
     }
 
     #[test]

@@ -78,8 +78,8 @@ impl NativeReader {
     }
 
     /// Follows the stack of a capture and merges it with the Python frames that `entries` tell of: the frames, newest
-    /// first, are added to `mixed`.
-    pub(crate) fn merge(&mut self, capture: &Capture, entries: &[Entry], mixed: &mut Vec<MixedFrame>) {
+    /// first, are added to `mixed`. Whether some are missing because the capture has not all of the stack.
+    pub(crate) fn merge(&mut self, capture: &Capture, entries: &[Entry], mixed: &mut Vec<MixedFrame>) -> bool {
         self.unwinder.unwind(capture, &mut self.stack);
         if !self.stack.complete && self.unwinder.space.refresh() {
             self.unwinder.unwind(capture, &mut self.stack);
@@ -87,7 +87,7 @@ impl NativeReader {
         if self.unwinder.space.name_generated() {
             self.unwinder.unwind(capture, &mut self.stack);
         }
-        merge::merge(&self.stack, entries, capture, mixed);
+        merge::merge(&self.stack, entries, capture, mixed)
     }
 
     /// Waits for the lines of all places that were met, at most so long.

@@ -35,6 +35,8 @@ pub(super) struct NativeStack {
     pub(super) frames: Vec<NativeFrame>,
     /// It was followed to its end, as far as can be told.
     pub(super) complete: bool,
+    /// It was followed to the end of what was copied of it.
+    pub(super) is_cut: bool,
 }
 
 impl NativeFrame {
@@ -93,7 +95,7 @@ impl Unwinder {
     /// Follows the stack of a capture, into `stack`.
     pub(super) fn unwind(&mut self, capture: &Capture, stack: &mut NativeStack) {
         stack.frames.clear();
-        stack.complete = false;
+        (stack.complete, stack.is_cut) = (false, false);
         let mut state = State::new(&capture.registers);
         // The caller's instruction is the one before the return address: the call may be the last of its function.
         let mut after_call = false;
@@ -121,6 +123,7 @@ impl Unwinder {
                 Ok(caller) => caller,
                 Err(stop) => {
                     stack.complete = stop == Stop::End;
+                    stack.is_cut = stop == Stop::Lost && capture.is_cut();
                     if site.is_code {
                         stack.frames.push(frame);
                     }
@@ -137,6 +140,7 @@ impl Unwinder {
             let advances = high > low || (is_first && high == low && next.pc != state.pc);
             if !(advances && capture.holds(high)) || next.pc == 0 {
                 stack.complete = next.pc == 0;
+                stack.is_cut = advances && !stack.complete && capture.spans(high) && !capture.holds(high);
                 return;
             }
             after_call = !is_signal;

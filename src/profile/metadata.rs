@@ -65,6 +65,8 @@ pub struct SampleCounts {
     pub unproven: u64,
     /// Not in the profile: nothing could be read.
     pub lost: u64,
+    /// Looks at threads whose stack was too deep to be copied whole, so that native frames are missing.
+    pub cut: u64,
     /// Not in the profile: not below the function that was asked for.
     pub outside: u64,
     /// Samples of threads that ran a task of an event loop, where tasks were asked for.

@@ -130,6 +130,7 @@ impl Builder {
     ) {
         self.put_waiting(profile, filter, sampler, LONGEST_WAIT);
         profile.metadata.counts.lost += u64::from(moment.lost);
+        profile.metadata.counts.cut += u64::from(moment.native.cut);
         // Samples that wait for lines have frames of tasks.
         if self.waiting.is_empty() {
             self.stacks.bound_tasks();
@@ -153,7 +154,7 @@ impl Builder {
             if let Some(mixed) = moment.native.of_native(thread)
                 && filter.wants_native_thread(sampler, thread)
             {
-                let (owner, flags, assurance) = (Owner::Thread(thread.os_id), native_flags(thread), Assurance::Stopped);
+                let (owner, flags, assurance) = (Owner::Thread(thread.os_id), native_flags(thread), thread.assurance);
                 let thread_ref = self.threads.enter_native(profile, sampler, thread);
                 fill_native_keys(mixed, &mut keys);
                 let sample = Sample { owner, thread: thread_ref, flags, assurance, time_us, weight_us };

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use foldhash::HashMap;
 
-use super::moment::{FrameSpan, Moment, MomentFrame, MomentThread};
+use super::moment::{FrameSpan, Moment, MomentFrame, MomentThread, NativeMoment, NativeThread};
 
 /// Between two looks of ours at such a process: which threads there are, and what they are called.
 const LOOK_EVERY: Duration = Duration::from_millis(90);
@@ -67,8 +67,10 @@ pub(super) struct KernelMember {
 /// A thread as it left its CPU.
 #[derive(Debug)]
 pub(super) struct LeftCpu {
-    thread: MomentThread,
+    thread: Option<MomentThread>,
+    native_thread: Option<NativeThread>,
     frames: Vec<MomentFrame>,
+    native: NativeMoment,
     /// When, ns of `CLOCK_MONOTONIC`.
     pub(super) time_ns: u64,
 }
@@ -98,16 +100,21 @@ impl KernelMember {
 
 impl LeftCpu {
     /// The only thread of a moment.
-    pub(super) fn of(moment: &Moment, time_ns: u64) -> Option<Self> {
-        let thread = *moment.threads.first()?;
-        Some(Self { thread, frames: moment.frames_of(&thread).to_vec(), time_ns })
+    pub(super) fn of(moment: &Moment, time_ns: u64) -> Self {
+        let thread = moment.threads.first().copied();
+        let frames = thread.map_or(&[][..], |thread| moment.frames_of(&thread)).to_vec();
+        let (native_thread, native) = (moment.native_threads.first().copied(), moment.native.clone());
+        Self { thread, native_thread, frames, native, time_ns }
     }
 
     /// Fills a moment with it.
     pub(super) fn fill(&self, moment: &mut Moment) {
         moment.clear();
         moment.frames.extend_from_slice(&self.frames);
-        moment.threads.push(MomentThread { frames: FrameSpan::since(0, &self.frames), ..self.thread });
+        let frames = FrameSpan::since(0, &self.frames);
+        moment.threads.extend(self.thread.map(|thread| MomentThread { frames, ..thread }));
+        moment.native_threads.extend(self.native_thread);
+        moment.native.clone_from(&self.native);
     }
 }
 

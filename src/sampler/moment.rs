@@ -112,6 +112,8 @@ pub(crate) struct NativeThread {
     pub os_id: ThreadId,
     /// It was on a CPU or waiting for one.
     pub active: bool,
+    /// How sure its frames are.
+    pub assurance: Assurance,
 }
 
 /// Whose native stack it is.
@@ -124,10 +126,12 @@ pub(super) enum Owner {
 }
 
 /// The merged stacks of a moment. Empty where native frames were not asked for or could not be had.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct NativeMoment {
     pub(super) frames: Vec<MixedFrame>,
     pub(super) threads: HashMap<Owner, Range<usize>>,
+    /// How many of these stacks lack native frames because not all of the stack was copied.
+    pub(super) cut: u32,
 }
 
 impl NativeMoment {
@@ -149,6 +153,7 @@ impl NativeMoment {
     pub(super) fn clear(&mut self) {
         self.frames.clear();
         self.threads.clear();
+        self.cut = 0;
     }
 }
 

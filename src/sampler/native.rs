@@ -4,10 +4,12 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use super::kernel::{FrameSlot, RecordedStack};
 use super::moment::{MomentThread, NativeMoment, NativeThread, Owner};
 use crate::memory::Memory;
 use crate::native::{Capture, Entry, FunctionId, MixedFrame, NativeReader, ShownFrame};
 use crate::process::{Process, Registers, RestingPlace, ThreadId};
+use crate::python::layout::Layout;
 use crate::python::stack::{Entered, RawFrame, Stacks, ThreadStack};
 
 /// Reads native frames for a [`ProcessSampler`](super::ProcessSampler).
@@ -19,6 +21,8 @@ pub(crate) struct Native {
     /// The first `used` are of this moment.
     captures: Vec<(Owner, Capture)>,
     used: usize,
+    /// The one that was made elsewhere.
+    taken: Capture,
     entries: Vec<Entry>,
     /// Where threads slept when they were last captured.
     sleepers: HashMap<Owner, Sleeper>,
@@ -44,6 +48,7 @@ impl Native {
             idle,
             captures: Vec::new(),
             used: 0,
+            taken: Capture::default(),
             entries: Vec::new(),
             sleepers: HashMap::new(),
             resting: HashSet::new(),
@@ -112,6 +117,27 @@ impl Native {
         self.reader.prepare();
     }
 
+    /// Gets ready to merge stacks that were recorded: looks at the mappings when that is due.
+    pub(super) fn prepare(&mut self) {
+        self.reader.prepare();
+    }
+
+    /// Adds the merged stack of a thread whose registers and stack were recorded, with its Python frames, newest first.
+    pub(super) fn merge_recorded(
+        &mut self,
+        owner: Owner,
+        stack: &RecordedStack<'_>,
+        (frames, layout): (impl Iterator<Item = FrameSlot>, &Layout),
+        moment: &mut NativeMoment,
+    ) {
+        fill_entries(frames.map(|frame| (frame.address, entered(&frame, layout))), &mut self.entries);
+        self.taken.take(stack.registers, stack.start, stack.bytes, stack.end);
+        let first = moment.frames.len();
+        let is_cut = self.reader.merge(&self.taken, &self.entries, &mut moment.frames);
+        moment.cut += u32::from(is_cut);
+        moment.threads.insert(owner, first..moment.frames.len());
+    }
+
     pub(super) fn capture(&mut self, memory: &impl Memory, owner: Owner, registers: Registers) {
         let end = self.reader.stack_end(&registers);
         let again = self.captures[..self.used].iter().position(|(known, _)| *known == owner);
@@ -134,7 +160,8 @@ impl Native {
         moment: &mut NativeMoment,
     ) {
         for thread in threads {
-            fill_entries(stacks, thread, &mut self.entries);
+            let frames = stacks.frames_of(&thread.stack).iter();
+            fill_entries(frames.map(|frame| (frame.address, frame.entry)), &mut self.entries);
             self.merge(Owner::State(thread.stack.address), stacks.frames_of(&thread.stack), moment);
         }
         for thread in native_threads {
@@ -154,7 +181,7 @@ impl Native {
         let first = moment.frames.len();
         let captures = &self.captures[..self.used];
         if let Some((_, capture)) = captures.iter().find(|(known, _)| *known == owner) {
-            self.reader.merge(capture, &self.entries, &mut moment.frames);
+            moment.cut += u32::from(self.reader.merge(capture, &self.entries, &mut moment.frames));
             // It may have moved between the look at where it sleeps and the stop.
             let place = self.places.get(&owner).filter(|place| place.stack_pointer == capture.stack_pointer());
             if let Some(place) = place {
@@ -172,21 +199,34 @@ impl Native {
     }
 }
 
-/// The Python frames of a thread by the entries of evaluation that run them.
-fn fill_entries(stacks: &Stacks, thread: &MomentThread, entries: &mut Vec<Entry>) {
+/// The Python frames of a thread, newest first, by the entries of evaluation that run them: of each frame its address
+/// and how its evaluation was entered.
+fn fill_entries(frames: impl Iterator<Item = (u64, Entered)>, entries: &mut Vec<Entry>) {
     entries.clear();
-    let frames = stacks.frames_of(&thread.stack);
-    let mut first = 0;
-    for (index, frame) in frames.iter().enumerate() {
-        let border = match frame.entry {
+    let (mut first, mut newest, mut end) = (0, None, 0);
+    for (index, (address, entered)) in frames.enumerate() {
+        end = index + 1;
+        let newest_address = *newest.get_or_insert(address);
+        let border = match entered {
             Entered::Within => continue,
             Entered::FromC => None,
             Entered::ByShim(address) => Some(address),
         };
-        entries.push(Entry { first, end: index + 1, newest: frames[first].address, border });
-        first = index + 1;
+        entries.push(Entry { first, end, newest: newest_address, border });
+        (first, newest) = (end, None);
     }
-    if first < frames.len() {
-        entries.push(Entry { first, end: frames.len(), newest: frames[first].address, border: None });
+    // Nothing in Python has called the oldest frame.
+    if let Some(newest) = newest {
+        entries.push(Entry { first, end, newest, border: None });
+    }
+}
+
+/// How the evaluation of a recorded frame was entered.
+fn entered(frame: &FrameSlot, layout: &Layout) -> Entered {
+    match (frame.border, layout.frame.is_entry, layout.frame.owner) {
+        (Some(address), ..) => Entered::ByShim(address),
+        (None, Some(_), _) if !frame.is_entry => Entered::Within,
+        (None, None, Some(_)) => Entered::Within,
+        (None, ..) => Entered::FromC,
     }
 }

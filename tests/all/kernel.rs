@@ -14,7 +14,7 @@ use crate::target::{Target, alone_on_this_machine, print_note, pyspy};
 use crate::truth::{Tally, is_fib, is_in_its_file, is_in_one_chain, is_paired, wanted_cpu};
 
 /// Whether the kernel samples here; if not, what is skipped is said.
-fn may_sample(what: &str) -> bool {
+pub(crate) fn may_sample(what: &str) -> bool {
     let ran = pyspy(&["record", "--sampler=kernel", "-d", "0.1", "-o", "/dev/null", "--", "/usr/bin/env", "true"]);
     let refused = ran.stderr.lines().find(|line| line.contains("the kernel cannot take"));
     if let Some(line) = refused {
@@ -34,7 +34,7 @@ fn wait_until(is_so: impl Fn() -> bool) {
 }
 
 /// The versions that differ in how they keep their stacks.
-fn chosen() -> impl Iterator<Item = &'static Interpreter> {
+pub(crate) fn chosen() -> impl Iterator<Item = &'static Interpreter> {
     let features = [(3, 8), (3, 11), (3, 13), (3, 15)];
     Interpreter::all().iter().filter(move |interpreter| features.contains(&interpreter.feature()))
 }
@@ -223,7 +223,7 @@ fn nothing_stays_in_the_kernel_of_a_recording_that_is_killed() {
 
 #[test]
 fn what_the_kernel_cannot_do_is_refused() {
-    let options = [["--native", ""], ["--blocking", ""], ["--async", ""], ["--mode", "gil-wait"], ["-r", "100000"]];
+    let options = [["--blocking", ""], ["--async", ""], ["--mode", "gil-wait"], ["-r", "100000"]];
     for [option, value] in options {
         let mut args = vec!["record", "--sampler=kernel", "--pid", "1", "-o", "/dev/null", option];
         args.extend((!value.is_empty()).then_some(value));

@@ -28,6 +28,7 @@ mod gil;
 mod hosts;
 mod interpreters;
 mod kernel;
+mod kernel_native;
 mod killed;
 mod late_hosts;
 mod layers;

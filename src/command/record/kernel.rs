@@ -1,7 +1,9 @@
 //! Whether the kernel takes the samples of a recording.
 
+use clap::error::ErrorKind;
+
 use crate::cli::{Mode, RecordArgs, SamplerArg};
-use crate::command::print_note;
+use crate::command::{completion, print_note};
 use crate::sampler::{HIGHEST_RATE, KernelUse, Unavailable, check_rights};
 
 /// What is wanted of the kernel.
@@ -10,7 +12,17 @@ use crate::sampler::{HIGHEST_RATE, KernelUse, Unavailable, check_rights};
 /// When it must take the samples, and cannot or does not know how.
 pub(super) fn kernel_use(arguments: &RecordArgs) -> anyhow::Result<KernelUse> {
     let only_read = what_is_only_read(arguments);
-    match (arguments.sampler, only_read) {
+    let sampler = match arguments.sampler {
+        SamplerArg::Reader if wants_native_without_stops(arguments) => {
+            let text =
+                "--native with --nonblocking takes --sampler=kernel: the reader stops each thread for its registers";
+            completion::command().error(ErrorKind::ArgumentConflict, text).exit();
+        }
+        // To read what the kernel cannot sample would be something else than what was asked for.
+        SamplerArg::Auto if wants_native_without_stops(arguments) => SamplerArg::Kernel,
+        sampler => sampler,
+    };
+    match (sampler, only_read) {
         (SamplerArg::Reader, _) | (SamplerArg::Auto, Some(_)) => Ok(KernelUse::Never),
         (SamplerArg::Kernel, Some(what)) => {
             anyhow::bail!("--sampler=kernel does not go with {what}: leave one of them out")
@@ -30,11 +42,15 @@ pub(super) fn kernel_use(arguments: &RecordArgs) -> anyhow::Result<KernelUse> {
     }
 }
 
+/// Whether native frames are wanted and no stop, which only the kernel can do.
+fn wants_native_without_stops(arguments: &RecordArgs) -> bool {
+    arguments.pause.native && arguments.pause.nonblocking
+}
+
 /// What is asked for that only the reader can do.
 fn what_is_only_read(arguments: &RecordArgs) -> Option<&'static str> {
     let wanted = [
         (arguments.pause.blocking, "--blocking"),
-        (arguments.pause.native, "--native"),
         (arguments.tasks.is_some(), "--async"),
         (arguments.mode == Some(Mode::GilWait), "--mode=gil-wait"),
         (arguments.rate > HIGHEST_RATE, "a rate of more than 20000"),

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::CodeNews;
-use super::layout::numbers;
+use super::layout::{frame_is_entry, numbers};
 use super::support::Unavailable;
+use super::{CodeNews, NativeCopies};
 use crate::process::Process;
 use crate::python::layout::Layout;
 use crate::python::runtime::Runtime;
@@ -18,8 +18,13 @@ impl Source {
     ///
     /// # Errors
     /// Always.
-    pub(in crate::sampler) fn open(layout: &Layout, _period_ns: u64) -> Result<Self, Unavailable> {
-        numbers(layout)?;
+    pub(in crate::sampler) fn open(
+        layout: &Layout,
+        _period_ns: u64,
+        native: Option<NativeCopies>,
+    ) -> Result<Self, Unavailable> {
+        let numbers = numbers(layout)?;
+        log::debug!("{numbers:?} {} {native:?} {}", frame_is_entry(layout), NativeCopies::MOST_BYTES);
         Err(Unavailable::System)
     }
 

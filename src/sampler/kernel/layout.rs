@@ -35,7 +35,8 @@ pub(super) fn numbers(layout: &Layout) -> Result<[u32; LENGTH], Unavailable> {
     let text_hash = text_hash(layout);
     let state_length =
         end_of(&[thread.next, thread.interp, thread.thread_id, state_frame, cframe, attachment, requests_gil]);
-    let frame_head = end_of(&[frame.previous, frame.code, position, owner, trace, object, local_copy]);
+    let is_entry = frame_is_entry(layout);
+    let frame_head = end_of(&[frame.previous, frame.code, position, owner, trace, object, local_copy, is_entry]);
     let code_head = end_of(&[name, code.filename, code.line_table, code.first_line, version]);
     if state_length > LONGEST_STATE || frame_head > LONGEST_HEAD || code_head > LONGEST_HEAD {
         return Err(Unavailable::Version);
@@ -74,6 +75,11 @@ pub(super) fn numbers(layout: &Layout) -> Result<[u32; LENGTH], Unavailable> {
         text_hash,
         layout.object.bytes_data,
     ])
+}
+
+/// Where a frame says that it was entered from C, as the program wants to know it beside [`numbers`].
+pub(super) fn frame_is_entry(layout: &Layout) -> u32 {
+    layout.frame.is_entry.unwrap_or(NONE)
 }
 
 /// Where a thread state has its newest frame: directly, or the C frame in between and where that has it.

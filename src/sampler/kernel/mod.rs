@@ -20,10 +20,23 @@ mod absent;
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 pub(super) use absent::{Source, wait_for_records};
 pub(super) use evidence::{Identity, read_identities};
-pub(super) use record::{FrameSlot, Record, Records};
+pub(super) use record::{FrameSlot, Record, RecordedStack, Records};
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub(super) use source::{Source, wait_for_records};
 pub(crate) use support::{Unavailable, check_rights};
+
+/// What records have of native stacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct NativeCopies {
+    /// Threads without a thread state have records too.
+    pub(super) of_stateless: bool,
+}
+
+impl NativeCopies {
+    /// So many bytes of a stack are copied at most (`MOST_STACK`): that is some 130 calls up to 3.10, each of which
+    /// takes half a kilobyte. More would hold the interrupt for longer than a stop is worth.
+    pub(super) const MOST_BYTES: u32 = 64 << 10;
+}
 
 /// Code objects of which the program in the kernel is to know what we know of them: each by its address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -39,6 +39,14 @@
 // `_Py_THREAD_ATTACHED` (internal/pycore_pystate.h)
 #define ATTACHED 1
 
+// Of a native stack: so much is copied at most, and it is read in pieces, of which the first is all of it.
+#define MOST_STACK 65536
+#define MOST_PIECES 8
+#define PAGE 4096
+// Words of `struct pt_regs` (arch/x86/include/uapi/asm/ptrace.h), and which of them is the stack pointer.
+#define REGISTERS 21
+#define STACK_POINTER 19
+
 // The order is that of `layout.rs`.
 enum {
 	THREADS_HEAD,
@@ -80,6 +88,12 @@ const volatile __u32 layout[LAYOUT_LENGTH];
 // The ring wakes its reader when so many bytes are in it.
 const volatile __u64 wake_at = 1 << 20;
 
+// With `--native`: how much of a native stack is copied, `MOST_STACK` at most, 0 without; where a frame says that it
+// was entered from C (3.11); whether threads without a thread state are recorded too.
+const volatile __u32 stack_bound = 0;
+const volatile __u32 frame_is_entry = NONE;
+const volatile __u32 records_stateless = 0;
+
 // What is known of a process, by its number. The order is that of `program.rs`.
 struct process {
 	__u64 interpreter;
@@ -94,8 +108,8 @@ struct process {
 struct thread {
 	__u64 state;
 	__u64 run;
-	// The period of the event that samples it. A thread may have two, inherited and opened; each has a period of its
-	// own, and only one counts.
+	// The period of the event that samples it. A thread may have two, inherited and opened; each has a period of
+	// its own, and only one counts.
 	__u64 period;
 	__u64 run_delay;
 	// Time for which it waited for a CPU, which belongs to no stack yet.
@@ -115,6 +129,7 @@ struct thread {
 #define COLLECTS 32
 #define REQUESTS_GIL 64
 #define HAS_UNKNOWN_CODE 128
+#define HAS_NATIVE (1 << 16)
 
 struct slot {
 	__u64 words[4];
@@ -123,6 +138,10 @@ struct slot {
 // Flags of a frame's slot, in the upper half of its last word.
 #define HAS_EVIDENCE (1U << 31)
 #define IS_UNTRACED (1U << 30)
+// With `--native`: evaluation of the frame was entered from C (3.11); the slot is no frame but the shim below the
+// frames before it, by its address.
+#define IS_ENTRY (1U << 29)
+#define IS_BORDER (1U << 28)
 
 struct record {
 	__u64 time;
@@ -140,13 +159,23 @@ struct record {
 	__u32 flags;
 	__u32 slots;
 	__u32 attachment;
-	__u32 unused;
+	// Bytes of the stack, the last of a record that `HAS_NATIVE`.
+	__u32 stack_length;
 	__u64 run;
+};
+
+// What follows the slots of a record that `HAS_NATIVE`, before the bytes of the stack.
+struct native_head {
+	// Where the stack ends, or 0 where that is not known.
+	__u64 end;
+	__u64 registers[REGISTERS];
 };
 
 struct scratch {
 	struct record record;
 	struct slot slots[MOST_SLOTS];
+	// Where the native part of a record with all slots goes. A piece of the stack is never longer than all of it.
+	__u8 native_part[sizeof(struct native_head) + 2 * MOST_STACK];
 	// A piece of the data stack, and behind it the beginning of one frame.
 	__u8 block[BLOCK + HEAD];
 	__u8 state_head[STATE_HEAD];
@@ -161,6 +190,9 @@ struct scratch {
 	__u64 salt;
 	__u64 found;
 	__u64 next;
+	__u64 stack_start;
+	__u64 piece;
+	__u64 had_failure;
 };
 
 struct {
@@ -228,8 +260,12 @@ struct sched_info {
 struct thread_struct {
 	unsigned long fsbase;
 };
+struct mm_struct {
+	unsigned long start_stack;
+};
 struct task_struct {
 	unsigned int __state;
+	struct mm_struct *mm;
 	struct sched_info sched_info;
 	struct thread_struct thread;
 };
@@ -305,6 +341,20 @@ static __always_inline __u64 find_frame(struct scratch *s, __u64 frame)
 	return BLOCK;
 }
 
+// With `--native`: the border between two entries of evaluation (3.12+).
+static __always_inline void add_border(struct scratch *s, __u64 shim)
+{
+	__u32 slots = s->record.slots;
+	if (slots >= MOST_SLOTS)
+		return;
+	struct slot *slot = &s->slots[slots];
+	slot->words[0] = shim;
+	slot->words[1] = 0;
+	slot->words[2] = 0;
+	slot->words[3] = (__u64)IS_BORDER << 32;
+	s->record.slots = slots + 1;
+}
+
 static long visit_frame(__u32 index, struct walk *walk)
 {
 	struct scratch *s = walk->scratch;
@@ -326,8 +376,11 @@ static long visit_frame(__u32 index, struct walk *walk)
 	s->frame = word(head + layout[FRAME_PREVIOUS]);
 	if (layout[FRAME_OWNER] != NONE) {
 		__u32 owner = *(head + layout[FRAME_OWNER]);
-		if (owner == layout[FRAME_SHIM_1] || owner == layout[FRAME_SHIM_2])
+		if (owner == layout[FRAME_SHIM_1] || owner == layout[FRAME_SHIM_2]) {
+			if (stack_bound)
+				add_border(s, frame);
 			return 0;
+		}
 	}
 	__u64 code = word(head + layout[FRAME_CODE]) & ~(__u64)layout[TAG_MASK];
 	__u64 position = word(head + layout[FRAME_POSITION]);
@@ -336,6 +389,8 @@ static long visit_frame(__u32 index, struct walk *walk)
 		extra |= IS_UNTRACED;
 	if (layout[FRAME_LOCAL_COPY] != NONE)
 		extra |= half(head + layout[FRAME_LOCAL_COPY]) & 0xffffff;
+	if (stack_bound && frame_is_entry != NONE && *(head + frame_is_entry))
+		extra |= IS_ENTRY;
 	if (layout[FRAME_OBJECT] != NONE) {
 		__u64 object = word(head + layout[FRAME_OBJECT]);
 		__u64 owner = 0;
@@ -401,7 +456,7 @@ static __always_inline int find_state(struct walk *walk, struct process *process
 		return 1;
 	__u32 without = thread->samples_without_state;
 	thread->samples_without_state = without + 1;
-	if (without >= ALWAYS_SEARCHED && without % SEARCHED_EVERY)
+	if (!records_stateless && without >= ALWAYS_SEARCHED && without % SEARCHED_EVERY)
 		return 0;
 	s->next = 0;
 	s->found = 0;
@@ -457,6 +512,60 @@ static __always_inline void read_gil_and_collector(struct walk *walk, struct pro
 	s->record.flags |= COLLECTS;
 }
 
+// Copies the next piece of the stack. One that cannot be read whole is tried by halves, up to the border of a page.
+static long copy_piece(__u32 index, struct walk *walk)
+{
+	struct scratch *s = walk->scratch;
+	__u32 slots = s->record.slots, length = s->record.stack_length;
+	if (slots > MOST_SLOTS || length >= MOST_STACK)
+		return 1;
+	__u64 from = s->stack_start + length, piece = s->piece;
+	if (s->had_failure)
+		piece = ((from + piece) & ~(__u64)(PAGE - 1)) - from;
+	if (!piece || piece > MOST_STACK)
+		return 1;
+	__u8 *to = (__u8 *)&s->slots[slots] + sizeof(struct native_head) + length;
+	if (bpf_probe_read_user(to, piece, (void *)from)) {
+		s->had_failure = 1;
+		s->piece /= 2;
+		return 0;
+	}
+	s->record.stack_length = length + piece;
+	if (!s->had_failure)
+		return 1;
+	s->piece /= 2;
+	return 0;
+}
+
+// Puts the registers that the current thread left user space with, and its stack, behind the slots of the record.
+static __always_inline void add_native(struct walk *walk, struct task_struct *task)
+{
+	struct scratch *s = walk->scratch;
+	__u32 slots = s->record.slots;
+	if (slots > MOST_SLOTS)
+		return;
+	struct native_head *head = (struct native_head *)&s->slots[slots];
+	if (bpf_probe_read_kernel(head->registers, sizeof(head->registers), (void *)bpf_task_pt_regs(task)))
+		return;
+	__u64 start = head->registers[STACK_POINTER] & ~7ULL, end = 0;
+	// The C library's struct of a thread is at the upper end of its stack, but for that of the first thread, whose
+	// stack the kernel has begun.
+	struct mm_struct *mm = task->mm;
+	if (mm)
+		end = mm->start_stack;
+	if (end <= start)
+		end = 0;
+	if (s->record.thread_id > start && (!end || s->record.thread_id < end))
+		end = s->record.thread_id;
+	head->end = end;
+	s->record.flags |= HAS_NATIVE;
+	s->record.stack_length = 0;
+	s->stack_start = start;
+	s->piece = end && end - start < stack_bound ? end - start : stack_bound;
+	s->had_failure = 0;
+	bpf_loop(MOST_PIECES, copy_piece, walk, 0);
+}
+
 static __always_inline void put_record(struct scratch *s)
 {
 	__u32 slots = s->record.slots;
@@ -475,6 +584,12 @@ static __always_inline void put_record(struct scratch *s)
 	if (bpf_ringbuf_query(&records, BPF_RB_AVAIL_DATA) > wake_at)
 		flags = BPF_RB_FORCE_WAKEUP;
 	__u64 size = sizeof(struct record) + slots * sizeof(struct slot);
+	if (stack_bound && (s->record.flags & HAS_NATIVE)) {
+		__u32 length = s->record.stack_length;
+		if (length > 2 * MOST_STACK)
+			return;
+		size += sizeof(struct native_head) + length;
+	}
 	if (bpf_ringbuf_output(&records, s, size, flags))
 		__sync_fetch_and_add(&counts->dropped, 1);
 }
@@ -534,6 +649,13 @@ static __always_inline int record_stack(struct process *process, struct thread *
 		return 0;
 	}
 	if (!find_state(&walk, process, thread)) {
+		if (stack_bound && records_stateless) {
+			add_native(&walk, task);
+			thread->delay = 0;
+			thread->has_left_stack = flags & LEFT_CPU;
+			put_record(s);
+			return 0;
+		}
 		struct counts *counts = bpf_map_lookup_elem(&counters, &zero);
 		if (counts && (flags & RAN))
 			__sync_fetch_and_add(&counts->stateless, 1);
@@ -559,6 +681,8 @@ static __always_inline int record_stack(struct process *process, struct thread *
 	bpf_loop(MOST_SLOTS, visit_frame, &walk, 0);
 	if (s->frame && !(s->record.flags & IS_BROKEN))
 		s->record.flags |= IS_FULL;
+	if (stack_bound)
+		add_native(&walk, task);
 	thread->delay = 0;
 	thread->has_left_stack = flags & LEFT_CPU;
 	put_record(s);

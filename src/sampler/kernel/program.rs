@@ -9,13 +9,18 @@ use aya::util::nr_cpus;
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use flate2::read::DeflateDecoder;
 
-use super::CodeNews;
 use super::layout::LENGTH;
 use super::support::Unavailable;
+use super::{CodeNews, NativeCopies};
 
 /// What `clang` makes of `program.bpf.c`, packed by `build.rs`.
 static PACKED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/program.bpf.o.deflate"));
 
+/// The size of the ring where records have native stacks: a sixteenth of it wakes us, and with all stacks as deep as
+/// they can be copied that are 32 records.
+const NATIVE_RING: u32 = 1 << 25;
+/// From so many bytes on that are in it, it wakes us.
+const NATIVE_WAKE_AT: u64 = NATIVE_RING as u64 / 16;
 /// How many code objects the program can know (`KNOWN_CODES`).
 const KNOWN_CODES: usize = 8192;
 /// Set in a key: the code object is [on probation](CodeNews::OnProbation).
@@ -42,15 +47,29 @@ impl std::fmt::Debug for Program {
 }
 
 impl Program {
-    /// Loads the program for a version.
+    /// Loads the program for a version. `native` says what its records have of native stacks, and `frame_is_entry`
+    /// where frames of this version say that they were entered from C.
     ///
     /// # Errors
     /// When the kernel refuses it.
-    pub(super) fn load(layout: &[u32; LENGTH]) -> Result<Self, Unavailable> {
+    pub(super) fn load(
+        layout: &[u32; LENGTH],
+        native: Option<NativeCopies>,
+        frame_is_entry: u32,
+    ) -> Result<Self, Unavailable> {
         let cpus = nr_cpus().map_err(|(_, error)| Unavailable::refused("to count its CPUs", &error))?;
         let cpus = u32::try_from(cpus).unwrap_or(u32::MAX);
         let mut loader = EbpfLoader::new();
-        let loader = loader.override_global("layout", layout, true).map_max_entries("scratches", cpus);
+        let mut loader = loader.override_global("layout", layout, true).map_max_entries("scratches", cpus);
+        if let Some(NativeCopies { of_stateless }) = native {
+            let of_stateless: &'static u32 = if of_stateless { &1 } else { &0 };
+            loader = loader
+                .override_global("stack_bound", &NativeCopies::MOST_BYTES, true)
+                .override_global("records_stateless", of_stateless, true)
+                .override_global("frame_is_entry", &frame_is_entry, true)
+                .override_global("wake_at", &NATIVE_WAKE_AT, true)
+                .map_max_entries("records", NATIVE_RING);
+        }
         let mut object = Vec::new();
         let unpacked = DeflateDecoder::new(PACKED).read_to_end(&mut object);
         unpacked.map_err(|error| Unavailable::refused("to unpack its program", &error))?;

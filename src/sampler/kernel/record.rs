@@ -1,12 +1,24 @@
 //! What the program in the kernel puts into the ring: one record for each look at a thread.
 
+use crate::process::Registers;
+
 /// Bytes of a record's head and of each of its slots (`struct record`, `struct slot` in `program.bpf.c`).
 const HEAD: usize = 96;
 const SLOT: usize = 32;
+/// Bytes of what stands before a native stack (`struct native_head`), and of its registers.
+const NATIVE_HEAD: usize = 8 + REGISTERS * 8;
+const REGISTERS: usize = 21;
+/// Where in these (`struct pt_regs`) the registers are, in the order of their DWARF numbers, and the instruction.
+const BY_NUMBER: [usize; 16] = [10, 12, 11, 5, 13, 14, 4, 19, 9, 8, 7, 6, 3, 2, 1, 0];
+const INSTRUCTION: usize = 16;
+const STACK_POINTER: usize = 19;
 
-/// In the last word of a frame's slot: the next slot is evidence of its code; the frame is not traced.
+/// In the last word of a frame's slot: the next slot is evidence of its code; the frame is not traced; its evaluation
+/// was entered from C; it is no frame but a border between two entries of evaluation.
 const HAS_EVIDENCE: u64 = 1 << 63;
 const IS_UNTRACED: u64 = 1 << 62;
+const IS_ENTRY: u64 = 1 << 61;
+const IS_BORDER: u64 = 1 << 60;
 
 /// Flags of a record, as the program sets them.
 const RAN: u32 = 1;
@@ -15,6 +27,7 @@ const IS_FULL: u32 = 8;
 const IS_BROKEN: u32 = 16;
 const COLLECTS: u32 = 32;
 const REQUESTS_GIL: u32 = 64;
+const HAS_NATIVE: u32 = 1 << 16;
 
 /// Four words of a record: a frame, or the evidence of the code of the frame before.
 type Slot = [u64; 4];
@@ -39,7 +52,9 @@ pub(crate) struct Record {
     /// Which run of a program in the process was meant.
     pub run: u64,
     flags: u32,
-    slots: SlotSpan,
+    slots: Span,
+    /// Its native part, among the bytes of all.
+    native: Span,
 }
 
 /// When a record was made and which time it stands for, ns.
@@ -62,9 +77,9 @@ impl RecordTimes {
     }
 }
 
-/// Where the slots of a record are among those of all.
+/// Where something of a record is among that of all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct SlotSpan {
+struct Span {
     first: usize,
     end: usize,
 }
@@ -111,8 +126,25 @@ pub(crate) struct FrameSlot {
     pub local_copy: u32,
     /// `f_trace` is NULL (≤ 3.9).
     pub is_untraced: bool,
+    /// Its evaluation was entered from C (3.11, where native stacks are wanted).
+    pub is_entry: bool,
+    /// The shim frame that lies between it and its caller (3.12+, where native stacks are wanted).
+    pub border: Option<u64>,
     /// What the code object was recognized by, where the program did not know it.
     pub evidence: Option<[u64; 4]>,
+}
+
+/// The registers with which a thread left user space, and what was copied of its stack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RecordedStack<'records> {
+    /// The registers.
+    pub registers: Registers,
+    /// Where in the target the copy begins: at the stack pointer.
+    pub start: u64,
+    /// Where the stack ends, as far as is known: beyond the copy, if that was too long for it.
+    pub end: Option<u64>,
+    /// The copy.
+    pub bytes: &'records [u8],
 }
 
 /// Records that were taken out of the ring; kept and refilled.
@@ -120,6 +152,7 @@ pub(crate) struct FrameSlot {
 pub(crate) struct Records {
     records: Vec<Record>,
     slots: Vec<Slot>,
+    native: Vec<u8>,
 }
 
 impl Records {
@@ -127,20 +160,25 @@ impl Records {
     pub(in crate::sampler) fn clear(&mut self) {
         self.records.clear();
         self.slots.clear();
+        self.native.clear();
     }
 
     /// Adds a record as it lies in the ring. What is none is left out.
     pub(in crate::sampler) fn push(&mut self, bytes: &[u8]) {
-        let Some((head, slots)) = bytes.split_at_checked(HEAD) else { return };
+        let Some((head, rest)) = bytes.split_at_checked(HEAD) else { return };
         let word = |at: usize| word_at(head, at);
         let halves = |at: usize| {
             let word = word(at);
             (word as u32, (word >> 32) as u32)
         };
         let ((pid, os_id), (flags, count)) = (halves(64), halves(72));
-        let first = self.slots.len();
-        let slots = slots.chunks_exact(SLOT).take(count as usize);
+        let (first, first_native) = (self.slots.len(), self.native.len());
+        let (slots, native) = rest.split_at((count as usize).saturating_mul(SLOT).min(rest.len()));
+        let slots = slots.chunks_exact(SLOT);
         self.slots.extend(slots.map(|slot| [0, 8, 16, 24].map(|at| word_at(slot, at))));
+        if flags & HAS_NATIVE != 0 {
+            self.native.extend_from_slice(native);
+        }
         self.records.push(Record {
             times: RecordTimes {
                 made_ns: word(0),
@@ -156,8 +194,18 @@ impl Records {
             os_id,
             run: word(88),
             flags,
-            slots: SlotSpan { first, end: self.slots.len() },
+            slots: Span { first, end: self.slots.len() },
+            native: Span { first: first_native, end: self.native.len() },
         });
+    }
+
+    /// The native stack of a record, if it has one.
+    pub(in crate::sampler) fn native_stack(&self, record: &Record) -> Option<RecordedStack<'_>> {
+        let (head, bytes) = self.native.get(record.native.first..record.native.end)?.split_at_checked(NATIVE_HEAD)?;
+        let register = |number: usize| word_at(head, 8 + 8 * number);
+        let end = Some(word_at(head, 0)).filter(|end| *end != 0);
+        let registers = Registers::new(register(INSTRUCTION), &BY_NUMBER.map(register));
+        Some(RecordedStack { registers, start: register(STACK_POINTER) & !7, end, bytes })
     }
 
     /// All of them, in the order in which they were made.
@@ -175,7 +223,8 @@ impl Records {
         let mut slots = self.slots.get(record.slots.first..record.slots.end).unwrap_or(&[]).iter();
         let mut above = (0, None);
         std::iter::from_fn(move || {
-            let [address, code, position, last] = *slots.next()?;
+            // Of a border nothing is told but what frame it is below.
+            let [address, code, position, last] = *slots.find(|[.., last]| last & IS_BORDER == 0)?;
             // A frame of the same code as the one above has its evidence there.
             if last & HAS_EVIDENCE != 0 {
                 above = (code, slots.next().copied());
@@ -183,6 +232,7 @@ impl Records {
                 above = (code, None);
             }
             let evidence = above.1;
+            let [border, .., next] = slots.as_slice().first().copied().unwrap_or_default();
             Some(FrameSlot {
                 address,
                 code,
@@ -190,6 +240,8 @@ impl Records {
                 line: last as u32,
                 local_copy: (last >> 32) as u32 & 0xFF_FFFF,
                 is_untraced: last & IS_UNTRACED != 0,
+                is_entry: last & IS_ENTRY != 0,
+                border: (next & IS_BORDER != 0).then_some(border),
                 evidence,
             })
         })
@@ -229,6 +281,42 @@ mod tests {
         assert_eq!(frames[0].evidence, Some([1, 2, 3, 4]));
         assert_eq!((frames[1].address, frames[1].is_untraced), (0x101, true));
         assert_eq!(frames[1].evidence, frames[0].evidence);
+    }
+
+    #[test]
+    fn a_native_stack_follows_the_frames_and_the_borders_between_them() {
+        let head = [0, 0, 0, 0, 0x10, 0x20, 0, 0, 42, HAS_NATIVE as u64 | 6 << 32, 16 << 32, 0];
+        let slots = [
+            [0x90, 0, 0, IS_BORDER],
+            [0x100, 0x200, 0, HAS_EVIDENCE],
+            [1, 2, 3, u64::MAX],
+            [0x110, 0, 0, IS_BORDER],
+            [0x118, 0, 0, IS_BORDER],
+            [0x120, 0x200, 0, IS_ENTRY],
+        ];
+        let mut native = [0; 1 + REGISTERS + 2];
+        native[0] = 0x9000;
+        for (number, register) in native[1..=REGISTERS].iter_mut().enumerate() {
+            *register = number as u64;
+        }
+        native[1 + STACK_POINTER] = 0x8004;
+        native[1 + REGISTERS + 1] = 77;
+        let mut records = Records::default();
+        let both = [bytes(&[&head[..], &slots.concat()].concat()), bytes(&native)].concat();
+        for bytes in [&both, &both[..both.len() - 16], &both[..HEAD + 6 * SLOT + 8]] {
+            records.push(bytes);
+        }
+        let of: Vec<Record> = records.iter().copied().collect();
+        let frames: Vec<FrameSlot> = records.frames(&of[0]).collect();
+        assert_eq!(frames.iter().map(|frame| frame.address).collect::<Vec<_>>(), [0x100, 0x120]);
+        assert_eq!([frames[0].border, frames[1].border], [Some(0x110), None]);
+        assert_eq!([frames[0].is_entry, frames[1].is_entry], [false, true]);
+        let stack = records.native_stack(&of[0]).unwrap();
+        assert_eq!((stack.start, stack.end, stack.bytes.len(), stack.bytes[8]), (0x8000, Some(0x9000), 16, 77));
+        // The System V ABI of x86-64 has rax, rdx, rcx, rbx, rsi, rdi, rbp, rsp first; the kernel has rsp next to last.
+        assert_eq!((stack.registers.pc, stack.registers.get(7), stack.registers.get(15)), (16, Some(0x8004), Some(0)));
+        assert!(records.native_stack(&of[1]).unwrap().bytes.is_empty());
+        assert_eq!(records.native_stack(&of[2]), None);
     }
 
     #[test]

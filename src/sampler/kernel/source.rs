@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::CodeNews;
-use super::layout::numbers;
+use super::layout::{frame_is_entry, numbers};
 use super::program::Program;
 use super::support::Unavailable;
+use super::{CodeNews, NativeCopies};
 use crate::process::{CpuClockEvent, Process, ThreadId};
 use crate::python::gil::HolderPlaces;
 use crate::python::layout::Layout;
@@ -43,12 +43,16 @@ impl Watched {
 }
 
 impl Source {
-    /// Loads the program.
+    /// Loads the program. `native` says what its records have of native stacks.
     ///
     /// # Errors
     /// When the kernel cannot or may not do it, or the version is not one that the program can read.
-    pub(in crate::sampler) fn open(layout: &Layout, period_ns: u64) -> Result<Self, Unavailable> {
-        let program = Program::load(&numbers(layout)?)?;
+    pub(in crate::sampler) fn open(
+        layout: &Layout,
+        period_ns: u64,
+        native: Option<NativeCopies>,
+    ) -> Result<Self, Unavailable> {
+        let program = Program::load(&numbers(layout)?, native, frame_is_entry(layout))?;
         Ok(Self { program, period_ns, processes: BTreeMap::new(), runs: 0, counted_ns: 0 })
     }
 

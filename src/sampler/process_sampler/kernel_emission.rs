@@ -5,8 +5,11 @@ use super::kernel_stacks::CodeReader;
 use super::stops::StoppedThreads;
 use crate::python::interpreter::InterpreterState;
 use crate::python::stack::ThreadStack;
+use crate::sampler::consistency::policy::Verdict;
 use crate::sampler::kernel::{CodeNews, Record, Records};
-use crate::sampler::moment::{Assurance, FrameSpan, Moment, MomentFrame, MomentThread, Pausing, SampleError};
+use crate::sampler::moment::{
+    Assurance, FrameSpan, Moment, MomentFrame, MomentThread, NativeThread, Owner, Pausing, SampleError,
+};
 
 /// What became of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,12 +24,15 @@ pub(crate) enum FromKernel {
 
 impl ProcessSampler {
     /// Takes a sample of what the kernel does not see: which threads there are, and what those do that wait. Those that
-    /// run are in the moment without their frames. Nothing is stopped.
+    /// run are in the moment without their frames. Nothing is stopped, unless native frames of idle threads are wanted
+    /// and `pausing` lets it: then each that sleeps is, once where it sleeps.
     ///
     /// # Errors
     /// As [`ProcessSampler::sample`].
-    pub(crate) fn sample_waiting(&mut self, moment: &mut Moment) -> Result<(), SampleError> {
+    pub(crate) fn sample_waiting(&mut self, pausing: Pausing, moment: &mut Moment) -> Result<(), SampleError> {
         moment.clear();
+        self.natives.start_sample(pausing, moment);
+        let pausing = if self.natives.are_read_of_idle() { pausing } else { Pausing::Never };
         if self.reader.stacks.threads.is_empty() {
             self.find_threads();
         }
@@ -43,9 +49,17 @@ impl ProcessSampler {
             if self.records.was_running(self.reader.stacks.threads[index].address) {
                 self.emit_running(index, moment);
             } else {
-                self.emit_thread(index, Pausing::Never, &stopped, moment);
+                // One that has run meanwhile is not stopped for that.
+                let is_still = self.reader.readings[index].verdict == Verdict::Consistent;
+                self.emit_thread(index, if is_still { pausing } else { Pausing::Never }, &stopped, moment);
             }
         }
+        self.natives.observe_threads(&self.process, &self.threads, &mut self.activities);
+        if pausing != Pausing::Never {
+            let memory = self.reader.snapshot.memory();
+            self.natives.read_threads((&self.process, memory), &mut self.activities, true, moment);
+        }
+        self.natives.finish_sample(&self.reader.stacks, moment);
         Ok(())
     }
 
@@ -72,8 +86,10 @@ impl ProcessSampler {
         });
     }
 
-    /// Looks at all code that the records of this process name. What the program in the kernel is to be told.
+    /// Looks at all code that the records of this process name, and gets ready for their native stacks. What the
+    /// program in the kernel is to be told.
     pub(crate) fn check_kernel_codes(&mut self, records: &Records) -> Vec<CodeNews> {
+        self.natives.prepare();
         let pid = self.process.pid().unsigned_abs();
         let has_ended = self.process.has_exited();
         let reader = &mut self.reader;
@@ -95,6 +111,10 @@ impl ProcessSampler {
     /// Fills the moment with the thread of a record, whose code was [looked at](Self::check_kernel_codes).
     pub(crate) fn emit_from_kernel(&mut self, records: &Records, record: &Record, moment: &mut Moment) -> FromKernel {
         moment.clear();
+        moment.native.clear();
+        if record.state == 0 {
+            return self.emit_stateless(records, record, moment);
+        }
         let stacks = &self.reader.stacks;
         let Some(interpreter) = stacks.interpreters.first().filter(|_| !record.is_truncated()) else {
             return FromKernel::Lost;
@@ -116,19 +136,17 @@ impl ProcessSampler {
         if !self.kernel_stacks.name_frames(records, record, interpreter.id, &mut codes, frames) {
             return FromKernel::Lost;
         }
-        let Some(newest) = moment.frames.first() else { return FromKernel::NotActive };
         let may_wait = gil.exists && gil.tells_holder && !holds_gil;
         let layout = &reader.runtime.layout;
-        let waits_for_gil = may_wait
-            && (record.requests_gil()
-                || self.hand_overs.is_at(
-                    reader.snapshot.memory(),
-                    layout,
-                    newest.code,
-                    newest.code_address,
-                    newest.offset,
-                ));
-        if waits_for_gil {
+        let memory = reader.snapshot.memory();
+        let mut hands_over = |newest: &MomentFrame| {
+            self.hand_overs.is_at(memory, layout, newest.code, newest.code_address, newest.offset)
+        };
+        if may_wait && (record.requests_gil() || moment.frames.first().is_some_and(&mut hands_over)) {
+            return FromKernel::NotActive;
+        }
+        self.natives.merge_recorded((records, record), layout, Owner::State(thread.address), moment);
+        if moment.frames.is_empty() && moment.native.frames.is_empty() {
             return FromKernel::NotActive;
         }
         let collecting = collects(&interpreter, holds_gil, &moment.frames);
@@ -146,6 +164,18 @@ impl ProcessSampler {
             assurance: Assurance::Proven,
             frames: FrameSpan::since(0, &moment.frames),
         });
+        FromKernel::Emitted
+    }
+
+    /// The same for a thread without a thread state, of which only a native stack is of use.
+    fn emit_stateless(&mut self, records: &Records, record: &Record, moment: &mut Moment) -> FromKernel {
+        let os_id = u64::from(record.os_id);
+        let layout = &self.reader.runtime.layout;
+        self.natives.merge_recorded((records, record), layout, Owner::Thread(os_id), moment);
+        if moment.native.frames.is_empty() {
+            return FromKernel::NotActive;
+        }
+        moment.native_threads.push(NativeThread { os_id, active: true, assurance: Assurance::Proven });
         FromKernel::Emitted
     }
 }

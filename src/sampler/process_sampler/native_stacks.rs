@@ -8,8 +8,10 @@ use super::activity::Activities;
 use super::native_threads::NativeThreads;
 use crate::memory::Memory;
 use crate::process::{PausedProcess, Process, Registers, ThreadId};
+use crate::python::layout::Layout;
 use crate::python::stack::{Stacks, ThreadStack};
-use crate::sampler::moment::{Held, Moment, NativeThread, Owner, Pausing};
+use crate::sampler::kernel::{Record, Records};
+use crate::sampler::moment::{Assurance, Held, Moment, NativeThread, Owner, Pausing};
 use crate::sampler::native::Native;
 use crate::sampler::threads::Threads;
 
@@ -81,6 +83,33 @@ impl NativeStacks {
         }
     }
 
+    /// Whether native frames of idle threads are read.
+    pub(super) fn are_read_of_idle(&self) -> bool {
+        self.native.as_ref().is_some_and(|native| native.wants_idle())
+    }
+
+    /// Gets ready to merge stacks that were recorded.
+    pub(super) fn prepare(&mut self) {
+        if let Some(native) = &mut self.native {
+            native.prepare();
+        }
+    }
+
+    /// Adds the merged stack of the thread of a record to the moment, if the record has a native stack.
+    pub(super) fn merge_recorded(
+        &mut self,
+        (records, record): (&Records, &Record),
+        layout: &Layout,
+        owner: Owner,
+        moment: &mut Moment,
+    ) {
+        if let Some(native) = &mut self.native
+            && let Some(stack) = records.native_stack(record)
+        {
+            native.merge_recorded(owner, &stack, (records.frames(record), layout), &mut moment.native);
+        }
+    }
+
     /// Makes merged stacks of what was captured, now that nothing is stopped.
     pub(super) fn finish_sample(&mut self, stacks: &Stacks, moment: &mut Moment) {
         if let Some(native) = &mut self.native {
@@ -104,18 +133,21 @@ impl NativeStacks {
         }
     }
 
-    /// Stops one after the other the threads without a thread state that run, or all if idle ones are wanted, and puts
-    /// them into the moment. They were observed in this sample.
+    /// Stops one after the other the threads without a thread state that run, unless `only_idle` ones are to be read,
+    /// and those that are idle, if these are wanted, and puts them into the moment. They were observed in this sample.
     pub(super) fn read_threads(
         &mut self,
-        process: &Process,
-        memory: &impl Memory,
+        (process, memory): (&Process, &impl Memory),
         activities: &mut Activities,
+        only_idle: bool,
         moment: &mut Moment,
     ) {
         for index in 0..self.threads.as_ref().map_or(0, |known| known.threads.len()) {
             let Some(os_id) = self.threads.as_ref().map(|known| known.threads[index]) else { return };
             let active = activities.is_running(os_id);
+            if active && only_idle {
+                continue;
+            }
             let Some(native) = &mut self.native else { return };
             let wants_idle = native.wants_idle();
             if native.wants_thread(os_id, active) {
@@ -134,7 +166,7 @@ impl NativeStacks {
                 }
             }
             if active || wants_idle {
-                moment.native_threads.push(NativeThread { os_id, active });
+                moment.native_threads.push(NativeThread { os_id, active, assurance: Assurance::Stopped });
             }
         }
     }
@@ -152,7 +184,7 @@ impl NativeStacks {
             let active = activities.was_running(os_id) == Some(true);
             let owner = Owner::Thread(os_id);
             if self.capture(memory, activities, owner, os_id, |os_id| stopped.registers(os_id)) {
-                moment.native_threads.push(NativeThread { os_id, active });
+                moment.native_threads.push(NativeThread { os_id, active, assurance: Assurance::Stopped });
             }
         }
     }

@@ -7,10 +7,10 @@ use super::{Recorder, micros};
 use crate::process::monotonic_time;
 use crate::python::layout::Layout;
 use crate::sampler::clock::Clock;
-use crate::sampler::kernel::{Record, Records, Source, Unavailable, check_rights, wait_for_records};
+use crate::sampler::kernel::{NativeCopies, Record, Records, Source, Unavailable, check_rights, wait_for_records};
 use crate::sampler::kernel_member::{KernelMember, KernelPart, LeftCpu};
 use crate::sampler::members::Member;
-use crate::sampler::moment::Moment;
+use crate::sampler::moment::{Moment, Pausing};
 use crate::sampler::process_sampler::FromKernel;
 use crate::sampler::record_options::{KernelUse, RecordOptions};
 
@@ -24,6 +24,7 @@ pub(crate) const HIGHEST_RATE: u32 = 20_000;
 pub(in crate::sampler) struct KernelSampling {
     is_a_must: bool,
     period_ns: u64,
+    native: Option<NativeCopies>,
     /// When the recording began, ns of `CLOCK_MONOTONIC`.
     start_ns: u64,
     /// One for each version of CPython that was met.
@@ -65,6 +66,7 @@ impl KernelSampling {
         Some(Self {
             is_a_must,
             period_ns: 1_000_000_000 / u64::from(options.rate.max(1)),
+            native: options.native.frames.then_some(NativeCopies { of_stateless: options.native.threads }),
             start_ns: monotonic_ns(),
             sources: Vec::new(),
             records: Records::default(),
@@ -86,6 +88,8 @@ impl KernelSampling {
         self.waiting.clear();
         self.waiting.frames.extend_from_slice(&moment.frames);
         self.waiting.threads.extend(moment.threads.iter().filter(|thread| !thread.active));
+        self.waiting.native_threads.extend(moment.native_threads.iter().filter(|thread| !thread.active));
+        self.waiting.native.clone_from(&moment.native);
         self.waiting.lasts = moment.lasts;
         &self.waiting
     }
@@ -99,7 +103,7 @@ impl KernelSampling {
         if let Some(index) = self.sources.iter().position(|known| known.layout == *layout) {
             return Ok(index);
         }
-        let source = Source::open(layout, self.period_ns)?;
+        let source = Source::open(layout, self.period_ns, self.native)?;
         self.sources.push(KernelSource { layout: layout.clone(), source, dropped: 0, recorded_ns: 0 });
         Ok(self.sources.len() - 1)
     }
@@ -175,7 +179,8 @@ impl Recorder<'_> {
         for member in self.members.iter_mut().filter(|member| !member.kernel.is_refused()) {
             let Some(sampler) = &mut member.sampler else { continue };
             // A new one is looked at first; what cannot be read is so at the next tick, too.
-            if sampler.interpreters().is_empty() && sampler.sample_waiting(&mut member.moment).is_err() {
+            let is_new = sampler.interpreters().is_empty();
+            if is_new && sampler.sample_waiting(Pausing::Never, &mut member.moment).is_err() {
                 continue;
             }
             if member.kernel.samples() && sampler.interpreters().len() == 1 {
@@ -247,7 +252,7 @@ impl Recorder<'_> {
         let is_new = |record: &Record| record.state != 0 && !sampler.knows_thread_of(record);
         if kernel.records.iter().filter(is_its).any(is_new) {
             // Threads that have come since the last look.
-            let _ = sampler.sample_waiting(&mut member.moment);
+            let _ = sampler.sample_waiting(Pausing::Never, &mut member.moment);
         }
         let news = sampler.check_kernel_codes(&kernel.records);
         kernel.sources[index].source.tell_of_codes(pid, &news);
@@ -274,8 +279,7 @@ impl Recorder<'_> {
         match sampler.emit_from_kernel(records, record, &mut kernel.moment) {
             FromKernel::Emitted if record.left_cpu() => {
                 if let Some(member) = self.members[place].kernel.member_mut() {
-                    let left = LeftCpu::of(&kernel.moment, record.times.made_ns);
-                    member.left.extend(left.map(|left| (record.os_id, left)));
+                    member.left.insert(record.os_id, LeftCpu::of(&kernel.moment, record.times.made_ns));
                 }
             }
             FromKernel::Emitted => {

@@ -95,7 +95,8 @@ impl Recorder<'_> {
         let pausing = if member.is_held || is_for_kernel { Pausing::Never } else { self.options.pausing };
         sampler.allow_pinning(may_pin && !is_for_kernel);
         Some(if member.kernel.samples() {
-            sampler.sample_waiting(&mut member.moment)
+            sampler
+                .sample_waiting(if member.is_held { Pausing::Never } else { self.options.pausing }, &mut member.moment)
         } else {
             sampler.sample(pausing, &mut member.moment)
         })

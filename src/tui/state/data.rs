@@ -124,6 +124,7 @@ impl Data {
             taken: now.taken.saturating_sub(before.taken),
             stopped: now.stopped.saturating_sub(before.stopped),
             unproven: now.unproven.saturating_sub(before.unproven),
+            cut: now.cut.saturating_sub(before.cut),
             outside: now.outside.saturating_sub(before.outside),
             in_tasks: now.in_tasks.saturating_sub(before.in_tasks),
             unproven_tasks: now.unproven_tasks.saturating_sub(before.unproven_tasks),
