@@ -23,6 +23,7 @@ const OF_RECORD: [Group; 7] = [
         RARELY_NEEDED,
         &[
             "sampler",
+            "kernel_frames",
             "blocking",
             "nonblocking",
             "native_threads",

@@ -201,6 +201,10 @@ pub(crate) struct RecordArgs {
     /// thread, which stops nothing and costs least: Linux 5.17 with x86-64, as root), auto (the kernel where it can)
     #[arg(long, value_enum, value_name = "who", default_value = "reader")]
     pub sampler: SamplerArg,
+    /// With --sampler=kernel, show the kernel's functions above the program's, where that is in a system call or a page
+    /// fault
+    #[arg(long)]
+    pub kernel_frames: bool,
     /// When to stop the process
     #[command(flatten)]
     pub pause: PauseArgs,

@@ -161,6 +161,7 @@ fn record_target(
                 AsyncTasks::All => TasksShown::All,
             }),
             waits: arguments.waits,
+            kernel: arguments.kernel_frames,
         },
         native: native(arguments.pause)?,
     };

@@ -17,11 +17,12 @@ pub(super) fn color(name: &str, origin: Origin) -> [u8; 3] {
 }
 
 /// Each colour's middle and what it means.
-pub(super) const MEANINGS: [(Origin, &str); 7] = [
+pub(super) const MEANINGS: [(Origin, &str); 8] = [
     (Origin::Application, "own code"),
     (Origin::Package, "packages"),
     (Origin::StandardLibrary, "standard library"),
     (Origin::Native, "native code"),
+    (Origin::Kernel, "the kernel"),
     (Origin::Gc, "garbage collection"),
     (Origin::Wait, "waiting"),
     (Origin::Marker, "no code: threads, processes, …"),
@@ -40,6 +41,7 @@ pub(super) fn ends(origin: Origin) -> ([u8; 3], [u8; 3]) {
         Origin::Package => ([110, 185, 240], [150, 205, 220]),
         Origin::StandardLibrary => ([190, 215, 110], [225, 220, 120]),
         Origin::Native => ([200, 160, 220], [220, 185, 215]),
+        Origin::Kernel => ([120, 195, 185], [150, 210, 200]),
         Origin::Gc => ([225, 95, 105], [235, 110, 115]),
         Origin::Wait => ([150, 160, 185], [165, 172, 195]),
         Origin::Marker => ([195, 200, 205], [215, 218, 222]),

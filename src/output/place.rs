@@ -39,6 +39,8 @@ pub(super) enum Origin {
     StandardLibrary,
     /// Machine code.
     Native,
+    /// The kernel's.
+    Kernel,
     /// The garbage collector.
     Gc,
     /// No code: what a thread waits in, or for whom.
@@ -211,6 +213,7 @@ pub(super) fn is_of_program(file: &str) -> bool {
 fn origin(kind: FrameKind, file: &str) -> Origin {
     match kind {
         FrameKind::Native => Origin::Native,
+        FrameKind::Kernel => Origin::Kernel,
         FrameKind::Gc => Origin::Gc,
         FrameKind::Wait => Origin::Wait,
         FrameKind::Interpreter | FrameKind::Task => Origin::Marker,

@@ -27,6 +27,8 @@ pub enum FrameKind {
     Python,
     /// Machine code: a C function or an address; `file` is the library or the source file.
     Native,
+    /// A function of the kernel; `file` is `[kernel]` or its module in brackets.
+    Kernel,
     /// The garbage collector at work.
     Gc,
     /// A border: the frames that it called run in another interpreter, which its name tells.

@@ -53,7 +53,7 @@ pub(crate) use cells::Cells;
 pub(crate) use cpu_time::Unsampled;
 pub(crate) use filter::Filter;
 pub(crate) use glances::Glance;
-pub(crate) use kernel::{Unavailable, check_rights};
+pub(crate) use kernel::{KernelSymbols, Unavailable, check_rights};
 pub(crate) use live::{LiveOptions, LiveRequest, LiveTasks, LiveWindow, watch};
 #[cfg(test)]
 pub(crate) use loop_lag::LoopLibrary;

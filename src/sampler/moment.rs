@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::kernel::KernelFunction;
 use crate::native::MixedFrame;
 use crate::process::{PauseError, SystemCall, ThreadId};
 use crate::python::code::CodeId;
@@ -175,6 +176,8 @@ pub(crate) struct Moment {
     pub native_threads: Vec<NativeThread>,
     /// Frames of all threads, newest first.
     pub frames: Vec<MomentFrame>,
+    /// Where in the kernel the only thread was, innermost first, where that was asked for.
+    pub kernel_frames: Vec<KernelFunction>,
     /// Nothing has run in the process since the look before: it is the same moment.
     pub lasts: bool,
     /// Threads of which no stack could be had.
@@ -199,6 +202,7 @@ impl Moment {
         self.threads.clear();
         self.native_threads.clear();
         self.frames.clear();
+        self.kernel_frames.clear();
         self.calls.clear();
         self.holds.clear();
         self.lasts = false;

@@ -81,12 +81,14 @@ pub(crate) struct FramesShown {
     pub tasks: Option<TasksShown>,
     /// The leaf of an idle thread is what it waits in.
     pub waits: bool,
+    /// Above the newest frame of a thread stand those of the kernel, where the kernel takes its samples.
+    pub kernel: bool,
 }
 
 impl Default for FramesShown {
     /// Those that the threads have, with lines, and the garbage collector.
     fn default() -> Self {
-        Self { columns: false, gc_frames: true, tasks: None, waits: false }
+        Self { columns: false, gc_frames: true, tasks: None, waits: false, kernel: false }
     }
 }
 

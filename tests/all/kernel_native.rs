@@ -38,12 +38,12 @@ fn missing<'shares>(of: &'shares Shares, other: &Shares) -> Vec<(&'shares Vec<St
 }
 
 #[test]
-fn the_kernel_gives_the_merged_stacks_that_a_stop_gives_in_every_version() {
+fn the_kernel_gives_the_merged_stacks_that_a_stop_gives() {
     let _alone = alone_on_this_machine();
     if !may_sample("native stacks of the kernel beside those of stops") {
         return;
     }
-    for interpreter in Interpreter::all() {
+    for interpreter in chosen() {
         let target = Target::start(interpreter, "native_phases.py", &[]);
         let deadline = Instant::now() + Duration::from_secs(60);
         let (mut copied, mut stopped) = (BTreeMap::new(), BTreeMap::new());
@@ -75,7 +75,7 @@ fn python_and_c_call_each_other_in_the_order_in_which_they_did() {
     let Some(library) = library(folder.path(), "nest.c", &["-O2"]) else { return };
     for interpreter in Interpreter::all().iter().filter(|interpreter| has_ctypes(interpreter)) {
         let target = Target::start(interpreter, "native.py", &[library.to_str().unwrap(), "work"]);
-        let recording = Recording::of(target.pid(), &["-n", "--sampler=kernel", "-r", "5000", "-d", "0.5"]);
+        let recording = Recording::of(target.pid(), &["-n", "--sampler=kernel", "-r", "5000", "-d", "0.3"]);
         let nest = ["main", "key", "middle", "nest_outer", "nest_inner", "nest_hidden", "leaf"];
         let is_nest = |stack: &[&str]| {
             let ours = stack.iter().filter(|name| nest.contains(name) || **name == "nest_work");
@@ -218,8 +218,64 @@ fn threads_without_python_are_sampled_by_the_kernel_when_asked_for() {
 }
 
 #[test]
-fn native_frames_without_a_stop_are_refused_where_the_kernel_does_not_sample() {
-    let ran = pyspy(&["record", "--native", "--nonblocking", "--pid", "1", "-o", "/dev/null"]);
-    assert_eq!(ran.status.code(), Some(2), "{ran:#?}");
-    assert!(ran.stderr.contains("--sampler=kernel"), "{ran:#?}");
+fn what_only_the_kernel_can_do_is_refused_without_it() {
+    for wanted in [&["--native", "--nonblocking"][..], &["--kernel-frames"]] {
+        let ran = pyspy(&[&["record", "--pid", "1", "-o", "/dev/null"], wanted].concat());
+        assert_eq!(ran.status.code(), Some(2), "{ran:#?}");
+        assert!(ran.stderr.contains("--sampler=kernel"), "{ran:#?}");
+    }
+}
+
+#[test]
+fn system_calls_and_faults_have_the_frames_of_the_kernel_when_asked_for() {
+    let _alone = alone_on_this_machine();
+    if !may_sample("frames of the kernel") {
+        return;
+    }
+    let script = "import os\nfile = os.open('/dev/zero', os.O_RDONLY)\n\
+        def reads():\n    for _ in range(1000): os.read(file, 1 << 20)\n\
+        def main():\n    print('ready', flush=True)\n    while True: reads()\nmain()\n";
+    for interpreter in chosen() {
+        let mut command = Command::new(&interpreter.path);
+        command.args(["-c", script]);
+        let target = Target::start_command(command, "a program that reads");
+        for more in [&[][..], &["--native"]] {
+            let args = [&["--sampler=kernel", "--kernel-frames", "-r", "500", "-d", "0.5"], more].concat();
+            let recording = Recording::of(target.pid(), &args);
+            let said = recording.stderr.lines().find(|line| line.contains("names of the kernel's functions"));
+            if let Some(said) = said {
+                return print_note(&format!("skipped: frames of the kernel: {said}"));
+            }
+            let is_of_kernel = |frame: &String| frame.ends_with(" ([kernel])");
+            let (mut inside, mut all) = (0, 0);
+            for (stack, count) in recording.stacks.iter().filter(|(stack, _)| names(stack).contains(&"reads")) {
+                let border = stack.iter().position(is_of_kernel).unwrap_or(stack.len());
+                let (program, kernel) = stack.split_at(border);
+                // What the kernel does is above all that the program does, and begins where the program was left.
+                assert!(kernel.iter().all(|frame| frame.ends_with("])")), "{interpreter}: {recording:#?}");
+                // Within some instructions of the kernel it does not know its own stack, and tells the innermost frame
+                // only.
+                let begins = |first: &String| first.contains("entry") || first.starts_with("asm_");
+                assert!(kernel.len() <= 2 || begins(&kernel[0]), "{interpreter}: {kernel:?}");
+                assert!(names(program).contains(&"reads"), "{interpreter}: {recording:#?}");
+                all += count;
+                inside += if kernel.len() > 2 { *count } else { 0 };
+            }
+            assert!(inside > 20 && all >= inside, "{interpreter}: {inside} of {all}: {recording:#?}");
+        }
+    }
+    let Some(interpreter) = chosen().last() else { return };
+    let mut command = Command::new(&interpreter.path);
+    command.args(["-c", script]);
+    let target = Target::start_command(command, "a program that reads");
+    let folder = tempfile::tempdir().unwrap();
+    let recording = folder.path().join("run.pyspy");
+    let (recording, pid) = (recording.to_str().unwrap(), target.pid().to_string());
+    let record = ["record", "--sampler=kernel", "--kernel-frames", "-r", "500", "-d", "1", "-o", recording];
+    pyspy(&[&record[..], &["--pid", &pid]].concat()).success();
+    for (format, kind) in [("raw", "([kernel])"), ("firefox", "\"Kernel\""), ("html", "the kernel")] {
+        let output = folder.path().join(format);
+        pyspy(&["convert", recording, "-f", format, "-o", output.to_str().unwrap()]).success();
+        assert!(fs::read_to_string(&output).unwrap().contains(kind), "{format}");
+    }
 }

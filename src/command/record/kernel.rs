@@ -4,7 +4,7 @@ use clap::error::ErrorKind;
 
 use crate::cli::{Mode, RecordArgs, SamplerArg};
 use crate::command::{completion, print_note};
-use crate::sampler::{HIGHEST_RATE, KernelUse, Unavailable, check_rights};
+use crate::sampler::{HIGHEST_RATE, KernelSymbols, KernelUse, Unavailable, check_rights};
 
 /// What is wanted of the kernel.
 ///
@@ -12,22 +12,21 @@ use crate::sampler::{HIGHEST_RATE, KernelUse, Unavailable, check_rights};
 /// When it must take the samples, and cannot or does not know how.
 pub(super) fn kernel_use(arguments: &RecordArgs) -> anyhow::Result<KernelUse> {
     let only_read = what_is_only_read(arguments);
-    let sampler = match arguments.sampler {
-        SamplerArg::Reader if wants_native_without_stops(arguments) => {
-            let text =
-                "--native with --nonblocking takes --sampler=kernel: the reader stops each thread for its registers";
+    let sampler = match (arguments.sampler, what_the_kernel_alone_does(arguments)) {
+        (SamplerArg::Reader, Some(what)) => {
+            let text = format!("{what} takes --sampler=kernel");
             completion::command().error(ErrorKind::ArgumentConflict, text).exit();
         }
         // To read what the kernel cannot sample would be something else than what was asked for.
-        SamplerArg::Auto if wants_native_without_stops(arguments) => SamplerArg::Kernel,
-        sampler => sampler,
+        (SamplerArg::Auto, Some(_)) => SamplerArg::Kernel,
+        (sampler, _) => sampler,
     };
     match (sampler, only_read) {
         (SamplerArg::Reader, _) | (SamplerArg::Auto, Some(_)) => Ok(KernelUse::Never),
         (SamplerArg::Kernel, Some(what)) => {
             anyhow::bail!("--sampler=kernel does not go with {what}: leave one of them out")
         }
-        (SamplerArg::Kernel, None) => match check_rights() {
+        (SamplerArg::Kernel, None) => match check_rights().and_then(|()| check_symbols(arguments)) {
             Ok(()) => Ok(KernelUse::Always),
             Err(missing) => {
                 anyhow::bail!("the kernel cannot take the samples: {missing}; --sampler=reader does without")
@@ -42,9 +41,18 @@ pub(super) fn kernel_use(arguments: &RecordArgs) -> anyhow::Result<KernelUse> {
     }
 }
 
-/// Whether native frames are wanted and no stop, which only the kernel can do.
-fn wants_native_without_stops(arguments: &RecordArgs) -> bool {
-    arguments.pause.native && arguments.pause.nonblocking
+/// What is asked for that only the kernel can do; the reader stops each thread for its registers.
+fn what_the_kernel_alone_does(arguments: &RecordArgs) -> Option<&'static str> {
+    let wanted = [
+        (arguments.pause.native && arguments.pause.nonblocking, "--native with --nonblocking"),
+        (arguments.kernel_frames, "--kernel-frames"),
+    ];
+    wanted.into_iter().find_map(|(is_wanted, what)| is_wanted.then_some(what))
+}
+
+/// Whether the kernel's functions have names, if they are wanted.
+fn check_symbols(arguments: &RecordArgs) -> Result<(), Unavailable> {
+    if arguments.kernel_frames { KernelSymbols::of_this_machine().map(drop) } else { Ok(()) }
 }
 
 /// What is asked for that only the reader can do.

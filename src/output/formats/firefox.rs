@@ -217,6 +217,7 @@ struct Categories {
     package: CategoryPairHandle,
     standard_library: CategoryPairHandle,
     native: CategoryPairHandle,
+    kernel: CategoryPairHandle,
     gc: CategoryHandle,
     waiting: CategoryPairHandle,
 }
@@ -228,6 +229,7 @@ impl Categories {
             package: out.add_category("Packages", CategoryColor::Blue).into(),
             standard_library: out.add_category("Standard library", CategoryColor::Green).into(),
             native: out.add_category("Native", CategoryColor::Purple).into(),
+            kernel: out.add_category("Kernel", CategoryColor::Brown).into(),
             gc: out.add_category("Garbage collector", CategoryColor::Red),
             waiting: out.add_category("Waiting", CategoryColor::LightBlue).into(),
         }
@@ -239,6 +241,7 @@ impl Categories {
             Origin::Package => self.package,
             Origin::StandardLibrary => self.standard_library,
             Origin::Native => self.native,
+            Origin::Kernel => self.kernel,
             Origin::Gc => self.gc.into(),
             Origin::Wait => self.waiting,
         }

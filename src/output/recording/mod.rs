@@ -126,6 +126,7 @@ impl<W: Write> RecordingWriter<W> {
                 FrameKind::Interpreter => 3,
                 FrameKind::Task => 4,
                 FrameKind::Wait => 5,
+                FrameKind::Kernel => 6,
             };
             let texts = [frame.name, frame.file, frame.short_file, frame.module].map(|text| text.number());
             put_varint(parts, kind);

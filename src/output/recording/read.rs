@@ -205,6 +205,7 @@ impl Tables {
                 3 => FrameKind::Interpreter,
                 4 => FrameKind::Task,
                 5 => FrameKind::Wait,
+                6 => FrameKind::Kernel,
                 _ => return None,
             },
             name: take_from(&self.texts, parts)?,

@@ -9,6 +9,7 @@ use crate::profile::{Frame, FrameId, FrameKind, Profile, StackId};
 use crate::python::code::{Code, CodeId};
 use crate::sampler::async_stacks::{AsyncStacks, LogicalFrame, LogicalStack, WaitingTasks};
 use crate::sampler::cells::Cells;
+use crate::sampler::kernel::{KernelFunction, KernelSymbols};
 use crate::sampler::moment::{
     Moment, MomentFrame, MomentThread, NativeThread, Owner, entered_interpreter, interpreter_name,
 };
@@ -24,6 +25,8 @@ pub(super) enum FrameKey {
     Python(CodeId, u32, u32),
     /// A native function.
     Native(FunctionId),
+    /// A function of the kernel.
+    Kernel(KernelFunction),
     /// The garbage collector at work.
     Gc,
     /// A wait for the GIL.
@@ -159,7 +162,7 @@ impl StackTable {
         mixed: &[MixedFrame],
     ) -> StackId {
         let mut keys = Vec::with_capacity(mixed.len());
-        fill_native_keys(mixed, &mut keys);
+        fill_native_keys(mixed, &[], &mut keys);
         self.push_keys(profile, sampler, Owner::Thread(thread.os_id), &keys)
     }
 
@@ -198,7 +201,7 @@ impl StackTable {
     }
 
     /// The frames of a thread, newest first. The garbage collector is above the newest Python frame, which it
-    /// interrupts, and a wait for the GIL above all.
+    /// interrupts, and a wait for the GIL or the kernel above all.
     pub(super) fn fill_keys(
         &mut self,
         sampler: &ProcessSampler,
@@ -215,6 +218,7 @@ impl StackTable {
         let frames = moment.frames_of(thread);
         let mut collecting = thread.collecting && self.gc_frames;
         keys.clear();
+        keys.extend(moment.kernel_frames.iter().copied().map(FrameKey::Kernel));
         if thread.waits_for_gil {
             keys.push(FrameKey::GilWait);
         } else if let Some(waits) = self.waits.as_mut().filter(|_| !thread.active && !thread.collecting) {
@@ -301,6 +305,13 @@ impl StackTable {
             FrameKey::Logical(LogicalFrame::Label(label)) => {
                 let text = self.async_stacks.as_ref().map(|stacks| stacks.label(label)).unwrap_or_default();
                 Frame { kind: FrameKind::Task, name: profile.intern(text), ..Frame::default() }
+            }
+            FrameKey::Kernel(function) => {
+                let symbols = KernelSymbols::of_this_machine();
+                let (name, module) = symbols.map_or(("<kernel code>", ""), |symbols| symbols.name(function));
+                let file = profile.intern(module);
+                let name = profile.intern(name);
+                Frame { kind: FrameKind::Kernel, name, file, short_file: file, module: file, ..Frame::default() }
             }
             FrameKey::Gc => {
                 let name = profile.intern("garbage collection");
@@ -389,9 +400,10 @@ fn fill_logical_keys(
     keys.extend(mixed[first_older.unwrap_or(mixed.len())..].iter().filter_map(key));
 }
 
-/// The frames of a thread without Python code, newest first.
-pub(super) fn fill_native_keys(mixed: &[MixedFrame], keys: &mut Vec<FrameKey>) {
+/// The frames of a thread without Python code, newest first, with those of the kernel above.
+pub(super) fn fill_native_keys(mixed: &[MixedFrame], of_kernel: &[KernelFunction], keys: &mut Vec<FrameKey>) {
     keys.clear();
+    keys.extend(of_kernel.iter().copied().map(FrameKey::Kernel));
     keys.extend(mixed.iter().filter_map(|frame| match frame {
         MixedFrame::Native(function) => Some(FrameKey::Native(*function)),
         MixedFrame::Python(_) => None,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::layout::{frame_is_entry, numbers};
 use super::support::Unavailable;
-use super::{CodeNews, NativeCopies};
+use super::{CodeNews, Contents};
 use crate::process::Process;
 use crate::python::layout::Layout;
 use crate::python::runtime::Runtime;
@@ -18,13 +18,9 @@ impl Source {
     ///
     /// # Errors
     /// Always.
-    pub(in crate::sampler) fn open(
-        layout: &Layout,
-        _period_ns: u64,
-        native: Option<NativeCopies>,
-    ) -> Result<Self, Unavailable> {
+    pub(in crate::sampler) fn open(layout: &Layout, _period_ns: u64, contents: Contents) -> Result<Self, Unavailable> {
         let numbers = numbers(layout)?;
-        log::debug!("{numbers:?} {} {native:?} {}", frame_is_entry(layout), NativeCopies::MOST_BYTES);
+        log::debug!("{numbers:?} {} {contents:?} {}", frame_is_entry(layout), Contents::MOST_STACK);
         Err(Unavailable::System)
     }
 

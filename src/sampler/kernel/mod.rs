@@ -8,6 +8,7 @@ mod evidence;
 mod layout;
 mod record;
 mod support;
+mod symbols;
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod program;
@@ -24,18 +25,23 @@ pub(super) use record::{FrameSlot, Record, RecordedStack, Records};
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub(super) use source::{Source, wait_for_records};
 pub(crate) use support::{Unavailable, check_rights};
+pub(crate) use symbols::{KernelFunction, KernelSymbols};
 
-/// What records have of native stacks.
+/// What records have beside Python frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct NativeCopies {
-    /// Threads without a thread state have records too.
+pub(super) struct Contents {
+    /// Registers and native stacks.
+    pub(super) native: bool,
+    /// With these, threads without a thread state have records too.
     pub(super) of_stateless: bool,
+    /// The kernel's own stack.
+    pub(super) kernel: bool,
 }
 
-impl NativeCopies {
+impl Contents {
     /// So many bytes of a stack are copied at most (`MOST_STACK`): that is some 130 calls up to 3.10, each of which
     /// takes half a kilobyte. More would hold the interrupt for longer than a stop is worth.
-    pub(super) const MOST_BYTES: u32 = 64 << 10;
+    pub(super) const MOST_STACK: u32 = 64 << 10;
 }
 
 /// Code objects of which the program in the kernel is to know what we know of them: each by its address.

@@ -46,6 +46,8 @@
 // Words of `struct pt_regs` (arch/x86/include/uapi/asm/ptrace.h), and which of them is the stack pointer.
 #define REGISTERS 21
 #define STACK_POINTER 19
+// Frames of the kernel's own stack; it has some thirty in the deepest file system.
+#define MOST_KERNEL_FRAMES 64
 
 // The order is that of `layout.rs`.
 enum {
@@ -93,6 +95,8 @@ const volatile __u64 wake_at = 1 << 20;
 const volatile __u32 stack_bound = 0;
 const volatile __u32 frame_is_entry = NONE;
 const volatile __u32 records_stateless = 0;
+// With `--kernel-frames`: whether the kernel's own stack is recorded where the interrupt falls into it.
+const volatile __u32 records_kernel = 0;
 
 // What is known of a process, by its number. The order is that of `program.rs`.
 struct process {
@@ -159,12 +163,12 @@ struct record {
 	__u32 flags;
 	__u32 slots;
 	__u32 attachment;
-	// Bytes of the stack, the last of a record that `HAS_NATIVE`.
-	__u32 stack_length;
+	// So many addresses are in the first slots, the innermost first: the kernel's own stack.
+	__u32 kernel_frames;
 	__u64 run;
 };
 
-// What follows the slots of a record that `HAS_NATIVE`, before the bytes of the stack.
+// What follows the slots of a record that `HAS_NATIVE`, before the bytes of the stack, which are the rest of it.
 struct native_head {
 	// Where the stack ends, or 0 where that is not known.
 	__u64 end;
@@ -192,7 +196,8 @@ struct scratch {
 	__u64 next;
 	__u64 stack_start;
 	__u64 piece;
-	__u64 had_failure;
+	__u32 stack_length;
+	__u32 had_failure;
 };
 
 struct {
@@ -516,7 +521,7 @@ static __always_inline void read_gil_and_collector(struct walk *walk, struct pro
 static long copy_piece(__u32 index, struct walk *walk)
 {
 	struct scratch *s = walk->scratch;
-	__u32 slots = s->record.slots, length = s->record.stack_length;
+	__u32 slots = s->record.slots, length = s->stack_length;
 	if (slots > MOST_SLOTS || length >= MOST_STACK)
 		return 1;
 	__u64 from = s->stack_start + length, piece = s->piece;
@@ -530,7 +535,7 @@ static long copy_piece(__u32 index, struct walk *walk)
 		s->piece /= 2;
 		return 0;
 	}
-	s->record.stack_length = length + piece;
+	s->stack_length = length + piece;
 	if (!s->had_failure)
 		return 1;
 	s->piece /= 2;
@@ -559,11 +564,25 @@ static __always_inline void add_native(struct walk *walk, struct task_struct *ta
 		end = s->record.thread_id;
 	head->end = end;
 	s->record.flags |= HAS_NATIVE;
-	s->record.stack_length = 0;
+	s->stack_length = 0;
 	s->stack_start = start;
 	s->piece = end && end - start < stack_bound ? end - start : stack_bound;
 	s->had_failure = 0;
 	bpf_loop(MOST_PIECES, copy_piece, walk, 0);
+}
+
+// Puts the kernel's own stack into the first slots, where the interrupt fell into that: a system call, a page fault.
+static __always_inline void add_kernel_frames(struct scratch *s, struct bpf_perf_event_data *ctx)
+{
+	// The lowest bits of the code segment are those of user space where the interrupt fell into that.
+	if (ctx->regs.cs & 3)
+		return;
+	long size = bpf_get_stack(ctx, s->slots, MOST_KERNEL_FRAMES * 8, 0);
+	if (size <= 0 || size > MOST_KERNEL_FRAMES * 8)
+		return;
+	__u32 words = (__u32)size / 8;
+	s->record.kernel_frames = words;
+	s->record.slots = (words + 3) / 4;
 }
 
 static __always_inline void put_record(struct scratch *s)
@@ -585,9 +604,11 @@ static __always_inline void put_record(struct scratch *s)
 		flags = BPF_RB_FORCE_WAKEUP;
 	__u64 size = sizeof(struct record) + slots * sizeof(struct slot);
 	if (stack_bound && (s->record.flags & HAS_NATIVE)) {
-		__u32 length = s->record.stack_length;
+		__u32 length = s->stack_length;
 		if (length > 2 * MOST_STACK)
 			return;
+		// Nothing is done with it before that.
+		barrier_var(length);
 		size += sizeof(struct native_head) + length;
 	}
 	if (bpf_ringbuf_output(&records, s, size, flags))
@@ -613,9 +634,10 @@ static __always_inline struct thread *thread_of(__u32 tid, struct process *proce
 	return known;
 }
 
-// Records the current thread's stack; without `RAN` and `LEFT_CPU` only how long it waited for a CPU.
+// Records the current thread's stack; without `RAN` and `LEFT_CPU` only how long it waited for a CPU. `ctx` is that of
+// the interrupt, if it is one.
 static __always_inline int record_stack(struct process *process, struct thread *thread, __u64 id, __u64 weight,
-					__u32 flags)
+					__u32 flags, struct bpf_perf_event_data *ctx)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
 	__u32 cpu = bpf_get_smp_processor_id(), zero = 0;
@@ -648,6 +670,8 @@ static __always_inline int record_stack(struct process *process, struct thread *
 		put_record(s);
 		return 0;
 	}
+	if (ctx && records_kernel)
+		add_kernel_frames(s, ctx);
 	if (!find_state(&walk, process, thread)) {
 		if (stack_bound && records_stateless) {
 			add_native(&walk, task);
@@ -702,7 +726,7 @@ int sample_running(struct bpf_perf_event_data *ctx)
 	struct thread *thread = thread_of(tid, process, period, task->sched_info.run_delay);
 	if (!thread || thread->period != period)
 		return 0;
-	return record_stack(process, thread, id, period, RAN);
+	return record_stack(process, thread, id, period, RAN, ctx);
 }
 
 // A thread leaves its CPU. If it would rather run on, its stack is recorded: that is where it is until it has one
@@ -727,9 +751,9 @@ int leave_cpu(struct bpf_raw_tracepoint_args *ctx)
 	int was_delayed = thread->is_delayed;
 	thread->is_delayed = delay >= LONG_DELAY;
 	if (wants_cpu || was_delayed)
-		return record_stack(process, thread, id, 0, LEFT_CPU | (wants_cpu ? 0 : WAITS));
+		return record_stack(process, thread, id, 0, LEFT_CPU | (wants_cpu ? 0 : WAITS), 0);
 	if (thread->has_left_stack && delay)
-		return record_stack(process, thread, id, 0, WAITS);
+		return record_stack(process, thread, id, 0, WAITS, 0);
 	thread->has_left_stack = 0;
 	thread->run_delay = run_delay;
 	thread->delay += delay;

@@ -11,7 +11,7 @@ use flate2::read::DeflateDecoder;
 
 use super::layout::LENGTH;
 use super::support::Unavailable;
-use super::{CodeNews, NativeCopies};
+use super::{CodeNews, Contents};
 
 /// What `clang` makes of `program.bpf.c`, packed by `build.rs`.
 static PACKED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/program.bpf.o.deflate"));
@@ -52,20 +52,20 @@ impl Program {
     ///
     /// # Errors
     /// When the kernel refuses it.
-    pub(super) fn load(
-        layout: &[u32; LENGTH],
-        native: Option<NativeCopies>,
-        frame_is_entry: u32,
-    ) -> Result<Self, Unavailable> {
+    pub(super) fn load(layout: &[u32; LENGTH], contents: Contents, frame_is_entry: u32) -> Result<Self, Unavailable> {
         let cpus = nr_cpus().map_err(|(_, error)| Unavailable::refused("to count its CPUs", &error))?;
         let cpus = u32::try_from(cpus).unwrap_or(u32::MAX);
         let mut loader = EbpfLoader::new();
         let mut loader = loader.override_global("layout", layout, true).map_max_entries("scratches", cpus);
-        if let Some(NativeCopies { of_stateless }) = native {
-            let of_stateless: &'static u32 = if of_stateless { &1 } else { &0 };
+        if contents.kernel {
+            loader = loader.override_global("records_kernel", &1_u32, true);
+        }
+        if contents.of_stateless {
+            loader = loader.override_global("records_stateless", &1_u32, true);
+        }
+        if contents.native {
             loader = loader
-                .override_global("stack_bound", &NativeCopies::MOST_BYTES, true)
-                .override_global("records_stateless", of_stateless, true)
+                .override_global("stack_bound", &Contents::MOST_STACK, true)
                 .override_global("frame_is_entry", &frame_is_entry, true)
                 .override_global("wake_at", &NATIVE_WAKE_AT, true)
                 .map_max_entries("records", NATIVE_RING);

@@ -53,6 +53,8 @@ pub(crate) struct Record {
     pub run: u64,
     flags: u32,
     slots: Span,
+    /// How many addresses of the kernel's own stack are in the first slots.
+    kernel_frames: u32,
     /// Its native part, among the bytes of all.
     native: Span,
 }
@@ -171,7 +173,7 @@ impl Records {
             let word = word(at);
             (word as u32, (word >> 32) as u32)
         };
-        let ((pid, os_id), (flags, count)) = (halves(64), halves(72));
+        let ((pid, os_id), (flags, count), (_, kernel_frames)) = (halves(64), halves(72), halves(80));
         let (first, first_native) = (self.slots.len(), self.native.len());
         let (slots, native) = rest.split_at((count as usize).saturating_mul(SLOT).min(rest.len()));
         let slots = slots.chunks_exact(SLOT);
@@ -195,8 +197,15 @@ impl Records {
             run: word(88),
             flags,
             slots: Span { first, end: self.slots.len() },
+            kernel_frames,
             native: Span { first: first_native, end: self.native.len() },
         });
+    }
+
+    /// Where in the kernel's own code the thread was, the innermost first.
+    pub(in crate::sampler) fn kernel_frames(&self, record: &Record) -> impl Iterator<Item = u64> {
+        let slots = self.slots.get(record.slots.first..record.slots.end).unwrap_or(&[]);
+        slots.as_flattened().iter().copied().take(record.kernel_frames as usize)
     }
 
     /// The native stack of a record, if it has one.
@@ -220,7 +229,8 @@ impl Records {
 
     /// The frames of a record, newest first.
     pub(in crate::sampler) fn frames(&self, record: &Record) -> impl Iterator<Item = FrameSlot> {
-        let mut slots = self.slots.get(record.slots.first..record.slots.end).unwrap_or(&[]).iter();
+        let first = record.slots.first + (record.kernel_frames as usize).div_ceil(size_of::<Slot>() / 8);
+        let mut slots = self.slots.get(first..record.slots.end).unwrap_or(&[]).iter();
         let mut above = (0, None);
         std::iter::from_fn(move || {
             // Of a border nothing is told but what frame it is below.

@@ -8,7 +8,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::layout::{frame_is_entry, numbers};
 use super::program::Program;
 use super::support::Unavailable;
-use super::{CodeNews, NativeCopies};
+use super::{CodeNews, Contents};
 use crate::process::{CpuClockEvent, Process, ThreadId};
 use crate::python::gil::HolderPlaces;
 use crate::python::layout::Layout;
@@ -47,12 +47,8 @@ impl Source {
     ///
     /// # Errors
     /// When the kernel cannot or may not do it, or the version is not one that the program can read.
-    pub(in crate::sampler) fn open(
-        layout: &Layout,
-        period_ns: u64,
-        native: Option<NativeCopies>,
-    ) -> Result<Self, Unavailable> {
-        let program = Program::load(&numbers(layout)?, native, frame_is_entry(layout))?;
+    pub(in crate::sampler) fn open(layout: &Layout, period_ns: u64, contents: Contents) -> Result<Self, Unavailable> {
+        let program = Program::load(&numbers(layout)?, contents, frame_is_entry(layout))?;
         Ok(Self { program, period_ns, processes: BTreeMap::new(), runs: 0, counted_ns: 0 })
     }
 

@@ -36,6 +36,9 @@ pub(crate) enum Unavailable {
     /// The structs of this Python do not fit.
     #[error("this version of Python is not known to it")]
     Version,
+    /// The kernel does not tell what its functions are called.
+    #[error("--kernel-frames takes the names of the kernel's functions: {0}")]
+    Symbols(String),
     /// There is more than one interpreter.
     #[error("the process has several interpreters")]
     Interpreters,

@@ -7,7 +7,9 @@ use super::{Recorder, micros};
 use crate::process::monotonic_time;
 use crate::python::layout::Layout;
 use crate::sampler::clock::Clock;
-use crate::sampler::kernel::{NativeCopies, Record, Records, Source, Unavailable, check_rights, wait_for_records};
+use crate::sampler::kernel::{
+    Contents, KernelFunction, KernelSymbols, Record, Records, Source, Unavailable, check_rights, wait_for_records,
+};
 use crate::sampler::kernel_member::{KernelMember, KernelPart, LeftCpu};
 use crate::sampler::members::Member;
 use crate::sampler::moment::{Moment, Pausing};
@@ -24,7 +26,9 @@ pub(crate) const HIGHEST_RATE: u32 = 20_000;
 pub(in crate::sampler) struct KernelSampling {
     is_a_must: bool,
     period_ns: u64,
-    native: Option<NativeCopies>,
+    contents: Contents,
+    /// The names of the kernel's functions, where they are wanted.
+    symbols: Option<&'static KernelSymbols>,
     /// When the recording began, ns of `CLOCK_MONOTONIC`.
     start_ns: u64,
     /// One for each version of CPython that was met.
@@ -55,18 +59,25 @@ impl KernelSampling {
     /// For a recording that begins now, if it is wanted and allowed.
     pub(super) fn new(options: &RecordOptions) -> Option<Self> {
         let is_a_must = options.kernel == KernelUse::Always;
-        let failure = match options.kernel {
+        let mut failure = match options.kernel {
             KernelUse::Never => return None,
             KernelUse::WherePossible if options.rate > HIGHEST_RATE => return None,
             KernelUse::WherePossible | KernelUse::Always => check_rights().err(),
         };
+        let symbols = options.frames.kernel.then(KernelSymbols::of_this_machine).transpose();
+        let symbols = symbols.map_err(|error| failure.get_or_insert(error)).ok().flatten();
         if failure.is_some() && !is_a_must {
             return None;
         }
         Some(Self {
             is_a_must,
             period_ns: 1_000_000_000 / u64::from(options.rate.max(1)),
-            native: options.native.frames.then_some(NativeCopies { of_stateless: options.native.threads }),
+            contents: Contents {
+                native: options.native.frames,
+                of_stateless: options.native.threads,
+                kernel: symbols.is_some(),
+            },
+            symbols,
             start_ns: monotonic_ns(),
             sources: Vec::new(),
             records: Records::default(),
@@ -103,7 +114,7 @@ impl KernelSampling {
         if let Some(index) = self.sources.iter().position(|known| known.layout == *layout) {
             return Ok(index);
         }
-        let source = Source::open(layout, self.period_ns, self.native)?;
+        let source = Source::open(layout, self.period_ns, self.contents)?;
         self.sources.push(KernelSource { layout: layout.clone(), source, dropped: 0, recorded_ns: 0 });
         Ok(self.sources.len() - 1)
     }
@@ -283,6 +294,9 @@ impl Recorder<'_> {
                 }
             }
             FromKernel::Emitted => {
+                if let Some(symbols) = kernel.symbols {
+                    kernel.moment.kernel_frames.extend(functions(records.kernel_frames(record), symbols));
+                }
                 let times = record.times;
                 self.add_from_kernel(kernel, place, (since_start(times.made_ns), times.active_ns()));
             }
@@ -334,6 +348,12 @@ impl Recorder<'_> {
             None => self.ticks as f64 / self.setup.start.elapsed().as_secs_f64().max(1e-9),
         }
     }
+}
+
+/// The functions of a stack in the kernel, whose first address is the next instruction, and whose others are where calls
+/// return to: that may be the next function.
+fn functions(addresses: impl Iterator<Item = u64>, symbols: &KernelSymbols) -> impl Iterator<Item = KernelFunction> {
+    addresses.enumerate().map(|(index, address)| symbols.find(address - u64::from(index > 0)))
 }
 
 /// ns of `CLOCK_MONOTONIC`.

@@ -34,7 +34,7 @@ pub(super) fn pieces(tree: &PageTree, sources: &SourceText<'_>) -> Vec<Vec<Piece
     let mut needed: Vec<BTreeMap<u32, u32>> = vec![BTreeMap::new(); tree.files.len()];
     for ((function, line), own) in tree.frames.iter().zip(own_of_frame) {
         let function = &tree.functions[*function as usize];
-        let has_source = !matches!(function.origin, Origin::Native | Origin::Gc | Origin::Marker);
+        let has_source = !matches!(function.origin, Origin::Native | Origin::Kernel | Origin::Gc | Origin::Marker);
         let Some(file) = function.file.filter(|_| has_source && *line > 0) else { continue };
         times[file] = times[file].saturating_add(own);
         let from_begin = function.line > 0 && function.line <= *line && line - function.line <= FAR;

@@ -160,6 +160,7 @@ impl Tables {
             };
             let kind = match place.origin {
                 Origin::Native => Some("native"),
+                Origin::Kernel => Some("kernel"),
                 Origin::Marker | Origin::Wait | Origin::Gc => None,
                 Origin::Application | Origin::Package | Origin::StandardLibrary => Some("cpython"),
             };
