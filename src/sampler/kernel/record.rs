@@ -295,8 +295,10 @@ mod tests {
 
     #[test]
     fn a_native_stack_follows_the_frames_and_the_borders_between_them() {
-        let head = [0, 0, 0, 0, 0x10, 0x20, 0, 0, 42, HAS_NATIVE as u64 | 6 << 32, 16 << 32, 0];
+        let head = [0, 0, 0, 0, 0x10, 0x20, 0, 0, 42, HAS_NATIVE as u64 | 8 << 32, 5 << 32, 0];
         let slots = [
+            [0xf1, 0xf2, 0xf3, IS_BORDER],
+            [0xf5, 0, 0, 0],
             [0x90, 0, 0, IS_BORDER],
             [0x100, 0x200, 0, HAS_EVIDENCE],
             [1, 2, 3, u64::MAX],
@@ -313,7 +315,7 @@ mod tests {
         native[1 + REGISTERS + 1] = 77;
         let mut records = Records::default();
         let both = [bytes(&[&head[..], &slots.concat()].concat()), bytes(&native)].concat();
-        for bytes in [&both, &both[..both.len() - 16], &both[..HEAD + 6 * SLOT + 8]] {
+        for bytes in [&both, &both[..both.len() - 16], &both[..HEAD + 8 * SLOT + 8]] {
             records.push(bytes);
         }
         let of: Vec<Record> = records.iter().copied().collect();
@@ -321,6 +323,7 @@ mod tests {
         assert_eq!(frames.iter().map(|frame| frame.address).collect::<Vec<_>>(), [0x100, 0x120]);
         assert_eq!([frames[0].border, frames[1].border], [Some(0x110), None]);
         assert_eq!([frames[0].is_entry, frames[1].is_entry], [false, true]);
+        assert_eq!(records.kernel_frames(&of[0]).collect::<Vec<_>>(), [0xf1, 0xf2, 0xf3, IS_BORDER, 0xf5]);
         let stack = records.native_stack(&of[0]).unwrap();
         assert_eq!((stack.start, stack.end, stack.bytes.len(), stack.bytes[8]), (0x8000, Some(0x9000), 16, 77));
         // The System V ABI of x86-64 has rax, rdx, rcx, rbx, rsi, rdi, rbp, rsp first; the kernel has rsp next to last.
