@@ -51,8 +51,7 @@ function firstPainter() {
 }
 
 function drawFirst() {
-    const { width } = canvas;
-    const rowOf = (boxes) => {
+    const rowOf = (boxes, width) => {
         let end = 0;
         return boxes.map(([gap, length, number]) => {
             const start = end + gap;
@@ -62,8 +61,14 @@ function drawFirst() {
             return { x: start * width / 1e6, width: length * width / 1e6, label: labelOf(name, place), fill };
         });
     };
-    const rows = [[{ x: 0, width, label: "all", fill: colors().neutral }], ...first.rows.map(rowOf)];
-    canvas.show(rows, false);
+    const show = (width) => {
+        const root = { x: 0, width, label: "all", fill: colors().neutral };
+        canvas.show([[root], ...first.rows.map((boxes) => rowOf(boxes, width))], false);
+    };
+    const { width } = canvas;
+    show(width);
+    // Their height may have brought a scroll bar.
+    if (canvas.width !== width) show(canvas.width);
     canvas.draw();
     document.documentElement.dataset.drawn = "1";
 }

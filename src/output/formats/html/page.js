@@ -171,6 +171,8 @@ function rebuild() {
 
 function redraw() {
     if (state.tab !== "graph") return;
+    // What is shown may be so high that a scroll bar takes of the width: then it is laid out again.
+    laidOut = roomOf();
     const rows = isTime() ? chart.layout(canvas.width) : view.layout(canvas.width);
     canvas.show(rows, state.upward && !isTime(), isTime() ? 20 : 0);
     drawCrumbs();
@@ -178,7 +180,6 @@ function redraw() {
     control("group").disabled = isTime();
     get("reset").disabled = isTime() ? chart.from === 0 && chart.to === chart.end : view.zoom === view.root;
     for (const name of ["inverted", "upward", "lines"]) control(name).checked = state[name];
-    laidOut = roomOf();
 }
 
 // The table, the source and the words follow the sums and the search.
