@@ -350,8 +350,8 @@ impl Recorder<'_> {
     }
 }
 
-/// The functions of a stack in the kernel, whose first address is the next instruction, and whose others are where calls
-/// return to: that may be the next function.
+/// The functions of a stack in the kernel, whose first address is the next instruction, and whose others are where
+/// calls return to: that may be the next function.
 fn functions(addresses: impl Iterator<Item = u64>, symbols: &KernelSymbols) -> impl Iterator<Item = KernelFunction> {
     addresses.enumerate().map(|(index, address)| symbols.find(address - u64::from(index > 0)))
 }
