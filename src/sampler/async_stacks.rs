@@ -5,7 +5,8 @@
 //! callbacks. What was read for a task is kept with the bytes that it was read from; as long as they are there, the
 //! same tasks wait for it, and one read tells.
 //!
-//! Limits: tasks of asyncio, with uvloop too. Of a task of trio its name and frames are shown, not who waits for it.
+//! Of trio the nurseries tell. Who has opened a group of tasks and has not come to its end is named without its frames:
+//! those have called something else.
 
 mod shares;
 mod waiting;
@@ -24,7 +25,7 @@ use crate::process::LiveMemory;
 use crate::python::code::{CodeId, CodeTable};
 use crate::python::layout::Layout;
 use crate::python::object::ObjectReader;
-use crate::python::tasks::{AsyncioSection, Awaiter, RunningTasks, runs_loop};
+use crate::python::tasks::{AsyncioSection, Awaiter, LoopKind, Nurseries, RunningTasks, loop_run_by};
 
 /// `CO_COROUTINE`, `CO_ITERABLE_COROUTINE`, `CO_ASYNC_GENERATOR` (code.h).
 const COROUTINE_FLAGS: i32 = 0x80 | 0x100 | 0x200;
@@ -68,7 +69,7 @@ pub(super) struct LogicalStack {
 /// What is known of a function.
 #[derive(Debug, Clone, Copy)]
 struct CodeClass {
-    is_loop: bool,
+    runs_loop: Option<LoopKind>,
     is_coroutine: bool,
 }
 
@@ -76,7 +77,7 @@ struct CodeClass {
 #[derive(Debug)]
 struct KnownTask {
     frames: Vec<LogicalFrame>,
-    evidence: Vec<(u64, Vec<u8>)>,
+    evidence: Bytes,
 }
 
 /// Which stacks of event loops are shown as the program has them.
@@ -93,6 +94,7 @@ pub(crate) enum TasksShown {
 pub(super) struct AsyncStacks {
     classes: HashMap<CodeId, CodeClass>,
     running: Option<RunningTasks>,
+    nurseries: Nurseries,
     try_in: u32,
     codes: TaskCodes,
     labels: Vec<String>,
@@ -139,8 +141,8 @@ impl AsyncStacks {
         thread: &MomentThread,
         frames: &[MomentFrame],
     ) -> Option<LogicalStack> {
-        let newest = frames.iter().position(|frame| self.class(sampler, frame).is_loop)?;
-        let behind = frames[newest..].iter().position(|frame| !self.class(sampler, frame).is_loop);
+        let newest = frames.iter().position(|frame| self.class(sampler, frame).runs_loop.is_some())?;
+        let behind = frames[newest..].iter().position(|frame| self.class(sampler, frame).runs_loop.is_none());
         let older = behind.map_or(frames.len(), |behind| newest + behind);
         let outermost = newest.checked_sub(1).and_then(|place| frames.get(place));
         let inserted = match outermost {
@@ -148,7 +150,7 @@ impl AsyncStacks {
                 self.is_in_task = true;
                 let name = sampler.codes().get(frame.code).name.clone();
                 let mut inserted = vec![self.task_label(&name)];
-                match self.awaiters(sampler, thread, frame) {
+                match self.awaiters(sampler, thread, frame, &frames[newest]) {
                     Some(frames) => inserted.extend(frames),
                     // It has moved on before that could be read, which is not the same as that nobody waits for it.
                     None => inserted.push(self.label_of("task ?".to_owned())),
@@ -166,7 +168,7 @@ impl AsyncStacks {
             let layout = &sampler.runtime().layout;
             let memory = sampler.process().memory();
             let flags = ObjectReader::new(&memory, layout).int(frame.code_address, layout.code.flags).unwrap_or(0);
-            CodeClass { is_loop: runs_loop(&code.name, &code.filename), is_coroutine: flags & COROUTINE_FLAGS != 0 }
+            CodeClass { runs_loop: loop_run_by(&code.name, &code.filename), is_coroutine: flags & COROUTINE_FLAGS != 0 }
         })
     }
 
@@ -184,18 +186,19 @@ impl AsyncStacks {
         LogicalFrame::Label(id)
     }
 
-    /// The frames of those who wait for the task whose outermost frame is `outermost`, newest first; `None` when that
-    /// cannot be told.
+    /// The frames of those who wait for the task whose outermost frame is `outermost` and which `turn`, a function of
+    /// its loop, has called, newest first; `None` when that cannot be told.
     fn awaiters(
         &mut self,
         sampler: &ProcessSampler,
         thread: &MomentThread,
         outermost: &MomentFrame,
+        turn: &MomentFrame,
     ) -> Option<Vec<LogicalFrame>> {
         let memory = sampler.process().memory();
         let layout = &sampler.runtime().layout;
-        if self.running.is_none() && !self.find_asyncio(sampler, &memory) {
-            // Of a task of trio only its own frames are known.
+        let is_trio = self.class(sampler, turn).runs_loop == Some(LoopKind::Trio);
+        if !is_trio && self.running.is_none() && !self.find_asyncio(sampler, &memory) {
             return Some(Vec::new());
         }
         // The bytes say too that the task is that of this coroutine, so it need not run any more.
@@ -206,17 +209,27 @@ impl AsyncStacks {
         }
         let pages = PageCache::new(&memory);
         fetch_ahead(&pages, &self.page_uses);
-        let objects = ObjectReader::new(&pages, layout);
-        let running = self.running.as_ref();
-        let current = running.and_then(|running| running.current(objects, thread.stack.innermost, outermost.address));
-        let known = current.and_then(|task| self.read_awaiters(&pages, &memory, layout, (task, outermost.address)));
+        let current = match &self.running {
+            _ if is_trio => Some(Current::OfTurn(&self.nurseries, (turn.address, turn.code_address))),
+            Some(running) => {
+                let objects = ObjectReader::new(&pages, layout);
+                let task = running.current(objects, thread.stack.innermost, outermost.address);
+                task.map(|task| Current::Task(running, task))
+            }
+            None => None,
+        };
+        let read = current.and_then(|current| {
+            read_awaiters(&pages, &memory, layout, &mut self.codes, &|objects, codes| {
+                current.awaiters(objects, outermost.address, codes)
+            })
+        });
         self.note_page_uses(&pages);
         if self.known.len() >= MOST_KNOWN {
             self.known.clear();
         }
-        let known = known?;
-        let frames = known.frames.clone();
-        self.known.insert(outermost.address, known);
+        let (awaiters, evidence) = read?;
+        let frames = self.frames_of(&awaiters);
+        self.known.insert(outermost.address, KnownTask { frames: frames.clone(), evidence });
         Some(frames)
     }
 
@@ -248,40 +261,6 @@ impl AsyncStacks {
         self.running.is_some()
     }
 
-    /// Reads who waits for a task whose coroutine has this frame, and looks whether all of it still holds.
-    fn read_awaiters(
-        &mut self,
-        pages: &PageCache<&LiveMemory>,
-        memory: &LiveMemory,
-        layout: &Layout,
-        (task, frame): (u64, u64),
-    ) -> Option<KnownTask> {
-        // The second time the types and the code are known, so that what is read is of the tasks alone.
-        for _ in 0..2 {
-            let recording = Recording::new(pages);
-            let objects = ObjectReader::new(&recording, layout);
-            let running = self.running.as_ref()?;
-            if !running.is_task_of(objects, task, frame) {
-                return None;
-            }
-            let awaiters = running.awaiters(objects, task, &mut self.codes.table);
-            let mut are_same = true;
-            for frame in awaiters.iter().flat_map(|awaiter| &awaiter.frames) {
-                are_same &= self.codes.is_same(objects, frame.code_address);
-            }
-            let evidence = recording.into_reads();
-            let size: usize = evidence.iter().map(|(_, bytes)| bytes.len()).sum();
-            if !are_same || size > MOST_EVIDENCE {
-                continue;
-            }
-            if !is_unchanged(memory, &evidence) {
-                return None;
-            }
-            return Some(KnownTask { frames: self.frames_of(&awaiters), evidence });
-        }
-        None
-    }
-
     /// Newest first.
     fn frames_of(&mut self, awaiters: &[Awaiter]) -> Vec<LogicalFrame> {
         let mut frames = Vec::new();
@@ -292,6 +271,56 @@ impl AsyncStacks {
         }
         frames
     }
+}
+
+/// A task that runs, and what finds who waits for it.
+#[derive(Clone, Copy)]
+enum Current<'read> {
+    /// A task of asyncio.
+    Task(&'read RunningTasks, u64),
+    /// The one of trio that this frame of its loop runs, with its code object.
+    OfTurn(&'read Nurseries, (u64, u64)),
+}
+
+impl Current<'_> {
+    /// Who waits for it, the nearest first; `None` unless its coroutine has the frame `outermost`.
+    fn awaiters(self, objects: ObjectReader<'_>, outermost: u64, codes: &mut CodeTable) -> Option<Vec<Awaiter>> {
+        match self {
+            Self::Task(running, task) => {
+                running.is_task_of(objects, task, outermost).then(|| running.awaiters(objects, task, codes))
+            }
+            Self::OfTurn(nurseries, turn) => nurseries.awaiters(objects, turn, outermost, codes),
+        }
+    }
+}
+
+/// Bytes of the target by their addresses.
+type Bytes = Vec<(u64, Vec<u8>)>;
+
+/// Reads who waits for a task, and looks whether all of it still holds; the bytes say so.
+fn read_awaiters(
+    pages: &PageCache<&LiveMemory>,
+    memory: &LiveMemory,
+    layout: &Layout,
+    codes: &mut TaskCodes,
+    read: &dyn Fn(ObjectReader<'_>, &mut CodeTable) -> Option<Vec<Awaiter>>,
+) -> Option<(Vec<Awaiter>, Bytes)> {
+    // The second time the types and the code are known, so that what is read is of the tasks alone.
+    for _ in 0..2 {
+        let recording = Recording::new(pages);
+        let objects = ObjectReader::new(&recording, layout);
+        let awaiters = read(objects, &mut codes.table)?;
+        let mut are_same = true;
+        for frame in awaiters.iter().flat_map(|awaiter| &awaiter.frames) {
+            are_same &= codes.is_same(objects, frame.code_address);
+        }
+        let evidence = recording.into_reads();
+        let size: usize = evidence.iter().map(|(_, bytes)| bytes.len()).sum();
+        if are_same && size <= MOST_EVIDENCE {
+            return is_unchanged(memory, &evidence).then_some((awaiters, evidence));
+        }
+    }
+    None
 }
 
 /// Whether all bytes are still there, by one read.

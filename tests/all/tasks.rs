@@ -7,13 +7,12 @@ mod churn;
 mod comparison;
 
 use std::path::Path;
-use std::process::Command;
 
 use serde_json::Value;
 
 use crate::core_files::gcore;
 use crate::interpreters::Interpreter;
-use crate::packages::Missing;
+use crate::packages::{Missing, start};
 use crate::subinterpreters::makes_interpreters;
 use crate::target::{Target, pyspy};
 use comparison::{Differences, Library};
@@ -26,17 +25,6 @@ fn dump_tasks(pid: u32, args: &[&str]) -> Value {
     all.extend(args);
     let ran = pyspy(&all);
     serde_json::from_str(ran.success()).unwrap_or_else(|error| panic!("{error} in {ran:#?}"))
-}
-
-/// Starts a program of `tests/targets` that finds the packages of some directories.
-fn start(interpreter: &Interpreter, script: &str, args: &[&str], packages: &[&Path], debug: bool) -> Target {
-    let mut command = Command::new(&interpreter.path);
-    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/targets").join(script)).args(args);
-    command.env("PYTHONPATH", std::env::join_paths(packages).expect("paths without a colon"));
-    if debug {
-        command.env("PYTHONASYNCIODEBUG", "1");
-    }
-    Target::start_command(command, &format!("{script} {args:?} under {interpreter}"))
 }
 
 /// Those that pyspy reads tasks of.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{AsyncStacks, LogicalFrame};
-use crate::python::tasks::{Link, Task, TaskState};
+use crate::python::tasks::{Link, Task, TaskLibrary, TaskState};
 use crate::sampler::moment::Moment;
 use crate::sampler::process_sampler::ProcessSampler;
 use crate::sampler::task_groups::what_for;
@@ -42,7 +42,7 @@ impl AsyncStacks {
         let look = self.looks.look(sampler, moment, &mut self.codes)?;
         let mut found = WaitingTasks { waiting: Vec::new(), unproven: 0, passed: look.passed };
         for (task, proof) in look.tasks.iter().zip(&look.proofs) {
-            if task.state == TaskState::Running {
+            if task.state == TaskState::Running || is_root_of_trio(task) {
                 continue;
             }
             if *proof == TaskProof::Whole {
@@ -58,23 +58,30 @@ impl AsyncStacks {
 
     fn waiting_task(&mut self, task: &Task, all: &[Task]) -> WaitingTask {
         let mut frames = vec![self.label_of(what_for(task))];
-        let mut next = Some(task);
+        let mut next = Some((task, true));
         let mut seen = Vec::new();
-        while let Some(task) = next {
-            if seen.len() >= MOST_ABOVE || seen.contains(&task.address) {
+        while let Some((task, awaits)) = next {
+            if seen.len() >= MOST_ABOVE || seen.contains(&task.address) || is_root_of_trio(task) {
                 break;
             }
             seen.push(task.address);
-            for link in &task.links {
+            // What has opened a group and has not come to its end has called something else.
+            for link in task.links.iter().filter(|_| awaits) {
                 frames.push(match link {
                     Link::Frame(frame) => LogicalFrame::Awaiter(frame.place.code, frame.place.line),
                     Link::Opaque(name) => self.label_of(format!("<{name}>")),
                 });
             }
             frames.push(self.task_label(&task.coroutine));
-            let above = task.awaited_by.first().copied().or(task.group_of);
-            next = above.and_then(|above| all.get(above));
+            let awaiter = task.awaited_by.first().map(|above| (*above, true));
+            let above = awaiter.or_else(|| Some((task.group_of?, false)));
+            next = above.and_then(|(above, awaits)| Some((all.get(above)?, awaits)));
         }
         WaitingTask { coroutine: task.coroutine.clone(), frames }
     }
+}
+
+/// Whether a task is the one that trio makes for itself, in whose nurseries all others are.
+fn is_root_of_trio(task: &Task) -> bool {
+    task.library == TaskLibrary::Trio && task.group_of.is_none() && task.coroutine == "Runner.init"
 }
