@@ -10,7 +10,7 @@ use crate::memory::{Memory, PageCache};
 use crate::process::SystemCall;
 use crate::python::blocked::{Blocked, ThreadView, blocked};
 use crate::python::code::CodeTable;
-use crate::python::greenlets::{Greenlet, GreenletError, GreenletState, GreenletTypes};
+use crate::python::greenlets::{Greenlet, GreenletError, GreenletState, GreenletTypes, frames_of};
 use crate::python::locals::{Value, variables};
 use crate::python::object::ObjectReader;
 use crate::python::raised::{Raised, raised};
@@ -165,18 +165,8 @@ fn find_greenlets(
     let mut greenlets = types.read(objects, &candidates, 0)?;
     let with_finished = wanted.details.tasks == TasksWanted::All;
     greenlets.retain(|greenlet| with_finished || greenlet.state != GreenletState::Finished);
-    let memory = objects.memory();
     let with_frames = greenlets.into_iter().map(|mut greenlet| {
-        let mut frames = Vec::new();
-        for frame in std::mem::take(&mut greenlet.frames) {
-            let is_known = codes.evidence(frame.code).next().is_some();
-            if !is_known && codes.load(&memory, objects.layout(), frame.code).is_err() {
-                greenlet.is_truncated = true;
-                break;
-            }
-            let Some(place) = codes.resolve(&memory, objects.layout(), &frame) else { break };
-            frames.push(TaskFrame { address: frame.address, code_address: frame.code, place });
-        }
+        let frames = frames_of(objects, codes, &mut greenlet);
         (greenlet, frames)
     });
     Ok(Some(with_frames.collect()))

@@ -8,6 +8,7 @@ use crate::interpreters::Interpreter;
 use crate::packages::{Missing, start};
 use crate::target::{Target, pyspy};
 
+mod greenlets;
 mod trio;
 
 /// What each stack of a recording in collapsed form weighs.
@@ -112,7 +113,7 @@ fn what_has_no_tasks_is_recorded_as_ever_and_that_is_said() {
     let target = Target::start(interpreter, "fib.py", &[]);
     let (stacks, said) = recorded(&target, &["--async"]);
     assert!(weight_of(&stacks, &["fib", "fib"]) > 0, "{stacks:#?}");
-    assert!(said.contains("no task of an event loop was seen"), "{said}");
+    assert!(said.contains("no task of an event loop and no greenlet was seen"), "{said}");
 }
 
 /// What `--async=all` writes in a format that shows time.

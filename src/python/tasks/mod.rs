@@ -25,7 +25,7 @@ mod turns;
 mod wait;
 
 pub(crate) use awaiters::{Awaiter, RunningTasks};
-pub(crate) use bridges::join_bridges;
+pub(crate) use bridges::{greenlets_of_bridges, is_bridge, join_bridges};
 pub(crate) use layout::{AsyncioSection, TaskLayoutError};
 pub(crate) use loops::{LoopKind, loop_run_by, runs_loop, waits_for_loop};
 pub(crate) use nurseries::Nurseries;
@@ -78,6 +78,8 @@ pub(crate) enum TaskLibrary {
     Asyncio,
     /// trio's.
     Trio,
+    /// Greenlets, which are told of in the same form.
+    Greenlet,
 }
 
 /// What a task does.
