@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use super::describe::{Describer, Files};
 use super::findings::FoundGreenlet;
 use super::process::{InspectedTask, InspectedTaskWait, TaskLibrary};
-use crate::python::greenlets::{Greenlet, GreenletKind, GreenletState, greenlet_wait, own_function};
-use crate::python::tasks::{Link, TaskFrame, WaitKind};
+use crate::python::greenlets::{Greenlet, GreenletKind, GreenletState, own_function};
+use crate::python::tasks::{Link, WaitKind};
 use crate::sampler::{MomentThread, thread_of_stack};
 
 impl Describer<'_> {
@@ -54,7 +54,7 @@ impl Describer<'_> {
                 interpreter: thread.map_or(0, |thread| thread.interpreter.id),
                 frames,
                 is_truncated: greenlet.is_truncated,
-                wait: if greenlet.state == GreenletState::Paused { self.wait_of_greenlet(frames_read) } else { None },
+                wait: self.wait_of_greenlet(greenlet.address),
                 awaits: Vec::new(),
                 awaited_by: Vec::new(),
                 group_of: None,
@@ -65,13 +65,20 @@ impl Describer<'_> {
     }
 
     /// What a greenlet that is put aside waits in.
-    fn wait_of_greenlet(&self, frames: &[TaskFrame]) -> Option<InspectedTaskWait> {
-        let wait = greenlet_wait(&self.findings.tasks.codes, frames)?;
-        let text = match wait.kind {
+    fn wait_of_greenlet(&self, greenlet: u64) -> Option<InspectedTaskWait> {
+        let wait = self.findings.tasks.greenlet_waits.get(&greenlet)?;
+        let mut text = match wait.kind {
             WaitKind::Sleep => "sleeps".to_owned(),
             _ => format!("waits in {}", wait.operation),
         };
-        Some(InspectedTaskWait { kind: wait.kind.name(), text, object: None, seconds: None, is_shared: false })
+        if let Some(object) = wait.object {
+            text.push_str(&format!(" ({object:#x})"));
+        }
+        let is_shared = wait.waiters.is_some_and(|waiters| waiters > 1);
+        if let Some(waiters) = wait.waiters.filter(|_| is_shared) {
+            text.push_str(&format!(", as {} others do", waiters - 1));
+        }
+        Some(InspectedTaskWait { kind: wait.kind.name(), text, object: wait.object, seconds: None, is_shared })
     }
 
     /// Whether a greenlet is a hub of eventlet that runs: the oldest frame of its thread is that of the hub's loop.

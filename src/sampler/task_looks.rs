@@ -14,7 +14,7 @@ use super::sections::{ASYNCIO_SECTION, section_address};
 use crate::memory::{PageCache, ReadError};
 use crate::process::LiveMemory;
 use crate::python::code::{CodeTable, Place};
-use crate::python::greenlets::{GreenletKind, GreenletState, as_task, greenlet_wait};
+use crate::python::greenlets::{GeventWaits, GreenletKind, GreenletState, as_task, greenlet_wait};
 use crate::python::object::ObjectReader;
 use crate::python::tasks::{
     AsyncioSection, RunFrame, Task, TaskFrame, TaskSource, greenlets_of_bridges, is_bridge, is_loop_function,
@@ -203,9 +203,10 @@ fn add_greenlets(
         greenlets.get(place - first).filter(|(parent, _)| parent.kind != GreenletKind::Hub).map(|_| place)
     });
     let parents: Vec<Option<usize>> = with_parents.collect();
+    let mut waits = GeventWaits::new(objects);
     let described = greenlets.iter().zip(&parents).map(|((greenlet, frames), parent)| {
         let is_paused = greenlet.state == GreenletState::Paused;
-        let wait = if is_paused { greenlet_wait(codes, frames) } else { None };
+        let wait = if is_paused { greenlet_wait(codes, greenlet.address, frames, &mut waits) } else { None };
         as_task(codes, greenlet, frames, wait, *parent)
     });
     tasks.extend(described);

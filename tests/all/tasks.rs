@@ -266,3 +266,41 @@ fn greenlets_say_what_they_wait_in_where_frames_tell() {
         assert!(of("receives")["text"].as_str().unwrap().starts_with(waits), "{library}: {dump:#}");
     }
 }
+
+#[test]
+fn greenlets_say_which_compiled_object_of_gevent_they_wait_for() {
+    const KINDS: [(&str, &str, &str); 8] = [
+        ("acquires", "semaphore", "waits in Semaphore ("),
+        ("enters", "semaphore", "waits in BoundedSemaphore ("),
+        ("waits", "event", "waits in Event ("),
+        ("gets_result", "future", "waits in AsyncResult ("),
+        ("gets", "queue", "waits in Queue.get ("),
+        ("puts", "queue", "waits in Queue.put ("),
+        ("locks", "lock", "waits in "),
+        ("joins", "task", "waits in Greenlet ("),
+    ];
+    let missing = Missing::default();
+    for interpreter in with_tasks() {
+        let Some(packages) = missing.newest(interpreter, "gevent") else { continue };
+        let mut target = start(interpreter, "gevent_waits.py", &[], &[&packages], false);
+        let said: Value = serde_json::from_str(&target.line()).unwrap();
+        let dump = dump_tasks(target.pid(), &[]);
+        for (function, kind, text) in KINDS {
+            let of_function = dump["greenlets"].as_array().unwrap().iter().filter(|greenlet| {
+                let frames = greenlet["frames"].as_array().unwrap();
+                frames.iter().any(|frame| frame["name"] == function)
+            });
+            let waits: Vec<&Value> = of_function.map(|greenlet| &greenlet["waits"]).collect();
+            assert_eq!(waits.len(), 3, "{interpreter} {function}: {dump:#}");
+            for wait in waits {
+                assert_eq!(wait["kind"], kind, "{interpreter} {function}: {wait:#}");
+                assert_eq!(wait["object"], said[function], "{interpreter} {function}: {wait:#}");
+                let found = wait["text"].as_str().unwrap();
+                assert!(
+                    found.starts_with(text) && found.ends_with("as 2 others do"),
+                    "{interpreter} {function}: {found}"
+                );
+            }
+        }
+    }
+}

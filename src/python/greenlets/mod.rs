@@ -14,6 +14,7 @@
 //! greenlet from one that waits in C code without Python frames and whose stack is where it was, nor whether a thread
 //! has ended.
 
+mod gevent;
 mod kept_stack;
 mod places;
 mod read;
@@ -33,6 +34,7 @@ use super::stack::RawFrame;
 use super::version::Version;
 use crate::memory::ReadError;
 
+pub(crate) use gevent::GeventWaits;
 pub(crate) use places::{as_task, frames_of, is_trampoline, own_function};
 pub(crate) use running::{GreenletShape, RunningGreenlet};
 pub(crate) use types::GreenletTypes;

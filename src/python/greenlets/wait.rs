@@ -1,10 +1,30 @@
-//! What a greenlet that is put aside waits in: by the functions of gevent or eventlet that it is in.
+//! What a greenlet that is put aside waits in: by the functions of gevent or eventlet that it is in, and by the object
+//! that will wake it.
 
+use super::gevent::GeventWaits;
 use crate::python::code::CodeTable;
 use crate::python::tasks::{TaskFrame, TaskWait, WaitKind};
 
-/// What a greenlet waits in: the outermost function of the library's that it is in. `frames` are its own, newest first.
-pub(crate) fn greenlet_wait(codes: &CodeTable, frames: &[TaskFrame]) -> Option<TaskWait> {
+/// What a greenlet waits in. `frames` are its own, newest first.
+pub(crate) fn greenlet_wait(
+    codes: &CodeTable,
+    greenlet: u64,
+    frames: &[TaskFrame],
+    objects: &mut GeventWaits<'_>,
+) -> Option<TaskWait> {
+    let by_frames = wait_by_frames(codes, frames);
+    if by_frames.as_ref().is_some_and(|wait| wait.kind == WaitKind::Sleep) {
+        return by_frames;
+    }
+    match (by_frames, objects.wait(greenlet, frames)) {
+        // The frames say what was called, the object who else waits.
+        (Some(called), Some(wait)) => Some(TaskWait { kind: called.kind, operation: called.operation, ..wait }),
+        (called, wait) => wait.or(called),
+    }
+}
+
+/// The outermost function of the library's that a greenlet is in.
+fn wait_by_frames(codes: &CodeTable, frames: &[TaskFrame]) -> Option<TaskWait> {
     let code = |frame: &TaskFrame| codes.get(frame.place.code);
     let code = code(frames.iter().take_while(|frame| is_of_library(&code(frame).filename)).last()?);
     let name = code.name.rsplit('.').next().unwrap_or_default();
