@@ -331,7 +331,7 @@ fn what_is_missing(profile: &Profile, unsampled: Option<Unsampled>, ending: &End
         text.push_str("; most of the time every thread was idle: --idle shows idle threads too");
     }
     if arguments.tasks.is_some() && profile.metadata.counts.in_tasks == 0 {
-        text.push_str("; no task of an event loop was seen");
+        text.push_str("; no task of an event loop and no greenlet was seen");
     }
     match profile.metadata.counts.cut {
         0 => {}

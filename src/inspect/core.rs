@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use super::describe::Describer;
 use super::findings::{GreenletCandidates, Wanted, find};
-use super::greenlets::{MOST_SCANNED, object_ranges};
 use super::subject::Subject;
 use super::{Details, InspectedProcess};
 use crate::core_file::{BinarySources, CoreFile, CoreMemory};
@@ -16,7 +15,9 @@ use crate::process::{DescriptorNames, Mapping, SystemCall, ThreadId};
 use crate::python::greenlets::GreenletTypes;
 use crate::python::layout::Layout;
 use crate::python::object::ObjectReader;
-use crate::sampler::{ASYNCIO_SECTION, MomentThread, NativeThread, PostMortem, core_section_address};
+use crate::sampler::{
+    ASYNCIO_SECTION, MOST_SCANNED, MomentThread, NativeThread, PostMortem, core_section_address, object_mappings,
+};
 
 /// What the process of a core file was doing; `read` are its stacks.
 pub(crate) fn inspect_core(
@@ -88,7 +89,7 @@ fn find_greenlets(
         Ok(types) => types,
         Err(error) => return Some(Err(error)),
     };
-    let candidates = types.scan(objects, &object_ranges(mappings), MOST_SCANNED).candidates;
+    let candidates = types.scan(objects, &object_mappings(mappings), MOST_SCANNED).candidates;
     Some(Ok((types, candidates)))
 }
 

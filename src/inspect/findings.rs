@@ -10,15 +10,17 @@ use crate::memory::{Memory, PageCache};
 use crate::process::SystemCall;
 use crate::python::blocked::{Blocked, ThreadView, blocked};
 use crate::python::code::CodeTable;
-use crate::python::greenlets::{Greenlet, GreenletError, GreenletState, GreenletTypes};
+use crate::python::greenlets::{
+    GeventWaits, Greenlet, GreenletError, GreenletState, GreenletTypes, frames_of, greenlet_wait,
+};
 use crate::python::locals::{Value, variables};
 use crate::python::object::ObjectReader;
 use crate::python::raised::{Raised, raised};
 use crate::python::repr::{Limits, Printer, is_secret_name};
 use crate::python::runtime::Runtime;
 use crate::python::tasks::{
-    AsyncioSection, TaskFrame, TaskLayoutError, TaskSource, Tasks, is_loop_function, is_run_function, join_bridges,
-    read_tasks,
+    AsyncioSection, TaskFrame, TaskLayoutError, TaskSource, TaskWait, Tasks, is_loop_function, is_run_function,
+    join_bridges, read_tasks,
 };
 use crate::sampler::{Moment, MomentFrame, MomentThread, frames_that, thread_view};
 
@@ -47,6 +49,8 @@ pub(super) struct FoundTasks {
     pub(super) tasks: Option<Result<Tasks, TaskLayoutError>>,
     /// Greenlets with their frames, newest first.
     pub(super) greenlets: Option<Result<Vec<FoundGreenlet>, GreenletError>>,
+    /// What greenlets that are put aside wait in, by their addresses.
+    pub(super) greenlet_waits: HashMap<u64, TaskWait>,
     /// The code of their frames.
     pub(super) codes: CodeTable,
     /// The variables of the frames of some tasks, by their places, greenlets after tasks: of alike ones the first.
@@ -135,6 +139,13 @@ fn find_tasks(
     };
     found.tasks = read_tasks(source, &mut found.codes).transpose();
     found.greenlets = find_greenlets(objects, moment, wanted, &mut found.codes).transpose();
+    let mut waits = GeventWaits::new(objects);
+    let paused = found.greenlets.iter().flatten().flatten();
+    let paused = paused.filter(|(greenlet, _)| greenlet.state == GreenletState::Paused);
+    let waits = paused.filter_map(|(greenlet, frames)| {
+        Some((greenlet.address, greenlet_wait(&found.codes, greenlet.address, frames, &mut waits)?))
+    });
+    found.greenlet_waits = waits.collect();
     if let (Some(Ok(tasks)), Some(Ok(greenlets))) = (&mut found.tasks, &mut found.greenlets) {
         let paused = greenlets.iter().filter(|(greenlet, _)| greenlet.state == GreenletState::Paused);
         let frames = paused.map(|(greenlet, frames)| (greenlet.address, frames.clone())).collect();
@@ -165,18 +176,8 @@ fn find_greenlets(
     let mut greenlets = types.read(objects, &candidates, 0)?;
     let with_finished = wanted.details.tasks == TasksWanted::All;
     greenlets.retain(|greenlet| with_finished || greenlet.state != GreenletState::Finished);
-    let memory = objects.memory();
     let with_frames = greenlets.into_iter().map(|mut greenlet| {
-        let mut frames = Vec::new();
-        for frame in std::mem::take(&mut greenlet.frames) {
-            let is_known = codes.evidence(frame.code).next().is_some();
-            if !is_known && codes.load(&memory, objects.layout(), frame.code).is_err() {
-                greenlet.is_truncated = true;
-                break;
-            }
-            let Some(place) = codes.resolve(&memory, objects.layout(), &frame) else { break };
-            frames.push(TaskFrame { address: frame.address, code_address: frame.code, place });
-        }
+        let frames = frames_of(objects, codes, &mut greenlet);
         (greenlet, frames)
     });
     Ok(Some(with_frames.collect()))

@@ -9,7 +9,6 @@ use std::time::{Duration, SystemTime};
 
 use super::describe::Describer;
 use super::findings::{Findings, GreenletCandidates, Wanted, find};
-use super::greenlets::{MOST_SCANNED, object_ranges};
 use super::subject::Subject;
 use super::system_calls::{SystemCalls, complete_calls, read_system_calls};
 use super::{Details, InspectedProcess};
@@ -20,7 +19,8 @@ use crate::process::{
 use crate::python::greenlets::GreenletTypes;
 use crate::python::object::ObjectReader;
 use crate::sampler::{
-    ASYNCIO_SECTION, Moment, MomentThread, NativeThread, Pausing, ProcessSampler, SampleError, section_address,
+    ASYNCIO_SECTION, MOST_SCANNED, Moment, MomentThread, NativeThread, Pausing, ProcessSampler, SampleError,
+    object_ranges, section_address,
 };
 
 /// How long is waited for the lines of native code.
@@ -167,7 +167,7 @@ fn find_greenlets(sampler: &ProcessSampler, modules: u64) -> Option<GreenletCand
         Ok(types) => types,
         Err(error) => return Some(Err(error)),
     };
-    let ranges = object_ranges(&process.maps().unwrap_or_default());
+    let ranges = object_ranges(process);
     let scan = types.scan(ObjectReader::new(&memory, layout), &ranges, MOST_SCANNED);
     if scan.left_out > 0 || scan.is_cut {
         log::debug!("greenlets: {} bytes were not searched", scan.left_out);

@@ -58,6 +58,7 @@ impl Describer<'_> {
                 library: match task.library {
                     tasks::TaskLibrary::Asyncio => TaskLibrary::Asyncio,
                     tasks::TaskLibrary::Trio => TaskLibrary::Trio,
+                    tasks::TaskLibrary::Greenlet => TaskLibrary::Greenlet,
                 },
                 id: task.address,
                 name: task.name.clone(),

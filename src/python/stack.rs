@@ -339,6 +339,14 @@ impl Stacks {
         (first..self.frames.len(), followed.is_err())
     }
 
+    /// The oldest frame of a thread state, as `reader` shows it; `None` where the chain breaks off, or there is none.
+    pub(crate) fn oldest_frame(reader: &mut impl Reader, layout: &Layout, state: u64) -> Option<u64> {
+        let mut stacks = Self::default();
+        let part = Part { state, interpreter: 0, is_innermost: true };
+        stacks.follow_frames(reader, layout, part).0.ok()?;
+        stacks.frames.last().map(|frame| frame.address)
+    }
+
     /// Keeps the first `kept` frames of a thread and walks on from the frame at `address`: for a chain that is cut off,
     /// but whose next frame was found in another way.
     pub fn walk_on(&mut self, reader: &mut impl Reader, runtime: &Runtime, index: usize, kept: usize, address: u64) {

@@ -5,26 +5,32 @@
 //! callbacks. What was read for a task is kept with the bytes that it was read from; as long as they are there, the
 //! same tasks wait for it, and one read tells.
 //!
-//! Limits: tasks of asyncio, with uvloop too. Of a task of trio its name and frames are shown, not who waits for it.
+//! A greenlet that runs has the stack of its thread for itself. What goes on when it ends stands below it.
+//!
+//! Of trio the nurseries tell. Who has opened a group of tasks and has not come to its end is named without its frames:
+//! those have called something else.
 
+mod below;
 mod shares;
 mod waiting;
 
+use below::KnownBelow;
 pub(super) use shares::Shares;
 pub(super) use waiting::WaitingTasks;
 
 use std::collections::HashMap;
 
-use super::moment::{MomentFrame, MomentThread};
+use super::greenlets::Greenlets;
+use super::moment::{Moment, MomentFrame, MomentThread};
 use super::process_sampler::ProcessSampler;
 use super::sections::{ASYNCIO_SECTION, section_address};
 use super::task_looks::{TaskCodes, TaskLooks};
 use crate::memory::{Memory, PageCache, Recording, Request};
 use crate::process::LiveMemory;
-use crate::python::code::{CodeId, CodeTable};
+use crate::python::code::{Code, CodeId, CodeTable};
 use crate::python::layout::Layout;
 use crate::python::object::ObjectReader;
-use crate::python::tasks::{AsyncioSection, Awaiter, RunningTasks, runs_loop};
+use crate::python::tasks::{AsyncioSection, Awaiter, LoopKind, Nurseries, RunningTasks, loop_run_by};
 
 /// `CO_COROUTINE`, `CO_ITERABLE_COROUTINE`, `CO_ASYNC_GENERATOR` (code.h).
 const COROUTINE_FLAGS: i32 = 0x80 | 0x100 | 0x200;
@@ -63,20 +69,45 @@ pub(super) struct LogicalStack {
     pub(super) inserted: Vec<LogicalFrame>,
     /// Then the frames go on from this one.
     pub(super) older: usize,
+    /// Behind all of them come these, newest first.
+    pub(super) oldest: Vec<LogicalFrame>,
 }
 
 /// What is known of a function.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct CodeClass {
-    is_loop: bool,
+    runs_loop: Option<LoopKind>,
     is_coroutine: bool,
+}
+
+/// What is known of functions.
+#[derive(Debug, Default)]
+struct Classes {
+    of_threads: HashMap<CodeId, CodeClass>,
+    /// Of the code of [`AsyncStacks::codes`].
+    of_tasks: HashMap<CodeId, CodeClass>,
+}
+
+/// The texts of labels by their numbers, and the other way round.
+#[derive(Debug, Default)]
+struct Labels {
+    texts: Vec<String>,
+    ids: HashMap<String, u32>,
+}
+
+/// A frame in the target, and what is known of its function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Placed {
+    address: u64,
+    code_address: u64,
+    class: CodeClass,
 }
 
 /// Who waits for a task, and the bytes that say so.
 #[derive(Debug)]
 struct KnownTask {
     frames: Vec<LogicalFrame>,
-    evidence: Vec<(u64, Vec<u8>)>,
+    evidence: Bytes,
 }
 
 /// Which stacks of event loops are shown as the program has them.
@@ -91,16 +122,19 @@ pub(crate) enum TasksShown {
 /// Makes logical stacks of the threads of one process.
 #[derive(Debug, Default)]
 pub(super) struct AsyncStacks {
-    classes: HashMap<CodeId, CodeClass>,
+    classes: Classes,
     running: Option<RunningTasks>,
+    nurseries: Nurseries,
     try_in: u32,
     codes: TaskCodes,
-    labels: Vec<String>,
-    label_ids: HashMap<String, u32>,
+    labels: Labels,
     /// By the frames of the tasks' own coroutines.
     known: HashMap<u64, KnownTask>,
     /// How much each page was used lately.
     page_uses: HashMap<u64, u32>,
+    greenlets: Greenlets,
+    /// What is below the greenlets that were seen to run, by their oldest frames.
+    below: HashMap<u64, KnownBelow>,
     /// Looks at all tasks, where those that wait are wanted.
     looks: TaskLooks,
     /// The last stack was that of a thread that runs a task.
@@ -111,11 +145,12 @@ impl AsyncStacks {
     /// Forgets all code and labels where there are too many; whether it has. Then what was told of [`LogicalFrame`]s
     /// means nothing any more.
     pub(super) fn forget_if_full(&mut self) -> bool {
-        let is_full = self.codes.len() > MOST_CODES || self.labels.len() > MOST_LABELS;
+        let is_full = self.codes.len() > MOST_CODES || self.labels.texts.len() > MOST_LABELS;
         if is_full {
             self.codes = TaskCodes::default();
-            self.labels.clear();
-            self.label_ids.clear();
+            self.classes.of_tasks.clear();
+            self.below.clear();
+            self.labels = Labels::default();
             self.known.clear();
         }
         is_full
@@ -128,46 +163,66 @@ impl AsyncStacks {
 
     /// The text of a label.
     pub(super) fn label(&self, label: u32) -> &str {
-        self.labels.get(label as usize).map_or("", String::as_str)
+        self.labels.texts.get(label as usize).map_or("", String::as_str)
     }
 
-    /// What takes the place of the frames of the loop that a thread runs; `None` where it runs none. `frames` are its
-    /// frames, newest first.
+    /// A sample of the process was taken.
+    pub(super) fn begin_sample(&mut self, sampler: &ProcessSampler, moment: &Moment) {
+        self.greenlets.advance(sampler, moment);
+    }
+
+    /// What takes the place of the frames of the loop that a thread runs, and of those that its stack lacks because it
+    /// runs a greenlet; `None` where it runs neither. `frames` are its frames, newest first.
     pub(super) fn logical_stack(
         &mut self,
         sampler: &ProcessSampler,
         thread: &MomentThread,
         frames: &[MomentFrame],
     ) -> Option<LogicalStack> {
-        let newest = frames.iter().position(|frame| self.class(sampler, frame).is_loop)?;
-        let behind = frames[newest..].iter().position(|frame| !self.class(sampler, frame).is_loop);
-        let older = behind.map_or(frames.len(), |behind| newest + behind);
-        let outermost = newest.checked_sub(1).and_then(|place| frames.get(place));
-        let inserted = match outermost {
-            Some(frame) if self.class(sampler, frame).is_coroutine => {
-                self.is_in_task = true;
-                let name = sampler.codes().get(frame.code).name.clone();
-                let mut inserted = vec![self.task_label(&name)];
-                match self.awaiters(sampler, thread, frame) {
-                    Some(frames) => inserted.extend(frames),
-                    // It has moved on before that could be read, which is not the same as that nobody waits for it.
-                    None => inserted.push(self.label_of("task ?".to_owned())),
-                }
-                inserted
-            }
-            _ => vec![self.label_of("event loop".to_owned())],
+        let placed: Vec<Placed> = frames.iter().map(|frame| self.placed(sampler, frame)).collect();
+        let oldest = self.below(sampler, thread, frames, &placed);
+        let cut = cut_at_loop(&placed);
+        if cut.is_none() && oldest.is_none() {
+            return None;
+        }
+        self.is_in_task |= oldest.is_some();
+        let (newest, older) = cut.unwrap_or((frames.len(), frames.len()));
+        let name = |place: usize| sampler.codes().get(frames[place].code).name.clone();
+        let inserted = match cut {
+            Some(_) => self.in_place_of_loop(sampler, thread, &placed, newest, &name),
+            None => Vec::new(),
         };
-        Some(LogicalStack { newest, inserted, older })
+        Some(LogicalStack { newest, inserted, older, oldest: oldest.unwrap_or_default() })
     }
 
-    fn class(&mut self, sampler: &ProcessSampler, frame: &MomentFrame) -> CodeClass {
-        *self.classes.entry(frame.code).or_insert_with(|| {
-            let code = sampler.codes().get(frame.code);
-            let layout = &sampler.runtime().layout;
-            let memory = sampler.process().memory();
-            let flags = ObjectReader::new(&memory, layout).int(frame.code_address, layout.code.flags).unwrap_or(0);
-            CodeClass { is_loop: runs_loop(&code.name, &code.filename), is_coroutine: flags & COROUTINE_FLAGS != 0 }
-        })
+    /// What takes the place of the frames of a loop, of which the newest is at `newest` among those of a stack. `name`
+    /// has the names of their functions.
+    fn in_place_of_loop(
+        &mut self,
+        sampler: &ProcessSampler,
+        thread: &MomentThread,
+        frames: &[Placed],
+        newest: usize,
+        name: &dyn Fn(usize) -> String,
+    ) -> Vec<LogicalFrame> {
+        let outermost = newest.checked_sub(1).filter(|place| frames[*place].class.is_coroutine);
+        let Some(outermost) = outermost else { return vec![self.label_of("event loop".to_owned())] };
+        self.is_in_task = true;
+        let mut inserted = vec![self.task_label(&name(outermost))];
+        match self.awaiters(sampler, thread, frames[outermost].address, frames[newest]) {
+            Some(frames) => inserted.extend(frames),
+            // It has moved on before that could be read, which is not the same as that nobody waits for it.
+            None => inserted.push(self.label_of("task ?".to_owned())),
+        }
+        inserted
+    }
+
+    fn placed(&mut self, sampler: &ProcessSampler, frame: &MomentFrame) -> Placed {
+        let (address, code_address) = (frame.address, frame.code_address);
+        let code = || sampler.codes().get(frame.code);
+        let class =
+            *self.classes.of_threads.entry(frame.code).or_insert_with(|| class_of(sampler, code(), code_address));
+        Placed { address, code_address, class }
     }
 
     fn task_label(&mut self, coroutine: &str) -> LogicalFrame {
@@ -175,48 +230,60 @@ impl AsyncStacks {
     }
 
     fn label_of(&mut self, text: String) -> LogicalFrame {
-        if let Some(known) = self.label_ids.get(&text) {
+        if let Some(known) = self.labels.ids.get(&text) {
             return LogicalFrame::Label(*known);
         }
-        let id = u32::try_from(self.labels.len()).unwrap_or(u32::MAX);
-        self.labels.push(text.clone());
-        self.label_ids.insert(text, id);
+        let id = u32::try_from(self.labels.texts.len()).unwrap_or(u32::MAX);
+        self.labels.texts.push(text.clone());
+        self.labels.ids.insert(text, id);
         LogicalFrame::Label(id)
     }
 
-    /// The frames of those who wait for the task whose outermost frame is `outermost`, newest first; `None` when that
-    /// cannot be told.
+    /// The frames of those who wait for the task whose outermost frame is `outermost` and which `turn`, a function of
+    /// its loop, has called, newest first; `None` when that cannot be told.
     fn awaiters(
         &mut self,
         sampler: &ProcessSampler,
         thread: &MomentThread,
-        outermost: &MomentFrame,
+        outermost: u64,
+        turn: Placed,
     ) -> Option<Vec<LogicalFrame>> {
         let memory = sampler.process().memory();
         let layout = &sampler.runtime().layout;
-        if self.running.is_none() && !self.find_asyncio(sampler, &memory) {
-            // Of a task of trio only its own frames are known.
+        let is_trio = turn.class.runs_loop == Some(LoopKind::Trio);
+        if !is_trio && self.running.is_none() && !self.find_asyncio(sampler, &memory) {
             return Some(Vec::new());
         }
         // The bytes say too that the task is that of this coroutine, so it need not run any more.
-        if let Some(known) = self.known.get(&outermost.address)
+        if let Some(known) = self.known.get(&outermost)
             && is_unchanged(&memory, &known.evidence)
         {
             return Some(known.frames.clone());
         }
         let pages = PageCache::new(&memory);
         fetch_ahead(&pages, &self.page_uses);
-        let objects = ObjectReader::new(&pages, layout);
-        let running = self.running.as_ref();
-        let current = running.and_then(|running| running.current(objects, thread.stack.innermost, outermost.address));
-        let known = current.and_then(|task| self.read_awaiters(&pages, &memory, layout, (task, outermost.address)));
+        let current = match &self.running {
+            _ if is_trio => Some(Current::OfTurn(&self.nurseries, (turn.address, turn.code_address))),
+            Some(running) => {
+                let objects = ObjectReader::new(&pages, layout);
+                let task = running.current(objects, thread.stack.innermost, outermost);
+                task.map(|task| Current::Task(running, task))
+            }
+            None => None,
+        };
+        let read = current.and_then(|current| {
+            let read = |objects: ObjectReader<'_>, codes: &mut CodeTable| current.awaiters(objects, outermost, codes);
+            read_and_prove(&pages, &memory, layout, &mut self.codes, &read, |awaiters| {
+                awaiters.iter().flat_map(|awaiter| &awaiter.frames).map(|frame| frame.code_address).collect()
+            })
+        });
         self.note_page_uses(&pages);
         if self.known.len() >= MOST_KNOWN {
             self.known.clear();
         }
-        let known = known?;
-        let frames = known.frames.clone();
-        self.known.insert(outermost.address, known);
+        let (awaiters, evidence) = read?;
+        let frames = self.frames_of(&awaiters);
+        self.known.insert(outermost, KnownTask { frames: frames.clone(), evidence });
         Some(frames)
     }
 
@@ -248,40 +315,6 @@ impl AsyncStacks {
         self.running.is_some()
     }
 
-    /// Reads who waits for a task whose coroutine has this frame, and looks whether all of it still holds.
-    fn read_awaiters(
-        &mut self,
-        pages: &PageCache<&LiveMemory>,
-        memory: &LiveMemory,
-        layout: &Layout,
-        (task, frame): (u64, u64),
-    ) -> Option<KnownTask> {
-        // The second time the types and the code are known, so that what is read is of the tasks alone.
-        for _ in 0..2 {
-            let recording = Recording::new(pages);
-            let objects = ObjectReader::new(&recording, layout);
-            let running = self.running.as_ref()?;
-            if !running.is_task_of(objects, task, frame) {
-                return None;
-            }
-            let awaiters = running.awaiters(objects, task, &mut self.codes.table);
-            let mut are_same = true;
-            for frame in awaiters.iter().flat_map(|awaiter| &awaiter.frames) {
-                are_same &= self.codes.is_same(objects, frame.code_address);
-            }
-            let evidence = recording.into_reads();
-            let size: usize = evidence.iter().map(|(_, bytes)| bytes.len()).sum();
-            if !are_same || size > MOST_EVIDENCE {
-                continue;
-            }
-            if !is_unchanged(memory, &evidence) {
-                return None;
-            }
-            return Some(KnownTask { frames: self.frames_of(&awaiters), evidence });
-        }
-        None
-    }
-
     /// Newest first.
     fn frames_of(&mut self, awaiters: &[Awaiter]) -> Vec<LogicalFrame> {
         let mut frames = Vec::new();
@@ -292,6 +325,72 @@ impl AsyncStacks {
         }
         frames
     }
+}
+
+/// Which of the frames of a stack are those of its newest loop: the first of them, and one behind the last.
+fn cut_at_loop(frames: &[Placed]) -> Option<(usize, usize)> {
+    let newest = frames.iter().position(|frame| frame.class.runs_loop.is_some())?;
+    let behind = frames[newest..].iter().position(|frame| frame.class.runs_loop.is_none());
+    Some((newest, behind.map_or(frames.len(), |behind| newest + behind)))
+}
+
+fn class_of(sampler: &ProcessSampler, code: &Code, address: u64) -> CodeClass {
+    let layout = &sampler.runtime().layout;
+    let memory = sampler.process().memory();
+    let flags = ObjectReader::new(&memory, layout).int(address, layout.code.flags).unwrap_or(0);
+    CodeClass { runs_loop: loop_run_by(&code.name, &code.filename), is_coroutine: flags & COROUTINE_FLAGS != 0 }
+}
+
+/// A task that runs, and what finds who waits for it.
+#[derive(Clone, Copy)]
+enum Current<'read> {
+    /// A task of asyncio.
+    Task(&'read RunningTasks, u64),
+    /// The one of trio that this frame of its loop runs, with its code object.
+    OfTurn(&'read Nurseries, (u64, u64)),
+}
+
+impl Current<'_> {
+    /// Who waits for it, the nearest first; `None` unless its coroutine has the frame `outermost`.
+    fn awaiters(self, objects: ObjectReader<'_>, outermost: u64, codes: &mut CodeTable) -> Option<Vec<Awaiter>> {
+        match self {
+            Self::Task(running, task) => {
+                running.is_task_of(objects, task, outermost).then(|| running.awaiters(objects, task, codes))
+            }
+            Self::OfTurn(nurseries, turn) => nurseries.awaiters(objects, turn, outermost, codes),
+        }
+    }
+}
+
+/// Bytes of the target by their addresses.
+type Bytes = Vec<(u64, Vec<u8>)>;
+
+/// Reads something, such as who waits for a task, and looks whether all of it still holds; the bytes say so.
+/// `codes_in` are the code objects of frames in it.
+fn read_and_prove<R>(
+    pages: &PageCache<&LiveMemory>,
+    memory: &LiveMemory,
+    layout: &Layout,
+    codes: &mut TaskCodes,
+    read: &dyn Fn(ObjectReader<'_>, &mut CodeTable) -> Option<R>,
+    codes_in: fn(&R) -> Vec<u64>,
+) -> Option<(R, Bytes)> {
+    // The second time the types and the code are known, so that what is read is of the tasks alone.
+    for _ in 0..2 {
+        let recording = Recording::new(pages);
+        let objects = ObjectReader::new(&recording, layout);
+        let found = read(objects, &mut codes.table)?;
+        let mut are_same = true;
+        for code in codes_in(&found) {
+            are_same &= codes.is_same(objects, code);
+        }
+        let evidence = recording.into_reads();
+        let size: usize = evidence.iter().map(|(_, bytes)| bytes.len()).sum();
+        if are_same && size <= MOST_EVIDENCE {
+            return is_unchanged(memory, &evidence).then_some((found, evidence));
+        }
+    }
+    None
 }
 
 /// Whether all bytes are still there, by one read.

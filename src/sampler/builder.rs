@@ -135,6 +135,7 @@ impl Builder {
         if self.waiting.is_empty() {
             self.stacks.bound_tasks();
         }
+        self.stacks.begin_sample(sampler, moment);
         let mut keys = std::mem::take(&mut self.stacks.keys);
         for thread in moment.threads.iter().filter(|thread| moment.has_stack(thread)) {
             if filter.wants_thread(sampler, thread) {

@@ -16,6 +16,7 @@ mod gil_facts;
 #[cfg(test)]
 mod gil_tests;
 mod glances;
+mod greenlets;
 mod host;
 mod identity;
 mod interpreter_search;
@@ -53,6 +54,7 @@ pub(crate) use cells::Cells;
 pub(crate) use cpu_time::Unsampled;
 pub(crate) use filter::Filter;
 pub(crate) use glances::Glance;
+pub(crate) use greenlets::{MOST_SCANNED, object_mappings, object_ranges, thread_of_stack};
 pub(crate) use kernel::{KernelSymbols, Unavailable, check_rights};
 pub(crate) use live::{LiveOptions, LiveRequest, LiveTasks, LiveWindow, watch};
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::moment::Moment;
 use super::process_sampler::ProcessSampler;
 use super::task_looks::{TaskCodes, TaskLooks, TaskProof};
-use crate::python::tasks::{Task, TaskState, TaskWait, WaitKind};
+use crate::python::tasks::{Task, TaskLibrary, TaskState, TaskWait, WaitKind};
 
 /// Groups that are told of, the largest.
 const MOST_GROUPS: usize = 1000;
@@ -41,7 +41,7 @@ pub(crate) struct TaskGroups {
 impl TaskGroups {
     /// Looks at the tasks, when that is due. `moment` is the last sample of the process.
     pub(crate) fn look(&mut self, sampler: &ProcessSampler, moment: &Moment) {
-        let Some(look) = self.looks.look(sampler, moment, &mut self.codes) else { return };
+        let Some(look) = self.looks.look(sampler, moment, &mut self.codes, None) else { return };
         if self.codes.len() > MOST_CODES {
             self.codes = TaskCodes::default();
         }
@@ -90,6 +90,7 @@ pub(super) fn what_for(task: &Task) -> String {
     };
     match kind {
         WaitKind::Sleep => "sleeps".to_owned(),
+        _ if task.library == TaskLibrary::Greenlet => format!("waits in {operation}"),
         WaitKind::Executor => "waits for an executor".to_owned(),
         WaitKind::Future => "waits for a future".to_owned(),
         WaitKind::Task | WaitKind::Shield => "waits for a task".to_owned(),

@@ -7,15 +7,18 @@ use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use super::greenlets::{Greenlets, ReadGreenlet};
 use super::moment::{Moment, MomentThread};
 use super::process_sampler::ProcessSampler;
 use super::sections::{ASYNCIO_SECTION, section_address};
 use crate::memory::{PageCache, ReadError};
 use crate::process::LiveMemory;
 use crate::python::code::{CodeTable, Place};
+use crate::python::greenlets::{GeventWaits, GreenletKind, GreenletState, as_task, greenlet_wait};
 use crate::python::object::ObjectReader;
 use crate::python::tasks::{
-    AsyncioSection, RunFrame, Task, TaskFrame, TaskSource, is_loop_function, is_run_function, read_tasks,
+    AsyncioSection, RunFrame, Task, TaskFrame, TaskSource, greenlets_of_bridges, is_bridge, is_loop_function,
+    is_run_function, join_bridges, read_tasks,
 };
 
 /// After a look at all tasks there is none for so many times as long as it took.
@@ -93,12 +96,14 @@ pub(super) struct TaskLook {
 }
 
 impl TaskLooks {
-    /// All tasks; `None` when it is not time for a look. `moment` is the last sample of the process.
+    /// All tasks, and the greenlets where there is what knows them; `None` when it is not time for a look. `moment` is
+    /// the last sample of the process.
     pub(super) fn look(
         &mut self,
         sampler: &ProcessSampler,
         moment: &Moment,
         codes: &mut TaskCodes,
+        mut greenlets: Option<&mut Greenlets>,
     ) -> Option<TaskLook> {
         let start = Instant::now();
         if self.next.is_some_and(|next| start < next) {
@@ -107,20 +112,29 @@ impl TaskLooks {
         let is_first = self.last.is_none();
         let passed = self.last.replace(start).map_or(Duration::ZERO, |last| start.saturating_duration_since(last));
         let pages = self.pages.take().unwrap_or_else(|| PageCache::new(sampler.process().memory()));
+        if let Some(greenlets) = &mut greenlets {
+            greenlets.find_new(sampler);
+        }
         pages.refresh();
-        let first = self.read(sampler, moment, &pages, codes);
+        let first = self.read(sampler, moment, &pages, codes, greenlets.as_deref_mut());
         pages.refresh();
-        let tasks = self.read(sampler, moment, &pages, codes);
+        let tasks = self.read(sampler, moment, &pages, codes, greenlets.as_deref_mut());
+        let is_searching = greenlets.as_ref().is_some_and(|greenlets| greenlets.is_searching());
+        // Until the greenlets are known, frames of those that run plain functions for tasks are missing.
+        let lacks_frames = |task: &Task| is_searching && task.frames().any(|frame| is_bridge(&codes.table, frame));
         self.pages = Some(pages);
         // Others come and go meanwhile, so the places of tasks say nothing.
         let first: HashMap<u64, &Task> = first.iter().map(|task| (task.address, task)).collect();
         let proof = |task: &Task| match first.get(&task.address) {
-            Some(first) if first.state == task.state && first.links == task.links => TaskProof::Whole,
+            Some(first) if first.state == task.state && first.links == task.links && !lacks_frames(task) => {
+                TaskProof::Whole
+            }
             Some(first) if first.name == task.name && first.coroutine == task.coroutine => TaskProof::Existence,
             _ => TaskProof::Nothing,
         };
         let proofs = tasks.iter().map(proof).collect();
         self.rest = match tasks.is_empty() {
+            true if is_searching => REST_WITHOUT_TASKS,
             true => (self.rest * 2).clamp(REST_WITHOUT_TASKS, LONGEST_REST),
             false => Duration::ZERO,
         };
@@ -136,6 +150,7 @@ impl TaskLooks {
         moment: &Moment,
         pages: &PageCache<LiveMemory>,
         codes: &mut TaskCodes,
+        greenlets: Option<&mut Greenlets>,
     ) -> Vec<Task> {
         let section = || {
             let address = *self.section.get_or_init(|| section_address(sampler.process(), ASYNCIO_SECTION));
@@ -152,6 +167,11 @@ impl TaskLooks {
             thread_of: &|_| None,
         };
         let mut tasks = read_tasks(source, &mut codes.table).ok().flatten().unwrap_or_default().tasks;
+        if let Some(greenlets) = greenlets {
+            greenlets.add(&greenlets_of_bridges(source.objects, &codes.table, &tasks));
+            let greenlets = greenlets.read(source.objects, &mut codes.table);
+            add_greenlets(source.objects, &mut codes.table, &mut tasks, greenlets);
+        }
         // Code that was met before may be other code by now.
         for task in &mut tasks {
             let frames: Vec<u64> = task.frames().map(|frame| frame.code_address).collect();
@@ -161,6 +181,35 @@ impl TaskLooks {
         }
         tasks
     }
+}
+
+/// Adds greenlets to tasks, but for those whose frames belong to one of these, which get them.
+fn add_greenlets(
+    objects: ObjectReader<'_>,
+    codes: &mut CodeTable,
+    tasks: &mut Vec<Task>,
+    mut greenlets: Vec<ReadGreenlet>,
+) {
+    if !tasks.is_empty() {
+        let paused = greenlets.iter().filter(|(greenlet, _)| greenlet.state == GreenletState::Paused);
+        let frames = paused.map(|(greenlet, frames)| (greenlet.address, frames.clone())).collect();
+        let joined = join_bridges(objects, codes, tasks, &frames);
+        greenlets.retain(|(greenlet, _)| !joined.contains(&greenlet.address));
+    }
+    let first = tasks.len();
+    let places: HashMap<u64, usize> = (first..).zip(&greenlets).map(|(at, (found, _))| (found.address, at)).collect();
+    let with_parents = greenlets.iter().map(|(greenlet, _)| {
+        let place = *places.get(&greenlet.parent?)?;
+        greenlets.get(place - first).filter(|(parent, _)| parent.kind != GreenletKind::Hub).map(|_| place)
+    });
+    let parents: Vec<Option<usize>> = with_parents.collect();
+    let mut waits = GeventWaits::new(objects);
+    let described = greenlets.iter().zip(&parents).map(|((greenlet, frames), parent)| {
+        let is_paused = greenlet.state == GreenletState::Paused;
+        let wait = if is_paused { greenlet_wait(codes, greenlet.address, frames, &mut waits) } else { None };
+        as_task(codes, greenlet, frames, wait, *parent)
+    });
+    tasks.extend(described);
 }
 
 /// The frames of threads whose functions, by name and file, may have an event loop in a variable.

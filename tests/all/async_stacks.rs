@@ -5,7 +5,11 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use crate::interpreters::Interpreter;
+use crate::packages::{Missing, start};
 use crate::target::{Target, pyspy};
+
+mod greenlets;
+mod trio;
 
 /// What each stack of a recording in collapsed form weighs.
 fn recorded(target: &Target, options: &[&str]) -> (HashMap<String, u64>, String) {
@@ -30,6 +34,15 @@ fn weight_of(stacks: &HashMap<String, u64>, frames: &[&str]) -> u64 {
     let has = |stack: &str| {
         let names: Vec<&str> = stack.split(';').map(|frame| frame.split(" (").next().unwrap()).collect();
         names.windows(frames.len()).any(|window| window == frames)
+    };
+    stacks.iter().filter(|(stack, _)| has(stack)).map(|(_, weight)| weight).sum()
+}
+
+/// The weight of the stacks that have these frames in this order, whatever is between.
+fn weight_in_order(stacks: &HashMap<String, u64>, frames: &[&str]) -> u64 {
+    let has = |stack: &str| {
+        let mut names = stack.split(';').map(|frame| frame.split(" (").next().unwrap());
+        frames.iter().all(|frame| names.any(|name| name == *frame))
     };
     stacks.iter().filter(|(stack, _)| has(stack)).map(|(_, weight)| weight).sum()
 }
@@ -100,7 +113,7 @@ fn what_has_no_tasks_is_recorded_as_ever_and_that_is_said() {
     let target = Target::start(interpreter, "fib.py", &[]);
     let (stacks, said) = recorded(&target, &["--async"]);
     assert!(weight_of(&stacks, &["fib", "fib"]) > 0, "{stacks:#?}");
-    assert!(said.contains("no task of an event loop was seen"), "{said}");
+    assert!(said.contains("no task of an event loop and no greenlet was seen"), "{said}");
 }
 
 /// What `--async=all` writes in a format that shows time.

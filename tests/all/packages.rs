@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Mutex;
 
 use crate::interpreters::Interpreter;
-use crate::target::print_note;
+use crate::target::{Target, print_note};
 
 /// The directories of the versions of a package that there are for an interpreter, oldest first.
 pub(crate) fn package(interpreter: &Interpreter, name: &str) -> Vec<PathBuf> {
@@ -29,6 +30,17 @@ pub(crate) fn package(interpreter: &Interpreter, name: &str) -> Vec<PathBuf> {
 fn version(path: &Path, name: &str) -> Option<Vec<u32>> {
     let version = path.file_name()?.to_str()?.strip_prefix(name)?.strip_prefix('-')?;
     version.split('.').map(|number| number.parse().ok()).collect()
+}
+
+/// Starts a program of `tests/targets` that finds the packages of some directories.
+pub(crate) fn start(interpreter: &Interpreter, script: &str, args: &[&str], packages: &[&Path], debug: bool) -> Target {
+    let mut command = Command::new(&interpreter.path);
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/targets").join(script)).args(args);
+    command.env("PYTHONPATH", std::env::join_paths(packages).expect("paths without a colon"));
+    if debug {
+        command.env("PYTHONASYNCIODEBUG", "1");
+    }
+    Target::start_command(command, &format!("{script} {args:?} under {interpreter}"))
 }
 
 /// For which interpreters a package is not there; said once, with the count, when this is dropped.

@@ -7,13 +7,12 @@ mod churn;
 mod comparison;
 
 use std::path::Path;
-use std::process::Command;
 
 use serde_json::Value;
 
 use crate::core_files::gcore;
 use crate::interpreters::Interpreter;
-use crate::packages::Missing;
+use crate::packages::{Missing, start};
 use crate::subinterpreters::makes_interpreters;
 use crate::target::{Target, pyspy};
 use comparison::{Differences, Library};
@@ -26,17 +25,6 @@ fn dump_tasks(pid: u32, args: &[&str]) -> Value {
     all.extend(args);
     let ran = pyspy(&all);
     serde_json::from_str(ran.success()).unwrap_or_else(|error| panic!("{error} in {ran:#?}"))
-}
-
-/// Starts a program of `tests/targets` that finds the packages of some directories.
-fn start(interpreter: &Interpreter, script: &str, args: &[&str], packages: &[&Path], debug: bool) -> Target {
-    let mut command = Command::new(&interpreter.path);
-    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/targets").join(script)).args(args);
-    command.env("PYTHONPATH", std::env::join_paths(packages).expect("paths without a colon"));
-    if debug {
-        command.env("PYTHONASYNCIODEBUG", "1");
-    }
-    Target::start_command(command, &format!("{script} {args:?} under {interpreter}"))
 }
 
 /// Those that pyspy reads tasks of.
@@ -276,5 +264,43 @@ fn greenlets_say_what_they_wait_in_where_frames_tell() {
         assert_eq!((&of("sleeps")["kind"], &of("sleeps")["text"]), (&"sleep".into(), &"sleeps".into()), "{dump:#}");
         assert_eq!(of("receives")["kind"], "socket", "{library}: {dump:#}");
         assert!(of("receives")["text"].as_str().unwrap().starts_with(waits), "{library}: {dump:#}");
+    }
+}
+
+#[test]
+fn greenlets_say_which_compiled_object_of_gevent_they_wait_for() {
+    const KINDS: [(&str, &str, &str); 8] = [
+        ("acquires", "semaphore", "waits in Semaphore ("),
+        ("enters", "semaphore", "waits in BoundedSemaphore ("),
+        ("waits", "event", "waits in Event ("),
+        ("gets_result", "future", "waits in AsyncResult ("),
+        ("gets", "queue", "waits in Queue.get ("),
+        ("puts", "queue", "waits in Queue.put ("),
+        ("locks", "lock", "waits in "),
+        ("joins", "task", "waits in Greenlet ("),
+    ];
+    let missing = Missing::default();
+    for interpreter in with_tasks() {
+        let Some(packages) = missing.newest(interpreter, "gevent") else { continue };
+        let mut target = start(interpreter, "gevent_waits.py", &[], &[&packages], false);
+        let said: Value = serde_json::from_str(&target.line()).unwrap();
+        let dump = dump_tasks(target.pid(), &[]);
+        for (function, kind, text) in KINDS {
+            let of_function = dump["greenlets"].as_array().unwrap().iter().filter(|greenlet| {
+                let frames = greenlet["frames"].as_array().unwrap();
+                frames.iter().any(|frame| frame["name"] == function)
+            });
+            let waits: Vec<&Value> = of_function.map(|greenlet| &greenlet["waits"]).collect();
+            assert_eq!(waits.len(), 3, "{interpreter} {function}: {dump:#}");
+            for wait in waits {
+                assert_eq!(wait["kind"], kind, "{interpreter} {function}: {wait:#}");
+                assert_eq!(wait["object"], said[function], "{interpreter} {function}: {wait:#}");
+                let found = wait["text"].as_str().unwrap();
+                assert!(
+                    found.starts_with(text) && found.ends_with("as 2 others do"),
+                    "{interpreter} {function}: {found}"
+                );
+            }
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io;
+use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -23,7 +24,7 @@ use super::procfs::descriptors::Descriptors;
 use super::procfs::handle::Handle;
 use super::procfs::stat::status_field;
 use super::procfs::thread_states::ThreadStates;
-use super::procfs::{children, permission, thread_ids, waiting};
+use super::procfs::{children, page_map, permission, thread_ids, waiting};
 use super::ptrace::pause::{PausedProcess, PausedThread};
 use super::sleepers::asleep_for;
 use crate::memory::{Memory, ReadFailure};
@@ -138,6 +139,11 @@ impl Process {
     /// When it has exited, has no memory of its own, or may not be read.
     pub fn maps(&self) -> Result<Vec<Mapping>, ProcessError> {
         self.list_mappings(address_space::mappings)
+    }
+
+    /// The parts of some of its memory, whole pages, that were touched ever; all of it where that is not told.
+    pub(crate) fn touched_memory(&self, ranges: &[Range<u64>]) -> Vec<Range<u64>> {
+        page_map::touched(&self.handle, ranges)
     }
 
     fn list_mappings(&self, list: impl Fn(&Handle) -> io::Result<Vec<Mapping>>) -> Result<Vec<Mapping>, ProcessError> {

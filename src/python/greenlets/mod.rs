@@ -14,13 +14,17 @@
 //! greenlet from one that waits in C code without Python frames and whose stack is where it was, nor whether a thread
 //! has ended.
 
+mod gevent;
 mod kept_stack;
+mod places;
 mod read;
+mod running;
 mod scan;
 mod shape;
 #[cfg(test)]
 mod tests;
 mod types;
+mod wait;
 
 use std::fmt;
 
@@ -30,7 +34,11 @@ use super::stack::RawFrame;
 use super::version::Version;
 use crate::memory::ReadError;
 
+pub(crate) use gevent::GeventWaits;
+pub(crate) use places::{as_task, frames_of, is_trampoline, own_function};
+pub(crate) use running::{GreenletShape, RunningGreenlet};
 pub(crate) use types::GreenletTypes;
+pub(crate) use wait::greenlet_wait;
 
 /// One greenlet. Texts are the target's: escape them before they are shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +63,9 @@ pub(crate) struct Greenlet {
     /// and for a main greenlet that was never left. The greenlets of one thread have one `main`, so one address that
     /// lies in the stack of a thread tells the thread of all of them.
     pub(crate) stack_start: Option<u64>,
+    /// What its thread's greenlets have in common, a `ThreadState` of greenlet, if it is the main one of a thread that
+    /// lives (2.0+).
+    pub(crate) thread_state: Option<u64>,
     /// What it will run; only while it has not begun.
     pub(crate) run: Option<u64>,
     /// The qualified name of the function that it will run, or of the type of what it will run; only while it has not

@@ -37,7 +37,7 @@ pub(super) struct Head {
 
 /// What the data of a greenlet mean.
 #[derive(Debug, Clone, Copy)]
-struct Fields {
+pub(super) struct Fields {
     start: u64,
     stop: u64,
     copy: u64,
@@ -68,7 +68,8 @@ enum ThreadOf {
 }
 
 impl Fields {
-    fn of(body: &Body, shape: &Shape) -> Self {
+    /// What a body says.
+    pub(super) fn of(body: &Body, shape: &Shape) -> Self {
         let optional = |offset: Option<Offset>| offset.map_or(0, |offset| body.word(offset));
         let stop = body.word(shape.stack + 8);
         // One whose thread has ended has no stack any more.
@@ -103,7 +104,7 @@ impl GreenletTypes {
         interpreter: usize,
     ) -> Result<Vec<Greenlet>, GreenletError> {
         let heads = self.read_heads(objects, candidates);
-        let mut found = read_bodies(objects, &heads);
+        let mut found = read_bodies(objects, &heads, None);
         found.retain(|(head, body)| self.shape == ObjectShape::Direct || body.has_word(head.greenlet));
         let identified = found.len();
         let refusal = |inconsistent: usize| GreenletError::UnknownShape {
@@ -122,7 +123,7 @@ impl GreenletTypes {
         found.retain(|(head, body)| shape.own.is_none_or(|own| body.word(own) == head.greenlet));
         let known: HashMap<u64, Fields> =
             found.iter().map(|(head, body)| (head.greenlet, Fields::of(body, &shape))).collect();
-        let mut reading = Reading { types: self, objects, known, is_direct: shape.own.is_none(), frame_type: None };
+        let mut reading = Reading::new(self, objects, known, &shape);
         let before = found.len();
         found.retain(|(head, _)| reading.is_consistent(head.greenlet));
         let inconsistent = before - found.len();
@@ -170,7 +171,7 @@ impl GreenletTypes {
     }
 
     /// The shape of all, as the first main greenlet shows it whose thread lives.
-    fn find_shape(&self, objects: ObjectReader<'_>, found: &[(Head, Body)]) -> Option<Shape> {
+    pub(super) fn find_shape(&self, objects: ObjectReader<'_>, found: &[(Head, Body)]) -> Option<Shape> {
         if self.shape == ObjectShape::Direct {
             return Some(Shape::direct());
         }
@@ -181,17 +182,20 @@ impl GreenletTypes {
     }
 }
 
-/// The data of some greenlets.
-fn read_bodies(objects: ObjectReader<'_>, heads: &[Head]) -> Vec<(Head, Body)> {
+/// The data of some greenlets, no more than `shape` says that there are.
+pub(super) fn read_bodies(objects: ObjectReader<'_>, heads: &[Head], shape: Option<&Shape>) -> Vec<(Head, Body)> {
+    let size = shape.map_or(BODY_SIZE, |shape| BODY_SIZE.min(shape.parent as usize + 8));
     let mut found: Vec<(Head, Body)> = heads.iter().map(|head| (*head, Body([0; BODY_SIZE]))).collect();
     for some in found.chunks_mut(AT_ONCE) {
         let mut requests = Vec::new();
         for (head, Body(bytes)) in &mut *some {
             // It may end before as much as is read, but then not before its page does.
-            let in_page = usize::try_from(PAGE - head.data % PAGE).unwrap_or(0).min(BODY_SIZE);
-            let (first, second) = bytes.split_at_mut(in_page);
+            let in_page = usize::try_from(PAGE - head.data % PAGE).unwrap_or(0).min(size);
+            let (first, second) = bytes[..size].split_at_mut(in_page);
             requests.push(Request::new(head.data, first));
-            requests.push(Request::new(head.data.wrapping_add(in_page as u64), second));
+            if !second.is_empty() {
+                requests.push(Request::new(head.data.wrapping_add(in_page as u64), second));
+            }
         }
         objects.memory().read_many(&mut requests);
         for request in requests {
@@ -203,17 +207,28 @@ fn read_bodies(objects: ObjectReader<'_>, heads: &[Head]) -> Vec<(Head, Body)> {
     found
 }
 
-/// One reading of all greenlets of a process.
-struct Reading<'target> {
+/// One reading of greenlets of a process.
+pub(super) struct Reading<'target> {
     types: &'target GreenletTypes,
     objects: ObjectReader<'target>,
-    known: HashMap<u64, Fields>,
+    /// What those say that were read.
+    pub(super) known: HashMap<u64, Fields>,
     is_direct: bool,
     /// `PyFrame_Type`, once an object was seen to be of it.
     frame_type: Option<u64>,
 }
 
-impl Reading<'_> {
+impl<'target> Reading<'target> {
+    /// Of greenlets that say this.
+    pub(super) fn new(
+        types: &'target GreenletTypes,
+        objects: ObjectReader<'target>,
+        known: HashMap<u64, Fields>,
+        shape: &Shape,
+    ) -> Self {
+        Self { types, objects, known, is_direct: shape.own.is_none(), frame_type: None }
+    }
+
     /// Whether what a greenlet says goes together.
     fn is_consistent(&mut self, greenlet: u64) -> bool {
         let Some(fields) = self.known.get(&greenlet).copied() else { return false };
@@ -284,7 +299,8 @@ impl Reading<'_> {
         }
     }
 
-    fn describe_all(&self, heads: &[Head], interpreter: usize) -> Vec<Greenlet> {
+    /// What these say, as far as they are known.
+    pub(super) fn describe_all(&self, heads: &[Head], interpreter: usize) -> Vec<Greenlet> {
         let mut stacks = Stacks::default();
         let mut hub_codes = HashMap::new();
         let mut described = Vec::with_capacity(heads.len());
@@ -339,6 +355,7 @@ impl Reading<'_> {
             main,
             // A main greenlet that was never left says 1.
             stack_start: Some(fields.start).filter(|start| *start > 1),
+            thread_state: Some(fields.thread_state).filter(|state| *state != 0),
             run,
             run_name: run.and_then(|run| callable_name(self.objects, run).ok()),
         }

@@ -8,7 +8,6 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::TaskFrame;
 use super::awaitable::Follower;
 use super::edges::futures_of_closure;
 use super::layout::{AsyncioSection, TaskLayout};
@@ -16,6 +15,8 @@ use super::objects::{Kind, Known, TaskObjects};
 use super::registry::{current_task_dicts, running_loops, task_layout};
 use super::task::FutureReader;
 use super::turns::UvLoop;
+use super::wait::{WaitReader, is_file};
+use super::{Link, TaskFrame};
 use crate::python::code::CodeTable;
 use crate::python::object::ObjectReader;
 
@@ -33,7 +34,7 @@ const MOST_TYPES: usize = 10_000;
 pub(crate) struct Awaiter {
     /// The qualified name of its coroutine.
     pub coroutine: String,
-    /// Its frames, innermost first.
+    /// Its frames, innermost first; none where it does something else meanwhile.
     pub frames: Vec<TaskFrame>,
 }
 
@@ -99,19 +100,20 @@ impl RunningTasks {
         let mut found: Vec<Awaiter> = Vec::new();
         let mut seen = vec![task];
         let mut task = task;
-        while let Some(above) = self.awaiter_of(futures, task) {
+        while let Some((above, group)) = self.awaiter_of(futures, task) {
             if found.len() >= MOST_AWAITERS || seen.contains(&above) {
                 break;
             }
             seen.push(above);
             let Ok(Some(fields)) = futures.task(above) else { break };
             let chain = Follower { types, codes: &mut *codes }.follow(fields.coroutine);
-            let frames = chain.links.into_iter().filter_map(|link| match link {
-                super::Link::Frame(frame) => Some(frame),
-                super::Link::Opaque(_) => None,
-            });
+            let mut frames = frames_of_links(chain.links);
+            // Who has opened a group may not have come to its end yet.
+            if group.is_some_and(|group| !is_at_end_of_group(WaitReader { futures, codes: &*codes }, &frames, group)) {
+                frames.clear();
+            }
             let coroutine = futures.coroutine_name(fields.coroutine).unwrap_or_else(|| "?".to_owned());
-            found.push(Awaiter { coroutine, frames: frames.collect() });
+            found.push(Awaiter { coroutine, frames });
             task = above;
         }
         found
@@ -124,14 +126,15 @@ impl RunningTasks {
         TaskObjects::new(objects, &self.known)
     }
 
-    /// The first task that goes on when a future is done, over futures that stand between.
-    fn awaiter_of(&self, futures: FutureReader<'_>, future: u64) -> Option<u64> {
+    /// The first task that goes on when a future is done, over futures that stand between. If it is the one that has
+    /// opened the group that the task is in, that group.
+    fn awaiter_of(&self, futures: FutureReader<'_>, future: u64) -> Option<(u64, Option<u64>)> {
         let mut seen = vec![future];
         let mut index = 0;
         while index < seen.len() && seen.len() < MOST_STEPS {
             for callback in futures.callbacks(seen[index]) {
                 match self.step(futures, callback) {
-                    Some(Step::Task(task)) => return Some(task),
+                    Some(Step::Task(task, group)) => return Some((task, group)),
                     Some(Step::Futures(next)) => {
                         next.into_iter().for_each(|next| {
                             if !seen.contains(&next) {
@@ -151,7 +154,7 @@ impl RunningTasks {
         let types = futures.types;
         let as_task = |object: u64| {
             let known = types.known(object).ok()?;
-            matches!(known.kind, Kind::Task | Kind::PythonTask).then_some(Step::Task(object))
+            matches!(known.kind, Kind::Task | Kind::PythonTask).then_some(Step::Task(object, None))
         };
         match types.known(callback).ok()?.short_name() {
             // Up to 3.9; it holds the task.
@@ -161,7 +164,8 @@ impl RunningTasks {
             // `PyMethodObject` {head, im_func, im_self}: of a task in Python, or of a group.
             "method" => {
                 let owner = types.second_field(callback).ok()?;
-                as_task(owner).or_else(|| as_task(types.attribute(owner, "_parent_task")?))
+                let parent = || types.attribute(owner, "_parent_task").filter(|parent| as_task(*parent).is_some());
+                as_task(owner).or_else(|| Some(Step::Task(parent()?, Some(owner))))
             }
             "function" => Some(Step::Futures(futures_of_closure(types, callback))),
             // `partialobject` {head, fn, args} (Modules/_functoolsmodule.c): `_release_waiter` of `wait_for`.
@@ -179,12 +183,30 @@ impl RunningTasks {
 
 /// Where a callback leads.
 enum Step {
-    Task(u64),
+    /// To a task, in whose group it is.
+    Task(u64, Option<u64>),
     Futures(Vec<u64>),
 }
 
+/// The links that are frames.
+pub(super) fn frames_of_links(links: Vec<Link>) -> Vec<TaskFrame> {
+    let frames = links.into_iter().filter_map(|link| match link {
+        Link::Frame(frame) => Some(frame),
+        Link::Opaque(_) => None,
+    });
+    frames.collect()
+}
+
+/// Whether one of these frames waits for the end of a `TaskGroup`.
+fn is_at_end_of_group(waits: WaitReader<'_>, frames: &[TaskFrame], group: u64) -> bool {
+    frames.iter().any(|frame| {
+        let file = &waits.codes.get(frame.place.code).filename;
+        is_file(file, "taskgroups.py") && waits.variable(frame, "self") == Some(group)
+    })
+}
+
 /// The frame of a coroutine that has not ended.
-fn frame_of_coroutine(objects: ObjectReader<'_>, coroutine: u64) -> Option<u64> {
+pub(super) fn frame_of_coroutine(objects: ObjectReader<'_>, coroutine: u64) -> Option<u64> {
     let generator = &objects.layout().generator;
     match (generator.frame, generator.frame_object) {
         (Some(offset), _) => Some(coroutine.wrapping_add(u64::from(offset))),

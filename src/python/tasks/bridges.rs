@@ -56,6 +56,15 @@ pub(crate) fn join_bridges(
     joined
 }
 
+/// The greenlets that tasks wait for through bridges.
+pub(crate) fn greenlets_of_bridges(objects: ObjectReader<'_>, codes: &CodeTable, tasks: &[Task]) -> Vec<u64> {
+    let known = RefCell::default();
+    let futures = FutureReader { types: TaskObjects::new(objects, &known), layout: None };
+    let waits = WaitReader { futures, codes };
+    let of_frame = |frame: &TaskFrame| waits.variable(frame, bridge_variable(codes, frame)?);
+    tasks.iter().flat_map(|task| task.frames().filter_map(of_frame)).collect()
+}
+
 /// The innermost bridge of a task that is not joined yet: where in its links the greenlet's frames belong, the
 /// greenlet, and its frames.
 fn next_bridge<'read>(
@@ -72,6 +81,11 @@ fn next_bridge<'read>(
         let frames = greenlets.get(&greenlet).filter(|frames| !frames.is_empty() && !joined.contains(&greenlet))?;
         Some((place, greenlet, frames.as_slice()))
     })
+}
+
+/// Whether a frame is that of a bridge, which runs plain functions in a greenlet.
+pub(crate) fn is_bridge(codes: &CodeTable, frame: &TaskFrame) -> bool {
+    bridge_variable(codes, frame).is_some()
 }
 
 /// The variable of a frame that has the greenlet, if it is one of a bridge.

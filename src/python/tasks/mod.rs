@@ -14,6 +14,7 @@ mod edges;
 mod holders;
 mod layout;
 mod loops;
+mod nurseries;
 mod objects;
 mod read;
 mod registry;
@@ -24,9 +25,10 @@ mod turns;
 mod wait;
 
 pub(crate) use awaiters::{Awaiter, RunningTasks};
-pub(crate) use bridges::join_bridges;
+pub(crate) use bridges::{greenlets_of_bridges, is_bridge, join_bridges};
 pub(crate) use layout::{AsyncioSection, TaskLayoutError};
-pub(crate) use loops::{runs_loop, waits_for_loop};
+pub(crate) use loops::{LoopKind, loop_run_by, runs_loop, waits_for_loop};
+pub(crate) use nurseries::Nurseries;
 pub(crate) use read::{TaskSource, Tasks, read_tasks};
 pub(crate) use trio::{RunFrame, is_loop_function, is_run_function};
 pub(crate) use turns::{EvLoop, FrameVariable, TurnFunction, UvLoop, UvTurn, trio_clock_offset, trio_task_name};
@@ -76,6 +78,8 @@ pub(crate) enum TaskLibrary {
     Asyncio,
     /// trio's.
     Trio,
+    /// Greenlets, which are told of in the same form.
+    Greenlet,
 }
 
 /// What a task does.

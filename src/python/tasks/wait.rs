@@ -98,7 +98,8 @@ pub(crate) struct TaskWait {
 }
 
 impl TaskWait {
-    pub(super) fn new(kind: WaitKind) -> Self {
+    /// In something of this kind, of which nothing else is known.
+    pub(crate) fn new(kind: WaitKind) -> Self {
         Self {
             kind,
             operation: String::new(),

@@ -113,6 +113,13 @@ impl StackTable {
         }
     }
 
+    /// A sample of the process was taken.
+    pub(super) fn begin_sample(&mut self, sampler: &ProcessSampler, moment: &Moment) {
+        if let Some(stacks) = &mut self.async_stacks {
+            stacks.begin_sample(sampler, moment);
+        }
+    }
+
     /// Whether the keys that were [filled in](Self::fill_keys) last have frames of a task.
     pub(super) fn take_is_in_task(&mut self) -> bool {
         self.async_stacks.as_mut().is_some_and(|stacks| std::mem::take(&mut stacks.is_in_task))
@@ -373,10 +380,12 @@ fn fill_logical_keys(
     keys: &mut Vec<FrameKey>,
 ) {
     let inserted = logical.inserted.iter().map(|frame| FrameKey::Logical(*frame));
+    let oldest = logical.oldest.iter().map(|frame| FrameKey::Logical(*frame));
     let Some(mixed) = mixed else {
         keys.extend(frames[..logical.newest].iter().map(python));
         keys.extend(inserted);
         keys.extend(frames[logical.older..].iter().map(python));
+        keys.extend(oldest);
         return;
     };
     // Native frames belong to the Python frame below them: those that the loop has called are the task's as long as a
@@ -398,6 +407,7 @@ fn fill_logical_keys(
     keys.extend(newest.iter().filter_map(key));
     keys.extend(inserted);
     keys.extend(mixed[first_older.unwrap_or(mixed.len())..].iter().filter_map(key));
+    keys.extend(oldest);
 }
 
 /// The frames of a thread without Python code, newest first, with those of the kernel above.

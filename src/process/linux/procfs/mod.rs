@@ -10,6 +10,7 @@ mod directory;
 mod exit_status;
 pub(super) mod handle;
 pub(super) mod maps;
+pub(super) mod page_map;
 pub(super) mod permission;
 pub(super) mod stat;
 pub(super) mod thread_ids;
