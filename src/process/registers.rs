@@ -22,7 +22,6 @@ impl Registers {
     pub const READABLE: bool = cfg!(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")));
 
     /// Registers with these values in the order of their DWARF numbers; those past the 32nd are left out.
-    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "no other system's registers are read"))]
     pub fn new(pc: u64, values: &[u64]) -> Self {
         let mut registers = Self { pc, count: values.len().min(MOST), ..Self::default() };
         for (register, value) in registers.values.iter_mut().zip(values) {
