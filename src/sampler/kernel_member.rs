@@ -71,6 +71,8 @@ pub(super) struct LeftCpu {
     frames: Vec<MomentFrame>,
     /// When, ns of `CLOCK_MONOTONIC`.
     pub(super) time_ns: u64,
+    /// It went to sleep, and has to wait for a CPU only once it is woken.
+    pub(super) went_to_sleep: bool,
 }
 
 impl KernelMember {
@@ -98,9 +100,9 @@ impl KernelMember {
 
 impl LeftCpu {
     /// The only thread of a moment.
-    pub(super) fn of(moment: &Moment, time_ns: u64) -> Option<Self> {
+    pub(super) fn of(moment: &Moment, time_ns: u64, went_to_sleep: bool) -> Option<Self> {
         let thread = *moment.threads.first()?;
-        Some(Self { thread, frames: moment.frames_of(&thread).to_vec(), time_ns })
+        Some(Self { thread, frames: moment.frames_of(&thread).to_vec(), time_ns, went_to_sleep })
     }
 
     /// Fills a moment with it.

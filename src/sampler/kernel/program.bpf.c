@@ -91,6 +91,7 @@ struct process {
 	__u64 run;
 };
 
+// The order is that of `program.rs`.
 struct thread {
 	__u64 state;
 	__u64 run;
@@ -604,9 +605,9 @@ int leave_cpu(struct bpf_raw_tracepoint_args *ctx)
 	thread->is_delayed = delay >= LONG_DELAY;
 	if (wants_cpu || was_delayed)
 		return record_stack(process, thread, id, 0, LEFT_CPU | (wants_cpu ? 0 : WAITS));
-	if (thread->has_left_stack && delay)
+	// Whoever reads the ring is to know that it does not want a CPU any more.
+	if (thread->has_left_stack)
 		return record_stack(process, thread, id, 0, WAITS);
-	thread->has_left_stack = 0;
 	thread->run_delay = run_delay;
 	thread->delay += delay;
 	return 0;

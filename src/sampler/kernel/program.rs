@@ -24,11 +24,15 @@ const ON_PROBATION: u64 = 1;
 /// Words of `struct process`, in its order: interpreter, GIL holder, GIL locked, collecting, collecting frame, run.
 pub(super) type ProcessWords = [u64; 6];
 
+/// Words of `struct thread`, in its order: state, run, period, delay so far, delay of no stack, and smaller numbers.
+type ThreadWords = [u64; 6];
+
 /// The loaded program. It leaves the kernel with this.
 pub(super) struct Program {
     ebpf: Ebpf,
     ring: RingBuf<MapData>,
     processes: HashMap<MapData, u32, ProcessWords>,
+    threads: HashMap<MapData, u32, ThreadWords>,
     codes: Array<MapData, [u64; KNOWN_CODES]>,
     counters: Array<MapData, [u64; 3]>,
     known: Box<[u64; KNOWN_CODES]>,
@@ -55,13 +59,15 @@ impl Program {
         let unpacked = DeflateDecoder::new(PACKED).read_to_end(&mut object);
         unpacked.map_err(|error| Unavailable::refused("to unpack its program", &error))?;
         let mut ebpf = loader.load(&object).map_err(|error| refused("the maps of its program", &error))?;
-        let [ring, processes, codes, counters] = ["records", "processes", "codes", "counters"].map(|name| {
+        let names = ["records", "processes", "threads", "codes", "counters"];
+        let [ring, processes, threads, codes, counters] = names.map(|name| {
             ebpf.take_map(name).ok_or(Unavailable::Refused { what: "a map", why: "the program lacks it".to_owned() })
         });
         let maps = "the maps of its program";
         let mut program = Self {
             ring: RingBuf::try_from(ring?).map_err(|error| refused(maps, &error.into()))?,
             processes: HashMap::try_from(processes?).map_err(|error| refused(maps, &error.into()))?,
+            threads: HashMap::try_from(threads?).map_err(|error| refused(maps, &error.into()))?,
             codes: Array::try_from(codes?).map_err(|error| refused(maps, &error.into()))?,
             counters: Array::try_from(counters?).map_err(|error| refused(maps, &error.into()))?,
             ebpf,
@@ -99,6 +105,14 @@ impl Program {
     pub(super) fn empty_ring(&mut self, take_record: &mut dyn FnMut(&[u8])) {
         while let Some(record) = self.ring.next() {
             take_record(&record);
+        }
+    }
+
+    /// Has a thread of a process that is added next begin with this time for which it has waited for a CPU in all its
+    /// life: what is more when it is seen first, it has waited since.
+    pub(super) fn begin_thread(&mut self, thread: u32, run: u64, run_delay_ns: u64) {
+        if let Err(error) = self.threads.insert(thread, [0, run, 0, run_delay_ns, 0, 0], 0) {
+            log::debug!("thread {thread} is known to the program in the kernel only when it runs: {error}");
         }
     }
 

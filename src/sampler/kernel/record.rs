@@ -11,6 +11,7 @@ const IS_UNTRACED: u64 = 1 << 62;
 /// Flags of a record, as the program sets them.
 const RAN: u32 = 1;
 const LEFT_CPU: u32 = 2;
+const WAITS: u32 = 4;
 const IS_FULL: u32 = 8;
 const IS_BROKEN: u32 = 16;
 const COLLECTS: u32 = 32;
@@ -52,7 +53,7 @@ pub(crate) struct RecordTimes {
     /// For how long the thread waited for a CPU with the stack with which it was last seen leaving one.
     pub delay_since_left_ns: u64,
     /// For how long it waited for a CPU otherwise since the record before.
-    delay_ns: u64,
+    pub delay_ns: u64,
 }
 
 impl RecordTimes {
@@ -78,6 +79,11 @@ impl Record {
     /// The thread was about to leave its CPU, and the record has its stack.
     pub(in crate::sampler) fn left_cpu(&self) -> bool {
         self.flags & LEFT_CPU != 0
+    }
+
+    /// The thread went to sleep.
+    pub(in crate::sampler) fn went_to_sleep(&self) -> bool {
+        self.flags & WAITS != 0
     }
 
     /// Not all of its frames could be read, or there are too many.

@@ -81,6 +81,12 @@ impl Source {
             at(offsets.gc_frame),
             self.runs,
         ];
+        // Before anything of it is seen: one that waits for a CPU now is seen only when it gets one.
+        for thread in process.threads().unwrap_or_default() {
+            if let (Ok(id), Some(run_delay_ns)) = (u32::try_from(thread), process.run_delay_ns(thread)) {
+                self.program.begin_thread(id, self.runs, run_delay_ns);
+            }
+        }
         self.program.add_process(pid, words)?;
         match self.open_events(process) {
             Ok(events) => {

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Recorder, micros};
-use crate::process::monotonic_time;
+use crate::process::{ThreadId, monotonic_time};
 use crate::python::layout::Layout;
 use crate::sampler::clock::Clock;
 use crate::sampler::kernel::{Record, Records, Source, Unavailable, check_rights, wait_for_records};
@@ -24,8 +24,9 @@ pub(crate) const HIGHEST_RATE: u32 = 20_000;
 pub(in crate::sampler) struct KernelSampling {
     is_a_must: bool,
     period_ns: u64,
-    /// When the recording began, ns of `CLOCK_MONOTONIC`.
+    /// When the recording began and ended, ns of `CLOCK_MONOTONIC`: nothing counts that was before or after.
     start_ns: u64,
+    end_ns: u64,
     /// One for each version of CPython that was met.
     sources: Vec<KernelSource>,
     records: Records,
@@ -66,6 +67,7 @@ impl KernelSampling {
             is_a_must,
             period_ns: 1_000_000_000 / u64::from(options.rate.max(1)),
             start_ns: monotonic_ns(),
+            end_ns: u64::MAX,
             sources: Vec::new(),
             records: Records::default(),
             moment: Moment::default(),
@@ -139,10 +141,9 @@ impl Recorder<'_> {
         let now = Instant::now();
         self.setup.start = now;
         self.members.iter_mut().for_each(|member| member.visits.last_tick = now);
+        // What is in the rings already tells of threads that wait for a CPU now.
         if let Some(kernel) = &mut self.kernel {
             kernel.start_ns = monotonic_ns();
-            // What came while the others were added.
-            kernel.sources.iter_mut().for_each(|known| known.source.empty_ring(&mut |_| ()));
         }
     }
 
@@ -259,28 +260,29 @@ impl Recorder<'_> {
     }
 
     fn take_record(&mut self, kernel: &mut KernelSampling, records: &Records, record: &Record, place: usize) {
-        let start_ns = kernel.start_ns;
-        let since_start = |time_ns: u64| time_ns.saturating_sub(start_ns) / 1000;
         let left = self.members[place].kernel.member_mut().and_then(|member| member.left.remove(&record.os_id));
         let delay_ns = record.times.delay_since_left_ns;
         if let Some(left) = left.filter(|_| delay_ns > 0) {
             left.fill(&mut kernel.moment);
-            self.add_from_kernel(kernel, place, (since_start(left.time_ns + delay_ns), delay_ns));
+            self.add_from_kernel(kernel, place, (left.time_ns + delay_ns, delay_ns));
         }
         if !record.ran() && !record.left_cpu() {
             return;
         }
         let Some(sampler) = &mut self.members[place].sampler else { return };
         match sampler.emit_from_kernel(records, record, &mut kernel.moment) {
-            FromKernel::Emitted if record.left_cpu() => {
-                if let Some(member) = self.members[place].kernel.member_mut() {
-                    let left = LeftCpu::of(&kernel.moment, record.times.made_ns);
-                    member.left.extend(left.map(|left| (record.os_id, left)));
-                }
-            }
             FromKernel::Emitted => {
                 let times = record.times;
-                self.add_from_kernel(kernel, place, (since_start(times.made_ns), times.active_ns()));
+                if record.left_cpu()
+                    && let Some(member) = self.members[place].kernel.member_mut()
+                {
+                    let left = LeftCpu::of(&kernel.moment, times.made_ns, record.went_to_sleep());
+                    member.left.extend(left.map(|left| (record.os_id, left)));
+                }
+                // Until it came onto the CPU that it leaves now it may have waited for that.
+                if times.active_ns() > 0 {
+                    self.add_from_kernel(kernel, place, (times.made_ns, times.active_ns()));
+                }
             }
             FromKernel::NotActive => {}
             FromKernel::Lost => {
@@ -290,8 +292,13 @@ impl Recorder<'_> {
         }
     }
 
-    /// Puts the moment of the kernel into the profile, which stands for so many ns before a time, µs.
-    fn add_from_kernel(&mut self, kernel: &mut KernelSampling, place: usize, (time_us, weight_ns): (u64, u64)) {
+    /// Puts the moment of the kernel into the profile, which stands for so many ns before a time, ns: what of them is
+    /// in the recording.
+    fn add_from_kernel(&mut self, kernel: &mut KernelSampling, place: usize, (time_ns, weight_ns): (u64, u64)) {
+        let from_ns = time_ns.saturating_sub(weight_ns).max(kernel.start_ns);
+        let time_ns = time_ns.min(kernel.end_ns);
+        let Some(weight_ns) = time_ns.checked_sub(from_ns).filter(|weight_ns| *weight_ns > 0) else { return };
+        let time_us = (time_ns - kernel.start_ns) / 1000;
         let member = &mut self.members[place];
         let (Some(sampler), Some(builder), Some(state)) =
             (&member.sampler, &mut member.builder, member.kernel.member_mut())
@@ -311,7 +318,11 @@ impl Recorder<'_> {
     pub(super) fn end_kernel(&mut self) {
         // Counted first: what runs on meanwhile is in the ring, and not missing.
         let counted: Vec<u64> = self.kernel.iter().flat_map(KernelSampling::counted_ns).collect();
+        if let Some(kernel) = &mut self.kernel {
+            kernel.end_ns = kernel.start_ns + self.profile.metadata.duration_us * 1000;
+        }
         self.take_from_kernel();
+        self.add_waits_that_last();
         if let Some(kernel) = &mut self.kernel {
             let sources = kernel.sources.iter().zip(counted);
             let missed: u64 =
@@ -321,6 +332,26 @@ impl Recorder<'_> {
             self.profile.metadata.counts.lost += missed;
         }
         self.profile.metadata.rate_held = self.rate_held();
+    }
+
+    /// Puts the waits for a CPU into the profile that are not over: threads that want one and have not been seen to get
+    /// it.
+    fn add_waits_that_last(&mut self) {
+        let Some(mut kernel) = self.kernel.take() else { return };
+        for place in 0..self.members.len() {
+            let left = self.members[place].kernel.member_mut().map(|member| std::mem::take(&mut member.left));
+            let process = self.members[place].process.clone();
+            let wants_cpu = |thread: u32| {
+                process.thread_state(ThreadId::from(thread)).is_ok_and(|reading| reading.activity.is_running())
+            };
+            for (thread, left) in left.into_iter().flatten().filter(|(_, left)| !left.went_to_sleep) {
+                if let Some(wait_ns) = kernel.end_ns.checked_sub(left.time_ns).filter(|_| wants_cpu(thread)) {
+                    left.fill(&mut kernel.moment);
+                    self.add_from_kernel(&mut kernel, place, (left.time_ns + wait_ns, wait_ns));
+                }
+            }
+        }
+        self.kernel = Some(kernel);
     }
 
     /// How many samples a second there were: of the kernel's, as many as were asked for, less those that are lost.
