@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use foldhash::HashMap;
 
+use super::blocks::Blocks;
 use super::moment::{FrameSpan, Moment, MomentFrame, MomentThread};
 
 /// Between two looks of ours at such a process: which threads there are, and what they are called.
@@ -56,8 +57,12 @@ pub(super) struct KernelMember {
     pub(super) source: usize,
     /// By this number its records are known: older ones are of another program in the process.
     pub(super) run: u64,
+    /// Since when, ns of `CLOCK_MONOTONIC`.
+    pub(super) added_ns: u64,
     /// What each thread was seen doing when it last left its CPU and would rather have run on.
     pub(super) left: HashMap<u32, LeftCpu>,
+    /// Which threads are blocked, where the kernel tells of that.
+    pub(super) blocks: Blocks,
     /// When we are to look at it next.
     look_due: Instant,
     /// Nanoseconds that were not enough for a whole microsecond.
@@ -77,8 +82,14 @@ pub(super) struct LeftCpu {
 
 impl KernelMember {
     /// That of a source, for a run of a program.
-    pub(super) fn new(source: usize, run: u64) -> Self {
-        Self { source, run, left: HashMap::default(), look_due: Instant::now() + LOOK_EVERY, carry_ns: 0 }
+    pub(super) fn new(source: usize, run: u64, added_ns: u64) -> Self {
+        let look_due = Instant::now() + LOOK_EVERY;
+        Self { source, run, added_ns, left: HashMap::default(), blocks: Blocks::default(), look_due, carry_ns: 0 }
+    }
+
+    /// We are to look at it as soon as can be.
+    pub(super) fn look_soon(&mut self) {
+        self.look_due = Instant::now();
     }
 
     /// Whether we are to look at it now; then the next look is due some time later.
@@ -119,7 +130,7 @@ mod tests {
 
     #[test]
     fn no_nanosecond_is_lost() {
-        let mut member = KernelMember::new(0, 1);
+        let mut member = KernelMember::new(0, 1, 0);
         let sum: u64 = (0..1000).map(|_| member.whole_us(1_001)).sum();
         assert_eq!(sum, 1001);
     }

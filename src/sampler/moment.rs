@@ -170,6 +170,8 @@ pub(crate) struct Moment {
     pub native_threads: Vec<NativeThread>,
     /// Frames of all threads, newest first.
     pub frames: Vec<MomentFrame>,
+    /// What the only thread waits in, where that is known already.
+    pub wait_words: Option<String>,
     /// Nothing has run in the process since the look before: it is the same moment.
     pub lasts: bool,
     /// Threads of which no stack could be had.
@@ -196,6 +198,7 @@ impl Moment {
         self.frames.clear();
         self.calls.clear();
         self.holds.clear();
+        self.wait_words = None;
         self.lasts = false;
         (self.lost, self.stops) = (0, 0);
         (self.stopped_for, self.longest_hold) = (Duration::ZERO, Duration::ZERO);

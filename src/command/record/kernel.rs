@@ -1,16 +1,27 @@
 //! Whether the kernel takes the samples of a recording.
 
+use std::time::Duration;
+
 use crate::cli::{Mode, RecordArgs, SamplerArg};
 use crate::command::print_note;
 use crate::sampler::{HIGHEST_RATE, KernelUse, Unavailable, check_rights};
+
+/// The rate where none is asked for.
+const USUAL_RATE: u32 = 100;
 
 /// What is wanted of the kernel.
 ///
 /// # Errors
 /// When it must take the samples, and cannot or does not know how.
 pub(super) fn kernel_use(arguments: &RecordArgs) -> anyhow::Result<KernelUse> {
+    if arguments.mode == Some(Mode::Offcpu) {
+        return off_cpu_use(arguments);
+    }
+    if arguments.min_block.is_some() {
+        anyhow::bail!("--min-block goes with --mode=offcpu only");
+    }
     let only_read = what_is_only_read(arguments);
-    match (arguments.sampler, only_read) {
+    match (arguments.sampler.unwrap_or(SamplerArg::Reader), only_read) {
         (SamplerArg::Reader, _) | (SamplerArg::Auto, Some(_)) => Ok(KernelUse::Never),
         (SamplerArg::Kernel, Some(what)) => {
             anyhow::bail!("--sampler=kernel does not go with {what}: leave one of them out")
@@ -27,6 +38,32 @@ pub(super) fn kernel_use(arguments: &RecordArgs) -> anyhow::Result<KernelUse> {
             }
             Ok(KernelUse::WherePossible)
         }
+    }
+}
+
+/// From how long a block on is recorded, where blocks are asked for.
+pub(super) fn off_cpu(arguments: &RecordArgs) -> Option<Duration> {
+    (arguments.mode == Some(Mode::Offcpu)).then(|| arguments.min_block.unwrap_or_default())
+}
+
+/// What is wanted of the kernel where blocks are recorded.
+fn off_cpu_use(arguments: &RecordArgs) -> anyhow::Result<KernelUse> {
+    let refused = [
+        (arguments.sampler == Some(SamplerArg::Reader), "--sampler=reader: only the kernel sees threads fall asleep"),
+        (arguments.pause.blocking, "--blocking: nothing is stopped for it"),
+        (arguments.pause.native, "--native"),
+        (arguments.tasks.is_some(), "--async"),
+        (arguments.rate != USUAL_RATE, "--rate: it is exact, and takes no samples"),
+    ];
+    if let Some((_, what)) = refused.into_iter().find(|(is_asked, _)| *is_asked) {
+        anyhow::bail!("--mode=offcpu does not go with {what}");
+    }
+    match check_rights() {
+        Ok(()) => Ok(KernelUse::Always),
+        Err(missing) => anyhow::bail!(
+            "the kernel cannot tell when threads are blocked: {missing}; --waits samples without it what idle threads \
+             wait in"
+        ),
     }
 }
 

@@ -217,6 +217,8 @@ impl StackTable {
         keys.clear();
         if thread.waits_for_gil {
             keys.push(FrameKey::GilWait);
+        } else if let (Some(waits), Some(words)) = (self.waits.as_mut(), &moment.wait_words) {
+            keys.push(FrameKey::Wait(waits.number_of_known(words)));
         } else if let Some(waits) = self.waits.as_mut().filter(|_| !thread.active && !thread.collecting) {
             keys.push(FrameKey::Wait(waits.number(sampler, moment, thread)));
         }

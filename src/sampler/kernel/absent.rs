@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::CodeNews;
 use super::layout::numbers;
 use super::support::Unavailable;
+use super::{BlockState, CodeNews, KernelTask};
 use crate::process::Process;
 use crate::python::layout::Layout;
 use crate::python::runtime::Runtime;
@@ -18,7 +18,7 @@ impl Source {
     ///
     /// # Errors
     /// Always.
-    pub(in crate::sampler) fn open(layout: &Layout, _period_ns: u64) -> Result<Self, Unavailable> {
+    pub(in crate::sampler) fn open(layout: &Layout, _: KernelTask) -> Result<Self, Unavailable> {
         numbers(layout)?;
         Err(Unavailable::System)
     }
@@ -53,6 +53,11 @@ impl Source {
 
     /// Not reached.
     pub(in crate::sampler) fn missed(&self, _: u64, _: u64) -> u64 {
+        match *self {}
+    }
+
+    /// Not reached.
+    pub(in crate::sampler) fn block_state(&self, _: u32, _: u32) -> BlockState {
         match *self {}
     }
 

@@ -1,5 +1,7 @@
 //! What the program in the kernel puts into the ring: one record for each look at a thread.
 
+use super::blocked_call::{BlockedCall, CALL_SLOTS};
+
 /// Bytes of a record's head and of each of its slots (`struct record`, `struct slot` in `program.bpf.c`).
 const HEAD: usize = 96;
 const SLOT: usize = 32;
@@ -16,6 +18,8 @@ const IS_FULL: u32 = 8;
 const IS_BROKEN: u32 = 16;
 const COLLECTS: u32 = 32;
 const REQUESTS_GIL: u32 = 64;
+const BLOCKED: u32 = 1 << 16;
+const WOKE: u32 = 1 << 17;
 
 /// Four words of a record: a frame, or the evidence of the code of the frame before.
 type Slot = [u64; 4];
@@ -39,6 +43,8 @@ pub(crate) struct Record {
     pub os_id: u32,
     /// Which run of a program in the process was meant.
     pub run: u64,
+    /// The state of a task that goes to sleep.
+    task_state: u32,
     flags: u32,
     slots: SlotSpan,
 }
@@ -84,6 +90,16 @@ impl Record {
     /// The thread went to sleep.
     pub(in crate::sampler) fn went_to_sleep(&self) -> bool {
         self.flags & WAITS != 0
+    }
+
+    /// The thread goes to sleep, and the record has its stack.
+    pub(in crate::sampler) fn is_blocked(&self) -> bool {
+        self.flags & BLOCKED != 0
+    }
+
+    /// The thread was woken; the record has no stack.
+    pub(in crate::sampler) fn woke(&self) -> bool {
+        self.flags & WOKE != 0
     }
 
     /// Not all of its frames could be read, or there are too many.
@@ -161,6 +177,7 @@ impl Records {
             pid,
             os_id,
             run: word(88),
+            task_state: halves(80).1,
             flags,
             slots: SlotSpan { first, end: self.slots.len() },
         });
@@ -176,9 +193,16 @@ impl Records {
         self.records.is_empty()
     }
 
+    /// The system call in which the thread of a [blocked](Record::is_blocked) record went to sleep.
+    pub(in crate::sampler) fn call(&self, record: &Record) -> Option<BlockedCall> {
+        let slots = self.slots.get(record.slots.first..record.slots.end).filter(|_| record.is_blocked())?;
+        Some(BlockedCall::new(slots.first_chunk::<CALL_SLOTS>()?, record.task_state, record.times.delay_ns))
+    }
+
     /// The frames of a record, newest first.
     pub(in crate::sampler) fn frames(&self, record: &Record) -> impl Iterator<Item = FrameSlot> {
-        let mut slots = self.slots.get(record.slots.first..record.slots.end).unwrap_or(&[]).iter();
+        let before = if record.is_blocked() { CALL_SLOTS } else { 0 };
+        let mut slots = self.slots.get(record.slots.first + before..record.slots.end).unwrap_or(&[]).iter();
         let mut above = (0, None);
         std::iter::from_fn(move || {
             let [address, code, position, last] = *slots.next()?;

@@ -6,8 +6,11 @@ use std::time::{Duration, Instant};
 use super::{Recorder, micros};
 use crate::process::{ThreadId, monotonic_time};
 use crate::python::layout::Layout;
+use crate::sampler::blocks::OffCpuSums;
 use crate::sampler::clock::Clock;
-use crate::sampler::kernel::{Record, Records, Source, Unavailable, check_rights, wait_for_records};
+use crate::sampler::kernel::{
+    BlockState, KernelTask, Record, Records, Source, Unavailable, check_rights, wait_for_records,
+};
 use crate::sampler::kernel_member::{KernelMember, KernelPart, LeftCpu};
 use crate::sampler::members::Member;
 use crate::sampler::moment::Moment;
@@ -23,14 +26,16 @@ pub(crate) const HIGHEST_RATE: u32 = 20_000;
 #[derive(Debug)]
 pub(in crate::sampler) struct KernelSampling {
     is_a_must: bool,
-    period_ns: u64,
+    task: KernelTask,
+    /// What there was of blocks, where they are asked for.
+    pub(super) off_cpu: Option<OffCpuSums>,
     /// When the recording began and ended, ns of `CLOCK_MONOTONIC`: nothing counts that was before or after.
-    start_ns: u64,
-    end_ns: u64,
+    pub(super) start_ns: u64,
+    pub(super) end_ns: u64,
     /// One for each version of CPython that was met.
     sources: Vec<KernelSource>,
     records: Records,
-    moment: Moment,
+    pub(super) moment: Moment,
     /// The threads of a member that wait.
     waiting: Moment,
     /// Samples that came from the kernel, and such that should have.
@@ -65,7 +70,11 @@ impl KernelSampling {
         }
         Some(Self {
             is_a_must,
-            period_ns: 1_000_000_000 / u64::from(options.rate.max(1)),
+            task: match options.off_cpu {
+                Some(_) => KernelTask::Blocks,
+                None => KernelTask::Samples { period_ns: 1_000_000_000 / u64::from(options.rate.max(1)) },
+            },
+            off_cpu: options.off_cpu.map(OffCpuSums::new),
             start_ns: monotonic_ns(),
             end_ns: u64::MAX,
             sources: Vec::new(),
@@ -92,6 +101,12 @@ impl KernelSampling {
         &self.waiting
     }
 
+    /// What a source knows of whether a thread of a member is blocked.
+    pub(super) fn block_state(&self, member: &Member, thread: u32) -> Option<BlockState> {
+        let source = self.sources.get(member.kernel.member()?.source)?;
+        Some(source.source.block_state(member.process.pid().unsigned_abs(), thread))
+    }
+
     /// The CPU time that each source has counted, ns.
     fn counted_ns(&self) -> impl Iterator<Item = u64> {
         self.sources.iter().map(|known| known.source.counted_ns())
@@ -101,7 +116,7 @@ impl KernelSampling {
         if let Some(index) = self.sources.iter().position(|known| known.layout == *layout) {
             return Ok(index);
         }
-        let source = Source::open(layout, self.period_ns)?;
+        let source = Source::open(layout, self.task)?;
         self.sources.push(KernelSource { layout: layout.clone(), source, dropped: 0, recorded_ns: 0 });
         Ok(self.sources.len() - 1)
     }
@@ -112,18 +127,28 @@ impl KernelSampling {
         let runtime = sampler.runtime();
         let index = self.source_for(&runtime.layout)?;
         let run = self.sources[index].source.add_process(&member.process, runtime, interpreter.address)?;
-        Ok(KernelMember::new(index, run))
+        let mut added = KernelMember::new(index, run, monotonic_ns());
+        if self.off_cpu.is_some() {
+            // Those that sleep now are known only by their stacks.
+            added.look_soon();
+        }
+        Ok(added)
     }
 }
 
 impl Recorder<'_> {
     /// How often a second there is a tick: as often as is asked for, unless the kernel sees all that is wanted.
     pub(super) fn tick_rate(&self) -> u32 {
-        if self.all_from_kernel() && !self.options.filter.idle {
+        if self.all_from_kernel() && !self.reads_waiting() {
             TICK_RATE.min(self.options.rate)
         } else {
             self.options.rate
         }
+    }
+
+    /// Whether threads that wait are samples of ours, whoever samples those that run.
+    pub(super) fn reads_waiting(&self) -> bool {
+        self.options.filter.idle && self.options.off_cpu.is_none()
     }
 
     /// Whether the kernel samples all processes that can be read.
@@ -159,7 +184,10 @@ impl Recorder<'_> {
     pub(super) fn kernel_failure(&self) -> Option<String> {
         let kernel = self.kernel.as_ref().filter(|kernel| kernel.is_a_must)?;
         let failure = kernel.failure.as_ref()?;
-        Some(format!("the kernel cannot take its samples: {failure}; --sampler=reader does without"))
+        Some(match kernel.off_cpu {
+            Some(_) => format!("the kernel cannot tell when its threads are blocked: {failure}"),
+            None => format!("the kernel cannot take its samples: {failure}; --sampler=reader does without"),
+        })
     }
 
     /// Has the kernel sample the processes that have been looked at, and leave alone those that are gone.
@@ -253,8 +281,12 @@ impl Recorder<'_> {
         let news = sampler.check_kernel_codes(&kernel.records);
         kernel.sources[index].source.tell_of_codes(pid, &news);
         let records = std::mem::take(&mut kernel.records);
-        for record in records.iter().filter(is_its) {
-            self.take_record(kernel, &records, record, place);
+        if kernel.off_cpu.is_some() {
+            self.take_blocks(kernel, &records, place, is_its);
+        } else {
+            for record in records.iter().filter(is_its) {
+                self.take_record(kernel, &records, record, place);
+            }
         }
         kernel.records = records;
     }
@@ -323,6 +355,7 @@ impl Recorder<'_> {
         }
         self.take_from_kernel();
         self.add_waits_that_last();
+        self.end_blocks();
         if let Some(kernel) = &mut self.kernel {
             let sources = kernel.sources.iter().zip(counted);
             let missed: u64 =
@@ -364,6 +397,6 @@ impl Recorder<'_> {
 }
 
 /// ns of `CLOCK_MONOTONIC`.
-fn monotonic_ns() -> u64 {
+pub(super) fn monotonic_ns() -> u64 {
     monotonic_time().map_or(0, |time| micros(time).saturating_mul(1000))
 }
