@@ -12,6 +12,12 @@ use super::waits::words_then;
 /// A block counts in pieces of this length while it lasts, ns, so that what is written meanwhile has it.
 pub(super) const PIECE_NS: u64 = 1_000_000_000;
 
+/// Places in the code that are kept with what threads wait for there.
+const MOST_LEARNED: usize = 1 << 12;
+
+/// What is said of a wait for an object that is not found.
+const SOME_FUTEX: &str = "waits in futex";
+
 /// What there was of blocks in a recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct OffCpuSums {
@@ -63,7 +69,7 @@ pub(super) struct Block {
 }
 
 /// A thread and its frames.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct BlockedStack {
     thread: MomentThread,
     frames: Vec<MomentFrame>,
@@ -75,6 +81,9 @@ pub(super) struct Blocks {
     pub(super) open: HashMap<u32, Block>,
     /// Words that were found since the ring was emptied last: equal waits follow each other.
     words: HashMap<Place, String>,
+    /// The words for waits in a futex at a place in the code, by its address and instruction, as they were told of one that
+    /// lasted; `None` where different ones were.
+    learned: HashMap<(u64, i32), Option<String>>,
 }
 
 /// Where a thread waits: its newest frame, code and instruction, the number of its system call and two arguments.
@@ -103,7 +112,22 @@ impl Blocks {
     /// The numbers of code mean others from now on: stacks are to be looked at again.
     pub(super) fn forget_stacks(&mut self) {
         self.words.clear();
+        self.learned.clear();
         self.open.values_mut().for_each(|block| block.stack = None);
+    }
+
+    /// Takes note of what a wait in a futex was, which its stack alone does not tell once it is over: a lock that is no
+    /// variable of the newest frames.
+    pub(super) fn learn(&mut self, stack: &BlockedStack, words: &str) {
+        let Some(newest) = stack.frames.first() else { return };
+        let words = words.split(", held by ").next().unwrap_or(words);
+        if self.learned.len() >= MOST_LEARNED {
+            self.learned.clear();
+        }
+        let known = self.learned.entry((newest.code_address, newest.offset)).or_insert_with(|| Some(words.to_owned()));
+        if known.as_deref().is_some_and(|known| known != words) {
+            *known = None;
+        }
     }
 
     /// Has the moment, which is filled with a block's stack, say what that waits in.
@@ -119,7 +143,11 @@ impl Blocks {
         if let Some(words) = self.words.get(&place) {
             return Some(words.clone());
         }
-        let words = words_then(sampler, moment, thread, call);
+        let mut words = words_then(sampler, moment, thread, call);
+        if words == SOME_FUTEX {
+            let learned = self.learned.get(&(newest.code_address, newest.offset));
+            words = learned.cloned().flatten().unwrap_or(words);
+        }
         self.words.insert(place, words.clone());
         Some(words)
     }

@@ -107,7 +107,12 @@ pub(super) fn words_for(sampler: &ProcessSampler, moment: &Moment, thread: &Mome
 /// The words for what the only thread of a moment went to sleep in, as it was recorded; it may have been woken since. Who
 /// held what it waited for is not known any more. What objects are called is read now, of frames that still run the
 /// same code.
-pub(super) fn words_then(sampler: &ProcessSampler, moment: &Moment, thread: &MomentThread, then: &BlockedCall) -> String {
+pub(super) fn words_then(
+    sampler: &ProcessSampler,
+    moment: &Moment,
+    thread: &MomentThread,
+    then: &BlockedCall,
+) -> String {
     let call = match then.off_cpu() {
         OffCpu::Call(call) => call,
         OffCpu::Stopped => return "is stopped".to_owned(),

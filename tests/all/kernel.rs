@@ -14,7 +14,7 @@ use crate::target::{Target, alone_on_this_machine, print_note, pyspy};
 use crate::truth::{Tally, is_fib, is_in_its_file, is_in_one_chain, is_paired, wanted_cpu};
 
 /// Whether the kernel samples here; if not, what is skipped is said.
-fn may_sample(what: &str) -> bool {
+pub(crate) fn may_sample(what: &str) -> bool {
     let ran = pyspy(&["record", "--sampler=kernel", "-d", "0.1", "-o", "/dev/null", "--", "/usr/bin/env", "true"]);
     let refused = ran.stderr.lines().find(|line| line.contains("the kernel cannot take"));
     if let Some(line) = refused {

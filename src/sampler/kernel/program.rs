@@ -9,9 +9,9 @@ use aya::util::nr_cpus;
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use flate2::read::DeflateDecoder;
 
-use super::{BlockState, CodeNews, KernelTask};
 use super::layout::LENGTH;
 use super::support::Unavailable;
+use super::{BlockState, CodeNews, KernelTask};
 
 /// What `clang` makes of `program.bpf.c`, packed by `build.rs`.
 static PACKED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/program.bpf.o.deflate"));

@@ -169,8 +169,12 @@ impl Recorder<'_> {
         for (id, stack, words) in looked {
             let new = Block { began_ns: None, since_ns, is_counted: false, stack: None, call: None, words: None };
             let block = state.blocks.open.entry(id).or_insert(new);
-            block.stack.get_or_insert(stack);
-            block.words = words;
+            let is_in_futex = block.call.is_some_and(|call| call.futex().is_some());
+            block.words.clone_from(&words);
+            let stack = block.stack.get_or_insert(stack).clone();
+            if let Some(words) = words.filter(|_| is_in_futex) {
+                state.blocks.learn(&stack, &words);
+            }
         }
     }
 
