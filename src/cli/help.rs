@@ -17,12 +17,13 @@ const OF_RECORD: [Group; 7] = [
     ("What to record", &["pid", "name", "subprocesses", "all", "duration"]),
     ("Where to", &["output", "format", "open", "push"]),
     ("How", &["rate", "idle", "waits", "native", "tasks"]),
-    ("Filters", &["gil", "mode", "min_block", "thread", "main_thread", "below", "include", "exclude"]),
+    ("Filters", &["gil", "mode", "thread", "main_thread", "below", "include", "exclude"]),
     ("What is shown", &["function", "nolineno", "threads", "full_filenames", "upward", "no_gc_frames"]),
     (
         RARELY_NEEDED,
         &[
             "sampler",
+            "min_block",
             "blocking",
             "nonblocking",
             "native_threads",

@@ -17,7 +17,7 @@ pub(super) enum KernelPart {
     #[default]
     NotAsked,
     /// It does.
-    Samples(KernelMember),
+    Samples(Box<KernelMember>),
     /// It cannot.
     Refused,
 }

@@ -1,7 +1,6 @@
 //! Puts a thread into a moment that goes to sleep, as the kernel has recorded it.
 
 use super::ProcessSampler;
-use super::doing::Doing;
 use super::kernel_emission::{FromKernel, collects, interpreter_at, is_of, thread_of};
 use super::kernel_stacks::CodeReader;
 use crate::python::stack::ThreadStack;
@@ -37,8 +36,10 @@ impl ProcessSampler {
         if moment.frames.is_empty() {
             return FromKernel::NotActive;
         }
+        // The futex is of the same moment as its memory, so it alone is enough: 3.15 says that a thread wants the GIL, and
+        // not that it waits until another has taken it.
         let futex = records.call(record).and_then(|call| call.futex());
-        let doing = Doing::new(&stack, &gil, &reader.runtime, false, futex);
+        let is_at_gil = futex.is_some_and(|futex| gil.is_waited_for_at(&reader.runtime, futex));
         let collecting = collects(&interpreter, holds_gil, &moment.frames);
         moment.threads.push(MomentThread {
             stack,
@@ -47,7 +48,7 @@ impl ProcessSampler {
             os_id: Some(u64::from(record.os_id)),
             exists: true,
             active: false,
-            waits_for_gil: doing.waits_for_gil,
+            waits_for_gil: is_at_gil || stack.requests_gil && !holds_gil,
             takes_gil: false,
             is_unmoved: false,
             collecting,

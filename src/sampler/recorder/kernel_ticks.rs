@@ -211,7 +211,7 @@ impl Recorder<'_> {
                 continue;
             }
             match kernel.add_process(member) {
-                Ok(added) => member.kernel = KernelPart::Samples(added),
+                Ok(added) => member.kernel = KernelPart::Samples(Box::new(added)),
                 Err(unavailable) => {
                     let pid = member.process.pid();
                     log::debug!("process {pid}: not sampled by the kernel: {unavailable}");
