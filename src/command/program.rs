@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, atomic::AtomicBool};
 
 use clap::FromArgMatches;
-use clap::error::ErrorKind as UsageError;
+use clap::error::{ContextKind, ContextValue, ErrorKind as UsageError};
 use clap_complete::CompleteEnv;
 
 use super::{completion, failure};
@@ -29,7 +29,7 @@ pub fn run_program() -> ExitCode {
     }
     // Ends the program where a shell asks for completions.
     CompleteEnv::with_factory(completion::command).var(completion::VARIABLE).complete();
-    let matches = completion::command().get_matches();
+    let matches = completion::command().try_get_matches().unwrap_or_else(|error| with_own_tip(error).exit());
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     if let Some(text) = misplaced_pid(&cli.command) {
         completion::command().error(UsageError::UnknownArgument, text).exit();
@@ -53,6 +53,24 @@ fn survive_file_limits() -> io::Result<()> {
         signal_hook::flag::register(libc::SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
     }
     Ok(())
+}
+
+/// An error of the command line with the tip that fits. What other tools have as `dump -f json` is `dump --json` here;
+/// that an option could be given as a value behind `--` helps nobody where no value is expected.
+fn with_own_tip(mut error: clap::Error) -> clap::Error {
+    let is_unknown = error.kind() == UsageError::UnknownArgument;
+    let is_dump = std::env::args_os().nth(1).is_some_and(|name| name == "dump");
+    if !is_unknown || !is_dump {
+        return error;
+    }
+    error.remove(ContextKind::Suggested);
+    if let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg)
+        && ["-f", "--format", "-o", "--output"].contains(&option.as_str())
+    {
+        let tip = "a dump goes to standard output, as text or, with '--json', as JSON";
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
+    error
 }
 
 /// What to say of a process's number that stands where a program belongs, or nothing.

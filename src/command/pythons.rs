@@ -79,7 +79,12 @@ pub(super) fn find(which: &Which<'_>, finder: &mut Finder) -> anyhow::Result<Vec
     }
     let (none, these) = which.in_words();
     if processes.is_empty() {
-        let what = format!("{none} ({others} run no Python, {denied} may not be read)");
+        let counts = [(others, "run no Python"), (denied, "may not be read")].map(|(count, what)| {
+            // Nothing is said of what there is none of.
+            (count > 0).then(|| format!("{count} that would fit {what}"))
+        });
+        let counts: Vec<String> = counts.into_iter().flatten().collect();
+        let what = if counts.is_empty() { none } else { format!("{none} ({})", counts.join(", ")) };
         return Err(match denial {
             Some(denial) => Error::from(denial).context(what),
             None => Error::msg(what),

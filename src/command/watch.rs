@@ -84,11 +84,13 @@ pub(crate) fn run(arguments: &WatchArgs) -> anyhow::Result<ExitCode> {
         goes_on_without: arguments.name.is_some() || arguments.all,
         keep_for: arguments.before,
     };
+    let conditions = conditions(arguments);
+    report::print_beginning(&conditions, arguments);
     let now = Instant::now();
     let roots = targets.roots();
     let mut watcher = Watcher {
         arguments,
-        conditions: conditions(arguments),
+        conditions,
         interrupt: &interrupt,
         ends_at: arguments.timeout.map(|timeout| now + timeout),
         watched: HashMap::new(),

@@ -37,6 +37,7 @@ pub(crate) use formats::{otlp, value_name as profile_value_name, write_differenc
 pub(crate) use growth::{GrowthLimit, growth};
 pub(crate) use input::read;
 pub(crate) use json::write_safe_json;
+pub(crate) use place::is_of_program;
 pub(crate) use presentation::Lines;
 pub use presentation::Presentation;
 pub(crate) use source_text::{SourceText, no_source};

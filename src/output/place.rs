@@ -204,7 +204,7 @@ impl<'profile> Places<'profile> {
 }
 
 /// Whether a file of Python code is the program's own: of no package and not of the standard library.
-pub(super) fn is_of_program(file: &str) -> bool {
+pub(crate) fn is_of_program(file: &str) -> bool {
     !file.is_empty() && origin(FrameKind::Python, file) == Origin::Application
 }
 

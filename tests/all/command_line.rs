@@ -21,6 +21,25 @@ fn a_number_alone_suggests_the_option() {
     assert_eq!(pyspy(&["record", "no-such-program"]).status.code(), Some(9));
 }
 
+/// `record` and other tools have formats and files.
+#[test]
+fn of_formats_and_files_dump_tells_what_it_has_instead() {
+    for option in ["-f", "--format", "-o", "--output"] {
+        let ran = pyspy(&["dump", option, "json", "--pid", "1"]);
+        assert_eq!(ran.status.code(), Some(2), "{ran:#?}");
+        assert!(ran.failure().contains("'--json'") && !ran.failure().contains("as a value"), "{ran:#?}");
+    }
+    assert!(pyspy(&["dump", "--jsno"]).failure().contains("similar argument exists: '--json'"));
+}
+
+#[test]
+fn of_a_name_that_nobody_has_no_counts_are_told() {
+    let ran = pyspy(&["dump", "--name", "*no such name*"]);
+    let said = "pyspy: no Python process has this name or a command line like \"*no such name*\"";
+    // Its own command line has the name, and is not looked at; that of a test runner may.
+    assert!(ran.failure().starts_with(said) && !ran.failure().contains("0 "), "{ran:#?}");
+}
+
 #[test]
 fn a_file_of_python_alone_suggests_the_interpreter() {
     let folder = tempfile::tempdir().unwrap();

@@ -315,8 +315,8 @@ fn an_interrupted_program_finishes_what_it_does_about_that() {
     assert!(fs::read_to_string(output).unwrap().contains("program.py"));
 }
 
-/// The dots of a test runner come without the end of a line, which is where progress is drawn: of a program that we started,
-/// and of one that was started in the same terminal before.
+/// The dots of a test runner come without the end of a line, which is where progress is drawn: of a program that we
+/// started, and of one that was started in the same terminal before.
 #[test]
 fn nothing_is_drawn_over_what_a_program_writes() {
     let Some(terminal) = Terminal::open(100, 24) else { return };

@@ -177,6 +177,10 @@ fn what_works_is_left_alone() {
         let ran = running.ended();
         assert_eq!(ran.success(), "", "{name}");
         assert!(ran.stderr.contains("watching 1 process, 0 events"), "{name}: {}", ran.stderr);
+        let looked_for = "looking for a process that stands still for 4.0 s, \
+                          an event loop that does not come back for 4.0 s, \
+                          a GIL that is not let go for 4.0 s, deadlocks, long calls of report; evidence goes into";
+        assert!(ran.stderr.contains(looked_for), "{name}: {}", ran.stderr);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "{name}");
     }
 }

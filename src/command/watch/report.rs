@@ -2,6 +2,7 @@
 //! the arguments, and what became of it.
 
 use std::io::{self, Write};
+use std::time::Duration;
 
 use super::clock_time;
 use super::evidence::{Evidence, Written, all_frames};
@@ -10,6 +11,7 @@ use crate::output::dump::{
     FrameDump, ProcessDump, TaskDump, TextOptions, ThreadDump, VariableDump, wait_text, write_text,
 };
 use crate::output::{duration_text, printable};
+use crate::watch::Conditions;
 
 /// Frames of the stack that are shown, and of one that it waits for.
 const FRAMES_SHOWN: usize = 6;
@@ -21,6 +23,33 @@ const ARGUMENTS_SHOWN: usize = 4;
 const VALUE_WIDTH: usize = 60;
 /// Columns in which the function and its place fit mostly.
 const PLACE_WIDTH: usize = 34;
+
+/// Says what is looked for, and where evidence goes.
+pub(super) fn print_beginning(conditions: &Conditions, arguments: &WatchArgs) {
+    let looked_for = conditions_text(conditions).join(", ");
+    let place = match arguments.dry_run {
+        true => "nothing is written".to_owned(),
+        false => format!("evidence goes into {:?}", arguments.output),
+    };
+    crate::command::print_note(&format!("looking for {looked_for}; {place}"));
+}
+
+fn conditions_text(conditions: &Conditions) -> Vec<String> {
+    let timed = |text: &str, limit: Option<Duration>| limit.map(|limit| format!("{text} for {}", duration_text(limit)));
+    let calls = conditions.calls.iter().map(|call| Some(format!("long calls of {}", printable(call.function.text()))));
+    let mut texts = vec![
+        timed("a process that stands still", conditions.stuck),
+        timed("a process that does nothing", conditions.idle),
+        timed("an event loop that does not come back", conditions.lag),
+        timed("a GIL that is not let go", conditions.gil_held),
+        conditions.deadlock.then(|| "deadlocks".to_owned()),
+        conditions.cpu.map(|_| "too much CPU time".to_owned()),
+        conditions.rss.map(|_| "too much memory".to_owned()),
+        conditions.threads.map(|_| "too many threads".to_owned()),
+    ];
+    texts.extend(calls);
+    texts.into_iter().flatten().collect()
+}
 
 /// Prints an event when it has happened. What a program that we started writes is not mixed with that.
 pub(super) fn print_event(evidence: &Evidence, to_stderr: bool) {

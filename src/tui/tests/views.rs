@@ -231,6 +231,33 @@ fn long_paths_do_not_push_what_tells_most_off_the_screen() {
     assert_eq!(screen(&state)[0], "…/python3.11 -X dev …/serve.py --workers 3");
 }
 
+/// Of sixty-four threads in `Condition.wait` the one that hangs is called by the program's own code.
+#[test]
+fn threads_in_the_library_are_shown_with_who_called_it() {
+    let mut source = Source::new();
+    let mut state = State::new(Settings::default(), Size::new(100, 24));
+    let library = |source: &mut Source, name: &str| {
+        let file = source.profile.intern("/usr/lib/python3.11/threading.py");
+        let name = source.profile.intern(name);
+        source.profile.frame(Frame { name, file, line: 327, first_line: 288, ..Frame::default() })
+    };
+    let (hangs, rests) = (source.thread("hangs"), source.thread("rests"));
+    for (thread, own) in [(hangs, &["serve", "handle"][..]), (rests, &[])] {
+        let mut stack = source.stack(own);
+        for name in ["Event.wait", "Condition.wait"] {
+            let frame = library(&mut source, name);
+            stack = source.profile.push(stack, frame);
+        }
+        source.profile.add_total(Total { thread, stack, flags: Flags::NONE, samples: 100, weight_us: 1_000_000 });
+    }
+    let window = source.window(1_000_000);
+    update(&mut state, window);
+    press(&mut state, "F3");
+    let seen = view(&state);
+    assert!(seen.contains("\"hangs\"  handle (app.py:") && seen.contains(") › Condition.wait"), "{seen}");
+    assert!(seen.contains("\"rests\"  Condition.wait ("), "{seen}");
+}
+
 #[test]
 fn the_last_view_stays_when_the_target_ends() {
     let (mut state, _) = usual((80, 24));

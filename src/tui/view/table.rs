@@ -7,8 +7,8 @@ use unicode_width::UnicodeWidthStr;
 use super::header::memory;
 use super::theme::Theme;
 use super::{percent, put, put_right, seconds};
-use crate::output::printable;
-use crate::profile::{Flags, StackId};
+use crate::output::{is_of_program, printable};
+use crate::profile::{Flags, FrameId, StackId};
 use crate::tui::layout::{number_starts, numbers_width};
 use crate::tui::state::{Key, Row, Scope, State, View};
 use crate::tui::{fit, names};
@@ -136,7 +136,7 @@ pub(in crate::tui) fn text(state: &State, row: &Row, width: u16) -> String {
             let share = format!("{share:.1}%");
             let wait = if shows_gil_waits(state) { format!("{share:>7}  ") } else { String::new() };
             let before = format!("{:<9} {wait}{}  ", thread_state(flags), names::thread(state, thread));
-            let at = now.map(|now| place(state, now.stack, room(&before))).unwrap_or_default();
+            let at = now.map(|now| own_place(state, now.stack, room(&before))).unwrap_or_default();
             before + &at
         }
         Key::Process(process) => {
@@ -195,6 +195,26 @@ pub(in crate::tui) fn place(state: &State, stack: StackId, width: usize) -> Stri
     match state.data.profile.pop(stack) {
         Some((_, frame)) => names::row_name_within(state, Key::Line(None, frame.number()), width),
         None => String::new(),
+    }
+}
+
+/// Frames that are looked through for one of the program's own.
+const FRAMES_SEARCHED: usize = 200;
+
+/// The same, behind the innermost function of the program's own code where that is another: of most threads that wait,
+/// what they are in is `Condition.wait`, and which wait that is tells who called it.
+fn own_place(state: &State, stack: StackId, width: usize) -> String {
+    let profile = &state.data.profile;
+    let is_own = |frame: &FrameId| is_of_program(profile.text(profile.frame_of(*frame).file));
+    let mut frames = profile.frames_of(stack).take(FRAMES_SEARCHED);
+    let (Some(innermost), own) = (frames.next(), frames.find(is_own)) else { return String::new() };
+    match own.filter(|_| !is_own(&innermost)) {
+        Some(own) => {
+            let end = format!(" › {}", printable(profile.text(profile.frame_of(innermost).name)));
+            let room = width.saturating_sub(end.width());
+            names::row_name_within(state, Key::Line(None, own.number()), room) + &end
+        }
+        None => place(state, stack, width),
     }
 }
 

@@ -14,7 +14,7 @@ function fillSelects() {
     const hasTasks = model.functions.some((one) => one.isTask);
     const isThere = { all: true, thread: now.length > 1, process: processes.length > 1, task: hasTasks };
     get("group").append(...groups.filter(([value]) => isThere[value]).map(([value, text]) => option(value, text)));
-    const hasTime = now.some((thread) => thread.time.length > 0) && !model.isDiff && data.unit === "s";
+    const hasTime = data.slot_us !== null && now.length > 0 && !model.isDiff && data.unit === "s";
     const { group } = document.body.dataset;
     if (isThere[group] && !model.isDiff) control("group").value = state.group = group;
     const orders = [["heavy", "heaviest first"], ["name", "by name"], ...(hasTime ? [["time", "in time"]] : [])];
@@ -26,21 +26,51 @@ function fillSelects() {
     for (const name of ["threads", "group", "lines"]) if (!isUseful(name)) get(name).parentNode.remove();
 }
 
-function drawLegend() {
-    const seen = new Set(model.functions.slice(1).map((one) => one.kind));
+// Title and legend.
+function drawHead() {
+    get("title").textContent = first.title;
+    get("about").textContent = first.about;
     const swatch = (color, text) => {
         const mark = make("i");
         mark.style.background = color;
         return make("span", {}, mark, text);
     };
-    const swatches = model.isDiff
+    const isDiff = first.is_difference === 1;
+    const swatches = isDiff
         ? [swatch(rgb(GROWN, GROWN, 0), "has grown"), swatch(rgb(SHRUNK, SHRUNK, 0), "has shrunk, dashed: gone"),
             swatch(rgb(UNCHANGED, UNCHANGED, 0), "as before, but for the noise of sampling")]
-        : data.kinds.filter((_, kind) => seen.has(kind))
-            .map(([meaning, from, to]) => swatch(rgb(from, to, 0.5), meaning));
-    const weight = data.unit === "s" ? "time" : "samples";
-    const width = "Width: " + (model.isDiff ? `share of the ${weight} after` : weight);
+        : first.seen.map((kind) => first.kinds[kind]).map(([text, from, to]) => swatch(rgb(from, to, 0.5), text));
+    const weight = first.unit === "s" ? "time" : "samples";
+    const width = "Width: " + (isDiff ? `share of the ${weight} after` : weight);
     get("legend").append(make("span", {}, width), ...swatches, swatch(colors().hit, "found"));
+}
+
+function firstPainter() {
+    const look = ({ fill }) => ({ fill, isHit: false, isGone: false });
+    return { colors, look, label: (box) => box.label, isFocused: () => false, over: () => {} };
+}
+
+function drawFirst() {
+    const rowOf = (boxes, width) => {
+        let end = 0;
+        return boxes.map(([gap, length, number]) => {
+            const start = end + gap;
+            end = start + length;
+            const [name, place, kind] = number > 0 ? first.functions[number - 1] : ["…", ""];
+            const fill = number > 0 ? colourOf(first.kinds, kind, name) : colors().neutral;
+            return { x: start * width / 1e6, width: length * width / 1e6, label: labelOf(name, place), fill };
+        });
+    };
+    const show = (width) => {
+        const root = { x: 0, width, label: "all", fill: colors().neutral };
+        canvas.show([[root], ...first.rows.map((boxes) => rowOf(boxes, width))], false);
+    };
+    const { width } = canvas;
+    show(width);
+    // Their height may have brought a scroll bar.
+    if (canvas.width !== width) show(canvas.width);
+    canvas.draw();
+    document.documentElement.dataset.drawn = "1";
 }
 
 function bindControls() {
@@ -70,21 +100,17 @@ function bindControls() {
         canvas.drawSoon();
     });
     window.addEventListener("keydown", pressed);
-    new ResizeObserver(redraw).observe(get("scroll"));
+    // It is told of the size too that there is at first.
+    new ResizeObserver(() => laidOut === roomOf() || redraw()).observe(get("scroll"));
     bindCanvas();
 }
 
-get("title").textContent = data.title;
-get("about").textContent = data.about;
 fillSelects();
-drawLegend();
 bindControls();
-openTabFirst();
-
-function openTabFirst() {
-    page.weights = weightsOf(model, model.threads);
-    page.sums = { own: [], total: [] };
-    reload();
-    openTab("graph");
-    document.documentElement.dataset.ready = "1";
-}
+reload();
+canvas.draw();
+document.documentElement.dataset.drawn = "1";
+complete(model, await unpacked("rest"));
+if (isTime()) reload();
+else if (state.tab === "source") refresh();
+document.documentElement.dataset.ready = "1";

@@ -10,14 +10,11 @@ use serde::Serialize;
 use super::sources::Piece;
 use super::time::Timeline;
 use super::tree::PageTree;
-use crate::output::color::{MEANINGS, ends};
 
 /// All that a page's script is given. Lists that belong together have an entry each for the same thing; `page.js` and
 /// its neighbours say what they make of it.
 #[derive(Debug, Serialize)]
 pub(super) struct PageData<'page> {
-    pub(super) title: &'page str,
-    pub(super) about: &'page str,
     /// `s`, or `samples` where no time is known.
     pub(super) unit: &'static str,
     /// How many of the weights are one of these.
@@ -25,12 +22,10 @@ pub(super) struct PageData<'page> {
     pub(super) doubts: Vec<String>,
     /// How many samples there are, and were before; the second where two profiles are compared.
     pub(super) samples: Vec<u64>,
-    /// Kinds of code: what each is called and the two colours between which it is drawn.
-    kinds: Vec<(&'static str, [u8; 3], [u8; 3])>,
     /// Of functions: name, position of the file or -1, first line or 0, kind, and 1 for a task.
     functions: Vec<(&'page str, i64, u32, usize, u8)>,
-    /// Of files: name as shown, full name, and the pieces of source that there are.
-    files: Vec<(&'page str, &'page str, &'page [Piece])>,
+    /// Of files: name as shown, full name.
+    files: Vec<(&'page str, &'page str)>,
     /// Of frames: function; line.
     frame_functions: Vec<u32>,
     frame_lines: Vec<u32>,
@@ -42,6 +37,22 @@ pub(super) struct PageData<'page> {
     slot_us: Option<u64>,
 }
 
+/// What the first picture does not need, which is unpacked after it.
+#[derive(Debug, Serialize)]
+pub(super) struct PageRest<'page> {
+    /// Of files: the pieces of source that there are.
+    pieces: &'page [Vec<Piece>],
+    /// Of threads: gap, length, node of each run, one after the other.
+    times: Vec<Vec<u64>>,
+}
+
+impl<'page> PageRest<'page> {
+    pub(super) fn new(pieces: &'page [Vec<Piece>], timeline: Option<&Timeline>) -> Self {
+        let threads = timeline.map_or(&[][..], |timeline| &timeline.threads);
+        Self { pieces, times: threads.iter().map(|runs| runs.concat()).collect() }
+    }
+}
+
 #[derive(Debug, Serialize)]
 struct ThreadData<'page> {
     label: &'page str,
@@ -51,8 +62,6 @@ struct ThreadData<'page> {
     /// Nodes that were seen, each as the difference to the one before; their weights.
     nodes: Vec<u32>,
     weights: Vec<u64>,
-    /// Gap, length, node of each run, one after the other.
-    time: Vec<u64>,
 }
 
 /// The words of a page.
@@ -64,26 +73,26 @@ pub(super) struct Words<'page> {
     pub(super) samples: Vec<u64>,
 }
 
+impl Words<'_> {
+    /// `s`, or `samples` where no time is known.
+    pub(super) fn unit(&self) -> &'static str {
+        if self.is_time_known { "s" } else { "samples" }
+    }
+}
+
 impl<'page> PageData<'page> {
-    pub(super) fn new(
-        words: Words<'page>,
-        tree: &'page PageTree,
-        pieces: &'page [Vec<Piece>],
-        timeline: Option<&Timeline>,
-    ) -> Self {
-        let kind_of = |origin| MEANINGS.iter().position(|(one, _)| *one == origin).unwrap_or(0);
+    pub(super) fn new(words: &Words<'_>, tree: &'page PageTree, timeline: Option<&Timeline>) -> Self {
         let functions = tree.functions.iter().map(|function| {
             let file = function.file.map_or(-1, |file| file as i64);
-            (function.name.as_str(), file, function.line, kind_of(function.origin), u8::from(function.is_task))
+            (function.name.as_str(), file, function.line, function.kind(), u8::from(function.is_task))
         });
-        let files = tree.files.iter().zip(pieces);
         let (mut node_ups, mut depths) = (vec![], vec![0u32]);
         for (at, node) in tree.nodes.iter().enumerate().skip(1) {
             let depth = depths[node.parent as usize] + 1;
             node_ups.push(depths[at - 1] + 1 - depth);
             depths.push(depth);
         }
-        let threads = tree.threads.iter().enumerate().map(|(at, thread)| {
+        let threads = tree.threads.iter().map(|thread| {
             let mut last = 0;
             ThreadData {
                 label: &thread.label,
@@ -91,22 +100,15 @@ impl<'page> PageData<'page> {
                 before: u8::from(thread.is_before),
                 nodes: thread.own_us.iter().map(|(node, _)| node - std::mem::replace(&mut last, *node)).collect(),
                 weights: thread.own_us.iter().map(|(_, us)| *us).collect(),
-                time: timeline
-                    .and_then(|timeline| timeline.threads.get(at))
-                    .map(|runs| runs.concat())
-                    .unwrap_or_default(),
             }
         });
         Self {
-            title: words.title,
-            about: words.about,
-            unit: if words.is_time_known { "s" } else { "samples" },
+            unit: words.unit(),
             per_unit: if words.is_time_known { 1e6 } else { 1e3 },
-            doubts: words.doubts,
-            samples: words.samples,
-            kinds: MEANINGS.into_iter().map(|(origin, meaning)| (meaning, ends(origin).0, ends(origin).1)).collect(),
+            doubts: words.doubts.clone(),
+            samples: words.samples.clone(),
             functions: functions.collect(),
-            files: files.map(|(file, pieces)| (file.shown.as_str(), file.name.as_str(), pieces.as_slice())).collect(),
+            files: tree.files.iter().map(|file| (file.shown.as_str(), file.name.as_str())).collect(),
             frame_functions: tree.frames.iter().map(|(function, _)| *function).collect(),
             frame_lines: tree.frames.iter().map(|(_, line)| *line).collect(),
             node_ups,
@@ -115,14 +117,19 @@ impl<'page> PageData<'page> {
             slot_us: timeline.map(|timeline| timeline.slot_us),
         }
     }
+}
 
-    /// The packed data.
-    pub(super) fn packed(&self) -> io::Result<String> {
-        let mut encoder = DeflateEncoder::new(vec![], Compression::default());
-        serde_json::to_writer(io::BufWriter::new(&mut encoder), self)?;
-        encoder.flush()?;
-        Ok(base64(&encoder.finish()?))
-    }
+/// Data of a page as it stands there where the browser is not to wait for it to be unpacked: JSON in Base64.
+pub(super) fn encoded(data: &impl Serialize) -> io::Result<String> {
+    Ok(base64(&serde_json::to_vec(data)?))
+}
+
+/// The same packed.
+pub(super) fn packed(data: &impl Serialize) -> io::Result<String> {
+    let mut encoder = DeflateEncoder::new(vec![], Compression::default());
+    serde_json::to_writer(io::BufWriter::new(&mut encoder), data)?;
+    encoder.flush()?;
+    Ok(base64(&encoder.finish()?))
 }
 
 /// Base64 (RFC 4648) with its usual letters.

@@ -5,13 +5,15 @@
 //! nothing. Where no script runs it shows the summary.
 
 mod data;
+mod first;
 mod sources;
 mod time;
 mod tree;
 
 use std::io::{self, Write};
 
-use self::data::{PageData, Words};
+use self::data::{PageData, PageRest, Words, encoded, packed};
+use self::first::FirstPicture;
 use self::time::Timeline;
 use self::tree::PageTree;
 use super::difference;
@@ -74,8 +76,12 @@ pub(crate) fn write(
     };
     let mut plain = vec![];
     summary::write(Form::Text, profile, &presentation, sources, &mut plain)?;
-    let data = PageData::new(words, &tree, &pieces, timeline.as_ref());
-    write_page(&data, &String::from_utf8_lossy(&plain), (presentation.upward, group), writer)
+    let packed = Packed {
+        first: encoded(&FirstPicture::new(&words, &tree, false, !by_thread && !presentation.upward))?,
+        data: packed(&PageData::new(&words, &tree, timeline.as_ref()))?,
+        rest: packed(&PageRest::new(&pieces, timeline.as_ref()))?,
+    };
+    write_page((words.title, &packed), &String::from_utf8_lossy(&plain), (presentation.upward, group), writer)
 }
 
 /// Writes how `after` differs from `before` as a page. `lines` says what tells frames apart; `checks` are sentences
@@ -107,8 +113,12 @@ pub(crate) fn write_difference(
     };
     let mut plain = vec![];
     difference::write(Form::Text, &difference, &mut plain)?;
-    let data = PageData::new(words, &tree, &pieces, None);
-    write_page(&data, &String::from_utf8_lossy(&plain), (presentation.upward, "all"), writer)
+    let packed = Packed {
+        first: encoded(&FirstPicture::new(&words, &tree, true, false))?,
+        data: packed(&PageData::new(&words, &tree, None))?,
+        rest: packed(&PageRest::new(&pieces, None))?,
+    };
+    write_page((words.title, &packed), &String::from_utf8_lossy(&plain), (presentation.upward, "all"), writer)
 }
 
 /// What is said of a tree that is not whole.
@@ -117,22 +127,30 @@ fn joined_note(tree: &PageTree) -> Option<String> {
     (percent > 0.0).then(|| format!("{percent:.2} % of the time is in stacks too rare for this page, joined to “…”"))
 }
 
+/// What a page knows, as it stands there: for the first picture, for all others, and what is wanted later.
+struct Packed {
+    first: String,
+    data: String,
+    rest: String,
+}
+
 /// `is_upward` and `group` are how it is shown at first.
 fn write_page(
-    data: &PageData<'_>,
+    (title, packed): (&str, &Packed),
     plain: &str,
     (is_upward, group): (bool, &str),
     mut writer: impl Write,
 ) -> io::Result<()> {
-    let packed = data.packed()?;
     let parts = |name: &str| -> String {
         match name {
-            "title" => xml(data.title),
+            "title" => xml(title),
             "style" => include_str!("page.css").to_owned(),
             "summary" => xml(plain),
             "upward" => if is_upward { "1" } else { "" }.to_owned(),
             "group" => group.to_owned(),
-            "data" => packed.clone(),
+            "first" => packed.first.clone(),
+            "data" => packed.data.clone(),
+            "rest" => packed.rest.clone(),
             "script" => SCRIPTS.concat(),
             _ => String::new(),
         }

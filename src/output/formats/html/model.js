@@ -1,13 +1,23 @@
 // What the page was given, and sums over it. A node is a stack: that of its caller and one more frame; nodes lie so
 // that all that a node calls comes right after it. Weights are µs, or thousandths of a sample where no time is known.
 
-async function unpacked() {
-    const text = atob(document.getElementById("data").textContent.trim());
+// What stands in the element `id`, and behind the script where that runs before all of the page is there.
+function bytesOf(id) {
+    const text = atob(document.getElementById(id).textContent.trim());
     const bytes = new Uint8Array(text.length);
     for (let at = 0; at < bytes.length; at++) bytes[at] = text.charCodeAt(at);
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
+    return bytes;
+}
+
+async function unpacked(id) {
+    while (document.readyState === "loading") {
+        await new Promise((done) => document.addEventListener("readystatechange", done, { once: true }));
+    }
+    const stream = new Blob([bytesOf(id)]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
     return new Response(stream).json();
 }
+
+const labelOf = (name, place) => (place ? `${name} (${place})` : name);
 
 function modelOf(data) {
     const count = data.node_frames.length + 1;
@@ -27,17 +37,23 @@ function modelOf(data) {
     }
     const functions = data.functions.map(([name, file, line, kind, isTask]) => {
         const place = file < 0 ? "" : data.files[file][0] + (line ? ":" + line : "");
-        return { name, file, line, kind, isTask: isTask === 1, place, label: place ? `${name} (${place})` : name };
+        return { name, file, line, kind, isTask: isTask === 1, place, label: labelOf(name, place) };
     });
     const threads = data.threads.map((thread, index) => {
         let [node, sum] = [0, 0];
         const nodes = thread.nodes.map((step) => (node += step));
         for (const weight of thread.weights) sum += weight;
-        return { ...thread, index, nodes, sum, isBefore: thread.before === 1 };
+        return { ...thread, index, nodes, sum, isBefore: thread.before === 1, time: [] };
     });
     const isDiff = data.samples.length > 1;
-    return { data, count, parent, depth, frame, end, functions, threads, isDiff,
+    return { data, count, parent, depth, frame, end, functions, threads, isDiff, pieces: null,
         frameFunction: Int32Array.from(data.frame_functions), frameLine: Int32Array.from(data.frame_lines) };
+}
+
+// Adds what the first picture does not need: what threads did when, and source.
+function complete(model, { times, pieces }) {
+    times.forEach((time, index) => (model.threads[index].time = time));
+    model.pieces = pieces;
 }
 
 // What each node took in some threads, alone (`own`) and with all that it called (`total`); `drawn` is its width,

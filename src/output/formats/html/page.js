@@ -8,20 +8,45 @@ const UNCHANGED = [226, 229, 228];
 const GROWN = [226, 74, 60];
 const SHRUNK = [84, 132, 224];
 
-const model = modelOf(await unpacked());
-const { data } = model;
-const { amount, percent, points } = formatsOf(data);
 const state = { tab: "graph", threads: "", group: "all", order: "heavy", inverted: false, lines: false,
     upward: document.body.dataset.upward === "1" };
-// What the views share; `weights` are of the threads that are chosen.
-const page = { model, amount, percent, isHit: null, chooseFunction };
 let view = null, chart = null, focused = null, theme = null;
+
+// What was laid out before the page was written is drawn while the browser reads on. Only `first` is known by then.
+const first = JSON.parse(new TextDecoder().decode(bytesOf("first")));
+const canvas = new Canvas(get("canvas"), get("scroll"), get("height"), firstPainter());
+showTab("graph");
+drawHead();
+if (first.rows.length > 0) drawFirst();
+
+const model = modelOf(await unpacked("data"));
+const { data } = model;
+const { amount, percent, points } = formatsOf(data);
+// What the views share; `weights` are of the threads that are chosen, and the sums over them are made when a view
+// wants them, which the first picture does not.
+const page = {
+    model, amount, percent, isHit: null, chooseFunction,
+    choose(weights) {
+        Object.assign(this, { weights, functionSums: null, frameSums: null });
+    },
+    get sums() {
+        const { functions } = model;
+        return (this.functionSums ||= sumsBy(model, this.weights, functions.length, (node) => functionOf(model, node)));
+    },
+    get lineSums() {
+        const frames = model.frameFunction.length;
+        return (this.frameSums ||= sumsBy(model, this.weights, frames, (node) => model.frame[node]));
+    },
+};
+// The room that the picture was laid out for.
+let laidOut = "";
+const roomOf = () => `${canvas.width} ${get("scroll").clientHeight}`;
 
 const share = (weight) => weight / (page.weights.total[0] || 1);
 const shareBefore = (weight) => weight / (page.weights.totalBefore[0] || 1);
 Object.assign(page, { share, shareBefore, cell });
 
-const canvas = new Canvas(get("canvas"), get("scroll"), get("height"), { colors, look, label, isFocused, over });
+canvas.painter = { colors, look, label, isFocused, over };
 const table = new Table(get("list"), get("heads"), get("rows"), chooseFunction);
 const source = new Source(get("file"), get("file-about"), get("code"), get("line-around"));
 
@@ -41,7 +66,7 @@ function look(box) {
     const { kind, name } = model.functions[key];
     const isHit = page.isHit !== null && page.isHit[key] === 1;
     if (!model.isDiff) {
-        const fill = (model.functions[key].fill ||= colourOf(data.kinds, kind, name));
+        const fill = (model.functions[key].fill ||= colourOf(first.kinds, kind, name));
         return { fill, isHit, isGone: false };
     }
     const change = changeOf(shareBefore(box.view.before), share(box.view.total), data.samples);
@@ -129,9 +154,7 @@ function chosenThreads() {
 
 // Threads were chosen: all sums are new.
 function reload() {
-    page.weights = weightsOf(model, chosenThreads());
-    page.sums = sumsBy(model, page.weights, model.functions.length, (node) => functionOf(model, node));
-    page.lineSums = sumsBy(model, page.weights, model.frameFunction.length, (node) => model.frame[node]);
+    page.choose(weightsOf(model, chosenThreads()));
     [view, chart] = [null, null];
     rebuild();
     refresh();
@@ -141,13 +164,15 @@ function reload() {
 function rebuild() {
     focused = null;
     if (isTime()) chart ||= new Chart(model, chosenThreads());
-    view = new View(model, groupsOf(model, chosenThreads(), state.group), state);
+    view = new View(model, groupsOf(model, chosenThreads(), page.weights, state.group), state);
     redraw();
     tell(null);
 }
 
 function redraw() {
     if (state.tab !== "graph") return;
+    // What is shown may be so high that a scroll bar takes of the width: then it is laid out again.
+    laidOut = roomOf();
     const rows = isTime() ? chart.layout(canvas.width) : view.layout(canvas.width);
     canvas.show(rows, state.upward && !isTime(), isTime() ? 20 : 0);
     drawCrumbs();
@@ -159,20 +184,24 @@ function redraw() {
 
 // The table, the source and the words follow the sums and the search.
 function refresh() {
-    const { sums } = page;
-    const isThere = (key) => sums.total[key] > 0 || (model.isDiff && sums.totalBefore[key] > 0);
-    const isWanted = (key) => isThere(key) && (page.isHit === null || page.isHit[key] === 1);
-    const numbers = [...model.functions.keys()].filter(isWanted);
-    if (state.tab === "functions") table.show(page, numbers);
-    if (state.tab === "source") source.show(page);
+    if (state.tab === "functions") table.show(page, functionsFound());
+    if (state.tab === "source" && model.pieces !== null) source.show(page);
     const { validationMessage, value } = get("search");
     if (page.isHit === null) get("matched").textContent = value === "" ? "" : validationMessage;
     else {
+        const count = functionsFound().length;
         const weight = matchedWeight(model, page.weights, page.isHit);
         const part = `${percent(weight, page.weights.total[0])} of the time (${amount(weight)})`;
-        const functions = numbers.length === 1 ? "function" : "functions";
-        get("matched").textContent = `${numbers.length} ${functions}, in ${part}`;
+        get("matched").textContent = `${count} ${count === 1 ? "function" : "functions"}, in ${part}`;
     }
+}
+
+// The functions that took something, of those that are searched for.
+function functionsFound() {
+    const { sums } = page;
+    const isThere = (key) => sums.total[key] > 0 || (model.isDiff && sums.totalBefore[key] > 0);
+    const isWanted = (key) => isThere(key) && (page.isHit === null || page.isHit[key] === 1);
+    return [...model.functions.keys()].filter(isWanted);
 }
 
 function drawCrumbs() {
@@ -253,6 +282,12 @@ function openSource(key, line) {
 }
 
 function openTab(name) {
+    showTab(name);
+    redraw();
+    refresh();
+}
+
+function showTab(name) {
     state.tab = name;
     for (const tab of document.querySelectorAll("[role=tab]")) {
         const isThis = tab.id === "tab-" + name;
@@ -262,8 +297,6 @@ function openTab(name) {
     }
     for (const element of document.querySelectorAll("nav .graph")) element.hidden = name !== "graph";
     document.querySelector("footer").hidden = name !== "graph";
-    redraw();
-    refresh();
 }
 
 // Small letters find capitals too.

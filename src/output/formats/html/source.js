@@ -46,7 +46,8 @@ class Source {
             lines.set(number, sum);
         }
         this.lines = lines;
-        const [, full, pieces] = model.data.files[file];
+        const full = model.data.files[file][1];
+        const pieces = model.pieces[file];
         this.about.textContent = full + (pieces.length > 0 ? "" : " (its text was not found)");
         this.hottest = Math.max(1, ...[...lines.values()].map((sum) => sum.total));
         const heads = make("div", { role: "row", class: "heads" }, make("span", { class: "own" }, "own"),

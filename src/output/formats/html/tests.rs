@@ -24,10 +24,19 @@ fn page(profile: &Profile, sources: &SourceText<'_>) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-/// The data of a page as its script finds it.
+/// The data of a page as its script finds it for the first picture.
 fn data(page: &str) -> Value {
-    let (_, rest) = page.split_once("id=\"data\">").unwrap();
-    let (packed, _) = rest.split_once('<').unwrap();
+    unpacked(page, "data")
+}
+
+/// And what it unpacks after that: source and times.
+fn rest(page: &str) -> Value {
+    unpacked(page, "rest")
+}
+
+fn unpacked(page: &str, id: &str) -> Value {
+    let (_, behind) = page.split_once(&format!("id=\"{id}\">")).unwrap();
+    let (packed, _) = behind.split_once('<').unwrap();
     let value = |letter: u8| match letter {
         b'A'..=b'Z' => letter - b'A',
         b'a'..=b'z' => letter - b'a' + 26,
@@ -112,8 +121,8 @@ fn a_page_loads_nothing_and_holds_every_name_in_its_place() {
             "it loads something"
         );
         assert!(page.contains("default-src 'none'"));
-        assert_eq!(page.matches("<script").count(), 2);
-        assert_eq!(page.matches("</script>").count(), 2);
+        assert_eq!(page.matches("<script").count(), 4);
+        assert_eq!(page.matches("</script>").count(), 4);
         assert!(!page.contains('\u{2028}') && !page.contains('\u{202e}') && !page.contains('\0'));
     }
     let data = data(&hostile);
@@ -127,12 +136,15 @@ fn a_page_loads_nothing_and_holds_every_name_in_its_place() {
 #[test]
 fn lines_of_functions_that_have_samples_come_along() {
     let text: String = (1..=400).map(|line| format!("\tline {line}\u{1b}\n")).collect();
-    let data = data(&page(&samples::usual(TIMED), &|file| (file == "/home/me/prog.py").then(|| text.clone())));
-    let files = data["files"].as_array().unwrap();
-    let pieces = &files.iter().find(|file| file[0] == "prog.py").unwrap()[2];
+    let page = page(&samples::usual(TIMED), &|file| (file == "/home/me/prog.py").then(|| text.clone()));
     let lines = (2..=19).map(|line| format!("    line {line}\\u{{1b}}")).collect::<Vec<_>>().join("\n");
-    assert_eq!(*pieces, serde_json::json!([[2, lines]]));
-    assert!(files.iter().filter(|file| file[0] != "prog.py").all(|file| file[2] == serde_json::json!([])));
+    let data = data(&page);
+    let (files, pieces) = (data["files"].as_array().unwrap(), &rest(&page)["pieces"]);
+    assert_eq!(pieces.as_array().unwrap().len(), files.len());
+    for (file, pieces) in files.iter().zip(pieces.as_array().unwrap()) {
+        let expected = if file[0] == "prog.py" { serde_json::json!([[2, lines]]) } else { serde_json::json!([]) };
+        assert_eq!(*pieces, expected);
+    }
 }
 
 #[test]
@@ -157,7 +169,7 @@ fn too_many_stacks_are_joined_and_no_time_is_lost() {
     assert!(stacks.iter().any(|(stack, _)| stack.ends_with(";…")), "what is too rare is joined");
     let doubts = data["doubts"].to_string();
     assert!(doubts.contains("too rare for this page"), "{doubts}");
-    let time = numbers(&data["threads"][0]["time"]);
+    let time = numbers(&rest(&page)["times"][0]);
     assert!(time.len() / 3 <= 60_000 + 2 && data["slot_us"].as_u64() > Some(0), "{} runs", time.len() / 3);
     let end: u64 = time.chunks(3).map(|run| run[0] + run[1]).sum();
     assert!(end.abs_diff(150_000 * 20_000) <= data["slot_us"].as_u64().unwrap(), "{end}");
@@ -165,13 +177,13 @@ fn too_many_stacks_are_joined_and_no_time_is_lost() {
 
 #[test]
 fn every_run_is_there_where_there_are_few() {
-    let data = data(&page(&samples::usual(TIMED), &no_source));
-    assert_eq!(data["slot_us"], 0);
-    let threads: Vec<_> = data["threads"].as_array().unwrap().iter().map(|thread| numbers(&thread["time"])).collect();
+    let page = page(&samples::usual(TIMED), &no_source);
+    assert_eq!(data(&page)["slot_us"], 0);
+    let threads: Vec<_> = rest(&page)["times"].as_array().unwrap().iter().map(numbers).collect();
     // 4 s in one line, 4 s idle, 2 s in another line.
     let lengths: Vec<_> = threads[0].chunks(3).map(|run| (run[0], run[1])).collect();
     assert_eq!(lengths, [(0, 4_000_000), (4_000_000, 2_000_000)]);
-    let without = self::data(&page(&samples::usual(Keep::default()), &no_source));
+    let without = data(&self::page(&samples::usual(Keep::default()), &no_source));
     assert_eq!(without["slot_us"], Value::Null);
 }
 
@@ -275,6 +287,35 @@ fn a_browser_shows_searches_and_turns_a_flame_graph() {
         "true",
     ];
     assert_eq!(said, expected);
+}
+
+/// What is drawn before the page knows all is where the picture has it that comes then.
+#[test]
+fn the_first_picture_is_like_the_one_that_stays() {
+    let script = "
+        const bytes = Uint8Array.from(atob(text('first').trim()), (letter) => letter.charCodeAt(0));
+        const { rows: first, functions } = JSON.parse(new TextDecoder().decode(bytes));
+        for (const [at, boxes] of first.entries()) {
+            let end = 0;
+            for (const [gap, width, number] of boxes) {
+                const start = end + gap;
+                end = start + width;
+                for (const x of [start + width / 10, end - width / 10]) {
+                    mouse('pointermove', x / 1e6, at + 1);
+                    const isIt = text('status').startsWith(functions[number - 1][0] + ' (');
+                    if (!isIt) say(`${at} ${x} ${text('status')}`);
+                }
+            }
+        }
+        say(functions.length); say(first.length);
+    ";
+    let Some(said) = in_browser(&samples::usual(TIMED), script) else { return };
+    let stacks = stacks(&data(&page(&samples::usual(TIMED), &no_source)));
+    let depth = stacks.keys().map(|stack| stack.split(';').count()).max().unwrap();
+    // By functions, which have several lines.
+    let names = stacks.keys().flat_map(|stack| stack.split(';')).map(|label| label.split(':').next());
+    let names: std::collections::BTreeSet<_> = names.collect();
+    assert_eq!(said, [names.len().to_string(), depth.to_string()]);
 }
 
 #[test]

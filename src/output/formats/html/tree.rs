@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use crate::output::Lines;
+use crate::output::color::MEANINGS;
 use crate::output::place::{Origin, Place, Places, process_label, sampled_threads, thread_label};
 use crate::profile::{FrameKind, Profile, StackId};
 
@@ -23,6 +24,13 @@ pub(super) struct Function {
     pub(super) origin: Origin,
     /// It is no code but a task of an event loop, whose frames are those that it called.
     pub(super) is_task: bool,
+}
+
+impl Function {
+    /// The position in [`MEANINGS`] of the kind of code that it is.
+    pub(super) fn kind(&self) -> usize {
+        MEANINGS.iter().position(|(one, _)| *one == self.origin).unwrap_or(0)
+    }
 }
 
 /// A source file of a page.

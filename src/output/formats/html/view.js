@@ -166,11 +166,10 @@ class View {
     }
 }
 
-// The groups in which stacks are shown: all together, by thread, by process, by task.
-function groupsOf(model, threads, by) {
-    if (by === "all") {
-        return [{ isAll: true, label: "all", nodes: [0], weights: () => weightsOf(model, threads) }];
-    }
+// The groups in which stacks are shown: all together, by thread, by process, by task; `whole` are the weights of all
+// of these threads.
+function groupsOf(model, threads, whole, by) {
+    if (by === "all") return [{ isAll: true, label: "all", nodes: [0], weights: () => whole }];
     if (by === "task") return taskGroups(model, threads);
     const byLabel = new Map();
     for (const thread of threads) {
