@@ -24,6 +24,7 @@ const OF_RECORD: [Group; 7] = [
         &[
             "sampler",
             "kernel_frames",
+            "min_block",
             "blocking",
             "nonblocking",
             "native_threads",

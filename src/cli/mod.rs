@@ -151,9 +151,14 @@ pub(crate) struct RecordArgs {
     #[arg(short, long)]
     pub idle: bool,
     /// What counts: wall (also idle threads), cpu (threads that run or want to, the default), gil (threads that hold
-    /// the GIL), gil-wait (threads that wait for the GIL, each below the function that holds it)
+    /// the GIL), gil-wait (threads that wait for the GIL, each below the function that holds it), offcpu (threads that
+    /// are blocked, for exactly as long as they are, each with what it waits in: as --sampler=kernel)
     #[arg(long, value_enum, value_name = "mode", conflicts_with_all = ["gil", "idle"])]
     pub mode: Option<Mode>,
+    /// With --mode=offcpu, leave out what is blocked for less than this: seconds, or a number with ms or s; how many
+    /// that were is said
+    #[arg(long, value_name = "duration", value_parser = values::least_time)]
+    pub min_block: Option<std::time::Duration>,
     /// Include idle threads, each with what it waits in as its innermost frame: a socket with its peer, a lock with
     /// who holds it, a sleep, a file
     #[arg(long, conflicts_with_all = ["gil", "mode"])]
@@ -199,8 +204,9 @@ pub(crate) struct RecordArgs {
     pub control_fd: Option<i32>,
     /// Who takes the samples of threads that run: reader (pyspy, from outside), kernel (in the timer interrupt of each
     /// thread, which stops nothing and costs least: Linux 5.17 with x86-64, as root), auto (the kernel where it can)
-    #[arg(long, value_enum, value_name = "who", default_value = "reader")]
-    pub sampler: SamplerArg,
+    /// [default: reader]
+    #[arg(long, value_enum, value_name = "who")]
+    pub sampler: Option<SamplerArg>,
     /// With --sampler=kernel, show the kernel's functions above the program's, where that is in a system call or a page
     /// fault
     #[arg(long)]
@@ -294,6 +300,8 @@ pub(crate) enum Mode {
     Gil,
     /// Threads that wait for the GIL.
     GilWait,
+    /// Threads that are blocked.
+    Offcpu,
 }
 
 /// `pyspy convert`.

@@ -87,6 +87,14 @@ pub(super) fn delay(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A time as [`duration`], but not without an end.
+pub(super) fn least_time(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Limit::For(time) => Ok(time),
+        Limit::Unlimited => Err("it is a number of seconds, or a number with ms or s".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,6 +130,8 @@ mod tests {
         assert_eq!(seconds("1h"), 3600.0);
         assert_eq!(duration("unlimited"), Ok(Limit::Unlimited));
         assert_eq!(delay("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(least_time("0.5ms"), Ok(Duration::from_micros(500)));
+        assert!(least_time("0").is_err() && least_time("unlimited").is_err());
         assert!(delay("10ms").is_err() && delay("2h").is_err() && delay("unlimited").is_err());
         for odd in ["", "abc", "0", "-5", "1d", "s", "nan", "inf", "1e3", "1.2.3", "1é"] {
             assert!(duration(odd).is_err(), "{odd:?}");

@@ -19,7 +19,7 @@ use wildmatch::WildMatch;
 
 use self::control::Control;
 use self::destination::Destination;
-use self::kernel::kernel_use;
+use self::kernel::{kernel_use, off_cpu};
 use self::progress::Bar;
 use self::target::Target;
 use super::ending::{shell_status, status_text};
@@ -30,7 +30,7 @@ use crate::cli::{AsyncTasks, Limit, Mode, RecordArgs};
 use crate::output::{Presentation, printable};
 use crate::profile::{Below, Profile};
 use crate::sampler::{
-    Ending, Filter, Finder, FramesShown, Intervals, KernelUse, PATIENCE_RUNNING, PATIENCE_STARTED, Pausing,
+    Ending, Filter, Finder, FramesShown, Intervals, KernelUse, OffCpuSums, PATIENCE_RUNNING, PATIENCE_STARTED, Pausing,
     ProcessOptions, Progress, RecordOptions, Recorded, TasksShown, Unsampled, record, record_in_intervals,
 };
 
@@ -61,7 +61,7 @@ pub(crate) fn run(arguments: &RecordArgs) -> anyhow::Result<ExitCode> {
             return Err(error);
         }
     };
-    let (Recorded { mut profile, ending, unsampled, notes, is_from_kernel, .. }, failure) = recorded;
+    let (Recorded { mut profile, ending, unsampled, notes, is_from_kernel, off_cpu, .. }, failure) = recorded;
     if arguments.all {
         destination.find_sources(SourceFinder::of_profile(&profile));
     }
@@ -79,8 +79,12 @@ pub(crate) fn run(arguments: &RecordArgs) -> anyhow::Result<ExitCode> {
         print_note(&printable(text));
     }
     let program = Program { status, has_ended, left: target.still_running(), is_followed: arguments.subprocesses };
-    let mut line = summary(&profile, &ending, &finished.text, &target, &program, interrupt.is_set());
-    line.push_str(if is_from_kernel { "; sampled in the kernel" } else { "" });
+    let done = match &off_cpu {
+        Some(sums) => off_cpu_summary(&profile, sums, &finished.text),
+        None => sampled_summary(&profile, &finished.text),
+    };
+    let mut line = summary(&profile, &ending, done, &target, &program, interrupt.is_set());
+    line.push_str(if is_from_kernel && off_cpu.is_none() { "; sampled in the kernel" } else { "" });
     line.push_str(&what_is_missing(&profile, unsampled, &ending, arguments));
     facts::lines(&profile.metadata).iter().for_each(|text| print_note(text));
     print_note(&line);
@@ -138,6 +142,7 @@ fn record_target(
         end: interrupt.end_flag(),
         pausing: pausing(arguments.pause, Pausing::Adaptive),
         kernel,
+        off_cpu: off_cpu(arguments),
         filter: filter(arguments),
         keep: destination.keep(arguments.tasks == Some(AsyncTasks::All)),
         longest_pause: Duration::ZERO,
@@ -160,7 +165,7 @@ fn record_target(
                 AsyncTasks::Running => TasksShown::Running,
                 AsyncTasks::All => TasksShown::All,
             }),
-            waits: arguments.waits,
+            waits: arguments.waits || arguments.mode == Some(Mode::Offcpu),
             kernel: arguments.kernel_frames,
         },
         native: native(arguments.pause)?,
@@ -212,7 +217,10 @@ fn announcement(arguments: &RecordArgs, is_started: bool) -> String {
         (Limit::Unlimited, true) => "until the program ends".to_owned(),
         (Limit::Unlimited, false) => "until the process exits".to_owned(),
     };
-    format!("sampling {} times a second {end}; Ctrl-C to stop", arguments.rate)
+    match arguments.mode {
+        Some(Mode::Offcpu) => format!("recording when threads are blocked {end}; Ctrl-C to stop"),
+        _ => format!("sampling {} times a second {end}; Ctrl-C to stop", arguments.rate),
+    }
 }
 
 fn filter(arguments: &RecordArgs) -> Filter {
@@ -220,7 +228,7 @@ fn filter(arguments: &RecordArgs) -> Filter {
     Filter {
         gil_only: arguments.gil || arguments.mode == Some(Mode::Gil),
         gil_wait: arguments.mode == Some(Mode::GilWait),
-        idle: arguments.idle || arguments.waits || arguments.mode == Some(Mode::Wall),
+        idle: arguments.idle || arguments.waits || matches!(arguments.mode, Some(Mode::Wall | Mode::Offcpu)),
         main_thread: arguments.main_thread,
         threads: globs(&arguments.thread),
         below: arguments.below.as_deref().map(Below::new),
@@ -240,18 +248,11 @@ struct Program {
     is_followed: bool,
 }
 
-/// One line about what was recorded and how well.
-fn summary(
-    profile: &Profile,
-    ending: &Ending,
-    done: &str,
-    target: &Target,
-    program: &Program,
-    interrupted: bool,
-) -> String {
+/// What was sampled, and how well.
+fn sampled_summary(profile: &Profile, done: &str) -> String {
     let metadata = &profile.metadata;
     let counts = metadata.counts;
-    let mut line = format!(
+    format!(
         "{done} {} samples in {:.1} s: {} stopped, {} unproven, {} lost; {:.1} Hz held of {:.0} asked for",
         counts.taken,
         metadata.duration_us as f64 / 1e6,
@@ -260,7 +261,37 @@ fn summary(
         counts.lost,
         metadata.rate_held,
         metadata.rate_asked,
+    )
+}
+
+/// How often threads were blocked, and for how long.
+fn off_cpu_summary(profile: &Profile, sums: &OffCpuSums, done: &str) -> String {
+    let metadata = &profile.metadata;
+    let seconds = |ns: u64| ns as f64 / 1e9;
+    let mut line = format!(
+        "{done} {} blocks in {:.1} s, {:.3} s in all: {} lost",
+        sums.recorded,
+        metadata.duration_us as f64 / 1e6,
+        seconds(sums.recorded_ns),
+        metadata.counts.lost,
     );
+    if sums.min_block_ns > 0 {
+        let (least_ms, time) = (sums.min_block_ns as f64 / 1e6, seconds(sums.brief_ns));
+        line.push_str(&format!("; {} shorter than {least_ms} ms are left out, {time:.3} s in all", sums.brief));
+    }
+    line
+}
+
+/// One line about what was recorded and how it ended; `line` is its beginning.
+fn summary(
+    profile: &Profile,
+    ending: &Ending,
+    mut line: String,
+    target: &Target,
+    program: &Program,
+    interrupted: bool,
+) -> String {
+    let metadata = &profile.metadata;
     let sampled: HashSet<u32> =
         profile.totals().iter().map(|total| profile.process(profile.thread(total.thread).process).pid).collect();
     if sampled.len() > 1 {
@@ -318,6 +349,7 @@ fn what_is_missing(profile: &Profile, unsampled: Option<Unsampled>, ending: &End
         let is_brief = *ending == Ending::Exited && profile.metadata.duration_us < BRIEF_US;
         text.push_str(match arguments.mode {
             Some(Mode::GilWait) => "; no thread was seen to wait for the GIL",
+            Some(Mode::Offcpu) => "; no thread that runs Python was blocked",
             _ if is_narrowed && profile.metadata.filters.idle => {
                 "; no thread is what was asked for: `pyspy dump` shows their names"
             }

@@ -42,7 +42,9 @@ pub(super) fn title(profile: &Profile) -> String {
 pub(super) fn subtitle(profile: &Profile) -> String {
     let metadata = &profile.metadata;
     let mut parts: Vec<String> = pids(profile).into_iter().collect();
-    if metadata.is_time_known() {
+    if metadata.filters.off_cpu {
+        parts.push("blocked time, not sampled".to_owned());
+    } else if metadata.is_time_known() {
         let mut rate = format!("{} samples/s", round(metadata.rate_asked));
         // A rate that was nearly held is not worth a word.
         if metadata.rate_held > 0.0 && metadata.rate_held < 0.97 * metadata.rate_asked {
@@ -50,7 +52,9 @@ pub(super) fn subtitle(profile: &Profile) -> String {
         }
         parts.push(rate);
     }
-    parts.push(format!("{} samples", profile.sum().samples));
+    if !metadata.filters.off_cpu {
+        parts.push(format!("{} samples", profile.sum().samples));
+    }
     let below = &metadata.filters.below;
     if !below.is_empty() {
         let (inside, outside) = (profile.sum().samples, metadata.counts.outside);
@@ -72,6 +76,7 @@ pub(super) fn no_samples(profile: &Profile) -> &'static str {
     match &metadata.filters {
         _ if metadata.duration_us == 0 => "no samples",
         filters if !filters.below.is_empty() => "no samples below the function that was asked for",
+        filters if filters.off_cpu => "no samples: no thread that runs Python was blocked",
         filters if filters.gil_wait => "no samples: no thread was seen to wait for the GIL",
         filters if filters.gil_only => "no samples: no thread was seen to hold the GIL",
         filters if !filters.idle => "no samples: no thread was seen to run (--idle shows idle threads too)",

@@ -36,8 +36,11 @@ pub struct Metadata {
 
 impl Metadata {
     /// What a sample stands for when ticks are on time, µs. Where no rate is known, one count is taken for a
-    /// millisecond.
+    /// millisecond; where nothing was sampled, times are counted in microseconds.
     pub fn interval_us(&self) -> f64 {
+        if self.filters.off_cpu {
+            return 1.0;
+        }
         if self.rate_asked.is_finite() && self.rate_asked > 0.0 { 1e6 / self.rate_asked } else { 1e3 }
     }
 
@@ -148,6 +151,8 @@ pub struct Filters {
     pub gil_only: bool,
     /// Only threads that waited for it, each below the function that held it.
     pub gil_wait: bool,
+    /// Only threads that were blocked, for as long as they were: nothing was sampled.
+    pub off_cpu: bool,
     /// Idle threads too.
     pub idle: bool,
     /// C frames too.

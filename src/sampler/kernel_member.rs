@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use foldhash::HashMap;
 
+use super::blocks::Blocks;
 use super::moment::{FrameSpan, Moment, MomentFrame, MomentThread, NativeMoment, NativeThread};
 
 /// Between two looks of ours at such a process: which threads there are, and what they are called.
@@ -16,7 +17,7 @@ pub(super) enum KernelPart {
     #[default]
     NotAsked,
     /// It does.
-    Samples(KernelMember),
+    Samples(Box<KernelMember>),
     /// It cannot.
     Refused,
 }
@@ -56,8 +57,12 @@ pub(super) struct KernelMember {
     pub(super) source: usize,
     /// By this number its records are known: older ones are of another program in the process.
     pub(super) run: u64,
+    /// Since when, ns of `CLOCK_MONOTONIC`.
+    pub(super) added_ns: u64,
     /// What each thread was seen doing when it last left its CPU and would rather have run on.
     pub(super) left: HashMap<u32, LeftCpu>,
+    /// Which threads are blocked, where the kernel tells of that.
+    pub(super) blocks: Blocks,
     /// When we are to look at it next.
     look_due: Instant,
     /// Nanoseconds that were not enough for a whole microsecond.
@@ -73,12 +78,20 @@ pub(super) struct LeftCpu {
     native: NativeMoment,
     /// When, ns of `CLOCK_MONOTONIC`.
     pub(super) time_ns: u64,
+    /// It went to sleep, and has to wait for a CPU only once it is woken.
+    pub(super) went_to_sleep: bool,
 }
 
 impl KernelMember {
     /// That of a source, for a run of a program.
-    pub(super) fn new(source: usize, run: u64) -> Self {
-        Self { source, run, left: HashMap::default(), look_due: Instant::now() + LOOK_EVERY, carry_ns: 0 }
+    pub(super) fn new(source: usize, run: u64, added_ns: u64) -> Self {
+        let look_due = Instant::now() + LOOK_EVERY;
+        Self { source, run, added_ns, left: HashMap::default(), blocks: Blocks::default(), look_due, carry_ns: 0 }
+    }
+
+    /// We are to look at it as soon as can be.
+    pub(super) fn look_soon(&mut self) {
+        self.look_due = Instant::now();
     }
 
     /// Whether we are to look at it now; then the next look is due some time later.
@@ -100,11 +113,11 @@ impl KernelMember {
 
 impl LeftCpu {
     /// The only thread of a moment.
-    pub(super) fn of(moment: &Moment, time_ns: u64) -> Self {
+    pub(super) fn of(moment: &Moment, time_ns: u64, went_to_sleep: bool) -> Self {
         let thread = moment.threads.first().copied();
         let frames = thread.map_or(&[][..], |thread| moment.frames_of(&thread)).to_vec();
         let (native_thread, native) = (moment.native_threads.first().copied(), moment.native.clone());
-        Self { thread, native_thread, frames, native, time_ns }
+        Self { thread, native_thread, frames, native, time_ns, went_to_sleep }
     }
 
     /// Fills a moment with it.
@@ -124,7 +137,7 @@ mod tests {
 
     #[test]
     fn no_nanosecond_is_lost() {
-        let mut member = KernelMember::new(0, 1);
+        let mut member = KernelMember::new(0, 1, 0);
         let sum: u64 = (0..1000).map(|_| member.whole_us(1_001)).sum();
         assert_eq!(sum, 1001);
     }

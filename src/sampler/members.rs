@@ -81,6 +81,8 @@ impl Member {
     pub(super) fn forget_left(&mut self) {
         if let Some(kernel) = self.kernel.member_mut() {
             kernel.left.clear();
+            kernel.blocks.forget_stacks();
+            kernel.look_soon();
         }
     }
 

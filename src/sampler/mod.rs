@@ -3,6 +3,7 @@
 mod arrivals;
 mod async_stacks;
 mod attach;
+mod blocks;
 mod builder;
 mod cells;
 mod clock;
@@ -50,6 +51,7 @@ mod waits;
 
 pub(crate) use async_stacks::TasksShown;
 pub(crate) use attach::{AttachError, Finder, PATIENCE_RUNNING, PATIENCE_STARTED};
+pub(crate) use blocks::OffCpuSums;
 pub(crate) use cells::Cells;
 pub(crate) use cpu_time::Unsampled;
 pub(crate) use filter::Filter;

@@ -178,6 +178,8 @@ pub(crate) struct Moment {
     pub frames: Vec<MomentFrame>,
     /// Where in the kernel the only thread was, innermost first, where that was asked for.
     pub kernel_frames: Vec<KernelFunction>,
+    /// What the only thread waits in, where that is known already.
+    pub wait_words: Option<String>,
     /// Nothing has run in the process since the look before: it is the same moment.
     pub lasts: bool,
     /// Threads of which no stack could be had.
@@ -205,6 +207,7 @@ impl Moment {
         self.kernel_frames.clear();
         self.calls.clear();
         self.holds.clear();
+        self.wait_words = None;
         self.lasts = false;
         (self.lost, self.stops) = (0, 0);
         (self.stopped_for, self.longest_hold) = (Duration::ZERO, Duration::ZERO);

@@ -21,6 +21,7 @@ use crate::python::hand_over::HandOvers;
 
 mod access;
 mod activity;
+mod blocked_emission;
 mod code_check;
 mod doing;
 mod emission;

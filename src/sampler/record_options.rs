@@ -34,6 +34,9 @@ pub(crate) struct RecordOptions {
     pub pausing: Pausing,
     /// Whether the kernel takes the samples of threads that run.
     pub kernel: KernelUse,
+    /// Record how long threads are blocked, those that are for as long as this, instead of what runs. The kernel must
+    /// take the samples.
+    pub off_cpu: Option<Duration>,
     /// What counts as a sample.
     pub filter: Filter,
     /// What the profile keeps.
@@ -110,6 +113,7 @@ impl Default for RecordOptions {
             end: Arc::default(),
             pausing: Pausing::Adaptive,
             kernel: KernelUse::Never,
+            off_cpu: None,
             filter: Filter::default(),
             keep: Keep::default(),
             longest_pause: Duration::ZERO,

@@ -1,6 +1,7 @@
 //! Records processes: ticks, samples, a profile; through pauses, execs, children and the end of it all.
 
 mod kernel_ticks;
+mod off_cpu;
 mod report;
 mod run;
 mod ticks;
@@ -13,6 +14,7 @@ use report::Report;
 
 use super::arrivals::Arrivals;
 use super::attach::{Finder, PATIENCE_STARTED};
+use super::blocks::OffCpuSums;
 use super::clock::Clock;
 use super::cpu_time::Unsampled;
 use super::glances::Visit;
@@ -89,6 +91,8 @@ pub(crate) struct Recorded {
     pub unsampled: Option<Unsampled>,
     /// The kernel has taken the samples of threads that ran, of some processes at least.
     pub is_from_kernel: bool,
+    /// What there was of blocks, where they were asked for.
+    pub off_cpu: Option<OffCpuSums>,
     /// Things worth telling about, such as a target that could not be stopped.
     pub notes: Vec<String>,
 }
@@ -272,7 +276,9 @@ impl<'options> Recorder<'options> {
             let leaves = several && member.has_exited || is_host && member.runs_no_python();
             if leaves {
                 member.put_waiting(profile, &options.filter, WAIT_FOR_LINES);
-                report.add_unsampled(member.unsampled());
+                if options.off_cpu.is_none() {
+                    report.add_unsampled(member.unsampled());
+                }
                 member.leave(profile, elapsed_us);
                 arrivals.leave(member);
             }
@@ -283,6 +289,7 @@ impl<'options> Recorder<'options> {
     /// Begins the profile anew, with the processes that are read now and without samples; what it says of itself stays.
     /// The one before.
     pub(super) fn begin_anew(&mut self) -> Profile {
+        self.cut_blocks(true);
         self.put_waiting(Duration::ZERO);
         let before = std::mem::replace(&mut self.profile, Profile::new(self.options.keep));
         self.profile.metadata = before.metadata.clone();
@@ -366,6 +373,7 @@ fn describe_recording(metadata: &mut Metadata, first: Option<&Process>, options:
     metadata.filters = Filters {
         gil_only: options.filter.gil_only,
         gil_wait: options.filter.gil_wait,
+        off_cpu: options.off_cpu.is_some(),
         idle: options.filter.idle,
         native: options.native.frames,
         subprocesses: options.processes.subprocesses,

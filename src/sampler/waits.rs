@@ -6,15 +6,18 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
+use super::kernel::{BlockedCall, OffCpu};
 use super::moment::{Moment, MomentThread};
 use super::process_sampler::ProcessSampler;
-use crate::memory::PageCache;
+use crate::memory::{Memory, PageCache};
 use crate::process::SystemCall;
 use crate::python::blocked::{Blocked, FrameView, ThreadView, Wait, blocked};
 use crate::python::code::CodeTable;
 
 /// Different waits that have words; beyond that they are all `a wait`.
 const MOST_WORDS: usize = 1 << 14;
+
+const STOPPED_WORLD: &str = "waits for a thread that has stopped the world";
 
 /// The words for what threads wait in, by number.
 #[derive(Debug, Default)]
@@ -44,6 +47,14 @@ impl Waits {
         number
     }
 
+    /// The number of words that are known already.
+    pub(super) fn number_of_known(&mut self, words: &str) -> u32 {
+        match self.numbers.get(words) {
+            Some(number) => *number,
+            None => self.number_of(words.to_owned()),
+        }
+    }
+
     /// The words with a number.
     pub(super) fn words(&self, number: u32) -> &str {
         self.words.get(number as usize).map_or("a wait", String::as_str)
@@ -67,7 +78,8 @@ impl Waits {
     }
 }
 
-fn words_for(sampler: &ProcessSampler, moment: &Moment, thread: &MomentThread) -> String {
+/// The words for what a thread of a moment waits in now.
+pub(super) fn words_for(sampler: &ProcessSampler, moment: &Moment, thread: &MomentThread) -> String {
     let process = sampler.process();
     let memory = process.memory();
     let call = thread.os_id.and_then(|os_id| process.system_call(os_id));
@@ -82,12 +94,48 @@ fn words_for(sampler: &ProcessSampler, moment: &Moment, thread: &MomentThread) -
     let found = blocked(&cache, sampler.runtime(), &views);
     match place.and_then(|place| found.into_iter().nth(place)).flatten() {
         Some(Blocked::Object(wait)) => object_words(sampler, moment, &wait),
-        Some(Blocked::StoppedWorld) => "waits for a thread that has stopped the world".to_owned(),
+        Some(Blocked::StoppedWorld) => STOPPED_WORLD.to_owned(),
         Some(Blocked::Gil) => "waits for the GIL".to_owned(),
         None => {
             let words = call.map(|call| call.describe(&memory, &process.descriptors()));
             let words = words.or_else(|| process.wait_channel(thread.os_id?));
             words.map_or_else(|| "waits".to_owned(), |words| format!("waits in {words}"))
+        }
+    }
+}
+
+/// The words for what the only thread of a moment went to sleep in, as it was recorded; it may have been woken since. Who
+/// held what it waited for is not known any more. What objects are called is read now, of frames that still run the
+/// same code.
+pub(super) fn words_then(
+    sampler: &ProcessSampler,
+    moment: &Moment,
+    thread: &MomentThread,
+    then: &BlockedCall,
+) -> String {
+    let call = match then.off_cpu() {
+        OffCpu::Call(call) => call,
+        OffCpu::Stopped => return "is stopped".to_owned(),
+        OffCpu::Fault => return "waits in a page fault".to_owned(),
+    };
+    let process = sampler.process();
+    let memory = process.memory();
+    let cache = PageCache::new(&memory);
+    let memory_then = then.memory(&cache);
+    let frame_layout = &sampler.runtime().layout.frame;
+    let mut view = thread_view(sampler.codes(), moment, thread, Some(call));
+    view.frames.retain(|frame| {
+        let code = cache.read_u64(frame.address.wrapping_add(u64::from(frame_layout.code)));
+        code.is_ok_and(|code| code & !frame_layout.tag_mask == frame.code)
+    });
+    match blocked(&memory_then, sampler.runtime(), &[view]).pop().flatten() {
+        Some(Blocked::Object(wait)) => object_words(sampler, moment, &Wait { holder: None, ..wait }),
+        Some(Blocked::StoppedWorld) => STOPPED_WORLD.to_owned(),
+        Some(Blocked::Gil) => "waits for the GIL".to_owned(),
+        None => {
+            let channel = || thread.os_id.and_then(|os_id| process.wait_channel(os_id)).unwrap_or_default();
+            let call = if call.name() == Some("restart_syscall") { call.resumed(&channel()) } else { call };
+            format!("waits in {}", call.describe(&memory_then, &process.descriptors()))
         }
     }
 }

@@ -40,6 +40,7 @@ mod names;
 mod native;
 mod native_names;
 mod native_threads;
+mod off_cpu;
 mod options;
 mod output_files;
 mod packages;

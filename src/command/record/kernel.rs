@@ -1,18 +1,29 @@
 //! Whether the kernel takes the samples of a recording.
 
+use std::time::Duration;
+
 use clap::error::ErrorKind;
 
 use crate::cli::{Mode, RecordArgs, SamplerArg};
 use crate::command::{completion, print_note};
 use crate::sampler::{HIGHEST_RATE, KernelSymbols, KernelUse, Unavailable, check_rights};
 
+/// The rate where none is asked for.
+const USUAL_RATE: u32 = 100;
+
 /// What is wanted of the kernel.
 ///
 /// # Errors
 /// When it must take the samples, and cannot or does not know how.
 pub(super) fn kernel_use(arguments: &RecordArgs) -> anyhow::Result<KernelUse> {
+    if arguments.mode == Some(Mode::Offcpu) {
+        return off_cpu_use(arguments);
+    }
+    if arguments.min_block.is_some() {
+        anyhow::bail!("--min-block goes with --mode=offcpu only");
+    }
     let only_read = what_is_only_read(arguments);
-    let sampler = match (arguments.sampler, what_the_kernel_alone_does(arguments)) {
+    let sampler = match (arguments.sampler.unwrap_or(SamplerArg::Reader), what_the_kernel_alone_does(arguments)) {
         (SamplerArg::Reader, Some(what)) => {
             let text = format!("{what} takes --sampler=kernel");
             completion::command().error(ErrorKind::ArgumentConflict, text).exit();
@@ -53,6 +64,33 @@ fn what_the_kernel_alone_does(arguments: &RecordArgs) -> Option<&'static str> {
 /// Whether the kernel's functions have names, if they are wanted.
 fn check_symbols(arguments: &RecordArgs) -> Result<(), Unavailable> {
     if arguments.kernel_frames { KernelSymbols::of_this_machine().map(drop) } else { Ok(()) }
+}
+
+/// From how long a block on is recorded, where blocks are asked for.
+pub(super) fn off_cpu(arguments: &RecordArgs) -> Option<Duration> {
+    (arguments.mode == Some(Mode::Offcpu)).then(|| arguments.min_block.unwrap_or_default())
+}
+
+/// What is wanted of the kernel where blocks are recorded.
+fn off_cpu_use(arguments: &RecordArgs) -> anyhow::Result<KernelUse> {
+    let refused = [
+        (arguments.sampler == Some(SamplerArg::Reader), "--sampler=reader: only the kernel sees threads fall asleep"),
+        (arguments.pause.blocking, "--blocking: nothing is stopped for it"),
+        (arguments.pause.native, "--native"),
+        (arguments.kernel_frames, "--kernel-frames"),
+        (arguments.tasks.is_some(), "--async"),
+        (arguments.rate != USUAL_RATE, "--rate: it is exact, and takes no samples"),
+    ];
+    if let Some((_, what)) = refused.into_iter().find(|(is_asked, _)| *is_asked) {
+        anyhow::bail!("--mode=offcpu does not go with {what}");
+    }
+    match check_rights() {
+        Ok(()) => Ok(KernelUse::Always),
+        Err(missing) => anyhow::bail!(
+            "the kernel cannot tell when threads are blocked: {missing}; --waits samples without it what idle threads \
+             wait in"
+        ),
+    }
 }
 
 /// What is asked for that only the reader can do.

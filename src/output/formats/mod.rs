@@ -261,10 +261,11 @@ impl Format {
 /// What the values of a profile's samples are called: `cpu`, where idle threads are left out.
 pub(crate) fn value_name(profile: &Profile) -> &'static str {
     let filters = &profile.metadata.filters;
-    match (filters.gil_wait, filters.idle) {
-        (true, _) => "gil_wait",
-        (false, true) => "wall",
-        (false, false) => "cpu",
+    match filters {
+        _ if filters.off_cpu => "off_cpu",
+        _ if filters.gil_wait => "gil_wait",
+        _ if filters.idle => "wall",
+        _ => "cpu",
     }
 }
 

@@ -14,6 +14,8 @@ pub(in crate::output) fn doubts(profile: &Profile) -> Vec<String> {
     let mut doubts = vec![];
     if samples == 0 {
         doubts.push(no_samples(profile).to_owned());
+    } else if metadata.filters.off_cpu {
+        doubts.push("times are those for which threads were blocked, exactly; they add up over all threads".to_owned());
     } else {
         let points = STANDARD_ERRORS * 50.0 / (samples as f64).sqrt();
         doubts.push(format!("sampling error: a share of 50 % is good to ±{points:.1} points, a small one to less"));

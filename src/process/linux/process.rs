@@ -210,6 +210,14 @@ impl Process {
         Ok(ThreadReading { activity: line.activity, user_ticks: line.user_ticks, system_ticks: line.system_ticks })
     }
 
+    /// For how long a thread has waited for a CPU in all its life, but for the wait that goes on; `None` when it is
+    /// gone or the system does not count that (the second number of `schedstat`).
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn run_delay_ns(&self, thread: ThreadId) -> Option<u64> {
+        let line = self.handle.read_file(&format!("task/{thread}/schedstat"), 4096).ok()?;
+        str::from_utf8(&line).ok()?.split_ascii_whitespace().nth(1)?.parse().ok()
+    }
+
     /// The system call that a thread is in; `None` when it runs, is in none, or the system does not tell. While we hold
     /// the thread, what it was in cannot be told: look first, then pause.
     pub fn system_call(&self, thread: ThreadId) -> Option<SystemCall> {

@@ -228,6 +228,8 @@ impl StackTable {
         keys.extend(moment.kernel_frames.iter().copied().map(FrameKey::Kernel));
         if thread.waits_for_gil {
             keys.push(FrameKey::GilWait);
+        } else if let (Some(waits), Some(words)) = (self.waits.as_mut(), &moment.wait_words) {
+            keys.push(FrameKey::Wait(waits.number_of_known(words)));
         } else if let Some(waits) = self.waits.as_mut().filter(|_| !thread.active && !thread.collecting) {
             keys.push(FrameKey::Wait(waits.number(sampler, moment, thread)));
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::layout::{frame_is_entry, numbers};
 use super::support::Unavailable;
-use super::{CodeNews, Contents};
+use super::{BlockState, CodeNews, Contents, KernelTask};
 use crate::process::Process;
 use crate::python::layout::Layout;
 use crate::python::runtime::Runtime;
@@ -18,9 +18,9 @@ impl Source {
     ///
     /// # Errors
     /// Always.
-    pub(in crate::sampler) fn open(layout: &Layout, _period_ns: u64, contents: Contents) -> Result<Self, Unavailable> {
+    pub(in crate::sampler) fn open(layout: &Layout, task: KernelTask) -> Result<Self, Unavailable> {
         let numbers = numbers(layout)?;
-        log::debug!("{numbers:?} {} {contents:?} {}", frame_is_entry(layout), Contents::MOST_STACK);
+        log::debug!("{numbers:?} {} {task:?} {}", frame_is_entry(layout), Contents::MOST_STACK);
         Err(Unavailable::System)
     }
 
@@ -54,6 +54,11 @@ impl Source {
 
     /// Not reached.
     pub(in crate::sampler) fn missed(&self, _: u64, _: u64) -> u64 {
+        match *self {}
+    }
+
+    /// Not reached.
+    pub(in crate::sampler) fn block_state(&self, _: u32, _: u32) -> BlockState {
         match *self {}
     }
 

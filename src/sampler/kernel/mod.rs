@@ -4,6 +4,7 @@
 //! Every chain of frames is one that the thread had. What its code objects are called is found out only later, when
 //! they may be gone; `process_sampler::kernel_stacks` says how it is made sure of.
 
+mod blocked_call;
 mod evidence;
 mod layout;
 mod record;
@@ -20,6 +21,7 @@ mod absent;
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 pub(super) use absent::{Source, wait_for_records};
+pub(super) use blocked_call::{BlockedCall, OffCpu};
 pub(super) use evidence::{Identity, read_identities};
 pub(super) use record::{FrameSlot, Record, RecordedStack, Records};
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
@@ -28,8 +30,8 @@ pub(crate) use support::{Unavailable, check_rights};
 pub(crate) use symbols::{KernelFunction, KernelSymbols};
 
 /// What records have beside Python frames.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Contents {
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Contents {
     /// Registers and native stacks.
     pub(super) native: bool,
     /// With these, threads without a thread state have records too.
@@ -42,6 +44,31 @@ impl Contents {
     /// So many bytes of a stack are copied at most (`MOST_STACK`): that is some 130 calls up to 3.10, each of which
     /// takes half a kilobyte. More would hold the interrupt for longer than a stop is worth.
     pub(super) const MOST_STACK: u32 = 64 << 10;
+}
+
+/// What the kernel does for us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KernelTask {
+    /// It samples threads that run, each time that they have run for so many ns.
+    Samples {
+        /// So many.
+        period_ns: u64,
+        /// What their records have beside Python frames.
+        contents: Contents,
+    },
+    /// It tells when threads are blocked, and where.
+    Blocks,
+}
+
+/// What the kernel knows of a thread, where it tells of [blocks](KernelTask::Blocks).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BlockState {
+    /// It has slept since before its process was added.
+    SinceBefore,
+    /// Since then, ns of `CLOCK_MONOTONIC`.
+    Since(u64),
+    /// It was woken.
+    Woken,
 }
 
 /// Code objects of which the program in the kernel is to know what we know of them: each by its address.

@@ -109,6 +109,7 @@ struct process {
 	__u64 run;
 };
 
+// The order is that of `program.rs`.
 struct thread {
 	__u64 state;
 	__u64 run;
@@ -133,7 +134,7 @@ struct thread {
 #define COLLECTS 32
 #define REQUESTS_GIL 64
 #define HAS_UNKNOWN_CODE 128
-#define HAS_NATIVE (1 << 16)
+#define HAS_NATIVE (1 << 18)
 
 struct slot {
 	__u64 words[4];
@@ -163,8 +164,12 @@ struct record {
 	__u32 flags;
 	__u32 slots;
 	__u32 attachment;
-	// So many addresses are in the first slots, the innermost first: the kernel's own stack.
-	__u32 kernel_frames;
+	union {
+		// So many addresses are in the first slots, the innermost first: the kernel's own stack.
+		__u32 kernel_frames;
+		// Of a `BLOCKED` record the state in which the thread goes to sleep.
+		__u32 task_state;
+	};
 	__u64 run;
 };
 
@@ -262,6 +267,9 @@ struct {
 struct sched_info {
 	unsigned long long run_delay;
 };
+struct sched_entity {
+	unsigned long long sum_exec_runtime;
+};
 struct thread_struct {
 	unsigned long fsbase;
 };
@@ -271,8 +279,21 @@ struct mm_struct {
 struct task_struct {
 	unsigned int __state;
 	struct mm_struct *mm;
+	int pid;
+	int tgid;
+	struct sched_entity se;
 	struct sched_info sched_info;
 	struct thread_struct thread;
+};
+// With a name of its own: that of user space has other fields.
+struct pt_regs___kernel {
+	unsigned long r10;
+	unsigned long r9;
+	unsigned long r8;
+	unsigned long dx;
+	unsigned long si;
+	unsigned long di;
+	unsigned long orig_ax;
 };
 #pragma clang attribute pop
 
@@ -615,6 +636,22 @@ static __always_inline void put_record(struct scratch *s)
 		__sync_fetch_and_add(&counts->dropped, 1);
 }
 
+// Reads the frames of the thread whose state is in `state_head`.
+static __always_inline void read_frames(struct walk *walk)
+{
+	struct scratch *s = walk->scratch;
+	s->frame = newest_frame(s);
+	s->newer = 0;
+	s->last_code = 0;
+	s->block_start = 0;
+	s->block_length = 0;
+	s->step = layout[IN_DATA_STACK] ? FIRST_STEP : 0;
+	s->salt = (__u64)s->record.tgid * 0x9e3779b97f4a7c15ULL & ~7ULL;
+	bpf_loop(MOST_SLOTS, visit_frame, walk, 0);
+	if (s->frame && !(s->record.flags & IS_BROKEN))
+		s->record.flags |= IS_FULL;
+}
+
 // The thread as far as it is known, made if it is not; for an event with this period, or for none.
 static __always_inline struct thread *thread_of(__u32 tid, struct process *process, __u64 period, __u64 run_delay)
 {
@@ -695,16 +732,7 @@ static __always_inline int record_stack(struct process *process, struct thread *
 	if (layout[STATE_REQUESTS_GIL] != NONE && half(s->state_head + layout[STATE_REQUESTS_GIL]) == 1)
 		s->record.flags |= REQUESTS_GIL;
 	read_gil_and_collector(&walk, process);
-	s->frame = newest_frame(s);
-	s->newer = 0;
-	s->last_code = 0;
-	s->block_start = 0;
-	s->block_length = 0;
-	s->step = layout[IN_DATA_STACK] ? FIRST_STEP : 0;
-	s->salt = (__u64)s->record.tgid * 0x9e3779b97f4a7c15ULL & ~7ULL;
-	bpf_loop(MOST_SLOTS, visit_frame, &walk, 0);
-	if (s->frame && !(s->record.flags & IS_BROKEN))
-		s->record.flags |= IS_FULL;
+	read_frames(&walk);
 	if (stack_bound)
 		add_native(&walk, task);
 	thread->delay = 0;
@@ -752,13 +780,15 @@ int leave_cpu(struct bpf_raw_tracepoint_args *ctx)
 	thread->is_delayed = delay >= LONG_DELAY;
 	if (wants_cpu || was_delayed)
 		return record_stack(process, thread, id, 0, LEFT_CPU | (wants_cpu ? 0 : WAITS), 0);
-	if (thread->has_left_stack && delay)
+	// Whoever reads the ring is to know that it does not want a CPU any more.
+	if (thread->has_left_stack)
 		return record_stack(process, thread, id, 0, WAITS, 0);
-	thread->has_left_stack = 0;
 	thread->run_delay = run_delay;
 	thread->delay += delay;
 	return 0;
 }
 
-// All of this file may be used under either of these; the helpers of the kernel ask for one of them.
+#include "off_cpu.bpf.h"
+
+// All of these files may be used under either of these; the helpers of the kernel ask for one of them.
 char LICENSE[] SEC("license") = "Dual MIT/GPL";

@@ -11,7 +11,7 @@ use flate2::read::DeflateDecoder;
 
 use super::layout::LENGTH;
 use super::support::Unavailable;
-use super::{CodeNews, Contents};
+use super::{BlockState, CodeNews, Contents, KernelTask};
 
 /// What `clang` makes of `program.bpf.c`, packed by `build.rs`.
 static PACKED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/program.bpf.o.deflate"));
@@ -29,11 +29,19 @@ const ON_PROBATION: u64 = 1;
 /// Words of `struct process`, in its order: interpreter, GIL holder, GIL locked, collecting, collecting frame, run.
 pub(super) type ProcessWords = [u64; 6];
 
+/// Words of `struct thread`, in its order: state, run, period, delay so far, delay of no stack, and smaller numbers.
+type ThreadWords = [u64; 6];
+
+/// Words of `struct block`, in its order: since when, run, and two times until then.
+type BlockWords = [u64; 4];
+
 /// The loaded program. It leaves the kernel with this.
 pub(super) struct Program {
     ebpf: Ebpf,
     ring: RingBuf<MapData>,
     processes: HashMap<MapData, u32, ProcessWords>,
+    threads: HashMap<MapData, u32, ThreadWords>,
+    blocks: HashMap<MapData, u32, BlockWords>,
     codes: Array<MapData, [u64; KNOWN_CODES]>,
     counters: Array<MapData, [u64; 3]>,
     known: Box<[u64; KNOWN_CODES]>,
@@ -47,12 +55,16 @@ impl std::fmt::Debug for Program {
 }
 
 impl Program {
-    /// Loads the program for a version. `native` says what its records have of native stacks, and `frame_is_entry`
-    /// where frames of this version say that they were entered from C.
+    /// Loads the program for a version. `frame_is_entry` says where frames of this version say that they were entered
+    /// from C.
     ///
     /// # Errors
     /// When the kernel refuses it.
-    pub(super) fn load(layout: &[u32; LENGTH], contents: Contents, frame_is_entry: u32) -> Result<Self, Unavailable> {
+    pub(super) fn load(layout: &[u32; LENGTH], task: KernelTask, frame_is_entry: u32) -> Result<Self, Unavailable> {
+        let contents = match task {
+            KernelTask::Samples { contents, .. } => contents,
+            KernelTask::Blocks => Contents::default(),
+        };
         let cpus = nr_cpus().map_err(|(_, error)| Unavailable::refused("to count its CPUs", &error))?;
         let cpus = u32::try_from(cpus).unwrap_or(u32::MAX);
         let mut loader = EbpfLoader::new();
@@ -74,34 +86,58 @@ impl Program {
         let unpacked = DeflateDecoder::new(PACKED).read_to_end(&mut object);
         unpacked.map_err(|error| Unavailable::refused("to unpack its program", &error))?;
         let mut ebpf = loader.load(&object).map_err(|error| refused("the maps of its program", &error))?;
-        let [ring, processes, codes, counters] = ["records", "processes", "codes", "counters"].map(|name| {
+        let names = ["records", "processes", "threads", "blocks", "codes", "counters"];
+        let [ring, processes, threads, blocks, codes, counters] = names.map(|name| {
             ebpf.take_map(name).ok_or(Unavailable::Refused { what: "a map", why: "the program lacks it".to_owned() })
         });
         let maps = "the maps of its program";
         let mut program = Self {
             ring: RingBuf::try_from(ring?).map_err(|error| refused(maps, &error.into()))?,
             processes: HashMap::try_from(processes?).map_err(|error| refused(maps, &error.into()))?,
+            threads: HashMap::try_from(threads?).map_err(|error| refused(maps, &error.into()))?,
+            blocks: HashMap::try_from(blocks?).map_err(|error| refused(maps, &error.into()))?,
             codes: Array::try_from(codes?).map_err(|error| refused(maps, &error.into()))?,
             counters: Array::try_from(counters?).map_err(|error| refused(maps, &error.into()))?,
             ebpf,
             known: Box::new([0; KNOWN_CODES]),
             has_news: false,
         };
-        program.start().map_err(|error| refused("its program", &error))?;
+        let started = match task {
+            KernelTask::Samples { .. } => program.start(),
+            KernelTask::Blocks => program.start_blocks(),
+        };
+        started.map_err(|error| refused("its program", &error))?;
         Ok(program)
     }
 
     fn start(&mut self) -> Result<(), EbpfError> {
-        let what = "the program has no such part";
-        let part = |name: &'static str| EbpfError::FileError { path: name.into(), error: io::Error::other(what) };
-        let sample = self.ebpf.program_mut("sample_running").ok_or_else(|| part("sample_running"))?;
+        let sample = self.ebpf.program_mut("sample_running").ok_or_else(|| lacks("sample_running"))?;
         let sample: &mut PerfEvent = sample.try_into()?;
         sample.load()?;
-        let leave = self.ebpf.program_mut("leave_cpu").ok_or_else(|| part("leave_cpu"))?;
-        let leave: &mut RawTracePoint = leave.try_into()?;
-        leave.load()?;
-        leave.attach("sched_switch")?;
+        self.start_at("leave_cpu", "sched_switch")
+    }
+
+    /// Those that tell of blocks, the one first that ends them: a block without an end would last for ever.
+    fn start_blocks(&mut self) -> Result<(), EbpfError> {
+        self.start_at("end_block", "sched_wakeup")?;
+        self.start_at("begin_block", "sched_switch")
+    }
+
+    fn start_at(&mut self, name: &'static str, tracepoint: &str) -> Result<(), EbpfError> {
+        let part = self.ebpf.program_mut(name).ok_or_else(|| lacks(name))?;
+        let part: &mut RawTracePoint = part.try_into()?;
+        part.load()?;
+        part.attach(tracepoint)?;
         Ok(())
+    }
+
+    /// What is known of whether a thread is blocked, in this run of a program.
+    pub(super) fn block_state(&self, thread: u32, run: u64) -> BlockState {
+        match self.blocks.get(&thread, 0) {
+            Ok([0, of_run, ..]) if of_run == run => BlockState::Woken,
+            Ok([since_ns, of_run, ..]) if of_run == run => BlockState::Since(since_ns),
+            Ok(_) | Err(_) => BlockState::SinceBefore,
+        }
     }
 
     /// The part of it that events run.
@@ -118,6 +154,14 @@ impl Program {
     pub(super) fn empty_ring(&mut self, take_record: &mut dyn FnMut(&[u8])) {
         while let Some(record) = self.ring.next() {
             take_record(&record);
+        }
+    }
+
+    /// Has a thread of a process that is added next begin with this time for which it has waited for a CPU in all its
+    /// life: what is more when it is seen first, it has waited since.
+    pub(super) fn begin_thread(&mut self, thread: u32, run: u64, run_delay_ns: u64) {
+        if let Err(error) = self.threads.insert(thread, [0, run, 0, run_delay_ns, 0, 0], 0) {
+            log::debug!("thread {thread} is known to the program in the kernel only when it runs: {error}");
         }
     }
 
@@ -170,6 +214,10 @@ impl Program {
     pub(super) fn stateless(&self) -> u64 {
         self.counters.get(&0, 0).map_or(0, |[_, stateless, _]| stateless)
     }
+}
+
+fn lacks(part: &'static str) -> EbpfError {
+    EbpfError::FileError { path: part.into(), error: io::Error::other("the program has no such part") }
 }
 
 /// So that the code of different processes is told apart. The lowest bits stay free.

@@ -1,5 +1,6 @@
 //! What the program in the kernel puts into the ring: one record for each look at a thread.
 
+use super::blocked_call::{BlockedCall, CALL_SLOTS};
 use crate::process::Registers;
 
 /// Bytes of a record's head and of each of its slots (`struct record`, `struct slot` in `program.bpf.c`).
@@ -23,11 +24,14 @@ const IS_BORDER: u64 = 1 << 60;
 /// Flags of a record, as the program sets them.
 const RAN: u32 = 1;
 const LEFT_CPU: u32 = 2;
+const WAITS: u32 = 4;
 const IS_FULL: u32 = 8;
 const IS_BROKEN: u32 = 16;
 const COLLECTS: u32 = 32;
 const REQUESTS_GIL: u32 = 64;
-const HAS_NATIVE: u32 = 1 << 16;
+const BLOCKED: u32 = 1 << 16;
+const WOKE: u32 = 1 << 17;
+const HAS_NATIVE: u32 = 1 << 18;
 
 /// Four words of a record: a frame, or the evidence of the code of the frame before.
 type Slot = [u64; 4];
@@ -51,6 +55,8 @@ pub(crate) struct Record {
     pub os_id: u32,
     /// Which run of a program in the process was meant.
     pub run: u64,
+    /// The state of a task that goes to sleep.
+    task_state: u32,
     flags: u32,
     slots: Span,
     /// How many addresses of the kernel's own stack are in the first slots.
@@ -69,7 +75,7 @@ pub(crate) struct RecordTimes {
     /// For how long the thread waited for a CPU with the stack with which it was last seen leaving one.
     pub delay_since_left_ns: u64,
     /// For how long it waited for a CPU otherwise since the record before.
-    delay_ns: u64,
+    pub delay_ns: u64,
 }
 
 impl RecordTimes {
@@ -95,6 +101,21 @@ impl Record {
     /// The thread was about to leave its CPU, and the record has its stack.
     pub(in crate::sampler) fn left_cpu(&self) -> bool {
         self.flags & LEFT_CPU != 0
+    }
+
+    /// The thread went to sleep.
+    pub(in crate::sampler) fn went_to_sleep(&self) -> bool {
+        self.flags & WAITS != 0
+    }
+
+    /// The thread goes to sleep, and the record has its stack.
+    pub(in crate::sampler) fn is_blocked(&self) -> bool {
+        self.flags & BLOCKED != 0
+    }
+
+    /// The thread was woken; the record has no stack.
+    pub(in crate::sampler) fn woke(&self) -> bool {
+        self.flags & WOKE != 0
     }
 
     /// Not all of its frames could be read, or there are too many.
@@ -173,7 +194,8 @@ impl Records {
             let word = word(at);
             (word as u32, (word >> 32) as u32)
         };
-        let ((pid, os_id), (flags, count), (_, kernel_frames)) = (halves(64), halves(72), halves(80));
+        let ((pid, os_id), (flags, count), (_, detail)) = (halves(64), halves(72), halves(80));
+        let (task_state, kernel_frames) = if flags & BLOCKED != 0 { (detail, 0) } else { (0, detail) };
         let (first, first_native) = (self.slots.len(), self.native.len());
         let (slots, native) = rest.split_at((count as usize).saturating_mul(SLOT).min(rest.len()));
         let slots = slots.chunks_exact(SLOT);
@@ -195,6 +217,7 @@ impl Records {
             pid,
             os_id,
             run: word(88),
+            task_state,
             flags,
             slots: Span { first, end: self.slots.len() },
             kernel_frames,
@@ -227,9 +250,16 @@ impl Records {
         self.records.is_empty()
     }
 
+    /// The system call in which the thread of a [blocked](Record::is_blocked) record went to sleep.
+    pub(in crate::sampler) fn call(&self, record: &Record) -> Option<BlockedCall> {
+        let slots = self.slots.get(record.slots.first..record.slots.end).filter(|_| record.is_blocked())?;
+        Some(BlockedCall::new(slots.first_chunk::<CALL_SLOTS>()?, record.task_state, record.times.delay_ns))
+    }
+
     /// The frames of a record, newest first.
     pub(in crate::sampler) fn frames(&self, record: &Record) -> impl Iterator<Item = FrameSlot> {
-        let first = record.slots.first + (record.kernel_frames as usize).div_ceil(size_of::<Slot>() / 8);
+        let of_kernel = (record.kernel_frames as usize).div_ceil(size_of::<Slot>() / 8);
+        let first = record.slots.first + if record.is_blocked() { CALL_SLOTS } else { of_kernel };
         let mut slots = self.slots.get(first..record.slots.end).unwrap_or(&[]).iter();
         let mut above = (0, None);
         std::iter::from_fn(move || {

@@ -8,7 +8,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::layout::{frame_is_entry, numbers};
 use super::program::Program;
 use super::support::Unavailable;
-use super::{CodeNews, Contents};
+use super::{BlockState, CodeNews, KernelTask};
 use crate::process::{CpuClockEvent, Process, ThreadId};
 use crate::python::gil::HolderPlaces;
 use crate::python::layout::Layout;
@@ -23,7 +23,7 @@ const PERIODS: u64 = 1000;
 #[derive(Debug)]
 pub(in crate::sampler) struct Source {
     program: Program,
-    period_ns: u64,
+    task: KernelTask,
     processes: BTreeMap<u32, Watched>,
     runs: u64,
     /// The CPU time of processes that are no longer sampled, ns.
@@ -33,6 +33,7 @@ pub(in crate::sampler) struct Source {
 /// A process that is sampled.
 #[derive(Debug)]
 struct Watched {
+    run: u64,
     events: Vec<CpuClockEvent>,
 }
 
@@ -43,13 +44,13 @@ impl Watched {
 }
 
 impl Source {
-    /// Loads the program. `native` says what its records have of native stacks.
+    /// Loads the program.
     ///
     /// # Errors
     /// When the kernel cannot or may not do it, or the version is not one that the program can read.
-    pub(in crate::sampler) fn open(layout: &Layout, period_ns: u64, contents: Contents) -> Result<Self, Unavailable> {
-        let program = Program::load(&numbers(layout)?, contents, frame_is_entry(layout))?;
-        Ok(Self { program, period_ns, processes: BTreeMap::new(), runs: 0, counted_ns: 0 })
+    pub(in crate::sampler) fn open(layout: &Layout, task: KernelTask) -> Result<Self, Unavailable> {
+        let program = Program::load(&numbers(layout)?, task, frame_is_entry(layout))?;
+        Ok(Self { program, task, processes: BTreeMap::new(), runs: 0, counted_ns: 0 })
     }
 
     /// Samples the threads of a process from now on, and those that they start. The number of this run, by which its
@@ -81,10 +82,20 @@ impl Source {
             at(offsets.gc_frame),
             self.runs,
         ];
+        // Before anything of it is seen: one that waits for a CPU now is seen only when it gets one.
+        for thread in process.threads().unwrap_or_default() {
+            if let (Ok(id), Some(run_delay_ns)) = (u32::try_from(thread), process.run_delay_ns(thread)) {
+                self.program.begin_thread(id, self.runs, run_delay_ns);
+            }
+        }
         self.program.add_process(pid, words)?;
-        match self.open_events(process) {
+        let events = match self.task {
+            KernelTask::Samples { period_ns, .. } => self.open_events(process, period_ns),
+            KernelTask::Blocks => Ok(Vec::new()),
+        };
+        match events {
             Ok(events) => {
-                self.processes.insert(pid, Watched { events });
+                self.processes.insert(pid, Watched { run: self.runs, events });
                 Ok(self.runs)
             }
             Err(error) => {
@@ -95,7 +106,7 @@ impl Source {
     }
 
     /// An event for each thread.
-    fn open_events(&self, process: &Process) -> Result<Vec<CpuClockEvent>, Unavailable> {
+    fn open_events(&self, process: &Process, period_ns: u64) -> Result<Vec<CpuClockEvent>, Unavailable> {
         let what = "an event for a thread";
         let program = self.program.descriptor().ok_or(Unavailable::Version)?;
         let mut known: HashSet<ThreadId> = HashSet::new();
@@ -104,7 +115,7 @@ impl Source {
             let threads = process.threads().unwrap_or_default();
             let before = known.len();
             for thread in threads.into_iter().filter(|thread| known.insert(*thread)) {
-                let period = self.period_ns + events.len() as u64 % PERIODS;
+                let period = period_ns + events.len() as u64 % PERIODS;
                 match CpuClockEvent::open(thread, period) {
                     Ok(event) => {
                         event.set_program(program).map_err(|error| Unavailable::refused(what, &error))?;
@@ -137,9 +148,10 @@ impl Source {
     /// How many samples are missing that neither are records nor found no room in the ring: the timer came too late for
     /// them. `counted_ns` is [what was counted](Self::counted_ns), `recorded_ns` what all records until then stand for.
     pub(in crate::sampler) fn missed(&self, counted_ns: u64, recorded_ns: u64) -> u64 {
+        let KernelTask::Samples { period_ns, .. } = self.task else { return 0 };
         let threads: usize = self.processes.values().map(|watched| watched.events.len()).sum();
         let elsewhere = self.program.dropped() + self.program.stateless() + threads as u64;
-        counted_ns.saturating_sub(recorded_ns).saturating_sub(elsewhere * self.period_ns) / self.period_ns
+        counted_ns.saturating_sub(recorded_ns).saturating_sub(elsewhere * period_ns) / period_ns
     }
 
     /// Leaves those processes alone for whose numbers `keep` says no.
@@ -157,6 +169,12 @@ impl Source {
     pub(in crate::sampler) fn tell_of_codes(&mut self, pid: u32, news: &[CodeNews]) {
         news.iter().for_each(|news| self.program.note_code(pid, *news));
         self.program.publish();
+    }
+
+    /// What is known of whether a thread of a process is blocked.
+    pub(in crate::sampler) fn block_state(&self, pid: u32, thread: u32) -> BlockState {
+        let run = self.processes.get(&pid).map_or(0, |watched| watched.run);
+        self.program.block_state(thread, run)
     }
 
     /// How many records found no room in the ring so far.

@@ -181,7 +181,7 @@ impl ProcessSampler {
 }
 
 /// An interpreter as it was when a record was made.
-fn interpreter_at(mut interpreter: InterpreterState, record: &Record) -> InterpreterState {
+pub(super) fn interpreter_at(mut interpreter: InterpreterState, record: &Record) -> InterpreterState {
     (interpreter.collecting, interpreter.collecting_frame) = (record.collects(), record.collecting_frame);
     let gil = &mut interpreter.gil;
     gil.holder = if gil.exists && gil.tells_holder { record.holder } else { 0 };
@@ -189,7 +189,7 @@ fn interpreter_at(mut interpreter: InterpreterState, record: &Record) -> Interpr
 }
 
 /// Whether the thread with these frames runs the garbage collector of its interpreter.
-fn collects(interpreter: &InterpreterState, holds_gil: bool, frames: &[MomentFrame]) -> bool {
+pub(super) fn collects(interpreter: &InterpreterState, holds_gil: bool, frames: &[MomentFrame]) -> bool {
     let gil = &interpreter.gil;
     interpreter.collecting
         && match (interpreter.collecting_frame, gil.exists && gil.tells_holder) {
@@ -200,12 +200,12 @@ fn collects(interpreter: &InterpreterState, holds_gil: bool, frames: &[MomentFra
 }
 
 /// Whether it is the thread of a record: thread states are freed, and their memory is used again.
-fn is_of(thread: &ThreadStack, record: &Record) -> bool {
+pub(super) fn is_of(thread: &ThreadStack, record: &Record) -> bool {
     (thread.address, thread.thread_id) == (record.state, record.thread_id)
 }
 
 /// The thread of a record, as far as that tells of it.
-fn thread_of(record: &Record) -> ThreadStack {
+pub(super) fn thread_of(record: &Record) -> ThreadStack {
     ThreadStack {
         address: record.state,
         interpreter: 0,

@@ -4,11 +4,13 @@
 use std::time::{Duration, Instant};
 
 use super::{Recorder, micros};
-use crate::process::monotonic_time;
+use crate::process::{ThreadId, monotonic_time};
 use crate::python::layout::Layout;
+use crate::sampler::blocks::OffCpuSums;
 use crate::sampler::clock::Clock;
 use crate::sampler::kernel::{
-    Contents, KernelFunction, KernelSymbols, Record, Records, Source, Unavailable, check_rights, wait_for_records,
+    BlockState, Contents, KernelFunction, KernelSymbols, KernelTask, Record, Records, Source, Unavailable,
+    check_rights, wait_for_records,
 };
 use crate::sampler::kernel_member::{KernelMember, KernelPart, LeftCpu};
 use crate::sampler::members::Member;
@@ -25,16 +27,18 @@ pub(crate) const HIGHEST_RATE: u32 = 20_000;
 #[derive(Debug)]
 pub(in crate::sampler) struct KernelSampling {
     is_a_must: bool,
-    period_ns: u64,
-    contents: Contents,
+    task: KernelTask,
     /// The names of the kernel's functions, where they are wanted.
     symbols: Option<&'static KernelSymbols>,
-    /// When the recording began, ns of `CLOCK_MONOTONIC`.
-    start_ns: u64,
+    /// What there was of blocks, where they are asked for.
+    pub(super) off_cpu: Option<OffCpuSums>,
+    /// When the recording began and ended, ns of `CLOCK_MONOTONIC`: nothing counts that was before or after.
+    pub(super) start_ns: u64,
+    pub(super) end_ns: u64,
     /// One for each version of CPython that was met.
     sources: Vec<KernelSource>,
     records: Records,
-    moment: Moment,
+    pub(super) moment: Moment,
     /// The threads of a member that wait.
     waiting: Moment,
     /// Samples that came from the kernel, and such that should have.
@@ -71,14 +75,21 @@ impl KernelSampling {
         }
         Some(Self {
             is_a_must,
-            period_ns: 1_000_000_000 / u64::from(options.rate.max(1)),
-            contents: Contents {
-                native: options.native.frames,
-                of_stateless: options.native.threads,
-                kernel: symbols.is_some(),
+            task: match options.off_cpu {
+                Some(_) => KernelTask::Blocks,
+                None => KernelTask::Samples {
+                    period_ns: 1_000_000_000 / u64::from(options.rate.max(1)),
+                    contents: Contents {
+                        native: options.native.frames,
+                        of_stateless: options.native.threads,
+                        kernel: symbols.is_some(),
+                    },
+                },
             },
             symbols,
+            off_cpu: options.off_cpu.map(OffCpuSums::new),
             start_ns: monotonic_ns(),
+            end_ns: u64::MAX,
             sources: Vec::new(),
             records: Records::default(),
             moment: Moment::default(),
@@ -105,6 +116,12 @@ impl KernelSampling {
         &self.waiting
     }
 
+    /// What a source knows of whether a thread of a member is blocked.
+    pub(super) fn block_state(&self, member: &Member, thread: u32) -> Option<BlockState> {
+        let source = self.sources.get(member.kernel.member()?.source)?;
+        Some(source.source.block_state(member.process.pid().unsigned_abs(), thread))
+    }
+
     /// The CPU time that each source has counted, ns.
     fn counted_ns(&self) -> impl Iterator<Item = u64> {
         self.sources.iter().map(|known| known.source.counted_ns())
@@ -114,7 +131,7 @@ impl KernelSampling {
         if let Some(index) = self.sources.iter().position(|known| known.layout == *layout) {
             return Ok(index);
         }
-        let source = Source::open(layout, self.period_ns, self.contents)?;
+        let source = Source::open(layout, self.task)?;
         self.sources.push(KernelSource { layout: layout.clone(), source, dropped: 0, recorded_ns: 0 });
         Ok(self.sources.len() - 1)
     }
@@ -125,18 +142,28 @@ impl KernelSampling {
         let runtime = sampler.runtime();
         let index = self.source_for(&runtime.layout)?;
         let run = self.sources[index].source.add_process(&member.process, runtime, interpreter.address)?;
-        Ok(KernelMember::new(index, run))
+        let mut added = KernelMember::new(index, run, monotonic_ns());
+        if self.off_cpu.is_some() {
+            // Those that sleep now are known only by their stacks.
+            added.look_soon();
+        }
+        Ok(added)
     }
 }
 
 impl Recorder<'_> {
     /// How often a second there is a tick: as often as is asked for, unless the kernel sees all that is wanted.
     pub(super) fn tick_rate(&self) -> u32 {
-        if self.all_from_kernel() && !self.options.filter.idle {
+        if self.all_from_kernel() && !self.reads_waiting() {
             TICK_RATE.min(self.options.rate)
         } else {
             self.options.rate
         }
+    }
+
+    /// Whether threads that wait are samples of ours, whoever samples those that run.
+    pub(super) fn reads_waiting(&self) -> bool {
+        self.options.filter.idle && self.options.off_cpu.is_none()
     }
 
     /// Whether the kernel samples all processes that can be read.
@@ -154,10 +181,9 @@ impl Recorder<'_> {
         let now = Instant::now();
         self.setup.start = now;
         self.members.iter_mut().for_each(|member| member.visits.last_tick = now);
+        // What is in the rings already tells of threads that wait for a CPU now.
         if let Some(kernel) = &mut self.kernel {
             kernel.start_ns = monotonic_ns();
-            // What came while the others were added.
-            kernel.sources.iter_mut().for_each(|known| known.source.empty_ring(&mut |_| ()));
         }
     }
 
@@ -173,7 +199,10 @@ impl Recorder<'_> {
     pub(super) fn kernel_failure(&self) -> Option<String> {
         let kernel = self.kernel.as_ref().filter(|kernel| kernel.is_a_must)?;
         let failure = kernel.failure.as_ref()?;
-        Some(format!("the kernel cannot take its samples: {failure}; --sampler=reader does without"))
+        Some(match kernel.off_cpu {
+            Some(_) => format!("the kernel cannot tell when its threads are blocked: {failure}"),
+            None => format!("the kernel cannot take its samples: {failure}; --sampler=reader does without"),
+        })
     }
 
     /// Has the kernel sample the processes that have been looked at, and leave alone those that are gone.
@@ -198,7 +227,7 @@ impl Recorder<'_> {
                 continue;
             }
             match kernel.add_process(member) {
-                Ok(added) => member.kernel = KernelPart::Samples(added),
+                Ok(added) => member.kernel = KernelPart::Samples(Box::new(added)),
                 Err(unavailable) => {
                     let pid = member.process.pid();
                     log::debug!("process {pid}: not sampled by the kernel: {unavailable}");
@@ -268,37 +297,43 @@ impl Recorder<'_> {
         let news = sampler.check_kernel_codes(&kernel.records);
         kernel.sources[index].source.tell_of_codes(pid, &news);
         let records = std::mem::take(&mut kernel.records);
-        for record in records.iter().filter(is_its) {
-            self.take_record(kernel, &records, record, place);
+        if kernel.off_cpu.is_some() {
+            self.take_blocks(kernel, &records, place, is_its);
+        } else {
+            for record in records.iter().filter(is_its) {
+                self.take_record(kernel, &records, record, place);
+            }
         }
         kernel.records = records;
     }
 
     fn take_record(&mut self, kernel: &mut KernelSampling, records: &Records, record: &Record, place: usize) {
-        let start_ns = kernel.start_ns;
-        let since_start = |time_ns: u64| time_ns.saturating_sub(start_ns) / 1000;
         let left = self.members[place].kernel.member_mut().and_then(|member| member.left.remove(&record.os_id));
         let delay_ns = record.times.delay_since_left_ns;
         if let Some(left) = left.filter(|_| delay_ns > 0) {
             left.fill(&mut kernel.moment);
-            self.add_from_kernel(kernel, place, (since_start(left.time_ns + delay_ns), delay_ns));
+            self.add_from_kernel(kernel, place, (left.time_ns + delay_ns, delay_ns));
         }
         if !record.ran() && !record.left_cpu() {
             return;
         }
         let Some(sampler) = &mut self.members[place].sampler else { return };
         match sampler.emit_from_kernel(records, record, &mut kernel.moment) {
-            FromKernel::Emitted if record.left_cpu() => {
-                if let Some(member) = self.members[place].kernel.member_mut() {
-                    member.left.insert(record.os_id, LeftCpu::of(&kernel.moment, record.times.made_ns));
-                }
-            }
             FromKernel::Emitted => {
                 if let Some(symbols) = kernel.symbols {
                     kernel.moment.kernel_frames.extend(functions(records.kernel_frames(record), symbols));
                 }
                 let times = record.times;
-                self.add_from_kernel(kernel, place, (since_start(times.made_ns), times.active_ns()));
+                if record.left_cpu()
+                    && let Some(member) = self.members[place].kernel.member_mut()
+                {
+                    let left = LeftCpu::of(&kernel.moment, times.made_ns, record.went_to_sleep());
+                    member.left.insert(record.os_id, left);
+                }
+                // Until it came onto the CPU that it leaves now it may have waited for that.
+                if times.active_ns() > 0 {
+                    self.add_from_kernel(kernel, place, (times.made_ns, times.active_ns()));
+                }
             }
             FromKernel::NotActive => {}
             FromKernel::Lost => {
@@ -308,8 +343,13 @@ impl Recorder<'_> {
         }
     }
 
-    /// Puts the moment of the kernel into the profile, which stands for so many ns before a time, µs.
-    fn add_from_kernel(&mut self, kernel: &mut KernelSampling, place: usize, (time_us, weight_ns): (u64, u64)) {
+    /// Puts the moment of the kernel into the profile, which stands for so many ns before a time, ns: what of them is
+    /// in the recording.
+    fn add_from_kernel(&mut self, kernel: &mut KernelSampling, place: usize, (time_ns, weight_ns): (u64, u64)) {
+        let from_ns = time_ns.saturating_sub(weight_ns).max(kernel.start_ns);
+        let time_ns = time_ns.min(kernel.end_ns);
+        let Some(weight_ns) = time_ns.checked_sub(from_ns).filter(|weight_ns| *weight_ns > 0) else { return };
+        let time_us = (time_ns - kernel.start_ns) / 1000;
         let member = &mut self.members[place];
         let (Some(sampler), Some(builder), Some(state)) =
             (&member.sampler, &mut member.builder, member.kernel.member_mut())
@@ -329,7 +369,12 @@ impl Recorder<'_> {
     pub(super) fn end_kernel(&mut self) {
         // Counted first: what runs on meanwhile is in the ring, and not missing.
         let counted: Vec<u64> = self.kernel.iter().flat_map(KernelSampling::counted_ns).collect();
+        if let Some(kernel) = &mut self.kernel {
+            kernel.end_ns = kernel.start_ns + self.profile.metadata.duration_us * 1000;
+        }
         self.take_from_kernel();
+        self.add_waits_that_last();
+        self.end_blocks();
         if let Some(kernel) = &mut self.kernel {
             let sources = kernel.sources.iter().zip(counted);
             let missed: u64 =
@@ -339,6 +384,26 @@ impl Recorder<'_> {
             self.profile.metadata.counts.lost += missed;
         }
         self.profile.metadata.rate_held = self.rate_held();
+    }
+
+    /// Puts the waits for a CPU into the profile that are not over: threads that want one and have not been seen to get
+    /// it.
+    fn add_waits_that_last(&mut self) {
+        let Some(mut kernel) = self.kernel.take() else { return };
+        for place in 0..self.members.len() {
+            let left = self.members[place].kernel.member_mut().map(|member| std::mem::take(&mut member.left));
+            let process = self.members[place].process.clone();
+            let wants_cpu = |thread: u32| {
+                process.thread_state(ThreadId::from(thread)).is_ok_and(|reading| reading.activity.is_running())
+            };
+            for (thread, left) in left.into_iter().flatten().filter(|(_, left)| !left.went_to_sleep) {
+                if let Some(wait_ns) = kernel.end_ns.checked_sub(left.time_ns).filter(|_| wants_cpu(thread)) {
+                    left.fill(&mut kernel.moment);
+                    self.add_from_kernel(&mut kernel, place, (left.time_ns + wait_ns, wait_ns));
+                }
+            }
+        }
+        self.kernel = Some(kernel);
     }
 
     /// How many samples a second there were: of the kernel's, as many as were asked for, less those that are lost.
@@ -357,6 +422,6 @@ fn functions(addresses: impl Iterator<Item = u64>, symbols: &KernelSymbols) -> i
 }
 
 /// ns of `CLOCK_MONOTONIC`.
-fn monotonic_ns() -> u64 {
+pub(super) fn monotonic_ns() -> u64 {
     monotonic_time().map_or(0, |time| micros(time).saturating_mul(1000))
 }

@@ -144,13 +144,17 @@ impl Recorder<'_> {
         if let Some(trouble) = troubles.next() {
             self.report.note(format!("some samples could not be made sure of: {trouble}"));
         }
-        self.members.iter_mut().for_each(|member| self.report.add_unsampled(member.unsampled()));
+        // Of time on a CPU nothing was asked for.
+        if self.options.off_cpu.is_none() {
+            self.members.iter_mut().for_each(|member| self.report.add_unsampled(member.unsampled()));
+        }
         self.arrivals.unread.lines().into_iter().for_each(|line| self.report.note(line));
         if let Some(intervals) = intervals {
             self.end_interval(intervals);
         }
+        let off_cpu = self.off_cpu_sums();
         let is_from_kernel = self.kernel.is_some_and(|kernel| kernel.taken > 0);
         let (notes, unsampled) = self.report.into_parts();
-        Recorded { profile: self.profile, ending, ticks: self.ticks, unsampled, is_from_kernel, notes }
+        Recorded { profile: self.profile, ending, ticks: self.ticks, unsampled, is_from_kernel, off_cpu, notes }
     }
 }

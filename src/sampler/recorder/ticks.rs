@@ -19,6 +19,7 @@ impl Recorder<'_> {
     pub(in crate::sampler) fn tick(&mut self, clock: &mut Clock) -> bool {
         clock.begin_tick(Instant::now());
         self.take_from_kernel();
+        self.cut_blocks(false);
         self.bound_codes();
         // Whatever becomes of the processes meanwhile: what ends while we are away was not observed either.
         if !self.all_from_kernel() {
@@ -53,7 +54,7 @@ impl Recorder<'_> {
     /// Does with a member what is due at this tick. Whether it is known what its threads do; `None` where nobody wants
     /// to know.
     fn visit(&mut self, index: usize, period: Duration, may_pin: bool) -> Option<bool> {
-        let wants_idle = self.options.filter.idle;
+        let wants_idle = self.reads_waiting();
         let member = &mut self.members[index];
         if member.sampler.is_none() || member.builder.is_none() {
             return None;
@@ -78,6 +79,7 @@ impl Recorder<'_> {
             member.search.note_read();
             let enter = if member.kernel.samples() { Self::enter_waiting } else { Self::enter_moment };
             enter(self, index, Instant::now(), period);
+            self.look_at_blocks(index);
         }
         Some(sampled.is_ok())
     }
@@ -130,6 +132,9 @@ impl Recorder<'_> {
         let (from_us, time_us) = (since_start(member.visits.last_tick), since_start(now));
         let weight_us = (time_us - from_us).min(longest_weight_us(period));
         member.visits.last_tick = now;
+        if options.off_cpu.is_some() {
+            return;
+        }
         sums.add_waiting(&member.moment, weight_us);
         if let Some(kernel) = kernel.as_mut().filter(|_| options.filter.idle) {
             let waiting = kernel.waiting_of(&member.moment);

@@ -1,0 +1,203 @@
+//! `record --mode offcpu`: as long as threads are blocked, and in what.
+#![cfg(target_os = "linux")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::interpreters::Interpreter;
+use crate::kernel::may_sample;
+use crate::recording::{names, stacks};
+use crate::target::{Target, pyspy};
+
+/// What a recording brought.
+#[derive(Debug)]
+struct OffCpu {
+    /// Each stack, oldest frame first, with the µs for which threads were blocked in it.
+    stacks: Vec<(Vec<String>, u64)>,
+    /// The last line that was printed.
+    line: String,
+}
+
+/// A recording that has begun.
+struct Recorder {
+    child: Child,
+    folder: tempfile::TempDir,
+}
+
+impl Recorder {
+    /// Starts one and waits until it records.
+    fn start(pid: u32, args: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", "exec \"$@\" 3<&0 0</dev/null", "sh", env!("CARGO_BIN_EXE_pyspy"), "record"]);
+        command.args(["--mode", "offcpu", "-f", "raw", "--control-fd", "3", "--pid", &pid.to_string(), "-o"]);
+        command.arg(folder.path().join("stacks")).args(args).stdin(OwnedFd::from(theirs));
+        let stderr = fs::File::create(folder.path().join("stderr")).unwrap();
+        let child = command.stderr(Stdio::from(stderr)).spawn().unwrap();
+        drop(command);
+        ours.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        ours.write_all(b"\n").unwrap();
+        let mut word = [0; 6];
+        ours.read_exact(&mut word).unwrap();
+        Self { child, folder }
+    }
+
+    /// Ends it.
+    fn end(mut self) -> OffCpu {
+        kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGINT).unwrap();
+        assert!(self.child.wait().unwrap().success());
+        let read = |name: &str| fs::read_to_string(self.folder.path().join(name)).unwrap();
+        OffCpu { stacks: stacks(&read("stacks")), line: read("stderr").lines().last().unwrap_or_default().to_owned() }
+    }
+}
+
+impl OffCpu {
+    /// For how long threads were blocked in stacks that `is_it` picks by the names in them, s.
+    fn seconds(&self, is_it: impl Fn(&[&str]) -> bool) -> f64 {
+        let picked = self.stacks.iter().filter(|(stack, _)| is_it(&names(stack)));
+        picked.map(|(_, us)| *us as f64 / 1e6).sum()
+    }
+
+    /// The number before `word` in the last line.
+    fn number(&self, word: &str) -> f64 {
+        let before = self.line.split(word).next().unwrap().trim_end();
+        before.rsplit(' ').next().unwrap().parse().unwrap_or_else(|_| panic!("no number before {word}: {}", self.line))
+    }
+}
+
+/// The versions that differ in how they keep their stacks and wait.
+fn chosen() -> impl Iterator<Item = &'static Interpreter> {
+    let features = [(3, 8), (3, 11), (3, 13), (3, 15)];
+    Interpreter::all().iter().filter(move |interpreter| features.contains(&interpreter.feature()))
+}
+
+#[test]
+fn threads_are_blocked_for_as_long_as_they_measure() {
+    if !may_sample("blocked threads") {
+        return;
+    }
+    for interpreter in chosen() {
+        let mut target = Target::start(interpreter, "off_cpu.py", &[]);
+        let recorder = Recorder::start(target.pid(), &[]);
+        target.send("");
+        let results = target.line();
+        let recording = recorder.end();
+        let words: Vec<&str> = results.split(' ').collect();
+        let measured: BTreeMap<&str, f64> =
+            words.chunks(2).map(|result| (result[0], result[1].parse().unwrap())).collect();
+        assert_eq!(measured.len(), 3, "{interpreter}: {results}");
+        let mut sums = (0.0, 0.0);
+        for (function, measured) in measured {
+            let seen = recording.seconds(|names| names.contains(&function));
+            assert!((seen / measured - 1.0).abs() < 0.01, "{interpreter}: {function} {measured}: {recording:#?}");
+            sums = (sums.0 + measured, sums.1 + seen);
+        }
+        assert!((sums.1 / sums.0 - 1.0).abs() < 0.01, "{interpreter}: {sums:?}");
+        assert_eq!(recording.number(" lost"), 0.0, "{interpreter}: {}", recording.line);
+        let all = recording.seconds(|_| true);
+        assert!((recording.number(" s in all") / all - 1.0).abs() < 0.001, "{interpreter}: {all} {}", recording.line);
+        // The kernel tells which call it is, and a look at one that lasts which lock.
+        let reads = recording.seconds(|names| names.contains(&"reads") && names.last().unwrap().contains(" fd "));
+        assert!(reads > 0.5, "{interpreter}: {recording:#?}");
+    }
+}
+
+#[test]
+fn short_blocks_are_left_out_and_counted() {
+    if !may_sample("short blocks") {
+        return;
+    }
+    for interpreter in chosen() {
+        let mut target = Target::start(interpreter, "off_cpu.py", &[]);
+        let recorder = Recorder::start(target.pid(), &["--min-block", "15ms"]);
+        target.send("");
+        target.line();
+        let recording = recorder.end();
+        assert!(recording.number(" shorter than 15 ms are left out") >= 150.0, "{interpreter}: {}", recording.line);
+        // No timer is early.
+        let sleeps = recording.seconds(|names| names.contains(&"sleeps"));
+        assert!(sleeps >= 25.0 * 0.03, "{interpreter}: {recording:#?}");
+    }
+}
+
+#[test]
+fn what_lasts_counts_from_the_beginning_to_the_end() {
+    if !may_sample("blocks that last") {
+        return;
+    }
+    for interpreter in chosen() {
+        let target = Target::start(interpreter, "waiting.py", &[]);
+        let recorder = Recorder::start(target.pid(), &[]);
+        // Longer than the pieces in which a block counts while it lasts.
+        std::thread::sleep(Duration::from_millis(1500));
+        let recording = recorder.end();
+        let seconds = recording.number(" s, ");
+        for function in ["sleeps", "selects"] {
+            let seen = recording.seconds(|names| names.contains(&function));
+            assert!((seen - seconds).abs() < 0.06, "{interpreter}: {function} {seen} {recording:#?}");
+        }
+        // The one that computes wants a CPU, whether it has one or not.
+        let of_gil = |names: &[&str]| names.last() == Some(&"waiting for the GIL");
+        let computes = recording.seconds(|names| names.contains(&"computes") && !of_gil(names));
+        assert!(computes < 0.01 * seconds, "{interpreter}: {computes} {recording:#?}");
+    }
+}
+
+#[test]
+fn threads_that_want_a_cpu_are_not_blocked() {
+    if !may_sample("more threads than CPUs beside blocks") {
+        return;
+    }
+    for interpreter in chosen() {
+        let target = Target::start(interpreter, "hashing.py", &[]);
+        let recorder = Recorder::start(target.pid(), &[]);
+        std::thread::sleep(Duration::from_millis(500));
+        let recording = recorder.end();
+        let of_gil = |names: &[&str]| names.last() == Some(&"waiting for the GIL");
+        let digests = recording.seconds(|names| names.contains(&"digest") && !of_gil(names));
+        assert!(digests < 0.01, "{interpreter}: {digests} {recording:#?}");
+    }
+}
+
+#[test]
+fn what_does_not_go_with_it_is_refused() {
+    for (args, said) in [
+        (&["--native"][..], "--mode=offcpu does not go with --native"),
+        (&["--blocking"], "--mode=offcpu does not go with --blocking"),
+        (&["--async"], "--mode=offcpu does not go with --async"),
+        (&["-r", "1000"], "--mode=offcpu does not go with --rate"),
+        (&["--sampler=reader"], "--mode=offcpu does not go with --sampler=reader"),
+        (&["-g"], "cannot be used with"),
+        (&["-i"], "cannot be used with"),
+        (&["--waits"], "cannot be used with"),
+    ] {
+        let ran = pyspy(&[&["record", "--mode", "offcpu", "--pid", "1", "-o", "/dev/null"], args].concat());
+        assert!(ran.failure().contains(said), "{args:?}: {ran:#?}");
+    }
+    let ran = pyspy(&["record", "--min-block", "1ms", "--pid", "1", "-o", "/dev/null"]);
+    assert!(ran.failure().contains("--min-block goes with --mode=offcpu only"), "{ran:#?}");
+}
+
+#[test]
+fn without_rights_it_says_what_is_missing_and_what_goes_instead() {
+    if !nix::unistd::geteuid().is_root() {
+        return crate::target::print_note("skipped: blocks without rights, which takes root to give them up");
+    }
+    let wrapper = ["--bounding-set", "-all", "--inh-caps", "-all", "--ambient-caps", "-all"];
+    let record = ["record", "--mode", "offcpu", "--pid", "1", "-o", "/dev/null"];
+    let ran = Command::new("setpriv").args(wrapper).arg(env!("CARGO_BIN_EXE_pyspy")).args(record).output();
+    let Ok(ran) = ran else {
+        return crate::target::print_note("skipped: blocks without rights, for there is no setpriv");
+    };
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert!(!ran.status.success() && said.contains("CAP_BPF and CAP_PERFMON") && said.contains("--waits"), "{said}");
+}
