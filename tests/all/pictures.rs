@@ -101,6 +101,10 @@ fn hover_texts_and_widths_agree_with_raw() {
                     frame.name,
                     frame.about
                 );
+                // What is too narrow is drawn together, and has no name of its own elsewhere.
+                if frame.name == "…" {
+                    continue;
+                }
                 let path = path(&frames, frame);
                 let below: f64 = raw
                     .iter()
