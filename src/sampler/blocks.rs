@@ -132,7 +132,8 @@ impl Blocks {
 
     /// Has the moment, which is filled with a block's stack, say what that waits in.
     pub(super) fn add_words(&mut self, sampler: &ProcessSampler, block: &Block, moment: &mut Moment) {
-        moment.wait_words = block.words.clone().or_else(|| self.words_then(sampler, block.call.as_ref()?, moment));
+        moment.of_kernel.wait_words =
+            block.words.clone().or_else(|| self.words_then(sampler, block.call.as_ref()?, moment));
     }
 
     fn words_then(&mut self, sampler: &ProcessSampler, call: &BlockedCall, moment: &Moment) -> Option<String> {

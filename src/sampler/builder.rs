@@ -157,7 +157,7 @@ impl Builder {
             {
                 let (owner, flags, assurance) = (Owner::Thread(thread.os_id), native_flags(thread), thread.assurance);
                 let thread_ref = self.threads.enter_native(profile, sampler, thread);
-                fill_native_keys(mixed, &moment.kernel_frames, &mut keys);
+                fill_native_keys(mixed, &moment.of_kernel.frames, &mut keys);
                 let sample = Sample { owner, thread: thread_ref, flags, assurance, time_us, weight_us };
                 self.put_or_wait(profile, filter, sampler, sample, &keys);
             }

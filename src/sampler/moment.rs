@@ -167,6 +167,15 @@ pub(super) enum Held {
     AllThreads,
 }
 
+/// What a record of the kernel tells beside of its only thread.
+#[derive(Debug, Default)]
+pub(crate) struct KernelMoment {
+    /// Where in the kernel it was, innermost first, where that was asked for.
+    pub frames: Vec<KernelFunction>,
+    /// What it waits in, where that is known already.
+    pub wait_words: Option<String>,
+}
+
 /// What every thread was doing; kept and refilled.
 #[derive(Debug, Default)]
 pub(crate) struct Moment {
@@ -176,10 +185,8 @@ pub(crate) struct Moment {
     pub native_threads: Vec<NativeThread>,
     /// Frames of all threads, newest first.
     pub frames: Vec<MomentFrame>,
-    /// Where in the kernel the only thread was, innermost first, where that was asked for.
-    pub kernel_frames: Vec<KernelFunction>,
-    /// What the only thread waits in, where that is known already.
-    pub wait_words: Option<String>,
+    /// What a record of the kernel tells beside.
+    pub of_kernel: KernelMoment,
     /// Nothing has run in the process since the look before: it is the same moment.
     pub lasts: bool,
     /// Threads of which no stack could be had.
@@ -204,10 +211,10 @@ impl Moment {
         self.threads.clear();
         self.native_threads.clear();
         self.frames.clear();
-        self.kernel_frames.clear();
+        self.of_kernel.frames.clear();
+        self.of_kernel.wait_words = None;
         self.calls.clear();
         self.holds.clear();
-        self.wait_words = None;
         self.lasts = false;
         (self.lost, self.stops) = (0, 0);
         (self.stopped_for, self.longest_hold) = (Duration::ZERO, Duration::ZERO);

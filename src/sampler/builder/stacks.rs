@@ -225,10 +225,10 @@ impl StackTable {
         let frames = moment.frames_of(thread);
         let mut collecting = thread.collecting && self.gc_frames;
         keys.clear();
-        keys.extend(moment.kernel_frames.iter().copied().map(FrameKey::Kernel));
+        keys.extend(moment.of_kernel.frames.iter().copied().map(FrameKey::Kernel));
         if thread.waits_for_gil {
             keys.push(FrameKey::GilWait);
-        } else if let (Some(waits), Some(words)) = (self.waits.as_mut(), &moment.wait_words) {
+        } else if let (Some(waits), Some(words)) = (self.waits.as_mut(), &moment.of_kernel.wait_words) {
             keys.push(FrameKey::Wait(waits.number_of_known(words)));
         } else if let Some(waits) = self.waits.as_mut().filter(|_| !thread.active && !thread.collecting) {
             keys.push(FrameKey::Wait(waits.number(sampler, moment, thread)));

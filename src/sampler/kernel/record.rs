@@ -55,14 +55,29 @@ pub(crate) struct Record {
     pub os_id: u32,
     /// Which run of a program in the process was meant.
     pub run: u64,
-    /// The state of a task that goes to sleep.
-    task_state: u32,
     flags: u32,
     slots: Span,
-    /// How many addresses of the kernel's own stack are in the first slots.
-    kernel_frames: u32,
+    of_kernel: KernelDetail,
     /// Its native part, among the bytes of all.
     native: Span,
+}
+
+/// What the kernel tells beside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum KernelDetail {
+    /// Of a thread that goes to sleep the state in which it does.
+    TaskState(u32),
+    /// Of others how many addresses of the kernel's own stack are in the first slots.
+    Frames(u32),
+}
+
+impl KernelDetail {
+    fn frames(self) -> usize {
+        match self {
+            Self::TaskState(_) => 0,
+            Self::Frames(count) => count as usize,
+        }
+    }
 }
 
 /// When a record was made and which time it stands for, ns.
@@ -195,7 +210,6 @@ impl Records {
             (word as u32, (word >> 32) as u32)
         };
         let ((pid, os_id), (flags, count), (_, detail)) = (halves(64), halves(72), halves(80));
-        let (task_state, kernel_frames) = if flags & BLOCKED != 0 { (detail, 0) } else { (0, detail) };
         let (first, first_native) = (self.slots.len(), self.native.len());
         let (slots, native) = rest.split_at((count as usize).saturating_mul(SLOT).min(rest.len()));
         let slots = slots.chunks_exact(SLOT);
@@ -217,10 +231,12 @@ impl Records {
             pid,
             os_id,
             run: word(88),
-            task_state,
             flags,
             slots: Span { first, end: self.slots.len() },
-            kernel_frames,
+            of_kernel: match flags & BLOCKED {
+                0 => KernelDetail::Frames(detail),
+                _ => KernelDetail::TaskState(detail),
+            },
             native: Span { first: first_native, end: self.native.len() },
         });
     }
@@ -228,7 +244,7 @@ impl Records {
     /// Where in the kernel's own code the thread was, the innermost first.
     pub(in crate::sampler) fn kernel_frames(&self, record: &Record) -> impl Iterator<Item = u64> {
         let slots = self.slots.get(record.slots.first..record.slots.end).unwrap_or(&[]);
-        slots.as_flattened().iter().copied().take(record.kernel_frames as usize)
+        slots.as_flattened().iter().copied().take(record.of_kernel.frames())
     }
 
     /// The native stack of a record, if it has one.
@@ -252,13 +268,14 @@ impl Records {
 
     /// The system call in which the thread of a [blocked](Record::is_blocked) record went to sleep.
     pub(in crate::sampler) fn call(&self, record: &Record) -> Option<BlockedCall> {
-        let slots = self.slots.get(record.slots.first..record.slots.end).filter(|_| record.is_blocked())?;
-        Some(BlockedCall::new(slots.first_chunk::<CALL_SLOTS>()?, record.task_state, record.times.delay_ns))
+        let KernelDetail::TaskState(task_state) = record.of_kernel else { return None };
+        let slots = self.slots.get(record.slots.first..record.slots.end)?;
+        Some(BlockedCall::new(slots.first_chunk::<CALL_SLOTS>()?, task_state, record.times.delay_ns))
     }
 
     /// The frames of a record, newest first.
     pub(in crate::sampler) fn frames(&self, record: &Record) -> impl Iterator<Item = FrameSlot> {
-        let of_kernel = (record.kernel_frames as usize).div_ceil(size_of::<Slot>() / 8);
+        let of_kernel = record.of_kernel.frames().div_ceil(size_of::<Slot>() / 8);
         let first = record.slots.first + if record.is_blocked() { CALL_SLOTS } else { of_kernel };
         let mut slots = self.slots.get(first..record.slots.end).unwrap_or(&[]).iter();
         let mut above = (0, None);

@@ -1,6 +1,7 @@
 //! Recording what the kernel samples: its rings are emptied some times a second, and we look at the processes only for
 //! what it does not see: which threads there are, what they are called, who waits.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use super::{Recorder, micros};
@@ -33,8 +34,7 @@ pub(in crate::sampler) struct KernelSampling {
     /// What there was of blocks, where they are asked for.
     pub(super) off_cpu: Option<OffCpuSums>,
     /// When the recording began and ended, ns of `CLOCK_MONOTONIC`: nothing counts that was before or after.
-    pub(super) start_ns: u64,
-    pub(super) end_ns: u64,
+    pub(super) span_ns: Range<u64>,
     /// One for each version of CPython that was met.
     sources: Vec<KernelSource>,
     records: Records,
@@ -88,8 +88,7 @@ impl KernelSampling {
             },
             symbols,
             off_cpu: options.off_cpu.map(OffCpuSums::new),
-            start_ns: monotonic_ns(),
-            end_ns: u64::MAX,
+            span_ns: monotonic_ns()..u64::MAX,
             sources: Vec::new(),
             records: Records::default(),
             moment: Moment::default(),
@@ -183,7 +182,7 @@ impl Recorder<'_> {
         self.members.iter_mut().for_each(|member| member.visits.last_tick = now);
         // What is in the rings already tells of threads that wait for a CPU now.
         if let Some(kernel) = &mut self.kernel {
-            kernel.start_ns = monotonic_ns();
+            kernel.span_ns.start = monotonic_ns();
         }
     }
 
@@ -321,7 +320,7 @@ impl Recorder<'_> {
         match sampler.emit_from_kernel(records, record, &mut kernel.moment) {
             FromKernel::Emitted => {
                 if let Some(symbols) = kernel.symbols {
-                    kernel.moment.kernel_frames.extend(functions(records.kernel_frames(record), symbols));
+                    kernel.moment.of_kernel.frames.extend(functions(records.kernel_frames(record), symbols));
                 }
                 let times = record.times;
                 if record.left_cpu()
@@ -346,10 +345,10 @@ impl Recorder<'_> {
     /// Puts the moment of the kernel into the profile, which stands for so many ns before a time, ns: what of them is
     /// in the recording.
     fn add_from_kernel(&mut self, kernel: &mut KernelSampling, place: usize, (time_ns, weight_ns): (u64, u64)) {
-        let from_ns = time_ns.saturating_sub(weight_ns).max(kernel.start_ns);
-        let time_ns = time_ns.min(kernel.end_ns);
+        let from_ns = time_ns.saturating_sub(weight_ns).max(kernel.span_ns.start);
+        let time_ns = time_ns.min(kernel.span_ns.end);
         let Some(weight_ns) = time_ns.checked_sub(from_ns).filter(|weight_ns| *weight_ns > 0) else { return };
-        let time_us = (time_ns - kernel.start_ns) / 1000;
+        let time_us = (time_ns - kernel.span_ns.start) / 1000;
         let member = &mut self.members[place];
         let (Some(sampler), Some(builder), Some(state)) =
             (&member.sampler, &mut member.builder, member.kernel.member_mut())
@@ -370,7 +369,7 @@ impl Recorder<'_> {
         // Counted first: what runs on meanwhile is in the ring, and not missing.
         let counted: Vec<u64> = self.kernel.iter().flat_map(KernelSampling::counted_ns).collect();
         if let Some(kernel) = &mut self.kernel {
-            kernel.end_ns = kernel.start_ns + self.profile.metadata.duration_us * 1000;
+            kernel.span_ns.end = kernel.span_ns.start + self.profile.metadata.duration_us * 1000;
         }
         self.take_from_kernel();
         self.add_waits_that_last();
@@ -397,7 +396,7 @@ impl Recorder<'_> {
                 process.thread_state(ThreadId::from(thread)).is_ok_and(|reading| reading.activity.is_running())
             };
             for (thread, left) in left.into_iter().flatten().filter(|(_, left)| !left.went_to_sleep) {
-                if let Some(wait_ns) = kernel.end_ns.checked_sub(left.time_ns).filter(|_| wants_cpu(thread)) {
+                if let Some(wait_ns) = kernel.span_ns.end.checked_sub(left.time_ns).filter(|_| wants_cpu(thread)) {
                     left.fill(&mut kernel.moment);
                     self.add_from_kernel(&mut kernel, place, (left.time_ns + wait_ns, wait_ns));
                 }

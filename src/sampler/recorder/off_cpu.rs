@@ -119,7 +119,7 @@ impl Recorder<'_> {
         stack.fill(&mut kernel.moment);
         state.blocks.add_words(sampler, block, &mut kernel.moment);
         // Both ends are rounded in the same way, so that one piece begins where the last one ended.
-        let since_start = |time_ns: u64| time_ns.clamp(kernel.start_ns, kernel.end_ns) - kernel.start_ns;
+        let since_start = |time_ns: u64| time_ns.clamp(kernel.span_ns.start, kernel.span_ns.end) - kernel.span_ns.start;
         let (from_us, time_us) = (since_start(block.since_ns) / 1000, since_start(end_ns) / 1000);
         let before = self.profile.metadata.counts.taken;
         builder.add(&mut self.profile, &self.options.filter, sampler, &kernel.moment, (time_us, time_us - from_us));
@@ -143,7 +143,7 @@ impl Recorder<'_> {
         let Some(kernel) = kernel.as_ref().filter(|kernel| kernel.off_cpu.is_some()) else { return };
         let member = &members[index];
         let (Some(sampler), Some(state)) = (&member.sampler, member.kernel.member()) else { return };
-        let since_ns = kernel.start_ns.max(state.added_ns);
+        let since_ns = kernel.span_ns.start.max(state.added_ns);
         let mut looked = Vec::new();
         let asleep = member.moment.threads.iter().filter(|thread| !thread.active && member.moment.has_stack(thread));
         for thread in asleep {
@@ -206,7 +206,7 @@ impl Recorder<'_> {
     /// The recording ends: so do all blocks.
     pub(super) fn end_blocks(&mut self) {
         let Some(mut kernel) = self.kernel.take_if(|kernel| kernel.off_cpu.is_some()) else { return };
-        let end_ns = kernel.end_ns;
+        let end_ns = kernel.span_ns.end;
         for place in 0..self.members.len() {
             let open = self.members[place].kernel.member_mut().map(|state| std::mem::take(&mut state.blocks.open));
             for block in open.into_iter().flat_map(|open| open.into_values()) {
@@ -225,6 +225,6 @@ impl Recorder<'_> {
 impl KernelSampling {
     /// How much of a time is in the recording, ns.
     fn length_ns(&self, from_ns: u64, to_ns: u64) -> u64 {
-        to_ns.min(self.end_ns).saturating_sub(from_ns.max(self.start_ns))
+        to_ns.min(self.span_ns.end).saturating_sub(from_ns.max(self.span_ns.start))
     }
 }
