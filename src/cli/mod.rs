@@ -152,7 +152,10 @@ pub(crate) struct RecordArgs {
     pub idle: bool,
     /// What counts: wall (also idle threads), cpu (threads that run or want to, the default), gil (threads that hold
     /// the GIL), gil-wait (threads that wait for the GIL, each below the function that holds it), offcpu (threads that
-    /// are blocked, for exactly as long as they are, each with what it waits in: as --sampler=kernel)
+    /// are blocked, exactly timed)
+    ///
+    /// With offcpu nothing is sampled: the kernel tells when threads are blocked and in what, with the rights and on
+    /// the systems of --sampler=kernel
     #[arg(long, value_enum, value_name = "mode", conflicts_with_all = ["gil", "idle"])]
     pub mode: Option<Mode>,
     /// With --mode=offcpu, leave out what is blocked for less than this: seconds, or a number with ms or s; how many

@@ -81,8 +81,8 @@ pub(super) struct Blocks {
     pub(super) open: HashMap<u32, Block>,
     /// Words that were found since the ring was emptied last: equal waits follow each other.
     words: HashMap<Place, String>,
-    /// The words for waits in a futex at a place in the code, by its address and instruction, as they were told of one that
-    /// lasted; `None` where different ones were.
+    /// The words for waits in a futex at a place in the code, by its address and instruction, as they were told of one
+    /// that lasted; `None` where different ones were.
     learned: HashMap<(u64, i32), Option<String>>,
 }
 

@@ -104,9 +104,9 @@ pub(super) fn words_for(sampler: &ProcessSampler, moment: &Moment, thread: &Mome
     }
 }
 
-/// The words for what the only thread of a moment went to sleep in, as it was recorded; it may have been woken since. Who
-/// held what it waited for is not known any more. What objects are called is read now, of frames that still run the
-/// same code.
+/// The words for what the only thread of a moment went to sleep in, as it was recorded; it may have been woken since.
+/// Who held what it waited for is not known any more. What objects are called is read now, of frames that still run
+/// the same code.
 pub(super) fn words_then(
     sampler: &ProcessSampler,
     moment: &Moment,

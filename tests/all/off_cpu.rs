@@ -107,7 +107,7 @@ fn threads_are_blocked_for_as_long_as_they_measure() {
         assert!((recording.number(" s in all") / all - 1.0).abs() < 0.001, "{interpreter}: {all} {}", recording.line);
         // The kernel tells which call it is, and a look at one that lasts which lock.
         let reads = recording.seconds(|names| names.contains(&"reads") && names.last().unwrap().contains(" fd "));
-        assert!(reads > 0.5, "{interpreter}: {recording:#?}");
+        assert!(reads > 0.4, "{interpreter}: {recording:#?}");
     }
 }
 
@@ -122,10 +122,10 @@ fn short_blocks_are_left_out_and_counted() {
         target.send("");
         target.line();
         let recording = recorder.end();
-        assert!(recording.number(" shorter than 15 ms are left out") >= 150.0, "{interpreter}: {}", recording.line);
+        assert!(recording.number(" shorter than 15 ms are left out") >= 100.0, "{interpreter}: {}", recording.line);
         // No timer is early.
         let sleeps = recording.seconds(|names| names.contains(&"sleeps"));
-        assert!(sleeps >= 25.0 * 0.03, "{interpreter}: {recording:#?}");
+        assert!(sleeps >= 20.0 * 0.03, "{interpreter}: {recording:#?}");
     }
 }
 

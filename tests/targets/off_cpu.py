@@ -7,8 +7,7 @@ import sys
 import threading
 import time
 
-ROUNDS, PAUSE = 25, 0.03
-begun = threading.Event()
+ROUNDS, PAUSE = 20, 0.03
 lock = threading.Lock()
 held, taken, asked = threading.Semaphore(0), threading.Semaphore(0), threading.Semaphore(0)
 reading, writing = os.pipe()
@@ -21,7 +20,7 @@ def run_delay():
 
 
 def unblocked_and_all():
-    """For how long the thread has run or wanted to, and the time, as of one moment, but for a tenth of a millisecond."""
+    """For how long the thread has run or wanted to, and the time, as of one moment but for 0.1 ms."""
     while True:
         delay = run_delay()
         passed, ran = time.perf_counter(), time.thread_time()
@@ -49,7 +48,6 @@ def reads():
 
 
 def measured(work):
-    begun.wait()
     before = unblocked_and_all()
     work()
     after = unblocked_and_all()
@@ -58,7 +56,6 @@ def measured(work):
 
 
 def holds():
-    begun.wait()
     for _ in range(ROUNDS):
         with lock:
             held.release()
@@ -67,7 +64,6 @@ def holds():
 
 
 def writes():
-    begun.wait()
     for _ in range(ROUNDS):
         asked.acquire()
         time.sleep(PAUSE)
@@ -75,22 +71,25 @@ def writes():
 
 
 def naps():
-    begun.wait()
-    for _ in range(300):
+    for _ in range(200):
         time.sleep(0.0001)
 
 
-threads = [threading.Thread(target=measured, args=(work,), name=work.__name__) for work in (sleeps, locks, reads)]
-threads += [threading.Thread(target=work, name=work.__name__) for work in (holds, writes, naps)]
-for thread in threads:
-    thread.daemon = True
-    thread.start()
+def run(work, partner):
+    """One after the other: threads that take turns with the GIL would measure each other."""
+    threads = [threading.Thread(target=measured, args=(work,)), threading.Thread(target=partner)]
+    for thread in threads:
+        thread.daemon = True
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
 print("ready")
 sys.stdout.flush()
 sys.stdin.readline()
-begun.set()
-for thread in threads:
-    thread.join()
+for work, partner in ((sleeps, naps), (locks, holds), (reads, writes)):
+    run(work, partner)
 print(" ".join(results))
 sys.stdout.flush()
 sys.stdin.readline()

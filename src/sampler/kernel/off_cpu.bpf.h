@@ -1,5 +1,5 @@
-// `record --mode offcpu`: how long threads are blocked, and where. A part of program.bpf.c, whose programs are loaded in
-// place of the others there.
+// `record --mode offcpu`: how long threads are blocked, and where. A part of program.bpf.c, whose programs are loaded
+// in place of the others there.
 
 // Flags of a record: the thread goes to sleep, and the record has its stack; it was woken.
 #define BLOCKED (1 << 16)

@@ -36,8 +36,8 @@ impl ProcessSampler {
         if moment.frames.is_empty() {
             return FromKernel::NotActive;
         }
-        // The futex is of the same moment as its memory, so it alone is enough: 3.15 says that a thread wants the GIL, and
-        // not that it waits until another has taken it.
+        // The futex is of the same moment as its memory, so it alone is enough: 3.15 says that a thread wants the GIL,
+        // and not that it waits until another has taken it.
         let futex = records.call(record).and_then(|call| call.futex());
         let is_at_gil = futex.is_some_and(|futex| gil.is_waited_for_at(&reader.runtime, futex));
         let collecting = collects(&interpreter, holds_gil, &moment.frames);

@@ -1,6 +1,6 @@
-//! Recording how long threads are blocked, from what the kernel tells: when each goes to sleep, with its stack, and when
-//! it is woken. What is left to us is to name the stacks, and to look at those that sleep: what they wait in can be told
-//! better while they do, and of those that slept before we came the kernel knows no stack.
+//! Recording how long threads are blocked, from what the kernel tells: when each goes to sleep, with its stack, and
+//! when it is woken. What is left to us is to name the stacks, and to look at those that sleep: what they wait in can
+//! be told better while they do, and of those that slept before we came the kernel knows no stack.
 
 use std::collections::HashMap;
 
@@ -178,7 +178,8 @@ impl Recorder<'_> {
         }
     }
 
-    /// Puts what there is so far of blocks into the profile that last: of those that have lasted for a piece, or of all.
+    /// Puts what there is so far of blocks into the profile that last: of those that have lasted for a piece, or of
+    /// all.
     pub(super) fn cut_blocks(&mut self, are_all: bool) {
         let Some(mut kernel) = self.kernel.take_if(|kernel| kernel.off_cpu.is_some()) else { return };
         let now_ns = monotonic_ns();
