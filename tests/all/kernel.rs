@@ -144,12 +144,13 @@ fn a_wait_for_a_cpu_counts_that_goes_on_when_the_recording_begins_or_ends() {
             command.args(["-c", "0"]).args(arguments).arg(&interpreter.path);
             command
         };
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/targets/chains.py");
+        // Of one stack: each that there is counts for an interval at least.
+        let script = ["-c", "print('ready', flush=True)\nwhile True: pass"];
         let mut waits = on_one_cpu(&["nice", "-n", "19"]);
-        waits.arg(script);
+        waits.args(script);
         let target = Target::start_command(waits, "a process of low priority");
         let mut computes = on_one_cpu(&[]);
-        computes.args(["-c", "print('ready', flush=True)\nwhile True: pass"]);
+        computes.args(script);
         let _busy = Target::start_command(computes, "a process that keeps the CPU");
         // Nothing is known of what has not run at all.
         let recordings = std::iter::repeat_with(|| Recording::of(target.pid(), &["--sampler=kernel", "-d", "1"]));
