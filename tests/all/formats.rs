@@ -133,6 +133,16 @@ fn threads_are_aligned_in_time_and_pauses_are_kept() {
             }
         }
         turns.sort_by(|one, other| one.0.total_cmp(&other.0));
+        // Where samples came late, one of another moment may have cut a turn.
+        if summary.doubt(200.0) > 0.0 {
+            turns.dedup_by(|later, first| {
+                let is_same = later.2 == first.2 && later.0 - first.1 < 0.02;
+                if is_same {
+                    first.1 = later.1;
+                }
+                is_same
+            });
+        }
         let all: f64 = turns.iter().map(|(start, end, _)| end - start).sum();
         turns.retain(|(start, end, _)| end - start > 0.1);
         let long: f64 = turns.iter().map(|(start, end, _)| end - start).sum();

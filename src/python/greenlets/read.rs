@@ -68,6 +68,13 @@ enum ThreadOf {
 }
 
 impl Fields {
+    /// Whether it has its newest frame: from the time that it begins to be left on until it has all of the thread
+    /// again. While greenlets are switched, the thread's frames are those of another than the one that is called the
+    /// current one.
+    pub(super) fn is_being_switched(&self) -> bool {
+        self.top_frame != 0
+    }
+
     /// What a body says.
     pub(super) fn of(body: &Body, shape: &Shape) -> Self {
         let optional = |offset: Option<Offset>| offset.map_or(0, |offset| body.word(offset));

@@ -36,7 +36,7 @@ impl GreenletTypes {
     }
 
     /// The greenlet that a thread runs, then its parents, up to the main greenlet or a hub. `None` where these do not
-    /// make sense, or are not of that thread any more.
+    /// make sense, are not of that thread any more, or while it switches from one to the other.
     pub(crate) fn running(
         &self,
         objects: ObjectReader<'_>,
@@ -55,6 +55,9 @@ impl GreenletTypes {
         let mut next = current;
         loop {
             let head = self.read_one(objects, &shape, next, &mut reading)?;
+            if found.is_empty() && reading.known.get(&next).is_none_or(Fields::is_being_switched) {
+                return None;
+            }
             let greenlet = reading.describe_all(&[head], 0).pop()?;
             let (kind, parent) = (greenlet.kind, greenlet.parent);
             found.push(greenlet);
