@@ -73,6 +73,12 @@ function drawFirst() {
     document.documentElement.dataset.drawn = "1";
 }
 
+// Lets the browser show what was drawn before all the rest keeps it busy. A page in the background has no frames.
+function shown() {
+    const framed = new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+    return Promise.race([framed, new Promise((done) => setTimeout(done, 100))]);
+}
+
 function bindControls() {
     control("threads").addEventListener("change", (event) => {
         state.threads = event.target.value;

@@ -17,7 +17,10 @@ const first = JSON.parse(new TextDecoder().decode(bytesOf("first")));
 const canvas = new Canvas(get("canvas"), get("scroll"), get("height"), firstPainter());
 showTab("graph");
 drawHead();
-if (first.rows.length > 0) drawFirst();
+if (first.rows.length > 0) {
+    drawFirst();
+    await shown();
+}
 
 const model = modelOf(await unpacked("data"));
 const { data } = model;
