@@ -61,6 +61,10 @@ pub(crate) enum KernelTask {
 }
 
 /// What the kernel knows of a thread, where it tells of [blocks](KernelTask::Blocks).
+#[cfg_attr(
+    not(all(target_os = "linux", target_arch = "x86_64")),
+    expect(dead_code, reason = "only the program in the kernel tells it")
+)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BlockState {
     /// It has slept since before its process was added.
