@@ -43,7 +43,7 @@ const OF_TOP: [Group; 4] = [
     ("What to look at", &["pid", "name", "subprocesses", "all"]),
     ("How", &["rate", "idle", "native", "gil", "below"]),
     ("What is shown", &["delay", "once", "json", "full_filenames"]),
-    (RARELY_NEEDED, &["blocking", "nonblocking", "native_threads"]),
+    (RARELY_NEEDED, &["sampler", "blocking", "nonblocking", "native_threads"]),
 ];
 
 const OF_DUMP: [Group; 3] = [

@@ -1,6 +1,7 @@
 //! The command line: clap definitions and nothing else. The flags are py-spy's, so that its users need not learn new
 //! ones.
 
+mod choices;
 mod exit_status;
 mod help;
 mod push;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use choices::{Mode, SamplerArg};
 pub(crate) use exit_status::Status;
 pub(crate) use help::command;
 pub(crate) use push::{PushArgs, PushProtocol, PushUrl};
@@ -114,13 +116,12 @@ pub(crate) struct RecordArgs {
     #[arg(short, long, value_name = "duration", value_parser = values::duration)]
     #[arg(default_value = "unlimited", hide_default_value = true)]
     pub duration: Limit,
-    /// Samples to take each second
+    /// Samples to take each second [default: 100]
     ///
     /// The last line says how many were taken (`Hz held`): fewer on a busy machine, or where threads would have been
     /// stopped for too long
-    #[arg(short, long, value_name = "rate", default_value_t = 100)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub rate: u32,
+    #[arg(short, long, value_name = "rate", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub rate: Option<u32>,
     /// Profile all processes below the given ones, too, and those that a started program leaves behind
     #[arg(short, long)]
     pub subprocesses: bool,
@@ -228,6 +229,13 @@ pub(crate) struct RecordArgs {
     pub program: Vec<std::ffi::OsString>,
 }
 
+impl RecordArgs {
+    /// Samples to take each second.
+    pub(crate) fn rate(&self) -> u32 {
+        self.rate.unwrap_or(100)
+    }
+}
+
 /// `pyspy top`.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("target").args(["pid", "name", "all", "program"]).required(true).multiple(true))]
@@ -270,6 +278,10 @@ pub(crate) struct TopArgs {
     /// When to stop the process
     #[command(flatten)]
     pub pause: PauseArgs,
+    /// Who takes the samples of threads that run: reader (pyspy, from outside), kernel (in the timer interrupt of each
+    /// thread, which stops nothing: Linux 5.17 with x86-64, as root), auto (the kernel where it can) [default: auto]
+    #[arg(long, value_enum, value_name = "who")]
+    pub sampler: Option<SamplerArg>,
     /// Print one window as plain text, or with --json as JSON, and end
     #[arg(long)]
     pub once: bool,
@@ -279,32 +291,6 @@ pub(crate) struct TopArgs {
     /// Command line of a Python program to run; what it writes is shown in a view of its own
     #[arg(value_name = "python_program", trailing_var_arg = true)]
     pub program: Vec<std::ffi::OsString>,
-}
-
-/// Who takes samples.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum SamplerArg {
-    /// The kernel where it can, else the reader.
-    Auto,
-    /// The kernel, or nobody.
-    Kernel,
-    /// Reads from outside.
-    Reader,
-}
-
-/// What counts as a sample.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Mode {
-    /// All threads, also idle ones.
-    Wall,
-    /// Threads that run or want to.
-    Cpu,
-    /// Threads that hold the GIL.
-    Gil,
-    /// Threads that wait for the GIL.
-    GilWait,
-    /// Threads that are blocked.
-    Offcpu,
 }
 
 /// `pyspy convert`.

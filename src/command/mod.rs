@@ -7,6 +7,7 @@ pub(crate) mod convert;
 pub(crate) mod dump;
 mod ending;
 pub(crate) mod failure;
+mod kernel_use;
 mod left;
 mod naming;
 mod output_file;

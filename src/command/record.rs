@@ -134,7 +134,7 @@ fn record_target(
         );
     }
     let options = RecordOptions {
-        rate: arguments.rate,
+        rate: arguments.rate(),
         duration: match arguments.duration {
             Limit::For(duration) => Some(duration),
             Limit::Unlimited => None,
@@ -145,6 +145,7 @@ fn record_target(
         off_cpu: off_cpu(arguments),
         filter: filter(arguments),
         keep: destination.keep(arguments.tasks == Some(AsyncTasks::All)),
+        is_looked_on: false,
         longest_pause: Duration::ZERO,
         processes: ProcessOptions {
             subprocesses: arguments.subprocesses && !arguments.all,
@@ -219,7 +220,7 @@ fn announcement(arguments: &RecordArgs, is_started: bool) -> String {
     };
     match arguments.mode {
         Some(Mode::Offcpu) => format!("recording when threads are blocked {end}; Ctrl-C to stop"),
-        _ => format!("sampling {} times a second {end}; Ctrl-C to stop", arguments.rate),
+        _ => format!("sampling {} times a second {end}; Ctrl-C to stop", arguments.rate()),
     }
 }
 

@@ -24,10 +24,11 @@ use self::meter::Meter;
 use self::sampling::Sampling;
 use self::signals::Signals;
 use self::target::Target;
+use super::kernel_use::Wishes;
 use super::{check_stdout, native, pausing};
-use crate::cli::TopArgs;
+use crate::cli::{SamplerArg, TopArgs};
 use crate::profile::Below;
-use crate::sampler::{Ending, Finder, LiveOptions, LiveWindow, PATIENCE_STARTED, Pausing, ProcessOptions};
+use crate::sampler::{Ending, Finder, KernelUse, LiveOptions, LiveWindow, PATIENCE_STARTED, Pausing, ProcessOptions};
 use crate::tui::Settings;
 
 /// Messages that may wait.
@@ -45,10 +46,19 @@ pub(crate) fn run(arguments: &TopArgs) -> anyhow::Result<ExitCode> {
         );
     }
     check_stdout()?;
+    let wishes = Wishes {
+        sampler: arguments.sampler,
+        default: SamplerArg::Auto,
+        pause: arguments.pause,
+        rate: arguments.rate,
+        kernel_frames: false,
+        only_read: None,
+    };
+    let kernel = wishes.kernel_use()?;
     let (sender, messages) = sync_channel(MESSAGES);
     let signals = Signals::forward_to(&sender)?;
     let mut target = Target::open_or_start(arguments, &sender, draws)?;
-    let result = run_target(arguments, &mut target, &sender, &messages, &signals);
+    let result = run_target((arguments, kernel), &mut target, &sender, &messages, &signals);
     target.end();
     result?;
     Ok(match signals.first() {
@@ -72,7 +82,7 @@ enum Message {
 }
 
 fn run_target(
-    arguments: &TopArgs,
+    (arguments, kernel): (&TopArgs, KernelUse),
     target: &mut Target,
     sender: &SyncSender<Message>,
     messages: &Receiver<Message>,
@@ -91,6 +101,7 @@ fn run_target(
     let options = LiveOptions {
         rate: arguments.rate,
         pausing,
+        kernel,
         every: arguments.delay,
         processes: ProcessOptions {
             subprocesses: arguments.subprocesses && !arguments.all,

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use foldhash::HashMap;
 
 use super::blocks::Blocks;
+use super::last_seen::LastSeen;
 use super::moment::{FrameSpan, Moment, MomentFrame, MomentThread, NativeMoment, NativeThread};
 
 /// Between two looks of ours at such a process: which threads there are, and what they are called.
@@ -63,6 +64,8 @@ pub(super) struct KernelMember {
     pub(super) left: HashMap<u32, LeftCpu>,
     /// Which threads are blocked, where the kernel tells of that.
     pub(super) blocks: Blocks,
+    /// Where each thread was seen last, where somebody looks on.
+    pub(super) last_seen: Option<LastSeen>,
     /// When we are to look at it next.
     look_due: Instant,
     /// Nanoseconds that were not enough for a whole microsecond.
@@ -85,8 +88,24 @@ pub(super) struct LeftCpu {
 impl KernelMember {
     /// That of a source, for a run of a program.
     pub(super) fn new(source: usize, run: u64, added_ns: u64) -> Self {
-        let look_due = Instant::now() + LOOK_EVERY;
-        Self { source, run, added_ns, left: HashMap::default(), blocks: Blocks::default(), look_due, carry_ns: 0 }
+        Self {
+            source,
+            run,
+            added_ns,
+            left: HashMap::default(),
+            blocks: Blocks::default(),
+            last_seen: None,
+            look_due: Instant::now() + LOOK_EVERY,
+            carry_ns: 0,
+        }
+    }
+
+    /// The numbers of code mean others from now on: forgets the stacks that are kept.
+    pub(super) fn forget_stacks(&mut self) {
+        self.left.clear();
+        self.blocks.forget_stacks();
+        self.last_seen = self.last_seen.take().map(|_| LastSeen::default());
+        self.look_soon();
     }
 
     /// We are to look at it as soon as can be.

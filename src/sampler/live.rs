@@ -19,7 +19,7 @@ use super::filter::Filter;
 use super::members::Roots;
 use super::moment::Pausing;
 use super::process_sampler::ProcessSampler;
-use super::record_options::{NativeWanted, ProcessOptions, RecordOptions};
+use super::record_options::{KernelUse, NativeWanted, ProcessOptions, RecordOptions};
 use super::recorder::{Ending, Recorder};
 use super::unobserved::longest_weight_us;
 use crate::process::release_pending;
@@ -27,6 +27,8 @@ use crate::profile::{Below, Mark};
 
 /// How long the lines of native code are waited for at the end.
 const WAIT_AT_END: Duration = Duration::from_secs(1);
+/// Where we could not look for so long, what the kernel has sampled meanwhile is left out: who waited was not seen.
+const LONGEST_GAP: Duration = Duration::from_secs(2);
 
 /// How to sample.
 #[derive(Debug, Clone)]
@@ -35,6 +37,8 @@ pub(crate) struct LiveOptions {
     pub rate: u32,
     /// When the target is stopped.
     pub pausing: Pausing,
+    /// Whether the kernel takes the samples of threads that run.
+    pub kernel: KernelUse,
     /// How long a window is.
     pub every: Duration,
     /// Which processes are sampled.
@@ -73,6 +77,8 @@ pub(crate) fn watch(
     let record = RecordOptions {
         rate: options.rate,
         pausing: options.pausing,
+        kernel: options.kernel,
+        is_looked_on: true,
         // What is wanted of it may change from one moment to the next.
         filter: Filter { idle: true, below: options.below.clone(), ..Filter::default() },
         processes: options.processes,
@@ -82,6 +88,8 @@ pub(crate) fn watch(
     let mut watcher = Watcher::new(Recorder::new(roots, &record), options);
     let ending = watcher.run(finder, requests, stop, deliver);
     let mut left: Vec<LiveWindow> = watcher.waiting.take().into_iter().map(|window| *window).collect();
+    watcher.recorder.describe();
+    watcher.recorder.end_kernel();
     watcher.recorder.put_waiting(WAIT_AT_END);
     // The last moments are worth seeing too, if there were any.
     if watcher.sums.ticks > 0 {
@@ -147,18 +155,25 @@ impl<'options> Watcher<'options> {
         self.recorder.meet(finder);
         // And so that one that another process holds is known as such.
         self.recorder.describe();
-        let mut deadline = self.window_start;
+        self.recorder.start_kernel();
+        // That takes its time, of which there are no samples.
+        let mut deadline = Instant::now();
+        (self.last_tick, self.window_start) = (deadline, deadline);
+        self.clock = Clock::new(self.rate, deadline);
         loop {
             if stop.load(Ordering::Relaxed) {
                 return Ending::Interrupted;
+            }
+            if let Some(reason) = self.recorder.kernel_failure() {
+                return Ending::Lost(reason);
             }
             while let Ok(request) = requests.try_recv() {
                 match request {
                     LiveRequest::Rate(rate) => {
                         self.missed_before += self.clock.missed();
-                        self.rate = rate;
+                        self.rate = self.recorder.set_rate(rate);
                         deadline = Instant::now();
-                        self.clock = Clock::new(rate, deadline);
+                        self.clock = Clock::new(self.rate, deadline);
                     }
                     LiveRequest::BeginAnew => self.begins_anew = true,
                     LiveRequest::Inspect(inspect) => {
@@ -187,6 +202,7 @@ impl<'options> Watcher<'options> {
                 deadline = self.clock.next_deadline(Instant::now());
             }
             self.recorder.meet(finder);
+            self.recorder.meet_kernel();
             if let Some(ending) = self.recorder.is_over() {
                 return ending;
             }
@@ -203,6 +219,8 @@ impl<'options> Watcher<'options> {
     }
 
     fn window(&mut self, now: Instant) -> LiveWindow {
+        let share_from_kernel = self.recorder.share_from_kernel();
+        (0..self.recorder.members.len()).for_each(|index| self.recorder.complete_moment(index));
         self.recorder.describe();
         let (mut threads, mut loops, mut tasks) = (Vec::new(), Vec::new(), Vec::new());
         let mut trouble = None;
@@ -238,8 +256,12 @@ impl<'options> Watcher<'options> {
             times: sums.times,
             pace: WindowPace {
                 length_us: micros(length),
-                ticks: sums.ticks,
+                held: match share_from_kernel {
+                    Some(share) => f64::from(self.rate) * share,
+                    None => sums.ticks as f64 * 1e6 / micros(length).max(1) as f64,
+                },
                 rate: self.rate,
+                is_from_kernel: self.recorder.is_from_kernel(),
                 missed: self.missed_before + self.clock.missed(),
                 stopped_us: sums.holds.longest_us(),
             },
@@ -253,9 +275,18 @@ impl<'options> Watcher<'options> {
     /// One sample of everything.
     fn tick(&mut self) {
         let before = self.recorder.ticks;
+        let is_late = self.last_tick.elapsed() > LONGEST_GAP.max(self.clock.period() * 2);
+        if is_late {
+            self.recorder.discard_from_kernel(self.clock.period());
+        }
         self.recorder.tick(&mut self.clock);
         let now = Instant::now();
-        let weight_us = micros(now - self.last_tick).min(longest_weight_us(self.clock.period()));
+        let longest_us = match self.recorder.all_from_kernel() && !is_late {
+            // It has seen all of that time.
+            true => u64::MAX,
+            false => longest_weight_us(self.clock.period()),
+        };
+        let weight_us = micros(now - self.last_tick).min(longest_us);
         self.last_tick = now;
         if self.recorder.ticks == before {
             return;

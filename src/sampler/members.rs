@@ -80,9 +80,7 @@ impl Member {
     /// Forgets what its threads were doing when they left their CPUs: the numbers of code mean others from now on.
     pub(super) fn forget_left(&mut self) {
         if let Some(kernel) = self.kernel.member_mut() {
-            kernel.left.clear();
-            kernel.blocks.forget_stacks();
-            kernel.look_soon();
+            kernel.forget_stacks();
         }
     }
 

@@ -26,6 +26,7 @@ mod intervals;
 mod kernel;
 mod kernel_member;
 mod kernel_names;
+mod last_seen;
 mod live;
 mod looks;
 mod loop_lag;

@@ -151,6 +151,13 @@ impl NativeMoment {
         self.frames.get(self.threads.get(&owner)?.clone())
     }
 
+    /// Adds the merged stack of a thread, or takes it for the one that there is.
+    pub(super) fn put(&mut self, owner: Owner, frames: &[MixedFrame]) {
+        let first = self.frames.len();
+        self.frames.extend_from_slice(frames);
+        self.threads.insert(owner, first..self.frames.len());
+    }
+
     pub(super) fn clear(&mut self) {
         self.frames.clear();
         self.threads.clear();

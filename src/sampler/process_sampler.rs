@@ -37,6 +37,7 @@ mod stops;
 
 use activity::Activities;
 pub(crate) use kernel_emission::FromKernel;
+pub(super) use kernel_emission::collects;
 use kernel_stacks::KernelStacks;
 use native_stacks::NativeStacks;
 use stack_reader::{Passes, StackReader};

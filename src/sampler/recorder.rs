@@ -1,6 +1,7 @@
 //! Records processes: ticks, samples, a profile; through pauses, execs, children and the end of it all.
 
 mod kernel_ticks;
+mod looked_on;
 mod off_cpu;
 mod report;
 mod run;
@@ -126,6 +127,8 @@ pub(super) struct Recorder<'options> {
     pub(super) members: Vec<Member>,
     pub(super) arrivals: Arrivals,
     setup: Setup,
+    /// Samples a second.
+    rate: u32,
     pub(super) ticks: u64,
     unobserved: Unobserved,
     sums: InterpreterSums,
@@ -159,11 +162,12 @@ impl<'options> Recorder<'options> {
                 native: options.native,
                 native_idle: options.filter.idle,
             },
+            rate: options.rate,
             ticks: 0,
             unobserved: Unobserved::default(),
             sums: InterpreterSums::default(),
             tracers_due: None,
-            kernel: KernelSampling::new(options),
+            kernel: KernelSampling::new(options, options.rate),
             report,
         }
     }

@@ -30,9 +30,10 @@ pub(crate) fn write_text(state: &mut State, writer: &mut dyn Write) -> io::Resul
     let metadata = &state.data.profile.metadata;
     writeln!(
         writer,
-        "{} Hz asked, {:.1} held; {} samples, {} lost, {} late{}",
+        "{} Hz asked, {:.1} held{}; {} samples, {} lost, {} late{}",
         facts.rate_asked,
         facts.rate_held,
+        if facts.is_from_kernel { " in the kernel" } else { "" },
         counts.taken,
         counts.lost,
         facts.missed,
@@ -119,6 +120,7 @@ pub(crate) fn write_json(state: &mut State, time_unix: f64, writer: &mut dyn Wri
         "since_reset_seconds": shown.all_us as f64 / 1e6,
         "rate_asked": facts.rate_asked,
         "rate_held": facts.rate_held,
+        "sampler": if facts.is_from_kernel { "kernel" } else { "reader" },
         "samples": counts.taken,
         "lost": counts.lost,
         "late": facts.missed,

@@ -42,6 +42,8 @@ pub(crate) struct Facts {
     pub rate_asked: u32,
     /// The rate that was held in the last window.
     pub rate_held: f64,
+    /// The kernel takes the samples of what runs.
+    pub is_from_kernel: bool,
     /// Ticks that came too late to be held.
     pub missed: u64,
     /// How much of the last window we stopped the thread that we stopped longest, in percent.

@@ -109,7 +109,8 @@ impl Meter {
                 .and_then(Process::start_time)
                 .and_then(|start| SystemTime::now().duration_since(start).ok()),
             rate_asked: pace.rate,
-            rate_held: pace.ticks as f64 * 1e6 / (pace.length_us.max(1)) as f64,
+            rate_held: pace.held,
+            is_from_kernel: pace.is_from_kernel,
             missed: pace.missed,
             // Of all of the window: a hold goes on where a late sample stands for less than has passed.
             stopped: pace.stopped_us as f64 * 100.0 / pace.length_us.max(1) as f64,

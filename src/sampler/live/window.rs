@@ -87,8 +87,10 @@ impl WindowTimes {
 pub(crate) struct WindowPace {
     /// How long the window was, µs.
     pub length_us: u64,
-    /// Ticks on which a process was read.
-    pub ticks: u64,
+    /// How many samples a second there were, for all that ran.
+    pub held: f64,
+    /// The kernel takes the samples of what runs, of some processes at least.
+    pub is_from_kernel: bool,
     /// The rate that is asked for.
     pub rate: u32,
     /// Ticks so far that came too late to be held.

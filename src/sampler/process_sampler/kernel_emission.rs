@@ -189,7 +189,7 @@ pub(super) fn interpreter_at(mut interpreter: InterpreterState, record: &Record)
 }
 
 /// Whether the thread with these frames runs the garbage collector of its interpreter.
-pub(super) fn collects(interpreter: &InterpreterState, holds_gil: bool, frames: &[MomentFrame]) -> bool {
+pub(in crate::sampler) fn collects(interpreter: &InterpreterState, holds_gil: bool, frames: &[MomentFrame]) -> bool {
     let gil = &interpreter.gil;
     interpreter.collecting
         && match (interpreter.collecting_frame, gil.exists && gil.tells_holder) {

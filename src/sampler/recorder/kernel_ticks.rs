@@ -14,6 +14,7 @@ use crate::sampler::kernel::{
     check_rights, wait_for_records,
 };
 use crate::sampler::kernel_member::{KernelMember, KernelPart, LeftCpu};
+use crate::sampler::last_seen::LastSeen;
 use crate::sampler::members::Member;
 use crate::sampler::moment::{Moment, Pausing};
 use crate::sampler::process_sampler::FromKernel;
@@ -41,9 +42,13 @@ pub(in crate::sampler) struct KernelSampling {
     pub(super) moment: Moment,
     /// The threads of a member that wait.
     waiting: Moment,
+    /// Somebody looks on: it is kept where threads were seen last.
+    is_looked_on: bool,
     /// Samples that came from the kernel, and such that should have.
     pub(in crate::sampler) taken: u64,
     pub(in crate::sampler) lost: u64,
+    /// The same as of the last word to who looks on.
+    told: (u64, u64),
     /// Why it does not sample what it should.
     failure: Option<Unavailable>,
 }
@@ -57,15 +62,17 @@ struct KernelSource {
     dropped: u64,
     /// The CPU time that records stand for, ns.
     recorded_ns: u64,
+    /// Samples that count as missed.
+    missed: u64,
 }
 
 impl KernelSampling {
-    /// For a recording that begins now, if it is wanted and allowed.
-    pub(super) fn new(options: &RecordOptions) -> Option<Self> {
+    /// For a recording that begins now with so many samples a second, if it is wanted and allowed.
+    pub(super) fn new(options: &RecordOptions, rate: u32) -> Option<Self> {
         let is_a_must = options.kernel == KernelUse::Always;
         let mut failure = match options.kernel {
             KernelUse::Never => return None,
-            KernelUse::WherePossible if options.rate > HIGHEST_RATE => return None,
+            KernelUse::WherePossible if rate > HIGHEST_RATE => return None,
             KernelUse::WherePossible | KernelUse::Always => check_rights().err(),
         };
         let symbols = options.frames.kernel.then(KernelSymbols::of_this_machine).transpose();
@@ -78,7 +85,7 @@ impl KernelSampling {
             task: match options.off_cpu {
                 Some(_) => KernelTask::Blocks,
                 None => KernelTask::Samples {
-                    period_ns: 1_000_000_000 / u64::from(options.rate.max(1)),
+                    period_ns: 1_000_000_000 / u64::from(rate.max(1)),
                     contents: Contents {
                         native: options.native.frames,
                         of_stateless: options.native.threads,
@@ -93,8 +100,10 @@ impl KernelSampling {
             records: Records::default(),
             moment: Moment::default(),
             waiting: Moment::default(),
+            is_looked_on: options.is_looked_on,
             taken: 0,
             lost: 0,
+            told: (0, 0),
             failure,
         })
     }
@@ -102,6 +111,29 @@ impl KernelSampling {
     /// The share of its samples that arrived.
     pub(super) fn share_taken(&self) -> f64 {
         if self.taken == 0 { 1.0 } else { self.taken as f64 / (self.taken + self.lost) as f64 }
+    }
+
+    /// The same of those since the last call.
+    pub(super) fn new_share_taken(&mut self) -> f64 {
+        let (taken, lost) = std::mem::replace(&mut self.told, (self.taken, self.lost));
+        let (taken, lost) = (self.taken.saturating_sub(taken), self.lost.saturating_sub(lost));
+        if taken == 0 { 1.0 } else { taken as f64 / (taken + lost) as f64 }
+    }
+
+    /// Whether it samples anything.
+    pub(super) fn has_sources(&self) -> bool {
+        !self.sources.is_empty()
+    }
+
+    /// Takes all records out of the rings and forgets them, and those that found no room there.
+    pub(super) fn discard(&mut self) {
+        for from in &mut self.sources {
+            self.records.clear();
+            from.source.empty_ring(&mut |bytes| self.records.push(bytes));
+            from.recorded_ns += self.records.iter().map(|record| record.times.weight_ns).sum::<u64>();
+            from.dropped = from.source.dropped();
+        }
+        self.records.clear();
     }
 
     /// What of a moment we see ourselves though the kernel samples the process: the threads that do not run.
@@ -131,7 +163,7 @@ impl KernelSampling {
             return Ok(index);
         }
         let source = Source::open(layout, self.task)?;
-        self.sources.push(KernelSource { layout: layout.clone(), source, dropped: 0, recorded_ns: 0 });
+        self.sources.push(KernelSource { layout: layout.clone(), source, dropped: 0, recorded_ns: 0, missed: 0 });
         Ok(self.sources.len() - 1)
     }
 
@@ -142,6 +174,7 @@ impl KernelSampling {
         let index = self.source_for(&runtime.layout)?;
         let run = self.sources[index].source.add_process(&member.process, runtime, interpreter.address)?;
         let mut added = KernelMember::new(index, run, monotonic_ns());
+        added.last_seen = self.is_looked_on.then(LastSeen::default);
         if self.off_cpu.is_some() {
             // Those that sleep now are known only by their stacks.
             added.look_soon();
@@ -153,11 +186,7 @@ impl KernelSampling {
 impl Recorder<'_> {
     /// How often a second there is a tick: as often as is asked for, unless the kernel sees all that is wanted.
     pub(super) fn tick_rate(&self) -> u32 {
-        if self.all_from_kernel() && !self.reads_waiting() {
-            TICK_RATE.min(self.options.rate)
-        } else {
-            self.options.rate
-        }
+        if self.all_from_kernel() && !self.reads_waiting() { TICK_RATE.min(self.rate) } else { self.rate }
     }
 
     /// Whether threads that wait are samples of ours, whoever samples those that run.
@@ -166,13 +195,13 @@ impl Recorder<'_> {
     }
 
     /// Whether the kernel samples all processes that can be read.
-    pub(super) fn all_from_kernel(&self) -> bool {
+    pub(in crate::sampler) fn all_from_kernel(&self) -> bool {
         let mut read = self.members.iter().filter(|member| member.sampler.is_some());
         self.kernel.is_some() && read.all(|member| member.kernel.samples())
     }
 
     /// Has the kernel sample what there is, before the recording begins.
-    pub(super) fn start_kernel(&mut self) {
+    pub(in crate::sampler) fn start_kernel(&mut self) {
         if self.kernel.is_none() {
             return;
         }
@@ -195,7 +224,7 @@ impl Recorder<'_> {
     }
 
     /// Why what must be sampled by the kernel is not.
-    pub(super) fn kernel_failure(&self) -> Option<String> {
+    pub(in crate::sampler) fn kernel_failure(&self) -> Option<String> {
         let kernel = self.kernel.as_ref().filter(|kernel| kernel.is_a_must)?;
         let failure = kernel.failure.as_ref()?;
         Some(match kernel.off_cpu {
@@ -205,7 +234,7 @@ impl Recorder<'_> {
     }
 
     /// Has the kernel sample the processes that have been looked at, and leave alone those that are gone.
-    pub(super) fn meet_kernel(&mut self) {
+    pub(in crate::sampler) fn meet_kernel(&mut self) {
         let Some(kernel) = &mut self.kernel else { return };
         for (index, known) in kernel.sources.iter_mut().enumerate() {
             let members = &self.members;
@@ -253,7 +282,7 @@ impl Recorder<'_> {
 
     /// Whether the kernel samples anything.
     pub(super) fn kernel_samples(&self) -> bool {
-        self.kernel.as_ref().is_some_and(|kernel| !kernel.sources.is_empty())
+        self.kernel.as_ref().is_some_and(KernelSampling::has_sources)
     }
 
     /// Puts what the kernel has recorded into the profile.
@@ -323,11 +352,15 @@ impl Recorder<'_> {
                     kernel.moment.of_kernel.frames.extend(functions(records.kernel_frames(record), symbols));
                 }
                 let times = record.times;
-                if record.left_cpu()
-                    && let Some(member) = self.members[place].kernel.member_mut()
-                {
-                    let left = LeftCpu::of(&kernel.moment, times.made_ns, record.went_to_sleep());
-                    member.left.insert(record.os_id, left);
+                if let Some(member) = self.members[place].kernel.member_mut() {
+                    if record.left_cpu() {
+                        let left = LeftCpu::of(&kernel.moment, times.made_ns, record.went_to_sleep());
+                        member.left.insert(record.os_id, left);
+                    }
+                    if let Some(seen) = &mut member.last_seen {
+                        let wants_cpu = record.left_cpu() && !record.went_to_sleep();
+                        seen.note_record(&kernel.moment, times.made_ns, wants_cpu);
+                    }
                 }
                 // Until it came onto the CPU that it leaves now it may have waited for that.
                 if times.active_ns() > 0 {
@@ -365,24 +398,31 @@ impl Recorder<'_> {
     }
 
     /// Empties the rings for the last time, and counts what is missing.
-    pub(super) fn end_kernel(&mut self) {
-        // Counted first: what runs on meanwhile is in the ring, and not missing.
-        let counted: Vec<u64> = self.kernel.iter().flat_map(KernelSampling::counted_ns).collect();
+    pub(in crate::sampler) fn end_kernel(&mut self) {
         if let Some(kernel) = &mut self.kernel {
             kernel.span_ns.end = kernel.span_ns.start + self.profile.metadata.duration_us * 1000;
         }
-        self.take_from_kernel();
+        self.take_and_count();
         self.add_waits_that_last();
         self.end_blocks();
-        if let Some(kernel) = &mut self.kernel {
-            let sources = kernel.sources.iter().zip(counted);
-            let missed: u64 =
-                sources.map(|(known, counted_ns)| known.source.missed(counted_ns, known.recorded_ns)).sum();
-            log::debug!("{missed} samples of the kernel were missed");
-            kernel.lost += missed;
-            self.profile.metadata.counts.lost += missed;
-        }
         self.profile.metadata.rate_held = self.rate_held();
+    }
+
+    /// Puts what the kernel has recorded into the profile, and counts what it has not.
+    pub(super) fn take_and_count(&mut self) {
+        // Counted first: what runs on meanwhile is in the ring, and not missing.
+        let counted: Vec<u64> = self.kernel.iter().flat_map(KernelSampling::counted_ns).collect();
+        self.take_from_kernel();
+        let Some(kernel) = &mut self.kernel else { return };
+        for (known, counted_ns) in kernel.sources.iter_mut().zip(counted) {
+            let missed = known.source.missed(counted_ns, known.recorded_ns);
+            // A time that has no record yet may get one.
+            let new = missed.cast_signed() - std::mem::replace(&mut known.missed, missed).cast_signed();
+            log::debug!("{missed} samples of the kernel were missed");
+            for lost in [&mut kernel.lost, &mut self.profile.metadata.counts.lost] {
+                *lost = lost.saturating_add_signed(new);
+            }
+        }
     }
 
     /// Puts the waits for a CPU into the profile that are not over: threads that want one and have not been seen to get

@@ -133,13 +133,13 @@ impl Recorder<'_> {
         while release_pending() > 0 {
             std::thread::sleep(Duration::from_millis(1));
         }
-        self.put_waiting(WAIT_AT_END);
         self.look_at_collections();
         if !self.all_from_kernel() {
             self.note_unobserved(clock.period());
         }
         self.describe();
         self.end_kernel();
+        self.put_waiting(WAIT_AT_END);
         let mut troubles = self.members.iter().filter_map(|member| member.sampler.as_ref()?.trouble().pause.as_ref());
         if let Some(trouble) = troubles.next() {
             self.report.note(format!("some samples could not be made sure of: {trouble}"));

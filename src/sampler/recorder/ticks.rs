@@ -77,6 +77,8 @@ impl Recorder<'_> {
         } else {
             let member = &mut self.members[index];
             member.search.note_read();
+            self.complete_moment(index);
+            let member = &self.members[index];
             let enter = if member.kernel.samples() { Self::enter_waiting } else { Self::enter_moment };
             enter(self, index, Instant::now(), period);
             self.look_at_blocks(index);

@@ -165,7 +165,8 @@ fn draw_samples(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
 fn samples_line(state: &State, theme: Theme, with_none: bool) -> Line<'static> {
     let facts = &state.data.facts;
     let counts = state.data.counts();
-    let mut spans = vec![Span::raw(format!("{} Hz asked, {:.1} held", facts.rate_asked, facts.rate_held))];
+    let source = if facts.is_from_kernel { " in the kernel" } else { "" };
+    let mut spans = vec![Span::raw(format!("{} Hz asked, {:.1} held{source}", facts.rate_asked, facts.rate_held))];
     spans.push(Span::raw(format!("  {} samples", counts.taken)));
     let mut part = |number: u64, what: &str| {
         let style = if number > 0 { theme.accent() } else { theme.dim() };

@@ -1,0 +1,61 @@
+//! What somebody who looks on needs of processes that the kernel samples: what their threads do now, how well the last
+//! window was sampled, and another rate.
+
+use std::time::Duration;
+
+use super::kernel_ticks::{KernelSampling, monotonic_ns};
+use super::{HIGHEST_RATE, Recorder, micros};
+use crate::sampler::kernel_member::KernelPart;
+use crate::sampler::record_options::KernelUse;
+
+impl Recorder<'_> {
+    /// Gives the threads that run in the last look at a member their frames, where the kernel samples it and somebody
+    /// looks on.
+    pub(in crate::sampler) fn complete_moment(&mut self, index: usize) {
+        let period = Duration::from_secs(1) / self.rate.max(1);
+        let member = &mut self.members[index];
+        if let Some(seen) = member.kernel.member_mut().and_then(|kernel| kernel.last_seen.as_mut()) {
+            seen.complete(&mut member.moment, monotonic_ns(), period);
+        }
+    }
+
+    /// Samples at another rate from now on, or, where the kernel must do it and cannot so fast, at its highest; which
+    /// one that is.
+    pub(in crate::sampler) fn set_rate(&mut self, rate: u32) -> u32 {
+        let is_a_must = self.options.kernel == KernelUse::Always;
+        let rate = if is_a_must { rate.min(HIGHEST_RATE) } else { rate };
+        if rate != std::mem::replace(&mut self.rate, rate) {
+            self.take_from_kernel();
+            self.kernel = None;
+            self.members.iter_mut().for_each(|member| member.kernel = KernelPart::default());
+            self.kernel = KernelSampling::new(self.options, rate);
+            if let Some(kernel) = &mut self.kernel {
+                // Times of its records count from there.
+                kernel.span_ns.start = monotonic_ns().saturating_sub(micros(self.setup.start.elapsed()) * 1000);
+            }
+            self.meet_kernel();
+        }
+        rate
+    }
+
+    /// Forgets what the kernel has recorded since we last came: nobody has looked at who waited meanwhile, so that time
+    /// counts as unobserved.
+    pub(in crate::sampler) fn discard_from_kernel(&mut self, period: Duration) {
+        let Some(kernel) = self.kernel.as_mut().filter(|kernel| kernel.has_sources()) else { return };
+        kernel.discard();
+        self.members.iter_mut().for_each(super::Member::forget_left);
+        self.note_unobserved(period);
+    }
+
+    /// The share of the kernel's samples that have arrived since the last call; `None` where it takes none.
+    pub(in crate::sampler) fn share_from_kernel(&mut self) -> Option<f64> {
+        self.kernel.as_ref().filter(|kernel| kernel.has_sources())?;
+        self.take_and_count();
+        self.kernel.as_mut().map(KernelSampling::new_share_taken)
+    }
+
+    /// Whether the kernel samples any process that is there.
+    pub(in crate::sampler) fn is_from_kernel(&self) -> bool {
+        self.members.iter().any(|member| member.kernel.samples())
+    }
+}
