@@ -13,7 +13,7 @@ use crate::native::MixedFrame;
 /// the thread does now,
 const PERIODS: u32 = 3;
 /// or than this, where that is more: looks and records do not keep step.
-const AT_LEAST: Duration = Duration::from_millis(30);
+const AT_LEAST: Duration = Duration::from_millis(100);
 
 /// Where each thread of a process was seen last.
 #[derive(Debug, Default)]
@@ -86,12 +86,17 @@ impl LastSeen {
             if let Some(native) = &seen.native {
                 moment.native.put(owner, native);
             }
-            let is_fresh = is_fresh(seen);
+            moment.of_kernel.recorded_ns.insert(thread.stack.address, seen.time_ns);
             let thread = &mut moment.threads[index];
             thread.frames = FrameSpan::since(first, &moment.frames);
             thread.stack.is_left_out = false;
-            thread.collecting = is_fresh && collects(&thread.running_in, thread.stack.holds_gil, &seen.frames);
-            thread.assurance = if is_fresh { Assurance::Proven } else { Assurance::Unproven };
+            let gil = thread.running_in.gil;
+            thread.collecting = match gil.exists && gil.tells_holder {
+                // Nobody else can, whatever frames it has by now.
+                true => thread.running_in.collecting && thread.stack.holds_gil,
+                false => collects(&thread.running_in, thread.stack.holds_gil, &seen.frames),
+            };
+            thread.assurance = if is_fresh(seen) { Assurance::Proven } else { Assurance::Unproven };
         }
         for (owner, seen) in &self.0 {
             let Some(thread) = seen.native_thread.filter(|_| is_fresh(seen)) else { continue };

@@ -192,6 +192,8 @@ impl LoopLags {
 
     fn observe_thread(&mut self, sampler: &ProcessSampler, moment: &Moment, thread: &MomentThread, now: f64) {
         let frames = moment.frames_of(thread);
+        let recorded_ns = moment.of_kernel.recorded_ns.get(&thread.stack.address);
+        let seen = recorded_ns.map_or(now, |time_ns| *time_ns as f64 / 1e9);
         let known = self.watched.get(&thread.stack.address);
         if known.is_none() && thread.stack.is_left_out && !self.uv_loops.contains_key(&thread.stack.innermost) {
             // It runs no loop, and has not run since that was seen.
@@ -201,6 +203,8 @@ impl LoopLags {
             // It has not run since the last look.
             Some(known) => (known.lag.library, known.since.map_or(Turn::Unknown, Turn::Busy)),
             None => match self.turn(sampler, thread, frames, now) {
+                // Its frames are those of a while ago: it runs, so it has left the selector by now.
+                Some((library, Turn::InSelector)) if seen < now => (library, Turn::Unknown),
                 Some(turn) => turn,
                 None => return,
             },
@@ -225,7 +229,11 @@ impl LoopLags {
                     (watched.since, watched.blocker) = (Some(since), None);
                 }
                 watched.note_busy(now);
-                if watched.blocker.is_none() && watched.lag.busy_for.is_some_and(|busy| busy >= NAMED_FROM) {
+                // What was seen before this turn began has not kept it.
+                if watched.blocker.is_none()
+                    && seen >= since
+                    && watched.lag.busy_for.is_some_and(|busy| busy >= NAMED_FROM)
+                {
                     let blocker = self.blocker(sampler, thread, frames, library);
                     if let Some(watched) = self.watched.get_mut(&thread.stack.address) {
                         watched.blocker = Some(blocker);

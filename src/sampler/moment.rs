@@ -174,9 +174,12 @@ pub(super) enum Held {
     AllThreads,
 }
 
-/// What a record of the kernel tells beside of its only thread.
+/// What records of the kernel tell beside, one of its only thread.
 #[derive(Debug, Default)]
 pub(crate) struct KernelMoment {
+    /// When the threads were recorded whose frames are of a record and not of the moment itself, by the addresses of
+    /// their thread states, ns of `CLOCK_MONOTONIC`.
+    pub recorded_ns: HashMap<u64, u64>,
     /// Where in the kernel it was, innermost first, where that was asked for.
     pub frames: Vec<KernelFunction>,
     /// What it waits in, where that is known already.
@@ -220,6 +223,7 @@ impl Moment {
         self.frames.clear();
         self.of_kernel.frames.clear();
         self.of_kernel.wait_words = None;
+        self.of_kernel.recorded_ns.clear();
         self.calls.clear();
         self.holds.clear();
         self.lasts = false;

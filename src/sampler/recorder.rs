@@ -43,6 +43,8 @@ const LOOK_FOR_TRACERS_EVERY: Duration = Duration::from_secs(1);
 /// A wait as short as this is spent looking at the clock: a sleep would take longer. At high rates one that takes
 /// somewhat longer costs samples.
 const SHORTEST_SLEEP: (Duration, Duration) = (Duration::from_micros(10), Duration::from_micros(100));
+/// What waits for the kernel's records waits for whole milliseconds.
+const SHORTEST_POLL: Duration = Duration::from_millis(1);
 /// With samples this far apart we may run on the CPU of the target: less would leave too little of it.
 const SHORTEST_SHARED_PERIOD: Duration = Duration::from_micros(100);
 /// How long the lines of native code are waited for when a process is gone.
@@ -134,6 +136,8 @@ pub(super) struct Recorder<'options> {
     sums: InterpreterSums,
     tracers_due: Option<Instant>,
     kernel: Option<KernelSampling>,
+    /// When the rings are to be emptied next, where they are not at each tick.
+    take_due: Option<Instant>,
     pub(super) report: Report,
 }
 
@@ -168,6 +172,7 @@ impl<'options> Recorder<'options> {
             sums: InterpreterSums::default(),
             tracers_due: None,
             kernel: KernelSampling::new(options, options.rate),
+            take_due: None,
             report,
         }
     }
@@ -175,7 +180,12 @@ impl<'options> Recorder<'options> {
     /// Waits for the time, or for the end of the only process; whether that has exited.
     pub(super) fn wait(&mut self, wait: Duration, clock: &Clock) -> bool {
         if self.kernel_samples() {
-            return self.wait_for_kernel(wait.min(LONGEST_SLEEP));
+            let wait = wait.min(LONGEST_SLEEP);
+            if wait >= SHORTEST_POLL {
+                return self.wait_for_kernel(wait);
+            }
+            std::thread::sleep(wait);
+            return false;
         }
         // A thread that stops later than it was waited for is not to stand still until the next sample.
         let wait = if release_pending() > 0 { wait.min(PENDING_SLEEP) } else { wait };

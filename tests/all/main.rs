@@ -29,6 +29,7 @@ mod hosts;
 mod interpreters;
 mod kernel;
 mod kernel_native;
+mod kernel_top;
 mod killed;
 mod late_hosts;
 mod layers;

@@ -1,14 +1,30 @@
 //! What somebody who looks on needs of processes that the kernel samples: what their threads do now, how well the last
 //! window was sampled, and another rate.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::kernel_ticks::{KernelSampling, monotonic_ns};
 use super::{HIGHEST_RATE, Recorder, micros};
 use crate::sampler::kernel_member::KernelPart;
 use crate::sampler::record_options::KernelUse;
 
+/// How often the rings are emptied where somebody looks on, unless there are event loops: what keeps these is to be seen
+/// while it does.
+const TAKE_EVERY: Duration = Duration::from_millis(45);
+
 impl Recorder<'_> {
+    /// Whether the rings are to be emptied at this tick.
+    pub(super) fn records_are_due(&mut self) -> bool {
+        let now = Instant::now();
+        let is_due = !self.options.is_looked_on
+            || self.take_due.is_none_or(|due| now >= due)
+            || self.members.iter().any(|member| member.loops.lags().next().is_some());
+        if is_due {
+            self.take_due = Some(now + TAKE_EVERY);
+        }
+        is_due
+    }
+
     /// Gives the threads that run in the last look at a member their frames, where the kernel samples it and somebody
     /// looks on.
     pub(in crate::sampler) fn complete_moment(&mut self, index: usize) {

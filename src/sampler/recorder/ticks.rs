@@ -18,7 +18,9 @@ impl Recorder<'_> {
     /// One sample of every process, for the last deadline of `clock`; whether all could be read.
     pub(in crate::sampler) fn tick(&mut self, clock: &mut Clock) -> bool {
         clock.begin_tick(Instant::now());
-        self.take_from_kernel();
+        if self.records_are_due() {
+            self.take_from_kernel();
+        }
         self.cut_blocks(false);
         self.bound_codes();
         // Whatever becomes of the processes meanwhile: what ends while we are away was not observed either.
