@@ -20,15 +20,13 @@ use super::members::Roots;
 use super::moment::Pausing;
 use super::process_sampler::ProcessSampler;
 use super::record_options::{KernelUse, NativeWanted, ProcessOptions, RecordOptions};
-use super::recorder::{Ending, Recorder};
+use super::recorder::{Ending, Recorder, is_gap};
 use super::unobserved::longest_weight_us;
 use crate::process::release_pending;
 use crate::profile::{Below, Mark};
 
 /// How long the lines of native code are waited for at the end.
 const WAIT_AT_END: Duration = Duration::from_secs(1);
-/// Where we could not look for so long, what the kernel has sampled meanwhile is left out: who waited was not seen.
-const LONGEST_GAP: Duration = Duration::from_secs(2);
 
 /// How to sample.
 #[derive(Debug, Clone)]
@@ -221,6 +219,12 @@ impl<'options> Watcher<'options> {
     fn window(&mut self, now: Instant) -> LiveWindow {
         let share_from_kernel = self.recorder.share_from_kernel();
         (0..self.recorder.members.len()).for_each(|index| self.recorder.complete_moment(index));
+        if self.recorder.all_from_kernel() && self.recorder.is_from_kernel() {
+            // What was taken just now is of all the time until now.
+            let is_late = is_gap(now.saturating_duration_since(self.last_tick), self.clock.period());
+            let weight_us = self.time_since_tick(now, is_late);
+            self.add_time(weight_us);
+        }
         self.recorder.describe();
         let (mut threads, mut loops, mut tasks) = (Vec::new(), Vec::new(), Vec::new());
         let mut trouble = None;
@@ -275,19 +279,9 @@ impl<'options> Watcher<'options> {
     /// One sample of everything.
     fn tick(&mut self) {
         let before = self.recorder.ticks;
-        let is_late = self.last_tick.elapsed() > LONGEST_GAP.max(self.clock.period() * 2);
-        if is_late {
-            self.recorder.discard_from_kernel(self.clock.period());
-        }
+        let is_late = is_gap(self.last_tick.elapsed(), self.clock.period());
         self.recorder.tick(&mut self.clock);
-        let now = Instant::now();
-        let longest_us = match self.recorder.all_from_kernel() && !is_late {
-            // It has seen all of that time.
-            true => u64::MAX,
-            false => longest_weight_us(self.clock.period()),
-        };
-        let weight_us = micros(now - self.last_tick).min(longest_us);
-        self.last_tick = now;
+        let weight_us = self.time_since_tick(Instant::now(), is_late);
         if self.recorder.ticks == before {
             return;
         }
@@ -296,11 +290,28 @@ impl<'options> Watcher<'options> {
                 member.loops.observe(sampler, &member.moment);
             }
         }
-        let members = self.recorder.members.iter().filter(|member| member.sampler.is_some());
-        self.sums.times.add(&members.clone().map(|member| &member.moment), weight_us);
-        for member in members {
+        self.add_time(weight_us);
+        for member in self.recorder.members.iter().filter(|member| member.sampler.is_some()) {
             self.sums.holds.add(member.process.pid(), &member.moment);
         }
         self.sums.ticks += 1;
+    }
+
+    /// For how much of the time since the last tick the moments stand that there are now, µs; after a gap for no more
+    /// than a sample can.
+    fn time_since_tick(&mut self, now: Instant, is_late: bool) -> u64 {
+        let longest_us = match self.recorder.all_from_kernel() && !is_late {
+            // It has seen all of that time.
+            true => u64::MAX,
+            false => longest_weight_us(self.clock.period()),
+        };
+        let since = std::mem::replace(&mut self.last_tick, now);
+        micros(now.saturating_duration_since(since)).min(longest_us)
+    }
+
+    /// Counts so many µs as spent with what the moments tell.
+    fn add_time(&mut self, weight_us: u64) {
+        let members = self.recorder.members.iter().filter(|member| member.sampler.is_some());
+        self.sums.times.add(&members.map(|member| &member.moment), weight_us);
     }
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 pub(crate) use kernel_ticks::HIGHEST_RATE;
 use kernel_ticks::KernelSampling;
+pub(super) use looked_on::is_gap;
 use report::Report;
 
 use super::arrivals::Arrivals;
@@ -138,6 +139,8 @@ pub(super) struct Recorder<'options> {
     kernel: Option<KernelSampling>,
     /// When the rings are to be emptied next, where they are not at each tick.
     take_due: Option<Instant>,
+    /// When they were emptied last.
+    last_take: Option<Instant>,
     pub(super) report: Report,
 }
 
@@ -173,6 +176,7 @@ impl<'options> Recorder<'options> {
             tracers_due: None,
             kernel: KernelSampling::new(options, options.rate),
             take_due: None,
+            last_take: None,
             report,
         }
     }

@@ -287,6 +287,9 @@ impl Recorder<'_> {
 
     /// Puts what the kernel has recorded into the profile.
     pub(super) fn take_from_kernel(&mut self) {
+        if self.discard_after_gap() {
+            return;
+        }
         let Some(mut kernel) = self.kernel.take() else { return };
         for index in 0..kernel.sources.len() {
             let from = &mut kernel.sources[index];

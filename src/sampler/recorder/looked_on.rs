@@ -6,11 +6,19 @@ use std::time::{Duration, Instant};
 use super::kernel_ticks::{KernelSampling, monotonic_ns};
 use super::{HIGHEST_RATE, Recorder, micros};
 use crate::sampler::kernel_member::KernelPart;
+use crate::sampler::members::Member;
 use crate::sampler::record_options::KernelUse;
 
+/// Where nobody has come for so long, what the kernel has sampled meanwhile is left out.
+const LONGEST_GAP: Duration = Duration::from_secs(2);
 /// How often the rings are emptied where somebody looks on, unless there are event loops: what keeps these is to be seen
 /// while it does.
 const TAKE_EVERY: Duration = Duration::from_millis(45);
+
+/// Whether we have been away for so long, with samples this far apart, that what was sampled meanwhile is left out.
+pub(in crate::sampler) fn is_gap(away: Duration, period: Duration) -> bool {
+    away > LONGEST_GAP.max(period * 3)
+}
 
 impl Recorder<'_> {
     /// Whether the rings are to be emptied at this tick.
@@ -54,13 +62,19 @@ impl Recorder<'_> {
         rate
     }
 
-    /// Forgets what the kernel has recorded since we last came: nobody has looked at who waited meanwhile, so that time
-    /// counts as unobserved.
-    pub(in crate::sampler) fn discard_from_kernel(&mut self, period: Duration) {
-        let Some(kernel) = self.kernel.as_mut().filter(|kernel| kernel.has_sources()) else { return };
+    /// Forgets what the kernel has recorded, if nobody has come for it for long: who waited meanwhile was not seen, so
+    /// that time counts as unobserved. Whether it was so.
+    pub(super) fn discard_after_gap(&mut self) -> bool {
+        let period = Duration::from_secs(1) / self.rate.max(1);
+        let now = Instant::now();
+        let away = now.saturating_duration_since(self.last_take.replace(now).unwrap_or(now));
+        let Some(kernel) = self.kernel.as_mut().filter(|_| self.options.is_looked_on && is_gap(away, period)) else {
+            return false;
+        };
         kernel.discard();
-        self.members.iter_mut().for_each(super::Member::forget_left);
+        self.members.iter_mut().for_each(Member::forget_left);
         self.note_unobserved(period);
+        true
     }
 
     /// The share of the kernel's samples that have arrived since the last call; `None` where it takes none.
