@@ -307,7 +307,10 @@ impl<'options> Recorder<'options> {
     /// Begins the profile anew, with the processes that are read now and without samples; what it says of itself stays.
     /// The one before.
     pub(super) fn begin_anew(&mut self) -> Profile {
-        self.cut_blocks(true);
+        if self.options.off_cpu.is_some() {
+            self.take_from_kernel();
+            self.cut_blocks(true);
+        }
         self.put_waiting(Duration::ZERO);
         let before = std::mem::replace(&mut self.profile, Profile::new(self.options.keep));
         self.profile.metadata = before.metadata.clone();
@@ -323,6 +326,12 @@ impl<'options> Recorder<'options> {
                 member.visits.glances.forget_look();
             }
             member.forget_left();
+        }
+        // Stacks of threads that sleep on are taken again while they do.
+        if self.options.off_cpu.is_some() {
+            for index in 0..self.members.len() {
+                self.visit(index, Duration::ZERO, false);
+            }
         }
         before
     }

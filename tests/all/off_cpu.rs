@@ -168,6 +168,46 @@ fn threads_that_want_a_cpu_are_not_blocked() {
     }
 }
 
+/// Children that come in the course of a recording are found some time after they have begun: those that sleep since
+/// before that count from when they went to sleep.
+#[test]
+fn children_are_blocked_since_before_they_were_found() {
+    if !may_sample("blocks of children") {
+        return;
+    }
+    let program = "import os, time\ndef sleeps():\n    time.sleep(3)\ndef waits(pid):\n    os.waitpid(pid, 0)\n\
+        for _ in range(2):\n    pid = os.fork()\n    if pid == 0:\n        sleeps()\n        os._exit(0)\n    waits(pid)\n";
+    for interpreter in chosen() {
+        let python = interpreter.path.to_str().unwrap();
+        let record = ["record", "--mode", "offcpu", "-s", "-f", "raw", "-o", "-", "--", python, "-c", program];
+        let ran = pyspy(&record);
+        let recording = OffCpu { stacks: stacks(ran.success()), line: ran.stderr.lines().last().unwrap().to_owned() };
+        let sleeps = recording.seconds(|names| names.contains(&"sleeps"));
+        // How long a sleep is beyond its time depends on who else wants a CPU; no timer is early.
+        assert!((5.9..6.5).contains(&sleeps), "{interpreter}: {recording:#?}");
+        let waits = recording.seconds(|names| names.contains(&"waits"));
+        assert!(waits > sleeps - 0.5, "{interpreter}: {recording:#?}");
+        assert!(recording.line.contains("; 3 processes; "), "{interpreter}: {recording:#?}");
+        assert_eq!(recording.number(" lost"), 0.0, "{interpreter}: {}", recording.line);
+    }
+}
+
+#[test]
+fn blocks_of_all_processes_of_the_machine_are_told() {
+    if !may_sample("blocks of a machine") {
+        return;
+    }
+    let target = Target::start(crate::running::any(), "waiting.py", &[]);
+    let ran = pyspy(&["record", "--mode", "offcpu", "--all", "-d", "3", "-f", "raw", "-o", "-"]);
+    let process = format!("process {}:", target.pid());
+    let of_it: Vec<_> = stacks(ran.success()).into_iter().filter(|(stack, _)| stack[0].starts_with(&process)).collect();
+    for function in ["sleeps", "selects"] {
+        let seen: u64 = of_it.iter().filter(|(stack, _)| names(stack).contains(&function)).map(|(_, us)| us).sum();
+        // Whenever it was found, it has slept all the time.
+        assert!(seen as f64 / 1e6 > 2.5, "{function} {seen}: {ran:#?}");
+    }
+}
+
 #[test]
 fn what_does_not_go_with_it_is_refused() {
     for (args, said) in [
@@ -175,6 +215,7 @@ fn what_does_not_go_with_it_is_refused() {
         (&["--blocking"], "--mode=offcpu does not go with --blocking"),
         (&["--async"], "--mode=offcpu does not go with --async"),
         (&["-r", "1000"], "--mode=offcpu does not go with --rate"),
+        (&["-r", "100"], "--mode=offcpu does not go with --rate"),
         (&["--sampler=reader"], "--mode=offcpu does not go with --sampler=reader"),
         (&["-g"], "cannot be used with"),
         (&["-i"], "cannot be used with"),

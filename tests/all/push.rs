@@ -72,6 +72,40 @@ fn counts(stderr: &str) -> (u64, u64) {
     (sent, dropped.parse().unwrap())
 }
 
+/// Blocks that last from one interval into the next, and blocks that come and go: all of their time arrives.
+#[test]
+fn blocks_arrive_in_pieces_that_add_up() {
+    if !crate::kernel::may_sample("blocks that are sent") {
+        return;
+    }
+    let mut server = Server::start(&[]);
+    let program = "import threading, time\ndef rests():\n    time.sleep(1000)\n\
+        threading.Thread(target=rests, daemon=True).start()\ndef naps():\n    while True: time.sleep(0.05)\n\
+        print('ready', flush=True)\nnaps()\n";
+    let mut command = Command::new(&any().path);
+    command.args(["-c", program]);
+    let target = Target::start_command(command, "a program that sleeps");
+    let (pid, url) = (target.pid().to_string(), server.url("pyroscope+http"));
+    let args = ["record", "-p", &pid, "--mode", "offcpu", "--push", &url, "--every", "1s", "-d", "4"];
+    let ran = pyspy(&args);
+    ran.success();
+    let (sent, dropped) = counts(&ran.stderr);
+    assert!(sent >= 3 && dropped == 0, "{ran:?}");
+    let (mut rests, mut naps) = (0.0, 0.0);
+    for _ in 0..sent {
+        let request = server.request();
+        for series in request["series"].as_array().unwrap() {
+            assert_eq!(series["labels"]["__name__"], "off_cpu", "{request:#}");
+            for profile in series["profiles"].as_array().unwrap() {
+                let seconds = read_profile("pprof", Path::new(profile[1].as_str().unwrap()), 1);
+                let of = |function: &str| seconds.get(function).and_then(Value::as_f64).unwrap_or(0.0);
+                (rests, naps) = (rests + of("rests"), naps + of("naps"));
+            }
+        }
+    }
+    assert!((3.8..4.3).contains(&rests) && (3.3..4.3).contains(&naps), "{rests} {naps} {}", ran.stderr);
+}
+
 #[test]
 fn pyroscope_gets_each_interval_of_each_process() {
     let mut server = Server::start(&[]);

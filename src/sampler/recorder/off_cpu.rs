@@ -3,11 +3,14 @@
 //! be told better while they do, and of those that slept before we came the kernel knows no stack.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use super::Recorder;
 use super::kernel_ticks::{KernelSampling, monotonic_ns};
+use crate::process::ThreadId;
 use crate::sampler::blocks::{Block, BlockedStack, OffCpuSums, PIECE_NS};
 use crate::sampler::kernel::{BlockState, Record, Records};
+use crate::sampler::members::Member;
 use crate::sampler::process_sampler::FromKernel;
 use crate::sampler::waits::words_for;
 
@@ -143,7 +146,6 @@ impl Recorder<'_> {
         let Some(kernel) = kernel.as_ref().filter(|kernel| kernel.off_cpu.is_some()) else { return };
         let member = &members[index];
         let (Some(sampler), Some(state)) = (&member.sampler, member.kernel.member()) else { return };
-        let since_ns = kernel.span_ns.start.max(state.added_ns);
         let mut looked = Vec::new();
         let asleep = member.moment.threads.iter().filter(|thread| !thread.active && member.moment.has_stack(thread));
         for thread in asleep {
@@ -161,12 +163,13 @@ impl Recorder<'_> {
                 continue;
             }
             let words = (!thread.waits_for_gil).then(|| words_for(sampler, &member.moment, thread));
+            let since_ns = if known.is_none() { kernel.slept_since_ns(member, state.added_ns, id) } else { 0 };
             if kernel.block_state(member, id) == Some(expected) {
-                looked.push((id, BlockedStack::of(&member.moment, thread), words));
+                looked.push((id, since_ns, BlockedStack::of(&member.moment, thread), words));
             }
         }
         let Some(state) = members[index].kernel.member_mut() else { return };
-        for (id, stack, words) in looked {
+        for (id, since_ns, stack, words) in looked {
             let new = Block { began_ns: None, since_ns, is_counted: false, stack: None, call: None, words: None };
             let block = state.blocks.open.entry(id).or_insert(new);
             let is_in_futex = block.call.is_some_and(|call| call.futex().is_some());
@@ -224,6 +227,20 @@ impl Recorder<'_> {
 }
 
 impl KernelSampling {
+    /// Since when a thread sleeps that has slept since before its process was added, as far as that is in the recording,
+    /// ns of `CLOCK_MONOTONIC`.
+    fn slept_since_ns(&self, member: &Member, added_ns: u64, thread: u32) -> u64 {
+        let begin_ns = self.span_ns.start;
+        if added_ns <= begin_ns {
+            return begin_ns;
+        }
+        // One that came in the course of the recording was found some time after it had begun.
+        let (thread, now_ns) = (ThreadId::from(thread), monotonic_ns());
+        let asleep = member.process.asleep_for(&[thread]).get(&thread).map(Duration::as_nanos);
+        let asleep_ns = asleep.and_then(|ns| u64::try_from(ns).ok());
+        asleep_ns.map_or(added_ns, |ns| now_ns.saturating_sub(ns).min(added_ns)).max(begin_ns)
+    }
+
     /// How much of a time is in the recording, ns.
     fn length_ns(&self, from_ns: u64, to_ns: u64) -> u64 {
         to_ns.min(self.span_ns.end).saturating_sub(from_ns.max(self.span_ns.start))

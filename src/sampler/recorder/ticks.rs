@@ -55,7 +55,7 @@ impl Recorder<'_> {
 
     /// Does with a member what is due at this tick. Whether it is known what its threads do; `None` where nobody wants
     /// to know.
-    fn visit(&mut self, index: usize, period: Duration, may_pin: bool) -> Option<bool> {
+    pub(super) fn visit(&mut self, index: usize, period: Duration, may_pin: bool) -> Option<bool> {
         let wants_idle = self.reads_waiting();
         let member = &mut self.members[index];
         if member.sampler.is_none() || member.builder.is_none() {
