@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -352,6 +353,12 @@ impl Process {
     /// Waits until it has exited, at most `limit`; whether it has.
     pub fn wait_for_exit(&self, limit: Duration) -> bool {
         self.handle.wait_for_exit(limit)
+    }
+
+    /// What becomes readable when it exits, where the kernel has such.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "waited for beside rings of the kernel"))]
+    pub(crate) fn exit_event(&self) -> Option<BorrowedFd<'_>> {
+        self.handle.pidfd()
     }
 
     /// Whether a signal has stopped it (SIGSTOP, Ctrl-Z): it is read as it is, without being paused.

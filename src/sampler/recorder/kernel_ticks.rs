@@ -10,8 +10,8 @@ use crate::python::layout::Layout;
 use crate::sampler::blocks::OffCpuSums;
 use crate::sampler::clock::Clock;
 use crate::sampler::kernel::{
-    BlockState, Contents, KernelFunction, KernelSymbols, KernelTask, Record, Records, Source, Unavailable,
-    check_rights, wait_for_records,
+    BlockState, Contents, KernelFunction, KernelSymbols, KernelTask, Record, Records, RingWaits, Source, Unavailable,
+    Woken, check_rights,
 };
 use crate::sampler::kernel_member::{KernelMember, KernelPart, LeftCpu};
 use crate::sampler::members::Member;
@@ -37,6 +37,7 @@ pub(in crate::sampler) struct KernelSampling {
     pub(super) span_ns: Range<u64>,
     /// One for each version of CPython that was met.
     sources: Vec<KernelSource>,
+    waits: RingWaits,
     records: Records,
     pub(super) moment: Moment,
     /// The threads of a member that wait.
@@ -90,6 +91,7 @@ impl KernelSampling {
             off_cpu: options.off_cpu.map(OffCpuSums::new),
             span_ns: monotonic_ns()..u64::MAX,
             sources: Vec::new(),
+            waits: RingWaits::new(),
             records: Records::default(),
             moment: Moment::default(),
             waiting: Moment::default(),
@@ -131,6 +133,7 @@ impl KernelSampling {
             return Ok(index);
         }
         let source = Source::open(layout, self.task)?;
+        self.waits.add(&source);
         self.sources.push(KernelSource { layout: layout.clone(), source, dropped: 0, recorded_ns: 0 });
         Ok(self.sources.len() - 1)
     }
@@ -243,12 +246,15 @@ impl Recorder<'_> {
     /// Waits so long, or until the kernel has something that is better looked at soon, and takes that. Whether the only
     /// process has exited.
     pub(super) fn wait_for_kernel(&mut self, limit: Duration) -> bool {
-        if let Some(kernel) = &self.kernel
-            && wait_for_records(kernel.sources.iter().map(|known| &known.source), limit)
-        {
+        let only = match &self.members[..] {
+            [only] => Some(&only.process),
+            _ => None,
+        };
+        let woken = self.kernel.as_ref().map_or_else(Woken::default, |kernel| kernel.waits.wait(only, limit));
+        if woken.by_ring {
             self.take_from_kernel();
         }
-        matches!(&self.members[..], [only] if only.process.has_exited())
+        woken.by_exit && matches!(&self.members[..], [only] if only.process.has_exited())
     }
 
     /// Whether the kernel samples anything.
@@ -265,10 +271,6 @@ impl Recorder<'_> {
             records.clear();
             from.source.empty_ring(&mut |bytes| records.push(bytes));
             from.recorded_ns += records.iter().map(|record| record.times.weight_ns).sum::<u64>();
-            let dropped = from.source.dropped();
-            let new = dropped - std::mem::replace(&mut from.dropped, dropped).min(dropped);
-            kernel.lost += new;
-            self.profile.metadata.counts.lost += new;
             if kernel.records.is_empty() {
                 continue;
             }
@@ -279,6 +281,17 @@ impl Recorder<'_> {
             }
         }
         self.kernel = Some(kernel);
+    }
+
+    /// Counts the records as lost that have found no room in a ring since the last time.
+    pub(super) fn count_dropped(&mut self) {
+        let Some(kernel) = &mut self.kernel else { return };
+        for known in &mut kernel.sources {
+            let dropped = known.source.dropped();
+            let new = dropped - std::mem::replace(&mut known.dropped, dropped).min(dropped);
+            kernel.lost += new;
+            self.profile.metadata.counts.lost += new;
+        }
     }
 
     /// Puts the records of one process into the profile.
@@ -372,6 +385,7 @@ impl Recorder<'_> {
             kernel.span_ns.end = kernel.span_ns.start + self.profile.metadata.duration_us * 1000;
         }
         self.take_from_kernel();
+        self.count_dropped();
         self.add_waits_that_last();
         self.end_blocks();
         if let Some(kernel) = &mut self.kernel {
