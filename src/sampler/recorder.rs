@@ -1,5 +1,6 @@
 //! Records processes: ticks, samples, a profile; through pauses, execs, children and the end of it all.
 
+mod kernel_sources;
 mod kernel_ticks;
 mod off_cpu;
 mod report;
