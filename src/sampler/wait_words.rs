@@ -11,8 +11,8 @@ use super::moment::{Moment, MomentThread};
 use super::process_sampler::ProcessSampler;
 use crate::memory::{Memory, PageCache};
 use crate::process::SystemCall;
-use crate::python::blocked::{Blocked, FrameView, ThreadView, Wait, blocked};
 use crate::python::code::CodeTable;
+use crate::python::lock_waits::{Blocked, FrameView, ThreadView, Wait, blocked};
 
 /// Different waits that have words; beyond that they are all `a wait`.
 const MOST_WORDS: usize = 1 << 14;
@@ -21,7 +21,7 @@ const STOPPED_WORLD: &str = "waits for a thread that has stopped the world";
 
 /// The words for what threads wait in, by number.
 #[derive(Debug, Default)]
-pub(super) struct Waits {
+pub(super) struct WaitWords {
     words: Vec<String>,
     numbers: HashMap<String, u32>,
     /// By thread state: a hash of the stack in which the thread waited when it was looked at, and the number.
@@ -29,7 +29,7 @@ pub(super) struct Waits {
     hasher: RandomState,
 }
 
-impl Waits {
+impl WaitWords {
     /// The number of the words for what an idle thread of a moment waits in.
     pub(super) fn number(&mut self, sampler: &ProcessSampler, moment: &Moment, thread: &MomentThread) -> u32 {
         let place = moment.frames_of(thread).first().map(|frame| (frame.address, frame.code_address, frame.offset));
