@@ -42,7 +42,7 @@ impl Doing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::python::layout::tables;
+    use crate::python::layout::up_to_3_12;
     use crate::python::runtime::GilStatics;
     use crate::python::version::Version;
 
@@ -50,7 +50,7 @@ mod tests {
 
     /// What a thread does of which this is known: [runs, waits for the GIL, takes it].
     fn doing(says_itself: bool, holds: bool, requests: bool, is_running: bool, futex: Option<u64>) -> [bool; 3] {
-        let mut layout = tables::layout(Version::new(3, 12, 1)).unwrap();
+        let mut layout = up_to_3_12::layout(Version::new(3, 12, 1)).unwrap();
         layout.thread.gil_requested = says_itself.then_some(40);
         let (interpreters_head, gil_statics) = (0x1000, GilStatics::default());
         let runtime = Runtime { layout, interpreters_head, current_thread: None, collecting: None, gil_statics };

@@ -4,9 +4,9 @@
 //! alphas and betas other structs; neither is described. `runtime.current_thread` lies behind the GIL's locks, whose
 //! size is the C library's: on Linux that of glibc (musl has the same on x86-64, but not on aarch64).
 
-mod frame_objects;
-mod interpreter_frames;
-mod python2;
+mod v2_7;
+mod v3_11_to_v3_12;
+mod v3_6_to_v3_10;
 
 use super::{DictFormat, DictKeys, FrameStates, Layout, ManagedDict, Objects, TextBits, TextFormat};
 use crate::python::version::Version;
@@ -18,14 +18,14 @@ pub fn layout(version: Version) -> Option<Layout> {
         return None;
     }
     match version.feature() {
-        (2, 7) => Some(python2::v2_7(version)),
-        (3, 6) => Some(frame_objects::v3_6(version)),
-        (3, 7) => Some(frame_objects::v3_7(version)),
-        (3, 8) => Some(frame_objects::v3_8(version)),
-        (3, 9) => Some(frame_objects::v3_9(version)),
-        (3, 10) => Some(frame_objects::v3_10(version)),
-        (3, 11) => Some(interpreter_frames::v3_11(version)),
-        (3, 12) => Some(interpreter_frames::v3_12(version)),
+        (2, 7) => Some(v2_7::v2_7(version)),
+        (3, 6) => Some(v3_6_to_v3_10::v3_6(version)),
+        (3, 7) => Some(v3_6_to_v3_10::v3_7(version)),
+        (3, 8) => Some(v3_6_to_v3_10::v3_8(version)),
+        (3, 9) => Some(v3_6_to_v3_10::v3_9(version)),
+        (3, 10) => Some(v3_6_to_v3_10::v3_10(version)),
+        (3, 11) => Some(v3_11_to_v3_12::v3_11(version)),
+        (3, 12) => Some(v3_11_to_v3_12::v3_12(version)),
         _ => None,
     }
 }
