@@ -13,13 +13,13 @@ pub(crate) mod flamechart;
 pub mod flamegraph;
 mod html;
 pub(crate) mod otlp;
-mod picture;
 pub mod pprof;
 pub(crate) mod pstats;
 pub mod raw;
 pub mod speedscope;
 mod string_table;
 mod summary;
+mod svg_picture;
 
 use std::io::{self, Write};
 

@@ -3,7 +3,7 @@
 
 const NARROWEST = 0.5;
 
-class View {
+class FlameTree {
     // `groups`: label, nodes where its stacks begin, and a function that gives its weights.
     constructor(model, groups, settings) {
         Object.assign(this, { model, settings });

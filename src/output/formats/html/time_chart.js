@@ -1,7 +1,7 @@
 // Time from left to right: for each thread its calls, which go on for as long as neighbouring samples have the same
 // functions up to them.
 
-class Chart {
+class TimeChart {
     constructor(model, threads) {
         this.model = model;
         this.lanes = threads.filter((thread) => thread.time.length > 0).map((thread) => this.laneOf(thread));

@@ -84,7 +84,7 @@ impl<'page> FirstPicture<'page> {
         picture
     }
 
-    /// Row after row, as `View.layout` of `view.js` does.
+    /// Row after row, as `FlameTree.layout` of `flame_tree.js` does.
     fn lay_out(&mut self, tree: &'page PageTree) {
         let (totals, ends) = totals(tree);
         let whole = totals[0].max(1) as f64;

@@ -100,7 +100,7 @@ impl Picture<'_> {
             "<script type=\"text/ecmascript\"><![CDATA[{}]]></script>\n\
              <svg id=\"chart\" x=\"{BORDER}\" width=\"{INNER}\" data-kind=\"{kind}\" data-end=\"{}\" \
              data-unit=\"{}\" data-top=\"{}\"{}>",
-            include_str!("picture.js"),
+            include_str!("svg_picture.js"),
             self.end,
             self.unit,
             self.top(),
@@ -230,7 +230,7 @@ fn write_root(writer: &mut impl Write, height: u64, title: &str) -> io::Result<(
          <style type=\"text/css\">{}</style>\n\
          <rect class=\"back\" width=\"100%\" height=\"100%\" fill=\"#fcfcfa\"/>",
         xml(title),
-        include_str!("picture.css"),
+        include_str!("svg_picture.css"),
     )
 }
 

@@ -1,4 +1,4 @@
-// The beginning.
+// How the page starts: its choices are filled, the first picture is drawn, then all others follow.
 
 function fillSelects() {
     const option = (value, text) => make("option", { value }, text);
