@@ -3,16 +3,16 @@
 //! A sample goes through these steps, each of which has a file of its own: the threads are *observed* before anything
 //! is stopped (`activity`), how each is read is *planned* from what is known of it (`consistency`), what must be is
 //! *stopped* (`stops`), everything is *read* in one call and walked (`stack_reader`, `code_check`), each stack is
-//! *judged* (`judgement` makes the checks, `consistency::policy` decides), and the threads are *emitted* (`emission`):
+//! *judged* (`judgement` makes the checks, `consistency::verdict` decides), and the threads are *emitted* (`emission`):
 //! one whose stack could not be made sure of is stopped and read again first.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::attach::Attached;
-use super::consistency::ThreadRecords;
 use super::consistency::pinning::Pinning;
-use super::consistency::policy::Verdict;
+use super::consistency::records::ThreadRecords;
+use super::consistency::verdict::Verdict;
 use super::moment::{Moment, Pausing, SampleError};
 use super::thread_names::ThreadNames;
 use super::threads::Threads;

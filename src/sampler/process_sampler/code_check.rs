@@ -5,8 +5,8 @@ use crate::memory::{Memory, Snapshot, Unit};
 use crate::python::code::{CodeTable, Known};
 use crate::python::layout::Layout;
 use crate::python::stack::{RawFrame, Stacks, ThreadStack};
-use crate::sampler::consistency::policy::{Check, Verdict};
 use crate::sampler::consistency::read_mode::ReadMode;
+use crate::sampler::consistency::verdict::{Check, Verdict};
 
 /// Lists that are kept from sample to sample.
 #[derive(Debug, Default)]

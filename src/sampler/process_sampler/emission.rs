@@ -9,7 +9,7 @@ use super::stops::StoppedThreads;
 use crate::process::{PausedProcess, ThreadId};
 use crate::python::code::Place;
 use crate::python::stack::ThreadStack;
-use crate::sampler::consistency::policy::Verdict;
+use crate::sampler::consistency::verdict::Verdict;
 use crate::sampler::moment::{Assurance, FrameSpan, Held, Moment, MomentFrame, MomentThread, Owner, Pausing};
 
 /// How often a thread is stopped until its stack is whole: it may stand in the middle of a call.

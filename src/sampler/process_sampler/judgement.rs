@@ -6,8 +6,8 @@ use super::stops::StoppedThreads;
 use crate::process::{OwnCpus, ThreadId};
 use crate::python::stack::ThreadStack;
 use crate::sampler::consistency::pinning::{CpuQuestion, RunningThread};
-use crate::sampler::consistency::policy::{Check, Verdict};
 use crate::sampler::consistency::read_mode::ReadMode;
+use crate::sampler::consistency::verdict::{Check, Verdict};
 use crate::sampler::threads::Threads;
 
 impl ProcessSampler {

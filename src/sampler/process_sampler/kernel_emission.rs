@@ -5,7 +5,7 @@ use super::kernel_stacks::CodeReader;
 use super::stops::StoppedThreads;
 use crate::python::interpreter::InterpreterState;
 use crate::python::stack::ThreadStack;
-use crate::sampler::consistency::policy::Verdict;
+use crate::sampler::consistency::verdict::Verdict;
 use crate::sampler::kernel::{CodeNews, Record, Records};
 use crate::sampler::moment::{
     Assurance, FrameSpan, Moment, MomentFrame, MomentThread, NativeThread, Owner, Pausing, SampleError,

@@ -2,9 +2,9 @@
 
 use crate::memory::{CopiesFound, Evidence, Memory, Snapshot};
 use crate::python::stack::ThreadStack;
-use crate::sampler::consistency::ThreadRecords;
-use crate::sampler::consistency::policy::{StackEvidence, Verdict, judge_stack};
 use crate::sampler::consistency::read_mode::ReadMode;
+use crate::sampler::consistency::records::ThreadRecords;
+use crate::sampler::consistency::verdict::{StackEvidence, Verdict, judge_stack};
 
 /// How a thread was read in a sample, what that has shown, and whether to believe it.
 #[derive(Debug, Clone, Copy)]

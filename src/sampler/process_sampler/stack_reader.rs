@@ -8,8 +8,8 @@ use crate::python::code::{CodeTable, Known, Place};
 use crate::python::runtime::Runtime;
 use crate::python::stack::{RawFrame, Stacks};
 use crate::sampler::attach::Attached;
-use crate::sampler::consistency::ThreadRecords;
 use crate::sampler::consistency::read_mode::ReadMode;
+use crate::sampler::consistency::records::ThreadRecords;
 use crate::sampler::moment::SampleError;
 
 /// How often a moving thread that may not be stopped is read again.

@@ -1,6 +1,13 @@
 //! Invented histories of threads, sample by sample: what is planned, and what is believed.
 
-use super::*;
+use super::history::History;
+use super::read_mode::ReadMode;
+use super::read_plan::{Activity, Circumstances, plan_read};
+use super::verdict::{Check, StackEvidence, Verdict, judge_stack};
+use crate::memory::{CopiesFound, Evidence};
+
+mod read_plans;
+mod verdicts;
 
 /// What the bytes of an invented read show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,110 +119,6 @@ impl Thread {
         }
         self.history.record_outcome(self.sample, verdict == Verdict::Consistent);
         (verdict, made)
-    }
-}
-
-#[test]
-fn what_is_planned() {
-    let mut torn = Thread::slow();
-    while torn.history.is_steady() {
-        torn.take_sample_by(ReadMode::Twice, Bytes::Torn, RUNS_ELSEWHERE);
-    }
-    // It is compared in some samples all the same.
-    while torn.history.is_worth_two_copies(torn.sample + 1) {
-        torn.sample += 1;
-    }
-    let calm = Thread::waiting(200);
-    let new = Thread::new();
-    let restless = Thread::slow();
-    use Activity::{Running, Unchanged, Unknown, Waiting};
-    let table: &[(&str, &Thread, Activity, ReadMode)] = &[
-        ("a new thread", &new, Unknown, ReadMode::Twice),
-        ("one that has changed lately", &restless, Running, ReadMode::Twice),
-        ("one that has not", &calm, Waiting, ReadMode::Once),
-        ("one that wakes up, as far as that is known", &calm, Running, ReadMode::Once),
-        ("one that has not run since", &calm, Unchanged, ReadMode::Unchanged),
-        ("one that is too fast", &torn, Running, ReadMode::Stopped),
-        ("one that is too fast and may sleep by now", &torn, Unknown, ReadMode::Unproven),
-        ("one that was too fast and waits", &torn, Waiting, ReadMode::Unproven),
-    ];
-    for (what, thread, activity, expected) in table {
-        assert_eq!(thread.plan(*activity), *expected, "{what}");
-    }
-    let circumstances = |may_stop, is_whole| Circumstances { sample: torn.sample + 1, may_stop, is_whole };
-    let history = &torn.history;
-    assert_eq!(plan_read(history, Running, false, circumstances(false, false)), ReadMode::Unproven, "--nonblocking");
-    assert_eq!(plan_read(history, Running, true, circumstances(true, false)), ReadMode::SameCpu);
-    let whole = Circumstances { sample: calm.sample + 1, may_stop: true, is_whole: true };
-    assert_eq!(plan_read(&calm.history, Unchanged, false, whole), ReadMode::Once, "everything is read");
-}
-
-#[test]
-fn what_is_believed() {
-    use Check::{Activity, OwnCpu, Revalidation};
-    use ReadMode::{Once, SameCpu, Stopped, Twice, Unproven};
-    use Verdict::{Consistent, Torn};
-    let changed = Checks { is_unchanged: false, ..WAITS };
-    let fast = || {
-        let mut thread = Thread::slow();
-        thread.history.record_pinning();
-        thread
-    };
-    let unsteady = || {
-        let mut thread = Thread::slow();
-        while thread.history.is_steady() {
-            thread.take_sample_by(Twice, Bytes::Torn, RUNS_ELSEWHERE);
-        }
-        thread
-    };
-    type Case = (&'static str, Thread, ReadMode, Bytes, Checks, Verdict, &'static [Check]);
-    let table: Vec<Case> = vec![
-        ("equal copies", Thread::slow(), Twice, Bytes::Equal, RUNS_ELSEWHERE, Consistent, &[Activity]),
-        ("torn copies", Thread::slow(), Twice, Bytes::Torn, RUNS_ELSEWHERE, Torn, &[]),
-        ("as before", Thread::waiting(200), Once, Bytes::AsBefore, WAITS, Consistent, &[Activity]),
-        ("other than before", Thread::waiting(200), Once, Bytes::Changed, WAITS, Consistent, &[Revalidation, Activity]),
-        ("other, and again", Thread::waiting(200), Once, Bytes::Changed, changed, Torn, &[Revalidation]),
-        ("read in pieces", Thread::slow(), Twice, Bytes::Missing, WAITS, Consistent, &[Revalidation, Activity]),
-        // Resonance: a loop as long as the way from copy to copy shows equal copies again and again.
-        ("a new one that runs", Thread::new(), Twice, Bytes::Equal, RUNS_ELSEWHERE, Torn, &[Activity, OwnCpu]),
-        ("a new one that waits", Thread::new(), Twice, Bytes::Equal, WAITS, Consistent, &[Activity]),
-        (
-            "a new one in our place",
-            Thread::new(),
-            Twice,
-            Bytes::Equal,
-            RUNS_IN_OUR_PLACE,
-            Consistent,
-            &[Activity, OwnCpu],
-        ),
-        ("chance", unsteady(), Twice, Bytes::Equal, RUNS_ELSEWHERE, Torn, &[]),
-        ("too fast, once", unsteady(), Unproven, Bytes::Changed, RUNS_ELSEWHERE, Torn, &[]),
-        ("stopped", unsteady(), Stopped, Bytes::Changed, RUNS_ELSEWHERE, Consistent, &[]),
-        ("stopped, but some was read later", unsteady(), Stopped, Bytes::Missing, RUNS_ELSEWHERE, Torn, &[]),
-        // One that was followed from CPU to CPU.
-        ("in our place", fast(), SameCpu, Bytes::Changed, RUNS_IN_OUR_PLACE, Consistent, &[Activity, OwnCpu]),
-        ("migrated", fast(), SameCpu, Bytes::Changed, RUNS_ELSEWHERE, Torn, &[Activity, OwnCpu]),
-        ("migrated, two equal copies", fast(), Twice, Bytes::Equal, RUNS_ELSEWHERE, Torn, &[Activity, OwnCpu]),
-        ("fell asleep", fast(), SameCpu, Bytes::Changed, WAITS, Consistent, &[Activity, Revalidation]),
-        ("fell asleep elsewhere", fast(), SameCpu, Bytes::Changed, changed, Torn, &[Activity, Revalidation]),
-    ];
-    for (what, mut thread, mode, bytes, checks, verdict, made) in table {
-        assert_eq!(thread.take_sample_by(mode, bytes, checks), (verdict, made.to_vec()), "{what}");
-    }
-}
-
-#[test]
-fn code_that_was_read_after_its_frame_needs_a_second_look() {
-    let thread = Thread::slow();
-    for mode in [ReadMode::Once, ReadMode::Twice, ReadMode::Stopped, ReadMode::SameCpu] {
-        let mut evidence = StackEvidence::new(Bytes::Equal.evidence(), false);
-        evidence.has_new_code = true;
-        let sample = thread.sample + 1;
-        assert_eq!(judge_stack(&thread.history, sample, mode, &evidence), Verdict::Needs(Check::Revalidation));
-        evidence.is_unchanged = Some(false);
-        assert_eq!(judge_stack(&thread.history, sample, mode, &evidence), Verdict::Torn);
-        evidence = StackEvidence::new(Bytes::Equal.evidence(), true);
-        assert_eq!(judge_stack(&thread.history, sample, mode, &evidence), Verdict::Torn, "it has no end");
     }
 }
 
