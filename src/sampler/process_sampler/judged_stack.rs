@@ -8,13 +8,13 @@ use crate::sampler::consistency::verdict::{StackEvidence, Verdict, judge_stack};
 
 /// How a thread was read in a sample, what that has shown, and whether to believe it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Reading {
+pub(super) struct JudgedStack {
     pub(super) mode: ReadMode,
     pub(super) evidence: StackEvidence,
     pub(super) verdict: Verdict,
 }
 
-impl Reading {
+impl JudgedStack {
     /// What the last walk of a thread has shown, which its history takes note of.
     pub(super) fn of_last_walk<M: Memory>(
         snapshot: &Snapshot<M>,

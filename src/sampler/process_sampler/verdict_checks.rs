@@ -21,15 +21,15 @@ impl ProcessSampler {
             }
             let os_id = self.threads.os_id(thread.address);
             let has_run = has_run(&mut self.activities, &self.threads, stopped, &thread);
-            let reading = &mut self.reader.readings[index];
-            reading.evidence.has_run = has_run;
-            if reading.mode == ReadMode::SameCpu && has_run == Some(false) {
+            let judged = &mut self.reader.judged_stacks[index];
+            judged.evidence.has_run = has_run;
+            if judged.mode == ReadMode::SameCpu && has_run == Some(false) {
                 // A second look counts only now that the thread is known to wait.
-                (reading.evidence.is_unchanged, reading.evidence.has_new_code) = (None, false);
+                (judged.evidence.is_unchanged, judged.evidence.has_new_code) = (None, false);
             }
-            reading.judge(&self.records, &thread);
+            judged.judge(&self.records, &thread);
             self.make_sure(index, &thread, os_id);
-            let is_consistent = self.reader.readings[index].verdict == Verdict::Consistent;
+            let is_consistent = self.reader.judged_stacks[index].verdict == Verdict::Consistent;
             let sample = self.records.sample();
             self.records.entry(thread.address).history.record_outcome(sample, is_consistent);
             if let Some(os_id) = os_id.filter(|os_id| self.activities.was_running(*os_id) == Some(true)) {
@@ -41,23 +41,23 @@ impl ProcessSampler {
 
     /// Does the checks that a stack still needs, until there is a verdict.
     fn make_sure(&mut self, index: usize, thread: &ThreadStack, os_id: Option<ThreadId>) {
-        while let Verdict::Needs(check) = self.reader.readings[index].verdict {
+        while let Verdict::Needs(check) = self.reader.judged_stacks[index].verdict {
             match check {
                 Check::Revalidation => {
                     let is_unchanged = self.reader.revalidate(index);
-                    self.reader.readings[index].evidence.is_unchanged = Some(is_unchanged);
+                    self.reader.judged_stacks[index].evidence.is_unchanged = Some(is_unchanged);
                 }
                 Check::OwnCpu => {
                     let was_here = self.was_on_our_cpu(index, thread, os_id);
                     if was_here == Some(false) {
                         self.records.entry(thread.address).history.record_pass();
                     }
-                    self.reader.readings[index].evidence.was_on_our_cpu = Some(was_here == Some(true));
+                    self.reader.judged_stacks[index].evidence.was_on_our_cpu = Some(was_here == Some(true));
                 }
                 // It was made before, where there is anything to look at.
-                Check::Activity => self.reader.readings[index].evidence.has_run = Some(true),
+                Check::Activity => self.reader.judged_stacks[index].evidence.has_run = Some(true),
             }
-            self.reader.readings[index].judge(&self.records, thread);
+            self.reader.judged_stacks[index].judge(&self.records, thread);
         }
     }
 
@@ -69,12 +69,12 @@ impl ProcessSampler {
         if !records.of(thread.address).is_some_and(|record| record.history.is_fast()) {
             return Some(OwnCpus::current()? == cpu_of()?);
         }
-        let reading = &reader.readings[index];
+        let judged = &reader.judged_stacks[index];
         let question = CpuQuestion {
             unit: thread.address,
             pthread: thread.thread_id,
-            is_single: reading.mode == ReadMode::SameCpu,
-            has_missed: reading.evidence.bytes.has_missed,
+            is_single: judged.mode == ReadMode::SameCpu,
+            has_missed: judged.evidence.bytes.has_missed,
             last: &reader.last,
         };
         Some(pinning.was_on_our_cpu(&question, reader.snapshot.memory(), cpu_of))

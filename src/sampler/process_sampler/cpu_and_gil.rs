@@ -1,4 +1,4 @@
-//! What a thread does, by what its memory and the system say together.
+//! Whether a thread runs, waits for the GIL or takes it, by what its memory and the system say together.
 
 use crate::python::gil::GilState;
 use crate::python::runtime::Runtime;
@@ -6,7 +6,7 @@ use crate::python::stack::ThreadStack;
 
 /// What a thread does with respect to CPUs and the GIL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Doing {
+pub(super) struct CpuAndGil {
     /// It runs or wants a CPU, and does not wait for the GIL.
     pub(super) is_active: bool,
     /// It waits for the GIL.
@@ -15,7 +15,7 @@ pub(super) struct Doing {
     pub(super) takes_gil: bool,
 }
 
-impl Doing {
+impl CpuAndGil {
     /// Of a thread with this stack, where `gil` is that of the interpreter that it runs in, the system says that it
     /// runs or does not, and that it waits in `futex`.
     ///
@@ -49,7 +49,7 @@ mod tests {
     const GIL: u64 = 0x5000;
 
     /// What a thread does of which this is known: [runs, waits for the GIL, takes it].
-    fn doing(says_itself: bool, holds: bool, requests: bool, is_running: bool, futex: Option<u64>) -> [bool; 3] {
+    fn cpu_and_gil(says_itself: bool, holds: bool, requests: bool, is_running: bool, futex: Option<u64>) -> [bool; 3] {
         let mut layout = up_to_3_12::layout(Version::new(3, 12, 1)).unwrap();
         layout.thread.gil_requested = says_itself.then_some(40);
         let (interpreters_head, gil_statics) = (0x1000, GilStatics::default());
@@ -70,7 +70,8 @@ mod tests {
             is_truncated: false,
             is_left_out: false,
         };
-        let Doing { is_active, waits_for_gil, takes_gil } = Doing::new(&stack, &gil, &runtime, is_running, futex);
+        let CpuAndGil { is_active, waits_for_gil, takes_gil } =
+            CpuAndGil::new(&stack, &gil, &runtime, is_running, futex);
         [is_active, waits_for_gil, takes_gil]
     }
 
@@ -78,22 +79,22 @@ mod tests {
     fn a_thread_in_the_futex_of_the_gil_waits_for_it_unless_it_has_it() {
         let (at_gil, elsewhere) = (Some(GIL + 40), Some(GIL + 4096));
         for (says_itself, requests) in [(false, false), (true, true)] {
-            assert_eq!(doing(says_itself, false, requests, false, at_gil), [false, true, false]);
+            assert_eq!(cpu_and_gil(says_itself, false, requests, false, at_gil), [false, true, false]);
             // Woken, and on its way.
-            assert_eq!(doing(says_itself, false, requests, true, at_gil), [false, true, false]);
-            assert_eq!(doing(says_itself, true, requests, false, at_gil), [true, false, true]);
+            assert_eq!(cpu_and_gil(says_itself, false, requests, true, at_gil), [false, true, false]);
+            assert_eq!(cpu_and_gil(says_itself, true, requests, false, at_gil), [true, false, true]);
         }
-        assert_eq!(doing(false, false, false, false, elsewhere), [false; 3]);
-        assert_eq!(doing(false, false, false, true, None), [true, false, false]);
+        assert_eq!(cpu_and_gil(false, false, false, false, elsewhere), [false; 3]);
+        assert_eq!(cpu_and_gil(false, false, false, true, None), [true, false, false]);
         // A thread that holds it and sleeps is idle.
-        assert_eq!(doing(false, true, false, false, elsewhere), [false; 3]);
+        assert_eq!(cpu_and_gil(false, true, false, false, elsewhere), [false; 3]);
     }
 
     #[test]
     fn where_a_thread_says_what_it_wants_that_counts() {
-        assert_eq!(doing(true, false, true, true, None), [false, true, false]);
-        assert_eq!(doing(true, false, true, false, None), [false, true, false]);
+        assert_eq!(cpu_and_gil(true, false, true, true, None), [false, true, false]);
+        assert_eq!(cpu_and_gil(true, false, true, false, None), [false, true, false]);
         // It asked for it only after its memory was read.
-        assert_eq!(doing(true, false, false, false, Some(GIL + 40)), [true, false, false]);
+        assert_eq!(cpu_and_gil(true, false, false, false, Some(GIL + 40)), [true, false, false]);
     }
 }
