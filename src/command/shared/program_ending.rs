@@ -3,7 +3,7 @@
 use std::process::ExitStatus;
 
 /// `status 3`, or `killed by SIGKILL`.
-pub(super) fn status_text(status: ExitStatus) -> String {
+pub(in crate::command) fn status_text(status: ExitStatus) -> String {
     #[cfg(unix)]
     {
         use std::os::unix::process::ExitStatusExt;
@@ -16,7 +16,7 @@ pub(super) fn status_text(status: ExitStatus) -> String {
 }
 
 /// As a shell gives it: the code, or 128 and the signal.
-pub(super) fn shell_status(status: ExitStatus) -> u8 {
+pub(in crate::command) fn shell_status(status: ExitStatus) -> u8 {
     #[cfg(unix)]
     if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
         return u8::try_from(128 + signal).unwrap_or(255);
@@ -25,7 +25,7 @@ pub(super) fn shell_status(status: ExitStatus) -> u8 {
 }
 
 /// `SIGSEGV`, or `signal 40` for one without a name.
-pub(super) fn signal_name(number: i32) -> String {
+pub(in crate::command) fn signal_name(number: i32) -> String {
     #[cfg(unix)]
     if let Ok(signal) = nix::sys::signal::Signal::try_from(number) {
         return signal.to_string();

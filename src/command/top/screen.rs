@@ -144,8 +144,9 @@ mod tests {
             let socket = format!("pyspy-panic-{}-{place}", std::process::id());
             let tmux = |args: &[&str]| Command::new("tmux").args(["-L", &socket]).args(args).output();
             let script = format!(
-                "stty -a > {before}; {PLACE}={place} {ourselves} --exact command::screen::tests::panics_when_asked_to \
-                 --nocapture; echo status $?; stty -a > {after}.new; mv {after}.new {after}; sleep 60",
+                "stty -a > {before}; {PLACE}={place} {ourselves} --exact \
+                 command::top::screen::tests::panics_when_asked_to --nocapture; echo status $?; \
+                 stty -a > {after}.new; mv {after}.new {after}; sleep 60",
                 before = path("before").display(),
                 after = path("after").display(),
                 ourselves = ourselves.display(),

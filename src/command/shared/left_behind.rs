@@ -8,7 +8,7 @@ use crate::sampler::process_name;
 const NAMED: usize = 5;
 
 /// `PID (COMMAND), … and N more` of what goes on; `None` when nothing does. Escaped.
-pub(super) fn still_running(orphans: &Orphans) -> Option<String> {
+pub(in crate::command) fn still_running(orphans: &Orphans) -> Option<String> {
     let there = orphans.with_descendants().into_iter().filter_map(|child| Process::observe(child.pid).ok());
     let names: Vec<String> =
         there.filter(|process| !process.has_exited()).map(|process| process_name(&process)).collect();

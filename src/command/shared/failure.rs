@@ -157,7 +157,7 @@ fn process_status(error: &ProcessError) -> Status {
 }
 
 /// What to do about a process whose children run Python in place of it.
-pub(super) fn below_text(below: &[i32]) -> String {
+pub(in crate::command) fn below_text(below: &[i32]) -> String {
     const MOST: usize = 8;
     if let [only] = below {
         return format!("process {only} below it runs Python: give that pid, or both with --subprocesses");

@@ -10,7 +10,7 @@ use crate::output::printable;
 const NAME_WIDTH: usize = 40;
 
 /// How a process is called in a line: the script, the module or the program.
-pub(super) fn program_name(command_line: &str) -> String {
+pub(in crate::command) fn program_name(command_line: &str) -> String {
     let mut words = command_line.split_whitespace();
     let program = words.next().map(base_name).unwrap_or_default();
     let is_python = program.starts_with("python") || program.starts_with("pypy");
@@ -25,7 +25,7 @@ pub(super) fn program_name(command_line: &str) -> String {
 
 /// What the program with this command line may be called by somebody who looks for it: by its own name; as the script
 /// that Python runs, with its ending or without; as the module that Python runs.
-pub(super) fn program_names(command_line: &[OsString]) -> Vec<String> {
+pub(in crate::command) fn program_names(command_line: &[OsString]) -> Vec<String> {
     let words: Vec<Cow<'_, str>> = command_line.iter().map(|word| word.to_string_lossy()).collect();
     let mut words = words.iter().map(AsRef::as_ref);
     let mut names: Vec<String> = words.next().map(base_name).into_iter().collect();
@@ -74,7 +74,7 @@ fn base_name(path: &str) -> String {
 }
 
 /// What this machine is called; empty where that is not known.
-pub(super) fn host_name() -> String {
+pub(in crate::command) fn host_name() -> String {
     #[cfg(unix)]
     let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
     #[cfg(not(unix))]

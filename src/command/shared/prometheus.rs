@@ -7,21 +7,21 @@ const LONGEST_LABEL: usize = 100;
 
 /// Numbers, in families that have a name.
 #[derive(Debug, Default)]
-pub(super) struct Exposition {
+pub(in crate::command) struct Exposition {
     text: String,
     family: &'static str,
 }
 
 impl Exposition {
     /// Begins a family; `kind` is `gauge` or `counter`.
-    pub(super) fn family(&mut self, name: &'static str, kind: &str, help: &str) {
+    pub(in crate::command) fn family(&mut self, name: &'static str, kind: &str, help: &str) {
         self.family = name;
         // Writing to a string cannot fail.
         let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
     /// A number of the family, with its labels.
-    pub(super) fn number(&mut self, labels: &[(&str, &str)], value: impl Display) {
+    pub(in crate::command) fn number(&mut self, labels: &[(&str, &str)], value: impl Display) {
         self.text.push_str(self.family);
         let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}=\"{}\"", label(value))).collect();
         if !labels.is_empty() {
@@ -31,13 +31,13 @@ impl Exposition {
     }
 
     /// A family of one number without labels.
-    pub(super) fn one(&mut self, name: &'static str, kind: &str, help: &str, value: impl Display) {
+    pub(in crate::command) fn one(&mut self, name: &'static str, kind: &str, help: &str, value: impl Display) {
         self.family(name, kind, help);
         self.number(&[], value);
     }
 
     /// All of it.
-    pub(super) fn into_text(self) -> String {
+    pub(in crate::command) fn into_text(self) -> String {
         self.text
     }
 }

@@ -18,7 +18,7 @@ const SUFFIXES: [&str; 5] = [".py", ".pyw", ".pyx", ".pxd", ".pxi"];
 
 /// Where source files are looked for.
 #[derive(Debug, Clone, Default)]
-pub(super) enum SourceFinder {
+pub(in crate::command) enum SourceFinder {
     /// Among our own files.
     #[default]
     Here,
@@ -30,12 +30,12 @@ pub(super) enum SourceFinder {
 
 impl SourceFinder {
     /// Those that `process` sees. It may end: what it sees is asked now.
-    pub(super) fn of_process(process: &Process) -> Self {
+    pub(in crate::command) fn of_process(process: &Process) -> Self {
         if sees_our_files(process) { Self::Here } else { Self::Elsewhere(process.clone()) }
     }
 
     /// Our own, if those are what all processes of a profile see that are still there, and none was in a container.
-    pub(super) fn of_profile(profile: &Profile) -> Self {
+    pub(in crate::command) fn of_profile(profile: &Profile) -> Self {
         let are_ours = profile.processes().all(|(_, process)| {
             let is_in_container = is_container(profile.text(process.supervisor));
             let living = Process::observe(process.pid.cast_signed()).ok().filter(|_| process.end_us.is_none());
@@ -45,7 +45,7 @@ impl SourceFinder {
     }
 
     /// The text of a source file.
-    pub(super) fn text(&self, name: &str) -> Option<String> {
+    pub(in crate::command) fn text(&self, name: &str) -> Option<String> {
         if name.starts_with('<') {
             return None;
         }

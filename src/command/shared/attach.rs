@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use super::{ending, print_note};
+use super::program_ending;
+use super::standard_streams::print_note;
 use crate::output::printable;
 use crate::process::{Process, SpawnedProgram};
 use crate::python::layout::Layout;
@@ -18,7 +19,7 @@ const STATUS_WAIT: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// When one shows none in time, cannot be read or has ended, or `cancelled` said to stop waiting.
-pub(super) fn wait_for_python(
+pub(in crate::command) fn wait_for_python(
     processes: &[Process],
     program: Option<&mut SpawnedProgram>,
     finder: &mut Finder,
@@ -33,7 +34,8 @@ pub(super) fn wait_for_python(
             Ok(attached) => note_if_newer(&attached.runtime.layout),
             Err(error @ AttachError::Exited { .. }) if started => {
                 let status = program.and_then(|program| program.wait_at_most(STATUS_WAIT).ok().flatten());
-                let how = status.map(|status| format!(" ({})", ending::status_text(status))).unwrap_or_default();
+                let how =
+                    status.map(|status| format!(" ({})", program_ending::status_text(status))).unwrap_or_default();
                 let words = last_words().map(|words| format!(": {words}")).unwrap_or_default();
                 return Err(error).context(format!("the program ended too soon{how}{words}"));
             }
@@ -44,7 +46,7 @@ pub(super) fn wait_for_python(
 }
 
 /// Says as whom a program will be started, if not as ourselves.
-pub(super) fn note_user() {
+pub(in crate::command) fn note_user() {
     if let Some(user) = SpawnedProgram::user() {
         print_note(&format!(
             "the program runs as {}, who called sudo; `sudo env -u SUDO_UID pyspy` runs it as root",
@@ -54,7 +56,7 @@ pub(super) fn note_user() {
 }
 
 /// Says so when an interpreter is of a version that came after us.
-pub(super) fn note_if_newer(layout: &Layout) {
+pub(in crate::command) fn note_if_newer(layout: &Layout) {
     if layout.tentative {
         let version = layout.version;
         print_note(&format!(

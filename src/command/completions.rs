@@ -9,8 +9,8 @@ use clap_complete::env::Shells;
 use clap_complete::{ArgValueCompleter, CompletionCandidate, Shell};
 use console::truncate_str;
 
-use super::check_stdout;
-use super::failure::OutputError;
+use super::shared::failure::OutputError;
+use super::shared::standard_streams::check_stdout;
 use crate::output::printable;
 use crate::process::{Process, all_processes};
 use crate::sampler::command_line;

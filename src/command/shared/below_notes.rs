@@ -11,7 +11,7 @@ const PROPOSED: usize = 3;
 /// How much of the samples was below functions that match `glob`, and what to do when none was; nothing without a glob
 /// or without samples.
 /// `profile` has all functions that were seen.
-pub(super) fn below_notes(profile: &Profile, glob: &str, counts: SampleCounts) -> Option<String> {
+pub(in crate::command) fn below_notes(profile: &Profile, glob: &str, counts: SampleCounts) -> Option<String> {
     let all = counts.taken.saturating_add(counts.outside);
     if glob.is_empty() || all == 0 {
         return None;

@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 use self::existing::{Existing, Ownership, open_existing};
-pub(super) use self::growing::{Growing, Place};
-use super::check_stdout;
+pub(in crate::command) use self::growing::{Growing, Place};
 use super::failure::{ForeignNameError, OutputError};
+use super::standard_streams::check_stdout;
 use crate::output::Format;
 use crate::process::SpawnedProgram;
 
@@ -23,7 +23,7 @@ use crate::process::SpawnedProgram;
 ///
 /// # Errors
 /// When the name is that of another kind of file; that of a device or a pipe never is.
-pub(super) fn format_by_name(path: &Path, default: Format) -> Result<Format, ForeignNameError> {
+pub(in crate::command) fn format_by_name(path: &Path, default: Format) -> Result<Format, ForeignNameError> {
     let name = path.to_string_lossy();
     if let Some(format) = Format::from_suffix(&name) {
         return Ok(format);
@@ -37,7 +37,7 @@ pub(super) fn format_by_name(path: &Path, default: Format) -> Result<Format, For
 
 /// Where output will go; known to be writable.
 #[derive(Debug)]
-pub(super) struct OutputFile {
+pub(in crate::command) struct OutputFile {
     path: PathBuf,
     target: Target,
 }
@@ -64,13 +64,13 @@ struct NewFile {
 
 impl OutputFile {
     /// Makes sure that `path` can be written; `-` is standard output.
-    pub(super) fn create(path: &Path) -> Result<Self, OutputError> {
+    pub(in crate::command) fn create(path: &Path) -> Result<Self, OutputError> {
         Self::create_for(path, false)
     }
 
     /// As [`Self::create`], but a new file belongs to who called us through sudo, if somebody did, where he may make
     /// one.
-    pub(super) fn create_for_caller(path: &Path) -> Result<Self, OutputError> {
+    pub(in crate::command) fn create_for_caller(path: &Path) -> Result<Self, OutputError> {
         Self::create_for(path, true)
     }
 
@@ -104,7 +104,10 @@ impl OutputFile {
     }
 
     /// Writes the file by `write` and puts it in its place. It may be done again, with more.
-    pub(super) fn finish(&self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), OutputError> {
+    pub(in crate::command) fn finish(
+        &self,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), OutputError> {
         let failed = |source| OutputError { path: self.path.clone(), source };
         match &self.target {
             Target::Stdout => {
@@ -134,7 +137,7 @@ impl OutputFile {
     }
 
     /// A file that grows while it is made. A new one stays beside its place until it is put there.
-    pub(super) fn open_growing(&self) -> io::Result<Growing> {
+    pub(in crate::command) fn open_growing(&self) -> io::Result<Growing> {
         match &self.target {
             Target::Stdout => Ok(Growing::on_stdout()),
             Target::InPlace(file) => Growing::in_place(file, &self.path),

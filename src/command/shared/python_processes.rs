@@ -5,14 +5,14 @@ use std::time::Duration;
 use anyhow::Error;
 use wildmatch::WildMatch;
 
-use super::naming::program_names;
-use super::print_note;
+use super::program_names::program_names;
+use super::standard_streams::print_note;
 use crate::process::{Process, all_processes};
 use crate::sampler::{AttachError, Finder, whole_command_line};
 
 /// Which processes.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Which<'a> {
+pub(in crate::command) enum Which<'a> {
     /// Those that have this name, or a command line like this glob.
     Called(&'a str),
     /// Every one.
@@ -40,7 +40,7 @@ impl Which<'_> {
 }
 
 /// Whether the program of a process has this name, or its whole command line matches this glob.
-pub(super) fn is_called(process: &Process, glob: &str) -> bool {
+pub(in crate::command) fn is_called(process: &Process, glob: &str) -> bool {
     let is_word = !glob.contains(['*', '?', '/']) && !glob.contains(char::is_whitespace);
     WildMatch::new(glob).matches(&whole_command_line(process))
         || is_word && program_names(&process.command_line().unwrap_or_default()).iter().any(|name| name == glob)
@@ -50,7 +50,7 @@ pub(super) fn is_called(process: &Process, glob: &str) -> bool {
 ///
 /// # Errors
 /// When there is none, or the list of processes cannot be read.
-pub(super) fn find(which: &Which<'_>, finder: &mut Finder) -> anyhow::Result<Vec<Process>> {
+pub(in crate::command) fn find(which: &Which<'_>, finder: &mut Finder) -> anyhow::Result<Vec<Process>> {
     let own = std::process::id();
     let (mut denied, mut others) = (0, 0);
     let mut denial = None;
