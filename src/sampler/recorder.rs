@@ -1,5 +1,6 @@
 //! Records processes: ticks, samples, a profile; through pauses, execs, children and the end of it all.
 
+mod kernel_sources;
 mod kernel_ticks;
 mod looked_on;
 mod off_cpu;
@@ -32,6 +33,8 @@ use crate::profile::{Collection, Filters, Metadata, Profile};
 
 /// Between two looks at whether to stop, at most.
 const LONGEST_SLEEP: Duration = Duration::from_millis(50);
+/// The same where the kernel samples the only process, and its end ends the sleep.
+const LONGEST_SLEEP_ALONE: Duration = Duration::from_millis(200);
 /// The same while children are looked for.
 const LONGEST_SLEEP_WITH_CHILDREN: Duration = Duration::from_millis(10);
 /// In a wait as long as this the end of the process is waited for too; in a shorter one the next sample notices it soon
@@ -44,8 +47,6 @@ const LOOK_FOR_TRACERS_EVERY: Duration = Duration::from_secs(1);
 /// A wait as short as this is spent looking at the clock: a sleep would take longer. At high rates one that takes
 /// somewhat longer costs samples.
 const SHORTEST_SLEEP: (Duration, Duration) = (Duration::from_micros(10), Duration::from_micros(100));
-/// What waits for the kernel's records waits for whole milliseconds.
-const SHORTEST_POLL: Duration = Duration::from_millis(1);
 /// With samples this far apart we may run on the CPU of the target: less would leave too little of it.
 const SHORTEST_SHARED_PERIOD: Duration = Duration::from_micros(100);
 /// How long the lines of native code are waited for when a process is gone.
@@ -184,12 +185,8 @@ impl<'options> Recorder<'options> {
     /// Waits for the time, or for the end of the only process; whether that has exited.
     pub(super) fn wait(&mut self, wait: Duration, clock: &Clock) -> bool {
         if self.kernel_samples() {
-            let wait = wait.min(LONGEST_SLEEP);
-            if wait >= SHORTEST_POLL {
-                return self.wait_for_kernel(wait);
-            }
-            std::thread::sleep(wait);
-            return false;
+            let is_alone = self.members.len() == 1 && !self.options.processes.subprocesses;
+            return self.wait_for_kernel(wait.min(if is_alone { LONGEST_SLEEP_ALONE } else { LONGEST_SLEEP }));
         }
         // A thread that stops later than it was waited for is not to stand still until the next sample.
         let wait = if release_pending() > 0 { wait.min(PENDING_SLEEP) } else { wait };

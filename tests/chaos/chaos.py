@@ -9,13 +9,19 @@ execs      the target executes itself without end; forks: it forks without end (
 signals    the target gets a signal every millisecond: it must count each kind that was sent alone
 stops      the target is stopped (SIGSTOP) and continued at random: it must be as it was left
 full       the output is on a full file system (/dev/full): status 7, or a rescued recording
+kernel     pyspy that samples in the kernel is killed at a random moment: nothing of it may stay there, and the target
+           must run on (as root, with bpftool)
 memory     pyspy runs under `ulimit -v`: it must end with a file or an error, not by a signal
 """
 
 import argparse
 import collections
+import glob
+import json
 import os
 import random
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,6 +35,12 @@ signal.signal(signal.SIGUSR1, lambda *_: counts.__setitem__(0, counts[0] + 1))
 def work(n): return n if n < 2 else work(n - 1) + work(n - 2)
 print("ready", flush=True)
 while True: work(15)
+"""
+NAPS = """
+import time
+def work(n): return n if n < 2 else work(n - 1) + work(n - 2)
+print("ready", flush=True)
+while True: work(12), time.sleep(0.002)
 """
 EXECS = """
 import os, sys, time
@@ -57,7 +69,7 @@ class Chaos:
     def target(self, program=BUSY):
         environment = {**os.environ, "PROGRAM": program}
         process = subprocess.Popen([self.options.python, "-c", program], env=environment, stdout=subprocess.PIPE)
-        if program == BUSY:
+        if program in (BUSY, NAPS):
             process.stdout.readline()
         else:
             time.sleep(0.1)
@@ -103,6 +115,31 @@ class Chaos:
             process.wait()
             time.sleep(0.01)
             self.is_free("kills", target)
+        end(target)
+
+    def kernel(self):
+        target = self.target(NAPS)
+        for mode in (["-r", 1000], ["-r", 1000, "--native"], ["--mode", "offcpu"]):
+            arguments = ["record", "--sampler=kernel", "-d", 5, "-f", "raw", "-o", os.path.join(self.folder, "a.txt")]
+            process = self.pyspy(*arguments, "-p", target.pid, *mode)
+            time.sleep(random.uniform(0, 0.5))
+            was_loaded = bool(held_by(process.pid)["prog"])
+            process.kill()
+            process.wait()
+            kind = "kernel " + (mode[-1] if mode[-1] != 1000 else "")
+            self.counts[kind, "killed while loaded" if was_loaded else "killed before", True] += 1
+            # The kernel frees them when nobody reads them any more.
+            deadline = time.monotonic() + 10
+            while (left := left_in_kernel()) and time.monotonic() < deadline:
+                time.sleep(0.05)
+            self.counts[kind, f"left {left}" if left else "nothing stays", not left] += 1
+            self.is_free(kind, target)
+            before = cpu_time(target)
+            deadline = time.monotonic() + 10
+            while cpu_time(target) == before and time.monotonic() < deadline:
+                time.sleep(0.01)
+            runs_on = cpu_time(target) > before
+            self.counts[kind, "runs on" if runs_on else "stands still", runs_on] += 1
         end(target)
 
     def deaths(self):
@@ -168,6 +205,47 @@ class Chaos:
         end(target)
 
 
+def held_by(pid):
+    """The numbers of the BPF programs and maps that a process has descriptors of."""
+    held = {"prog": set(), "map": set()}
+    for path in glob.glob(f"/proc/{pid}/fdinfo/*"):
+        try:
+            with open(path, encoding="utf-8", errors="replace") as file:
+                for what, number in re.findall(r"^(prog|map)_id:\s*(\d+)", file.read(), re.M):
+                    held[what].add(int(number))
+        except OSError:
+            pass
+    return held
+
+
+def left_in_kernel():
+    """Programs and maps called as pyspy's are, of which no process has a descriptor any more."""
+    names = {
+        "prog": {"sample_running", "leave_cpu", "begin_block", "end_block"},
+        "map": {"records", "processes", "threads", "blocks", "codes", "counters", "scratches"},
+    }
+    show = {what: json.loads(subprocess.check_output(["bpftool", "-j", what, "show"])) for what in names}
+    held = {"prog": set(), "map": set()}
+    for process in glob.glob("/proc/[0-9]*"):
+        for what, numbers in held_by(os.path.basename(process)).items():
+            held[what] |= numbers
+    for program in show["prog"]:
+        if program["id"] in held["prog"]:
+            held["map"].update(program.get("map_ids", []))
+    return [
+        f"{what} {found.get('name')}"
+        for what in names
+        for found in show[what]
+        if found.get("name") in names[what] and found["id"] not in held[what]
+    ]
+
+
+def cpu_time(process):
+    """Nanoseconds for which the first thread of a process was on a CPU."""
+    with open(f"/proc/{process.pid}/schedstat", encoding="ascii") as file:
+        return int(file.read().split()[0])
+
+
 def end(process):
     process.kill()
     process.wait()
@@ -175,6 +253,8 @@ def end(process):
 
 def main():
     kinds = ["kills", "deaths", "execs", "forks", "signals", "stops", "full", "memory"]
+    if os.geteuid() == 0 and shutil.which("bpftool"):
+        kinds.insert(1, "kernel")
     here = os.path.dirname(os.path.abspath(__file__))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pyspy", default=os.path.join(here, "..", "..", "target", "release", "pyspy"))
@@ -192,7 +272,7 @@ def main():
     bad = 0
     for (kind, what, is_good), count in sorted(chaos.counts.items()):
         bad += 0 if is_good else count
-        print(f"{kind:16}{what:20}{count:6}{'' if is_good else '  BAD'}")
+        print(f"{kind:18}{what:20}{count:6}{'' if is_good else '  BAD'}")
     print(f"{sum(chaos.counts.values())} checks, {bad} bad")
     sys.exit(bad > 0)
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::cli::{Mode, RecordArgs, SamplerArg};
-use crate::command::kernel_use::Wishes;
+use crate::command::shared::kernel_use::Wishes;
 use crate::sampler::{KernelUse, check_rights};
 
 /// What is wanted of the kernel.
