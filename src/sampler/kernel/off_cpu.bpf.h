@@ -120,13 +120,11 @@ int end_block(struct bpf_raw_tracepoint_args *ctx)
 SEC("raw_tp/sched_switch")
 int begin_block(struct bpf_raw_tracepoint_args *ctx)
 {
-	__u64 id = bpf_get_current_pid_tgid();
-	__u32 tgid = id >> 32, tid = id;
-	if (!tgid)
-		return 0;
-	struct process *process = bpf_map_lookup_elem(&processes, &tgid);
+	struct process *process = current_process();
 	if (!process)
 		return 0;
+	__u64 id = bpf_get_current_pid_tgid();
+	__u32 tgid = id >> 32, tid = id;
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
 	__u64 now = bpf_ktime_get_ns(), run_delay = task->sched_info.run_delay, ran = task->se.sum_exec_runtime;
 	struct block *known = bpf_map_lookup_elem(&blocks, &tid);
@@ -141,21 +139,11 @@ int begin_block(struct bpf_raw_tracepoint_args *ctx)
 	if (ctx->args[0] || !state || (state & DEAD))
 		return 0;
 	struct thread *thread = thread_of(tid, process, 0, 0);
-	__u32 cpu = bpf_get_smp_processor_id(), zero = 0;
-	struct walk walk = {
-		.scratch = bpf_map_lookup_elem(&scratches, &cpu),
-		.known = bpf_map_lookup_elem(&codes, &zero),
-	};
-	struct scratch *s = walk.scratch;
-	if (!thread || !s || !walk.known)
+	struct walk walk = {};
+	struct scratch *s = begin_record(&walk, process, BLOCKED);
+	if (!thread || !s)
 		return 0;
-	__builtin_memset(&s->record, 0, sizeof(s->record));
 	s->record.time = now;
-	s->record.flags = BLOCKED;
-	s->record.tgid = tgid;
-	s->record.tid = tid;
-	s->record.run = process->run;
-	s->record.thread_id = task->thread.fsbase;
 	s->record.task_state = state;
 	// In its place where there is one, which costs less than an update.
 	struct block block = { .since = now, .run = process->run, .run_delay = run_delay, .ran = ran };
@@ -163,14 +151,8 @@ int begin_block(struct bpf_raw_tracepoint_args *ctx)
 		*known = block;
 	else
 		bpf_map_update_elem(&blocks, &tid, &block, BPF_ANY);
-	if (!find_state(&walk, process, thread))
+	if (!begin_stack(&walk, process, thread))
 		return 0;
-	s->record.state = thread->state;
-	if (layout[STATE_ATTACHMENT] != NONE)
-		s->record.attachment = half(s->state_head + layout[STATE_ATTACHMENT]);
-	if (layout[STATE_REQUESTS_GIL] != NONE && half(s->state_head + layout[STATE_REQUESTS_GIL]) == 1)
-		s->record.flags |= REQUESTS_GIL;
-	read_gil_and_collector(&walk, process);
 	read_call(s, task);
 	read_frames(&walk);
 	put_record(s);

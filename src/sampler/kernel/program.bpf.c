@@ -671,28 +671,60 @@ static __always_inline struct thread *thread_of(__u32 tid, struct process *proce
 	return known;
 }
 
-// Records the current thread's stack; without `RAN` and `LEFT_CPU` only how long it waited for a CPU. `ctx` is that of
-// the interrupt, if it is one.
-static __always_inline int record_stack(struct process *process, struct thread *thread, __u64 id, __u64 weight,
-					__u32 flags, struct bpf_perf_event_data *ctx)
+// The process of the current thread, if that is sampled.
+static __always_inline struct process *current_process(void)
+{
+	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
+	return tgid ? bpf_map_lookup_elem(&processes, &tgid) : 0;
+}
+
+// Begins a record of the current thread. 0 where there is no place for it.
+static __always_inline struct scratch *begin_record(struct walk *walk, struct process *process, __u32 flags)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
 	__u32 cpu = bpf_get_smp_processor_id(), zero = 0;
-	struct walk walk = {
-		.scratch = bpf_map_lookup_elem(&scratches, &cpu),
-		.known = bpf_map_lookup_elem(&codes, &zero),
-	};
-	struct scratch *s = walk.scratch;
-	if (!s || !walk.known)
+	struct scratch *s = bpf_map_lookup_elem(&scratches, &cpu);
+	walk->scratch = s;
+	walk->known = bpf_map_lookup_elem(&codes, &zero);
+	if (!s || !walk->known)
 		return 0;
+	__u64 id = bpf_get_current_pid_tgid();
 	__builtin_memset(&s->record, 0, sizeof(s->record));
 	s->record.time = bpf_ktime_get_ns();
-	s->record.weight = weight;
 	s->record.flags = flags;
 	s->record.tgid = id >> 32;
 	s->record.tid = id;
 	s->record.run = process->run;
 	s->record.thread_id = task->thread.fsbase;
+	return s;
+}
+
+// Finds the thread's state and puts what that tells, and its interpreter, into the record. Whether there is one.
+static __always_inline int begin_stack(struct walk *walk, struct process *process, struct thread *thread)
+{
+	struct scratch *s = walk->scratch;
+	if (!find_state(walk, process, thread))
+		return 0;
+	s->record.state = thread->state;
+	if (layout[STATE_ATTACHMENT] != NONE)
+		s->record.attachment = half(s->state_head + layout[STATE_ATTACHMENT]);
+	if (layout[STATE_REQUESTS_GIL] != NONE && half(s->state_head + layout[STATE_REQUESTS_GIL]) == 1)
+		s->record.flags |= REQUESTS_GIL;
+	read_gil_and_collector(walk, process);
+	return 1;
+}
+
+// Records the current thread's stack; without `RAN` and `LEFT_CPU` only how long it waited for a CPU. `ctx` is that of
+// the interrupt, if it is one.
+static __always_inline int record_stack(struct process *process, struct thread *thread, __u64 weight, __u32 flags,
+					struct bpf_perf_event_data *ctx)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
+	struct walk walk = {};
+	struct scratch *s = begin_record(&walk, process, flags);
+	if (!s)
+		return 0;
+	s->record.weight = weight;
 	__u64 run_delay = task->sched_info.run_delay;
 	__u64 delay = run_delay - thread->run_delay;
 	thread->run_delay = run_delay;
@@ -709,7 +741,7 @@ static __always_inline int record_stack(struct process *process, struct thread *
 	}
 	if (ctx && records_kernel)
 		add_kernel_frames(s, ctx);
-	if (!find_state(&walk, process, thread)) {
+	if (!begin_stack(&walk, process, thread)) {
 		if (stack_bound && records_stateless) {
 			add_native(&walk, task);
 			thread->delay = 0;
@@ -717,6 +749,7 @@ static __always_inline int record_stack(struct process *process, struct thread *
 			put_record(s);
 			return 0;
 		}
+		__u32 zero = 0;
 		struct counts *counts = bpf_map_lookup_elem(&counters, &zero);
 		if (counts && (flags & RAN))
 			__sync_fetch_and_add(&counts->stateless, 1);
@@ -726,12 +759,6 @@ static __always_inline int record_stack(struct process *process, struct thread *
 		thread->delay = 0;
 		return 0;
 	}
-	s->record.state = thread->state;
-	if (layout[STATE_ATTACHMENT] != NONE)
-		s->record.attachment = half(s->state_head + layout[STATE_ATTACHMENT]);
-	if (layout[STATE_REQUESTS_GIL] != NONE && half(s->state_head + layout[STATE_REQUESTS_GIL]) == 1)
-		s->record.flags |= REQUESTS_GIL;
-	read_gil_and_collector(&walk, process);
 	read_frames(&walk);
 	if (stack_bound)
 		add_native(&walk, task);
@@ -744,17 +771,15 @@ static __always_inline int record_stack(struct process *process, struct thread *
 SEC("perf_event")
 int sample_running(struct bpf_perf_event_data *ctx)
 {
-	__u64 id = bpf_get_current_pid_tgid();
-	__u32 tgid = id >> 32, tid = id;
-	struct process *process = bpf_map_lookup_elem(&processes, &tgid);
+	struct process *process = current_process();
 	if (!process)
 		return 0;
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
 	__u64 period = ctx->sample_period;
-	struct thread *thread = thread_of(tid, process, period, task->sched_info.run_delay);
+	struct thread *thread = thread_of(bpf_get_current_pid_tgid(), process, period, task->sched_info.run_delay);
 	if (!thread || thread->period != period)
 		return 0;
-	return record_stack(process, thread, id, period, RAN, ctx);
+	return record_stack(process, thread, period, RAN, ctx);
 }
 
 // A thread leaves its CPU. If it would rather run on, its stack is recorded: that is where it is until it has one
@@ -762,16 +787,12 @@ int sample_running(struct bpf_perf_event_data *ctx)
 SEC("raw_tp/sched_switch")
 int leave_cpu(struct bpf_raw_tracepoint_args *ctx)
 {
-	__u64 id = bpf_get_current_pid_tgid();
-	__u32 tgid = id >> 32, tid = id;
-	if (!tgid)
-		return 0;
-	struct process *process = bpf_map_lookup_elem(&processes, &tgid);
+	struct process *process = current_process();
 	if (!process)
 		return 0;
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
 	__u64 run_delay = task->sched_info.run_delay;
-	struct thread *thread = thread_of(tid, process, 0, run_delay);
+	struct thread *thread = thread_of(bpf_get_current_pid_tgid(), process, 0, run_delay);
 	if (!thread)
 		return 0;
 	__u64 delay = run_delay - thread->run_delay;
@@ -779,10 +800,10 @@ int leave_cpu(struct bpf_raw_tracepoint_args *ctx)
 	int was_delayed = thread->is_delayed;
 	thread->is_delayed = delay >= LONG_DELAY;
 	if (wants_cpu || was_delayed)
-		return record_stack(process, thread, id, 0, LEFT_CPU | (wants_cpu ? 0 : WAITS), 0);
+		return record_stack(process, thread, 0, LEFT_CPU | (wants_cpu ? 0 : WAITS), 0);
 	// Whoever reads the ring is to know that it does not want a CPU any more.
 	if (thread->has_left_stack)
-		return record_stack(process, thread, id, 0, WAITS, 0);
+		return record_stack(process, thread, 0, WAITS, 0);
 	thread->run_delay = run_delay;
 	thread->delay += delay;
 	return 0;

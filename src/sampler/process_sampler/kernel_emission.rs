@@ -115,16 +115,39 @@ impl ProcessSampler {
         if record.state == 0 {
             return self.emit_stateless(records, record, moment);
         }
-        let stacks = &self.reader.stacks;
-        let Some(interpreter) = stacks.interpreters.first().filter(|_| !record.is_truncated()) else {
-            return FromKernel::Lost;
+        let Some(thread) = self.recorded_thread(records, record, moment) else { return FromKernel::Lost };
+        let MomentThread { stack, interpreter: InterpreterState { gil, .. }, .. } = thread;
+        let may_wait = gil.exists && gil.tells_holder && !stack.holds_gil;
+        let layout = &self.reader.runtime.layout;
+        let memory = self.reader.snapshot.memory();
+        let mut hands_over = |newest: &MomentFrame| {
+            self.hand_overs.is_at(memory, layout, newest.code, newest.code_address, newest.offset)
         };
-        let interpreter = interpreter_at(*interpreter, record);
+        if may_wait && (stack.requests_gil || moment.frames.first().is_some_and(&mut hands_over)) {
+            return FromKernel::NotActive;
+        }
+        self.natives.merge_recorded((records, record), layout, Owner::State(stack.address), moment);
+        if moment.frames.is_empty() && moment.native.frames.is_empty() {
+            return FromKernel::NotActive;
+        }
+        moment.threads.push(thread);
+        FromKernel::Emitted
+    }
+
+    /// The thread of a record, as one that runs and does not wait for the GIL, with its Python frames in the moment.
+    /// `None` where these could not be read or named.
+    pub(super) fn recorded_thread(
+        &mut self,
+        records: &Records,
+        record: &Record,
+        moment: &mut Moment,
+    ) -> Option<MomentThread> {
+        let stacks = &self.reader.stacks;
+        let interpreter = interpreter_at(*stacks.interpreters.first().filter(|_| !record.is_truncated())?, record);
         let known = stacks.threads.iter().find(|thread| is_of(thread, record));
         // One that has ended since may never have been seen by us.
         let thread = known.copied().unwrap_or_else(|| thread_of(record));
-        let gil = interpreter.gil;
-        let holds_gil = gil.holder == record.state;
+        let holds_gil = interpreter.gil.holder == record.state;
         let reader = &mut self.reader;
         let mut codes = CodeReader {
             memory: reader.snapshot.memory(),
@@ -133,25 +156,9 @@ impl ProcessSampler {
             has_ended: false,
         };
         let frames = &mut moment.frames;
-        if !self.kernel_stacks.name_frames(records, record, interpreter.id, &mut codes, frames) {
-            return FromKernel::Lost;
-        }
-        let may_wait = gil.exists && gil.tells_holder && !holds_gil;
-        let layout = &reader.runtime.layout;
-        let memory = reader.snapshot.memory();
-        let mut hands_over = |newest: &MomentFrame| {
-            self.hand_overs.is_at(memory, layout, newest.code, newest.code_address, newest.offset)
-        };
-        if may_wait && (record.requests_gil() || moment.frames.first().is_some_and(&mut hands_over)) {
-            return FromKernel::NotActive;
-        }
-        self.natives.merge_recorded((records, record), layout, Owner::State(thread.address), moment);
-        if moment.frames.is_empty() && moment.native.frames.is_empty() {
-            return FromKernel::NotActive;
-        }
-        let collecting = collects(&interpreter, holds_gil, &moment.frames);
-        moment.threads.push(MomentThread {
-            stack: ThreadStack { holds_gil, is_left_out: false, ..thread },
+        let are_named = self.kernel_stacks.name_frames(records, record, interpreter.id, &mut codes, frames);
+        are_named.then(|| MomentThread {
+            stack: ThreadStack { holds_gil, requests_gil: record.requests_gil(), is_left_out: false, ..thread },
             interpreter,
             running_in: interpreter,
             os_id: Some(u64::from(record.os_id)),
@@ -160,11 +167,10 @@ impl ProcessSampler {
             waits_for_gil: false,
             takes_gil: false,
             is_unmoved: false,
-            collecting,
+            collecting: collects(&interpreter, holds_gil, frames),
             assurance: Assurance::Proven,
-            frames: FrameSpan::since(0, &moment.frames),
-        });
-        FromKernel::Emitted
+            frames: FrameSpan::since(0, frames),
+        })
     }
 
     /// The same for a thread without a thread state, of which only a native stack is of use.
@@ -181,7 +187,7 @@ impl ProcessSampler {
 }
 
 /// An interpreter as it was when a record was made.
-pub(super) fn interpreter_at(mut interpreter: InterpreterState, record: &Record) -> InterpreterState {
+fn interpreter_at(mut interpreter: InterpreterState, record: &Record) -> InterpreterState {
     (interpreter.collecting, interpreter.collecting_frame) = (record.collects(), record.collecting_frame);
     let gil = &mut interpreter.gil;
     gil.holder = if gil.exists && gil.tells_holder { record.holder } else { 0 };
@@ -200,12 +206,12 @@ pub(in crate::sampler) fn collects(interpreter: &InterpreterState, holds_gil: bo
 }
 
 /// Whether it is the thread of a record: thread states are freed, and their memory is used again.
-pub(super) fn is_of(thread: &ThreadStack, record: &Record) -> bool {
+fn is_of(thread: &ThreadStack, record: &Record) -> bool {
     (thread.address, thread.thread_id) == (record.state, record.thread_id)
 }
 
 /// The thread of a record, as far as that tells of it.
-pub(super) fn thread_of(record: &Record) -> ThreadStack {
+fn thread_of(record: &Record) -> ThreadStack {
     ThreadStack {
         address: record.state,
         interpreter: 0,
