@@ -157,7 +157,7 @@ impl<'options> Watcher<'options> {
         // That takes its time, of which there are no samples.
         let mut deadline = Instant::now();
         (self.last_tick, self.window_start) = (deadline, deadline);
-        self.clock = Clock::new(self.rate, deadline);
+        self.clock = Clock::new(self.recorder.tick_rate(), deadline);
         loop {
             if stop.load(Ordering::Relaxed) {
                 return Ending::Interrupted;
@@ -171,7 +171,7 @@ impl<'options> Watcher<'options> {
                         self.missed_before += self.clock.missed();
                         self.rate = self.recorder.set_rate(rate);
                         deadline = Instant::now();
-                        self.clock = Clock::new(self.rate, deadline);
+                        self.clock = Clock::new(self.recorder.tick_rate(), deadline);
                     }
                     LiveRequest::BeginAnew => self.begins_anew = true,
                     LiveRequest::Inspect(inspect) => {
@@ -201,9 +201,18 @@ impl<'options> Watcher<'options> {
             }
             self.recorder.meet(finder);
             self.recorder.meet_kernel();
+            self.retime();
             if let Some(ending) = self.recorder.is_over() {
                 return ending;
             }
+        }
+    }
+
+    /// Has the clock tick at another rate where that is due.
+    fn retime(&mut self) {
+        let missed = self.clock.missed();
+        if self.recorder.retime(&mut self.clock) {
+            self.missed_before += missed;
         }
     }
 

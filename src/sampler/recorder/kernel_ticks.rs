@@ -21,6 +21,9 @@ use crate::sampler::record_options::{KernelUse, RecordOptions};
 
 /// How often the rings are emptied at least, a second.
 const TICK_RATE: u32 = 10;
+/// Where somebody looks on and the kernel samples what runs, who waits is looked at half as often as is sampled, but so
+/// often a second at least, if that is not more.
+const LOOKS: u32 = 50;
 /// The highest rate: beyond it timers do not keep up.
 pub(crate) const HIGHEST_RATE: u32 = 20_000;
 
@@ -159,8 +162,12 @@ impl KernelSampling {
 
 impl Recorder<'_> {
     /// How often a second there is a tick: as often as is asked for, unless the kernel sees all that is wanted.
-    pub(super) fn tick_rate(&self) -> u32 {
-        if self.all_from_kernel() && !self.reads_waiting() { TICK_RATE.min(self.rate) } else { self.rate }
+    pub(in crate::sampler) fn tick_rate(&self) -> u32 {
+        match (self.all_from_kernel(), self.reads_waiting()) {
+            (true, false) => TICK_RATE.min(self.rate),
+            (true, true) if self.options.is_looked_on => LOOKS.max(self.rate / 2).min(self.rate),
+            _ => self.rate,
+        }
     }
 
     /// Whether threads that wait are samples of ours, whoever samples those that run.
@@ -189,12 +196,14 @@ impl Recorder<'_> {
         }
     }
 
-    /// Has the clock tick at another rate where that is due.
-    pub(super) fn retime(&self, clock: &mut Clock) {
+    /// Has the clock tick at another rate where that is due; whether it is.
+    pub(in crate::sampler) fn retime(&self, clock: &mut Clock) -> bool {
         let rate = self.tick_rate();
-        if clock.period() != Duration::from_secs(1) / rate.max(1) {
+        let is_due = clock.period() != Duration::from_secs(1) / rate.max(1);
+        if is_due {
             *clock = Clock::new(rate, Instant::now());
         }
+        is_due
     }
 
     /// Why what must be sampled by the kernel is not.
