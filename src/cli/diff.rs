@@ -14,10 +14,11 @@ pub(crate) struct DiffArgs {
     pub before: PathBuf,
     /// The recording or collapsed stacks from after
     pub after: PathBuf,
-    /// Output filename, `-` for standard output
-    #[arg(short, long, value_name = "filename", required_unless_present = "fail_if")]
+    /// Output filename, `-` for standard output [default: standard output, nothing with --fail-if]
+    #[arg(short, long, value_name = "filename")]
     pub output: Option<PathBuf>,
-    /// Output file format [default: by the end of the output filename, else flamegraph]
+    /// Output file format [default: by the end of the output filename, else flamegraph; without one
+    /// summary]
     #[arg(short, long, value_parser = values::diff_format(), ignore_case = true, value_name = "format")]
     pub format: Option<FormatName>,
     /// Fail when a function has grown, by its file, module or name: `app/*:+5%`; may be given several times

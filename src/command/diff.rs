@@ -1,5 +1,6 @@
 //! `pyspy diff`: what changed between two recordings.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use super::shared::output_file::{OutputFile, format_by_name};
@@ -17,7 +18,7 @@ pub(crate) fn run(arguments: &DiffArgs) -> anyhow::Result<ExitCode> {
     let format = match (arguments.format, &arguments.output) {
         (Some(name), _) => name.into(),
         (None, Some(path)) => format_by_name(path, Format::Flamegraph)?,
-        (None, None) => Format::Flamegraph,
+        (None, None) => Format::Summary,
     };
     if !format.shows_differences() {
         anyhow::bail!(
@@ -25,7 +26,9 @@ pub(crate) fn run(arguments: &DiffArgs) -> anyhow::Result<ExitCode> {
             format.name()
         );
     }
-    let output = arguments.output.as_deref().map(OutputFile::create).transpose()?;
+    // With limits only what they are about is told, unless more is asked for.
+    let shown = arguments.fail_if.is_empty().then(|| Path::new("-"));
+    let output = arguments.output.as_deref().or(shown).map(OutputFile::create).transpose()?;
     let (before, after) = (read_profile(&arguments.before)?, read_profile(&arguments.after)?);
     let lines = match (arguments.lines, arguments.function) {
         (true, _) => Lines::Current,

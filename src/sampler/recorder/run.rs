@@ -134,7 +134,7 @@ impl Recorder<'_> {
         while release_pending() > 0 {
             std::thread::sleep(Duration::from_millis(1));
         }
-        self.look_at_collections();
+        self.look_at_collections(true);
         if !self.all_from_kernel() {
             self.note_unobserved(clock.period());
         }
