@@ -148,7 +148,6 @@ fn record_target(
         off_cpu: off_cpu(arguments),
         filter: filter(arguments),
         keep: destination.keep(arguments.tasks == Some(AsyncTasks::All)),
-        is_looked_on: false,
         longest_pause: Duration::ZERO,
         processes: ProcessOptions {
             subprocesses: arguments.subprocesses && !arguments.all,

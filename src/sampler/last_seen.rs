@@ -63,8 +63,8 @@ impl LastSeen {
         (seen.time_ns, seen.stands_still, seen.ran) = (time_ns, stands_still, ran);
     }
 
-    /// Gives the threads of a look, made at a time, that run their frames. Those of a thread of which there is no record
-    /// of late are where it was before; they count as unproven.
+    /// Gives the threads of a look, made at a time, that run their frames. Those of a thread of which there is no
+    /// record of late are where it was before; they count as unproven.
     pub(super) fn complete(&mut self, moment: &mut Moment, now_ns: u64, period: Duration) {
         let fresh_ns = u64::try_from((period * PERIODS).max(AT_LEAST).as_nanos()).unwrap_or(u64::MAX);
         let is_fresh = |seen: &Seen| seen.ran && (seen.stands_still || seen.time_ns.saturating_add(fresh_ns) >= now_ns);

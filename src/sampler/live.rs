@@ -76,14 +76,15 @@ pub(crate) fn watch(
         rate: options.rate,
         pausing: options.pausing,
         kernel: options.kernel,
-        is_looked_on: true,
         // What is wanted of it may change from one moment to the next.
         filter: Filter { idle: true, below: options.below.clone(), ..Filter::default() },
         processes: options.processes,
         native: options.native,
         ..RecordOptions::default()
     };
-    let mut watcher = Watcher::new(Recorder::new(roots, &record), options);
+    let mut recorder = Recorder::new(roots, &record);
+    recorder.be_looked_on();
+    let mut watcher = Watcher::new(recorder, options);
     let ending = watcher.run(finder, requests, stop, deliver);
     let mut left: Vec<LiveWindow> = watcher.waiting.take().into_iter().map(|window| *window).collect();
     watcher.recorder.describe();

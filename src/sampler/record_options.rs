@@ -41,8 +41,6 @@ pub(crate) struct RecordOptions {
     pub filter: Filter,
     /// What the profile keeps.
     pub keep: Keep,
-    /// Somebody looks on: of each thread it is kept what it does now.
-    pub is_looked_on: bool,
     /// A process may be left alone for so long on purpose, so that its next sample stands for all of that.
     pub longest_pause: Duration,
     /// Which processes are recorded.
@@ -118,7 +116,6 @@ impl Default for RecordOptions {
             off_cpu: None,
             filter: Filter::default(),
             keep: Keep::default(),
-            is_looked_on: false,
             longest_pause: Duration::ZERO,
             processes: ProcessOptions::default(),
             frames: FramesShown::default(),

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 pub(crate) use kernel_ticks::HIGHEST_RATE;
 use kernel_ticks::KernelSampling;
+use looked_on::Pace;
 pub(super) use looked_on::is_gap;
 use report::Report;
 
@@ -131,17 +132,12 @@ pub(super) struct Recorder<'options> {
     pub(super) members: Vec<Member>,
     pub(super) arrivals: Arrivals,
     setup: Setup,
-    /// Samples a second.
-    rate: u32,
+    pace: Pace,
     pub(super) ticks: u64,
     unobserved: Unobserved,
     sums: InterpreterSums,
     tracers_due: Option<Instant>,
     kernel: Option<KernelSampling>,
-    /// When the rings are to be emptied next, where they are not at each tick.
-    take_due: Option<Instant>,
-    /// When they were emptied last.
-    last_take: Option<Instant>,
     pub(super) report: Report,
 }
 
@@ -170,14 +166,12 @@ impl<'options> Recorder<'options> {
                 native: options.native,
                 native_idle: options.filter.idle,
             },
-            rate: options.rate,
+            pace: Pace::new(options.rate),
             ticks: 0,
             unobserved: Unobserved::default(),
             sums: InterpreterSums::default(),
             tracers_due: None,
             kernel: KernelSampling::new(options, options.rate),
-            take_due: None,
-            last_take: None,
             report,
         }
     }

@@ -123,8 +123,9 @@ fn a_loop_that_computes_is_late_and_is_named() {
     if !may_sample("loops in top from the kernel") {
         return;
     }
-    let program = "import asyncio, time\nasync def computes():\n    while True:\n        end = time.time() + 0.1\n        \
-        while time.time() < end: pass\n        await asyncio.sleep(0.05)\nprint('ready', flush=True)\n\
+    let program = "import asyncio, time\nasync def computes():\n    while True:\n        \
+        end = time.time() + 0.1\n        while time.time() < end: pass\n        await asyncio.sleep(0.05)\n\
+        print('ready', flush=True)\n\
         asyncio.get_event_loop().run_until_complete(computes())\n";
     for interpreter in chosen().filter(|interpreter| matches!(interpreter.feature(), (3, 8 | 13))) {
         let mut command = Command::new(&interpreter.path);

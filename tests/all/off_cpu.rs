@@ -176,7 +176,8 @@ fn children_are_blocked_since_before_they_were_found() {
         return;
     }
     let program = "import os, time\ndef sleeps():\n    time.sleep(3)\ndef waits(pid):\n    os.waitpid(pid, 0)\n\
-        for _ in range(2):\n    pid = os.fork()\n    if pid == 0:\n        sleeps()\n        os._exit(0)\n    waits(pid)\n";
+        for _ in range(2):\n    pid = os.fork()\n    if pid == 0:\n        sleeps()\n        \
+        os._exit(0)\n    waits(pid)\n";
     for interpreter in chosen() {
         let python = interpreter.path.to_str().unwrap();
         let record = ["record", "--mode", "offcpu", "-s", "-f", "raw", "-o", "-", "--", python, "-c", program];

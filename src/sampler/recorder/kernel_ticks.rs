@@ -45,14 +45,21 @@ pub(in crate::sampler) struct KernelSampling {
     /// The threads of a member that wait.
     waiting: Moment,
     /// Somebody looks on: it is kept where threads were seen last.
-    is_looked_on: bool,
-    /// Samples that came from the kernel, and such that should have.
-    pub(in crate::sampler) taken: u64,
-    pub(in crate::sampler) lost: u64,
-    /// The same as of the last word to who looks on.
-    told: (u64, u64),
+    pub(super) is_looked_on: bool,
+    pub(super) counts: KernelCounts,
     /// Why it does not sample what it should.
     failure: Option<Unavailable>,
+}
+
+/// How many samples there were.
+#[derive(Debug, Default)]
+pub(super) struct KernelCounts {
+    /// Those that came from the kernel.
+    pub(super) taken: u64,
+    /// Those that should have.
+    pub(super) lost: u64,
+    /// Both as of the last word to who looks on.
+    told: (u64, u64),
 }
 
 impl KernelSampling {
@@ -90,23 +97,23 @@ impl KernelSampling {
             records: Records::default(),
             moment: Moment::default(),
             waiting: Moment::default(),
-            is_looked_on: options.is_looked_on,
-            taken: 0,
-            lost: 0,
-            told: (0, 0),
+            is_looked_on: false,
+            counts: KernelCounts::default(),
             failure,
         })
     }
 
     /// The share of its samples that arrived.
     pub(super) fn share_taken(&self) -> f64 {
-        if self.taken == 0 { 1.0 } else { self.taken as f64 / (self.taken + self.lost) as f64 }
+        let KernelCounts { taken, lost, .. } = self.counts;
+        if taken == 0 { 1.0 } else { taken as f64 / (taken + lost) as f64 }
     }
 
     /// The same of those since the last call.
     pub(super) fn new_share_taken(&mut self) -> f64 {
-        let (taken, lost) = std::mem::replace(&mut self.told, (self.taken, self.lost));
-        let (taken, lost) = (self.taken.saturating_sub(taken), self.lost.saturating_sub(lost));
+        let KernelCounts { taken, lost, told } = &mut self.counts;
+        let before = std::mem::replace(told, (*taken, *lost));
+        let (taken, lost) = (taken.saturating_sub(before.0), lost.saturating_sub(before.1));
         if taken == 0 { 1.0 } else { taken as f64 / (taken + lost) as f64 }
     }
 
@@ -164,9 +171,9 @@ impl Recorder<'_> {
     /// How often a second there is a tick: as often as is asked for, unless the kernel sees all that is wanted.
     pub(in crate::sampler) fn tick_rate(&self) -> u32 {
         match (self.all_from_kernel(), self.reads_waiting()) {
-            (true, false) => TICK_RATE.min(self.rate),
-            (true, true) if self.options.is_looked_on => LOOKS.max(self.rate / 2).min(self.rate),
-            _ => self.rate,
+            (true, false) => TICK_RATE.min(self.pace.rate),
+            (true, true) if self.pace.is_looked_on => LOOKS.max(self.pace.rate / 2).min(self.pace.rate),
+            _ => self.pace.rate,
         }
     }
 
@@ -302,7 +309,7 @@ impl Recorder<'_> {
         for known in &mut kernel.sources.loaded {
             let dropped = known.source.dropped();
             let new = dropped - std::mem::replace(&mut known.dropped, dropped).min(dropped);
-            kernel.lost += new;
+            kernel.counts.lost += new;
             self.profile.metadata.counts.lost += new;
         }
     }
@@ -366,7 +373,7 @@ impl Recorder<'_> {
             }
             FromKernel::NotActive => {}
             FromKernel::Lost => {
-                kernel.lost += 1;
+                kernel.counts.lost += 1;
                 self.profile.metadata.counts.lost += 1;
             }
         }
@@ -386,7 +393,7 @@ impl Recorder<'_> {
             return;
         };
         let weight_us = state.whole_us(weight_ns);
-        kernel.taken += 1;
+        kernel.counts.taken += 1;
         member.cpu_time.add(&kernel.moment, weight_us);
         builder.add(&mut self.profile, &self.options.filter, sampler, &kernel.moment, (time_us, weight_us));
         let (profile, moment) = (&mut self.profile, &kernel.moment);
@@ -417,7 +424,7 @@ impl Recorder<'_> {
             // A time that has no record yet may get one.
             let new = missed.cast_signed() - std::mem::replace(&mut known.missed, missed).cast_signed();
             log::debug!("{missed} samples of the kernel were missed");
-            for lost in [&mut kernel.lost, &mut self.profile.metadata.counts.lost] {
+            for lost in [&mut kernel.counts.lost, &mut self.profile.metadata.counts.lost] {
                 *lost = lost.saturating_add_signed(new);
             }
         }

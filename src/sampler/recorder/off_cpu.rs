@@ -126,7 +126,7 @@ impl Recorder<'_> {
         let (from_us, time_us) = (since_start(block.since_ns) / 1000, since_start(end_ns) / 1000);
         let before = self.profile.metadata.counts.taken;
         builder.add(&mut self.profile, &self.options.filter, sampler, &kernel.moment, (time_us, time_us - from_us));
-        kernel.taken += 1;
+        kernel.counts.taken += 1;
         if let Some(sums) = kernel.off_cpu.as_mut().filter(|_| self.profile.metadata.counts.taken > before) {
             sums.recorded += u64::from(!block.is_counted);
             sums.recorded_ns = sums.recorded_ns.saturating_add(length_ns);
@@ -135,7 +135,7 @@ impl Recorder<'_> {
 
     fn lose_block(&mut self, kernel: &mut KernelSampling, why: &str) {
         log::debug!("a block is lost: {why}");
-        kernel.lost += 1;
+        kernel.counts.lost += 1;
         self.profile.metadata.counts.lost += 1;
     }
 
@@ -227,8 +227,8 @@ impl Recorder<'_> {
 }
 
 impl KernelSampling {
-    /// Since when a thread sleeps that has slept since before its process was added, as far as that is in the recording,
-    /// ns of `CLOCK_MONOTONIC`.
+    /// Since when a thread sleeps that has slept since before its process was added, as far as that is in the
+    /// recording, ns of `CLOCK_MONOTONIC`.
     fn slept_since_ns(&self, member: &Member, added_ns: u64, thread: u32) -> u64 {
         let begin_ns = self.span_ns.start;
         if added_ns <= begin_ns {

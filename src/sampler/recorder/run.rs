@@ -154,7 +154,7 @@ impl Recorder<'_> {
             self.end_interval(intervals);
         }
         let off_cpu = self.off_cpu_sums();
-        let is_from_kernel = self.kernel.is_some_and(|kernel| kernel.taken > 0);
+        let is_from_kernel = self.kernel.is_some_and(|kernel| kernel.counts.taken > 0);
         let (notes, unsampled) = self.report.into_parts();
         Recorded { profile: self.profile, ending, ticks: self.ticks, unsampled, is_from_kernel, off_cpu, notes }
     }
