@@ -119,6 +119,7 @@ impl Source {
             uptime: Some(Duration::from_secs(3723)),
             rate_asked: 100,
             rate_held: 99.5,
+            is_from_kernel: false,
             missed: 2,
             stopped: 0.01,
             processes: vec![Usage { pid: 4242, cpu: Some(98.0), resident_bytes: 123 << 20 }],
