@@ -1,5 +1,6 @@
 //! Puts the commit and the target triple into `--version`, so that a bug report tells which build it is about, and
-//! packs the program that samples in the kernel and the relocations of the static binary.
+//! packs the program that samples in the kernel, the texts of pages and pictures, and the relocations of the static
+//! binary.
 
 use std::io::Write;
 use std::path::Path;
@@ -10,6 +11,9 @@ use flate2::write::DeflateEncoder;
 
 /// What `clang` has made of `program.bpf.c`, which stands beside it.
 const KERNEL_PROGRAM: &str = "src/sampler/kernel/program.bpf.o";
+/// Where scripts and styles of pages and pictures are, and what their names end in.
+const TEXT_FOLDERS: [&str; 2] = ["src/output/formats", "src/output/formats/html"];
+const TEXT_ENDINGS: [&str; 3] = ["js", "css", "html"];
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
@@ -18,7 +22,8 @@ fn main() {
     for file in [".git/HEAD", ".git/logs/HEAD"].into_iter().filter(|file| Path::new(file).exists()) {
         println!("cargo:rerun-if-changed={file}");
     }
-    pack_kernel_program();
+    pack(Path::new(KERNEL_PROGRAM));
+    pack_texts();
     pack_relocations();
     let target = std::env::var("TARGET").unwrap_or_else(|_| "unknown target".to_owned());
     // A packaged source has no repository; its version alone says what it is.
@@ -36,13 +41,28 @@ fn main() {
     println!("cargo:rustc-env=PYSPY_BUILD={build}");
 }
 
-/// Writes `program.bpf.o.deflate`, a third of the size, to where `sampler::kernel` includes it from.
-fn pack_kernel_program() {
-    let object = std::fs::read(KERNEL_PROGRAM).expect("the kernel's program is in the source");
+/// Packs the texts, where `output::formats::packed_text` includes them from.
+fn pack_texts() {
+    for folder in TEXT_FOLDERS {
+        println!("cargo:rerun-if-changed={folder}");
+        for entry in std::fs::read_dir(folder).expect("the folder is in the source") {
+            let path = entry.expect("the folder can be read").path();
+            if path.extension().is_some_and(|ending| TEXT_ENDINGS.iter().any(|text| ending == *text)) {
+                println!("cargo:rerun-if-changed={}", path.display());
+                pack(&path);
+            }
+        }
+    }
+}
+
+/// Writes `NAME.deflate`, a third of the size, to where the source includes it from.
+fn pack(path: &Path) {
+    let bytes = std::fs::read(path).expect("it is in the source");
     let mut packed = DeflateEncoder::new(Vec::new(), Compression::best());
-    packed.write_all(&object).expect("a vector takes all");
+    packed.write_all(&bytes).expect("a vector takes all");
     let folder = std::env::var_os("OUT_DIR").expect("cargo names a folder");
-    let path = Path::new(&folder).join("program.bpf.o.deflate");
+    let name = path.file_name().and_then(|name| name.to_str()).expect("its name is text");
+    let path = Path::new(&folder).join(format!("{name}.deflate"));
     std::fs::write(path, packed.finish().expect("a vector takes all")).expect("the folder can be written");
 }
 

@@ -13,6 +13,7 @@ pub(crate) mod flamechart;
 pub mod flamegraph;
 mod html;
 pub(crate) mod otlp;
+mod packed_text;
 pub mod pprof;
 pub(crate) mod pstats;
 pub mod raw;

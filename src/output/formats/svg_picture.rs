@@ -9,6 +9,7 @@ use std::io::{self, Write};
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
+use super::packed_text::packed_text;
 use crate::output::color::{MEANINGS, middle};
 use crate::output::place::Origin;
 use crate::output::text::xml;
@@ -100,7 +101,7 @@ impl Picture<'_> {
             "<script type=\"text/ecmascript\"><![CDATA[{}]]></script>\n\
              <svg id=\"chart\" x=\"{BORDER}\" width=\"{INNER}\" data-kind=\"{kind}\" data-end=\"{}\" \
              data-unit=\"{}\" data-top=\"{}\"{}>",
-            include_str!("svg_picture.js"),
+            packed_text!("svg_picture.js"),
             self.end,
             self.unit,
             self.top(),
@@ -230,7 +231,7 @@ fn write_root(writer: &mut impl Write, height: u64, title: &str) -> io::Result<(
          <style type=\"text/css\">{}</style>\n\
          <rect class=\"back\" width=\"100%\" height=\"100%\" fill=\"#fcfcfa\"/>",
         xml(title),
-        include_str!("svg_picture.css"),
+        packed_text!("svg_picture.css"),
     )
 }
 

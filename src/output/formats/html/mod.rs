@@ -17,6 +17,7 @@ use self::first_picture::FirstPicture;
 use self::time::Timeline;
 use self::tree::PageTree;
 use super::difference;
+use super::packed_text::packed_text;
 use super::summary;
 use super::summary::Form;
 use crate::output::comparison::Comparison;
@@ -30,17 +31,20 @@ use crate::output::{Lines, Presentation};
 use crate::profile::Profile;
 
 /// The page's scripts, which are one module.
-const SCRIPTS: [&str; 9] = [
-    include_str!("model.js"),
-    include_str!("flame_tree.js"),
-    include_str!("canvas.js"),
-    include_str!("time_chart.js"),
-    include_str!("table.js"),
-    include_str!("source.js"),
-    include_str!("page.js"),
-    include_str!("keys_and_mouse.js"),
-    include_str!("start_up.js"),
-];
+fn scripts() -> String {
+    let scripts = [
+        packed_text!("model.js"),
+        packed_text!("flame_tree.js"),
+        packed_text!("canvas.js"),
+        packed_text!("time_chart.js"),
+        packed_text!("table.js"),
+        packed_text!("source.js"),
+        packed_text!("page.js"),
+        packed_text!("keys_and_mouse.js"),
+        packed_text!("start_up.js"),
+    ];
+    scripts.concat()
+}
 
 /// Writes `profile` as a page.
 ///
@@ -144,19 +148,19 @@ fn write_page(
     let parts = |name: &str| -> String {
         match name {
             "title" => xml(title),
-            "style" => include_str!("page.css").to_owned(),
+            "style" => packed_text!("page.css"),
             "summary" => xml(plain),
             "upward" => if is_upward { "1" } else { "" }.to_owned(),
             "group" => group.to_owned(),
             "first" => packed.first.clone(),
             "data" => packed.data.clone(),
             "rest" => packed.rest.clone(),
-            "script" => SCRIPTS.concat(),
+            "script" => scripts(),
             _ => String::new(),
         }
     };
     // Odd pieces are names of what stands there.
-    for (at, piece) in include_str!("page.html").split("%%").enumerate() {
+    for (at, piece) in packed_text!("page.html").split("%%").enumerate() {
         if at % 2 == 0 {
             writer.write_all(piece.as_bytes())?;
         } else {
