@@ -212,7 +212,7 @@ impl AsyncStacks {
         let Some(outermost) = outermost else {
             // What the loop has called may be a task that was compiled.
             let compiled = if frames[newest].class.runs_callback {
-                self.from_task_on(sampler, thread, None, frames[newest])
+                self.behind_task(sampler, thread, None, frames[newest])
             } else {
                 None
             };
@@ -221,7 +221,7 @@ impl AsyncStacks {
         };
         self.is_in_task = true;
         let own = name(outermost);
-        match self.from_task_on(sampler, thread, Some((frames[outermost].address, &own)), frames[newest]) {
+        match self.behind_task(sampler, thread, Some((frames[outermost].address, &own)), frames[newest]) {
             Some(frames) => frames,
             // It has moved on before that could be read, which is not the same as that nobody waits for it.
             None => vec![self.task_label(&own), self.label_of("task ?".to_owned())],
@@ -253,7 +253,7 @@ impl AsyncStacks {
     /// The border to the task that `turn`, a function of its loop, has called, and the frames of those who wait for it,
     /// newest first; `None` when that cannot be told. `outermost` is the task's outermost frame and the name of its
     /// function, `None` where all that it runs was compiled.
-    fn from_task_on(
+    fn behind_task(
         &mut self,
         sampler: &ProcessSampler,
         thread: &MomentThread,

@@ -79,10 +79,11 @@ impl<'read> TaskObjects<'read> {
     }
 
     fn kind_of(&self, info: &TypeInfo) -> Result<Kind, ReadError> {
-        if let Some(layout) = CythonLayout::of(*self, info)? {
+        // Where the attributes of a type cannot be read, it is what its name says.
+        if let Ok(Some(layout)) = CythonLayout::of(*self, info) {
             return Ok(Kind::Cython(layout));
         }
-        if self.is_of_mypyc(info)? {
+        if self.is_of_mypyc(info).unwrap_or(false) {
             return Ok(Kind::Mypyc);
         }
         for base in self.objects.bases(info.address)? {
