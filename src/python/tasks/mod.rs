@@ -74,7 +74,7 @@ pub(crate) struct Task {
 }
 
 /// Whose tasks there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum TaskLibrary {
     /// asyncio's.
     Asyncio,
