@@ -10,7 +10,7 @@ use pyspy::internals::LineTable;
 use pyspy::internals::Runtime;
 use pyspy::internals::Stacks;
 use pyspy::internals::Version;
-use pyspy::internals::layout::{FrameEntry, InstructionPosition, Layout, LineTableFormat, tables};
+use pyspy::internals::layout::{FrameEntry, InstructionPosition, Layout, LineTableFormat, up_to_3_12};
 use pyspy::internals::{Copies, Image, ReadPlan, Snapshot};
 use pyspy::internals::{Flags, Frame, Keep, Profile, ProfileProcess as Process, Thread};
 use pyspy::internals::{Presentation, flamegraph, pprof, raw, speedscope};
@@ -63,7 +63,7 @@ fn image(layout: &Layout, threads: u64, depth: u64) -> Image {
 }
 
 fn walking(criterion: &mut Criterion) {
-    let layout = tables::layout(Version::new(3, 11, 7)).expect("3.11 is known");
+    let layout = up_to_3_12::layout(Version::new(3, 11, 7)).expect("3.11 is known");
     let runtime = Runtime {
         layout,
         interpreters_head: RUNTIME,

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{PauseArgs, values};
+use super::pause::PauseArgs;
+use super::values;
 
 /// `pyspy serve`.
 #[derive(Debug, Args)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use super::FormatName;
+use super::format::FormatName;
 
 /// A time after which to stop, or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

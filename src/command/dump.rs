@@ -12,9 +12,9 @@ use std::process::ExitCode;
 
 use wildmatch::WildMatch;
 
-use super::failure::{OutputError, below_text};
-use super::pythons::{self, Which};
-use super::{check_stdout, print_note};
+use super::shared::failure::{OutputError, below_text};
+use super::shared::python_processes::{self, Which};
+use super::shared::standard_streams::{check_stdout, print_note};
 use crate::cli::{DumpArgs, TaskView};
 use crate::inspect::{Details, TasksWanted};
 use crate::output::dump::{ProcessDump, TextOptions, ThreadDump, write_json, write_text};
@@ -113,7 +113,7 @@ pub(crate) fn run(arguments: &DumpArgs) -> anyhow::Result<ExitCode> {
         (None, None) if arguments.name.is_some() || arguments.all => {
             let which = arguments.name.as_deref().map_or(Which::All, Which::Called);
             let mut finder = Finder::new();
-            let processes = pythons::find(&which, &mut finder)?;
+            let processes = python_processes::find(&which, &mut finder)?;
             tree::dump_trees(arguments, &processes, &mut finder, details)?
         }
         (None, None) => anyhow::bail!("give a process with --pid or --name, or a core file with --core"),

@@ -10,7 +10,10 @@ use clap::FromArgMatches;
 use clap::error::{ContextKind, ContextValue, ErrorKind as UsageError};
 use clap_complete::CompleteEnv;
 
-use super::{completion, failure};
+use super::completions;
+use super::shared::failure;
+#[cfg(unix)]
+use super::shared::interrupt;
 use crate::cli::{Cli, Command};
 use crate::process::drop_foreign_rights;
 
@@ -28,11 +31,11 @@ pub fn run_program() -> ExitCode {
         log::warn!("cannot take over SIGXFSZ: {error}");
     }
     // Ends the program where a shell asks for completions.
-    CompleteEnv::with_factory(completion::command).var(completion::VARIABLE).complete();
-    let matches = completion::command().try_get_matches().unwrap_or_else(|error| with_own_tip(error).exit());
+    CompleteEnv::with_factory(completions::command).var(completions::VARIABLE).complete();
+    let matches = completions::command().try_get_matches().unwrap_or_else(|error| with_own_tip(error).exit());
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     if let Some(text) = misplaced_pid(&cli.command) {
-        completion::command().error(UsageError::UnknownArgument, text).exit();
+        completions::command().error(UsageError::UnknownArgument, text).exit();
     }
     match super::run(cli) {
         Ok(code) => code,
@@ -49,7 +52,7 @@ pub fn run_program() -> ExitCode {
 /// unlike a signal that is ignored, is not inherited by programs that we start.
 #[cfg(unix)]
 fn survive_file_limits() -> io::Result<()> {
-    if !super::is_ignored(libc::SIGXFSZ) {
+    if !interrupt::is_ignored(libc::SIGXFSZ) {
         signal_hook::flag::register(libc::SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
     }
     Ok(())

@@ -22,10 +22,13 @@ use self::destination::Destination;
 use self::kernel::{kernel_use, off_cpu};
 use self::progress::Bar;
 use self::target::Target;
-use super::ending::{shell_status, status_text};
-use super::failure::UnfinishedError;
-use super::source_text::SourceFinder;
-use super::{Interrupt, below, native, pausing, print_note, shown_lines};
+use super::shared::arguments::{native, pausing, shown_lines};
+use super::shared::below_notes::below_notes;
+use super::shared::failure::UnfinishedError;
+use super::shared::interrupt::Interrupt;
+use super::shared::program_ending::{shell_status, status_text};
+use super::shared::source_finder::SourceFinder;
+use super::shared::standard_streams::print_note;
 use crate::cli::{AsyncTasks, Limit, Mode, RecordArgs};
 use crate::output::{Presentation, printable};
 use crate::profile::{Below, Profile};
@@ -89,7 +92,7 @@ pub(crate) fn run(arguments: &RecordArgs) -> anyhow::Result<ExitCode> {
     facts::lines(&profile.metadata).iter().for_each(|text| print_note(text));
     print_note(&line);
     if let Some(below) = arguments.below.as_ref().filter(|_| finished.path.is_some()) {
-        below::below_notes(&profile, below, profile.metadata.counts).iter().for_each(|text| print_note(text));
+        below_notes(&profile, below, profile.metadata.counts).iter().for_each(|text| print_note(text));
     }
     if let Some(path) = finished.path.filter(|path| arguments.open && path.as_os_str() != "-") {
         open_in_viewer(&path);

@@ -19,7 +19,9 @@ use self::metrics::Counts;
 use self::pages::error_response;
 use self::profile::Busy;
 use self::targets::Targets;
-use super::{native, print_note};
+use super::shared::arguments::native;
+use super::shared::interrupt;
+use super::shared::standard_streams::print_note;
 use crate::cli::{PauseArgs, ServeArgs};
 use crate::http::{Connection, Request, Response, Server};
 use crate::process::Process;
@@ -106,7 +108,7 @@ fn stop_on_signals(stop: impl FnOnce() + Send + 'static) -> std::io::Result<()> 
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     // Under `nohup` it outlives its terminal.
     let wanted =
-        [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !(*signal == SIGHUP && super::is_ignored(SIGHUP)));
+        [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !(*signal == SIGHUP && interrupt::is_ignored(SIGHUP)));
     let mut signals = signal_hook::iterator::Signals::new(wanted)?;
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         if signals.forever().next().is_some() {
@@ -119,7 +121,7 @@ fn stop_on_signals(stop: impl FnOnce() + Send + 'static) -> std::io::Result<()> 
 /// Has Ctrl-C call `stop`, from a thread that looks whether it was pressed.
 #[cfg(not(unix))]
 fn stop_on_signals(stop: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
-    let interrupt = super::Interrupt::install()?;
+    let interrupt = interrupt::Interrupt::install()?;
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         while !interrupt.is_set() {
             std::thread::sleep(std::time::Duration::from_millis(100));

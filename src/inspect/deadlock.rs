@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::python::blocked::Blocked;
+use crate::python::lock_waits::Blocked;
 
 /// Rings of threads each of which waits for the next, by their indices. `idents` and `blocked` have an entry for each
 /// thread: its `threading.get_ident()`, and what it waits for.
@@ -36,7 +36,7 @@ pub(super) fn deadlocks(idents: &[u64], blocked: &[Option<Blocked>]) -> Vec<Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::python::blocked::Wait;
+    use crate::python::lock_waits::Wait;
 
     fn waits_for(holder: u64) -> Option<Blocked> {
         let operation = "RLock.acquire".to_owned();

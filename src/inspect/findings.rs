@@ -8,12 +8,12 @@ use super::process::Variable;
 use super::{Details, TasksWanted};
 use crate::memory::{Memory, PageCache};
 use crate::process::SystemCall;
-use crate::python::blocked::{Blocked, ThreadView, blocked};
 use crate::python::code::CodeTable;
 use crate::python::greenlets::{
     GeventWaits, Greenlet, GreenletError, GreenletState, GreenletTypes, frames_of, greenlet_wait,
 };
 use crate::python::locals::{Value, variables};
+use crate::python::lock_waits::{Blocked, ThreadView, blocked};
 use crate::python::object::ObjectReader;
 use crate::python::raised::{Raised, raised};
 use crate::python::repr::{Limits, Printer, is_secret_name};

@@ -41,6 +41,12 @@ const EVIDENCE: usize = 512;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct CodeId(u32);
 
+#[cfg(test)]
+impl CodeId {
+    /// That of the code that a table met first.
+    pub(crate) const FIRST: Self = Self(0);
+}
+
 /// What a code object says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Code {

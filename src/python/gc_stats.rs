@@ -58,10 +58,10 @@ impl GcTotals {
             _ => return None,
         };
         let first = collecting.wrapping_sub(GENERATIONS * OLD_ENTRY);
-        let mut collections = 0_u64;
-        for generation in 0..GENERATIONS {
-            collections = collections.wrapping_add(memory.read_u64(first.wrapping_add(generation * OLD_ENTRY)).ok()?);
-        }
+        let length = GENERATIONS * OLD_ENTRY;
+        let counts = memory.read_bytes(first, length, length as usize).ok()?;
+        let first_words = counts.chunks_exact(OLD_ENTRY as usize).filter_map(|entry| entry.first_chunk());
+        let collections = first_words.map(|word| u64::from_ne_bytes(*word)).fold(0, u64::wrapping_add);
         Some(Self { collections, ..Self::default() })
     }
 }

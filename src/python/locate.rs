@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use thiserror::Error;
 
-use super::layout::{Layout, debug_offsets, tables};
+use super::layout::{Layout, debug_offsets, up_to_3_12};
 use super::object::ObjectReader;
 use super::runtime::{GilStatics, Runtime};
 use super::version::Version;
@@ -116,7 +116,7 @@ impl PythonFile {
             writable: Vec::new(),
         };
         file.add_data(binary);
-        file.versions.retain(|version| tables::layout(*version).is_some());
+        file.versions.retain(|version| up_to_3_12::layout(*version).is_some());
         (!file.versions.is_empty()).then_some(file)
     }
 
@@ -161,7 +161,7 @@ impl PythonFile {
             Some(symbol) => vec![Version::from_hex(memory.read_u32(in_process(symbol))?)],
             None => self.versions.clone(),
         };
-        let layouts: Vec<Layout> = versions.iter().filter_map(|version| tables::layout(*version)).collect();
+        let layouts: Vec<Layout> = versions.iter().filter_map(|version| up_to_3_12::layout(*version)).collect();
         if layouts.is_empty() {
             let known =
                 versions.iter().copied().filter(|version| matches!(version.feature(), (2, 0..=7) | (3, 0..=30)));

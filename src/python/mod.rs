@@ -3,7 +3,6 @@
 //! Everything here works on a [`crate::memory::Memory`] and a [`layout::Layout`]; it makes no system call and knows no
 //! process id, so it runs from a saved image as well as from a live process. Every loop over target memory has a cap.
 
-pub(crate) mod blocked;
 pub(crate) mod code;
 mod cycle;
 pub(crate) mod data_stack;
@@ -17,6 +16,7 @@ pub mod layout;
 pub(crate) mod line_table;
 pub(crate) mod locals;
 pub(crate) mod locate;
+pub(crate) mod lock_waits;
 pub(crate) mod notebook;
 pub(crate) mod object;
 pub(crate) mod raised;

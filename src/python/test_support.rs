@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::memory::{Memory, ReadError, ReadFailure};
-use crate::python::layout::{Layout, debug_offsets, tables};
+use crate::python::layout::{Layout, debug_offsets, up_to_3_12};
 use crate::python::version::Version;
 
 /// An interpreter that is installed here.
@@ -85,7 +85,7 @@ impl Interpreter {
 pub(crate) fn some_layouts() -> Vec<Layout> {
     let old = [(2, 7), (3, 6), (3, 10), (3, 11), (3, 12)];
     let mut layouts: Vec<Layout> =
-        old.iter().map(|(major, minor)| tables::layout(Version::new(*major, *minor, 1)).unwrap()).collect();
+        old.iter().map(|(major, minor)| up_to_3_12::layout(Version::new(*major, *minor, 1)).unwrap()).collect();
     let new = Interpreter::all().into_iter().filter(|interpreter| interpreter.version >= (3, 13));
     layouts.extend(new.map(|interpreter| Target::start(&interpreter, "").layout.clone()));
     layouts
@@ -157,7 +157,7 @@ impl Target {
         let first = lines.remove(0);
         let (version, runtime) = first.split_once(' ').unwrap();
         let version = Version::from_hex(u32::from_str_radix(&version[2..], 16).unwrap());
-        let layout = tables::layout(version).unwrap_or_else(|| {
+        let layout = up_to_3_12::layout(version).unwrap_or_else(|| {
             let bytes = memory.read_bytes(runtime.parse().unwrap(), 1024, 1024).unwrap();
             debug_offsets::parse(&bytes).unwrap()
         });

@@ -12,11 +12,11 @@
 
 mod below;
 mod shares;
-mod waiting;
+mod waiting_tasks;
 
 use below::KnownBelow;
 pub(super) use shares::Shares;
-pub(super) use waiting::WaitingTasks;
+pub(super) use waiting_tasks::WaitingTasks;
 
 use std::collections::HashMap;
 

@@ -1,6 +1,6 @@
 //! From a process to the Python runtime in it.
 
-mod waiting;
+mod start_up_wait;
 
 use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;

@@ -7,7 +7,7 @@ use foldhash::HashMap;
 use super::kernel::BlockedCall;
 use super::moment::{FrameSpan, Moment, MomentFrame, MomentThread};
 use super::process_sampler::ProcessSampler;
-use super::waits::words_then;
+use super::wait_words::words_then;
 
 /// A block counts in pieces of this length while it lasts, ns, so that what is written meanwhile has it.
 pub(super) const PIECE_NS: u64 = 1_000_000_000;

@@ -1,5 +1,7 @@
 //! Who held GILs and who waited for them: sums over a whole recording.
 
+use std::cmp::Reverse;
+
 use foldhash::HashMap;
 
 use super::moment::{Moment, MomentThread};
@@ -93,8 +95,12 @@ impl FunctionSums {
 
     /// Those of the functions with the most, the most first; equal ones by name.
     pub(super) fn longest(&self, profile: &Profile) -> Vec<FunctionTime> {
-        let mut longest: Vec<FunctionTime> =
-            self.0.iter().map(|(frame, time)| time_of(profile, *frame, *time)).collect();
+        let mut sums: Vec<(FrameId, u64)> = self.0.iter().map(|(frame, time)| (*frame, *time)).collect();
+        // Names are made only of those that may be among them.
+        sums.sort_unstable_by_key(|(_, time)| Reverse(*time));
+        let least = sums.get(GilFacts::FACTS_KEPT - 1).map_or(0, |(_, time)| *time);
+        let may_be = sums.into_iter().take_while(|(_, time)| *time >= least);
+        let mut longest: Vec<FunctionTime> = may_be.map(|(frame, time)| time_of(profile, frame, time)).collect();
         longest.sort_by(|one, other| {
             let name = |time: &FunctionTime| (time.name.clone(), time.file.clone(), time.line);
             other.time_us.cmp(&one.time_us).then_with(|| name(one).cmp(&name(other)))

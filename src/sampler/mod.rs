@@ -47,7 +47,7 @@ mod threads;
 mod title;
 mod unobserved;
 mod unread;
-mod waits;
+mod wait_words;
 
 pub(crate) use async_stacks::TasksShown;
 pub(crate) use attach::{AttachError, Finder, PATIENCE_RUNNING, PATIENCE_STARTED};
@@ -78,4 +78,4 @@ pub(crate) use short_names::ShortNames;
 pub(crate) use task_looks::frames_that;
 pub(crate) use title::{command_line, title, whole_command_line};
 pub(crate) use unread::name as process_name;
-pub(crate) use waits::thread_view;
+pub(crate) use wait_words::thread_view;

@@ -3,16 +3,16 @@
 //! A sample goes through these steps, each of which has a file of its own: the threads are *observed* before anything
 //! is stopped (`activity`), how each is read is *planned* from what is known of it (`consistency`), what must be is
 //! *stopped* (`stops`), everything is *read* in one call and walked (`stack_reader`, `code_check`), each stack is
-//! *judged* (`judgement` makes the checks, `consistency::policy` decides), and the threads are *emitted* (`emission`):
-//! one whose stack could not be made sure of is stopped and read again first.
+//! *judged* (`verdict_checks` makes the checks, `consistency::verdict` decides), and the threads are *emitted*
+//! (`emission`): one whose stack could not be made sure of is stopped and read again first (`second_read`).
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::attach::Attached;
-use super::consistency::ThreadRecords;
 use super::consistency::pinning::Pinning;
-use super::consistency::policy::Verdict;
+use super::consistency::records::ThreadRecords;
+use super::consistency::verdict::Verdict;
 use super::moment::{Moment, Pausing, SampleError};
 use super::thread_names::ThreadNames;
 use super::threads::Threads;
@@ -23,17 +23,18 @@ mod access;
 mod activity;
 mod blocked_emission;
 mod code_check;
-mod doing;
+mod cpu_and_gil;
 mod emission;
-mod judgement;
+mod judged_stack;
 mod kernel_emission;
 mod kernel_stacks;
 mod native_stacks;
 mod native_threads;
-mod reading;
+mod second_read;
 mod stack_reader;
-mod stillness;
+mod stopped_sample;
 mod stops;
+mod verdict_checks;
 
 use activity::Activities;
 pub(crate) use kernel_emission::FromKernel;
@@ -177,10 +178,10 @@ impl ProcessSampler {
         if not_stopped.is_empty() {
             return Ok(());
         }
-        for (reading, thread) in self.reader.readings.iter_mut().zip(&self.reader.stacks.threads) {
+        for (judged, thread) in self.reader.judged_stacks.iter_mut().zip(&self.reader.stacks.threads) {
             let os_id = self.threads.os_id(thread.address).filter(|os_id| not_stopped.contains(os_id));
             if os_id.is_some_and(|os_id| !self.activities.has_kept_waiting(os_id)) {
-                reading.verdict = Verdict::Torn;
+                judged.verdict = Verdict::Torn;
             }
         }
         Ok(())

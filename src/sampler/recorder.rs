@@ -1,5 +1,6 @@
 //! Records processes: ticks, samples, a profile; through pauses, execs, children and the end of it all.
 
+mod kernel_sources;
 mod kernel_ticks;
 mod off_cpu;
 mod report;
@@ -30,6 +31,8 @@ use crate::profile::{Collection, Filters, Metadata, Profile};
 
 /// Between two looks at whether to stop, at most.
 const LONGEST_SLEEP: Duration = Duration::from_millis(50);
+/// The same where the kernel samples the only process, and its end ends the sleep.
+const LONGEST_SLEEP_ALONE: Duration = Duration::from_millis(200);
 /// The same while children are looked for.
 const LONGEST_SLEEP_WITH_CHILDREN: Duration = Duration::from_millis(10);
 /// In a wait as long as this the end of the process is waited for too; in a shorter one the next sample notices it soon
@@ -171,7 +174,8 @@ impl<'options> Recorder<'options> {
     /// Waits for the time, or for the end of the only process; whether that has exited.
     pub(super) fn wait(&mut self, wait: Duration, clock: &Clock) -> bool {
         if self.kernel_samples() {
-            return self.wait_for_kernel(wait.min(LONGEST_SLEEP));
+            let is_alone = self.members.len() == 1 && !self.options.processes.subprocesses;
+            return self.wait_for_kernel(wait.min(if is_alone { LONGEST_SLEEP_ALONE } else { LONGEST_SLEEP }));
         }
         // A thread that stops later than it was waited for is not to stand still until the next sample.
         let wait = if release_pending() > 0 { wait.min(PENDING_SLEEP) } else { wait };

@@ -10,7 +10,7 @@ mod event;
 mod fit;
 mod flame;
 pub(crate) mod index;
-pub(crate) mod keys;
+pub(crate) mod key_bindings;
 pub(crate) mod layout;
 mod mouse;
 mod names;

@@ -4,7 +4,7 @@ use ratatui::crossterm::event::{Event as Input, KeyCode, KeyEvent, KeyEventKind,
 use ratatui::layout::Size;
 
 use super::event::{Effect, Event};
-use super::keys::{self, Action};
+use super::key_bindings::{self, Action};
 use super::state::{Entry, Key, Overlay, Pane, Scope, State, View};
 use super::{layout, mouse, navigate, room, typing};
 
@@ -48,12 +48,16 @@ pub(crate) fn update(state: &mut State, event: Event) -> Vec<Effect> {
         Event::Input(Input::Resize(columns, rows)) => {
             state.size = Size::new(columns, rows);
             if let Overlay::Help(pane) = &mut state.overlay {
-                *pane = Pane { title: std::mem::take(&mut pane.title), lines: keys::help(columns), ..Pane::default() };
+                *pane = Pane {
+                    title: std::mem::take(&mut pane.title),
+                    lines: key_bindings::help(columns),
+                    ..Pane::default()
+                };
             }
             state.refresh();
         }
         Event::Input(Input::Key(key)) if key.kind != KeyEventKind::Release => {
-            for key in keys::pressed(&key) {
+            for key in key_bindings::pressed(&key) {
                 handle_key(state, &key, &mut effects);
             }
         }
@@ -70,7 +74,7 @@ pub(crate) fn update(state: &mut State, event: Event) -> Vec<Effect> {
 }
 
 fn handle_key(state: &mut State, key: &KeyEvent, effects: &mut Vec<Effect>) {
-    let action = keys::action(key);
+    let action = key_bindings::action(key);
     if state.prompt.entry != Entry::Nothing && action != Some(Action::Suspend) {
         if key.modifiers.contains(KeyModifiers::CONTROL) && key.code == KeyCode::Char('c') {
             typing::handle_key(state, &KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE), effects);
@@ -95,7 +99,7 @@ fn carry_out(state: &mut State, action: Action, effects: &mut Vec<Effect>) {
                 Overlay::Help(_) => Overlay::Nothing,
                 _ => Overlay::Help(Pane {
                     title: "keys, and at the end what the numbers are".to_owned(),
-                    lines: keys::help(state.size.width),
+                    lines: key_bindings::help(state.size.width),
                     ..Pane::default()
                 }),
             };

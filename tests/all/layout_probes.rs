@@ -3,7 +3,7 @@
 
 use crate::layout_numbers::numbers;
 use pyspy::internals::Version;
-use pyspy::internals::layout::{Layout, debug_offsets, tables};
+use pyspy::internals::layout::{Layout, debug_offsets, up_to_3_12};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
@@ -64,7 +64,7 @@ impl Installation {
             return debug_offsets::parse(&self.runtime_section()?).ok();
         }
         let print = Command::new(self.executable()?).args(["-c", "import sys; print(sys.hexversion)"]).output().ok()?;
-        tables::layout(Version::from_hex(String::from_utf8(print.stdout).ok()?.trim().parse().ok()?))
+        up_to_3_12::layout(Version::from_hex(String::from_utf8(print.stdout).ok()?.trim().parse().ok()?))
     }
 
     fn compile(&self, source: &str, output: &Path, options: &[&str]) {
@@ -158,7 +158,7 @@ fn tables_are_as_the_headers_say() {
     for installation in with_headers(|installation| !installation.has_debug_offsets()) {
         let mut expected = installation.probe(&[]);
         let version = expected.remove("version").and_then(|hex| u32::try_from(hex).ok()).expect("a version");
-        let Some(layout) = tables::layout(Version::from_hex(version)) else {
+        let Some(layout) = up_to_3_12::layout(Version::from_hex(version)) else {
             notice(&format!("{} is of a version without a table", installation.describe()));
             continue;
         };

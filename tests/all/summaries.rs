@@ -102,6 +102,8 @@ fn a_function_that_has_grown_fails_a_comparison_and_noise_does_not() {
         assert_eq!(compare(&slower, &["-o", &path(name)]).status.code(), Some(0));
         assert!(fs::read_to_string(path(name)).unwrap().contains("varies") || name == "diff.html");
     }
+    let ran = compare(&slower, &[]);
+    assert!(ran.status.success() && ran.stdout.contains("  varies (turns.py)"), "{}{}", ran.stdout, ran.stderr);
     let ran = compare(&slower, &["-o", &path("diff.pstats")]);
     assert!(ran.status.code() == Some(1) && ran.stderr.contains("pstats cannot show differences"), "{}", ran.stderr);
 }

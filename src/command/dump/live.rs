@@ -4,8 +4,9 @@ use std::time::{Duration, SystemTime};
 
 use super::document::process_dump;
 use crate::cli::DumpArgs;
-use crate::command::attach::note_if_newer;
-use crate::command::{native, pausing, print_note};
+use crate::command::shared::arguments::{native, pausing};
+use crate::command::shared::attach::note_if_newer;
+use crate::command::shared::standard_streams::print_note;
 use crate::inspect::{Details, inspect_process};
 use crate::output::dump::{ProcessDump, ProcessInfo};
 use crate::output::printable;

@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::push::{Pushed, Pusher};
 use super::sink::Sink;
 use crate::cli::{Limit, RecordArgs};
-use crate::command::failure::{PushError, UnfinishedError};
-use crate::command::output_file::format_by_name;
-use crate::command::source_text::SourceFinder;
+use crate::command::shared::failure::{PushError, UnfinishedError};
+use crate::command::shared::output_file::format_by_name;
+use crate::command::shared::source_finder::SourceFinder;
 use crate::output::{Format, Presentation, printable};
 use crate::profile::{Keep, Profile};
 

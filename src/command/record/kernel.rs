@@ -5,7 +5,8 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 
 use crate::cli::{Mode, RecordArgs, SamplerArg};
-use crate::command::{completion, print_note};
+use crate::command::completions;
+use crate::command::shared::standard_streams::print_note;
 use crate::sampler::{HIGHEST_RATE, KernelSymbols, KernelUse, Unavailable, check_rights};
 
 /// The rate where none is asked for.
@@ -23,10 +24,10 @@ pub(super) fn kernel_use(arguments: &RecordArgs) -> anyhow::Result<KernelUse> {
         anyhow::bail!("--min-block goes with --mode=offcpu only");
     }
     let only_read = what_is_only_read(arguments);
-    let sampler = match (arguments.sampler.unwrap_or(SamplerArg::Reader), what_the_kernel_alone_does(arguments)) {
+    let sampler = match (arguments.sampler.unwrap_or(SamplerArg::Auto), what_the_kernel_alone_does(arguments)) {
         (SamplerArg::Reader, Some(what)) => {
             let text = format!("{what} takes --sampler=kernel");
-            completion::command().error(ErrorKind::ArgumentConflict, text).exit();
+            completions::command().error(ErrorKind::ArgumentConflict, text).exit();
         }
         // To read what the kernel cannot sample would be something else than what was asked for.
         (SamplerArg::Auto, Some(_)) => SamplerArg::Kernel,

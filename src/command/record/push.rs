@@ -16,8 +16,8 @@ use flate2::write::GzEncoder;
 
 use self::identity::Identities;
 use crate::cli::{PushArgs, PushProtocol, PushUrl};
-use crate::command::failure::PushError;
-use crate::command::print_note;
+use crate::command::shared::failure::PushError;
+use crate::command::shared::standard_streams::print_note;
 use crate::http::{Destination, UploadCounts, Uploader, certificates};
 use crate::output::{Presentation, otlp, printable};
 use crate::process::quoted_path;

@@ -4,10 +4,10 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use crate::command::failure::{OutputError, UnfinishedError};
-use crate::command::output_file::{Growing, OutputFile, Place};
-use crate::command::print_note;
-use crate::command::source_text::SourceFinder;
+use crate::command::shared::failure::{OutputError, UnfinishedError};
+use crate::command::shared::output_file::{Growing, OutputFile, Place};
+use crate::command::shared::source_finder::SourceFinder;
+use crate::command::shared::standard_streams::print_note;
 use crate::output::recording::{self, RecordingWriter};
 use crate::output::{Format, Presentation, printable};
 use crate::profile::{Keep, Profile};

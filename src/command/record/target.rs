@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use super::print_note;
 use crate::cli::RecordArgs;
-use crate::command::pythons::{self, Which};
-use crate::command::source_text::SourceFinder;
-use crate::command::{Interrupt, attach, left};
+use crate::command::shared::attach;
+use crate::command::shared::interrupt::Interrupt;
+use crate::command::shared::left_behind;
+use crate::command::shared::python_processes::{self, Which};
+use crate::command::shared::source_finder::SourceFinder;
+use crate::command::shared::standard_streams::print_note;
 use crate::process::{DescriptorNames, Process, SpawnedProgram};
 use crate::sampler::{Finder, Roots};
 
@@ -35,7 +37,7 @@ impl Target {
     /// Opens the processes asked for, or starts the program.
     pub(super) fn open_or_start(arguments: &RecordArgs, finder: &mut Finder) -> anyhow::Result<Self> {
         if let Some(glob) = &arguments.name {
-            let mut processes = pythons::find(&Which::Called(glob), finder)?;
+            let mut processes = python_processes::find(&Which::Called(glob), finder)?;
             for pid in &arguments.pid {
                 processes.push(Process::open(*pid)?);
             }
@@ -79,7 +81,7 @@ impl Target {
 
     /// Which processes go on that a program has left behind which we started.
     pub(super) fn still_running(&self) -> Option<String> {
-        left::still_running(&self.program.as_ref()?.orphans())
+        left_behind::still_running(&self.program.as_ref()?.orphans())
     }
 
     /// Whether it is a program that we started, and has ended.

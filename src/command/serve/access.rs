@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use subtle::ConstantTimeEq;
 
-use crate::command::failure::AccessError;
+use crate::command::shared::failure::AccessError;
 use crate::http::{Request, Response};
 
 /// A shorter token could be guessed, in bytes.

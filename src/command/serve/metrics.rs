@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::Service;
-use crate::command::naming::program_name;
-use crate::command::own_cpu;
-use crate::command::prometheus::Exposition;
+use crate::command::shared::own_cpu::own_cpu;
+use crate::command::shared::program_names::program_name;
+use crate::command::shared::prometheus::Exposition;
 use crate::http::{Connection, Response};
 use crate::process::{Process, ProcessUsage};
 use crate::profile::SampleCounts;

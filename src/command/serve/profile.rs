@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Service;
 use super::pages::error_response;
-use crate::command::{native, pausing};
+use crate::command::shared::arguments::{native, pausing};
 use crate::http::{Connection, Request, Response};
 use crate::output::{Presentation, pprof};
 use crate::process::Process;

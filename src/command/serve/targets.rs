@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::cli::ServeArgs;
-use crate::command::pythons::is_called;
+use crate::command::shared::python_processes::is_called;
 use crate::process::{Process, ProcessError, all_processes};
 use crate::python::version::Version;
 use crate::sampler::{AttachError, Finder};

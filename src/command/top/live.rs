@@ -11,11 +11,11 @@ use ratatui::crossterm::event;
 
 use super::meter::Meter;
 use super::sampling::{OneThread, Sampling};
+use super::screen::Screen;
 use super::target::{Target, take_captured};
 use super::{MESSAGES, Message, settings, write};
 use crate::cli::TopArgs;
-use crate::command::screen::Screen;
-use crate::command::source_text::SourceFinder;
+use crate::command::shared::source_finder::SourceFinder;
 use crate::inspect::source_file;
 use crate::output::printable;
 use crate::profile::{Profile, TextId, ThreadRef};

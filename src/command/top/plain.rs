@@ -12,8 +12,9 @@ use super::sampling::Sampling;
 use super::target::Target;
 use super::{Message, settings};
 use crate::cli::TopArgs;
-use crate::command::failure::OutputError;
-use crate::command::{below, print_note};
+use crate::command::shared::below_notes::below_notes;
+use crate::command::shared::failure::OutputError;
+use crate::command::shared::standard_streams::print_note;
 use crate::output::printable;
 use crate::sampler::{Ending, LiveRequest, SampleError};
 use crate::tui::{Effect, Event, State, layout, plain, update};
@@ -45,7 +46,7 @@ pub(super) fn print(
                 written.and_then(|()| writer.flush()).map_err(OutputError::of_stdout)?;
                 if arguments.once {
                     let counts = state.data.counts();
-                    below::below_notes(&state.data.profile, &state.settings.below, counts)
+                    below_notes(&state.data.profile, &state.settings.below, counts)
                         .iter()
                         .for_each(|text| print_note(text));
                     return Ok(());

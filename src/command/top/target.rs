@@ -10,8 +10,11 @@ use anyhow::Context;
 
 use super::{Message, lock};
 use crate::cli::TopArgs;
-use crate::command::pythons::{self, Which};
-use crate::command::{attach, ending, left, print_note};
+use crate::command::shared::attach;
+use crate::command::shared::left_behind;
+use crate::command::shared::program_ending;
+use crate::command::shared::python_processes::{self, Which};
+use crate::command::shared::standard_streams::print_note;
 use crate::output::printable;
 use crate::process::{Process, SpawnedProgram};
 use crate::sampler::{Ending, Finder, Roots};
@@ -45,7 +48,7 @@ impl Target {
             return Ok(Self { processes, program: None, captured });
         }
         if let Some(name) = &arguments.name {
-            let mut processes = pythons::find(&Which::Called(name), &mut Finder::new())?;
+            let mut processes = python_processes::find(&Which::Called(name), &mut Finder::new())?;
             for pid in &arguments.pid {
                 processes.push(Process::open(*pid)?);
             }
@@ -98,7 +101,7 @@ impl Target {
         }
         if let Some(program) = &mut self.program {
             let status = status_words(program.wait_at_most(STATUS_WAIT).ok().flatten());
-            let left = left::still_running(&program.orphans());
+            let left = left_behind::still_running(&program.orphans());
             let left = left.map(|left| format!("; still running: {left}")).unwrap_or_default();
             return format!("target exited, {status}{left}");
         }
@@ -118,14 +121,14 @@ impl Target {
         if let Err(error) = program.end(GRACE) {
             print_note(&format!("cannot learn how process {} ended: {error}", program.pid()));
         }
-        if let Some(left) = left::still_running(&program.orphans()) {
+        if let Some(left) = left_behind::still_running(&program.orphans()) {
             print_note(&format!("still running: {left}"));
         }
     }
 }
 
 fn status_words(status: Option<ExitStatus>) -> String {
-    status.map_or_else(|| "status unknown".to_owned(), ending::status_text)
+    status.map_or_else(|| "status unknown".to_owned(), program_ending::status_text)
 }
 
 fn capture_output(mut pipe: PipeReader, captured: &Captured, sender: &SyncSender<Message>) {

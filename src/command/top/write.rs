@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::bail;
 
-use crate::command::output_file::OutputFile;
+use crate::command::shared::output_file::OutputFile;
 use crate::output::{Format, Presentation, no_source};
 use crate::tui::State;
 

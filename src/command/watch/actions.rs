@@ -13,8 +13,8 @@ use serde_json::json;
 use super::evidence::{Evidence, Written};
 use super::{report, unix_seconds};
 use crate::cli::{CommandWords, WatchArgs};
-use crate::command::naming::host_name;
-use crate::command::print_note;
+use crate::command::shared::program_names::host_name;
+use crate::command::shared::standard_streams::print_note;
 use crate::output::{printable, write_safe_json};
 
 /// A command may run for so long.

@@ -6,8 +6,8 @@ use anyhow::anyhow;
 #[cfg(unix)]
 use nix::sys::signal::Signal;
 
-use crate::command::ending::signal_name;
-use crate::command::print_note;
+use crate::command::shared::program_ending::signal_name;
+use crate::command::shared::standard_streams::print_note;
 use crate::process::Process;
 
 /// After so long a process that was asked to end is killed.

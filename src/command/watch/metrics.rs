@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{make_directory, write_whole};
-use crate::command::failure::OutputError;
-use crate::command::print_note;
-use crate::command::prometheus::Exposition;
+use crate::command::shared::failure::OutputError;
+use crate::command::shared::prometheus::Exposition;
+use crate::command::shared::standard_streams::print_note;
 use crate::watch::Cause;
 
 /// Between two writes.

@@ -31,7 +31,7 @@ pub(super) fn print_beginning(conditions: &Conditions, arguments: &WatchArgs) {
         true => "nothing is written".to_owned(),
         false => format!("evidence goes into {:?}", arguments.output),
     };
-    crate::command::print_note(&format!("looking for {looked_for}; {place}"));
+    crate::command::shared::standard_streams::print_note(&format!("looking for {looked_for}; {place}"));
 }
 
 fn conditions_text(conditions: &Conditions) -> Vec<String> {
@@ -76,7 +76,10 @@ pub(super) fn print_what_would_be(arguments: &WatchArgs, evidence: &Evidence) {
         let signal = if signal.is_empty() { "SIGTERM" } else { signal };
         done.push(format!("send {signal} to process {}", evidence.process.pid()));
     }
-    crate::command::print_note(&format!("without --dry-run pyspy would now {}", done.join(", ")));
+    crate::command::shared::standard_streams::print_note(&format!(
+        "without --dry-run pyspy would now {}",
+        done.join(", ")
+    ));
 }
 
 fn print_lines(lines: &[String], to_stderr: bool) {

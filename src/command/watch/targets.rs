@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 
 use crate::cli::WatchArgs;
-use crate::command::pythons::is_called;
-use crate::command::{attach, print_note};
+use crate::command::shared::attach;
+use crate::command::shared::python_processes::is_called;
+use crate::command::shared::standard_streams::print_note;
 use crate::process::{Process, SpawnedProgram, all_processes};
 use crate::sampler::{Finder, Roots};
 

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::io::{self, BufWriter, Write};
 
 use super::flamegraph::{ALL, Corner, height, layout, name};
-use super::picture::{Frame, Kind, Picture, ROW, Swatch, write_message};
+use super::svg_picture::{Frame, Kind, Picture, ROW, Swatch, write_message};
 use crate::output::Presentation;
 use crate::output::color::mixed;
 use crate::output::comparison::{Change, Comparison, amounts, heading};

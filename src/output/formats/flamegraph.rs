@@ -5,7 +5,7 @@
 
 use std::io::{self, BufWriter, Write};
 
-use super::picture::{Frame, Kind, Picture, ROW, legend, write_message};
+use super::svg_picture::{Frame, Kind, Picture, ROW, legend, write_message};
 use crate::output::Presentation;
 use crate::output::color::{NEUTRAL, color};
 use crate::output::heading::{no_samples, subtitle, title, with_note};

@@ -1,7 +1,7 @@
 //! The formats, one module each, and their names and file suffixes.
 //!
 //! A new format is a module here with `write(&Profile, &Presentation, impl Write)`, a variant of [`Format`] with its
-//! suffixes, one of `cli::FormatName` with its line in `command/mod.rs`, and a row in `tests/all/formats.rs`.
+//! suffixes, one of `cli::FormatName` with its line in `command/shared/format.rs`, and a row in `tests/all/formats.rs`.
 
 pub(crate) mod callgrind;
 pub(crate) mod chrometrace;
@@ -13,13 +13,13 @@ pub(crate) mod flamechart;
 pub mod flamegraph;
 mod html;
 pub(crate) mod otlp;
-mod picture;
 pub mod pprof;
 pub(crate) mod pstats;
 pub mod raw;
 pub mod speedscope;
 mod string_table;
 mod summary;
+mod svg_picture;
 
 use std::io::{self, Write};
 

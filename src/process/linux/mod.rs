@@ -12,11 +12,11 @@ mod privileges;
 mod process;
 mod procfs;
 mod ptrace;
-mod sleepers;
+mod sleep_times;
 mod spawn;
 mod standard_output;
 mod timer;
-mod wait;
+mod waitpid;
 
 // For `cpu`, which names them as its neighbours.
 use procfs::{handle, stat};

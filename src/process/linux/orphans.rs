@@ -18,7 +18,7 @@ use nix::sys::prctl;
 
 use super::procfs::children;
 use super::procfs::handle::Handle;
-use super::wait;
+use super::waitpid;
 use crate::process::ChildProcess;
 
 /// The processes that a program has left behind. A clone is the same.
@@ -92,9 +92,9 @@ impl Orphans {
 /// Whether a child of ours has ended; then it is collected. Asked for one by one: to wait for any child would take the
 /// stops of threads that we hold, and the status of the program.
 fn has_ended(child: i32) -> bool {
-    match wait::has_child_exited(child) {
+    match waitpid::has_child_exited(child) {
         // Who holds a thread of it may have to collect that one first; then it ends a moment later.
-        Ok(true) => wait::collect_exit(child).is_ok(),
+        Ok(true) => waitpid::collect_exit(child).is_ok(),
         Ok(false) => false,
         Err(error) => error.raw_os_error() == Some(Errno::ECHILD as i32),
     }

@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -24,9 +25,9 @@ use super::procfs::descriptors::Descriptors;
 use super::procfs::handle::Handle;
 use super::procfs::stat::status_field;
 use super::procfs::thread_states::ThreadStates;
-use super::procfs::{children, page_map, permission, thread_ids, waiting};
+use super::procfs::{children, page_map, permission, syscall, thread_ids};
 use super::ptrace::pause::{PausedProcess, PausedThread};
-use super::sleepers::asleep_for;
+use super::sleep_times::asleep_for;
 use crate::memory::{Memory, ReadFailure};
 use crate::process::{
     ChildProcess, Mapping, PauseError, ProcessError, ProcessUsage, RestingPlace, SystemCall, ThreadActivity, ThreadId,
@@ -221,23 +222,23 @@ impl Process {
     /// The system call that a thread is in; `None` when it runs, is in none, or the system does not tell. While we hold
     /// the thread, what it was in cannot be told: look first, then pause.
     pub fn system_call(&self, thread: ThreadId) -> Option<SystemCall> {
-        waiting::system_call(&self.handle, thread)
+        syscall::system_call(&self.handle, thread)
     }
 
     /// Whether the system lets us know the calls that its threads are in; where it does not, their registers tell.
     pub(crate) fn shows_system_calls(&self) -> bool {
-        waiting::shows_system_calls(&self.handle)
+        syscall::shows_system_calls(&self.handle)
     }
 
     /// Where a thread sleeps; `None` when it runs or the system does not tell. While we hold the thread it cannot be
     /// told.
     pub fn resting_place(&self, thread: ThreadId) -> Option<RestingPlace> {
-        waiting::resting_place(&self.handle, thread)
+        syscall::resting_place(&self.handle, thread)
     }
 
     /// The kernel's name for what a thread sleeps in, where the kernel shows it.
     pub fn wait_channel(&self, thread: ThreadId) -> Option<String> {
-        waiting::wait_channel(&self.handle, thread)
+        syscall::wait_channel(&self.handle, thread)
     }
 
     /// What its descriptors are open on.
@@ -352,6 +353,12 @@ impl Process {
     /// Waits until it has exited, at most `limit`; whether it has.
     pub fn wait_for_exit(&self, limit: Duration) -> bool {
         self.handle.wait_for_exit(limit)
+    }
+
+    /// What becomes readable when it exits, where the kernel has such.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "waited for beside rings of the kernel"))]
+    pub(crate) fn exit_event(&self) -> Option<BorrowedFd<'_>> {
+        self.handle.pidfd()
     }
 
     /// Whether a signal has stopped it (SIGSTOP, Ctrl-Z): it is read as it is, without being paused.

@@ -24,7 +24,7 @@ use super::process::Process;
 use super::procfs::children;
 use super::procfs::handle::Handle;
 use super::ptrace::tracee;
-use super::wait;
+use super::waitpid;
 #[cfg(test)]
 use crate::process::ProcessError;
 use crate::process::SpawnError;
@@ -125,8 +125,8 @@ impl SpawnedProgram {
     /// # Errors
     /// When somebody else has collected it.
     pub(crate) fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
-        if self.status.is_none() && wait::has_child_exited(self.pid)? {
-            self.status = Some(wait::collect_exit(self.pid)?);
+        if self.status.is_none() && waitpid::has_child_exited(self.pid)? {
+            self.status = Some(waitpid::collect_exit(self.pid)?);
         }
         Ok(self.status)
     }

@@ -1,12 +1,13 @@
 //! Where CPython keeps things: one [`Layout`] describes one version, as data.
 //!
 //! For 3.13 and later the numbers come from the target's own `_Py_DebugOffsets` ([`debug_offsets`]), for older ones
-//! from constant [`tables`] that a test compares with the headers of every interpreter present. All offsets are in
-//! bytes from the beginning of the struct that the group is named for; an `Option` is `None` where the version has no
-//! such field. One walker serves all versions: what differs is a number or a small enum here, never a second walker.
+//! from constant tables ([`up_to_3_12`]) that a test compares with the headers of every interpreter present. All
+//! offsets are in bytes from the beginning of the struct that the group is named for; an `Option` is `None` where the
+//! version has no such field. One walker serves all versions: what differs is a number or a small enum here, never a
+//! second walker.
 
 pub mod debug_offsets;
-pub mod tables;
+pub mod up_to_3_12;
 pub mod validate;
 
 use crate::python::version::Version;

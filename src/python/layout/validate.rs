@@ -381,11 +381,11 @@ fn validate_managed_dict(managed: ManagedDict) -> Result<(), LayoutError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::python::layout::tables;
+    use crate::python::layout::up_to_3_12;
     use crate::python::version::Version;
 
     fn sound() -> Layout {
-        tables::layout(Version::new(3, 12, 4)).expect("a table")
+        up_to_3_12::layout(Version::new(3, 12, 4)).expect("a table")
     }
 
     #[test]

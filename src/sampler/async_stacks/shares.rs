@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::waiting::WaitingTask;
+use super::waiting_tasks::WaitingTask;
 
 /// Gives the tasks of each function parts of a time, one behind the other and all of them together the whole.
 #[derive(Debug, Default)]

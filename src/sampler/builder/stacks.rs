@@ -16,7 +16,7 @@ use crate::sampler::moment::{
 use crate::sampler::process_sampler::ProcessSampler;
 use crate::sampler::record_options::FramesShown;
 use crate::sampler::short_names::ShortNames;
-use crate::sampler::waits::Waits;
+use crate::sampler::wait_words::WaitWords;
 
 /// What a frame of the profile is made from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,7 +50,7 @@ pub(super) struct StackTable {
     columns: bool,
     gc_frames: bool,
     /// Where the leaf of an idle thread is what it waits in.
-    waits: Option<Waits>,
+    waits: Option<WaitWords>,
     /// Where stacks of event loops are shown as the program has them.
     async_stacks: Option<AsyncStacks>,
     frames: HashMap<FrameKey, Box<[FrameId]>>,
@@ -67,7 +67,7 @@ impl StackTable {
         Self {
             columns: shown.columns,
             gc_frames: shown.gc_frames,
-            waits: shown.waits.then(Waits::default),
+            waits: shown.waits.then(WaitWords::default),
             async_stacks: shown.tasks.map(|_| AsyncStacks::default()),
             frames: HashMap::new(),
             last_stacks: HashMap::new(),

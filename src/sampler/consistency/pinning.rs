@@ -13,8 +13,8 @@
 
 use std::cell::OnceCell;
 
-use super::ThreadRecords;
 use super::cpu_word::CpuWord;
+use super::records::ThreadRecords;
 use crate::memory::{LastWord, Memory, Unit};
 use crate::process::{OwnCpus, Process, ThreadId};
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::layout::{frame_is_entry, numbers};
 use super::support::Unavailable;
-use super::{BlockState, CodeNews, Contents, KernelTask};
+use super::{BlockState, CodeNews, Contents, KernelTask, Woken};
 use crate::process::Process;
 use crate::python::layout::Layout;
 use crate::python::runtime::Runtime;
@@ -69,10 +69,23 @@ impl Source {
 }
 
 /// Waits.
-pub(in crate::sampler) fn wait_for_records<'sources>(
-    _: impl Iterator<Item = &'sources Source>,
-    limit: Duration,
-) -> bool {
-    std::thread::sleep(limit);
-    false
+#[derive(Debug)]
+pub(in crate::sampler) struct RingWaits;
+
+impl RingWaits {
+    /// For nothing.
+    pub(in crate::sampler) fn new() -> Self {
+        Self
+    }
+
+    /// Not reached.
+    pub(in crate::sampler) fn add(&self, source: &Source) {
+        match *source {}
+    }
+
+    /// Waits so long.
+    pub(in crate::sampler) fn wait(&self, _: Option<&Process>, limit: Duration) -> Woken {
+        std::thread::sleep(limit);
+        Woken::default()
+    }
 }

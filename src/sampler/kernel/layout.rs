@@ -114,13 +114,13 @@ fn end_of(fields: &[u32]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::python::layout::tables;
+    use crate::python::layout::up_to_3_12;
     use crate::python::version::Version;
 
     #[test]
     fn every_known_version_fits_into_what_the_program_reads() {
         for minor in 6..=12 {
-            let layout = tables::layout(Version::new(3, minor, 0)).unwrap();
+            let layout = up_to_3_12::layout(Version::new(3, minor, 0)).unwrap();
             let numbers = numbers(&layout).unwrap();
             assert_eq!(numbers[0], layout.interpreter.threads_head);
             assert_eq!(numbers[LENGTH - 1], layout.object.bytes_data);
@@ -128,12 +128,12 @@ mod tests {
             assert_eq!(numbers[23], u32::from(minor >= 11), "3.{minor}");
             assert_eq!(numbers[6] == NONE, minor < 11, "3.{minor}");
         }
-        assert!(numbers(&tables::layout(Version::new(2, 7, 18)).unwrap()).is_ok());
+        assert!(numbers(&up_to_3_12::layout(Version::new(2, 7, 18)).unwrap()).is_ok());
     }
 
     #[test]
     fn a_field_out_of_reach_is_refused() {
-        let mut layout = tables::layout(Version::new(3, 12, 1)).unwrap();
+        let mut layout = up_to_3_12::layout(Version::new(3, 12, 1)).unwrap();
         layout.thread.thread_id = LONGEST_STATE;
         assert!(matches!(numbers(&layout), Err(Unavailable::Version)));
     }
@@ -145,7 +145,7 @@ mod tests {
         let names: Vec<&str> = names.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
         assert_eq!(names.len(), LENGTH + 1);
         let place = |name: &str| names.iter().position(|other| *other == name).unwrap();
-        let layout = tables::layout(Version::new(3, 12, 1)).unwrap();
+        let layout = up_to_3_12::layout(Version::new(3, 12, 1)).unwrap();
         let numbers = numbers(&layout).unwrap();
         assert_eq!(numbers[place("STATE_THREAD_ID")], layout.thread.thread_id);
         assert_eq!(numbers[place("FRAME_PREVIOUS")], layout.frame.previous);

@@ -20,12 +20,12 @@ mod source;
 mod absent;
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
-pub(super) use absent::{Source, wait_for_records};
+pub(super) use absent::{RingWaits, Source};
 pub(super) use blocked_call::{BlockedCall, OffCpu};
 pub(super) use evidence::{Identity, read_identities};
-pub(super) use record::{FrameSlot, Record, RecordedStack, Records};
+pub(super) use record::{FrameSlot, Frames, Record, RecordedStack, Records, Slot, same_at_end};
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-pub(super) use source::{Source, wait_for_records};
+pub(super) use source::{RingWaits, Source};
 pub(crate) use support::{Unavailable, check_rights};
 pub(crate) use symbols::{KernelFunction, KernelSymbols};
 
@@ -73,6 +73,15 @@ pub(crate) enum BlockState {
     Since(u64),
     /// It was woken.
     Woken,
+}
+
+/// What has ended a [wait](RingWaits::wait) before its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Woken {
+    /// The program in the kernel wants its ring to be emptied soon.
+    pub(super) by_ring: bool,
+    /// The process has exited.
+    pub(super) by_exit: bool,
 }
 
 /// Code objects of which the program in the kernel is to know what we know of them: each by its address.

@@ -1,6 +1,11 @@
 //! What the program in the kernel puts into the ring: one record for each look at a thread.
 
+use std::slice;
+
+use foldhash::HashMap;
+
 use super::blocked_call::{BlockedCall, CALL_SLOTS};
+use super::evidence::Identity;
 use crate::process::Registers;
 
 /// Bytes of a record's head and of each of its slots (`struct record`, `struct slot` in `program.bpf.c`).
@@ -34,7 +39,7 @@ const WOKE: u32 = 1 << 17;
 const HAS_NATIVE: u32 = 1 << 18;
 
 /// Four words of a record: a frame, or the evidence of the code of the frame before.
-type Slot = [u64; 4];
+pub(in crate::sampler) type Slot = [u64; 4];
 
 /// One look at a thread. Addresses are of the target, times are ns of `CLOCK_MONOTONIC`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +61,7 @@ pub(crate) struct Record {
     /// Which run of a program in the process was meant.
     pub run: u64,
     flags: u32,
-    slots: Span,
+    slots: SlotSpan,
     of_kernel: KernelDetail,
     /// Its native part, among the bytes of all.
     native: Span,
@@ -105,6 +110,16 @@ impl RecordTimes {
 struct Span {
     first: usize,
     end: usize,
+}
+
+/// Where the slots of a record are among those of all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct SlotSpan {
+    first: usize,
+    end: usize,
+    /// So many of the last ones, without evidence, are as in the record of the thread before.
+    repeated: usize,
+    has_evidence: bool,
 }
 
 impl Record {
@@ -168,8 +183,10 @@ pub(crate) struct FrameSlot {
     pub is_entry: bool,
     /// The shim frame that lies between it and its caller (3.12+, where native stacks are wanted).
     pub border: Option<u64>,
+    /// The evidence is its own, not that of the frame above.
+    pub has_evidence: bool,
     /// What the code object was recognized by, where the program did not know it.
-    pub evidence: Option<[u64; 4]>,
+    pub evidence: Option<Identity>,
 }
 
 /// The registers with which a thread left user space, and what was copied of its stack.
@@ -191,12 +208,15 @@ pub(crate) struct Records {
     records: Vec<Record>,
     slots: Vec<Slot>,
     native: Vec<u8>,
+    /// The last record of each thread.
+    last: HashMap<u32, usize>,
 }
 
 impl Records {
     /// Forgets all.
     pub(in crate::sampler) fn clear(&mut self) {
         self.records.clear();
+        self.last.clear();
         self.slots.clear();
         self.native.clear();
     }
@@ -214,9 +234,11 @@ impl Records {
         let (slots, native) = rest.split_at((count as usize).saturating_mul(SLOT).min(rest.len()));
         let slots = slots.chunks_exact(SLOT);
         self.slots.extend(slots.map(|slot| [0, 8, 16, 24].map(|at| word_at(slot, at))));
+        let slots = self.slot_span(os_id, first);
         if flags & HAS_NATIVE != 0 {
             self.native.extend_from_slice(native);
         }
+        self.last.insert(os_id, self.records.len());
         self.records.push(Record {
             times: RecordTimes {
                 made_ns: word(0),
@@ -232,13 +254,23 @@ impl Records {
             os_id,
             run: word(88),
             flags,
-            slots: Span { first, end: self.slots.len() },
+            slots,
             of_kernel: match flags & BLOCKED {
                 0 => KernelDetail::Frames(detail),
                 _ => KernelDetail::TaskState(detail),
             },
             native: Span { first: first_native, end: self.native.len() },
         });
+    }
+
+    /// The slots of a record of a thread, which are the last ones.
+    fn slot_span(&self, os_id: u32, first: usize) -> SlotSpan {
+        let slots = &self.slots[first..];
+        let has_evidence = slots.iter().any(|[.., last]| last & HAS_EVIDENCE != 0);
+        let before = self.last.get(&os_id).map(|index| self.records[*index].slots);
+        let before = before.filter(|before| !before.has_evidence && !has_evidence);
+        let before = before.map_or(&[][..], |before| &self.slots[before.first..before.end]);
+        SlotSpan { first, end: self.slots.len(), repeated: same_at_end(slots, before), has_evidence }
     }
 
     /// Where in the kernel's own code the thread was, the innermost first.
@@ -273,36 +305,90 @@ impl Records {
         Some(BlockedCall::new(slots.first_chunk::<CALL_SLOTS>()?, task_state, record.times.delay_ns))
     }
 
-    /// The frames of a record, newest first.
-    pub(in crate::sampler) fn frames(&self, record: &Record) -> impl Iterator<Item = FrameSlot> {
+    /// The slots of a record's frames.
+    pub(in crate::sampler) fn frame_slots(&self, record: &Record) -> &[Slot] {
         let of_kernel = record.of_kernel.frames().div_ceil(size_of::<Slot>() / 8);
         let first = record.slots.first + if record.is_blocked() { CALL_SLOTS } else { of_kernel };
-        let mut slots = self.slots.get(first..record.slots.end).unwrap_or(&[]).iter();
-        let mut above = (0, None);
-        std::iter::from_fn(move || {
-            // Of a border nothing is told but what frame it is below.
-            let [address, code, position, last] = *slots.find(|[.., last]| last & IS_BORDER == 0)?;
-            // A frame of the same code as the one above has its evidence there.
-            if last & HAS_EVIDENCE != 0 {
-                above = (code, slots.next().copied());
-            } else if above.0 != code {
-                above = (code, None);
-            }
-            let evidence = above.1;
-            let [border, .., next] = slots.as_slice().first().copied().unwrap_or_default();
-            Some(FrameSlot {
-                address,
-                code,
-                position,
-                line: last as u32,
-                local_copy: (last >> 32) as u32 & 0xFF_FFFF,
-                is_untraced: last & IS_UNTRACED != 0,
-                is_entry: last & IS_ENTRY != 0,
-                border: (next & IS_BORDER != 0).then_some(border),
-                evidence,
-            })
+        self.slots.get(first..record.slots.end).unwrap_or(&[])
+    }
+
+    /// The frames of a record, newest first.
+    pub(in crate::sampler) fn frames(&self, record: &Record) -> Frames<'_> {
+        Frames::new(self.frame_slots(record))
+    }
+
+    /// The same without the oldest ones that are as in the record of the thread before.
+    pub(in crate::sampler) fn new_frames(&self, record: &Record) -> impl Iterator<Item = FrameSlot> {
+        let mut frames = self.frames(record);
+        let repeated = record.slots.repeated;
+        std::iter::from_fn(move || frames.next_above(repeated))
+    }
+}
+
+/// Frames in slots, newest first.
+#[derive(Debug, Clone)]
+pub(crate) struct Frames<'records> {
+    slots: slice::Iter<'records, Slot>,
+    /// The code of the frame above, and its evidence.
+    above: (u64, Option<Identity>),
+}
+
+impl<'records> Frames<'records> {
+    /// Those in these slots.
+    pub(in crate::sampler) fn new(slots: &'records [Slot]) -> Self {
+        Self { slots: slots.iter(), above: (0, None) }
+    }
+
+    /// The next one that begins above so many slots at the end.
+    pub(in crate::sampler) fn next_above(&mut self, end: usize) -> Option<FrameSlot> {
+        if self.slots_left() > end { self.next() } else { None }
+    }
+
+    /// How many slots there are from the next frame on.
+    pub(in crate::sampler) fn slots_left(&mut self) -> usize {
+        // Of a border nothing is told but what frame it is below.
+        let borders = self.slots.as_slice().iter().take_while(|[.., last]| last & IS_BORDER != 0).count();
+        if borders > 0 {
+            self.slots.nth(borders - 1);
+        }
+        self.slots.len()
+    }
+
+    /// What a frame of this code would be recognized by that is next and has no evidence of its own: a frame of the
+    /// same code as the one above has its evidence there.
+    pub(in crate::sampler) fn evidence_above(&self, code: u64) -> Option<Identity> {
+        self.above.1.filter(|_| self.above.0 == code)
+    }
+}
+
+impl Iterator for Frames<'_> {
+    type Item = FrameSlot;
+
+    fn next(&mut self) -> Option<FrameSlot> {
+        self.slots_left();
+        let [address, code, position, last] = *self.slots.next()?;
+        let has_evidence = last & HAS_EVIDENCE != 0;
+        let evidence = if has_evidence { self.slots.next().copied() } else { self.evidence_above(code) };
+        self.above = (code, evidence);
+        let [border, .., next] = self.slots.as_slice().first().copied().unwrap_or_default();
+        Some(FrameSlot {
+            address,
+            code,
+            position,
+            line: last as u32,
+            local_copy: (last >> 32) as u32 & 0xFF_FFFF,
+            is_untraced: last & IS_UNTRACED != 0,
+            is_entry: last & IS_ENTRY != 0,
+            border: (next & IS_BORDER != 0).then_some(border),
+            has_evidence,
+            evidence,
         })
     }
+}
+
+/// How many slots at the end of both are the same.
+pub(in crate::sampler) fn same_at_end(slots: &[Slot], others: &[Slot]) -> usize {
+    slots.iter().rev().zip(others.iter().rev()).take_while(|(slot, other)| slot == other).count()
 }
 
 /// The word at an offset at which there is one.
@@ -377,6 +463,20 @@ mod tests {
         assert_eq!((stack.registers.pc, stack.registers.get(7), stack.registers.get(15)), (16, Some(0x8004), Some(0)));
         assert!(records.native_stack(&of[1]).unwrap().bytes.is_empty());
         assert_eq!(records.native_stack(&of[2]), None);
+    }
+
+    #[test]
+    fn frames_as_in_the_record_before_are_not_new() {
+        let head = |count: u64| [0, 0, 0, 0, 0x10, 0x20, 0, 0, 42 | 43 << 32, count << 32, 0, 9];
+        let old = [[0x100, 0x200, 1, 0], [0x101, 0x201, 2, 0], [0x102, 0x202, 3, 0]];
+        let new = [[0x100, 0x200, 9, 0], old[1], old[2]];
+        let with_evidence = [[0x100, 0x200, 9, HAS_EVIDENCE], [1, 2, 3, 4], old[1], old[2]];
+        let mut records = Records::default();
+        for slots in [&old[..], &new, &with_evidence, &new] {
+            records.push(&bytes(&[&head(slots.len() as u64)[..], slots.as_flattened()].concat()));
+        }
+        let new: Vec<usize> = records.iter().map(|record| records.new_frames(record).count()).collect();
+        assert_eq!(new, [3, 1, 3, 3], "evidence counts each time");
     }
 
     #[test]

@@ -1,14 +1,17 @@
 //! One program in the kernel with the processes that it samples.
 
 use std::collections::{BTreeMap, HashSet};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::time::TimeSpec;
 
 use super::layout::{frame_is_entry, numbers};
 use super::program::Program;
 use super::support::Unavailable;
-use super::{BlockState, CodeNews, KernelTask};
+use super::{BlockState, CodeNews, KernelTask, Woken};
 use crate::process::{CpuClockEvent, Process, ThreadId};
 use crate::python::gil::HolderPlaces;
 use crate::python::layout::Layout;
@@ -183,13 +186,44 @@ impl Source {
     }
 }
 
-/// Waits until one of the rings is to be emptied soon, but no longer than `limit`. Whether one is.
-pub(in crate::sampler) fn wait_for_records<'sources>(
-    sources: impl Iterator<Item = &'sources Source>,
-    limit: Duration,
-) -> bool {
-    let mut rings: Vec<PollFd<'_>> =
-        sources.map(|source| PollFd::new(source.program.ring_descriptor(), PollFlags::POLLIN)).collect();
-    let limit = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
-    poll(&mut rings, limit).is_ok_and(|count| count > 0)
+/// Waits for rings.
+#[derive(Debug)]
+pub(in crate::sampler) struct RingWaits(Option<Epoll>);
+
+impl RingWaits {
+    /// For none so far.
+    pub(in crate::sampler) fn new() -> Self {
+        Self(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).ok())
+    }
+
+    /// Waits for that of a source, too.
+    pub(in crate::sampler) fn add(&self, source: &Source) {
+        if let Some(epoll) = &self.0 {
+            // A ring is readable as long as there is anything in it. What is waited for is that the program says so.
+            let event = EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, 0);
+            if let Err(error) = epoll.add(source.program.ring_descriptor(), event) {
+                log::debug!("a ring is not waited for: {error}");
+            }
+        }
+    }
+
+    /// Waits until the program wants a ring to be emptied soon or a process exits, but no longer than `limit`.
+    pub(in crate::sampler) fn wait(&self, process: Option<&Process>, limit: Duration) -> Woken {
+        let Some(epoll) = &self.0 else {
+            std::thread::sleep(limit);
+            return Woken { by_ring: true, by_exit: process.is_some_and(Process::has_exited) };
+        };
+        let exit = process.and_then(Process::exit_event);
+        let polled = |descriptor| PollFd::new(descriptor, PollFlags::POLLIN);
+        let mut polled: Vec<PollFd<'_>> = [Some(epoll.0.as_fd()), exit].into_iter().flatten().map(polled).collect();
+        // Not in whole milliseconds, as `epoll_wait` would do it.
+        if ppoll(&mut polled, Some(TimeSpec::from_duration(limit)), None).is_ok_and(|count| count > 0) {
+            let is_ready = |at: usize| polled.get(at).and_then(PollFd::any).unwrap_or(false);
+            let mut event = [EpollEvent::empty()];
+            let by_ring = is_ready(0) && epoll.wait(&mut event, EpollTimeout::ZERO).is_ok_and(|count| count > 0);
+            Woken { by_ring, by_exit: is_ready(1) }
+        } else {
+            Woken::default()
+        }
+    }
 }

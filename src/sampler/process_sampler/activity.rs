@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::memory::Memory;
 use crate::process::{PausedProcess, ThreadId, ThreadLook, ThreadStates};
 use crate::python::stack::ThreadStack;
-use crate::sampler::consistency::ThreadRecords;
+use crate::sampler::consistency::records::ThreadRecords;
 use crate::sampler::moment::{Moment, Pausing};
 use crate::sampler::threads::Threads;
 

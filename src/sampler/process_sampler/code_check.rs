@@ -1,12 +1,12 @@
 //! Makes sure of the code objects that frames refer to, together with the stacks that need a second look.
 
-use super::reading::Reading;
+use super::judged_stack::JudgedStack;
 use crate::memory::{Memory, Snapshot, Unit};
 use crate::python::code::{CodeTable, Known};
 use crate::python::layout::Layout;
 use crate::python::stack::{RawFrame, Stacks, ThreadStack};
-use crate::sampler::consistency::policy::{Check, Verdict};
 use crate::sampler::consistency::read_mode::ReadMode;
+use crate::sampler::consistency::verdict::{Check, Verdict};
 
 /// Lists that are kept from sample to sample.
 #[derive(Debug, Default)]
@@ -25,10 +25,10 @@ impl CodeCheck {
         snapshot: &mut Snapshot<M>,
         codes: &mut CodeTable,
         stacks: &Stacks,
-        readings: &mut [Reading],
+        judged_stacks: &mut [JudgedStack],
         layout: &Layout,
     ) {
-        self.list(codes, stacks, readings);
+        self.list(codes, stacks, judged_stacks);
         let is_stopped = snapshot.is_stopped();
         let mut not_code: Vec<u64> = Vec::new();
         for address in &self.unknown {
@@ -40,14 +40,14 @@ impl CodeCheck {
         // A stack with code that was read only now needs a look: its frame must still have referred to it afterwards.
         let new: &[u64] = if is_stopped { &[] } else { &self.unknown };
         let mut units: Vec<Unit> = Vec::new();
-        for (reading, thread) in living(readings, stacks) {
-            let evidence = &mut reading.evidence;
+        for (judged, thread) in living(judged_stacks, stacks) {
+            let evidence = &mut judged.evidence;
             if runs_any_of(stacks, thread, &not_code) {
                 evidence.is_unchanged = Some(false);
                 continue;
             }
             evidence.has_new_code = runs_any_of(stacks, thread, new);
-            if evidence.has_new_code || reading.verdict == Verdict::Needs(Check::Revalidation) {
+            if evidence.has_new_code || judged.verdict == Verdict::Needs(Check::Revalidation) {
                 units.push(thread.address);
             }
         }
@@ -68,12 +68,12 @@ impl CodeCheck {
                 }
             }
         }
-        for (reading, thread) in living(readings, stacks) {
+        for (judged, thread) in living(judged_stacks, stacks) {
             if let Some(index) = units.iter().position(|unit| *unit == thread.address) {
-                reading.evidence.is_unchanged = Some(unchanged[index]);
+                judged.evidence.is_unchanged = Some(unchanged[index]);
             }
             if !is_stopped && runs_any_of(stacks, thread, &changed) {
-                reading.evidence.is_unchanged = Some(false);
+                judged.evidence.is_unchanged = Some(false);
             }
         }
     }
@@ -101,13 +101,13 @@ impl CodeCheck {
 
     /// Lists the code objects of all stacks that are not known or due; where some are due, those of about the same age
     /// too, so that they are checked in the same call.
-    fn list(&mut self, codes: &CodeTable, stacks: &Stacks, readings: &mut [Reading]) {
+    fn list(&mut self, codes: &CodeTable, stacks: &Stacks, judged_stacks: &mut [JudgedStack]) {
         self.clear();
-        for (_, thread) in living(readings, stacks) {
+        for (_, thread) in living(judged_stacks, stacks) {
             self.list_codes_of(codes, stacks.frames_of(thread));
         }
         if !self.due.is_empty() {
-            for (_, thread) in living(readings, stacks) {
+            for (_, thread) in living(judged_stacks, stacks) {
                 let codes_of_frames = stacks.frames_of(thread).iter().map(|frame| frame.code);
                 self.due.extend(codes_of_frames.filter(|address| codes.is_half_due(*address)));
             }
@@ -144,12 +144,12 @@ impl CodeCheck {
 }
 
 /// The threads whose stacks were read and are not known to be torn.
-fn living<'readings>(
-    readings: &'readings mut [Reading],
-    stacks: &'readings Stacks,
-) -> impl Iterator<Item = (&'readings mut Reading, &'readings ThreadStack)> {
-    let threads = readings.iter_mut().zip(&stacks.threads);
-    threads.filter(|(reading, _)| reading.verdict != Verdict::Torn && reading.mode != ReadMode::Unchanged)
+fn living<'stacks>(
+    judged_stacks: &'stacks mut [JudgedStack],
+    stacks: &'stacks Stacks,
+) -> impl Iterator<Item = (&'stacks mut JudgedStack, &'stacks ThreadStack)> {
+    let threads = judged_stacks.iter_mut().zip(&stacks.threads);
+    threads.filter(|(judged, _)| judged.verdict != Verdict::Torn && judged.mode != ReadMode::Unchanged)
 }
 
 /// Whether a frame of the thread runs one of `codes`, which are sorted.

@@ -5,7 +5,7 @@ use super::kernel_stacks::CodeReader;
 use super::stops::StoppedThreads;
 use crate::python::interpreter::InterpreterState;
 use crate::python::stack::ThreadStack;
-use crate::sampler::consistency::policy::Verdict;
+use crate::sampler::consistency::verdict::Verdict;
 use crate::sampler::kernel::{CodeNews, Record, Records};
 use crate::sampler::moment::{
     Assurance, FrameSpan, Moment, MomentFrame, MomentThread, NativeThread, Owner, Pausing, SampleError,
@@ -50,7 +50,7 @@ impl ProcessSampler {
                 self.emit_running(index, moment);
             } else {
                 // One that has run meanwhile is not stopped for that.
-                let is_still = self.reader.readings[index].verdict == Verdict::Consistent;
+                let is_still = self.reader.judged_stacks[index].verdict == Verdict::Consistent;
                 self.emit_thread(index, if is_still { pausing } else { Pausing::Never }, &stopped, moment);
             }
         }
@@ -69,16 +69,16 @@ impl ProcessSampler {
         let stack = stacks.threads[index];
         let running_in = stacks.interpreters[stack.running_in];
         let os_id = self.threads.os_id(stack.address);
-        let doing = self.doing(&stack, os_id, true);
+        let cpu_and_gil = self.cpu_and_gil(&stack, os_id, true);
         moment.threads.push(MomentThread {
             stack,
             interpreter: stacks.interpreters[stack.interpreter],
             running_in,
             os_id,
             exists: self.threads.exists(stack.address),
-            active: doing.is_active,
-            waits_for_gil: doing.waits_for_gil,
-            takes_gil: doing.takes_gil,
+            active: cpu_and_gil.is_active,
+            waits_for_gil: cpu_and_gil.waits_for_gil,
+            takes_gil: cpu_and_gil.takes_gil,
             is_unmoved: false,
             collecting: false,
             assurance: Assurance::Proven,

@@ -13,16 +13,16 @@
 //! Limits: up to 3.11 code has no version of its own. There another code object counts as the same one if it has a name
 //! with the same hash, the same places of name, file and line table, and begins in the same line.
 
-use std::collections::HashSet;
-
-use foldhash::{HashMap, HashMapExt};
+use foldhash::{HashMap, HashMapExt, HashSet};
 
 use crate::memory::Memory;
 use crate::process::ThreadId;
 use crate::python::code::{CodeId, CodeTable, Place, offset_of};
 use crate::python::layout::{InstructionPosition, Layout, OwnLine};
 use crate::python::stack::{FrameLine, Position};
-use crate::sampler::kernel::{CodeNews, FrameSlot, Identity, Record, Records, read_identities};
+use crate::sampler::kernel::{
+    CodeNews, FrameSlot, Frames, Identity, Record, Records, Slot, read_identities, same_at_end,
+};
 use crate::sampler::moment::MomentFrame;
 
 /// So many records in a row must have the same evidence for an address.
@@ -39,10 +39,72 @@ pub(super) struct KernelStacks {
     /// Addresses at which different code was seen.
     reused: HashSet<u64>,
     lines: HashMap<(CodeId, i64), u32>,
-    /// What each thread's last record showed, oldest frame first.
-    last: HashMap<ThreadId, Vec<(FrameSlot, MomentFrame)>>,
+    /// Where frames without evidence are that said so.
+    places: HashMap<FramePlace, Place>,
+    /// What each thread's last record showed.
+    last: HashMap<ThreadId, LastStack>,
     /// What the program in the kernel has not been told yet.
     news: Vec<CodeNews>,
+    /// Kept and refilled.
+    new: Vec<(usize, FrameSlot)>,
+}
+
+/// The stack of a thread's last record.
+#[derive(Debug, Default)]
+struct LastStack {
+    slots: Vec<Slot>,
+    /// Its frames, oldest first.
+    frames: Vec<NamedFrame>,
+}
+
+/// A frame of a record, with its name.
+#[derive(Debug, Clone, Copy)]
+struct NamedFrame {
+    frame: MomentFrame,
+    /// How many slots there are from its own to the end.
+    slots: usize,
+    has_evidence: bool,
+    evidence: Option<Identity>,
+}
+
+impl LastStack {
+    /// Keeps of its frames the oldest ones, which a record with these slots has too. `new` are then those that the
+    /// record has above them, newest first, each with how many slots there are from its own to the end.
+    fn keep_repeated(&mut self, slots: &[Slot], new: &mut Vec<(usize, FrameSlot)>) {
+        let same = same_at_end(slots, &self.slots);
+        self.frames.truncate(self.frames.partition_point(|named| named.slots <= same));
+        self.slots.clear();
+        self.slots.extend_from_slice(slots);
+        loop {
+            let end = self.frames.last().map_or(0, |named| named.slots);
+            let mut frames = Frames::new(slots);
+            new.clear();
+            loop {
+                let left = frames.slots_left();
+                let Some(frame) = frames.next_above(end) else { break };
+                new.push((left, frame));
+            }
+            // What the newest of them is recognized by may be above it, where not all is the same.
+            let is_repeated = self.frames.last().is_none_or(|named| {
+                let above = frames.evidence_above(named.frame.code_address);
+                frames.slots_left() == named.slots && (named.has_evidence || above == named.evidence)
+            });
+            if is_repeated {
+                return;
+            }
+            self.frames.clear();
+        }
+    }
+}
+
+/// What a frame without evidence says of its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct FramePlace {
+    code: u64,
+    position: u64,
+    line: u32,
+    local_copy: u32,
+    is_untraced: bool,
 }
 
 /// A code object that may become known to the program in the kernel.
@@ -73,11 +135,13 @@ pub(super) struct CodeReader<'sampler, M> {
 impl KernelStacks {
     /// Looks at all code that the records of a process name, the known as well as what is new.
     pub(super) fn check_codes<M: Memory>(&mut self, records: &Records, pid: u32, reader: &mut CodeReader<'_, M>) {
-        let mut used: HashSet<u64> = HashSet::new();
+        let mut used: HashSet<u64> = HashSet::default();
         let mut met: Vec<(u64, Identity)> = Vec::new();
         for record in records.iter().filter(|record| record.pid == pid) {
             let mut last = 0;
-            for frame in records.frames(record).filter(|frame| frame.code != std::mem::replace(&mut last, frame.code)) {
+            for frame in
+                records.new_frames(record).filter(|frame| frame.code != std::mem::replace(&mut last, frame.code))
+            {
                 match frame.evidence {
                     Some(identity) => met.push((frame.code, identity)),
                     None => drop(used.insert(frame.code)),
@@ -94,8 +158,9 @@ impl KernelStacks {
         if self.proven.len() > MOST_PROVEN {
             self.forget_codes();
         }
-        if self.lines.len() > MOST_LINES {
+        if self.lines.len().max(self.places.len()) > MOST_LINES {
             self.lines = HashMap::new();
+            self.places = HashMap::new();
         }
     }
 
@@ -182,8 +247,9 @@ impl KernelStacks {
         self.reused.insert(address);
         self.news.push(CodeNews::Unknown(address));
         self.last.clear();
+        self.places.clear();
         if self.reused.len() > MOST_PROVEN {
-            self.reused = HashSet::new();
+            self.reused = HashSet::default();
         }
     }
 
@@ -197,27 +263,28 @@ impl KernelStacks {
         reader: &mut CodeReader<'_, M>,
         frames: &mut Vec<MomentFrame>,
     ) -> bool {
-        let slots: Vec<FrameSlot> = records.frames(record).collect();
-        let last = self.last.entry(u64::from(record.os_id)).or_default();
-        // From the oldest frame on, what is as in the thread's last record is named already.
-        let same = last.iter().zip(slots.iter().rev()).take_while(|((last, _), slot)| last == *slot).count();
-        last.truncate(same);
-        let mut last = std::mem::take(last);
-        let mut new = Vec::with_capacity(slots.len() - same);
-        for slot in &slots[..slots.len() - same] {
+        let os_id = u64::from(record.os_id);
+        let slots = records.frame_slots(record);
+        let mut last = std::mem::take(self.last.entry(os_id).or_default());
+        let mut new = std::mem::take(&mut self.new);
+        last.keep_repeated(slots, &mut new);
+        let mut are_named = true;
+        for (slots, slot) in new.iter().rev() {
             let Some(place) = self.place_of(slot, reader) else {
-                self.last.insert(u64::from(record.os_id), last);
-                return false;
+                are_named = false;
+                break;
             };
             let Place { code, line, offset } = place;
             let frame = MomentFrame { address: slot.address, code_address: slot.code, code, line, offset, interpreter };
-            new.push((*slot, frame));
+            let FrameSlot { has_evidence, evidence, .. } = *slot;
+            last.frames.push(NamedFrame { frame, slots: *slots, has_evidence, evidence });
         }
-        frames.extend(new.iter().map(|(_, frame)| *frame));
-        frames.extend(last.iter().rev().map(|(_, frame)| *frame));
-        last.extend(new.into_iter().rev());
-        self.last.insert(u64::from(record.os_id), last);
-        true
+        if are_named {
+            frames.extend(last.frames.iter().rev().map(|named| named.frame));
+        }
+        self.new = new;
+        self.last.insert(os_id, last);
+        are_named
     }
 
     /// Forgets the threads for which `keep` says no.
@@ -226,6 +293,20 @@ impl KernelStacks {
     }
 
     fn place_of<M: Memory>(&mut self, slot: &FrameSlot, reader: &mut CodeReader<'_, M>) -> Option<Place> {
+        if slot.evidence.is_some() {
+            return self.find_place(slot, reader);
+        }
+        let FrameSlot { code, position, line, local_copy, is_untraced, .. } = *slot;
+        let said = FramePlace { code, position, line, local_copy, is_untraced };
+        if let Some(place) = self.places.get(&said) {
+            return Some(*place);
+        }
+        let place = self.find_place(slot, reader)?;
+        self.places.insert(said, place);
+        Some(place)
+    }
+
+    fn find_place<M: Memory>(&mut self, slot: &FrameSlot, reader: &mut CodeReader<'_, M>) -> Option<Place> {
         let identity = match slot.evidence {
             Some(identity) => identity,
             None => self.by_address.get(&slot.code).filter(|candidate| candidate.is_known)?.identity,
@@ -267,4 +348,50 @@ fn instruction(slot: &FrameSlot, layout: &Layout) -> (Position, FrameLine) {
 fn halves(word: u64) -> [u32; 2] {
     let [a, b, c, d, e, f, g, h] = word.to_ne_bytes();
     [u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h])]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As the program in the kernel sets them.
+    const HAS_EVIDENCE: u64 = 1 << 63;
+    const IS_BORDER: u64 = 1 << 60;
+
+    /// The addresses of the frames that are new when these slots follow what was before.
+    fn new(last: &mut LastStack, slots: &[Slot]) -> Vec<u64> {
+        let mut new = Vec::new();
+        last.keep_repeated(slots, &mut new);
+        for (slots, slot) in new.iter().rev() {
+            let FrameSlot { address, code: code_address, has_evidence, evidence, .. } = *slot;
+            let (code, line, offset, interpreter) = (CodeId::FIRST, 0, 0, 0);
+            let frame = MomentFrame { address, code_address, code, line, offset, interpreter };
+            last.frames.push(NamedFrame { frame, slots: *slots, has_evidence, evidence });
+        }
+        new.iter().map(|(_, slot)| slot.address).collect()
+    }
+
+    #[test]
+    fn frames_that_are_the_same_from_the_oldest_on_are_not_named_again() {
+        let mut last = LastStack::default();
+        let [oldest, middle, newest] = [[1, 10, 5, 0], [2, 20, 5, 0], [3, 30, 5, 0]];
+        assert_eq!(new(&mut last, &[newest, middle, oldest]), [3, 2, 1]);
+        assert_eq!(new(&mut last, &[newest, middle, oldest]), [0; 0]);
+        assert_eq!(new(&mut last, &[[3, 30, 6, 0], middle, oldest]), [3]);
+        assert_eq!(new(&mut last, &[middle, oldest]), [0; 0]);
+        let border = [9, 0, 0, IS_BORDER];
+        assert_eq!(new(&mut last, &[newest, border, middle, oldest]), [3]);
+        assert_eq!(new(&mut last, &[newest, middle, oldest]), [3], "its border has gone");
+    }
+
+    #[test]
+    fn what_a_frame_has_its_evidence_from_counts_with_it() {
+        let mut last = LastStack::default();
+        let evidence = |of: u64| [of, 0, 0, 0];
+        let [oldest, newest] = [[1, 10, 5, 0], [2, 10, 7, HAS_EVIDENCE]];
+        assert_eq!(new(&mut last, &[newest, evidence(1), oldest]), [2, 1]);
+        assert_eq!(new(&mut last, &[[2, 10, 8, HAS_EVIDENCE], evidence(1), oldest]), [2]);
+        assert_eq!(new(&mut last, &[newest, evidence(2), oldest]), [2, 1], "the code is another one");
+        assert_eq!(new(&mut last, &[[2, 10, 7, 0], oldest]), [2, 1], "the code is known by now");
+    }
 }

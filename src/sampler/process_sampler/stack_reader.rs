@@ -1,15 +1,15 @@
 //! Reads the stacks of a process into evidence: what was fetched, walked, and made sure of by a second look.
 
 use super::code_check::CodeCheck;
-use super::reading::Reading;
+use super::judged_stack::JudgedStack;
 use crate::memory::{COMMON, CopiesFound, LastWord, ReadError, ReadFailure, ReadPlan, Reader, Snapshot};
 use crate::process::{ImageIdentity, LiveMemory, Process};
 use crate::python::code::{CodeTable, Known, Place};
 use crate::python::runtime::Runtime;
 use crate::python::stack::{RawFrame, Stacks};
 use crate::sampler::attach::Attached;
-use crate::sampler::consistency::ThreadRecords;
 use crate::sampler::consistency::read_mode::ReadMode;
+use crate::sampler::consistency::records::ThreadRecords;
 use crate::sampler::moment::SampleError;
 
 /// How often a moving thread that may not be stopped is read again.
@@ -25,7 +25,7 @@ pub(super) struct StackReader {
     code_check: CodeCheck,
     pub(super) stacks: Stacks,
     /// What is known of each of the threads of `stacks`.
-    pub(super) readings: Vec<Reading>,
+    pub(super) judged_stacks: Vec<JudgedStack>,
     /// The words that were read last in the call of this sample.
     pub(super) last: Vec<LastWord>,
 }
@@ -47,7 +47,7 @@ impl StackReader {
             codes: CodeTable::new(),
             code_check: CodeCheck::default(),
             stacks: Stacks::default(),
-            readings: Vec::new(),
+            judged_stacks: Vec::new(),
             last: Vec::new(),
         }
     }
@@ -141,24 +141,24 @@ impl StackReader {
     /// Takes note of what the walks have shown, and judges them as far as that goes.
     fn collect_evidence(&mut self, records: &mut ThreadRecords, is_stopped: bool) {
         self.codes.begin_sample(self.stacks.code_generation());
-        self.readings.clear();
+        self.judged_stacks.clear();
         for thread in &self.stacks.threads {
             let mode = match (thread.is_left_out, is_stopped) {
                 (true, _) => ReadMode::Unchanged,
                 (false, true) => ReadMode::Stopped,
                 (false, false) => records.mode_of(thread.address),
             };
-            self.readings.push(Reading::of_last_walk(&self.snapshot, records, thread, mode));
+            self.judged_stacks.push(JudgedStack::of_last_walk(&self.snapshot, records, thread, mode));
         }
     }
 
     /// Reads the code objects of the stacks that are not known, checks those that are due, and looks again at the
     /// stacks that need it, all together.
     pub(super) fn settle(&mut self, records: &ThreadRecords) {
-        let Self { code_check, snapshot, codes, stacks, readings, runtime, .. } = self;
-        code_check.settle(snapshot, codes, stacks, readings, &runtime.layout);
-        for (reading, thread) in readings.iter_mut().zip(&stacks.threads) {
-            reading.judge(records, thread);
+        let Self { code_check, snapshot, codes, stacks, judged_stacks, runtime, .. } = self;
+        code_check.settle(snapshot, codes, stacks, judged_stacks, &runtime.layout);
+        for (judged, thread) in judged_stacks.iter_mut().zip(&stacks.threads) {
+            judged.judge(records, thread);
         }
     }
 
@@ -186,11 +186,11 @@ impl StackReader {
             self.fetch_thread(index, false);
             self.stacks.walk_again(&mut self.snapshot, &self.runtime, index);
             let thread = self.stacks.threads[index];
-            let reading = Reading::of_last_walk(&self.snapshot, records, &thread, ReadMode::Twice);
+            let judged = JudgedStack::of_last_walk(&self.snapshot, records, &thread, ReadMode::Twice);
             let frames = self.stacks.frames_of(&thread);
             if !thread.is_truncated && frames.iter().all(|frame| self.codes.knows(frame.code) != Known::Unknown) {
                 best = thread;
-                if reading.evidence.bytes.copies == CopiesFound::Equal {
+                if judged.evidence.bytes.copies == CopiesFound::Equal {
                     break;
                 }
             }

@@ -4,14 +4,13 @@
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use super::kernel_sources::KernelSources;
 use super::{Recorder, micros};
 use crate::process::{ThreadId, monotonic_time};
-use crate::python::layout::Layout;
 use crate::sampler::blocks::OffCpuSums;
 use crate::sampler::clock::Clock;
 use crate::sampler::kernel::{
-    BlockState, Contents, KernelFunction, KernelSymbols, KernelTask, Record, Records, Source, Unavailable,
-    check_rights, wait_for_records,
+    BlockState, Contents, KernelFunction, KernelSymbols, KernelTask, Record, Records, Unavailable, Woken, check_rights,
 };
 use crate::sampler::kernel_member::{KernelMember, KernelPart, LeftCpu};
 use crate::sampler::members::Member;
@@ -28,15 +27,15 @@ pub(crate) const HIGHEST_RATE: u32 = 20_000;
 #[derive(Debug)]
 pub(in crate::sampler) struct KernelSampling {
     is_a_must: bool,
-    task: KernelTask,
+    /// The first samples are not waited for: those of a program that we have started are read meanwhile.
+    loads_meanwhile: bool,
     /// The names of the kernel's functions, where they are wanted.
     symbols: Option<&'static KernelSymbols>,
     /// What there was of blocks, where they are asked for.
     pub(super) off_cpu: Option<OffCpuSums>,
     /// When the recording began and ended, ns of `CLOCK_MONOTONIC`: nothing counts that was before or after.
     pub(super) span_ns: Range<u64>,
-    /// One for each version of CPython that was met.
-    sources: Vec<KernelSource>,
+    sources: KernelSources,
     records: Records,
     pub(super) moment: Moment,
     /// The threads of a member that wait.
@@ -46,17 +45,6 @@ pub(in crate::sampler) struct KernelSampling {
     pub(in crate::sampler) lost: u64,
     /// Why it does not sample what it should.
     failure: Option<Unavailable>,
-}
-
-/// Samples the processes of one version of CPython.
-#[derive(Debug)]
-struct KernelSource {
-    layout: Layout,
-    source: Source,
-    /// Records that found no room, as counted.
-    dropped: u64,
-    /// The CPU time that records stand for, ns.
-    recorded_ns: u64,
 }
 
 impl KernelSampling {
@@ -73,23 +61,24 @@ impl KernelSampling {
         if failure.is_some() && !is_a_must {
             return None;
         }
-        Some(Self {
-            is_a_must,
-            task: match options.off_cpu {
-                Some(_) => KernelTask::Blocks,
-                None => KernelTask::Samples {
-                    period_ns: 1_000_000_000 / u64::from(options.rate.max(1)),
-                    contents: Contents {
-                        native: options.native.frames,
-                        of_stateless: options.native.threads,
-                        kernel: symbols.is_some(),
-                    },
+        let task = match options.off_cpu {
+            Some(_) => KernelTask::Blocks,
+            None => KernelTask::Samples {
+                period_ns: 1_000_000_000 / u64::from(options.rate.max(1)),
+                contents: Contents {
+                    native: options.native.frames,
+                    of_stateless: options.native.threads,
+                    kernel: symbols.is_some(),
                 },
             },
+        };
+        Some(Self {
+            is_a_must,
+            loads_meanwhile: options.processes.adopt && options.off_cpu.is_none(),
             symbols,
             off_cpu: options.off_cpu.map(OffCpuSums::new),
             span_ns: monotonic_ns()..u64::MAX,
-            sources: Vec::new(),
+            sources: KernelSources::new(task),
             records: Records::default(),
             moment: Moment::default(),
             waiting: Moment::default(),
@@ -117,36 +106,23 @@ impl KernelSampling {
 
     /// What a source knows of whether a thread of a member is blocked.
     pub(super) fn block_state(&self, member: &Member, thread: u32) -> Option<BlockState> {
-        let source = self.sources.get(member.kernel.member()?.source)?;
+        let source = self.sources.loaded.get(member.kernel.member()?.source)?;
         Some(source.source.block_state(member.process.pid().unsigned_abs(), thread))
     }
 
-    /// The CPU time that each source has counted, ns.
-    fn counted_ns(&self) -> impl Iterator<Item = u64> {
-        self.sources.iter().map(|known| known.source.counted_ns())
-    }
-
-    fn source_for(&mut self, layout: &Layout) -> Result<usize, Unavailable> {
-        if let Some(index) = self.sources.iter().position(|known| known.layout == *layout) {
-            return Ok(index);
-        }
-        let source = Source::open(layout, self.task)?;
-        self.sources.push(KernelSource { layout: layout.clone(), source, dropped: 0, recorded_ns: 0 });
-        Ok(self.sources.len() - 1)
-    }
-
-    fn add_process(&mut self, member: &Member) -> Result<KernelMember, Unavailable> {
+    /// `None` while its program is being loaded.
+    fn add_process(&mut self, member: &Member) -> Result<Option<KernelMember>, Unavailable> {
         let sampler = member.sampler.as_ref().ok_or(Unavailable::Version)?;
         let [interpreter] = sampler.interpreters() else { return Err(Unavailable::Interpreters) };
         let runtime = sampler.runtime();
-        let index = self.source_for(&runtime.layout)?;
-        let run = self.sources[index].source.add_process(&member.process, runtime, interpreter.address)?;
+        let Some(index) = self.sources.source_for(&runtime.layout, !self.loads_meanwhile)? else { return Ok(None) };
+        let run = self.sources.loaded[index].source.add_process(&member.process, runtime, interpreter.address)?;
         let mut added = KernelMember::new(index, run, monotonic_ns());
         if self.off_cpu.is_some() {
             // Those that sleep now are known only by their stacks.
             added.look_soon();
         }
-        Ok(added)
+        Ok(Some(added))
     }
 }
 
@@ -207,7 +183,7 @@ impl Recorder<'_> {
     /// Has the kernel sample the processes that have been looked at, and leave alone those that are gone.
     pub(super) fn meet_kernel(&mut self) {
         let Some(kernel) = &mut self.kernel else { return };
-        for (index, known) in kernel.sources.iter_mut().enumerate() {
+        for (index, known) in kernel.sources.loaded.iter_mut().enumerate() {
             let members = &self.members;
             known.source.keep_only(|pid| {
                 let is_it = |member: &&Member| member.process.pid().unsigned_abs() == pid;
@@ -226,7 +202,8 @@ impl Recorder<'_> {
                 continue;
             }
             match kernel.add_process(member) {
-                Ok(added) => member.kernel = KernelPart::Samples(Box::new(added)),
+                Ok(Some(added)) => member.kernel = KernelPart::Samples(Box::new(added)),
+                Ok(None) => {}
                 Err(unavailable) => {
                     let pid = member.process.pid();
                     log::debug!("process {pid}: not sampled by the kernel: {unavailable}");
@@ -243,32 +220,31 @@ impl Recorder<'_> {
     /// Waits so long, or until the kernel has something that is better looked at soon, and takes that. Whether the only
     /// process has exited.
     pub(super) fn wait_for_kernel(&mut self, limit: Duration) -> bool {
-        if let Some(kernel) = &self.kernel
-            && wait_for_records(kernel.sources.iter().map(|known| &known.source), limit)
-        {
+        let only = match &self.members[..] {
+            [only] => Some(&only.process),
+            _ => None,
+        };
+        let woken = self.kernel.as_ref().map_or_else(Woken::default, |kernel| kernel.sources.wait(only, limit));
+        if woken.by_ring {
             self.take_from_kernel();
         }
-        matches!(&self.members[..], [only] if only.process.has_exited())
+        woken.by_exit && matches!(&self.members[..], [only] if only.process.has_exited())
     }
 
     /// Whether the kernel samples anything.
     pub(super) fn kernel_samples(&self) -> bool {
-        self.kernel.as_ref().is_some_and(|kernel| !kernel.sources.is_empty())
+        self.kernel.as_ref().is_some_and(|kernel| !kernel.sources.loaded.is_empty())
     }
 
     /// Puts what the kernel has recorded into the profile.
     pub(super) fn take_from_kernel(&mut self) {
         let Some(mut kernel) = self.kernel.take() else { return };
-        for index in 0..kernel.sources.len() {
-            let from = &mut kernel.sources[index];
+        for index in 0..kernel.sources.loaded.len() {
+            let from = &mut kernel.sources.loaded[index];
             let records = &mut kernel.records;
             records.clear();
             from.source.empty_ring(&mut |bytes| records.push(bytes));
             from.recorded_ns += records.iter().map(|record| record.times.weight_ns).sum::<u64>();
-            let dropped = from.source.dropped();
-            let new = dropped - std::mem::replace(&mut from.dropped, dropped).min(dropped);
-            kernel.lost += new;
-            self.profile.metadata.counts.lost += new;
             if kernel.records.is_empty() {
                 continue;
             }
@@ -279,6 +255,17 @@ impl Recorder<'_> {
             }
         }
         self.kernel = Some(kernel);
+    }
+
+    /// Counts the records as lost that have found no room in a ring since the last time.
+    pub(super) fn count_dropped(&mut self) {
+        let Some(kernel) = &mut self.kernel else { return };
+        for known in &mut kernel.sources.loaded {
+            let dropped = known.source.dropped();
+            let new = dropped - std::mem::replace(&mut known.dropped, dropped).min(dropped);
+            kernel.lost += new;
+            self.profile.metadata.counts.lost += new;
+        }
     }
 
     /// Puts the records of one process into the profile.
@@ -294,7 +281,7 @@ impl Recorder<'_> {
             let _ = sampler.sample_waiting(Pausing::Never, &mut member.moment);
         }
         let news = sampler.check_kernel_codes(&kernel.records);
-        kernel.sources[index].source.tell_of_codes(pid, &news);
+        kernel.sources.loaded[index].source.tell_of_codes(pid, &news);
         let records = std::mem::take(&mut kernel.records);
         if kernel.off_cpu.is_some() {
             self.take_blocks(kernel, &records, place, is_its);
@@ -367,15 +354,16 @@ impl Recorder<'_> {
     /// Empties the rings for the last time, and counts what is missing.
     pub(super) fn end_kernel(&mut self) {
         // Counted first: what runs on meanwhile is in the ring, and not missing.
-        let counted: Vec<u64> = self.kernel.iter().flat_map(KernelSampling::counted_ns).collect();
+        let counted: Vec<u64> = self.kernel.iter().flat_map(|kernel| kernel.sources.counted_ns()).collect();
         if let Some(kernel) = &mut self.kernel {
             kernel.span_ns.end = kernel.span_ns.start + self.profile.metadata.duration_us * 1000;
         }
         self.take_from_kernel();
+        self.count_dropped();
         self.add_waits_that_last();
         self.end_blocks();
         if let Some(kernel) = &mut self.kernel {
-            let sources = kernel.sources.iter().zip(counted);
+            let sources = kernel.sources.loaded.iter().zip(counted);
             let missed: u64 =
                 sources.map(|(known, counted_ns)| known.source.missed(counted_ns, known.recorded_ns)).sum();
             log::debug!("{missed} samples of the kernel were missed");
@@ -407,7 +395,7 @@ impl Recorder<'_> {
 
     /// How many samples a second there were: of the kernel's, as many as were asked for, less those that are lost.
     pub(super) fn rate_held(&self) -> f64 {
-        match self.kernel.as_ref().filter(|kernel| !kernel.sources.is_empty()) {
+        match self.kernel.as_ref().filter(|kernel| !kernel.sources.loaded.is_empty()) {
             Some(kernel) => self.profile.metadata.rate_asked * kernel.share_taken(),
             None => self.ticks as f64 / self.setup.start.elapsed().as_secs_f64().max(1e-9),
         }

@@ -9,7 +9,7 @@ use super::kernel_ticks::{KernelSampling, monotonic_ns};
 use crate::sampler::blocks::{Block, BlockedStack, OffCpuSums, PIECE_NS};
 use crate::sampler::kernel::{BlockState, Record, Records};
 use crate::sampler::process_sampler::FromKernel;
-use crate::sampler::waits::words_for;
+use crate::sampler::wait_words::words_for;
 
 impl Recorder<'_> {
     /// Takes the records of one process that `is_its` picks: blocks begin and end.

@@ -96,6 +96,7 @@ impl Recorder<'_> {
 
     /// Says how the recording stands; whether to go on.
     fn tell_progress(&mut self, now: Instant, missed: u64, watch: &mut Watch<'_>) -> bool {
+        self.count_dropped();
         self.describe();
         self.bound_profile();
         let progress = Progress {

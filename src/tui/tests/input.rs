@@ -383,7 +383,7 @@ fn help_lists_the_table_and_scrolls() {
         press(&mut state, "j");
         seen.push_str(&view(&state));
     }
-    for binding in keys::BINDINGS {
+    for binding in key_bindings::BINDINGS {
         for line in fit::lines(binding.help, 54) {
             assert!(seen.contains(&line), "{line}");
         }

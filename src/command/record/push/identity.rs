@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::cli::PushArgs;
-use crate::command::naming::{host_name, program_name};
+use crate::command::shared::program_names::{host_name, program_name};
 use crate::output::printable;
 use crate::process::{Process, container_of, pod_of};
 use crate::profile::{Process as ProfileProcess, Profile};

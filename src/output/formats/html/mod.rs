@@ -5,7 +5,7 @@
 //! nothing. Where no script runs it shows the summary.
 
 mod data;
-mod first;
+mod first_picture;
 mod sources;
 mod time;
 mod tree;
@@ -13,7 +13,7 @@ mod tree;
 use std::io::{self, Write};
 
 use self::data::{PageData, PageRest, Words, encoded, packed};
-use self::first::FirstPicture;
+use self::first_picture::FirstPicture;
 use self::time::Timeline;
 use self::tree::PageTree;
 use super::difference;
@@ -32,14 +32,14 @@ use crate::profile::Profile;
 /// The page's scripts, which are one module.
 const SCRIPTS: [&str; 9] = [
     include_str!("model.js"),
-    include_str!("view.js"),
-    include_str!("graph.js"),
-    include_str!("chart.js"),
+    include_str!("flame_tree.js"),
+    include_str!("canvas.js"),
+    include_str!("time_chart.js"),
     include_str!("table.js"),
     include_str!("source.js"),
     include_str!("page.js"),
-    include_str!("keys.js"),
-    include_str!("begin.js"),
+    include_str!("keys_and_mouse.js"),
+    include_str!("start_up.js"),
 ];
 
 /// Writes `profile` as a page.

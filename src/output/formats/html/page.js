@@ -166,8 +166,8 @@ function reload() {
 // Another tree is wanted of the same sums.
 function rebuild() {
     focused = null;
-    if (isTime()) chart ||= new Chart(model, chosenThreads());
-    view = new View(model, groupsOf(model, chosenThreads(), page.weights, state.group), state);
+    if (isTime()) chart ||= new TimeChart(model, chosenThreads());
+    view = new FlameTree(model, groupsOf(model, chosenThreads(), page.weights, state.group), state);
     redraw();
     tell(null);
 }

@@ -13,6 +13,6 @@ pub(super) mod maps;
 pub(super) mod page_map;
 pub(super) mod permission;
 pub(super) mod stat;
+pub(super) mod syscall;
 pub(super) mod thread_ids;
 pub(super) mod thread_states;
-pub(super) mod waiting;

@@ -15,7 +15,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::handle::Handle;
 use super::stat::{STAT_LINE_LIMIT, Scheduling, StatLine};
-use super::waiting::futex_of;
+use super::syscall::futex_of;
 use crate::process::{ThreadId, ThreadLook};
 
 /// How many threads' files are kept open at most; threads beyond that are opened for each look.

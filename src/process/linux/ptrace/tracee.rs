@@ -35,7 +35,7 @@ use nix::unistd::Pid;
 use super::registers;
 use crate::process::linux::procfs::handle::Handle;
 use crate::process::linux::procfs::stat::status_field;
-use crate::process::linux::wait;
+use crate::process::linux::waitpid;
 use crate::process::{PauseError, Registers, ThreadActivity, ThreadId};
 
 /// How often the wait for a stop polls without giving up the CPU: a running thread stops within some ten microseconds.
@@ -201,12 +201,12 @@ impl Seizure {
         // A stop is only looked at: if it were taken and we died, the kernel would let the thread go without the signal
         // that it was about to get.
         let options = libc::WSTOPPED | libc::WEXITED | libc::WNOHANG | libc::__WALL | libc::WNOWAIT;
-        let Some(change) = wait::change_of(self.thread, options)? else { return Ok(TraceeState::Moving) };
+        let Some(change) = waitpid::change_of(self.thread, options)? else { return Ok(TraceeState::Moving) };
         Ok(match change.code {
             // To collect that of our child here would lose the status for the one who started it.
             _ if change.is_exit() && self.is_own_child => TraceeState::Exited,
             _ if change.is_exit() => {
-                wait::change_of(self.thread, libc::WEXITED | libc::WNOHANG | libc::__WALL)?;
+                waitpid::change_of(self.thread, libc::WEXITED | libc::WNOHANG | libc::__WALL)?;
                 TraceeState::Exited
             }
             // The event is in the bits above the signal; without one the stop is for a signal that is about to be
