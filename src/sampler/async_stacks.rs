@@ -11,10 +11,12 @@
 //! those have called something else.
 
 mod below;
+mod evidence;
 mod shares;
 mod waiting_tasks;
 
 use below::KnownBelow;
+use evidence::Evidence;
 pub(super) use shares::Shares;
 pub(super) use waiting_tasks::WaitingTasks;
 
@@ -110,7 +112,7 @@ struct Placed {
 #[derive(Debug)]
 struct KnownTask {
     frames: Vec<LogicalFrame>,
-    evidence: Bytes,
+    evidence: Evidence,
 }
 
 /// Which stacks of event loops are shown as the program has them.
@@ -269,7 +271,7 @@ impl AsyncStacks {
         let key = outermost.map_or(thread.stack.innermost, |(frame, _)| frame);
         // The bytes say too that the task is that of this coroutine, so it need not run any more.
         if let Some(known) = self.known.get(&key)
-            && is_unchanged(&memory, &known.evidence)
+            && known.evidence.holds(&memory)
         {
             return Some(known.frames.clone());
         }
@@ -301,7 +303,7 @@ impl AsyncStacks {
         }
         let (task, evidence) = read?;
         let frames = self.frames_of(&task, outermost.map_or("?", |(_, own)| own));
-        self.known.insert(key, KnownTask { frames: frames.clone(), evidence });
+        self.known.insert(key, KnownTask { frames: frames.clone(), evidence: Evidence::new(evidence) });
         Some(frames)
     }
 
