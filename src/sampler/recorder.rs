@@ -206,11 +206,12 @@ impl<'options> Recorder<'options> {
         }
     }
 
-    /// Asks the interpreters for what they have collected since the last time.
-    fn look_at_collections(&mut self) {
+    /// Asks interpreters for what they have collected since the last time: those whose processes are looked at, or, at
+    /// the end, all.
+    fn look_at_collections(&mut self, is_end: bool) {
         let started_ns = monotonic_time().unwrap_or_default().saturating_sub(self.setup.start.elapsed()).as_nanos();
         let time_us = |ns: i64| u64::try_from((i128::from(ns) - started_ns.cast_signed()) / 1000).ok();
-        for member in self.members.iter().filter(|member| member.visits.next == Visit::Look) {
+        for member in self.members.iter().filter(|member| is_end || member.visits.next == Visit::Look) {
             let (Some(sampler), Some(builder)) = (&member.sampler, &member.builder) else { continue };
             let process = builder.process();
             for run in self.sums.collections(sampler) {

@@ -24,7 +24,7 @@ pub(super) fn kernel_use(arguments: &RecordArgs) -> anyhow::Result<KernelUse> {
         anyhow::bail!("--min-block goes with --mode=offcpu only");
     }
     let only_read = what_is_only_read(arguments);
-    let sampler = match (arguments.sampler.unwrap_or(SamplerArg::Auto), what_the_kernel_alone_does(arguments)) {
+    let sampler = match (arguments.sampler.unwrap_or(SamplerArg::Reader), what_the_kernel_alone_does(arguments)) {
         (SamplerArg::Reader, Some(what)) => {
             let text = format!("{what} takes --sampler=kernel");
             completions::command().error(ErrorKind::ArgumentConflict, text).exit();

@@ -1,12 +1,16 @@
 //! By what a code object is recognized.
 
+use super::layout::file_name_places;
 use crate::memory::{Memory, Request};
 use crate::python::layout::{Layout, TextFormat};
 
-/// Of a code object: where its name is, the hash of that, where its file's name and its line table are and what that
-/// begins with, the line that it begins in, and its version. Where it has a version of its own (3.12+), hash and lines
-/// are left out. The program in the kernel computes the same.
+/// Of a code object: where its name is, the hash of that, where its file's name and its line table are, how the first
+/// ends and what the other begins with, the line that it begins in, and its version. Where it has a version of its own
+/// (3.12+), hash, lines and the end of the name are left out. The program in the kernel computes the same.
 pub(in crate::sampler) type Identity = [u64; 4];
+
+/// So many bytes at the end of a file's name are looked at (`MOST_NAME`).
+const MOST_NAME: usize = 64;
 
 /// What the code objects at these addresses are recognized by now; `None` for what cannot be read, is of another type
 /// than `code_type`, where that is known, or is dead. A dead one keeps its fields until its memory is used again, but
@@ -36,24 +40,49 @@ pub(in crate::sampler) fn read_identities(
     let half = |head: &[u8], at: u32| word(head, at) & 0xFFFF_FFFF;
     let version = |head: &[u8]| code.unique_version.map_or(0, |at| half(head, at));
     // Where there is no version, what they refer to.
-    let referred: Vec<u64> = heads
-        .iter()
-        .flatten()
-        .filter(|head| version(head) == 0)
+    let unversioned = || heads.iter().flatten().filter(|head| version(head) == 0);
+    let [length_at, data_at] = file_name_places(layout).map(u64::from);
+    let referred: Vec<u64> = unversioned()
         .flat_map(|head| {
-            let [name, table] = [word(head, name_at), word(head, code.line_table)];
-            [name.wrapping_add(u64::from(hash_at)), table.wrapping_add(u64::from(layout.object.bytes_data))]
+            let [name, table, file] = [name_at, code.line_table, code.filename].map(|at| word(head, at));
+            let hash = name.wrapping_add(u64::from(hash_at));
+            [hash, table.wrapping_add(u64::from(layout.object.bytes_data)), file.wrapping_add(length_at)]
         })
         .collect();
-    let mut referred = read_all(memory, &referred, 8).into_iter().map(|bytes| bytes.map_or(0, |bytes| word(&bytes, 0)));
+    let referred = read_all(memory, &referred, 8).into_iter().map(|bytes| bytes.map_or(0, |bytes| word(&bytes, 0)));
+    let referred: Vec<u64> = referred.collect();
+    let names = unversioned().zip(referred.as_chunks::<3>().0);
+    let names = names.map(|(head, [.., length])| (word(head, code.filename).wrapping_add(data_at), *length));
+    let numbers = file_numbers(memory, &names.collect::<Vec<_>>());
+    let mut details =
+        referred.as_chunks::<3>().0.iter().zip(numbers).map(|([hash, lines, _], file)| [*hash, *lines, file]);
     let mut identity = |head: Vec<u8>| {
         let version = version(&head);
-        let [hash, lines] = if version == 0 { [referred.next(), referred.next()] } else { [None; 2] };
+        let [hash, lines, of_file] = if version == 0 { details.next().unwrap_or_default() } else { [0; 3] };
         let [name, file, table] = [name_at, code.filename, code.line_table].map(|at| word(&head, at));
-        let places = table.wrapping_add(file.wrapping_mul(3)).wrapping_add(lines.unwrap_or(0).wrapping_mul(5));
-        [name, hash.unwrap_or(0), places, half(&head, code.first_line) | version << 32]
+        let sum = [(table, 1), (file, 3), (lines, 5), (of_file, 7)];
+        let places = sum.iter().fold(0_u64, |sum, (part, factor)| sum.wrapping_add(part.wrapping_mul(*factor)));
+        [name, hash, places, half(&head, code.first_line) | version << 32]
     };
     heads.into_iter().map(|head| head.map(&mut identity)).collect()
+}
+
+/// The numbers for names of files, whose characters begin there and are so many. What cannot be read counts as zeros.
+fn file_numbers(memory: &impl Memory, names: &[(u64, u64)]) -> Vec<u64> {
+    let mut ends = vec![[0; MOST_NAME]; names.len()];
+    let mut requests: Vec<Request<'_>> = Vec::new();
+    for ((start, length), end) in names.iter().zip(&mut ends) {
+        let size = (*length).min(MOST_NAME as u64);
+        requests.push(Request::new(start.wrapping_add(*length).wrapping_sub(size), &mut end[..size as usize]));
+    }
+    memory.read_many(&mut requests);
+    let complete: Vec<bool> = requests.iter().map(|request| request.complete).collect();
+    let number = |((length, end), is_complete): ((u64, [u8; MOST_NAME]), bool)| {
+        let words = end.as_chunks::<8>().0.iter().map(|word| if is_complete { u64::from_ne_bytes(*word) } else { 0 });
+        words.fold(length, |number, word| number.wrapping_mul(31).wrapping_add(word))
+    };
+    let lengths = names.iter().map(|(_, length)| *length);
+    lengths.zip(ends).zip(complete).map(number).collect()
 }
 
 /// Whether an object whose first bytes these are has references. When the last one goes, the count is 0, and once the

@@ -6,7 +6,7 @@ use crate::python::layout::{FrameEntry, InstructionPosition, Layout, OwnLine, Te
 /// The program takes it for "there is no such field".
 const NONE: u32 = u32::MAX;
 /// How many numbers there are; their order is that of the enum in `program.bpf.c`.
-pub(super) const LENGTH: usize = 32;
+pub(super) const LENGTH: usize = 34;
 /// As much of a thread state, and of a frame or a code object, the program can read at once (`STATE_HEAD`, `HEAD`).
 const LONGEST_STATE: u32 = 512;
 const LONGEST_HEAD: u32 = 256;
@@ -33,6 +33,7 @@ pub(super) fn numbers(layout: &Layout) -> Result<[u32; LENGTH], Unavailable> {
     let name = code.qualname.unwrap_or(code.name);
     let version = code.unique_version.unwrap_or(NONE);
     let text_hash = text_hash(layout);
+    let [text_length, text_data] = file_name_places(layout);
     let state_length =
         end_of(&[thread.next, thread.interp, thread.thread_id, state_frame, cframe, attachment, requests_gil]);
     let is_entry = frame_is_entry(layout);
@@ -73,6 +74,8 @@ pub(super) fn numbers(layout: &Layout) -> Result<[u32; LENGTH], Unavailable> {
         code.first_line,
         version,
         text_hash,
+        text_length,
+        text_data,
         layout.object.bytes_data,
     ])
 }
@@ -103,6 +106,14 @@ fn text_hash(layout: &Layout) -> u32 {
     match layout.object.text {
         TextFormat::Compact { hash, .. } => hash,
         TextFormat::Python2 { .. } => layout.object.bytes_hash,
+    }
+}
+
+/// Where the text that names a file has its length, and its characters if they are ASCII.
+pub(super) fn file_name_places(layout: &Layout) -> [u32; 2] {
+    match layout.object.text {
+        TextFormat::Compact { length, ascii_size, .. } => [length, ascii_size],
+        TextFormat::Python2 { .. } => [layout.object.ob_size, layout.object.bytes_data],
     }
 }
 

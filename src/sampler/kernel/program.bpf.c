@@ -33,6 +33,9 @@
 // For code that it does not know the reader of the ring is woken no more often than this, ns.
 #define WAKE_EVERY 5000000
 
+// So many bytes at the end of a file's name are part of the evidence of its code.
+#define MOST_NAME 64
+
 // A number which no pointer has as its `layout` value: there is no such field.
 #define NONE 0xffffffff
 
@@ -82,6 +85,8 @@ enum {
 	CODE_FIRST_LINE,
 	CODE_VERSION,
 	TEXT_HASH,
+	TEXT_LENGTH,
+	TEXT_DATA,
 	BYTES_DATA,
 	LAYOUT_LENGTH,
 };
@@ -190,6 +195,7 @@ struct scratch {
 	__u8 state_head[STATE_HEAD];
 	__u8 other_state_head[STATE_HEAD];
 	__u8 code_head[HEAD];
+	__u64 file_name[MOST_NAME / 8];
 	__u64 block_start;
 	__u64 block_length;
 	__u64 step;
@@ -312,6 +318,23 @@ static __always_inline __u32 half(const __u8 *bytes)
 	return *(const __u32 *)bytes;
 }
 
+// A number for the name of a file. What cannot be read counts as zeros.
+static __always_inline __u64 file_number(struct scratch *s, __u64 file)
+{
+	__u64 length = 0;
+	bpf_probe_read_user(&length, 8, (void *)(file + layout[TEXT_LENGTH]));
+	__u64 size = length < MOST_NAME ? length : MOST_NAME;
+	barrier_var(size);
+	if (size > MOST_NAME)
+		return 0;
+	__builtin_memset(s->file_name, 0, sizeof(s->file_name));
+	bpf_probe_read_user(s->file_name, size, (void *)(file + layout[TEXT_DATA] + length - size));
+	__u64 number = length;
+	for (int index = 0; index < MOST_NAME / 8; index++)
+		number = number * 31 + s->file_name[index];
+	return number;
+}
+
 // Reads the fields by which a code object is recognized: it may be gone when the record is looked at.
 static __always_inline void add_evidence(struct scratch *s, __u64 code)
 {
@@ -329,16 +352,17 @@ static __always_inline void add_evidence(struct scratch *s, __u64 code)
 	__u64 file = word(s->code_head + layout[CODE_FILENAME]);
 	__u64 table = word(s->code_head + layout[CODE_LINE_TABLE]);
 	__u64 version = layout[CODE_VERSION] == NONE ? 0 : half(s->code_head + layout[CODE_VERSION]);
-	__u64 hash = 0, lines = 0;
+	__u64 hash = 0, lines = 0, of_file = 0;
 	// A version is one object's alone. Without one what counts is also what the objects hold to which it refers: a
 	// program that makes code again and again may get the same addresses each time.
 	if (!version) {
 		bpf_probe_read_user(&hash, 8, (void *)(name + layout[TEXT_HASH]));
 		bpf_probe_read_user(&lines, 8, (void *)(table + layout[BYTES_DATA]));
+		of_file = file_number(s, file);
 	}
 	slot->words[0] = name;
 	slot->words[1] = hash;
-	slot->words[2] = table + 3 * file + 5 * lines;
+	slot->words[2] = table + 3 * file + 5 * lines + 7 * of_file;
 	slot->words[3] = half(s->code_head + layout[CODE_FIRST_LINE]) | version << 32;
 }
 

@@ -135,7 +135,7 @@ impl Recorder<'_> {
             std::thread::sleep(Duration::from_millis(1));
         }
         self.put_waiting(WAIT_AT_END);
-        self.look_at_collections();
+        self.look_at_collections(true);
         if !self.all_from_kernel() {
             self.note_unobserved(clock.period());
         }

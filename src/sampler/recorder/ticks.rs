@@ -38,7 +38,7 @@ impl Recorder<'_> {
         }
         release_pending();
         if any && self.sums.begin_counts(Instant::now()) {
-            self.look_at_collections();
+            self.look_at_collections(false);
         }
         if self.options.pausing == Pausing::Adaptive {
             let is_read = |member: &&Member| member.sampler.is_some() && member.visits.next == Visit::Look;
