@@ -48,7 +48,7 @@ impl CythonLayout {
     /// The layout of a type; `None` where it is none of Cython's.
     pub(super) fn of(types: TaskObjects<'_>, info: &TypeInfo) -> Result<Option<Self>, ReadError> {
         let (awaited, code) = match info.name.rsplit('.').next() {
-            Some("coroutine") => ("cr_await", "cr_code"),
+            Some("coroutine" | "iterable_coroutine") => ("cr_await", "cr_code"),
             Some("generator") => ("gi_yieldfrom", "gi_code"),
             Some("async_generator") => ("ag_await", "ag_code"),
             _ => return Ok(None),
