@@ -15,6 +15,9 @@ const MOST_GROUPS: usize = 1000;
 /// Code of tasks that is kept before all is forgotten.
 const MOST_CODES: usize = 50_000;
 
+/// What tasks wait in, in words, and how many of them.
+type Waits = BTreeMap<String, u32>;
+
 /// The tasks that run one coroutine function, or the greenlets of one function.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct TaskGroup {
@@ -76,7 +79,7 @@ impl TaskGroups {
         }
         let now = Instant::now();
         let before = std::mem::take(&mut self.first_seen);
-        let mut groups: BTreeMap<(TaskLibrary, &str), (TaskGroup, BTreeMap<String, u32>)> = BTreeMap::new();
+        let mut groups: BTreeMap<(TaskLibrary, &str), (TaskGroup, Waits)> = BTreeMap::new();
         // A main greenlet is a thread, and a hub is the loop.
         let is_own = |task: &Task| task.library != TaskLibrary::Greenlet || task.name.is_none();
         let seen =
