@@ -12,6 +12,7 @@ mod awaitable;
 mod awaiters;
 mod bridges;
 mod compiled;
+mod compiled_types;
 mod edges;
 mod holders;
 mod layout;

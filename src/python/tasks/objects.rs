@@ -4,7 +4,7 @@ use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::compiled::CythonLayout;
+use super::compiled_types::{CythonLayout, is_of_mypyc};
 use crate::memory::ReadError;
 use crate::python::object::{ObjectReader, TypeFlags, TypeInfo};
 
@@ -80,10 +80,10 @@ impl<'read> TaskObjects<'read> {
 
     fn kind_of(&self, info: &TypeInfo) -> Result<Kind, ReadError> {
         // Where the attributes of a type cannot be read, it is what its name says.
-        if let Ok(Some(layout)) = CythonLayout::of(*self, info) {
+        if let Ok(Some(layout)) = CythonLayout::of(self.objects, info) {
             return Ok(Kind::Cython(layout));
         }
-        if self.is_of_mypyc(info).unwrap_or(false) {
+        if is_of_mypyc(self.objects, info).unwrap_or(false) {
             return Ok(Kind::Mypyc);
         }
         for base in self.objects.bases(info.address)? {
