@@ -49,7 +49,9 @@ class Pyspy:
                 *self.options]
 
     def samples(self, message, _seconds, _rate):
-        return int(re.search(r"with (\d+) samples", message)[1])
+        # Every task that waits counts as a sample in what it says; a sample here is a look at the process.
+        took, held = re.search(r"samples in ([\d.]+) s: .* ([\d.]+) Hz held", message).groups()
+        return round(float(took) * float(held))
 
 
 class Standard:

@@ -123,6 +123,13 @@ impl Describer<'_> {
         let mut variables = found.variables.get(&place).into_iter().flatten();
         let frames = links.iter().map(|link| match link {
             Link::Opaque(name) => InspectedFrame::Compiled(format!("<{name}>")),
+            // Nothing says in which line it is.
+            Link::Compiled(code) => InspectedFrame::Python(self.python_frame(
+                &MomentFrame { address: 0, code_address: 0, code: *code, line: 0, offset: -1, interpreter: 0 },
+                &found.codes,
+                interpreter,
+                files,
+            )),
             Link::Frame(frame) => {
                 let moment_frame = MomentFrame {
                     address: frame.address,

@@ -326,6 +326,11 @@ impl CodeTable {
         self.get(id).lines.location_of(offset)
     }
 
+    /// Adds code that no code object at an address stands for by itself, such as a function that was compiled to C.
+    pub(crate) fn add_compiled(&mut self, code: Code) -> CodeId {
+        self.intern(code)
+    }
+
     fn intern(&mut self, code: Code) -> CodeId {
         let hash = self.by_content.hasher().hash_one(&code);
         let ids = self.by_content.entry(hash).or_default();

@@ -11,10 +11,12 @@
 //! those have called something else.
 
 mod below;
+mod evidence;
 mod shares;
 mod waiting_tasks;
 
 use below::KnownBelow;
+use evidence::Evidence;
 pub(super) use shares::Shares;
 pub(super) use waiting_tasks::WaitingTasks;
 
@@ -30,7 +32,9 @@ use crate::process::LiveMemory;
 use crate::python::code::{Code, CodeId, CodeTable};
 use crate::python::layout::Layout;
 use crate::python::object::ObjectReader;
-use crate::python::tasks::{AsyncioSection, Awaiter, LoopKind, Nurseries, RunningTasks, loop_run_by};
+use crate::python::tasks::{
+    AsyncioSection, Link, LoopKind, Nurseries, RunningTask, RunningTasks, loop_run_by, runs_callback,
+};
 
 /// `CO_COROUTINE`, `CO_ITERABLE_COROUTINE`, `CO_ASYNC_GENERATOR` (code.h).
 const COROUTINE_FLAGS: i32 = 0x80 | 0x100 | 0x200;
@@ -77,6 +81,7 @@ pub(super) struct LogicalStack {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct CodeClass {
     runs_loop: Option<LoopKind>,
+    runs_callback: bool,
     is_coroutine: bool,
 }
 
@@ -107,7 +112,7 @@ struct Placed {
 #[derive(Debug)]
 struct KnownTask {
     frames: Vec<LogicalFrame>,
-    evidence: Bytes,
+    evidence: Evidence,
 }
 
 /// Which stacks of event loops are shown as the program has them.
@@ -206,15 +211,23 @@ impl AsyncStacks {
         name: &dyn Fn(usize) -> String,
     ) -> Vec<LogicalFrame> {
         let outermost = newest.checked_sub(1).filter(|place| frames[*place].class.is_coroutine);
-        let Some(outermost) = outermost else { return vec![self.label_of("event loop".to_owned())] };
+        let Some(outermost) = outermost else {
+            // What the loop has called may be a task that was compiled.
+            let compiled = if frames[newest].class.runs_callback {
+                self.behind_task(sampler, thread, None, frames[newest])
+            } else {
+                None
+            };
+            self.is_in_task |= compiled.is_some();
+            return compiled.unwrap_or_else(|| vec![self.label_of("event loop".to_owned())]);
+        };
         self.is_in_task = true;
-        let mut inserted = vec![self.task_label(&name(outermost))];
-        match self.awaiters(sampler, thread, frames[outermost].address, frames[newest]) {
-            Some(frames) => inserted.extend(frames),
+        let own = name(outermost);
+        match self.behind_task(sampler, thread, Some((frames[outermost].address, &own)), frames[newest]) {
+            Some(frames) => frames,
             // It has moved on before that could be read, which is not the same as that nobody waits for it.
-            None => inserted.push(self.label_of("task ?".to_owned())),
+            None => vec![self.task_label(&own), self.label_of("task ?".to_owned())],
         }
-        inserted
     }
 
     fn placed(&mut self, sampler: &ProcessSampler, frame: &MomentFrame) -> Placed {
@@ -239,51 +252,58 @@ impl AsyncStacks {
         LogicalFrame::Label(id)
     }
 
-    /// The frames of those who wait for the task whose outermost frame is `outermost` and which `turn`, a function of
-    /// its loop, has called, newest first; `None` when that cannot be told.
-    fn awaiters(
+    /// The border to the task that `turn`, a function of its loop, has called, and the frames of those who wait for it,
+    /// newest first; `None` when that cannot be told. `outermost` is the task's outermost frame and the name of its
+    /// function, `None` where all that it runs was compiled.
+    fn behind_task(
         &mut self,
         sampler: &ProcessSampler,
         thread: &MomentThread,
-        outermost: u64,
+        outermost: Option<(u64, &str)>,
         turn: Placed,
     ) -> Option<Vec<LogicalFrame>> {
         let memory = sampler.process().memory();
         let layout = &sampler.runtime().layout;
         let is_trio = turn.class.runs_loop == Some(LoopKind::Trio);
         if !is_trio && self.running.is_none() && !self.find_asyncio(sampler, &memory) {
-            return Some(Vec::new());
+            return Some(vec![self.task_label(outermost?.1)]);
         }
+        let key = outermost.map_or(thread.stack.innermost, |(frame, _)| frame);
         // The bytes say too that the task is that of this coroutine, so it need not run any more.
-        if let Some(known) = self.known.get(&outermost)
-            && is_unchanged(&memory, &known.evidence)
+        if let Some(known) = self.known.get(&key)
+            && known.evidence.holds(&memory)
         {
             return Some(known.frames.clone());
         }
         let pages = PageCache::new(&memory);
         fetch_ahead(&pages, &self.page_uses);
-        let current = match &self.running {
-            _ if is_trio => Some(Current::OfTurn(&self.nurseries, (turn.address, turn.code_address))),
-            Some(running) => {
-                let objects = ObjectReader::new(&pages, layout);
-                let task = running.current(objects, thread.stack.innermost, outermost);
-                task.map(|task| Current::Task(running, task))
+        let frame = outermost.map(|(frame, _)| frame);
+        let current = match (&self.running, frame) {
+            (_, Some(frame)) if is_trio => {
+                Some(Current::OfTurn(&self.nurseries, (turn.address, turn.code_address), frame))
             }
-            None => None,
+            (Some(running), Some(frame)) => {
+                let objects = ObjectReader::new(&pages, layout);
+                let task = running.current(objects, thread.stack.innermost, frame);
+                task.map(|task| Current::Task(running, task, frame))
+            }
+            (Some(running), None) => Some(Current::Compiled(running, thread.stack.innermost)),
+            (None, _) => None,
         };
         let read = current.and_then(|current| {
-            let read = |objects: ObjectReader<'_>, codes: &mut CodeTable| current.awaiters(objects, outermost, codes);
-            read_and_prove(&pages, &memory, layout, &mut self.codes, &read, |awaiters| {
-                awaiters.iter().flat_map(|awaiter| &awaiter.frames).map(|frame| frame.code_address).collect()
+            let read = |objects: ObjectReader<'_>, codes: &mut CodeTable| current.read(objects, codes);
+            read_and_prove(&pages, &memory, layout, &mut self.codes, &read, |task| {
+                let links = task.awaiters.iter().flat_map(|awaiter| &awaiter.links);
+                links.filter_map(Link::frame).map(|frame| frame.code_address).collect()
             })
         });
         self.note_page_uses(&pages);
         if self.known.len() >= MOST_KNOWN {
             self.known.clear();
         }
-        let (awaiters, evidence) = read?;
-        let frames = self.frames_of(&awaiters);
-        self.known.insert(outermost, KnownTask { frames: frames.clone(), evidence });
+        let (task, evidence) = read?;
+        let frames = self.frames_of(&task, outermost.map_or("?", |(_, own)| own));
+        self.known.insert(key, KnownTask { frames: frames.clone(), evidence: Evidence::new(evidence) });
         Some(frames)
     }
 
@@ -315,15 +335,23 @@ impl AsyncStacks {
         self.running.is_some()
     }
 
-    /// Newest first.
-    fn frames_of(&mut self, awaiters: &[Awaiter]) -> Vec<LogicalFrame> {
-        let mut frames = Vec::new();
-        for awaiter in awaiters {
-            let of_task = awaiter.frames.iter();
-            frames.extend(of_task.map(|frame| LogicalFrame::Awaiter(frame.place.code, frame.place.line)));
+    /// Newest first; `own` is the function of the task's outermost frame.
+    fn frames_of(&mut self, task: &RunningTask, own: &str) -> Vec<LogicalFrame> {
+        let mut frames: Vec<LogicalFrame> = task.outer.iter().map(|link| self.frame_of(link)).collect();
+        frames.push(self.task_label(task.coroutine.as_deref().unwrap_or(own)));
+        for awaiter in &task.awaiters {
+            frames.extend(awaiter.links.iter().map(|link| self.frame_of(link)));
             frames.push(self.task_label(&awaiter.coroutine));
         }
         frames
+    }
+
+    fn frame_of(&mut self, link: &Link) -> LogicalFrame {
+        match link {
+            Link::Frame(frame) => LogicalFrame::Awaiter(frame.place.code, frame.place.line),
+            Link::Compiled(code) => LogicalFrame::Awaiter(*code, 0),
+            Link::Opaque(name) => self.label_of(format!("<{name}>")),
+        }
     }
 }
 
@@ -338,26 +366,31 @@ fn class_of(sampler: &ProcessSampler, code: &Code, address: u64) -> CodeClass {
     let layout = &sampler.runtime().layout;
     let memory = sampler.process().memory();
     let flags = ObjectReader::new(&memory, layout).int(address, layout.code.flags).unwrap_or(0);
-    CodeClass { runs_loop: loop_run_by(&code.name, &code.filename), is_coroutine: flags & COROUTINE_FLAGS != 0 }
+    CodeClass {
+        runs_loop: loop_run_by(&code.name, &code.filename),
+        runs_callback: runs_callback(&code.name, &code.filename),
+        is_coroutine: flags & COROUTINE_FLAGS != 0,
+    }
 }
 
 /// A task that runs, and what finds who waits for it.
 #[derive(Clone, Copy)]
 enum Current<'read> {
-    /// A task of asyncio.
-    Task(&'read RunningTasks, u64),
-    /// The one of trio that this frame of its loop runs, with its code object.
-    OfTurn(&'read Nurseries, (u64, u64)),
+    /// A task of asyncio, and the outermost frame that its thread has of it.
+    Task(&'read RunningTasks, u64, u64),
+    /// The one of trio that a frame of its loop runs, with its code object, and the outermost frame of that.
+    OfTurn(&'read Nurseries, (u64, u64), u64),
+    /// The one that the thread of a `PyThreadState` runs, all of which was compiled.
+    Compiled(&'read RunningTasks, u64),
 }
 
 impl Current<'_> {
-    /// Who waits for it, the nearest first; `None` unless its coroutine has the frame `outermost`.
-    fn awaiters(self, objects: ObjectReader<'_>, outermost: u64, codes: &mut CodeTable) -> Option<Vec<Awaiter>> {
+    /// Itself and who waits for it; `None` where it is not that one.
+    fn read(self, objects: ObjectReader<'_>, codes: &mut CodeTable) -> Option<RunningTask> {
         match self {
-            Self::Task(running, task) => {
-                running.is_task_of(objects, task, outermost).then(|| running.awaiters(objects, task, codes))
-            }
-            Self::OfTurn(nurseries, turn) => nurseries.awaiters(objects, turn, outermost, codes),
+            Self::Task(running, task, outermost) => running.running_task(objects, task, outermost, codes),
+            Self::OfTurn(nurseries, turn, outermost) => nurseries.running_task(objects, turn, outermost, codes),
+            Self::Compiled(running, state) => running.compiled_task(objects, state, codes),
         }
     }
 }

@@ -7,7 +7,7 @@
 //! Limits: what comes and goes between two searches in other places is not seen. Before the end of the first search
 //! nothing is known.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ use crate::python::greenlets::{
     Greenlet, GreenletKind, GreenletShape, GreenletState, GreenletTypes, RunningGreenlet, frames_of,
 };
 use crate::python::object::ObjectReader;
-use crate::python::tasks::TaskFrame;
+use crate::python::tasks::{Task, TaskFrame, TaskLibrary, TaskState};
 
 /// The most memory that is searched, in bytes.
 pub(crate) const MOST_SCANNED: u64 = 4 << 30;
@@ -116,9 +116,23 @@ pub(super) struct Greenlets {
     threads: Vec<GreenletThread>,
     /// Those that run event loops, as far as they were seen put aside: that of eventlet is known by its frames only.
     hubs: HashSet<u64>,
+    /// Of those that were seen put aside, the functions that they are for: while one runs, its frames are its thread's.
+    functions: HashMap<u64, String>,
 }
 
 impl Greenlets {
+    /// Gives those that run the names that they had when they were seen put aside.
+    pub(super) fn name_running(&mut self, tasks: &mut [Task]) {
+        let before = std::mem::take(&mut self.functions);
+        for task in tasks.iter_mut().filter(|task| task.library == TaskLibrary::Greenlet) {
+            if task.state == TaskState::Running && task.links.is_empty() {
+                let Some(known) = before.get(&task.address) else { continue };
+                task.coroutine.clone_from(known);
+            }
+            self.functions.insert(task.address, task.coroutine.clone());
+        }
+    }
+
     /// The types of greenlets and where these have what, where both are known.
     pub(super) fn types(&self) -> Option<(&GreenletTypes, GreenletShape)> {
         self.types.as_ref().zip(self.shape)

@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
+use super::greenlets::Greenlets;
 use super::moment::Moment;
 use super::process_sampler::ProcessSampler;
 use super::task_looks::{TaskCodes, TaskLooks, TaskProof};
+use crate::python::greenlets::own_code;
 use crate::python::tasks::{Task, TaskLibrary, TaskState, TaskWait, WaitKind};
 
 /// Groups that are told of, the largest.
@@ -13,9 +15,14 @@ const MOST_GROUPS: usize = 1000;
 /// Code of tasks that is kept before all is forgotten.
 const MOST_CODES: usize = 50_000;
 
-/// The tasks that run one coroutine function.
+/// What tasks wait in, in words, and how many of them.
+type Waits = BTreeMap<String, u32>;
+
+/// The tasks that run one coroutine function, or the greenlets of one function.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct TaskGroup {
+    /// Whose they are.
+    pub library: TaskLibrary,
     /// The qualified name of the coroutine, as the target has it.
     pub coroutine: String,
     /// How many there are.
@@ -33,28 +40,57 @@ pub(crate) struct TaskGroup {
 pub(crate) struct TaskGroups {
     looks: TaskLooks,
     codes: TaskCodes,
+    greenlets: Greenlets,
+    /// Looks since the window began in which a thread was on a CPU in a greenlet, by the function of that.
+    ran: HashMap<String, u32>,
     /// When each task was first seen, by its address, its name and its coroutine: addresses are used again.
     first_seen: HashMap<(u64, Option<String>, String), Instant>,
     groups: Vec<TaskGroup>,
 }
 
 impl TaskGroups {
+    /// Goes on with the search for greenlets, and notes which of them run. `moment` is what `sampler` has read last.
+    pub(crate) fn observe(&mut self, sampler: &ProcessSampler, moment: &Moment) {
+        self.greenlets.advance(sampler, moment);
+        let active = moment.threads.iter().filter(|thread| thread.exists && thread.active);
+        for thread in active.filter(|thread| self.greenlets.thread(thread.stack.thread_id).is_some()) {
+            let codes = moment.frames_of(thread).iter().map(|frame| sampler.codes().get(frame.code));
+            if let Some(own) = own_code(codes) {
+                *self.ran.entry(own.name.clone()).or_default() += 1;
+            }
+        }
+    }
+
+    /// In how many looks of this window a greenlet of a function called so was on a CPU.
+    pub(crate) fn looks_running(&self, function: &str) -> u32 {
+        self.ran.get(function).copied().unwrap_or(0)
+    }
+
+    /// What has run is counted anew.
+    pub(crate) fn start_window(&mut self) {
+        self.ran.clear();
+    }
+
     /// Looks at the tasks, when that is due. `moment` is the last sample of the process.
     pub(crate) fn look(&mut self, sampler: &ProcessSampler, moment: &Moment) {
-        let Some(look) = self.looks.look(sampler, moment, &mut self.codes, None) else { return };
+        let Some(look) = self.looks.look(sampler, moment, &mut self.codes, Some(&mut self.greenlets)) else { return };
         if self.codes.len() > MOST_CODES {
             self.codes = TaskCodes::default();
         }
         let now = Instant::now();
         let before = std::mem::take(&mut self.first_seen);
-        let mut groups: BTreeMap<&str, (TaskGroup, BTreeMap<String, u32>)> = BTreeMap::new();
-        for (task, proof) in look.tasks.iter().zip(&look.proofs).filter(|(_, proof)| **proof != TaskProof::Nothing) {
+        let mut groups: BTreeMap<(TaskLibrary, &str), (TaskGroup, Waits)> = BTreeMap::new();
+        // A main greenlet is a thread, and a hub is the loop.
+        let is_own = |task: &Task| task.library != TaskLibrary::Greenlet || task.name.is_none();
+        let seen =
+            look.tasks.iter().zip(&look.proofs).filter(|(task, proof)| **proof != TaskProof::Nothing && is_own(task));
+        for (task, proof) in seen {
             let key = (task.address, task.name.clone(), task.coroutine.clone());
             let since = before.get(&key).copied().unwrap_or(now);
             self.first_seen.insert(key, since);
-            let (group, waits) = groups.entry(&task.coroutine).or_insert_with(|| {
-                let coroutine = task.coroutine.clone();
-                let group = TaskGroup { coroutine, count: 0, waiting: 0, oldest: Duration::ZERO, waits: None };
+            let (group, waits) = groups.entry((task.library, &task.coroutine)).or_insert_with(|| {
+                let (library, coroutine) = (task.library, task.coroutine.clone());
+                let group = TaskGroup { library, coroutine, count: 0, waiting: 0, oldest: Duration::ZERO, waits: None };
                 (group, BTreeMap::new())
             });
             group.count += 1;

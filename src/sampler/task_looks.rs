@@ -169,8 +169,9 @@ impl TaskLooks {
         let mut tasks = read_tasks(source, &mut codes.table).ok().flatten().unwrap_or_default().tasks;
         if let Some(greenlets) = greenlets {
             greenlets.add(&greenlets_of_bridges(source.objects, &codes.table, &tasks));
-            let greenlets = greenlets.read(source.objects, &mut codes.table);
-            add_greenlets(source.objects, &mut codes.table, &mut tasks, greenlets);
+            let found = greenlets.read(source.objects, &mut codes.table);
+            add_greenlets(source.objects, &mut codes.table, &mut tasks, found);
+            greenlets.name_running(&mut tasks);
         }
         // Code that was met before may be other code by now.
         for task in &mut tasks {

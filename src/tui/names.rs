@@ -7,6 +7,7 @@ use unicode_width::UnicodeWidthStr;
 use super::fit;
 use super::index::{FunctionId, ROOT};
 use super::state::{Key, State};
+use crate::output::dump::TaskKind;
 use crate::output::printable;
 use crate::profile::{TextId, ThreadRef};
 
@@ -38,6 +39,11 @@ pub(super) fn row_name(state: &State, key: Key) -> String {
 }
 
 /// The same in so many columns, so that what tells most stays to be seen.
+/// What stands before the name of those that are no tasks of asyncio, of which there are the most.
+fn kind(kind: TaskKind) -> String {
+    if kind == TaskKind::Asyncio { String::new() } else { format!("{} ", kind.name()) }
+}
+
 pub(super) fn row_name_within(state: &State, key: Key, width: usize) -> String {
     match key {
         Key::Function(of_thread, id) => {
@@ -59,7 +65,7 @@ pub(super) fn row_name_within(state: &State, key: Key, width: usize) -> String {
         }
         Key::Tasks(id) => {
             let group = state.data.facts.tasks.iter().find(|group| group.id == id);
-            group.map(|group| printable(&group.coroutine).into_owned()).unwrap_or_default()
+            group.map(|group| format!("{}{}", kind(group.kind), printable(&group.coroutine))).unwrap_or_default()
         }
         Key::Node(Some(id), ROOT) => thread(state, id),
         Key::Node(_, node) => function_within(state, state.data.index.node(node).function, width),

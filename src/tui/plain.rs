@@ -150,6 +150,7 @@ pub(crate) fn write_json(state: &mut State, time_unix: f64, writer: &mut dyn Wri
 fn task_group(group: &TaskGroup) -> Value {
     json!({
         "pid": group.pid,
+        "kind": group.kind.name(),
         "coroutine": group.coroutine,
         "count": group.count,
         "running_percent": group.running,

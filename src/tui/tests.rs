@@ -13,6 +13,7 @@ use ratatui::style::Color;
 use super::state::{Column, Entry, Key, Overlay, Scope, View};
 use super::window::{EventLoop, Facts, LoopBlocker, TaskGroup, ThreadNow, Usage, Window};
 use super::*;
+use crate::output::dump::TaskKind;
 use crate::profile::{Flags, Frame, Mark, Process, ProcessRef, Profile, StackId, Thread, ThreadRef, Total};
 
 mod input;

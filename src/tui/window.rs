@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::output::dump::TaskKind;
 use crate::profile::{Delta, Flags, StackId, ThreadRef, Total};
 
 /// Values kept for each sparkline.
@@ -62,14 +63,16 @@ pub(crate) struct Facts {
     pub tasks: Vec<TaskGroup>,
 }
 
-/// The tasks of a process that run one coroutine function.
+/// The tasks of a process that run one coroutine function, or its greenlets of one function.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct TaskGroup {
     /// Tells it from all others.
     pub id: u64,
     /// The process.
     pub pid: u32,
-    /// The coroutine, as the target has it.
+    /// Whose they are.
+    pub kind: TaskKind,
+    /// The coroutine, or the function of greenlets, as the target has it.
     pub coroutine: String,
     /// How many there are.
     pub count: u32,

@@ -12,7 +12,7 @@ mod greenlets;
 mod trio;
 
 /// What each stack of a recording in collapsed form weighs.
-fn recorded(target: &Target, options: &[&str]) -> (HashMap<String, u64>, String) {
+pub(crate) fn recorded(target: &Target, options: &[&str]) -> (HashMap<String, u64>, String) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("stacks.txt");
     let pid = target.pid().to_string();
@@ -30,7 +30,7 @@ fn recorded(target: &Target, options: &[&str]) -> (HashMap<String, u64>, String)
 }
 
 /// The weight of the stacks that have these frames one below the other, with nothing between.
-fn weight_of(stacks: &HashMap<String, u64>, frames: &[&str]) -> u64 {
+pub(crate) fn weight_of(stacks: &HashMap<String, u64>, frames: &[&str]) -> u64 {
     let has = |stack: &str| {
         let names: Vec<&str> = stack.split(';').map(|frame| frame.split(" (").next().unwrap()).collect();
         names.windows(frames.len()).any(|window| window == frames)

@@ -7,6 +7,7 @@ mod async_stacks;
 mod below;
 mod bounds;
 mod command_line;
+mod compiled_tasks;
 mod core_files;
 mod daemons;
 mod deep;

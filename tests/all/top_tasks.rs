@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::interpreters::Interpreter;
+use crate::packages::{Missing, start};
 use crate::target::{Target, pyspy};
 use crate::terminal::{Terminal, leads};
 
@@ -52,4 +53,50 @@ fn a_task_is_looked_at_closely() {
     terminal.wait("the stack of one of them", is_stack);
     terminal.keys(&["Escape", "q"]);
     assert_eq!(terminal.ended(), 0);
+}
+
+#[test]
+fn tasks_of_trio_say_whose_they_are() {
+    let missing = Missing::default();
+    for interpreter in interpreters() {
+        let Some(packages) = missing.newest(interpreter, "trio") else { continue };
+        let target = start(interpreter, "trio_stacks.py", &[], &[&packages], false);
+        let ran = pyspy(&["top", "--once", "--json", "--pid", &target.pid().to_string()]);
+        let window: Value = serde_json::from_str(ran.success()).unwrap();
+        let tasks = window["tasks"].as_array().unwrap();
+        assert!(tasks.iter().all(|group| group["kind"] == "trio"), "{interpreter}: {tasks:#?}");
+        let sleepers = tasks.iter().find(|group| group["coroutine"] == "sleeper").unwrap();
+        assert_eq!(
+            (&sleepers["count"], &sleepers["waits"]),
+            (&10.into(), &"sleeps".into()),
+            "{interpreter}: {tasks:#?}"
+        );
+    }
+}
+
+#[test]
+fn greenlets_are_told_of_and_looked_at_closely() {
+    let missing = Missing::default();
+    let Some(interpreter) = interpreters().find(|interpreter| interpreter.feature() == (3, 12)) else { return };
+    for library in ["gevent", "eventlet"] {
+        let Some(terminal) = Terminal::open(100, 30) else { return };
+        let Some(packages) = missing.newest(interpreter, library) else { continue };
+        let target = start(interpreter, "greenlet_stacks.py", &[library], &[&packages], false);
+        terminal.top(&format!("-p {}", target.pid()));
+        // They are searched for while it runs.
+        terminal.wait("a tab for tasks", |screen| screen.contains("F8 Tasks"));
+        terminal.keys(&["F8"]);
+        let are_told = |screen: &str| {
+            leads(screen, "greenlet of_hub.<locals>.sleeper  sleeps")
+                && screen.contains("greenlet of_hub.<locals>.handler")
+        };
+        let screen = terminal.wait("greenlets", are_told);
+        // The main one is the thread itself, and the hub is the loop.
+        assert!(!screen.contains("greenlet <module>") && !screen.contains("Hub.run"), "{screen}");
+        terminal.keys(&["Home", "Enter"]);
+        terminal
+            .wait("their stack", |screen| screen.contains("10 alike") && screen.contains("sleeper (greenlet_stacks"));
+        terminal.keys(&["Escape", "q"]);
+        assert_eq!(terminal.ended(), 0);
+    }
 }

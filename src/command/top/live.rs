@@ -147,7 +147,7 @@ impl Live<'_> {
                     update(state, Event::Notice(notice));
                 } else if let Some(group) = state.data.facts.tasks.iter().find(|group| group.id == id) {
                     let full_file_names = state.selection.full_file_names;
-                    self.sampling.request_task(self.pausing, full_file_names, group.pid, group.coroutine.clone());
+                    self.sampling.request_task(self.pausing, full_file_names, group.clone());
                 }
             }
             Effect::Write(path) => {

@@ -5,8 +5,10 @@ use std::collections::hash_map::Entry;
 use std::hash::{Hash, Hasher};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::output::dump::TaskKind;
 use crate::process::{Process, ProcessUsage};
 use crate::profile::Flags;
+use crate::python::tasks::TaskLibrary;
 use crate::sampler::{LiveTasks, LiveWindow, LoopLag, why_not_pausable};
 use crate::tui::window::{EventLoop, Facts, LoopBlocker, TaskGroup, ThreadNow, Usage, Window};
 
@@ -132,10 +134,15 @@ fn task_groups(tasks: Vec<LiveTasks>) -> Vec<TaskGroup> {
         .into_iter()
         .map(|tasks| {
             let mut hasher = std::hash::DefaultHasher::new();
-            (tasks.pid, &tasks.group.coroutine).hash(&mut hasher);
+            (tasks.pid, tasks.group.library, &tasks.group.coroutine).hash(&mut hasher);
             TaskGroup {
                 id: hasher.finish(),
                 pid: tasks.pid.unsigned_abs(),
+                kind: match tasks.group.library {
+                    TaskLibrary::Asyncio => TaskKind::Asyncio,
+                    TaskLibrary::Trio => TaskKind::Trio,
+                    TaskLibrary::Greenlet => TaskKind::Greenlet,
+                },
                 coroutine: tasks.group.coroutine,
                 count: tasks.group.count,
                 running: tasks.running * 100.0,

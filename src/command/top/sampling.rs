@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use super::Message;
 use crate::command::dump::{self, SampledDump};
 use crate::inspect::{Details, TasksWanted};
-use crate::output::dump::{TextOptions, ThreadDump, write_tasks, write_text};
+use crate::output::dump::{TaskDump, TextOptions, ThreadDump, write_tasks, write_text};
 use crate::sampler::{
     Finder, LiveOptions, LiveRequest, LiveWindow, Pausing, ProcessSampler, Roots, watch, why_not_pausable,
 };
+use crate::tui::window::TaskGroup;
 
 /// Between two looks for what has ended that a program left behind, when nothing is sampled any more.
 const COLLECT_EVERY: Duration = Duration::from_millis(100);
@@ -108,14 +109,14 @@ impl Sampling {
         let _ = self.requests.send(request);
     }
 
-    /// Has the tasks of a process that run a coroutine called so dumped between two samples.
-    pub(super) fn request_task(&self, pausing: Pausing, full_file_names: bool, pid: u32, coroutine: String) {
+    /// Has the tasks of a group dumped between two samples.
+    pub(super) fn request_task(&self, pausing: Pausing, full_file_names: bool, group: TaskGroup) {
         let answers = self.answers.clone();
         let pausing = if pausing == Pausing::Never { Pausing::Never } else { Pausing::Blocking };
         self.send_request(LiveRequest::Inspect(Box::new(move |samplers| {
-            let of_process = samplers.iter_mut().find(|sampler| sampler.process().pid().unsigned_abs() == pid);
+            let of_process = samplers.iter_mut().find(|sampler| sampler.process().pid().unsigned_abs() == group.pid);
             let Some(sampler) = of_process else { return };
-            let text = tasks_text(sampler, pausing, full_file_names, &coroutine);
+            let text = tasks_text(sampler, pausing, full_file_names, &group);
             let _ = answers.try_send(Message::Dump(text.unwrap_or_else(|error| format!("{error:#}\n"))));
         })));
     }
@@ -146,21 +147,22 @@ impl Sampling {
     }
 }
 
-/// The tasks of a process that run a coroutine called so, alike ones as one, with the variables of the first.
+/// The tasks of a group, alike ones as one, with the variables of the first.
 fn tasks_text(
     sampler: &mut ProcessSampler,
     pausing: Pausing,
     full_file_names: bool,
-    coroutine: &str,
+    group: &TaskGroup,
 ) -> anyhow::Result<String> {
     let details = Details { variables: 1, tasks: TasksWanted::Pending, ..Details::default() };
     let SampledDump { dump, .. } = dump::dump_sampled(sampler, pausing, details)?;
-    let Some(tasks) = dump.tasks.filter(|tasks| tasks.tasks.iter().any(|task| task.coroutine == coroutine)) else {
+    let is_wanted = |task: &TaskDump| task.kind == group.kind && task.coroutine == group.coroutine;
+    let Some(tasks) = dump.tasks.filter(|tasks| tasks.tasks.iter().any(is_wanted)) else {
         return Ok("There is no such task any more.\n".to_owned());
     };
     let mut text = Vec::new();
     let options = TextOptions { full_file_names, flat_tasks: true, ..TextOptions::default() };
-    write_tasks(&tasks, &|task| task.coroutine == coroutine, options, &mut text)?;
+    write_tasks(&tasks, &is_wanted, options, &mut text)?;
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 

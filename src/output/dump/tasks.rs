@@ -80,6 +80,17 @@ pub(crate) enum TaskKind {
     Greenlet,
 }
 
+impl TaskKind {
+    /// One word for it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Asyncio => "asyncio",
+            Self::Trio => "trio",
+            Self::Greenlet => "greenlet",
+        }
+    }
+}
+
 /// How a task is joined to others, by their places among all.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TaskPlaces {

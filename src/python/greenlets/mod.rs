@@ -35,7 +35,7 @@ use super::version::Version;
 use crate::memory::ReadError;
 
 pub(crate) use gevent::GeventWaits;
-pub(crate) use places::{as_task, frames_of, is_trampoline, own_function};
+pub(crate) use places::{as_task, frames_of, is_trampoline, own_code, own_function};
 pub(crate) use running::{GreenletShape, RunningGreenlet};
 pub(crate) use types::GreenletTypes;
 pub(crate) use wait::greenlet_wait;

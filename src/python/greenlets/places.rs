@@ -32,7 +32,12 @@ pub(crate) fn is_trampoline(name: &str, file: &str) -> bool {
 
 /// The function that a greenlet is for, if it has begun: its outermost one that is written in Python.
 pub(crate) fn own_function<'codes>(codes: &'codes CodeTable, frames: &[TaskFrame]) -> Option<&'codes Code> {
-    let mut outermost = frames.iter().rev().map(|frame| codes.get(frame.place.code));
+    own_code(frames.iter().map(|frame| codes.get(frame.place.code)))
+}
+
+/// The same of the code of its frames, the newest first.
+pub(crate) fn own_code<'codes>(frames: impl DoubleEndedIterator<Item = &'codes Code> + Clone) -> Option<&'codes Code> {
+    let mut outermost = frames.rev();
     outermost.clone().find(|code| !is_trampoline(&code.name, &code.filename)).or_else(|| outermost.next())
 }
 

@@ -115,6 +115,9 @@ pub(crate) struct Slot {
     pub(crate) offset: u64,
 }
 
+/// `T_OBJECT_EX` (structmember.h).
+const OBJECT_OR_ERROR: i32 = 16;
+
 /// How many slots of one class are taken.
 const SLOTS_LIMIT: usize = 256;
 
@@ -122,14 +125,34 @@ const SLOTS_LIMIT: usize = 256;
 const CLASS_ATTRIBUTES_LIMIT: usize = 4096;
 
 impl ObjectReader<'_> {
+    /// Where in its objects a type written in C keeps the object that it shows as an attribute, by a `PyMemberDef`
+    /// {name, type, offset}. `None` where the attribute is not there or is made by a function.
+    ///
+    /// # Errors
+    /// When memory cannot be read.
+    pub(crate) fn object_member(&self, type_object: u64, name: &str) -> Result<Option<u64>, ReadError> {
+        const OBJECT: i32 = 6;
+        let Some(member) = self.type_attribute(type_object, name)? else { return Ok(None) };
+        if self.type_name(member)? != "member_descriptor" {
+            return Ok(None);
+        }
+        let definition = self.pointer(member, self.member_definition())?;
+        let is_object = [OBJECT, OBJECT_OR_ERROR].contains(&self.int(definition, 8)?);
+        Ok(if is_object { Some(self.pointer(definition, 16)?) } else { None })
+    }
+
+    /// `PyMemberDescrObject.d_member` (descrobject.h): after the head, the type, the name and, from 3.3 on, the
+    /// qualified name.
+    fn member_definition(&self) -> u32 {
+        self.layout.object.head_size + if self.layout.version.major == 2 { 16 } else { 24 }
+    }
+
     /// The `__slots__` of a type and its bases, in the order of the instance's memory.
     ///
     /// They are the members of the type's dict that are `PyMemberDescrObject`s (descrobject.h) and whose `PyMemberDef`
     /// {name, type, offset} says that they hold an object.
     pub(crate) fn slots(&self, of: &TypeInfo) -> Result<Vec<Slot>, ReadError> {
-        const OBJECT_OR_ERROR: i32 = 16;
-        // After the head: type, name, from 3.3 on the qualified name, the definition.
-        let member = self.layout.object.head_size + if self.layout.version.major == 2 { 16 } else { 24 };
+        let member = self.member_definition();
         let mut slots = Vec::new();
         for base in self.bases(of.address)? {
             if !self.type_flags(base)?.contains(TypeFlags::HEAP_TYPE) {

@@ -10,6 +10,8 @@ use crate::python::stack::{Entered, RawFrame};
 
 /// More steps than any real chain has.
 const MOST_LINKS: usize = 256;
+/// Steps of one task, those in vain included.
+const MOST_STEPS: usize = 1024;
 /// More values than a frame can hold.
 const MOST_VALUES: u64 = 1 << 16;
 
@@ -42,27 +44,38 @@ enum Progress {
 
 /// Follows coroutines.
 pub(super) struct Follower<'read, 'codes> {
-    pub(super) types: TaskObjects<'read>,
+    types: TaskObjects<'read>,
     /// The code of the frames that were met.
-    pub(super) codes: &'codes mut CodeTable,
+    codes: &'codes mut CodeTable,
+    /// Steps that have been gone for one task, those in vain too.
+    steps: usize,
+    /// Functions of mypyc's within each other that are being followed.
+    depth: usize,
 }
 
-impl Follower<'_, '_> {
-    /// What `coroutine` has called.
-    pub(super) fn follow(&mut self, coroutine: u64) -> Chain {
+impl<'read, 'codes> Follower<'read, 'codes> {
+    pub(super) fn new(types: TaskObjects<'read>, codes: &'codes mut CodeTable) -> Self {
+        Self { types, codes, steps: 0, depth: 0 }
+    }
+
+    /// What `coroutine` has called. `waiter` is the future that its task waits for, 0 where it waits for none, `None`
+    /// where that is not known.
+    pub(super) fn follow(&mut self, coroutine: u64, waiter: Option<u64>) -> Chain {
         let mut chain = Chain::default();
-        if self.follow_into(coroutine, &mut chain).is_err() {
+        (self.steps, self.depth) = (0, 0);
+        if self.follow_into(coroutine, waiter, &mut chain).is_err() {
             chain.is_truncated = true;
         }
         chain.links.reverse();
         chain
     }
 
-    fn follow_into(&mut self, coroutine: u64, chain: &mut Chain) -> Result<(), ReadError> {
+    fn follow_into(&mut self, coroutine: u64, waiter: Option<u64>, chain: &mut Chain) -> Result<(), ReadError> {
         let mut next = coroutine;
         let mut seen = Vec::new();
         while next != 0 {
-            if seen.len() >= MOST_LINKS || seen.contains(&next) {
+            self.steps += 1;
+            if seen.len() >= MOST_LINKS || self.steps > MOST_STEPS || seen.contains(&next) {
                 chain.is_truncated = true;
                 break;
             }
@@ -80,6 +93,25 @@ impl Follower<'_, '_> {
                     }
                     self.awaited_by(known.kind, progress, frame)?
                 }
+                Kind::Cython(layout) => {
+                    let state = self.types.cython_state(next, layout)?;
+                    chain.is_running |= state.is_running;
+                    chain.is_new |= state.is_new && chain.links.is_empty();
+                    chain.links.push(self.types.cython_link(next, layout, self.codes));
+                    state.awaited
+                }
+                Kind::Mypyc => {
+                    let name = self.types.mypyc_name(&known.info);
+                    chain.links.push(Link::Opaque(name.unwrap_or_else(|| known.info.name.clone())));
+                    match self.proven(next, waiter)? {
+                        Some(below) => {
+                            chain.links.extend(below.links);
+                            chain.future = below.future;
+                        }
+                        None => chain.is_truncated |= waiter != Some(0),
+                    }
+                    0
+                }
                 Kind::Wrapper => self.types.first_field(next)?,
                 Kind::Task | Kind::Future | Kind::PythonTask | Kind::PythonFuture => {
                     chain.future = Some(next);
@@ -92,6 +124,27 @@ impl Follower<'_, '_> {
             };
         }
         Ok(())
+    }
+
+    /// What a function of mypyc's has called: of all that it could await, what leads to the future that its task waits
+    /// for. The longest, where it also has a variable with something that is on the way there.
+    fn proven(&mut self, function: u64, waiter: Option<u64>) -> Result<Option<Chain>, ReadError> {
+        let Some(waiter) = waiter.filter(|waiter| *waiter != 0) else { return Ok(None) };
+        let mut proven: Option<Chain> = None;
+        if self.depth >= MOST_LINKS {
+            return Ok(None);
+        }
+        self.depth += 1;
+        for candidate in self.types.mypyc_candidates(function)? {
+            let mut chain = Chain::default();
+            let is_read = self.follow_into(candidate, Some(waiter), &mut chain).is_ok();
+            let is_longest = proven.as_ref().is_none_or(|proven| proven.links.len() < chain.links.len());
+            if is_read && chain.future == Some(waiter) && is_longest {
+                proven = Some(chain);
+            }
+        }
+        self.depth -= 1;
+        Ok(proven)
     }
 
     fn layout(&self) -> &Layout {

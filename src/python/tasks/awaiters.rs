@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use super::Link;
 use super::awaitable::Follower;
 use super::edges::futures_of_closure;
 use super::layout::{AsyncioSection, TaskLayout};
@@ -16,7 +17,6 @@ use super::registry::{current_task_dicts, running_loops, task_layout};
 use super::task::FutureReader;
 use super::turns::UvLoop;
 use super::wait::{WaitReader, is_file};
-use super::{Link, TaskFrame};
 use crate::python::code::CodeTable;
 use crate::python::object::ObjectReader;
 
@@ -24,6 +24,8 @@ use crate::python::object::ObjectReader;
 const MOST_AWAITERS: usize = 64;
 /// Steps from a future over callbacks to the next task.
 const MOST_STEPS: usize = 16;
+/// Steps over coroutines that were compiled to the first frame.
+const MOST_COMPILED: usize = 64;
 /// Loops that run at the same time, at most.
 const MOST_LOOPS: usize = 1024;
 /// Types that are remembered before all are forgotten.
@@ -34,8 +36,19 @@ const MOST_TYPES: usize = 10_000;
 pub(crate) struct Awaiter {
     /// The qualified name of its coroutine.
     pub coroutine: String,
-    /// Its frames, innermost first; none where it does something else meanwhile.
-    pub frames: Vec<TaskFrame>,
+    /// What it has called, innermost first; nothing where it does something else meanwhile.
+    pub links: Vec<Link>,
+}
+
+/// The task that runs.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct RunningTask {
+    /// Coroutines that were compiled, above the outermost frame that its thread has of it, innermost first.
+    pub outer: Vec<Link>,
+    /// The qualified name of its coroutine, where that is one of those.
+    pub coroutine: Option<String>,
+    /// Who waits for it, the nearest first.
+    pub awaiters: Vec<Awaiter>,
 }
 
 /// Finds running tasks and their awaiters in one process.
@@ -67,18 +80,73 @@ impl RunningTasks {
     /// The task that a thread runs: the current one whose coroutine's frame is `frame`, the oldest of the thread's
     /// above those of the loop. `state` is its `PyThreadState`.
     pub(crate) fn current(&self, objects: ObjectReader<'_>, state: u64, frame: u64) -> Option<u64> {
-        let word = self.section.and_then(|section| objects.pointer(state, section.running_task).ok());
-        let in_dicts = self.dicts.iter().flat_map(|dict| objects.dict_items(*dict).ok()).flatten();
-        let candidates =
-            word.filter(|task| *task != 0).into_iter().chain(in_dicts.take(MOST_LOOPS).map(|(_, task)| task));
+        let word = self.running_word(objects, state).filter(|task| *task != 0);
+        let candidates = word.into_iter().chain(self.current_in_dicts(objects));
         candidates.into_iter().find(|task| self.is_task_of(objects, *task, frame))
     }
 
-    /// Whether a task is the one whose coroutine has this frame.
+    /// The task that a thread runs by its own word (3.14+), 0 where it runs none that was written in C.
+    fn running_word(&self, objects: ObjectReader<'_>, state: u64) -> Option<u64> {
+        objects.pointer(state, self.section?.running_task).ok()
+    }
+
+    /// The current tasks of all loops.
+    fn current_in_dicts<'read>(&'read self, objects: ObjectReader<'read>) -> impl Iterator<Item = u64> + 'read {
+        let in_dicts = self.dicts.iter().flat_map(move |dict| objects.dict_items(*dict).ok()).flatten();
+        in_dicts.take(MOST_LOOPS).map(|(_, task)| task)
+    }
+
+    /// The task that a thread runs if it runs only what was compiled and has no frame of Python. `state` is its
+    /// `PyThreadState`. `None` also where several loops have such tasks and nothing tells whose thread it is.
+    pub(crate) fn compiled_task(
+        &self,
+        objects: ObjectReader<'_>,
+        state: u64,
+        codes: &mut CodeTable,
+    ) -> Option<RunningTask> {
+        let task = match self.running_word(objects, state) {
+            Some(task) => task,
+            None => {
+                let mut current = self.current_in_dicts(objects);
+                let first = current.next()?;
+                if current.next().is_some() {
+                    return None;
+                }
+                first
+            }
+        };
+        if task == 0 {
+            return None;
+        }
+        let types = self.types(objects);
+        let futures = FutureReader { types, layout: self.layout };
+        let coroutine = futures.coroutine(task)?;
+        let outer = running_compiled(types, coroutine, codes)?;
+        let awaiters = self.awaiters(objects, task, codes);
+        Some(RunningTask { outer, coroutine: futures.coroutine_name(coroutine), awaiters })
+    }
+
+    /// Whether a task is the one whose coroutine has this frame, or has called what has it and was compiled.
     pub(crate) fn is_task_of(&self, objects: ObjectReader<'_>, task: u64, frame: u64) -> bool {
-        let futures = FutureReader { types: self.types(objects), layout: self.layout };
-        let coroutine = futures.coroutine(task);
-        coroutine.is_some_and(|coroutine| frame_of_coroutine(objects, coroutine) == Some(frame))
+        let types = self.types(objects);
+        let coroutine = FutureReader { types, layout: self.layout }.coroutine(task);
+        coroutine.is_some_and(|coroutine| compiled_above(types, coroutine, frame, &mut CodeTable::new()).is_some())
+    }
+
+    /// A task that runs, and who waits for it; `None` where it is not the one whose outermost frame is `frame`.
+    pub(crate) fn running_task(
+        &self,
+        objects: ObjectReader<'_>,
+        task: u64,
+        frame: u64,
+        codes: &mut CodeTable,
+    ) -> Option<RunningTask> {
+        let types = self.types(objects);
+        let futures = FutureReader { types, layout: self.layout };
+        let coroutine = futures.coroutine(task)?;
+        let outer = compiled_above(types, coroutine, frame, codes)?;
+        let coroutine = if outer.is_empty() { None } else { futures.coroutine_name(coroutine) };
+        Some(RunningTask { outer, coroutine, awaiters: self.awaiters(objects, task, codes) })
     }
 
     /// `Task.get_name()`; 3.7 has no names.
@@ -94,7 +162,7 @@ impl RunningTasks {
     }
 
     /// Who waits for a task, the nearest first.
-    pub(crate) fn awaiters(&self, objects: ObjectReader<'_>, task: u64, codes: &mut CodeTable) -> Vec<Awaiter> {
+    fn awaiters(&self, objects: ObjectReader<'_>, task: u64, codes: &mut CodeTable) -> Vec<Awaiter> {
         let types = self.types(objects);
         let futures = FutureReader { types, layout: self.layout };
         let mut found: Vec<Awaiter> = Vec::new();
@@ -106,14 +174,14 @@ impl RunningTasks {
             }
             seen.push(above);
             let Ok(Some(fields)) = futures.task(above) else { break };
-            let chain = Follower { types, codes: &mut *codes }.follow(fields.coroutine);
-            let mut frames = frames_of_links(chain.links);
+            let chain = Follower::new(types, codes).follow(fields.coroutine, Some(fields.waiter));
+            let mut links = chain.links;
             // Who has opened a group may not have come to its end yet.
-            if group.is_some_and(|group| !is_at_end_of_group(WaitReader { futures, codes: &*codes }, &frames, group)) {
-                frames.clear();
+            if group.is_some_and(|group| !is_at_end_of_group(WaitReader { futures, codes: &*codes }, &links, group)) {
+                links.clear();
             }
             let coroutine = futures.coroutine_name(fields.coroutine).unwrap_or_else(|| "?".to_owned());
-            found.push(Awaiter { coroutine, frames });
+            found.push(Awaiter { coroutine, links });
             task = above;
         }
         found
@@ -188,25 +256,68 @@ enum Step {
     Futures(Vec<u64>),
 }
 
-/// The links that are frames.
-pub(super) fn frames_of_links(links: Vec<Link>) -> Vec<TaskFrame> {
-    let frames = links.into_iter().filter_map(|link| match link {
-        Link::Frame(frame) => Some(frame),
-        Link::Opaque(_) => None,
-    });
-    frames.collect()
-}
-
 /// Whether one of these frames waits for the end of a `TaskGroup`.
-fn is_at_end_of_group(waits: WaitReader<'_>, frames: &[TaskFrame], group: u64) -> bool {
-    frames.iter().any(|frame| {
+fn is_at_end_of_group(waits: WaitReader<'_>, links: &[Link], group: u64) -> bool {
+    links.iter().filter_map(Link::frame).any(|frame| {
         let file = &waits.codes.get(frame.place.code).filename;
         is_file(file, "taskgroups.py") && waits.variable(frame, "self") == Some(group)
     })
 }
 
+/// The coroutines that were compiled and stand above the frame `outermost` in what `coroutine` has called, innermost
+/// first; `None` where that is not the next frame.
+pub(super) fn compiled_above(
+    types: TaskObjects<'_>,
+    coroutine: u64,
+    outermost: u64,
+    codes: &mut CodeTable,
+) -> Option<Vec<Link>> {
+    let mut links = Vec::new();
+    let mut next = coroutine;
+    loop {
+        match types.known(next).ok()?.kind {
+            Kind::Cython(layout) if links.len() < MOST_COMPILED => {
+                links.push(types.cython_link(next, layout, codes));
+                next = types.cython_state(next, layout).ok()?.awaited;
+            }
+            Kind::Wrapper if !links.is_empty() && links.len() < MOST_COMPILED => next = types.first_field(next).ok()?,
+            _ => break,
+        }
+    }
+    links.reverse();
+    (frame_of_coroutine(types.objects, next) == Some(outermost)).then_some(links)
+}
+
+/// A coroutine and what it has called, innermost first, if all of it was compiled and runs.
+fn running_compiled(types: TaskObjects<'_>, coroutine: u64, codes: &mut CodeTable) -> Option<Vec<Link>> {
+    let mut links = Vec::new();
+    let mut next = coroutine;
+    while next != 0 && links.len() < MOST_COMPILED {
+        let known = types.known(next).ok()?;
+        next = match known.kind {
+            Kind::Cython(layout) => {
+                let state = types.cython_state(next, layout).ok()?;
+                if !state.is_running {
+                    return None;
+                }
+                links.push(types.cython_link(next, layout, codes));
+                state.awaited
+            }
+            // Below it nothing is told.
+            Kind::Mypyc => {
+                links.push(Link::Opaque(types.mypyc_name(&known.info)?));
+                0
+            }
+            Kind::Wrapper if !links.is_empty() => types.first_field(next).ok()?,
+            _ => return None,
+        };
+    }
+    links.reverse();
+    (!links.is_empty()).then_some(links)
+}
+
 /// The frame of a coroutine that has not ended.
-pub(super) fn frame_of_coroutine(objects: ObjectReader<'_>, coroutine: u64) -> Option<u64> {
+fn frame_of_coroutine(objects: ObjectReader<'_>, coroutine: u64) -> Option<u64> {
     let generator = &objects.layout().generator;
     match (generator.frame, generator.frame_object) {
         (Some(offset), _) => Some(coroutine.wrapping_add(u64::from(offset))),

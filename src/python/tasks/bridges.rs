@@ -103,7 +103,7 @@ fn bridge_variable(codes: &CodeTable, frame: &TaskFrame) -> Option<&'static str>
 fn awaited_in_greenback(types: TaskObjects<'_>, codes: &mut CodeTable, frames: &[TaskFrame]) -> Vec<Link> {
     let Some(newest) = frames.first().filter(|frame| is_of_greenback(codes, frame)) else { return Vec::new() };
     let coroutine = WaitReader { futures: FutureReader { types, layout: None }, codes }.variable(newest, "coro");
-    coroutine.map(|coroutine| Follower { types, codes }.follow(coroutine).links).unwrap_or_default()
+    coroutine.map(|coroutine| Follower::new(types, codes).follow(coroutine, None).links).unwrap_or_default()
 }
 
 /// greenback has put a coroutine of its own in the place of the task's, which is the first in the greenlet now.

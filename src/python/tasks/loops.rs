@@ -39,6 +39,11 @@ pub(crate) fn runs_loop(name: &str, file: &str) -> bool {
     loop_run_by(name, file).is_some()
 }
 
+/// Whether it is the one by which a loop of asyncio calls a task or a callback.
+pub(crate) fn runs_callback(name: &str, file: &str) -> bool {
+    name.rsplit('.').next() == Some("_run") && loop_run_by(name, file) == Some(LoopKind::Asyncio)
+}
+
 /// Whether it is the one in which a loop of asyncio waits for its sockets.
 pub(crate) fn waits_for_loop(name: &str, file: &str) -> bool {
     name.rsplit('.').next() == Some("select") && file.rsplit(['/', '\\']).next() == Some("selectors.py")
@@ -46,7 +51,7 @@ pub(crate) fn waits_for_loop(name: &str, file: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{LoopKind, loop_run_by, runs_loop, waits_for_loop};
+    use super::{LoopKind, loop_run_by, runs_callback, runs_loop, waits_for_loop};
 
     #[test]
     fn functions_that_run_loops_are_told_from_those_that_tasks_call() {
@@ -60,6 +65,8 @@ mod tests {
         assert_eq!(loop_run_by("unrolled_run", "/x/trio/_core/_run.py"), Some(LoopKind::Trio));
         assert_eq!(loop_run_by("Hub.run", "/x/gevent/hub.py"), Some(LoopKind::Hub));
         assert_eq!(loop_run_by("BaseHub.run", "/x/eventlet/hubs/hub.py"), Some(LoopKind::Hub));
+        assert!(runs_callback("Handle._run", &format!("{asyncio}/events.py")));
+        assert!(!runs_callback("BaseEventLoop._run_once", &format!("{asyncio}/base_events.py")));
         assert!(waits_for_loop("EpollSelector.select", "/usr/lib/python3.11/selectors.py"));
         assert!(!waits_for_loop("select", "/srv/app.py"));
     }

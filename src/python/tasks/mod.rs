@@ -4,12 +4,15 @@
 //! reads one, `awaitable` follows a coroutine through all that it awaits to the frame or future at the end, `edges`
 //! joins tasks, `wait` says what a task waits in, `holders` who keeps it waiting.
 //!
-//! Limits: CPython 3.7 and later. What was compiled to C has no frames: it is named by its type, never guessed. Who set
-//! a callback on a future that is no task is known only for the standard library's own ways to do so.
+//! Limits: CPython 3.7 and later. What was compiled to C has no frames: what Cython and mypyc make is named by its
+//! function (`compiled`), all else by its type, never guessed. Who set a callback on a future that is no task is known
+//! only for the standard library's own ways to do so.
 
 mod awaitable;
 mod awaiters;
 mod bridges;
+mod compiled;
+mod compiled_types;
 mod edges;
 mod holders;
 mod layout;
@@ -24,17 +27,17 @@ mod trio;
 mod turns;
 mod wait;
 
-pub(crate) use awaiters::{Awaiter, RunningTasks};
+pub(crate) use awaiters::{RunningTask, RunningTasks};
 pub(crate) use bridges::{greenlets_of_bridges, is_bridge, join_bridges};
 pub(crate) use layout::{AsyncioSection, TaskLayoutError};
-pub(crate) use loops::{LoopKind, loop_run_by, runs_loop, waits_for_loop};
+pub(crate) use loops::{LoopKind, loop_run_by, runs_callback, runs_loop, waits_for_loop};
 pub(crate) use nurseries::Nurseries;
 pub(crate) use read::{TaskSource, Tasks, read_tasks};
 pub(crate) use trio::{RunFrame, is_loop_function, is_run_function};
 pub(crate) use turns::{EvLoop, FrameVariable, TurnFunction, UvLoop, UvTurn, trio_clock_offset, trio_task_name};
 pub(crate) use wait::{TaskWait, WaitKind};
 
-use crate::python::code::Place;
+use crate::python::code::{CodeId, Place};
 
 /// A task at one moment. Addresses are of the target.
 #[derive(Debug, Clone, PartialEq)]
@@ -72,7 +75,7 @@ pub(crate) struct Task {
 }
 
 /// Whose tasks there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum TaskLibrary {
     /// asyncio's.
     Asyncio,
@@ -118,6 +121,8 @@ impl TaskState {
 pub(crate) enum Link {
     /// A coroutine, generator or async generator that runs Python code.
     Frame(TaskFrame),
+    /// One that was compiled to C: its function, and no line.
+    Compiled(CodeId),
     /// Something that has no Python frame: its type, and its own name where it has one.
     Opaque(String),
 }
@@ -133,13 +138,25 @@ pub(crate) struct TaskFrame {
     pub place: Place,
 }
 
+impl Link {
+    /// The frame, where it has one.
+    pub(crate) fn frame(&self) -> Option<&TaskFrame> {
+        match self {
+            Self::Frame(frame) => Some(frame),
+            Self::Compiled(_) | Self::Opaque(_) => None,
+        }
+    }
+}
+
 impl Task {
     /// Its frames, innermost first.
     pub(crate) fn frames(&self) -> impl DoubleEndedIterator<Item = &TaskFrame> {
-        self.links.iter().filter_map(|link| match link {
-            Link::Frame(frame) => Some(frame),
-            Link::Opaque(_) => None,
-        })
+        self.links.iter().filter_map(Link::frame)
+    }
+
+    /// Its innermost frames, up to what has none.
+    pub(crate) fn innermost_frames(&self) -> impl Iterator<Item = &TaskFrame> {
+        self.links.iter().map_while(Link::frame)
     }
 }
 

@@ -7,13 +7,13 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::TaskFrame;
 use super::awaitable::Follower;
-use super::awaiters::{Awaiter, frame_of_coroutine, frames_of_links};
+use super::awaiters::{Awaiter, RunningTask, compiled_above};
 use super::objects::{Known, TaskObjects};
 use super::task::FutureReader;
 use super::turns::FrameVariable;
 use super::wait::WaitReader;
+use super::{Link, TaskFrame};
 use crate::python::code::CodeTable;
 use crate::python::locals::variable_offset;
 use crate::python::object::ObjectReader;
@@ -32,16 +32,16 @@ pub(crate) struct Nurseries {
 }
 
 impl Nurseries {
-    /// Those that wait for the task whose coroutine has the frame `outermost`, the nearest first. `turn` is the frame
+    /// The task whose coroutine has the frame `outermost`, and those that wait for it. `turn` is the frame
     /// that runs all tasks, with its code object. `None` where it runs another by now. The root task, which is trio's
     /// own, is left out.
-    pub(crate) fn awaiters(
+    pub(crate) fn running_task(
         &self,
         objects: ObjectReader<'_>,
         (turn, code): (u64, u64),
         outermost: u64,
         codes: &mut CodeTable,
-    ) -> Option<Vec<Awaiter>> {
+    ) -> Option<RunningTask> {
         if self.known.borrow().len() > MOST_KNOWN || self.offsets.borrow().len() > MOST_KNOWN {
             self.known.borrow_mut().clear();
             self.offsets.borrow_mut().clear();
@@ -50,9 +50,10 @@ impl Nurseries {
         let offset = (*self.offsets.borrow_mut().entry(code).or_insert_with(find_offset))?;
         let mut task = FrameVariable { frame: turn, code, offset }.object(objects.memory(), objects)?;
         let types = TaskObjects::new(objects, &self.known);
-        if frame_of_coroutine(objects, types.member(task, "coro")?) != Some(outermost) {
-            return None;
-        }
+        let coroutine = types.member(task, "coro")?;
+        let outer = compiled_above(types, coroutine, outermost, codes)?;
+        let futures = FutureReader { types, layout: None };
+        let coroutine = if outer.is_empty() { None } else { futures.coroutine_name(coroutine) };
         let (mut found, mut seen) = (Vec::new(), vec![task]);
         while let Some(nursery) = self.nursery_of(types, task) {
             let parent = types.member(nursery, "_parent_task")?;
@@ -64,7 +65,7 @@ impl Nurseries {
             found.push(self.awaiter(types, parent, nursery, codes)?);
             task = parent;
         }
-        Some(found)
+        Some(RunningTask { outer, coroutine, awaiters: found })
     }
 
     fn nursery_of(&self, types: TaskObjects<'_>, task: u64) -> Option<u64> {
@@ -74,17 +75,17 @@ impl Nurseries {
     /// A task that has opened a nursery; with its frames if it waits for the end of that.
     fn awaiter(&self, types: TaskObjects<'_>, task: u64, nursery: u64, codes: &mut CodeTable) -> Option<Awaiter> {
         let coroutine = types.member(task, "coro")?;
-        let chain = Follower { types, codes: &mut *codes }.follow(coroutine);
-        let mut frames = frames_of_links(chain.links);
+        let chain = Follower::new(types, codes).follow(coroutine, None);
+        let mut links = chain.links;
         let futures = FutureReader { types, layout: None };
         let waits = WaitReader { futures, codes };
         let is_at_end = |frame: &TaskFrame| {
             let name = waits.codes.get(frame.place.code).name.rsplit('.').next();
             name == Some("_nested_child_finished") && waits.variable(frame, "self") == Some(nursery)
         };
-        if !frames.iter().any(is_at_end) {
-            frames.clear();
+        if !links.iter().filter_map(Link::frame).any(is_at_end) {
+            links.clear();
         }
-        Some(Awaiter { coroutine: futures.coroutine_name(coroutine).unwrap_or_else(|| "?".to_owned()), frames })
+        Some(Awaiter { coroutine: futures.coroutine_name(coroutine).unwrap_or_else(|| "?".to_owned()), links })
     }
 }

@@ -4,6 +4,7 @@ use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use super::compiled_types::{CythonLayout, is_of_mypyc};
 use crate::memory::ReadError;
 use crate::python::object::{ObjectReader, TypeFlags, TypeInfo};
 
@@ -20,6 +21,10 @@ pub(super) enum Kind {
     /// Its first field is what is really awaited: `FutureIter`, `async_generator_asend`, `async_generator_athrow`,
     /// `coroutine_wrapper`, `anext_awaitable`.
     Wrapper,
+    /// A coroutine or generator that Cython has compiled.
+    Cython(CythonLayout),
+    /// One of mypyc's.
+    Mypyc,
     /// `_asyncio.Task` or a subclass.
     Task,
     /// `_asyncio.Future` or a subclass that is no task.
@@ -74,6 +79,13 @@ impl<'read> TaskObjects<'read> {
     }
 
     fn kind_of(&self, info: &TypeInfo) -> Result<Kind, ReadError> {
+        // Where the attributes of a type cannot be read, it is what its name says.
+        if let Ok(Some(layout)) = CythonLayout::of(self.objects, info) {
+            return Ok(Kind::Cython(layout));
+        }
+        if is_of_mypyc(self.objects, info).unwrap_or(false) {
+            return Ok(Kind::Mypyc);
+        }
         for base in self.objects.bases(info.address)? {
             let name = self.objects.name_of_type(base)?;
             let kind = match name.as_str() {
@@ -82,7 +94,7 @@ impl<'read> TaskObjects<'read> {
                 "_asyncio.Task" => Kind::Task,
                 "_asyncio.Future" => Kind::Future,
                 "Task" | "Future" => self.python_kind(base)?,
-                _ if is_wrapper(&name) => Kind::Wrapper,
+                _ if is_wrapper(&name) || is_wrapper_of_cython(&name) => Kind::Wrapper,
                 _ => Kind::Other,
             };
             if kind != Kind::Other {
@@ -145,6 +157,14 @@ impl<'read> TaskObjects<'read> {
             slots.iter().filter_map(|slot| Some((self.objects.text_or_none(slot.name, SLOT_NAME_LIMIT)?, slot.offset)));
         named.collect()
     }
+}
+
+/// Cython's have the same first field as CPython's. Up to 0.29 their names are the same as well.
+fn is_wrapper_of_cython(name: &str) -> bool {
+    let parts = name.split_once('.').filter(|(module, _)| module.starts_with("_cython_"));
+    parts.is_some_and(|(_, class)| {
+        matches!(class, "async_generator_asend" | "async_generator_athrow" | "coroutine_wrapper")
+    })
 }
 
 fn is_wrapper(name: &str) -> bool {

@@ -252,18 +252,15 @@ impl Reader<'_, '_> {
 
     /// A task without what joins it to others, and the future that it waits for.
     fn task(&mut self, address: u64, fields: &TaskFields) -> (Task, Option<u64>) {
-        let mut follower = Follower { types: self.futures.types, codes: self.codes };
+        let mut follower = Follower::new(self.futures.types, self.codes);
         let chain = match fields.state {
-            FutureState::Pending => follower.follow(fields.coroutine),
+            FutureState::Pending => follower.follow(fields.coroutine, Some(fields.waiter)),
             FutureState::Done => Chain::default(),
         };
         let running = self.registry.loops.iter().find(|running| running.event_loop == fields.event_loop);
         let waiter = Some(fields.waiter).filter(|waiter| *waiter != 0).or(chain.future);
         let state = self.state(address, fields, &chain);
-        let coroutine = self.futures.coroutine_name(fields.coroutine).unwrap_or_else(|| {
-            let known = self.futures.types.known(fields.coroutine);
-            known.map_or_else(|_| "?".to_owned(), |known| known.info.name.clone())
-        });
+        let coroutine = self.futures.coroutine_name(fields.coroutine).unwrap_or_else(|| "?".to_owned());
         let task = Task {
             library: TaskLibrary::Asyncio,
             address,

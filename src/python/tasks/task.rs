@@ -157,8 +157,10 @@ impl FutureReader<'_> {
                 let offset = objects.layout().generator.qualname?;
                 objects.text_or_none(objects.pointer(coroutine, offset).ok()?, NAME_LIMIT)
             }
+            Kind::Cython(layout) => self.types.cython_name(coroutine, layout),
+            Kind::Mypyc => self.types.mypyc_name(&known.info),
             Kind::Wrapper => self.coroutine_name(self.types.first_field(coroutine).ok()?),
-            _ => None,
+            _ => Some(known.info.name.clone()),
         }
     }
 }

@@ -79,14 +79,14 @@ fn read_shown(target: &Target) -> Vec<(String, String)> {
             FutureState::Pending => "PENDING",
             FutureState::Done => "FINISHED",
         };
-        let chain = Follower { types, codes: &mut codes }.follow(fields.coroutine);
+        let chain = Follower::new(types, &mut codes).follow(fields.coroutine, Some(fields.waiter));
         assert!(!chain.is_truncated, "{} {}", target.interpreter, shown.name);
         let frames = chain.links.iter().filter_map(|link| match link {
             Link::Frame(frame) => {
                 let name = codes.get(frame.place.code).name.rsplit('.').next().unwrap().to_owned();
                 Some(format!("{name}:{}", frame.place.line))
             }
-            Link::Opaque(_) => None,
+            Link::Compiled(_) | Link::Opaque(_) => None,
         });
         let text = [
             state.to_owned(),
@@ -222,7 +222,7 @@ fn scribbled_memory_ends_a_chain() {
         let types = TaskObjects::new(objects, &known);
         let mut codes = CodeTable::new();
         codes.begin_sample(None);
-        let chain = Follower { types, codes: &mut codes }.follow(0x10_0000 + 8 * random.below(1024) as u64);
+        let chain = Follower::new(types, &mut codes).follow(0x10_0000 + 8 * random.below(1024) as u64, None);
         assert!(chain.links.len() <= 256);
     }
 }

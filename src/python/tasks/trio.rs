@@ -97,7 +97,7 @@ impl TrioReader<'_, '_> {
     fn task(&mut self, task: u64, runner: u64, run: &RunFrame) -> Option<Task> {
         let coroutine = self.types.member(task, "coro")?;
         let name = self.types.member(task, "name");
-        let chain = Follower { types: self.types, codes: self.codes }.follow(coroutine);
+        let chain = Follower::new(self.types, self.codes).follow(coroutine, None);
         // `wait_task_rescheduled` sets it, and whoever wakes the task takes it away (trio/_core/_run.py).
         let can_be_aborted = self.types.member(task, "_abort_func").is_some_and(|abort| !self.types.is_none(abort));
         let state = match chain {
@@ -130,7 +130,7 @@ impl TrioReader<'_, '_> {
 /// What a task waits in: the outermost function of trio's own that it is in, without the traps.
 fn trio_wait(waits: WaitReader<'_>, task: &Task) -> Option<TaskWait> {
     let of_trio: Vec<&TaskFrame> = task
-        .frames()
+        .innermost_frames()
         .take(FRAMES_ASKED)
         .take_while(|frame| is_in_trio(function_and_file(waits.codes, frame).1))
         .collect();

@@ -141,7 +141,7 @@ impl WaitReader<'_> {
 
     /// The first frames of a task that are in a file of asyncio called so, innermost first.
     pub(super) fn frames_in<'task>(&self, task: &'task Task, file: &str) -> Vec<(String, &'task TaskFrame)> {
-        let frames = task.frames().take(FRAMES_ASKED).skip_while(|frame| self.place(frame).0 == "__await__");
+        let frames = task.innermost_frames().take(FRAMES_ASKED).skip_while(|frame| self.place(frame).0 == "__await__");
         let of_file = frames.take_while(|frame| is_file(self.place(frame).1, file));
         of_file.map(|frame| (self.place(frame).0.to_owned(), frame)).collect()
     }
@@ -286,7 +286,7 @@ impl WaitReader<'_> {
     fn opaque(&self, task: &Task) -> Option<TaskWait> {
         match task.links.first()? {
             Link::Opaque(name) => Some(TaskWait { operation: name.clone(), ..TaskWait::new(WaitKind::Other) }),
-            Link::Frame(_) => None,
+            Link::Frame(_) | Link::Compiled(_) => None,
         }
     }
 

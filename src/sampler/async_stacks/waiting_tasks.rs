@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::{AsyncStacks, LogicalFrame};
-use crate::python::tasks::{Link, Task, TaskLibrary, TaskState};
+use crate::python::tasks::{Task, TaskLibrary, TaskState};
 use crate::sampler::moment::Moment;
 use crate::sampler::process_sampler::ProcessSampler;
 use crate::sampler::task_groups::what_for;
@@ -72,10 +72,7 @@ impl AsyncStacks {
             seen.push(task.address);
             // What has opened a group and has not come to its end has called something else.
             for link in task.links.iter().filter(|_| next_awaits) {
-                frames.push(match link {
-                    Link::Frame(frame) => LogicalFrame::Awaiter(frame.place.code, frame.place.line),
-                    Link::Opaque(name) => self.label_of(format!("<{name}>")),
-                });
+                frames.push(self.frame_of(link));
             }
             match task.library {
                 TaskLibrary::Asyncio | TaskLibrary::Trio => frames.push(self.task_label(&task.coroutine)),

@@ -344,6 +344,7 @@ fn tasks_have_a_view_where_there_are_some() {
     let group = |id: u64, coroutine: &str, count: u32, running: f64, waits: Option<&str>| TaskGroup {
         id,
         pid: 4242,
+        kind: if count == 1 { TaskKind::Trio } else { TaskKind::Asyncio },
         coroutine: coroutine.to_owned(),
         count,
         running,
@@ -362,9 +363,9 @@ fn tasks_have_a_view_where_there_are_some() {
     assert_view(
         &state,
         "
-  Tasks▼    %Run   Waiting Known for Coroutine, and what most wait in
+  Tasks▼    %Run   Waiting Known for Coroutine or greenlet, and what most wait in
      312   0.00%       311    17.50s Server.handle\\u{7}  waits in Lock.acquire
-       1  42.50%         0    22.50s refresh",
+       1  42.50%         0    22.50s trio refresh",
     );
     // Sorted by how much they run, and by name.
     press(&mut state, "2");

@@ -108,7 +108,7 @@ fn draw_header(state: &State, theme: Theme, line: Rect, buffer: &mut Buffer) {
         View::Threads if shows_gil_waits(state) => "State     GILwait  Thread, and what it is at",
         View::Threads => "State     Thread, and what it is at",
         View::Processes => " CPU%    RSS Threads  Process",
-        View::Tasks => "Coroutine, and what most wait in",
+        View::Tasks => "Coroutine or greenlet, and what most wait in",
         _ => "Call tree",
     };
     let scope = match state.selection.scope {
