@@ -70,7 +70,8 @@ fn pack(path: &Path) {
 /// relocates itself when it starts, which musl does for that form from 1.2.4 on; compilers bring 1.2.5 from 1.93 on.
 fn pack_relocations() {
     let configured = |name: &str| std::env::var(name).unwrap_or_default();
-    let is_static = configured("CARGO_CFG_TARGET_FEATURE").split(',').any(|feature| feature == "crt-static");
+    // Cargo names no feature `crt-static` here, which musl's targets have unless a flag takes it away.
+    let is_static = !configured("CARGO_ENCODED_RUSTFLAGS").contains("-crt-static");
     if configured("CARGO_CFG_TARGET_ENV") == "musl" && is_static && compiler_minor().is_some_and(|minor| minor >= 93) {
         println!("cargo:rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
     }
