@@ -4,17 +4,17 @@
 //! `u64`, never a pointer, so that nothing here can be dereferenced by accident.
 
 mod image;
+mod noted_reads;
 mod page_cache;
 mod reader;
-mod recording;
 mod snapshot;
 
 pub use image::Image;
+pub(crate) use noted_reads::Recording;
 pub(crate) use page_cache::PageCache;
 #[cfg(any(fuzzing, test))]
 pub(crate) use page_cache::reads_through_caches;
 pub(crate) use reader::{COMMON, Reader, Unit};
-pub(crate) use recording::Recording;
 pub use snapshot::{Copies, ReadPlan, Snapshot};
 pub(crate) use snapshot::{CopiesFound, Evidence, LastWord};
 

@@ -14,7 +14,7 @@
 use wildmatch::WildMatch;
 
 use super::Lines;
-use super::difference::{Side, pairs};
+use super::changed_functions::{Side, pairs};
 use super::functions::Functions;
 use super::heading::round;
 use super::narrow::Amounts;

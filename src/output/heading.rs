@@ -130,7 +130,7 @@ pub(super) fn round(number: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::samples;
+    use crate::output::test_profiles;
     use crate::profile::{Flags, StackId};
 
     fn of_processes(commands: &[&str]) -> Profile {
@@ -138,12 +138,12 @@ mod tests {
         profile.metadata.command = commands[0].to_owned();
         profile.metadata.pid = 10;
         for (at, command) in commands.iter().enumerate() {
-            let process = samples::process(&mut profile, 10 + at as u32, None, command);
-            let thread = samples::thread(&mut profile, process, 10 + at as u64, None);
+            let process = test_profiles::process(&mut profile, 10 + at as u32, None, command);
+            let thread = test_profiles::thread(&mut profile, process, 10 + at as u64, None);
             profile.add_sample(thread, StackId::EMPTY, 1_000, 1_000, Flags::NONE);
         }
-        let idle = samples::process(&mut profile, 99, None, "python without samples");
-        samples::thread(&mut profile, idle, 99, None);
+        let idle = test_profiles::process(&mut profile, 99, None, "python without samples");
+        test_profiles::thread(&mut profile, idle, 99, None);
         profile
     }
 

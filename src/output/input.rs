@@ -39,12 +39,12 @@ pub(crate) fn read(mut reader: impl BufRead) -> Result<Recording, InputError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::{Format, Presentation, no_source, samples};
+    use crate::output::{Format, Presentation, no_source, test_profiles};
     use crate::profile::Keep;
 
     #[test]
     fn recordings_and_collapsed_stacks_are_told_apart() {
-        let profile = samples::usual(Keep { timeline: true, journal: false });
+        let profile = test_profiles::usual(Keep { timeline: true, journal: false });
         for (format, has_timeline) in [(Format::Pyspy, true), (Format::Raw, false)] {
             let mut bytes = vec![];
             format.write(&profile, &Presentation::default(), &no_source, "", &mut bytes).unwrap();

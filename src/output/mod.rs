@@ -8,10 +8,10 @@
 //! what a format cannot carry is written as a visible escape (`\n`, `\u{0}`), and `;` becomes `:` where it separates
 //! frames.
 
+mod changed_functions;
 mod collections;
 mod color;
 mod comparison;
-mod difference;
 pub(crate) mod dump;
 pub(crate) mod formats;
 mod functions;
@@ -44,6 +44,6 @@ pub(crate) use source_text::{SourceText, no_source};
 pub(crate) use text::{duration_text, printable, xml as escape_markup};
 
 #[cfg(test)]
-mod readers;
+mod reader_tests;
 #[cfg(test)]
-mod samples;
+mod test_profiles;

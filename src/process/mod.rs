@@ -16,12 +16,12 @@
 
 mod control_groups;
 mod denial;
+mod emergency_memory;
 mod error;
 mod mapping;
 mod quoted;
 #[cfg_attr(not(target_os = "linux"), expect(unreachable_pub, reason = "what hands them out is there on Linux"))]
 mod registers;
-mod reserve;
 mod system_call;
 #[cfg_attr(not(target_os = "linux"), expect(unreachable_pub, reason = "what hands them out is there on Linux"))]
 mod thread_state;
@@ -54,12 +54,12 @@ pub use portable::{OwnCpus, Process, sharpen_sleep};
 pub(crate) use control_groups::{container_of, is_container, pod_of, supervisor_of};
 #[cfg(target_os = "linux")]
 pub(crate) use denial::Denial;
+pub use emergency_memory::ReservingAllocator;
+pub(crate) use emergency_memory::{memory_is_short, reserve_memory};
 pub(crate) use error::{PauseError, ProcessError, SpawnError};
 pub(crate) use mapping::{DeviceNumber, Mapping};
 pub(crate) use quoted::{escaped_path, quoted_path};
 pub(crate) use registers::Registers;
-pub use reserve::ReservingAllocator;
-pub(crate) use reserve::{memory_is_short, reserve_memory};
 pub(crate) use system_call::{CallNumbers, DescriptorNames, RestingPlace, SystemCall};
 pub use thread_state::ThreadActivity;
 pub(crate) use thread_state::{ThreadLook, ThreadReading};

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::attach::{Attached, Finder, Missing};
-use super::looks::Looks;
+use super::reader_retries::Looks;
 use super::unread::Unread;
 use crate::process::Process;
 use crate::python::locate::LocateError;

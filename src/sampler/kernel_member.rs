@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use foldhash::HashMap;
 
-use super::blocks::Blocks;
+use super::blocked_threads::Blocks;
 use super::last_seen::LastSeen;
 use super::moment::{FrameSpan, Moment, MomentFrame, MomentThread, NativeMoment, NativeThread};
 

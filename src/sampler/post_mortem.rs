@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::attach::first_mappings;
-use super::identity::{Identity, KernelThreads, identify};
 use super::moment::{Assurance, FrameSpan, Moment, MomentFrame, MomentThread};
+use super::os_thread_evidence::{Identity, KernelThreads, identify};
+use super::os_threads::id_in_pthread;
 use super::thread_names::ThreadNames;
-use super::threads::id_in_pthread;
 use crate::binary::{Architecture, Binary, BinaryError};
 use crate::core_file::{BinarySources, CoreBinary, CoreFile, CoreMemory};
 use crate::memory::{Memory, ReadError};

@@ -14,35 +14,35 @@ use super::consistency::pinning::Pinning;
 use super::consistency::records::ThreadRecords;
 use super::consistency::verdict::Verdict;
 use super::moment::{Moment, Pausing, SampleError};
+use super::os_threads::Threads;
 use super::thread_names::ThreadNames;
-use super::threads::Threads;
 use crate::process::{Process, ThreadId};
 use crate::python::hand_over::HandOvers;
 
-mod access;
-mod activity;
 mod blocked_emission;
 mod code_check;
 mod cpu_and_gil;
 mod emission;
 mod judged_stack;
 mod kernel_emission;
-mod kernel_stacks;
 mod native_stacks;
 mod native_threads;
+mod questions;
+mod recorded_frame_names;
 mod second_read;
 mod stack_reader;
 mod stopped_sample;
 mod stops;
+mod thread_observation;
 mod verdict_checks;
 
-use activity::Activities;
 pub(crate) use kernel_emission::FromKernel;
 pub(super) use kernel_emission::collects;
-use kernel_stacks::KernelStacks;
 use native_stacks::NativeStacks;
+use recorded_frame_names::KernelStacks;
 use stack_reader::{Passes, StackReader};
 use stops::{StoppedThreads, Stopper};
+use thread_observation::Activities;
 
 /// The time in which the numbers of code objects mean what they mean. Whoever keeps such numbers compares it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,9 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
 use std::time::{Duration, Instant};
 
-use super::kernel_names::KernelNames;
 use super::moment::MomentThread;
-use super::threads::Threads;
+use super::native_thread_names::KernelNames;
+use super::os_threads::Threads;
 use crate::memory::{Memory, PageCache};
 use crate::process::Process;
 use crate::python::interpreter::InterpreterState;

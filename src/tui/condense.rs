@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use super::index::{Function, FunctionId, Index, NodeId, ROOT};
-use super::room::{self, Room};
+use super::memory_limit::{self, Room};
 use super::state::{Key, Overlay, State};
 use super::window::ThreadNow;
 use crate::profile::{Needed, Renumbering, StackId, ThreadRef, Total};
@@ -58,7 +58,7 @@ impl State {
         let mut threads: HashSet<ThreadRef> = shown.into_iter().map(|(thread, _)| thread).collect();
         threads.extend(self.selection.only_thread);
         let needed = Needed { threads, stacks, totals: frozen_totals };
-        let (profile, by) = self.data.profile.condensed(room::CONDENSED, &needed);
+        let (profile, by) = self.data.profile.condensed(memory_limit::CONDENSED, &needed);
         let before = std::mem::replace(&mut self.data.profile, profile);
         let mut index = Index::default();
         index.extend(&self.data.profile);

@@ -6,7 +6,7 @@ use ratatui::layout::Size;
 use super::event::{Effect, Event};
 use super::key_bindings::{self, Action};
 use super::state::{Entry, Key, Overlay, Pane, Scope, State, View};
-use super::{layout, mouse, navigate, room, typing};
+use super::{layout, memory_limit, mouse, navigate, typing};
 
 /// Rates that `+` and `-` go through.
 const RATES: [u32; 13] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000];
@@ -33,7 +33,7 @@ pub(crate) fn update(state: &mut State, event: Event) -> Vec<Effect> {
             *top = top.map(|top| top.saturating_sub(gone));
         }
         Event::Source(file, lines) => {
-            if state.data.sources.len() >= room::MOST_SOURCES {
+            if state.data.sources.len() >= memory_limit::MOST_SOURCES {
                 state.data.sources.clear();
             }
             state.data.sources.insert(file, lines);

@@ -110,7 +110,7 @@ fn code_without_tests(text: &str) -> String {
 
 /// Whether a file or folder holds nothing but tests and what they need.
 fn is_test_only(name: &str) -> bool {
-    ["tests.rs", "tests", "testing.rs", "test_support.rs", "readers.rs", "samples.rs"].contains(&name)
+    ["tests.rs", "tests", "testing.rs", "test_support.rs", "reader_tests.rs", "test_profiles.rs"].contains(&name)
 }
 
 /// Files of a layer, but for those that are tests only.

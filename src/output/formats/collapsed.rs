@@ -101,7 +101,7 @@ fn frame(profile: &mut Profile, label: &str) -> Frame {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::{Presentation, raw, samples};
+    use crate::output::{Presentation, raw, test_profiles};
     use crate::profile::MAX_TEXT;
 
     fn written(profile: &Profile) -> String {
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn what_was_written_reads_as_the_same() {
-        for profile in [samples::usual(Keep::default()), samples::hostile(Keep::default())] {
+        for profile in [test_profiles::usual(Keep::default()), test_profiles::hostile(Keep::default())] {
             // A marker with a name of the greatest length is longer than that, and is cut once more.
             let text: Vec<_> =
                 written(&profile).lines().map(str::to_owned).filter(|line| line.len() < MAX_TEXT).collect();

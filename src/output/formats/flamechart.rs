@@ -225,16 +225,17 @@ fn write_lane(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::samples;
+    use crate::output::test_profiles;
     use crate::profile::{Flags, Keep, StackId};
 
     #[test]
     fn many_short_calls_are_a_small_picture_that_says_so() {
         let mut profile = Profile::new(Keep { timeline: true, ..Keep::default() });
-        let process = samples::process(&mut profile, 1, None, "");
-        let thread = samples::thread(&mut profile, process, 1, None);
-        let frames: Vec<_> = (0..60).map(|at| samples::python(&mut profile, &format!("f{at}"), "/m.py", 1)).collect();
-        let main = samples::python(&mut profile, "main", "/m.py", 1);
+        let process = test_profiles::process(&mut profile, 1, None, "");
+        let thread = test_profiles::thread(&mut profile, process, 1, None);
+        let frames: Vec<_> =
+            (0..60).map(|at| test_profiles::python(&mut profile, &format!("f{at}"), "/m.py", 1)).collect();
+        let main = test_profiles::python(&mut profile, "main", "/m.py", 1);
         let (ticks, mut next) = (8_000u64, 1u64);
         for tick in 1..=ticks {
             let mut stack = profile.push(StackId::EMPTY, main);

@@ -128,7 +128,7 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
-    use crate::output::samples;
+    use crate::output::test_profiles;
     use crate::output::text::printable;
     use crate::profile::{Flags, Keep};
 
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn hover_texts_have_milliseconds_and_share_and_what_of_it_is_own() {
-        let svg = svg(&samples::usual(Keep::default()), Presentation::default());
+        let svg = svg(&test_profiles::usual(Keep::default()), Presentation::default());
         let titles = texts(&svg, "title");
         for expected in [
             "all (25,000 ms, 100.00%)",
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn roots_are_at_the_top_or_at_the_bottom_on_wish() {
-        let profile = samples::usual(Keep::default());
+        let profile = test_profiles::usual(Keep::default());
         let down = rows(&svg(&profile, Presentation::default()));
         let up = rows(&svg(&profile, Presentation { upward: true, ..Presentation::default() }));
         assert!(down[0].1.starts_with("all (") && up[up.len() - 1].1.starts_with("all ("), "{down:?} {up:?}");
@@ -215,7 +215,7 @@ mod tests {
             let notes = document.descendants().filter(|node| node.attribute("class") == Some("note"));
             notes.map(|node| node.text().unwrap().to_owned()).collect()
         };
-        let profile = samples::usual(Keep::default());
+        let profile = test_profiles::usual(Keep::default());
         let plain = svg(&profile, Presentation::default());
         assert_eq!(legend(&plain), ["own code", "packages", "standard library"]);
         let threads = svg(&profile, Presentation { threads: true, ..Presentation::default() });
@@ -225,11 +225,11 @@ mod tests {
     #[test]
     fn a_frame_is_one_rectangle_whatever_its_neighbours_are_called() {
         let mut profile = Profile::default();
-        let process = samples::process(&mut profile, 1, None, "");
-        let thread = samples::thread(&mut profile, process, 1, None);
-        let [a, a_more, b] = ["a", "a! x", "b"].map(|name| samples::python(&mut profile, name, "", 0));
+        let process = test_profiles::process(&mut profile, 1, None, "");
+        let thread = test_profiles::thread(&mut profile, process, 1, None);
+        let [a, a_more, b] = ["a", "a! x", "b"].map(|name| test_profiles::python(&mut profile, name, "", 0));
         for frames in [vec![a], vec![a, b], vec![a_more], vec![a_more, a], vec![a, a]] {
-            let stack = samples::stack(&mut profile, &frames);
+            let stack = test_profiles::stack(&mut profile, &frames);
             profile.add_sample(thread, stack, 0, 5_000, Flags::NONE);
         }
         let rows = rows(&svg(&profile, Presentation::default()));
@@ -247,11 +247,11 @@ mod tests {
     #[test]
     fn hostile_names_give_well_formed_xml_that_shows_them() {
         let svg = svg(
-            &samples::hostile(Keep::default()),
+            &test_profiles::hostile(Keep::default()),
             Presentation { threads: true, processes: true, ..Presentation::default() },
         );
         let titles = texts(&svg, "title");
-        for name in samples::HOSTILE {
+        for name in test_profiles::HOSTILE {
             let shown = printable(name).trim().replace(';', ":");
             assert!(titles.iter().any(|title| title.contains(&shown)), "{shown} not in {titles:#?}");
         }
@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn own_code_and_libraries_have_colours_of_their_own() {
-        let svg = svg(&samples::usual(Keep::default()), Presentation::default());
+        let svg = svg(&test_profiles::usual(Keep::default()), Presentation::default());
         let document = parse(&svg);
         let mut colors = HashMap::new();
         for group in document.descendants().filter(|node| node.tag_name().name() == "g") {
@@ -296,9 +296,9 @@ mod tests {
     #[test]
     fn deep_recursion_is_drawn_within_bounds() {
         let mut profile = Profile::default();
-        let process = samples::process(&mut profile, 1, None, "");
-        let thread = samples::thread(&mut profile, process, 1, None);
-        let deep = samples::python(&mut profile, "recursive", "/a.py", 3);
+        let process = test_profiles::process(&mut profile, 1, None, "");
+        let thread = test_profiles::thread(&mut profile, process, 1, None);
+        let deep = test_profiles::python(&mut profile, "recursive", "/a.py", 3);
         let mut stack = crate::profile::StackId::EMPTY;
         for _ in 0..20_000 {
             stack = profile.push(stack, deep);
@@ -318,11 +318,12 @@ mod tests {
     #[test]
     fn many_stacks_are_a_small_picture_whose_sums_are_right() {
         let mut profile = Profile::default();
-        let process = samples::process(&mut profile, 1, None, "");
-        let thread = samples::thread(&mut profile, process, 1, None);
-        let frames: Vec<_> = (0..60).map(|at| samples::python(&mut profile, &format!("f{at}"), "/m.py", 1)).collect();
-        let main = samples::python(&mut profile, "main", "/m.py", 1);
-        let wide = samples::python(&mut profile, "wide", "/m.py", 1);
+        let process = test_profiles::process(&mut profile, 1, None, "");
+        let thread = test_profiles::thread(&mut profile, process, 1, None);
+        let frames: Vec<_> =
+            (0..60).map(|at| test_profiles::python(&mut profile, &format!("f{at}"), "/m.py", 1)).collect();
+        let main = test_profiles::python(&mut profile, "main", "/m.py", 1);
+        let wide = test_profiles::python(&mut profile, "wide", "/m.py", 1);
         profile.metadata.rate_asked = 100.0;
         let mut next = 1u64;
         for _ in 0..6_000 {
@@ -333,7 +334,7 @@ mod tests {
             }
             profile.add_sample(thread, stack, 0, 10_000, Flags::NONE);
         }
-        let stack = samples::stack(&mut profile, &[main, wide]);
+        let stack = test_profiles::stack(&mut profile, &[main, wide]);
         profile.add_run(crate::profile::Run {
             thread,
             stack,

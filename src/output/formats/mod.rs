@@ -6,8 +6,8 @@
 pub(crate) mod callgrind;
 pub(crate) mod chrometrace;
 pub(crate) mod collapsed;
-mod diff;
-mod difference;
+mod diff_flamegraph;
+mod diff_text;
 pub(crate) mod firefox;
 pub(crate) mod flamechart;
 pub mod flamegraph;
@@ -27,7 +27,7 @@ use std::io::{self, Write};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::difference::Difference;
+use super::changed_functions::Difference;
 use super::{Presentation, SourceText, recording};
 use crate::profile::Profile;
 use summary::Form;
@@ -294,9 +294,9 @@ pub(crate) fn write_difference(
         Format::Summary => Form::Text,
         Format::Markdown => Form::Markdown,
         Format::SummaryJson => Form::Json,
-        _ => return diff::write(before, after, presentation, writer),
+        _ => return diff_flamegraph::write(before, after, presentation, writer),
     };
-    difference::write(form, &Difference::new(before, after, presentation.lines, checks), writer)
+    diff_text::write(form, &Difference::new(before, after, presentation.lines, checks), writer)
 }
 
 #[cfg(test)]
@@ -304,7 +304,7 @@ mod tests {
     use std::io::Read;
 
     use super::*;
-    use crate::output::{no_source, samples};
+    use crate::output::{no_source, test_profiles};
     use crate::profile::Keep;
 
     #[test]
@@ -345,7 +345,7 @@ mod tests {
 
     #[test]
     fn names_that_end_in_gz_are_compressed() {
-        let profile = samples::usual(Keep::default());
+        let profile = test_profiles::usual(Keep::default());
         let mut plain = vec![];
         let mut compressed = vec![];
         Format::Raw.write(&profile, &Presentation::default(), &no_source, "a.txt", &mut plain).unwrap();
@@ -375,7 +375,7 @@ mod tests {
 
     #[test]
     fn a_full_disk_is_an_error_in_every_format() {
-        let profile = samples::usual(Keep { timeline: true, journal: false });
+        let profile = test_profiles::usual(Keep { timeline: true, journal: false });
         for format in Format::ALL {
             let mut whole = vec![];
             format.write(&profile, &Presentation::default(), &no_source, "", &mut whole).unwrap();

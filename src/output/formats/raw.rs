@@ -37,7 +37,7 @@ pub fn write(profile: &Profile, presentation: &Presentation, mut writer: impl Wr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::{Lines, samples};
+    use crate::output::{Lines, test_profiles};
     use crate::profile::{Flags, Keep};
 
     fn raw(profile: &Profile, presentation: Presentation) -> Vec<String> {
@@ -48,7 +48,7 @@ mod tests {
 
     #[test]
     fn lines_are_as_py_spy_writes_them() {
-        let profile = samples::usual(Keep::default());
+        let profile = test_profiles::usual(Keep::default());
         let expected = [
             "<module> (prog.py:16);A.meth (prog.py:8);spin (prog.py:4) 200",
             "<module> (prog.py:16);A.meth (prog.py:8);spin (prog.py:5) 400",
@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn processes_and_threads_stand_in_front_when_asked_for() {
-        let profile = samples::usual(Keep::default());
+        let profile = test_profiles::usual(Keep::default());
         let both = raw(&profile, Presentation { threads: true, processes: true, ..Presentation::default() });
         let main = "process 100:\"python3 prog.py --all\"";
         assert!(
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn display_options_name_frames_as_py_spy_does() {
-        let profile = samples::usual(Keep::default());
+        let profile = test_profiles::usual(Keep::default());
         let with = |lines, columns, full_file_names| {
             raw(&profile, Presentation { lines, columns, full_file_names, ..Presentation::default() })[0].clone()
         };
@@ -91,9 +91,9 @@ mod tests {
     #[test]
     fn a_thread_without_a_name_or_system_id_is_shown_as_py_spy_shows_it() {
         let mut profile = Profile::default();
-        let process = samples::process(&mut profile, 1, None, "");
-        let nameless = samples::thread(&mut profile, process, 77, None);
-        let bare = samples::thread(&mut profile, process, 0, None);
+        let process = test_profiles::process(&mut profile, 1, None, "");
+        let nameless = test_profiles::thread(&mut profile, process, 77, None);
+        let bare = test_profiles::thread(&mut profile, process, 0, None);
         profile.thread_mut(bare).os_id = None;
         profile.thread_mut(bare).python_id = 0x7f60_d4d8_16c0;
         profile.add_sample(nameless, crate::profile::StackId::EMPTY, 1000, 1000, Flags::NONE);
@@ -106,21 +106,21 @@ mod tests {
     fn a_late_sample_counts_for_the_time_that_it_stands_for() {
         let mut profile = Profile::default();
         profile.metadata.rate_asked = 100.0;
-        let process = samples::process(&mut profile, 1, None, "");
-        let thread = samples::thread(&mut profile, process, 1, None);
-        let frame = samples::python(&mut profile, "late", "a.py", 3);
-        let stack = samples::stack(&mut profile, &[frame]);
+        let process = test_profiles::process(&mut profile, 1, None, "");
+        let thread = test_profiles::thread(&mut profile, process, 1, None);
+        let frame = test_profiles::python(&mut profile, "late", "a.py", 3);
+        let stack = test_profiles::stack(&mut profile, &[frame]);
         profile.add_sample(thread, stack, 70_000, 70_000, Flags::NONE);
         profile.add_sample(thread, stack, 74_000, 4_000, Flags::NONE);
-        let brief = samples::python(&mut profile, "brief", "a.py", 9);
-        let brief = samples::stack(&mut profile, &[brief]);
+        let brief = test_profiles::python(&mut profile, "brief", "a.py", 9);
+        let brief = test_profiles::stack(&mut profile, &[brief]);
         profile.add_sample(thread, brief, 74_100, 100, Flags::NONE);
         assert_eq!(raw(&profile, Presentation::default()), ["brief (a.py:9) 1", "late (a.py:3) 7"]);
     }
 
     #[test]
     fn hostile_names_stay_in_their_line_and_frame() {
-        let profile = samples::hostile(Keep::default());
+        let profile = test_profiles::hostile(Keep::default());
         let lines = raw(&profile, Presentation { threads: true, processes: true, ..Presentation::default() });
         for line in &lines {
             let (path, count) = line.rsplit_once(' ').unwrap();
@@ -135,10 +135,10 @@ mod tests {
     #[test]
     fn one_very_deep_stack_is_one_line() {
         let mut profile = Profile::default();
-        let process = samples::process(&mut profile, 1, None, "");
-        let thread = samples::thread(&mut profile, process, 1, None);
-        let deep = samples::python(&mut profile, "deep", "a.py", 3);
-        let stack = samples::stack(&mut profile, &[deep; 20_000]);
+        let process = test_profiles::process(&mut profile, 1, None, "");
+        let thread = test_profiles::thread(&mut profile, process, 1, None);
+        let deep = test_profiles::python(&mut profile, "deep", "a.py", 3);
+        let stack = test_profiles::stack(&mut profile, &[deep; 20_000]);
         profile.add_sample(thread, stack, 1000, 1000, Flags::NONE);
         let lines = raw(&profile, Presentation::default());
         assert_eq!((lines.len(), lines[0].split(';').count()), (1, 20_000));

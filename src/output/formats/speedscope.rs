@@ -201,7 +201,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::output::{Lines, samples};
+    use crate::output::{Lines, test_profiles};
     use crate::profile::Keep;
 
     const TIMED: Keep = Keep { timeline: true, journal: false };
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn frames_and_profiles_are_named_as_py_spy_names_them() {
-        let profile = samples::usual(TIMED);
+        let profile = test_profiles::usual(TIMED);
         let file = speedscope(&profile, Presentation::default());
         assert_eq!(file["profiles"][1]["name"], "Thread 102 \"worker\"");
         let frames = file["shared"]["frames"].as_array().unwrap();
@@ -269,7 +269,7 @@ mod tests {
 
     #[test]
     fn threads_share_one_clock_and_idle_time_stays() {
-        let file = speedscope(&samples::usual(TIMED), Presentation::default());
+        let file = speedscope(&test_profiles::usual(TIMED), Presentation::default());
         let profiles = file["profiles"].as_array().unwrap();
         let main = profiles[0]["samples"].as_array().unwrap();
         assert_eq!(file["activeProfileIndex"], 2, "the child has the most time");
@@ -283,16 +283,16 @@ mod tests {
 
     #[test]
     fn a_profile_without_a_timeline_has_the_same_weights() {
-        let file = speedscope(&samples::usual(Keep::default()), Presentation::default());
+        let file = speedscope(&test_profiles::usual(Keep::default()), Presentation::default());
         assert_eq!(file["profiles"][0]["endValue"], 6.0);
         assert_eq!(file["profiles"][0]["samples"].as_array().unwrap().len(), 600);
     }
 
     #[test]
     fn hostile_names_are_valid_json() {
-        let file = speedscope(&samples::hostile(TIMED), Presentation { threads: true, ..Default::default() });
-        assert_eq!(file["profiles"].as_array().unwrap().len(), samples::HOSTILE.len() + 1);
-        let long = file["profiles"][samples::HOSTILE.len()]["name"].as_str().unwrap();
+        let file = speedscope(&test_profiles::hostile(TIMED), Presentation { threads: true, ..Default::default() });
+        assert_eq!(file["profiles"].as_array().unwrap().len(), test_profiles::HOSTILE.len() + 1);
+        let long = file["profiles"][test_profiles::HOSTILE.len()]["name"].as_str().unwrap();
         assert!(long.contains("x<é>") && long.len() <= crate::profile::MAX_TEXT + 20);
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::output::{collapsed, samples};
+use crate::output::{collapsed, test_profiles};
 use crate::profile::Profile;
 
 /// Numbers that look random, always the same.
@@ -129,12 +129,12 @@ fn a_stretch_with_the_same_stack_is_one_observation() {
     let recorded = |stretches: [u64; 2], samples: u64| {
         let mut profile = Profile::new(crate::profile::Keep { timeline: true, journal: false });
         profile.metadata.rate_asked = 1000.0;
-        let process = samples::process(&mut profile, 1, None, "");
-        let thread = samples::thread(&mut profile, process, 1, None);
+        let process = test_profiles::process(&mut profile, 1, None, "");
+        let thread = test_profiles::thread(&mut profile, process, 1, None);
         // By turns in two lines of each, so that neighbouring stretches are not one.
         let stacks = [("f", 3), ("f", 4), ("g", 7), ("g", 8)].map(|(name, line)| {
-            let frame = samples::python(&mut profile, name, "a.py", line);
-            samples::stack(&mut profile, &[frame])
+            let frame = test_profiles::python(&mut profile, name, "a.py", line);
+            test_profiles::stack(&mut profile, &[frame])
         });
         let mut time = 0;
         for turn in 0..stretches[0].max(stretches[1]) {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::output::{Format, Presentation, no_source, samples};
+use crate::output::{Format, Presentation, no_source, test_profiles};
 use crate::profile::{Flags, Keep, StackId, Sum};
 
 const TIMED: Keep = Keep { timeline: true, journal: false };
@@ -20,7 +20,7 @@ fn render(profile: &Profile) -> Vec<Vec<u8>> {
 #[test]
 fn a_recording_renders_as_the_profile_that_it_was_made_from() {
     for keep in [TIMED, Keep::default()] {
-        for profile in [samples::usual(keep), samples::hostile(keep)] {
+        for profile in [test_profiles::usual(keep), test_profiles::hostile(keep)] {
             let mut bytes = vec![];
             write(&profile, &mut bytes).unwrap();
             let recording = read(bytes.as_slice()).unwrap();
@@ -36,13 +36,13 @@ fn a_recording_renders_as_the_profile_that_it_was_made_from() {
 fn streamed() -> (Vec<u8>, Vec<usize>) {
     let mut profile = Profile::new(Keep { timeline: false, journal: true });
     profile.metadata.rate_asked = 100.0;
-    let process = samples::process(&mut profile, 9, None, "python3");
-    let thread = samples::thread(&mut profile, process, 9, None);
+    let process = test_profiles::process(&mut profile, 9, None, "python3");
+    let thread = test_profiles::thread(&mut profile, process, 9, None);
     let mut recording = RecordingWriter::new(vec![]).unwrap();
     let mut ends = vec![];
     for second in 0..10u32 {
-        let frame = samples::python(&mut profile, &format!("second_{second}"), "/a.py", second + 1);
-        let stack = samples::stack(&mut profile, &[frame]);
+        let frame = test_profiles::python(&mut profile, &format!("second_{second}"), "/a.py", second + 1);
+        let stack = test_profiles::stack(&mut profile, &[frame]);
         for tick in 1..=100 {
             profile.add_sample(thread, stack, u64::from(second) * 1_000_000 + tick * 10_000, 10_000, Flags::ACTIVE);
         }
@@ -101,7 +101,7 @@ fn a_damaged_recording_never_panics_and_keeps_what_was_before() {
 #[test]
 fn nonsense_in_good_chunks_never_panics() {
     let mut parts = vec![0];
-    let profile = samples::usual(TIMED);
+    let profile = test_profiles::usual(TIMED);
     let mut writer = RecordingWriter::new(vec![]).unwrap();
     put_text(&mut parts, "{}");
     writer.put_tables(&mut parts, &profile);
@@ -140,14 +140,14 @@ fn other_files_are_refused_with_a_reason() {
 #[test]
 fn a_recording_is_small() {
     let mut profile = Profile::new(Keep { timeline: false, journal: true });
-    let process = samples::process(&mut profile, 9, None, "python3");
-    let thread = samples::thread(&mut profile, process, 9, None);
-    let frames: Vec<_> = (1..500).map(|line| samples::python(&mut profile, "f", "/a.py", line)).collect();
+    let process = test_profiles::process(&mut profile, 9, None, "python3");
+    let thread = test_profiles::thread(&mut profile, process, 9, None);
+    let frames: Vec<_> = (1..500).map(|line| test_profiles::python(&mut profile, "f", "/a.py", line)).collect();
     let mut recording = RecordingWriter::new(vec![]).unwrap();
     for second in 0..60u64 {
         for tick in 0..100u64 {
             let at = (second * 100 + tick) as usize;
-            let stack = samples::stack(&mut profile, &[frames[at * 7 % 20], frames[at * 31 % 499]]);
+            let stack = test_profiles::stack(&mut profile, &[frames[at * 7 % 20], frames[at * 31 % 499]]);
             let late = at as u64 * 37 % 500;
             profile.add_sample(thread, stack, second * 1_000_000 + tick * 10_000 + late, 10_000, Flags::ACTIVE);
         }

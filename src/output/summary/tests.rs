@@ -1,5 +1,5 @@
 use super::*;
-use crate::output::{no_source, samples};
+use crate::output::{no_source, test_profiles};
 use crate::profile::{Keep, StackId};
 
 fn summary(profile: &Profile) -> Summary {
@@ -8,7 +8,7 @@ fn summary(profile: &Profile) -> Summary {
 
 #[test]
 fn numbers_are_those_of_the_samples() {
-    let summary = summary(&samples::usual(Keep::default()));
+    let summary = summary(&test_profiles::usual(Keep::default()));
     assert_eq!((summary.unit, summary.total, summary.samples), ("seconds", 25.0, 2_500));
     let functions: Vec<_> =
         summary.functions.iter().map(|one| (one.label(), one.own.time, one.total.time, one.total.share)).collect();
@@ -38,7 +38,7 @@ fn numbers_are_those_of_the_samples() {
 
 #[test]
 fn paths_join_lines_and_count_what_is_between() {
-    let summary = summary(&samples::usual(Keep::default()));
+    let summary = summary(&test_profiles::usual(Keep::default()));
     let paths: Vec<_> = summary.paths.iter().map(|path| (path.frames.join(" > "), path.amount.time)).collect();
     let expected = [
         ("Thread.run (threading.py) > spin (prog.py)", 8.0),
@@ -50,10 +50,10 @@ fn paths_join_lines_and_count_what_is_between() {
     assert_eq!(paths, expected.map(|(path, time)| (path.to_owned(), time)));
 
     let mut profile = Profile::default();
-    let process = samples::process(&mut profile, 1, None, "");
-    let thread = samples::thread(&mut profile, process, 1, None);
-    let deep = samples::python(&mut profile, "deep", "a.py", 3);
-    let stack = samples::stack(&mut profile, &[deep; 20_000]);
+    let process = test_profiles::process(&mut profile, 1, None, "");
+    let thread = test_profiles::thread(&mut profile, process, 1, None);
+    let deep = test_profiles::python(&mut profile, "deep", "a.py", 3);
+    let stack = test_profiles::stack(&mut profile, &[deep; 20_000]);
     profile.add_sample(thread, stack, 1000, 1000, Flags::NONE);
     let summary = self::summary(&profile);
     assert_eq!(summary.paths[0].frames.len(), 101);
@@ -65,14 +65,14 @@ fn paths_join_lines_and_count_what_is_between() {
 #[test]
 fn the_hottest_line_has_its_source() {
     let source = |file: &str| (file == "/home/me/prog.py").then(|| "a\nb\nc\nd\n  while\u{7} x:\n".to_owned());
-    let summary = Summary::new(&samples::usual(Keep::default()), &Presentation::default(), &source);
+    let summary = Summary::new(&test_profiles::usual(Keep::default()), &Presentation::default(), &source);
     let sources: Vec<_> = summary.functions.iter().map(|one| one.hottest.as_ref().unwrap().source.clone()).collect();
     assert_eq!(sources[..2], [Some("while\\u{7} x:".to_owned()), None]);
 }
 
 #[test]
 fn doubts_are_said() {
-    let mut profile = samples::usual(Keep::default());
+    let mut profile = test_profiles::usual(Keep::default());
     let counts = &mut profile.metadata.counts;
     (counts.taken, counts.unproven, counts.lost, counts.stopped) = (2_500, 25, 100, 5);
     profile.metadata.unobserved_us = 1_500_000;
@@ -90,12 +90,12 @@ fn doubts_are_said() {
 fn many(stacks: u32) -> Profile {
     let mut profile = Profile::default();
     profile.metadata.rate_asked = 100.0;
-    let process = samples::process(&mut profile, 1, None, "");
-    let thread = samples::thread(&mut profile, process, 1, None);
+    let process = test_profiles::process(&mut profile, 1, None, "");
+    let thread = test_profiles::thread(&mut profile, process, 1, None);
     let frames: Vec<_> = (0..2_000)
-        .map(|at| samples::python(&mut profile, &format!("f{at}"), &format!("/m{}.py", at % 50), 3))
+        .map(|at| test_profiles::python(&mut profile, &format!("f{at}"), &format!("/m{}.py", at % 50), 3))
         .collect();
-    let base = samples::stack(&mut profile, &frames[..28]);
+    let base = test_profiles::stack(&mut profile, &frames[..28]);
     for number in 0..stacks {
         let (one, other) = (number as usize % 1_999, number as usize / 1_999);
         let middle = profile.push(base, frames[other]);

@@ -26,7 +26,7 @@ use super::procfs::handle::Handle;
 use super::procfs::stat::status_field;
 use super::procfs::thread_states::ThreadStates;
 use super::procfs::{children, page_map, permission, syscall, thread_ids};
-use super::ptrace::pause::{PausedProcess, PausedThread};
+use super::ptrace::pause_guards::{PausedProcess, PausedThread};
 use super::sleep_times::asleep_for;
 use crate::memory::{Memory, ReadFailure};
 use crate::process::{

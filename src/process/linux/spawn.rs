@@ -23,7 +23,7 @@ use super::orphans::{Before, Orphans};
 use super::process::Process;
 use super::procfs::children;
 use super::procfs::handle::Handle;
-use super::ptrace::tracee;
+use super::ptrace::thread_stop;
 use super::waitpid;
 #[cfg(test)]
 use crate::process::ProcessError;
@@ -152,7 +152,7 @@ impl SpawnedProgram {
                 _ => std::thread::sleep(left.min(Duration::from_millis(1))),
             }
             // A child that was killed while we held a thread of it is not done before that thread is let go.
-            tracee::release_pending();
+            thread_stop::release_pending();
         }
     }
 

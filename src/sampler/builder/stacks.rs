@@ -8,11 +8,11 @@ use crate::native::{FunctionId, MixedFrame, ShownFrame};
 use crate::profile::{Frame, FrameId, FrameKind, Profile, StackId};
 use crate::python::code::{Code, CodeId};
 use crate::sampler::async_stacks::{AsyncStacks, LogicalFrame, LogicalStack, WaitingTasks};
-use crate::sampler::cells::Cells;
 use crate::sampler::kernel::{KernelFunction, KernelSymbols};
 use crate::sampler::moment::{
     Moment, MomentFrame, MomentThread, NativeThread, Owner, entered_interpreter, interpreter_name,
 };
+use crate::sampler::notebook_cells::Cells;
 use crate::sampler::process_sampler::ProcessSampler;
 use crate::sampler::record_options::FramesShown;
 use crate::sampler::short_names::ShortNames;

@@ -2,14 +2,14 @@
 //! move, and we empty the ring buffer into which it puts them.
 //!
 //! Every chain of frames is one that the thread had. What its code objects are called is found out only later, when
-//! they may be gone; `process_sampler::kernel_stacks` says how it is made sure of.
+//! they may be gone; `process_sampler::recorded_frame_names` says how it is made sure of.
 
 mod blocked_call;
 mod evidence;
+mod kallsyms;
 mod layout;
 mod record;
 mod support;
-mod symbols;
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod program;
@@ -23,11 +23,11 @@ mod absent;
 pub(super) use absent::{RingWaits, Source};
 pub(super) use blocked_call::{BlockedCall, OffCpu};
 pub(super) use evidence::{Identity, read_identities};
+pub(crate) use kallsyms::{KernelFunction, KernelSymbols};
 pub(super) use record::{FrameSlot, Frames, Record, RecordedStack, Records, Slot, same_at_end};
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub(super) use source::{RingWaits, Source};
 pub(crate) use support::{Unavailable, check_rights};
-pub(crate) use symbols::{KernelFunction, KernelSymbols};
 
 /// What records have beside Python frames.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Puts what the kernel has recorded of a thread into a moment.
 
 use super::ProcessSampler;
-use super::kernel_stacks::CodeReader;
+use super::recorded_frame_names::CodeReader;
 use super::stops::StoppedThreads;
 use crate::python::interpreter::InterpreterState;
 use crate::python::stack::ThreadStack;

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::io;
 use std::time::Instant;
 
-use super::activity::Activities;
 use super::native_threads::NativeThreads;
+use super::thread_observation::Activities;
 use crate::memory::Memory;
 use crate::process::{PausedProcess, Process, Registers, ThreadId};
 use crate::python::layout::Layout;
@@ -13,7 +13,7 @@ use crate::python::stack::{Stacks, ThreadStack};
 use crate::sampler::kernel::{Record, Records};
 use crate::sampler::moment::{Assurance, Held, Moment, NativeThread, Owner, Pausing};
 use crate::sampler::native::Native;
-use crate::sampler::threads::Threads;
+use crate::sampler::os_threads::Threads;
 
 /// Reads the native stacks of a process, where they were asked for.
 #[derive(Debug, Default)]

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::ProcessSampler;
-use super::activity::Activities;
+use super::thread_observation::Activities;
 use crate::memory::Unit;
 use crate::process::{PauseError, PausedProcess, PausedThread, Process, ThreadActivity, ThreadId};
 use crate::python::gil::GilState;

@@ -1,14 +1,14 @@
 //! Judges the stacks of a sample, with the checks that each still needs.
 
 use super::ProcessSampler;
-use super::activity::Activities;
 use super::stops::StoppedThreads;
+use super::thread_observation::Activities;
 use crate::process::{OwnCpus, ThreadId};
 use crate::python::stack::ThreadStack;
 use crate::sampler::consistency::pinning::{CpuQuestion, RunningThread};
 use crate::sampler::consistency::read_mode::ReadMode;
 use crate::sampler::consistency::verdict::{Check, Verdict};
-use crate::sampler::threads::Threads;
+use crate::sampler::os_threads::Threads;
 
 impl ProcessSampler {
     /// Judges all stacks that were read, and takes note of what that says of their threads.

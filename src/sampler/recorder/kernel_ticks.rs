@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::kernel_sources::KernelSources;
 use super::{Recorder, micros};
 use crate::process::{ThreadId, monotonic_time};
-use crate::sampler::blocks::OffCpuSums;
+use crate::sampler::blocked_threads::OffCpuSums;
 use crate::sampler::clock::Clock;
 use crate::sampler::kernel::{
     BlockState, Contents, KernelFunction, KernelSymbols, KernelTask, Record, Records, Unavailable, Woken, check_rights,

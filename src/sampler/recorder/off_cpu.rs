@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Recorder;
 use super::kernel_ticks::{KernelSampling, monotonic_ns};
 use crate::process::ThreadId;
-use crate::sampler::blocks::{Block, BlockedStack, OffCpuSums, PIECE_NS};
+use crate::sampler::blocked_threads::{Block, BlockedStack, OffCpuSums, PIECE_NS};
 use crate::sampler::kernel::{BlockState, Record, Records};
 use crate::sampler::members::Member;
 use crate::sampler::process_sampler::FromKernel;

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use crate::profile::{Follower, Profile, SampleCounts, TextId, ThreadRef, Total};
 use crate::tui::index::Index;
-use crate::tui::room::Room;
+use crate::tui::memory_limit::Room;
 use crate::tui::window::{Collected, Facts, History, Shown, ThreadNow, Window};
 
 /// Lines kept of what the target has written.

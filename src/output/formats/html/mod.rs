@@ -16,12 +16,12 @@ use self::data::{PageData, PageRest, Words, encoded, packed};
 use self::first_picture::FirstPicture;
 use self::time::Timeline;
 use self::tree::PageTree;
-use super::difference;
+use super::diff_text;
 use super::packed_text::packed_text;
 use super::summary;
 use super::summary::Form;
+use crate::output::changed_functions::Difference;
 use crate::output::comparison::Comparison;
-use crate::output::difference::Difference;
 use crate::output::heading::{subtitle, title};
 use crate::output::place::Places;
 use crate::output::source_text::SourceText;
@@ -116,7 +116,7 @@ pub(crate) fn write_difference(
         samples: vec![comparison.samples[1], comparison.samples[0]],
     };
     let mut plain = vec![];
-    difference::write(Form::Text, &difference, &mut plain)?;
+    diff_text::write(Form::Text, &difference, &mut plain)?;
     let packed = Packed {
         first: encoded(&FirstPicture::new(&words, &tree, true, false))?,
         data: packed(&PageData::new(&words, &tree, None))?,

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::output::formats::{Format, raw};
-use crate::output::{no_source, samples};
+use crate::output::{no_source, test_profiles};
 use crate::profile::{Flags, Keep, StackId};
 
 const TIMED: Keep = Keep { timeline: true, journal: false };
@@ -91,7 +91,7 @@ fn stacks(data: &Value) -> std::collections::BTreeMap<String, u64> {
 
 #[test]
 fn threads_are_apart_at_first_where_they_are_asked_for() {
-    let profile = samples::usual(TIMED);
+    let profile = test_profiles::usual(TIMED);
     for (threads, group) in [(true, "thread"), (false, "all")] {
         let mut text = vec![];
         let presentation = Presentation { threads, ..PLAIN };
@@ -102,7 +102,7 @@ fn threads_are_apart_at_first_where_they_are_asked_for() {
 
 #[test]
 fn stacks_are_those_of_raw() {
-    let profile = samples::usual(TIMED);
+    let profile = test_profiles::usual(TIMED);
     let mut raw_text = vec![];
     raw::write(&profile, &PLAIN, &mut raw_text).unwrap();
     let raw_text = String::from_utf8(raw_text).unwrap();
@@ -113,8 +113,8 @@ fn stacks_are_those_of_raw() {
 
 #[test]
 fn a_page_loads_nothing_and_holds_every_name_in_its_place() {
-    let plain = page(&samples::usual(TIMED), &no_source);
-    let hostile = page(&samples::hostile(TIMED), &|_| Some(samples::HOSTILE.join("\n")));
+    let plain = page(&test_profiles::usual(TIMED), &no_source);
+    let hostile = page(&test_profiles::hostile(TIMED), &|_| Some(test_profiles::HOSTILE.join("\n")));
     for page in [&plain, &hostile] {
         assert!(
             !page.contains("http://") && !page.contains("https://") && !page.contains(" src="),
@@ -127,7 +127,7 @@ fn a_page_loads_nothing_and_holds_every_name_in_its_place() {
     }
     let data = data(&hostile);
     let names: Vec<&str> = data["functions"].as_array().unwrap().iter().map(|one| one[0].as_str().unwrap()).collect();
-    for name in samples::HOSTILE.iter().filter(|name| !name.trim().is_empty()) {
+    for name in test_profiles::HOSTILE.iter().filter(|name| !name.trim().is_empty()) {
         let shown = crate::output::printable(name);
         assert!(names.contains(&shown.trim()), "{shown} is not in {names:?}");
     }
@@ -136,7 +136,7 @@ fn a_page_loads_nothing_and_holds_every_name_in_its_place() {
 #[test]
 fn lines_of_functions_that_have_samples_come_along() {
     let text: String = (1..=400).map(|line| format!("\tline {line}\u{1b}\n")).collect();
-    let page = page(&samples::usual(TIMED), &|file| (file == "/home/me/prog.py").then(|| text.clone()));
+    let page = page(&test_profiles::usual(TIMED), &|file| (file == "/home/me/prog.py").then(|| text.clone()));
     let lines = (2..=19).map(|line| format!("    line {line}\\u{{1b}}")).collect::<Vec<_>>().join("\n");
     let data = data(&page);
     let (files, pieces) = (data["files"].as_array().unwrap(), &rest(&page)["pieces"]);
@@ -151,10 +151,11 @@ fn lines_of_functions_that_have_samples_come_along() {
 fn too_many_stacks_are_joined_and_no_time_is_lost() {
     let mut profile = Profile::new(TIMED);
     profile.metadata.rate_asked = 100.0;
-    let process = samples::process(&mut profile, 1, None, "");
-    let thread = samples::thread(&mut profile, process, 1, None);
-    let frames: Vec<_> = (0..500).map(|at| samples::python(&mut profile, &format!("f{at}"), "/m.py", 3)).collect();
-    let base = samples::stack(&mut profile, &frames[..20]);
+    let process = test_profiles::process(&mut profile, 1, None, "");
+    let thread = test_profiles::thread(&mut profile, process, 1, None);
+    let frames: Vec<_> =
+        (0..500).map(|at| test_profiles::python(&mut profile, &format!("f{at}"), "/m.py", 3)).collect();
+    let base = test_profiles::stack(&mut profile, &frames[..20]);
     for number in 0..150_000usize {
         let middle = profile.push(base, frames[number / 500]);
         let stack = profile.push(middle, frames[number % 500]);
@@ -177,13 +178,13 @@ fn too_many_stacks_are_joined_and_no_time_is_lost() {
 
 #[test]
 fn every_run_is_there_where_there_are_few() {
-    let page = page(&samples::usual(TIMED), &no_source);
+    let page = page(&test_profiles::usual(TIMED), &no_source);
     assert_eq!(data(&page)["slot_us"], 0);
     let threads: Vec<_> = rest(&page)["times"].as_array().unwrap().iter().map(numbers).collect();
     // 4 s in one line, 4 s idle, 2 s in another line.
     let lengths: Vec<_> = threads[0].chunks(3).map(|run| (run[0], run[1])).collect();
     assert_eq!(lengths, [(0, 4_000_000), (4_000_000, 2_000_000)]);
-    let without = data(&self::page(&samples::usual(Keep::default()), &no_source));
+    let without = data(&self::page(&test_profiles::usual(Keep::default()), &no_source));
     assert_eq!(without["slot_us"], Value::Null);
 }
 
@@ -267,7 +268,7 @@ fn a_browser_shows_searches_and_turns_a_flame_graph() {
         await press('l'); await choose('group', 'all'); mouse('pointermove', 0.5, 2); say(text('status'));
         await press('u'); mouse('pointermove', 0.1, 2); say(text('status').startsWith('Click'));
     ";
-    let Some(said) = in_browser(&samples::usual(TIMED), script) else { return };
+    let Some(said) = in_browser(&test_profiles::usual(TIMED), script) else { return };
     let expected = [
         "fib (child.py:2): 10.00 s, 40.0 %",
         "0 functions, in 0.0 % of the time (0.00 ms)",
@@ -309,8 +310,8 @@ fn the_first_picture_is_like_the_one_that_stays() {
         }
         say(functions.length); say(first.length);
     ";
-    let Some(said) = in_browser(&samples::usual(TIMED), script) else { return };
-    let stacks = stacks(&data(&page(&samples::usual(TIMED), &no_source)));
+    let Some(said) = in_browser(&test_profiles::usual(TIMED), script) else { return };
+    let stacks = stacks(&data(&page(&test_profiles::usual(TIMED), &no_source)));
     let depth = stacks.keys().map(|stack| stack.split(';').count()).max().unwrap();
     // By functions, which have several lines.
     let names = stacks.keys().flat_map(|stack| stack.split(';')).map(|label| label.split(':').next());
@@ -340,7 +341,7 @@ fn a_browser_shows_time_functions_and_source() {
         await press('?'); say(id('about-page').open);
         id('theme').click(); say(document.documentElement.dataset.theme);
     ";
-    let Some(said) = in_browser(&samples::usual(TIMED), script) else { return };
+    let Some(said) = in_browser(&test_profiles::usual(TIMED), script) else { return };
     let expected = [
         "true",
         "<module> (prog.py:2): 4.00 s, from 0.00 ms to 4.00 s",
@@ -369,13 +370,14 @@ fn a_browser_shows_time_functions_and_source() {
 fn a_browser_copes_with_depth_and_many_functions() {
     let mut profile = Profile::new(TIMED);
     profile.metadata.rate_asked = 100.0;
-    let process = samples::process(&mut profile, 1, None, "");
-    let thread = samples::thread(&mut profile, process, 1, None);
-    let deep: Vec<_> = (0..3_000).map(|at| samples::python(&mut profile, &format!("d{at}"), "/d.py", 2)).collect();
-    let deep = samples::stack(&mut profile, &deep);
+    let process = test_profiles::process(&mut profile, 1, None, "");
+    let thread = test_profiles::thread(&mut profile, process, 1, None);
+    let deep: Vec<_> =
+        (0..3_000).map(|at| test_profiles::python(&mut profile, &format!("d{at}"), "/d.py", 2)).collect();
+    let deep = test_profiles::stack(&mut profile, &deep);
     profile.add_sample(thread, deep, 1_000_000, 1_000_000, Flags::ACTIVE);
     for number in 0..5_000 {
-        let frame = samples::python(&mut profile, &format!("f{number}"), "/f.py", 2);
+        let frame = test_profiles::python(&mut profile, &format!("f{number}"), "/f.py", 2);
         let stack = profile.push(StackId::EMPTY, frame);
         profile.add_sample(thread, stack, 1_010_000 + number * 1_000, 1_000, Flags::ACTIVE);
     }

@@ -238,12 +238,12 @@ fn index(position: usize) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::samples;
+    use crate::output::test_profiles;
     use crate::profile::Keep;
 
     #[test]
     fn json_and_protobuf_say_the_same_and_stacks_are_there_once() {
-        let profile = samples::usual(Keep::default());
+        let profile = test_profiles::usual(Keep::default());
         let mut bytes = vec![];
         write(&profile, &Presentation::default(), false, &mut bytes).unwrap();
         let read = ProfilesData::decode(bytes.as_slice()).unwrap();

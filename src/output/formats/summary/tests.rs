@@ -2,7 +2,7 @@ use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
 use super::*;
 use crate::output::text::printable;
-use crate::output::{no_source, samples};
+use crate::output::{no_source, test_profiles};
 use crate::profile::Keep;
 
 fn written(write: impl Fn(&mut Vec<u8>) -> io::Result<()>) -> String {
@@ -46,7 +46,7 @@ fn tables(text: &str) -> Vec<Vec<Vec<String>>> {
 
 #[test]
 fn text_has_all_that_matters_in_few_lines() {
-    let text = plain(&samples::usual(Keep::default()));
+    let text = plain(&test_profiles::usual(Keep::default()));
     for line in [
         "python3 prog.py --all and python3 child.py",
         "pids 100 and 101 · 100 samples/s · 2500 samples · 10 s",
@@ -62,7 +62,7 @@ fn text_has_all_that_matters_in_few_lines() {
 #[test]
 fn a_markdown_parser_gives_the_tables_back() {
     let source = |_: &str| Some("a | b\n".repeat(3) + "x = `y` | \"*_z_*\" <b>\n  while True: # @all\n");
-    let tables = tables(&markdown(&samples::usual(Keep::default()), &source));
+    let tables = tables(&markdown(&test_profiles::usual(Keep::default()), &source));
     let [kinds, functions, paths, threads] = &tables[..] else { panic!("{tables:#?}") };
     assert_eq!(kinds[0], ["python3 prog.py --all and python3 child.py", "s", "%"]);
     assert_eq!(kinds[1], ["own code", "24.00", "96.0"]);
@@ -74,15 +74,22 @@ fn a_markdown_parser_gives_the_tables_back() {
 
 #[test]
 fn hostile_names_are_cells_and_nothing_else() {
-    let names =
-        samples::HOSTILE.iter().copied().chain(["`", "``a`", "a|b\\|c\\", "[x](y)", "![x](y)", "@all #1", "漢字`|"]);
+    let names = test_profiles::HOSTILE.iter().copied().chain([
+        "`",
+        "``a`",
+        "a|b\\|c\\",
+        "[x](y)",
+        "![x](y)",
+        "@all #1",
+        "漢字`|",
+    ]);
     for name in names {
         let mut profile = Profile::default();
         profile.metadata.command = name.to_owned();
-        let process = samples::process(&mut profile, 7, None, name);
-        let thread = samples::thread(&mut profile, process, 7, Some(name));
-        let frame = samples::python(&mut profile, name, name, 2);
-        let stack = samples::stack(&mut profile, &[frame]);
+        let process = test_profiles::process(&mut profile, 7, None, name);
+        let thread = test_profiles::thread(&mut profile, process, 7, Some(name));
+        let frame = test_profiles::python(&mut profile, name, name, 2);
+        let stack = test_profiles::stack(&mut profile, &[frame]);
         profile.add_sample(thread, stack, 1_000, 1_000, crate::profile::Flags::ACTIVE);
         let text = markdown(&profile, &|_| Some(format!("\n{name}")));
         let tables = tables(&text);
@@ -100,7 +107,7 @@ fn hostile_names_are_cells_and_nothing_else() {
 
 #[test]
 fn names_without_end_fit_too() {
-    let profile = samples::hostile(Keep::default());
+    let profile = test_profiles::hostile(Keep::default());
     for text in [plain(&profile), markdown(&profile, &no_source), markdown(&profile, &|_| Some("漢\n".repeat(9)))] {
         assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text}");
     }
@@ -110,7 +117,7 @@ fn names_without_end_fit_too() {
 
 #[test]
 fn json_has_the_same_numbers_and_equal_profiles_give_equal_bytes() {
-    let profile = samples::usual(Keep::default());
+    let profile = test_profiles::usual(Keep::default());
     let json = || {
         let mut bytes = vec![];
         write(Form::Json, &profile, &Presentation::default(), &no_source, &mut bytes).unwrap();
@@ -121,7 +128,7 @@ fn json_has_the_same_numbers_and_equal_profiles_give_equal_bytes() {
     assert_eq!(value["functions"][0]["own"]["time"], 14.0);
     assert_eq!(value["functions"][0]["hottest"]["line"], 5);
     assert_eq!(value["kinds"][0]["share"], 0.96);
-    assert_eq!((json(), plain(&profile)), (json(), plain(&samples::usual(Keep::default()))));
+    assert_eq!((json(), plain(&profile)), (json(), plain(&test_profiles::usual(Keep::default()))));
 }
 
 #[test]

@@ -19,7 +19,7 @@ use nix::sys::time::TimeSpec;
 
 use super::directory::{Directory, is_mounted};
 use super::stat::{StatLine, status_field};
-use super::{exit_status, permission};
+use super::{permission, target_exit_status};
 use crate::process::{ProcessError, ThreadActivity, ThreadId};
 
 /// Why there is no directory of process `pid`.
@@ -152,7 +152,7 @@ impl Handle {
     pub(crate) fn exit_status(&self) -> Option<ExitStatus> {
         if self.exit_status.get().is_none()
             && self.is_over()
-            && let Some(status) = exit_status::exit_status_of(&self.directory, self.pidfd())
+            && let Some(status) = target_exit_status::exit_status_of(&self.directory, self.pidfd())
         {
             return Some(*self.exit_status.get_or_init(|| status));
         }

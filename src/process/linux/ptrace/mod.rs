@@ -1,5 +1,5 @@
 //! Holding threads still with ptrace(2), and reading their registers while they are held.
 
-pub(super) mod pause;
+pub(super) mod pause_guards;
 mod registers;
-pub(super) mod tracee;
+pub(super) mod thread_stop;

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use super::summary::Form;
 use super::summary::fit::{Room, fitted};
 use super::summary::markdown::{code, escaped};
-use crate::output::difference::{ChangedAmount, Difference};
+use crate::output::changed_functions::{ChangedAmount, Difference};
 use crate::output::json::write_safe_json;
 
 /// Writes a difference.

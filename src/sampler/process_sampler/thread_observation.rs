@@ -7,7 +7,7 @@ use crate::process::{PausedProcess, ThreadId, ThreadLook, ThreadStates};
 use crate::python::stack::ThreadStack;
 use crate::sampler::consistency::records::ThreadRecords;
 use crate::sampler::moment::{Moment, Pausing};
-use crate::sampler::threads::Threads;
+use crate::sampler::os_threads::Threads;
 
 /// What the threads of a process do, as seen in this sample.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::attach::{Attached, Finder, Missing};
 use super::fork_count::ForkCount;
-use super::looks::Looks;
+use super::reader_retries::Looks;
 use super::unread::Unread;
 use crate::process::{Process, all_processes};
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::identity::{Identity, KernelThreads, identify};
+use super::os_thread_evidence::{Identity, KernelThreads, identify};
 use crate::memory::Memory;
 use crate::process::{Process, ThreadId};
 use crate::python::stack::ThreadStack;

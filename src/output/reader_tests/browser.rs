@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{TIMED, file, output_of, with_markers};
-use crate::output::{Format, Presentation, collapsed, no_source, samples, write_difference};
+use crate::output::{Format, Presentation, collapsed, no_source, test_profiles, write_difference};
 use crate::profile::{Keep, Profile};
 
 /// Runs a script in a picture after it was loaded; gives what the script returned.
@@ -69,7 +69,7 @@ fn a_browser_zooms_and_searches_in_a_flame_graph() {
          press('Escape'); await frame(); const reset = text('matched').trim() + hits() + (shown().length === all);
          return [hover, zoomed, width, part, again, none, found, inside, reset].join(' | ');"
     );
-    let Some(result) = in_browser(Format::Flamegraph, &samples::usual(Keep::default()), &script) else { return };
+    let Some(result) = in_browser(Format::Flamegraph, &test_profiles::usual(Keep::default()), &script) else { return };
     let parts: Vec<_> = result.split(" | ").collect();
     assert_eq!(parts[0], "Thread.run (threading.py:982) (9,000 ms, 36.00%)", "{result}");
     assert!(parts[1].contains("dumps") && !parts[1].contains("A.meth"), "{result}");
@@ -95,7 +95,7 @@ fn a_browser_zooms_and_searches_in_a_flame_chart() {
          const wider = document.querySelectorAll('.time')[0].textContent;
          return [hover, zoomed, axis, again, matched, bad, closer, wider].join(' | ');"
     );
-    let Some(result) = in_browser(Format::Flamechart, &samples::usual(TIMED), &script) else { return };
+    let Some(result) = in_browser(Format::Flamechart, &test_profiles::usual(TIMED), &script) else { return };
     let parts: Vec<_> = result.split(" | ").collect();
     assert_eq!(parts[0], "dumps (__init__.py:2) (1.000 s, 10.00%, at 9.000 s)", "{result}");
     let rest = ["true true", "9.0 s", "true", "Matched: 14.000 s in 3 calls3", "true", "2 s", "0 s"];
@@ -129,16 +129,16 @@ fn a_browser_shows_a_stretch_of_time() {
          const turned = [times()[0], times().slice(-1)[0]].join(' to ');
          return [marked.toFixed(3), stretch, moved, turned, before, meanwhile].join(' | ');"
     );
-    let Some(result) = in_browser(Format::Flamechart, &samples::usual(TIMED), &script) else { return };
+    let Some(result) = in_browser(Format::Flamechart, &test_profiles::usual(TIMED), &script) else { return };
     assert_eq!(result, "0.200 | 4.0 s to 6.0 s | 3.0 s to 5.0 s | 0 s to 10 s | true | false");
 }
 
 #[test]
 fn a_browser_keeps_the_head_in_sight() {
-    let mut profile = samples::usual(Keep::default());
+    let mut profile = test_profiles::usual(Keep::default());
     let (thread, _) = profile.threads().next().unwrap();
-    let deep = samples::python(&mut profile, "deep", "/a.py", 3);
-    let stack = samples::stack(&mut profile, &[deep; 3_000]);
+    let deep = test_profiles::python(&mut profile, "deep", "/a.py", 3);
+    let stack = test_profiles::stack(&mut profile, &[deep; 3_000]);
     profile.add_sample(thread, stack, 20_000_000, 10_000_000, crate::profile::Flags::NONE);
     let script = format!(
         "{TOOLS} window.scrollTo(0, 20000); window.dispatchEvent(new Event('scroll')); await frame();
@@ -154,7 +154,7 @@ fn a_browser_keeps_the_head_in_sight() {
 fn a_browser_runs_nothing_that_a_name_holds() {
     for format in [Format::Flamegraph, Format::Flamechart] {
         let script = format!("{TOOLS} return shown().length + ' ' + document.querySelectorAll('script').length;");
-        let Some(result) = in_browser(format, &samples::hostile(TIMED), &script) else { return };
+        let Some(result) = in_browser(format, &test_profiles::hostile(TIMED), &script) else { return };
         let (frames, scripts) = result.split_once(' ').unwrap();
         assert!(frames.parse::<usize>().unwrap() >= 48, "{format:?}: {result}");
         assert_eq!(scripts, "2", "its own and the test's");
@@ -198,7 +198,7 @@ const FAULTS_OF_HEAD: &str = "
 
 #[test]
 fn a_browser_keeps_all_of_a_head_apart_and_in_sight_at_every_width() {
-    let usual = samples::usual(TIMED);
+    let usual = test_profiles::usual(TIMED);
     let script = format!("{TOOLS} {FAULTS_OF_HEAD} return 'faults: ' + faults.join('; ');");
     for format in [Format::Flamegraph, Format::Flamechart] {
         // A chart has no frame for all together.

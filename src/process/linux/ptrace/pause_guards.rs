@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::tracee::Tracee;
+use super::thread_stop::Tracee;
 use crate::process::linux::procfs::handle::Handle;
 use crate::process::{PauseError, Registers, ThreadActivity, ThreadId};
 
@@ -218,7 +218,7 @@ for line in sys.stdin:
     #[test]
     fn a_killed_profiler_leaves_the_target_running() {
         let mut target = Target::python(COUNTERS);
-        let test = "process::linux::ptrace::pause::tests::threads_can_be_held_again_and_again";
+        let test = "process::linux::ptrace::pause_guards::tests::threads_can_be_held_again_and_again";
         for kill in 0..60 {
             let mut profiler = Command::new(std::env::current_exe().unwrap())
                 .args(["--exact", test, "--nocapture"])

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::{Format, Presentation, samples};
+use super::{Format, Presentation, test_profiles};
 use crate::profile::{Keep, Profile};
 
 mod browser;
@@ -28,7 +28,7 @@ fn with_markers() -> Presentation {
 /// The whole time and the time of each function in seconds, recursion counted once.
 type Seconds = BTreeMap<String, f64>;
 
-/// What [`samples::usual`] says of itself.
+/// What [`test_profiles::usual`] says of itself.
 fn truth() -> Seconds {
     let seconds = [
         ("", 25.0),
@@ -195,7 +195,7 @@ fn flamechart_times(bytes: &[u8]) -> Seconds {
 
 #[test]
 fn all_formats_agree_on_the_time_of_every_function() {
-    let profile = samples::usual(TIMED);
+    let profile = test_profiles::usual(TIMED);
     let written = |format| write(format, &profile, Presentation::default());
     assert_same("raw", &raw_times(&written(Format::Raw)));
     assert_same("speedscope", &speedscope_times(&written(Format::Speedscope)));
@@ -211,10 +211,10 @@ fn all_formats_agree_on_the_time_of_every_function() {
 
 #[test]
 fn hostile_names_are_whole_in_every_timed_format() {
-    let profile = samples::hostile(TIMED);
+    let profile = test_profiles::hostile(TIMED);
     let chrome = chrometrace_times(&write(Format::Chrometrace, &profile, with_markers())).0;
     let firefox = firefox_times(&write(Format::Firefox, &profile, with_markers()));
-    for name in samples::HOSTILE.iter().filter(|name| !name.trim().is_empty()) {
+    for name in test_profiles::HOSTILE.iter().filter(|name| !name.trim().is_empty()) {
         let shown = super::printable(name);
         assert_eq!(chrome[&*shown], 2.0, "{shown}");
         assert_eq!(firefox[&*shown], 2.0, "{shown}");
@@ -253,7 +253,7 @@ fn output_of(program: &str, arguments: &[&str], path: &Path) -> Option<String> {
 
 #[test]
 fn go_tool_pprof_reads_pprof() {
-    let profile = samples::usual(Keep::default());
+    let profile = test_profiles::usual(Keep::default());
     let written = file(Format::Pprof, &profile, Presentation::default());
     let Some(top) = output_of("go", &["tool", "pprof", "-top", "-unit=s"], &written.path) else { return };
     let mut times = Seconds::from([(String::new(), 25.0)]);
@@ -267,14 +267,14 @@ fn go_tool_pprof_reads_pprof() {
         output_of("go", &["tool", "pprof", "-top", "-unit=s", "-tagfocus=thread=worker"], &written.path).unwrap();
     assert!(worker.contains("Thread.run") && !worker.contains("A.meth"), "{worker}");
 
-    let hostile = file(Format::Pprof, &samples::hostile(Keep::default()), with_markers());
+    let hostile = file(Format::Pprof, &test_profiles::hostile(Keep::default()), with_markers());
     let top = output_of("go", &["tool", "pprof", "-top", "-unit=s"], &hostile.path).unwrap();
     assert!(top.contains("100% of 51s total"), "{top}");
 }
 
 #[test]
 fn callgrind_annotate_reads_callgrind() {
-    let profile = samples::usual(Keep::default());
+    let profile = test_profiles::usual(Keep::default());
     let written = file(Format::Callgrind, &profile, Presentation::default());
     let arguments = ["--inclusive=yes", "--threshold=100", "--auto=no", "--show-percs=no"];
     let Some(report) = output_of("callgrind_annotate", &arguments, &written.path) else { return };
@@ -287,7 +287,7 @@ fn callgrind_annotate_reads_callgrind() {
     }
     assert_same("callgrind", &times);
 
-    let hostile = file(Format::Callgrind, &samples::hostile(Keep::default()), with_markers());
+    let hostile = file(Format::Callgrind, &test_profiles::hostile(Keep::default()), with_markers());
     let report =
         output_of("callgrind_annotate", &["--threshold=100", "--auto=no", "--show-percs=no"], &hostile.path).unwrap();
     assert!(report.contains("51,000,000  PROGRAM TOTALS"), "{report}");
@@ -303,7 +303,7 @@ fn pstats_reads_pstats() {
         let text = output_of("python3", &["-c", SCRIPT], &written.path)?;
         Some(serde_json::from_str::<Value>(&text).unwrap())
     };
-    let Some(stats) = read(&samples::usual(Keep::default()), Presentation::default()) else { return };
+    let Some(stats) = read(&test_profiles::usual(Keep::default()), Presentation::default()) else { return };
     let mut times = Seconds::from([(String::new(), stats[0].as_f64().unwrap())]);
     for entry in stats[1].as_array().unwrap() {
         times.insert(entry[0][2].as_str().unwrap().to_owned(), entry[1].as_f64().unwrap());
@@ -311,9 +311,9 @@ fn pstats_reads_pstats() {
     }
     assert_same("pstats", &times);
 
-    let stats = read(&samples::hostile(Keep::default()), with_markers()).unwrap();
+    let stats = read(&test_profiles::hostile(Keep::default()), with_markers()).unwrap();
     assert_eq!(stats[0], 51.0);
-    for name in samples::HOSTILE.iter().filter(|name| !name.trim().is_empty()) {
+    for name in test_profiles::HOSTILE.iter().filter(|name| !name.trim().is_empty()) {
         let shown = super::printable(name);
         let found = stats[1].as_array().unwrap().iter().any(|entry| entry[0][2] == *shown);
         assert!(found, "{shown}");
@@ -322,7 +322,7 @@ fn pstats_reads_pstats() {
 
 #[test]
 fn compressed_output_is_read_as_the_plain_one() {
-    let profile = samples::usual(TIMED);
+    let profile = test_profiles::usual(TIMED);
     let mut bytes = vec![];
     Format::Firefox
         .write(&profile, &Presentation::default(), &crate::output::no_source, "profile.json.gz", &mut bytes)

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::attach::Attached;
 use super::fork_count::ForkCount;
-use super::host::Host;
+use super::machine_processes::Host;
 use super::members::Member;
 use super::unread::Unread;
 use crate::process::{ChildProcess, Orphans, Process, ProcessError, raise_descriptor_limit};
