@@ -166,22 +166,9 @@ impl<'options> Watcher<'options> {
             if let Some(reason) = self.recorder.kernel_failure() {
                 return Ending::Lost(reason);
             }
-            while let Ok(request) = requests.try_recv() {
-                match request {
-                    LiveRequest::Rate(rate) => {
-                        self.missed_before += self.clock.missed();
-                        self.rate = self.recorder.set_rate(rate);
-                        deadline = Instant::now();
-                        self.clock = Clock::new(self.recorder.tick_rate(), deadline);
-                    }
-                    LiveRequest::BeginAnew => self.begins_anew = true,
-                    LiveRequest::Inspect(inspect) => {
-                        let members = self.recorder.members.iter_mut();
-                        let mut samplers: Vec<&mut ProcessSampler> =
-                            members.filter_map(|member| member.sampler.as_mut()).collect();
-                        inspect(&mut samplers);
-                    }
-                }
+            if self.answer(requests) {
+                deadline = Instant::now();
+                self.clock = Clock::new(self.recorder.tick_rate(), deadline);
             }
             let now = Instant::now();
             if now >= self.window_start + self.options.every || self.waiting.is_some() {
@@ -207,6 +194,29 @@ impl<'options> Watcher<'options> {
                 return ending;
             }
         }
+    }
+
+    /// Does what is asked for. Whether the clock is to tick at another rate from now on.
+    fn answer(&mut self, requests: &Receiver<LiveRequest>) -> bool {
+        let mut is_rate_new = false;
+        while let Ok(request) = requests.try_recv() {
+            match request {
+                LiveRequest::Rate(rate) => {
+                    self.missed_before += self.clock.missed();
+                    self.rate = self.recorder.set_rate(rate);
+                    self.clock = Clock::new(self.recorder.tick_rate(), Instant::now());
+                    is_rate_new = true;
+                }
+                LiveRequest::BeginAnew => self.begins_anew = true,
+                LiveRequest::Inspect(inspect) => {
+                    let members = self.recorder.members.iter_mut();
+                    let mut samplers: Vec<&mut ProcessSampler> =
+                        members.filter_map(|member| member.sampler.as_mut()).collect();
+                    inspect(&mut samplers);
+                }
+            }
+        }
+        is_rate_new
     }
 
     /// Has the clock tick at another rate where that is due.

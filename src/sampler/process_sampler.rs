@@ -7,7 +7,6 @@
 //! (`emission`): one whose stack could not be made sure of is stopped and read again first (`second_read`).
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::attach::Attached;
 use super::consistency::pinning::Pinning;
@@ -21,6 +20,7 @@ use crate::python::hand_over::HandOvers;
 
 mod blocked_emission;
 mod code_check;
+mod code_epoch;
 mod cpu_and_gil;
 mod emission;
 mod judged_stack;
@@ -36,6 +36,7 @@ mod stops;
 mod thread_observation;
 mod verdict_checks;
 
+pub(crate) use code_epoch::CodeEpoch;
 pub(crate) use kernel_emission::FromKernel;
 pub(super) use kernel_emission::collects;
 use native_stacks::NativeStacks;
@@ -43,23 +44,6 @@ use recorded_frame_names::KernelStacks;
 use stack_reader::{Passes, StackReader};
 use stops::{StoppedThreads, Stopper};
 use thread_observation::Activities;
-
-/// The time in which the numbers of code objects mean what they mean. Whoever keeps such numbers compares it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct CodeEpoch {
-    /// No two readers have the same.
-    pub reader: u64,
-    /// How often the reader has forgotten its code.
-    pub forgotten: u64,
-}
-
-impl CodeEpoch {
-    /// That of a new reader.
-    fn first() -> Self {
-        static READERS: AtomicU64 = AtomicU64::new(0);
-        Self { reader: READERS.fetch_add(1, Ordering::Relaxed), forgotten: 0 }
-    }
-}
 
 /// Samples one process.
 #[derive(Debug)]

@@ -24,21 +24,17 @@ pub(super) fn numbers(layout: &Layout) -> Result<[u32; LENGTH], Unavailable> {
     let [trace, object, object_frame, object_line] = own_line_numbers(frame.own_line);
     let local_copy = frame.tlbc_index.filter(|_| layout.free_threaded).unwrap_or(NONE);
     let owner = frame.owner.map_or(NONE, |owner| owner.offset);
-    let shim = |index: usize| {
-        let value = frame.owner.and_then(|owner| owner.shims[index]);
-        value.map_or(NONE, u32::from)
-    };
+    let shim = |index: usize| frame.owner.and_then(|owner| owner.shims[index]).map_or(NONE, u32::from);
     let attachment = thread.attachment.unwrap_or(NONE);
     let requests_gil = thread.gil_requested.unwrap_or(NONE);
     let name = code.qualname.unwrap_or(code.name);
-    let version = code.unique_version.unwrap_or(NONE);
-    let text_hash = text_hash(layout);
     let [text_length, text_data] = file_name_places(layout);
     let state_length =
         end_of(&[thread.next, thread.interp, thread.thread_id, state_frame, cframe, attachment, requests_gil]);
     let is_entry = frame_is_entry(layout);
     let frame_head = end_of(&[frame.previous, frame.code, position, owner, trace, object, local_copy, is_entry]);
-    let code_head = end_of(&[name, code.filename, code.line_table, code.first_line, version]);
+    let code_head =
+        end_of(&[name, code.filename, code.line_table, code.first_line, code.unique_version.unwrap_or(NONE)]);
     if state_length > LONGEST_STATE || frame_head > LONGEST_HEAD || code_head > LONGEST_HEAD {
         return Err(Unavailable::Version);
     }
@@ -72,8 +68,8 @@ pub(super) fn numbers(layout: &Layout) -> Result<[u32; LENGTH], Unavailable> {
         code.filename,
         code.line_table,
         code.first_line,
-        version,
-        text_hash,
+        code.unique_version.unwrap_or(NONE),
+        text_hash(layout),
         text_length,
         text_data,
         layout.object.bytes_data,
