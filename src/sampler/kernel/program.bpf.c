@@ -15,16 +15,15 @@
 #include <bpf/bpf_helpers.h>
 
 #define MOST_SLOTS 6144
-#define BLOCK 16384
 #define HEAD 256
+#define PAGE 4096
+#define BLOCK (PAGE + HEAD)
 #define STATE_HEAD 512
 #define MOST_STATES 1024
 #define KNOWN_CODES 8192
 
 // Two frames that are not farther apart than this may lie in one piece of the data stack.
 #define NEAR 16384
-// Of the data stack, so much is read at first.
-#define FIRST_STEP 1024
 // A thread whose state was not found is looked for in each of its first samples, and then in one of so many.
 #define ALWAYS_SEARCHED 16
 #define SEARCHED_EVERY 64
@@ -45,7 +44,6 @@
 // Of a native stack: so much is copied at most, and it is read in pieces, of which the first is all of it.
 #define MOST_STACK 65536
 #define MOST_PIECES 8
-#define PAGE 4096
 // Words of `struct pt_regs` (arch/x86/include/uapi/asm/ptrace.h), and which of them is the stack pointer.
 #define REGISTERS 21
 #define STACK_POINTER 19
@@ -190,7 +188,7 @@ struct scratch {
 	struct slot slots[MOST_SLOTS];
 	// Where the native part of a record with all slots goes. A piece of the stack is never longer than all of it.
 	__u8 native_part[sizeof(struct native_head) + 2 * MOST_STACK];
-	// A piece of the data stack, and behind it the beginning of one frame.
+	// A page of the data stack, and behind it the beginning of one frame.
 	__u8 block[BLOCK + HEAD];
 	__u8 state_head[STATE_HEAD];
 	__u8 other_state_head[STATE_HEAD];
@@ -198,7 +196,6 @@ struct scratch {
 	__u64 file_name[MOST_NAME / 8];
 	__u64 block_start;
 	__u64 block_length;
-	__u64 step;
 	__u64 frame;
 	__u64 newer;
 	__u64 last_code;
@@ -373,17 +370,17 @@ static __always_inline __u64 find_frame(struct scratch *s, __u64 frame)
 	__u64 at = frame - s->block_start;
 	if (at < BLOCK && at + size <= s->block_length)
 		return at;
-	__u64 step = s->step;
-	// Frames lie one above the other, so what is below this one is wanted next.
-	if (step >= FIRST_STEP && step <= BLOCK && s->newer - frame < NEAR) {
-		__u64 start = frame + size - step;
-		if (!bpf_probe_read_user(s->block, step, (void *)start)) {
+	// Frames lie one above the other, so what is below this one is wanted next: all that is in its page, which is there
+	// as the frame is. A read beyond it may fail, which costs more than all others together.
+	if (layout[IN_DATA_STACK] && s->newer - frame < NEAR) {
+		__u64 start = frame & ~(__u64)(PAGE - 1);
+		__u64 length = frame + size - start;
+		barrier_var(length);
+		if (length <= BLOCK && !bpf_probe_read_user(s->block, length, (void *)start)) {
 			s->block_start = start;
-			s->block_length = step;
-			s->step = step >= BLOCK ? BLOCK : step * 2;
-			return step - size;
+			s->block_length = length;
+			return frame - start;
 		}
-		s->step = FIRST_STEP;
 		s->block_length = 0;
 	}
 	if (size > HEAD || bpf_probe_read_user(s->block + BLOCK, size, (void *)frame))
@@ -665,11 +662,10 @@ static __always_inline void read_frames(struct walk *walk)
 {
 	struct scratch *s = walk->scratch;
 	s->frame = newest_frame(s);
-	s->newer = 0;
+	s->newer = s->frame;
 	s->last_code = 0;
 	s->block_start = 0;
 	s->block_length = 0;
-	s->step = layout[IN_DATA_STACK] ? FIRST_STEP : 0;
 	s->salt = (__u64)s->record.tgid * 0x9e3779b97f4a7c15ULL & ~7ULL;
 	bpf_loop(MOST_SLOTS, visit_frame, walk, 0);
 	if (s->frame && !(s->record.flags & IS_BROKEN))
