@@ -44,11 +44,11 @@ fn main() {
 /// Packs the texts, where `output::formats::packed_text` includes them from.
 fn pack_texts() {
     for folder in TEXT_FOLDERS {
+        // With all that is in it.
         println!("cargo:rerun-if-changed={folder}");
         for entry in std::fs::read_dir(folder).expect("the folder is in the source") {
             let path = entry.expect("the folder can be read").path();
             if path.extension().is_some_and(|ending| TEXT_ENDINGS.iter().any(|text| ending == *text)) {
-                println!("cargo:rerun-if-changed={}", path.display());
                 pack(&path);
             }
         }

@@ -168,7 +168,6 @@ impl<'options> Watcher<'options> {
             }
             if self.answer(requests) {
                 deadline = Instant::now();
-                self.clock = Clock::new(self.recorder.tick_rate(), deadline);
             }
             let now = Instant::now();
             if now >= self.window_start + self.options.every || self.waiting.is_some() {
@@ -196,7 +195,7 @@ impl<'options> Watcher<'options> {
         }
     }
 
-    /// Does what is asked for. Whether the clock is to tick at another rate from now on.
+    /// Does what is asked for. Whether the clock ticks at another rate from now on.
     fn answer(&mut self, requests: &Receiver<LiveRequest>) -> bool {
         let mut is_rate_new = false;
         while let Ok(request) = requests.try_recv() {
