@@ -22,9 +22,10 @@ pub(super) fn collections(profile: &Profile) -> Vec<Collection> {
 /// The collections that a thread was seen in: one for each run of samples.
 fn seen_in(profile: &Profile, thread: ThreadRef) -> Vec<Collection> {
     let process = profile.thread(thread).process;
+    let gap_us = profile.metadata.joinable_gap_us();
     let mut seen: Vec<Collection> = Vec::new();
     for run in runs(profile, thread).filter(|run| is_collecting(profile, run)) {
-        match seen.last_mut().filter(|last| last.end_us == run.start_us) {
+        match seen.last_mut().filter(|last| run.start_us.saturating_sub(last.end_us) <= gap_us) {
             Some(last) => last.end_us = run.end_us(),
             None => {
                 let (start_us, end_us) = (run.start_us, run.end_us());

@@ -91,12 +91,13 @@ fn squares(profile: &Profile) -> Vec<u64> {
         }
         return squares;
     }
+    let gap_us = profile.metadata.joinable_gap_us();
     for (thread, _) in profile.threads() {
         let mut open: Option<Run> = None;
         for run in profile.timeline(thread) {
             match &mut open {
                 // The same with another flag goes on.
-                Some(last) if last.stack == run.stack && last.end_us() == run.start_us => {
+                Some(last) if last.stack == run.stack && run.start_us.saturating_sub(last.end_us()) <= gap_us => {
                     last.weight_us = last.weight_us.saturating_add(run.weight_us);
                 }
                 _ => {

@@ -44,6 +44,15 @@ impl Metadata {
         if self.rate_asked.is_finite() && self.rate_asked > 0.0 { 1e6 / self.rate_asked } else { 1e3 }
     }
 
+    /// A gap between two samples of a thread that is no longer than this, µs, is none in what it did: less than a
+    /// sample stands for, so that the thread went on as far as can be told. Samples that came late leave such gaps.
+    pub fn joinable_gap_us(&self) -> u64 {
+        if self.filters.off_cpu || !self.is_time_known() {
+            return 0;
+        }
+        (self.interval_us() * 0.75) as u64
+    }
+
     /// For how long something was not observed, in seconds, if that is worth a word.
     pub fn unobserved_s(&self) -> Option<f64> {
         const WORTH_A_WORD_US: u64 = 50_000;

@@ -175,14 +175,12 @@ fn children_are_blocked_since_before_they_were_found() {
     if !may_sample("blocks of children") {
         return;
     }
-    let program = "import os, time\ndef sleeps():\n    time.sleep(3)\ndef waits(pid):\n    os.waitpid(pid, 0)\n\
-        for _ in range(2):\n    pid = os.fork()\n    if pid == 0:\n        sleeps()\n        \
-        os._exit(0)\n    waits(pid)\n";
     for interpreter in chosen() {
-        let python = interpreter.path.to_str().unwrap();
-        let record = ["record", "--mode", "offcpu", "-s", "-f", "raw", "-o", "-", "--", python, "-c", program];
-        let ran = pyspy(&record);
-        let recording = OffCpu { stacks: stacks(ran.success()), line: ran.stderr.lines().last().unwrap().to_owned() };
+        let mut target = Target::start(interpreter, "sleeping_children.py", &[]);
+        let recorder = Recorder::start(target.pid(), &["-s"]);
+        target.send("2");
+        assert_eq!(target.line(), "done");
+        let recording = recorder.end();
         let sleeps = recording.seconds(|names| names.contains(&"sleeps"));
         // How long a sleep is beyond its time depends on who else wants a CPU; no timer is early.
         assert!((5.9..6.5).contains(&sleeps), "{interpreter}: {recording:#?}");

@@ -150,8 +150,9 @@ fn write_thread(
     // What the thread computed since the last sample, and what is left over of a weight that is no whole millisecond.
     let mut computed_us = 0;
     let mut rest_us = 0;
+    let gap_us = profile.metadata.joinable_gap_us();
     for run in runs(profile, thread) {
-        if run.start_us > end_us && end_us > 0 {
+        if run.start_us.saturating_sub(end_us) > gap_us && end_us > 0 {
             out.add_sample(out_thread, at(end_us), None, CpuDelta::from_micros(computed_us), 0);
             computed_us = 0;
         }
