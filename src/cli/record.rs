@@ -130,7 +130,7 @@ pub(crate) struct RecordArgs {
     pub control_fd: Option<i32>,
     /// Who takes the samples of threads that run: reader (pyspy, from outside), kernel (in the timer interrupt of each
     /// thread, which stops nothing and costs least: Linux 5.17 with x86-64, as root), auto (the kernel where it can)
-    /// [default: reader]
+    /// [default: auto]
     #[arg(long, value_enum, value_name = "who")]
     pub sampler: Option<SamplerArg>,
     /// With --sampler=kernel, show the kernel's functions above the program's, where that is in a system call or a page

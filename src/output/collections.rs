@@ -5,6 +5,10 @@ use std::collections::HashSet;
 use super::runs::runs;
 use crate::profile::{Collection, FrameKind, Profile, Run, ThreadRef};
 
+/// Samples of one collection are no further apart than this: so many sampling intervals, and µs. That is what a sample
+/// may stand for at most.
+const LONGEST_GAP: (f64, f64) = (5.0, 1e5);
+
 /// The collections of all processes in the order in which they began: those that the interpreters have told of, and of
 /// processes whose interpreters tell none those that samples show.
 pub(super) fn collections(profile: &Profile) -> Vec<Collection> {
@@ -19,19 +23,24 @@ pub(super) fn collections(profile: &Profile) -> Vec<Collection> {
     all
 }
 
-/// The collections that a thread was seen in: one for each run of samples.
+/// The collections that a thread was seen in: one for each stretch in which it was seen in nothing else. Where samples
+/// came late in one, there is a gap in it.
 fn seen_in(profile: &Profile, thread: ThreadRef) -> Vec<Collection> {
     let process = profile.thread(thread).process;
-    let gap_us = profile.metadata.joinable_gap_us();
+    let gap_us = (LONGEST_GAP.0 * profile.metadata.interval_us()).min(LONGEST_GAP.1) as u64;
     let mut seen: Vec<Collection> = Vec::new();
-    for run in runs(profile, thread).filter(|run| is_collecting(profile, run)) {
-        match seen.last_mut().filter(|last| run.start_us.saturating_sub(last.end_us) <= gap_us) {
-            Some(last) => last.end_us = run.end_us(),
-            None => {
-                let (start_us, end_us) = (run.start_us, run.end_us());
-                seen.push(Collection { process, start_us, end_us, generation: None, collected: None });
-            }
+    let mut goes_on = false;
+    for run in runs(profile, thread) {
+        if !is_collecting(profile, &run) {
+            goes_on = false;
+            continue;
         }
+        let (start_us, end_us) = (run.start_us, run.end_us());
+        match seen.last_mut().filter(|last| goes_on && start_us.saturating_sub(last.end_us) <= gap_us) {
+            Some(last) => last.end_us = end_us,
+            None => seen.push(Collection { process, start_us, end_us, generation: None, collected: None }),
+        }
+        goes_on = true;
     }
     seen
 }

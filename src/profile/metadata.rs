@@ -115,7 +115,7 @@ impl GilFacts {
 
     /// How much of the time it was held, from 0 to 1.
     pub fn held(&self) -> f64 {
-        if self.observed_us == 0 { 0.0 } else { self.held_us as f64 / self.observed_us as f64 }
+        if self.observed_us == 0 { 0.0 } else { (self.held_us as f64 / self.observed_us as f64).min(1.0) }
     }
 }
 

@@ -41,9 +41,9 @@ fn seconds(format: &str, path: &Path, function: &str) -> f64 {
 /// Starts a recording of a running target and waits until it has something.
 fn start_recording(pid: u32, format: &str, path: &Path, options: &[&str]) -> Running {
     let pid = pid.to_string();
-    let mut args = vec!["record", "-p", &pid, "-f", format, "-o", path.to_str().unwrap()];
+    let mut args = vec!["-p", &pid, "-f", format, "-o", path.to_str().unwrap()];
     args.extend(if options.is_empty() { &["--every", "200ms"] } else { options });
-    let mut running = Running::start(&args);
+    let mut running = Running::start_recording(&args);
     running.wait_until("the first file", || path.exists());
     running
 }
@@ -226,7 +226,8 @@ fn time_in_which_pyspy_was_stopped_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let target = Target::start(any(), "phases.py", &[]);
     let path = folder.path().join("a.txt");
-    let mut running = start_recording(target.pid(), "raw", &path, &[]);
+    // The kernel would go on.
+    let mut running = start_recording(target.pid(), "raw", &path, &["--every", "200ms", "--sampler=reader"]);
     running.signal(Signal::SIGSTOP);
     std::thread::sleep(Duration::from_secs(2));
     let before = fs::metadata(&path).unwrap().modified().unwrap();

@@ -1,9 +1,6 @@
 //! What the summary says of the garbage collector, beside what the program has counted itself.
 #![cfg(target_os = "linux")]
 
-use std::fs;
-use std::time::{Duration, Instant};
-
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -15,20 +12,6 @@ use crate::target::Target;
 const COLLECTIONS: u64 = 12;
 /// Samples a second.
 const RATE: f64 = 500.0;
-
-/// Waits until a recorder has read the threads of a process, which is when it has files of theirs open.
-fn wait_until_sampled(recorder: u32, pid: u32) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    let files = format!("/proc/{pid}/task/");
-    let is_sampling = || {
-        let open = fs::read_dir(format!("/proc/{recorder}/fd")).into_iter().flatten().flatten();
-        open.filter_map(|file| fs::read_link(file.path()).ok()).any(|link| link.to_string_lossy().starts_with(&files))
-    };
-    while !is_sampling() {
-        assert!(Instant::now() < deadline, "process {pid} is not sampled");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
 
 /// What follows `before` in a line that begins with `begin`, up to the next space.
 fn number(text: &str, begin: &str, before: &str) -> Option<f64> {
@@ -50,9 +33,8 @@ fn collections_are_counted_and_timed() {
     for interpreter in Interpreter::all().iter().filter(|interpreter| features.contains(&interpreter.feature())) {
         let mut target = Target::start(interpreter, "gc_known.py", &[]);
         let pid = target.pid().to_string();
-        let args = ["record", "-r", &RATE.to_string(), "-i", "-d", "60", "-f", "chrometrace", "-o", "-", "--pid", &pid];
-        let running = Running::start(&args);
-        wait_until_sampled(running.pid(), target.pid());
+        let args = ["-r", &RATE.to_string(), "-i", "-d", "60", "-f", "chrometrace", "-o", "-", "--pid", &pid];
+        let running = Running::start_recording(&args);
         target.send(&COLLECTIONS.to_string());
         let spent: f64 = target.line().parse().unwrap();
         running.signal(Signal::SIGINT);

@@ -10,6 +10,7 @@ use nix::unistd::Pid;
 
 use crate::interpreters::Interpreter;
 use crate::recording::Recording;
+use crate::running::Running;
 use crate::target::{Target, alone_on_this_machine, print_note, pyspy};
 use crate::truth::{Tally, is_fib, is_in_its_file, is_in_one_chain, is_paired, wanted_cpu};
 
@@ -173,6 +174,39 @@ fn threads_that_are_gone_when_the_ring_is_emptied_are_there_with_their_frames() 
         assert!(brief > 20, "{interpreter}: {brief} of {all}: {:?}", recording.summary);
         let lost = recording.summary.lost as f64 / recording.summary.samples as f64;
         assert!(lost < 0.1, "{interpreter}: {:?}", recording.summary);
+    }
+}
+
+/// The CPU time of a process, threads that have ended included, s.
+fn cpu_time(pid: u32) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    fields[11..13].iter().map(|ticks| ticks.parse::<f64>().unwrap() / 100.0).sum()
+}
+
+/// A sample of the kernel stands for 5 ms here, and most of these threads run for less.
+#[test]
+fn threads_that_end_before_a_sample_is_due_count_for_what_they_ran() {
+    let _alone = alone_on_this_machine();
+    if !may_sample("threads briefer than a sample") {
+        return;
+    }
+    for interpreter in chosen() {
+        let target = Target::start(interpreter, "brief_threads.py", &[]);
+        let args = ["-r", "200", "-f", "raw", "-o", "-", "--sampler=kernel", "--pid", &target.pid().to_string()];
+        let running = Running::start_recording(&args);
+        let before = cpu_time(target.pid());
+        wait_until(|| cpu_time(target.pid()) - before > 4.0);
+        let ran_for = cpu_time(target.pid()) - before;
+        running.signal(Signal::SIGINT);
+        let recording = Recording::from_run(&running.ended());
+        // Waits for a CPU are in it, too.
+        let seen = recording.total() as f64 / 200.0;
+        assert!(seen > 0.88 * ran_for, "{interpreter}: {seen} s of {ran_for} s: {recording:?}");
+        let computing = recording.count(|names| names.contains(&"compute")) as f64 / 200.0;
+        assert!(computing > 0.7 * ran_for, "{interpreter}: {computing} s of {ran_for} s: {recording:?}");
+        let lost = recording.summary.lost as f64 / recording.summary.samples as f64;
+        assert!(lost < 0.02, "{interpreter}: {:?}", recording.summary);
     }
 }
 

@@ -220,7 +220,7 @@ fn threads_without_python_are_sampled_by_the_kernel_when_asked_for() {
 #[test]
 fn what_only_the_kernel_can_do_is_refused_without_it() {
     for wanted in [&["--native", "--nonblocking"][..], &["--kernel-frames"]] {
-        let ran = pyspy(&[&["record", "--pid", "1", "-o", "/dev/null"], wanted].concat());
+        let ran = pyspy(&[&["record", "--sampler=reader", "--pid", "1", "-o", "/dev/null"], wanted].concat());
         assert_eq!(ran.status.code(), Some(2), "{ran:#?}");
         assert!(ran.stderr.contains("--sampler=kernel"), "{ran:#?}");
     }

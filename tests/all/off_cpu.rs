@@ -2,19 +2,15 @@
 #![cfg(target_os = "linux")]
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 
 use crate::interpreters::Interpreter;
 use crate::kernel::may_sample;
 use crate::recording::{names, stacks};
+use crate::running::Running;
 use crate::target::{Target, pyspy};
 
 /// What a recording brought.
@@ -26,38 +22,17 @@ struct OffCpu {
     line: String,
 }
 
-/// A recording that has begun.
-struct Recorder {
-    child: Child,
-    folder: tempfile::TempDir,
+/// Starts a recording of blocks and waits until it records.
+fn start(pid: u32, args: &[&str]) -> Running {
+    let of_blocks = ["--mode", "offcpu", "-f", "raw", "-o", "-", "--pid", &pid.to_string()];
+    Running::start_recording(&[&of_blocks, args].concat())
 }
 
-impl Recorder {
-    /// Starts one and waits until it records.
-    fn start(pid: u32, args: &[&str]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let (mut ours, theirs) = UnixStream::pair().unwrap();
-        let mut command = Command::new("sh");
-        command.args(["-c", "exec \"$@\" 3<&0 0</dev/null", "sh", env!("CARGO_BIN_EXE_pyspy"), "record"]);
-        command.args(["--mode", "offcpu", "-f", "raw", "--control-fd", "3", "--pid", &pid.to_string(), "-o"]);
-        command.arg(folder.path().join("stacks")).args(args).stdin(OwnedFd::from(theirs));
-        let stderr = fs::File::create(folder.path().join("stderr")).unwrap();
-        let child = command.stderr(Stdio::from(stderr)).spawn().unwrap();
-        drop(command);
-        ours.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        ours.write_all(b"\n").unwrap();
-        let mut word = [0; 6];
-        ours.read_exact(&mut word).unwrap();
-        Self { child, folder }
-    }
-
-    /// Ends it.
-    fn end(mut self) -> OffCpu {
-        kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGINT).unwrap();
-        assert!(self.child.wait().unwrap().success());
-        let read = |name: &str| fs::read_to_string(self.folder.path().join(name)).unwrap();
-        OffCpu { stacks: stacks(&read("stacks")), line: read("stderr").lines().last().unwrap_or_default().to_owned() }
-    }
+/// Ends it.
+fn end(running: Running) -> OffCpu {
+    running.signal(Signal::SIGINT);
+    let ran = running.ended();
+    OffCpu { stacks: stacks(ran.success()), line: ran.stderr.lines().last().unwrap_or_default().to_owned() }
 }
 
 impl OffCpu {
@@ -87,10 +62,10 @@ fn threads_are_blocked_for_as_long_as_they_measure() {
     }
     for interpreter in chosen() {
         let mut target = Target::start(interpreter, "off_cpu.py", &[]);
-        let recorder = Recorder::start(target.pid(), &[]);
+        let recorder = start(target.pid(), &[]);
         target.send("");
         let results = target.line();
-        let recording = recorder.end();
+        let recording = end(recorder);
         let words: Vec<&str> = results.split(' ').collect();
         let measured: BTreeMap<&str, f64> =
             words.chunks(2).map(|result| (result[0], result[1].parse().unwrap())).collect();
@@ -118,10 +93,10 @@ fn short_blocks_are_left_out_and_counted() {
     }
     for interpreter in chosen() {
         let mut target = Target::start(interpreter, "off_cpu.py", &[]);
-        let recorder = Recorder::start(target.pid(), &["--min-block", "15ms"]);
+        let recorder = start(target.pid(), &["--min-block", "15ms"]);
         target.send("");
         target.line();
-        let recording = recorder.end();
+        let recording = end(recorder);
         assert!(recording.number(" shorter than 15 ms are left out") >= 100.0, "{interpreter}: {}", recording.line);
         // No timer is early.
         let sleeps = recording.seconds(|names| names.contains(&"sleeps"));
@@ -136,10 +111,10 @@ fn what_lasts_counts_from_the_beginning_to_the_end() {
     }
     for interpreter in chosen() {
         let target = Target::start(interpreter, "waiting.py", &[]);
-        let recorder = Recorder::start(target.pid(), &[]);
+        let recorder = start(target.pid(), &[]);
         // Longer than the pieces in which a block counts while it lasts.
         std::thread::sleep(Duration::from_millis(1500));
-        let recording = recorder.end();
+        let recording = end(recorder);
         let seconds = recording.number(" s, ");
         for function in ["sleeps", "selects"] {
             let seen = recording.seconds(|names| names.contains(&function));
@@ -159,9 +134,9 @@ fn threads_that_want_a_cpu_are_not_blocked() {
     }
     for interpreter in chosen() {
         let target = Target::start(interpreter, "hashing.py", &[]);
-        let recorder = Recorder::start(target.pid(), &[]);
+        let recorder = start(target.pid(), &[]);
         std::thread::sleep(Duration::from_millis(500));
-        let recording = recorder.end();
+        let recording = end(recorder);
         let of_gil = |names: &[&str]| names.last() == Some(&"waiting for the GIL");
         let digests = recording.seconds(|names| names.contains(&"digest") && !of_gil(names));
         assert!(digests < 0.01, "{interpreter}: {digests} {recording:#?}");
@@ -177,10 +152,10 @@ fn children_are_blocked_since_before_they_were_found() {
     }
     for interpreter in chosen() {
         let mut target = Target::start(interpreter, "sleeping_children.py", &[]);
-        let recorder = Recorder::start(target.pid(), &["-s"]);
+        let recorder = start(target.pid(), &["-s"]);
         target.send("2");
         assert_eq!(target.line(), "done");
-        let recording = recorder.end();
+        let recording = end(recorder);
         let sleeps = recording.seconds(|names| names.contains(&"sleeps"));
         // How long a sleep is beyond its time depends on who else wants a CPU; no timer is early.
         assert!((5.9..6.5).contains(&sleeps), "{interpreter}: {recording:#?}");

@@ -30,11 +30,36 @@ impl Running {
         Self::start_command(Command::new(env!("CARGO_BIN_EXE_pyspy")).args(args))
     }
 
+    /// Starts `pyspy record` with these arguments and waits until it has taken its first sample.
+    #[cfg(unix)]
+    #[track_caller]
+    pub fn start_recording(args: &[impl AsRef<OsStr>]) -> Self {
+        use std::io::{Read, Write};
+        let (mut ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", "exec \"$@\" 3<&0 0</dev/null", "sh", env!("CARGO_BIN_EXE_pyspy"), "record"]);
+        command.args(["--control-fd", "3"]).args(args).stdin(std::os::fd::OwnedFd::from(theirs));
+        let mut running = Self::start_with_stdin(&mut command);
+        // The command holds a copy of their end.
+        drop(command);
+        ours.set_read_timeout(Some(LIMIT)).unwrap();
+        ours.write_all(b"\n").unwrap();
+        let mut word = [0; 6];
+        if let Err(error) = ours.read_exact(&mut word) {
+            panic!("it has not begun: {error}; ended: {}: {}", running.has_ended(), running.stderr());
+        }
+        running
+    }
+
     /// Starts a command that is a pyspy or becomes one.
     pub fn start_command(command: &mut Command) -> Self {
+        Self::start_with_stdin(command.stdin(Stdio::null()))
+    }
+
+    fn start_with_stdin(command: &mut Command) -> Self {
         let output = tempfile::tempdir().unwrap();
         let file = |name| Stdio::from(fs::File::create(output.path().join(name)).unwrap());
-        let child = command.stdin(Stdio::null()).stdout(file("stdout")).stderr(file("stderr")).spawn().unwrap();
+        let child = command.stdout(file("stdout")).stderr(file("stderr")).spawn().unwrap();
         Self { child, output }
     }
 

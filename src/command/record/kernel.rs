@@ -21,7 +21,7 @@ pub(super) fn kernel_use(arguments: &RecordArgs) -> anyhow::Result<KernelUse> {
         [(arguments.tasks.is_some(), "--async"), (arguments.mode == Some(Mode::GilWait), "--mode=gil-wait")];
     let wishes = Wishes {
         sampler: arguments.sampler,
-        default: SamplerArg::Reader,
+        default: SamplerArg::Auto,
         pause: arguments.pause,
         rate: arguments.rate(),
         kernel_frames: arguments.kernel_frames,

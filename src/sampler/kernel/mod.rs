@@ -60,6 +60,25 @@ pub(crate) enum KernelTask {
     Blocks,
 }
 
+impl KernelTask {
+    /// Threads are interrupted at least so often, ns of CPU time, unless samples are to come more often still: what
+    /// runs for less is not seen.
+    const LONGEST_INTERRUPT_NS: u64 = 1_000_000;
+    /// A sample has no more interrupts than that.
+    const MOST_INTERRUPTS: u64 = 16;
+
+    /// How many interrupts of a thread there are for a sample of it. More than one, so that the first may come after
+    /// any of them: threads that end before a whole period is over would have none.
+    fn interrupts_a_sample(self) -> u32 {
+        match self {
+            Self::Samples { period_ns, .. } => {
+                (period_ns / Self::LONGEST_INTERRUPT_NS).clamp(1, Self::MOST_INTERRUPTS) as u32
+            }
+            Self::Blocks => 1,
+        }
+    }
+}
+
 /// What the kernel knows of a thread, where it tells of [blocks](KernelTask::Blocks).
 #[cfg_attr(
     not(all(target_os = "linux", target_arch = "x86_64")),

@@ -93,6 +93,10 @@ const volatile __u32 layout[LAYOUT_LENGTH];
 // The ring wakes its reader when so many bytes are in it.
 const volatile __u64 wake_at = 1 << 20;
 
+// After so many interrupts of a thread there is a sample; the first comes after fewer, by chance. A thread that ends
+// before it has run for as long as a sample stands for has one as often as its share of that is.
+const volatile __u32 interrupts_a_sample = 1;
+
 // With `--native`: how much of a native stack is copied, `MOST_STACK` at most, 0 without; where a frame says that it
 // was entered from C (3.11); whether threads without a thread state are recorded too.
 const volatile __u32 stack_bound = 0;
@@ -126,6 +130,8 @@ struct thread {
 	// Its stack is known of the moment at which it last left its CPU.
 	__u8 has_left_stack;
 	__u8 is_delayed;
+	// Interrupts until its next sample, that one included; 0 before the first.
+	__u16 until_sample;
 };
 
 // Flags of a record.
@@ -256,6 +262,8 @@ struct counts {
 	__u64 stateless;
 	// When the reader of the ring was woken for code that it does not know.
 	__u64 woken;
+	// Threads that were met.
+	__u64 threads;
 };
 
 struct {
@@ -679,6 +687,10 @@ static __always_inline struct thread *thread_of(__u32 tid, struct process *proce
 	if (!known) {
 		struct thread new = { .run = process->run, .period = period, .run_delay = run_delay };
 		bpf_map_update_elem(&threads, &tid, &new, BPF_ANY);
+		__u32 zero = 0;
+		struct counts *counts = bpf_map_lookup_elem(&counters, &zero);
+		if (counts)
+			__sync_fetch_and_add(&counts->threads, 1);
 		return bpf_map_lookup_elem(&threads, &tid);
 	}
 	if (known->run != process->run) {
@@ -799,7 +811,15 @@ int sample_running(struct bpf_perf_event_data *ctx)
 	struct thread *thread = thread_of(bpf_get_current_pid_tgid(), process, period, task->sched_info.run_delay);
 	if (!thread || thread->period != period)
 		return 0;
-	return record_stack(process, thread, period, RAN, ctx);
+	if (interrupts_a_sample > 1) {
+		// Half an interrupt early, as what a thread runs after its last one is half of that on average.
+		if (!thread->until_sample)
+			thread->until_sample = (1 + bpf_get_prandom_u32() % (2 * interrupts_a_sample)) / 2 ?: 1;
+		if (--thread->until_sample)
+			return 0;
+		thread->until_sample = interrupts_a_sample;
+	}
+	return record_stack(process, thread, period * interrupts_a_sample, RAN, ctx);
 }
 
 // A thread leaves its CPU. If it would rather run on, its stack is recorded: that is where it is until it has one

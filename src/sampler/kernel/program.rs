@@ -43,7 +43,7 @@ pub(super) struct Program {
     threads: HashMap<MapData, u32, ThreadWords>,
     blocks: HashMap<MapData, u32, BlockWords>,
     codes: Array<MapData, [u64; KNOWN_CODES]>,
-    counters: Array<MapData, [u64; 3]>,
+    counters: Array<MapData, [u64; 4]>,
     known: Box<[u64; KNOWN_CODES]>,
     has_news: bool,
 }
@@ -61,14 +61,17 @@ impl Program {
     /// # Errors
     /// When the kernel refuses it.
     pub(super) fn load(layout: &[u32; LENGTH], task: KernelTask, frame_is_entry: u32) -> Result<Self, Unavailable> {
-        let contents = match task {
-            KernelTask::Samples { contents, .. } => contents,
-            KernelTask::Blocks => Contents::default(),
+        let (contents, interrupts) = match task {
+            KernelTask::Samples { contents, .. } => (contents, task.interrupts_a_sample()),
+            KernelTask::Blocks => (Contents::default(), 1),
         };
         let cpus = nr_cpus().map_err(|(_, error)| Unavailable::refused("to count its CPUs", &error))?;
         let cpus = u32::try_from(cpus).unwrap_or(u32::MAX);
         let mut loader = EbpfLoader::new();
-        let mut loader = loader.override_global("layout", layout, true).map_max_entries("scratches", cpus);
+        let mut loader = loader
+            .override_global("layout", layout, true)
+            .override_global("interrupts_a_sample", &interrupts, true)
+            .map_max_entries("scratches", cpus);
         if contents.kernel {
             loader = loader.override_global("records_kernel", &1_u32, true);
         }
@@ -212,7 +215,12 @@ impl Program {
 
     /// How many samples were of threads without a thread state.
     pub(super) fn stateless(&self) -> u64 {
-        self.counters.get(&0, 0).map_or(0, |[_, stateless, _]| stateless)
+        self.counters.get(&0, 0).map_or(0, |[_, stateless, ..]| stateless)
+    }
+
+    /// How many threads it has met that have come since their process was added.
+    pub(super) fn threads_met(&self) -> u64 {
+        self.counters.get(&0, 0).map_or(0, |[.., threads]| threads)
     }
 }
 
