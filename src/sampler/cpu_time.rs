@@ -67,6 +67,23 @@ impl CpuTime {
         self.sampled_us = self.sampled_us.saturating_add(threads.saturating_mul(weight_us));
     }
 
+    /// All the time so far was observed: the kernel samples the threads that run, each time that they have run for
+    /// `period_us`.
+    pub(super) fn observe_all(&mut self, period_us: u64) {
+        self.observed_us = u64::try_from(self.elapsed.as_micros()).unwrap_or(u64::MAX);
+        self.samples = self.observed_us / period_us.max(1);
+    }
+
+    /// Takes note of the thread of a moment, which ran or wanted to for so long, as the kernel has seen it.
+    pub(super) fn add_ran(&mut self, ran_us: u64) {
+        self.sampled_us = self.sampled_us.saturating_add(ran_us);
+    }
+
+    /// The same of a thread with a thread state but without frames.
+    pub(super) fn add_frameless(&mut self, ran_us: u64) {
+        self.stateful_us = self.stateful_us.saturating_add(ran_us);
+    }
+
     /// What was not sampled, if it is the most; not what nobody looked at.
     pub(super) fn unsampled(&self, pid: i32) -> Option<Unsampled> {
         if Duration::from_micros(self.observed_us) < self.elapsed.mul_f64(LEAST_OBSERVED) {

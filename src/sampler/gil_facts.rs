@@ -42,15 +42,17 @@ impl GilSums {
         }
     }
 
-    /// Adds what a thread did that ran for so many µs, as the kernel has seen it; who waits meanwhile is not in such a
-    /// moment.
+    /// Adds what a thread did that ran for so many µs, or wanted a CPU, as the kernel has seen it; who sleeps meanwhile is
+    /// not in such a moment.
     pub(super) fn add_ran(&mut self, moment: &Moment, ran_us: u64, mut function: impl FnMut(usize) -> Option<FrameId>) {
         for (index, thread) in moment.threads.iter().enumerate() {
             let gil = &thread.running_in.gil;
             if !(gil.exists && gil.tells_holder) {
                 continue;
             }
-            if thread.stack.holds_gil {
+            if thread.waits_for_gil {
+                self.facts.waited_us += ran_us;
+            } else if thread.stack.holds_gil {
                 self.facts.held_us += ran_us;
                 self.holders.add(function(index), ran_us);
             } else {

@@ -44,7 +44,10 @@ impl InterpreterSums {
         ran_us: u64,
         mut function: impl FnMut(usize) -> Option<FrameId>,
     ) {
-        self.gc.add_ran(pid, moment, ran_us, &mut function);
+        // Who waits for the GIL tells nothing of who collects.
+        if !moment.threads.first().is_some_and(|thread| thread.waits_for_gil) {
+            self.gc.add_ran(pid, moment, ran_us, &mut function);
+        }
         self.gil.add_ran(moment, ran_us, function);
     }
 

@@ -66,6 +66,8 @@ pub(super) struct KernelMember {
     pub(super) blocks: Blocks,
     /// Where each thread was seen last, where somebody looks on.
     pub(super) last_seen: Option<LastSeen>,
+    /// It has executed another program since it was last looked at.
+    pub(super) has_executed: bool,
     /// When we are to look at it next.
     look_due: Instant,
     /// Nanoseconds that were not enough for a whole microsecond.
@@ -95,6 +97,7 @@ impl KernelMember {
             left: HashMap::default(),
             blocks: Blocks::default(),
             last_seen: None,
+            has_executed: false,
             look_due: Instant::now() + LOOK_EVERY,
             carry_ns: 0,
         }

@@ -89,9 +89,12 @@ impl Member {
         self.sampler.is_none() && (self.search.found_no_python() || self.has_exited && self.builder.is_none())
     }
 
-    /// The CPU time of its threads that were not sampled, if it is the most.
-    pub(super) fn unsampled(&mut self) -> Option<Unsampled> {
+    /// The CPU time of its threads that were not sampled, if it is the most; `rate` is that of sampling, in Hz.
+    pub(super) fn unsampled(&mut self, rate: u32) -> Option<Unsampled> {
         self.cpu_time.look(&self.process);
+        if self.kernel.samples() {
+            self.cpu_time.observe_all(u64::from(1_000_000 / rate.max(1)));
+        }
         self.cpu_time.unsampled(self.process.pid())
     }
 

@@ -144,6 +144,7 @@ pub(super) struct Recorder<'options> {
 impl<'options> Recorder<'options> {
     pub(super) fn new(roots: Roots, options: &'options RecordOptions) -> Self {
         let Roots { processes, orphans } = roots;
+        let is_started = orphans.is_some();
         let mut profile = Profile::new(options.keep);
         let mut report = Report::default();
         if options.pausing != Pausing::Never {
@@ -171,7 +172,7 @@ impl<'options> Recorder<'options> {
             unobserved: Unobserved::default(),
             sums: InterpreterSums::default(),
             tracers_due: None,
-            kernel: KernelSampling::new(options, options.rate),
+            kernel: KernelSampling::new(options, options.rate, is_started),
             report,
         }
     }
@@ -180,7 +181,7 @@ impl<'options> Recorder<'options> {
     pub(super) fn wait(&mut self, wait: Duration, clock: &Clock) -> bool {
         if self.kernel_samples() {
             let is_alone = self.members.len() == 1 && !self.options.processes.subprocesses;
-            return self.wait_for_kernel(wait.min(if is_alone { LONGEST_SLEEP_ALONE } else { LONGEST_SLEEP }));
+            return self.wait_for_kernel(wait.min(if is_alone { LONGEST_SLEEP_ALONE } else { self.longest_sleep() }));
         }
         // A thread that stops later than it was waited for is not to stand still until the next sample.
         let wait = if release_pending() > 0 { wait.min(PENDING_SLEEP) } else { wait };
@@ -287,7 +288,7 @@ impl<'options> Recorder<'options> {
             if leaves {
                 member.put_waiting(profile, &options.filter, WAIT_FOR_LINES);
                 if options.off_cpu.is_none() {
-                    report.add_unsampled(member.unsampled());
+                    report.add_unsampled(member.unsampled(options.rate));
                 }
                 member.leave(profile, elapsed_us);
                 arrivals.leave(member);

@@ -45,7 +45,7 @@ fn both_sources_show_the_same_functions_shares_and_threads() {
             let window = window(target.pid(), &["--idle", &format!("--sampler={source}")]);
             assert_eq!(window["sampler"], source, "{interpreter}: {window:#}");
             let shares = shares(&window);
-            for (function, range) in [("heavy", 40.0..80.0), ("medium", 15.0..45.0), ("light", 1.0..25.0)] {
+            for (function, range) in [("heavy", 40.0..80.0), ("medium", 15.0..53.0), ("light", 0.5..25.0)] {
                 assert!(range.contains(&shares[function]), "{interpreter}, {source}: {shares:?}");
             }
             // It waits all the time; how much of the time is seen depends on how often pyspy gets a CPU.

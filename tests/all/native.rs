@@ -211,7 +211,7 @@ fn an_idle_thread_is_not_stopped_again() {
 #[test]
 fn native_frames_need_a_stop_and_a_process() {
     for args in [
-        &["record", "--native", "--nonblocking", "--pid", "1"][..],
+        &["record", "--sampler=reader", "--native", "--nonblocking", "--pid", "1"][..],
         &["top", "-n", "--nonblocking", "--pid", "1"],
         &["dump", "-n", "--nonblocking", "--pid", "1"],
         &["dump", "-n", "--core", "core"],

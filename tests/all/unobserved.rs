@@ -50,7 +50,7 @@ fn time_without_us_is_a_gap_in_every_format_that_shows_time() {
     let folder = tempfile::tempdir().unwrap();
     let recording = folder.path().join("a.pyspy");
     let pid = target.pid().to_string();
-    let mut running = Running::start(&["record", "-p", &pid, "-o", recording.to_str().unwrap()]);
+    let mut running = Running::start(&["record", "--sampler=reader", "-p", &pid, "-o", recording.to_str().unwrap()]);
     running.wait_until("the first samples", || recording.exists());
     interrupt(&running, &mut target);
     let ran = running.ended();
@@ -103,7 +103,21 @@ fn time_up_to_the_end_is_in_a_sample_or_unobserved() {
     let folder = tempfile::tempdir().unwrap();
     let output = folder.path().join("a.raw");
     let pid = target.pid().to_string();
-    let args = ["record", "-i", "-r", "1000", "-d", "1", "-p", &pid, "-f", "raw", "-o", output.to_str().unwrap()];
+    let args = [
+        "record",
+        "--sampler=reader",
+        "-i",
+        "-r",
+        "1000",
+        "-d",
+        "1",
+        "-p",
+        &pid,
+        "-f",
+        "raw",
+        "-o",
+        output.to_str().unwrap(),
+    ];
     // Where it was stopped before it had begun, it has seen everything.
     let summary = (0..10).find_map(|_| {
         let running = Running::start(&args);

@@ -144,6 +144,7 @@ struct thread {
 #define REQUESTS_GIL 64
 #define HAS_UNKNOWN_CODE 128
 #define HAS_NATIVE (1 << 18)
+#define EXECUTED (1 << 19)
 
 struct slot {
 	__u64 words[4];
@@ -846,6 +847,25 @@ int leave_cpu(struct bpf_raw_tracepoint_args *ctx)
 		return record_stack(process, thread, 0, WAITS, 0);
 	thread->run_delay = run_delay;
 	thread->delay += delay;
+	return 0;
+}
+
+// A process executes another program: what was known of it holds no more, so that is to be looked at soon.
+SEC("raw_tp/sched_process_exec")
+int tell_of_exec(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct process *process = current_process();
+	if (!process)
+		return 0;
+	__u64 id = bpf_get_current_pid_tgid();
+	// Not in the scratch of this CPU, which an interrupt may use meanwhile.
+	struct record record = {};
+	record.time = bpf_ktime_get_ns();
+	record.flags = EXECUTED;
+	record.tgid = id >> 32;
+	record.tid = id;
+	record.run = process->run;
+	bpf_ringbuf_output(&records, &record, sizeof(record), BPF_RB_FORCE_WAKEUP);
 	return 0;
 }
 

@@ -117,11 +117,13 @@ impl Program {
         let sample = self.ebpf.program_mut("sample_running").ok_or_else(|| lacks("sample_running"))?;
         let sample: &mut PerfEvent = sample.try_into()?;
         sample.load()?;
+        self.start_at("tell_of_exec", "sched_process_exec")?;
         self.start_at("leave_cpu", "sched_switch")
     }
 
     /// Those that tell of blocks, the one first that ends them: a block without an end would last for ever.
     fn start_blocks(&mut self) -> Result<(), EbpfError> {
+        self.start_at("tell_of_exec", "sched_process_exec")?;
         self.start_at("end_block", "sched_wakeup")?;
         self.start_at("begin_block", "sched_switch")
     }

@@ -37,6 +37,7 @@ const REQUESTS_GIL: u32 = 64;
 const BLOCKED: u32 = 1 << 16;
 const WOKE: u32 = 1 << 17;
 const HAS_NATIVE: u32 = 1 << 18;
+const EXECUTED: u32 = 1 << 19;
 
 /// Four words of a record: a frame, or the evidence of the code of the frame before.
 pub(in crate::sampler) type Slot = [u64; 4];
@@ -146,6 +147,11 @@ impl Record {
     /// The thread was woken; the record has no stack.
     pub(in crate::sampler) fn woke(&self) -> bool {
         self.flags & WOKE != 0
+    }
+
+    /// The process executed another program; the record has no stack.
+    pub(in crate::sampler) fn executed(&self) -> bool {
+        self.flags & EXECUTED != 0
     }
 
     /// Not all of its frames could be read, or there are too many.

@@ -16,8 +16,10 @@ use crate::sampler::moment::{
 pub(crate) enum FromKernel {
     /// The thread is in the moment.
     Emitted,
-    /// The thread had no Python frames, or waits for the GIL: another sees to it.
+    /// There is nothing to show of a thread without a thread state.
     NotActive,
+    /// The thread has a thread state, and no frames to show.
+    Frameless,
     /// Its stack could not be read or named.
     Lost,
 }
@@ -46,12 +48,15 @@ impl ProcessSampler {
         self.read_names_when_due();
         self.judge(&stopped);
         for index in 0..self.reader.stacks.threads.len() {
-            if self.records.was_running(self.reader.stacks.threads[index].address) {
+            let address = self.reader.stacks.threads[index].address;
+            let is_still = self.reader.judged_stacks[index].verdict == Verdict::Consistent;
+            if self.records.was_running(address) {
                 self.emit_running(index, moment);
-            } else {
-                // One that has run meanwhile is not stopped for that.
-                let is_still = self.reader.judged_stacks[index].verdict == Verdict::Consistent;
-                self.emit_thread(index, if is_still { pausing } else { Pausing::Never }, &stopped, moment);
+            } else if is_still || !self.threads.exists(address) {
+                self.emit_thread(index, pausing, &stopped, moment);
+            } else if !self.emit_if_waiting(index, moment) {
+                // It has run meanwhile, and still does or does again: that is the kernel's.
+                self.emit_running(index, moment);
             }
         }
         self.natives.observe_threads(&self.process, &self.threads, &mut self.activities);
@@ -91,7 +96,8 @@ impl ProcessSampler {
     pub(crate) fn check_kernel_codes(&mut self, records: &Records) -> Vec<CodeNews> {
         self.natives.prepare();
         let pid = self.process.pid().unsigned_abs();
-        let has_ended = self.process.has_exited();
+        let of_exec = records.iter().filter(|record| record.pid == pid).any(Record::executed);
+        let has_ended = of_exec || self.process.has_exited();
         let reader = &mut self.reader;
         let mut codes = CodeReader {
             memory: reader.snapshot.memory(),
@@ -123,14 +129,13 @@ impl ProcessSampler {
         let mut hands_over = |newest: &MomentFrame| {
             self.hand_overs.is_at(memory, layout, newest.code, newest.code_address, newest.offset)
         };
-        if may_wait && (stack.requests_gil || moment.frames.first().is_some_and(&mut hands_over)) {
-            return FromKernel::NotActive;
-        }
+        // It wants a CPU to look whether it may have the GIL by now, or has one for that.
+        let waits_for_gil = may_wait && (stack.requests_gil || moment.frames.first().is_some_and(&mut hands_over));
         self.natives.merge_recorded((records, record), layout, Owner::State(stack.address), moment);
         if moment.frames.is_empty() && moment.native.frames.is_empty() {
-            return FromKernel::NotActive;
+            return FromKernel::Frameless;
         }
-        moment.threads.push(thread);
+        moment.threads.push(MomentThread { active: !waits_for_gil, waits_for_gil, ..thread });
         FromKernel::Emitted
     }
 

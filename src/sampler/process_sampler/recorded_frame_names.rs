@@ -128,7 +128,7 @@ pub(super) struct CodeReader<'sampler, M> {
     pub(super) memory: &'sampler M,
     pub(super) layout: &'sampler Layout,
     pub(super) codes: &'sampler mut CodeTable,
-    /// The process has ended: nothing can be looked at again.
+    /// The process has ended, or executed another program: nothing can be looked at again.
     pub(super) has_ended: bool,
 }
 

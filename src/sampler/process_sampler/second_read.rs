@@ -75,6 +75,24 @@ impl ProcessSampler {
         is_complete
     }
 
+    /// Reads the stack of a thread again that has run since it was seen waiting, and puts it into the moment. Whether it
+    /// was found waiting.
+    pub(super) fn emit_if_waiting(&mut self, index: usize, moment: &mut Moment) -> bool {
+        let thread = self.reader.stacks.threads[index];
+        let Some(os_id) = self.threads.os_id(thread.address) else { return false };
+        for _ in 0..STOPS {
+            if !self.activities.waits_now(os_id) {
+                break;
+            }
+            if self.read_waiting(index, os_id) {
+                self.emit(index, Assurance::Proven, moment);
+                return true;
+            }
+        }
+        self.reader.stacks.threads[index] = thread;
+        false
+    }
+
     /// Reads the stack of a thread again that was seen waiting just now. Whether it was still waiting afterwards, and
     /// has not run meanwhile, so that it stood as still as one that is stopped.
     fn read_waiting(&mut self, index: usize, os_id: ThreadId) -> bool {

@@ -31,7 +31,8 @@ pub(crate) const HIGHEST_RATE: u32 = 20_000;
 #[derive(Debug)]
 pub(in crate::sampler) struct KernelSampling {
     is_a_must: bool,
-    /// The first samples are not waited for: those of a program that we have started are read meanwhile.
+    /// What samples a version is not waited for: those of a program that we have started, and of whatever comes in the
+    /// course of the recording, are read meanwhile.
     loads_meanwhile: bool,
     /// The names of the kernel's functions, where they are wanted.
     symbols: Option<&'static KernelSymbols>,
@@ -63,8 +64,9 @@ pub(super) struct KernelCounts {
 }
 
 impl KernelSampling {
-    /// For a recording that begins now with so many samples a second, if it is wanted and allowed.
-    pub(super) fn new(options: &RecordOptions, rate: u32) -> Option<Self> {
+    /// For a recording that begins now with so many samples a second, if it is wanted and allowed; `is_started` says
+    /// that we have started the program.
+    pub(super) fn new(options: &RecordOptions, rate: u32, is_started: bool) -> Option<Self> {
         let is_a_must = options.kernel == KernelUse::Always;
         let mut failure = match options.kernel {
             KernelUse::Never => return None,
@@ -89,7 +91,7 @@ impl KernelSampling {
         };
         Some(Self {
             is_a_must,
-            loads_meanwhile: options.processes.adopt && options.off_cpu.is_none(),
+            loads_meanwhile: is_started && options.off_cpu.is_none(),
             symbols,
             off_cpu: options.off_cpu.map(OffCpuSums::new),
             span_ns: monotonic_ns()..u64::MAX,
@@ -182,10 +184,10 @@ impl Recorder<'_> {
         self.options.filter.idle && self.options.off_cpu.is_none()
     }
 
-    /// Whether the kernel samples all processes that can be read.
+    /// Whether the kernel samples all processes that can be read, and there are any.
     pub(in crate::sampler) fn all_from_kernel(&self) -> bool {
-        let mut read = self.members.iter().filter(|member| member.sampler.is_some());
-        self.kernel.is_some() && read.all(|member| member.kernel.samples())
+        let mut read = self.members.iter().filter(|member| member.sampler.is_some()).peekable();
+        read.peek().is_some() && read.all(|member| member.kernel.samples())
     }
 
     /// Has the kernel sample what there is, before the recording begins.
@@ -199,6 +201,7 @@ impl Recorder<'_> {
         self.members.iter_mut().for_each(|member| member.visits.last_tick = now);
         // What is in the rings already tells of threads that wait for a CPU now.
         if let Some(kernel) = &mut self.kernel {
+            kernel.loads_meanwhile |= kernel.off_cpu.is_none();
             kernel.span_ns.start = monotonic_ns();
         }
     }
@@ -301,6 +304,19 @@ impl Recorder<'_> {
             }
         }
         self.kernel = Some(kernel);
+        self.visit_executed();
+    }
+
+    /// Looks at the members that have executed another program, so that its interpreter is looked for from now on.
+    fn visit_executed(&mut self) {
+        for index in 0..self.members.len() {
+            let state = self.members[index].kernel.member_mut();
+            if let Some(state) = state.filter(|state| state.has_executed) {
+                state.has_executed = false;
+                state.look_soon();
+                self.visit(index, Duration::ZERO, false);
+            }
+        }
     }
 
     /// Counts the records as lost that have found no room in a ring since the last time.
@@ -336,6 +352,9 @@ impl Recorder<'_> {
                 self.take_record(kernel, &records, record, place);
             }
         }
+        if let Some(state) = self.members[place].kernel.member_mut() {
+            state.has_executed |= records.iter().filter(is_its).any(Record::executed);
+        }
         kernel.records = records;
     }
 
@@ -361,7 +380,8 @@ impl Recorder<'_> {
                         let left = LeftCpu::of(&kernel.moment, times.made_ns, record.went_to_sleep());
                         member.left.insert(record.os_id, left);
                     }
-                    if let Some(seen) = &mut member.last_seen {
+                    let is_active = kernel.moment.threads.first().is_none_or(|thread| thread.active);
+                    if let Some(seen) = member.last_seen.as_mut().filter(|_| is_active) {
                         let wants_cpu = record.left_cpu() && !record.went_to_sleep();
                         seen.note_record(&kernel.moment, times.made_ns, wants_cpu);
                     }
@@ -372,6 +392,7 @@ impl Recorder<'_> {
                 }
             }
             FromKernel::NotActive => {}
+            FromKernel::Frameless => self.members[place].cpu_time.add_frameless(record.times.active_ns() / 1000),
             FromKernel::Lost => {
                 kernel.counts.lost += 1;
                 self.profile.metadata.counts.lost += 1;
@@ -394,7 +415,7 @@ impl Recorder<'_> {
         };
         let weight_us = state.whole_us(weight_ns);
         kernel.counts.taken += 1;
-        member.cpu_time.add(&kernel.moment, weight_us);
+        member.cpu_time.add_ran(weight_us);
         builder.add(&mut self.profile, &self.options.filter, sampler, &kernel.moment, (time_us, weight_us));
         let (profile, moment) = (&mut self.profile, &kernel.moment);
         let function = |index: usize| builder.function_of(profile, sampler, moment, index);

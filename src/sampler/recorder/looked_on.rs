@@ -80,7 +80,7 @@ impl Recorder<'_> {
             self.take_from_kernel();
             self.kernel = None;
             self.members.iter_mut().for_each(|member| member.kernel = KernelPart::default());
-            self.kernel = KernelSampling::new(self.options, rate);
+            self.kernel = KernelSampling::new(self.options, rate, true);
             if let Some(kernel) = &mut self.kernel {
                 kernel.is_looked_on = self.pace.is_looked_on;
                 // Times of its records count from there.

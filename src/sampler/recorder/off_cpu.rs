@@ -89,7 +89,7 @@ impl Recorder<'_> {
                     words: None,
                 })
             }
-            FromKernel::NotActive => None,
+            FromKernel::NotActive | FromKernel::Frameless => None,
             FromKernel::Lost => {
                 self.lose_block(kernel, "its stack could not be named");
                 None

@@ -135,7 +135,7 @@ impl Recorder<'_> {
             std::thread::sleep(Duration::from_millis(1));
         }
         self.look_at_collections(true);
-        if !self.all_from_kernel() {
+        if !self.all_from_kernel() || self.reads_waiting() {
             self.note_unobserved(clock.period());
         }
         self.describe();
@@ -147,7 +147,8 @@ impl Recorder<'_> {
         }
         // Of time on a CPU nothing was asked for.
         if self.options.off_cpu.is_none() {
-            self.members.iter_mut().for_each(|member| self.report.add_unsampled(member.unsampled()));
+            let rate = self.options.rate;
+            self.members.iter_mut().for_each(|member| self.report.add_unsampled(member.unsampled(rate)));
         }
         self.arrivals.unread.lines().into_iter().for_each(|line| self.report.note(line));
         if let Some(intervals) = intervals {

@@ -24,7 +24,7 @@ impl Recorder<'_> {
         self.cut_blocks(false);
         self.bound_codes();
         // Whatever becomes of the processes meanwhile: what ends while we are away was not observed either.
-        if !self.all_from_kernel() {
+        if !self.all_from_kernel() || self.reads_waiting() {
             self.note_unobserved(clock.period());
         }
         let is_alone = self.members.len() == 1;
@@ -96,13 +96,12 @@ impl Recorder<'_> {
             self.enter_moment(index, until, period);
         }
         let member = &mut self.members[index];
-        let is_for_kernel = self.kernel.is_some() && !member.kernel.is_refused();
+        let is_from_kernel = member.kernel.samples();
         let sampler = member.sampler.as_mut()?;
-        let pausing = if member.is_held || is_for_kernel { Pausing::Never } else { self.options.pausing };
-        sampler.allow_pinning(may_pin && !is_for_kernel);
-        Some(if member.kernel.samples() {
-            sampler
-                .sample_waiting(if member.is_held { Pausing::Never } else { self.options.pausing }, &mut member.moment)
+        let pausing = if member.is_held { Pausing::Never } else { self.options.pausing };
+        sampler.allow_pinning(may_pin && !is_from_kernel);
+        Some(if is_from_kernel {
+            sampler.sample_waiting(pausing, &mut member.moment)
         } else {
             sampler.sample(pausing, &mut member.moment)
         })
