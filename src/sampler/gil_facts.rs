@@ -42,8 +42,8 @@ impl GilSums {
         }
     }
 
-    /// Adds what a thread did that ran for so many µs, or wanted a CPU, as the kernel has seen it; who sleeps meanwhile is
-    /// not in such a moment.
+    /// Adds what a thread did that ran for so many µs, or wanted a CPU, as the kernel has seen it; who sleeps meanwhile
+    /// is not in such a moment.
     pub(super) fn add_ran(&mut self, moment: &Moment, ran_us: u64, mut function: impl FnMut(usize) -> Option<FrameId>) {
         for (index, thread) in moment.threads.iter().enumerate() {
             let gil = &thread.running_in.gil;

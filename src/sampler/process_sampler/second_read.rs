@@ -75,8 +75,8 @@ impl ProcessSampler {
         is_complete
     }
 
-    /// Reads the stack of a thread again that has run since it was seen waiting, and puts it into the moment. Whether it
-    /// was found waiting.
+    /// Reads the stack of a thread again that has run since it was seen waiting, and puts it into the moment. Whether
+    /// it was found waiting.
     pub(super) fn emit_if_waiting(&mut self, index: usize, moment: &mut Moment) -> bool {
         let thread = self.reader.stacks.threads[index];
         let Some(os_id) = self.threads.os_id(thread.address) else { return false };
