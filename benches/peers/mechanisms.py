@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures what each mechanism of the proof is worth: builds with and without it, by turns on the same programs.
 
-    benches/peers/mechanisms.py --variant all=PATH --variant 'no doubt=PATH' ... [--json FILE]
+    benches/peers/mechanisms.py --variant all=PATH --variant 'no doubt=PATH' ... [--sampler reader] [--json FILE]
 
 A variant is a build of pyspy; `NAME=PATH,VARIABLE=VALUE` runs it with an environment variable, for a build that can
 leave out several mechanisms. The first one is the one that the others are compared with. Counted are, over programs
@@ -133,7 +133,8 @@ def measure_program(options, interpreter, program, folder, log):
         runs = collections.defaultdict(list)
         for _ in range(options.rounds):
             for chosen in options.variant:
-                runs[chosen.name].append(sample(chosen, target.pid, options.rate, options.seconds, folder))
+                source = [f"--sampler={options.sampler}"] if options.sampler else []
+                runs[chosen.name].append(sample(chosen, target.pid, options.rate, options.seconds, folder, source))
         for name, found in runs.items():
             stacks = sum((stacks for stacks, _, _ in found), collections.Counter())
             count = sum(stacks.values())
@@ -167,6 +168,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=4)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--load", type=int, default=0, help="so many busy processes beside it")
+    parser.add_argument("--sampler", choices=["reader", "kernel"], help="who samples (builds without it: the reader)")
     parser.add_argument("--json", help="write the results to this file")
     options = parser.parse_args()
     log = lambda text: print(text, file=sys.stderr, flush=True)

@@ -68,8 +68,11 @@ def plain(name):
 
 
 class Pyspy(Tool):
+    """What reads from outside, as it does without the kernel's help."""
+
     name = "pyspy"
-    modes = {"default": [], "blocking": ["--blocking"], "nonblocking": ["--nonblocking"]}
+    modes = {"default": ["--sampler=reader"], "blocking": ["--blocking"],
+             "nonblocking": ["--sampler=reader", "--nonblocking"]}
 
     def command(self, pid, seconds, rate, mode, output, waiting_too):
         options = self.modes[mode] + (["--idle"] if waiting_too else [])
@@ -82,6 +85,13 @@ class Pyspy(Tool):
 
     def dump(self, pid):
         return [self.program, "dump", "-p", str(pid)]
+
+
+class PyspyKernel(Pyspy):
+    """What has the kernel sample."""
+
+    name = "pyspy, kernel"
+    modes = {"default": ["--sampler=kernel"]}
 
 
 class PySpy(Tool):
@@ -154,6 +164,10 @@ def find(pyspy, environment, interpreters):
     found, missing = [], []
     if os.access(pyspy, os.X_OK):
         found.append(Pyspy(pyspy))
+        if os.geteuid() == 0:
+            found.append(PyspyKernel(pyspy))
+        else:
+            missing.append("pyspy, kernel: takes root")
     else:
         missing.append(f"pyspy: no program at {pyspy} (cargo build --release)")
     look = os.pathsep.join([os.path.join(environment, "bin"), os.environ.get("PATH", "")])

@@ -76,7 +76,9 @@ fn hover_texts_and_widths_agree_with_raw() {
     let folder = tempfile::tempdir().unwrap();
     for interpreter in chosen() {
         let target = Target::start(interpreter, "shares.py", &[]);
-        let args = ["-d", "2", "-r", "100", "-i", "-t", "--pid", &target.pid().to_string()];
+        // Whole samples: moments of some microseconds, of which the kernel tells, are too narrow to be drawn.
+        let sampler = "--sampler=reader";
+        let args = ["-d", "2", "-r", "100", "-i", "-t", sampler, "--pid", &target.pid().to_string()];
         let recording = record(folder.path(), "shares.pyspy", &args);
         let raw = stacks(&written("convert", &[&recording], &folder.path().join("raw.txt"), &["-t"]));
         for args in [&["-t"][..], &["-t", "--upward"]] {
