@@ -10,6 +10,10 @@ use super::moment::{FrameSpan, Moment, MomentFrame, MomentThread, NativeMoment, 
 
 /// Between two looks of ours at such a process: which threads there are, and what they are called.
 const LOOK_EVERY: Duration = Duration::from_millis(90);
+/// Of more processes than this each is looked at seldomer, so that all together take as long as so many,
+const OFTEN_LOOKED_AT: usize = 8;
+/// but so many times seldomer at most.
+const MOST_TIMES_SELDOMER: usize = 8;
 
 /// Whether the kernel samples the threads of a process.
 #[derive(Debug, Default)]
@@ -116,11 +120,12 @@ impl KernelMember {
         self.look_due = Instant::now();
     }
 
-    /// Whether we are to look at it now; then the next look is due some time later.
-    pub(super) fn begin_look(&mut self, now: Instant) -> bool {
+    /// Whether we are to look at it now, one of so many; then the next look is due some time later.
+    pub(super) fn begin_look(&mut self, now: Instant, among: usize) -> bool {
         let is_due = now >= self.look_due;
         if is_due {
-            self.look_due = now + LOOK_EVERY;
+            let times = (among / OFTEN_LOOKED_AT).clamp(1, MOST_TIMES_SELDOMER);
+            self.look_due = now + LOOK_EVERY * times as u32;
         }
         is_due
     }

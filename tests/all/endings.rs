@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use crate::recording::Recording;
-use crate::running::{Running, Unmount, any, read_profile, script, status_kb, wait_for_handlers};
+use crate::running::{Running, Unmount, any, cpu_time, read_profile, script, status_kb, wait_for_handlers};
 use crate::target::{Target, alone_on_this_machine, print_note, pyspy, run};
 use crate::terminal::Terminal;
 
@@ -39,12 +39,14 @@ fn seconds(format: &str, path: &Path, function: &str) -> f64 {
 }
 
 /// Starts a recording of a running target and waits until it has something.
-fn start_recording(pid: u32, format: &str, path: &Path, options: &[&str]) -> Running {
-    let pid = pid.to_string();
+fn start_recording(target: u32, format: &str, path: &Path, options: &[&str]) -> Running {
+    let pid = target.to_string();
     let mut args = vec!["-p", &pid, "-f", format, "-o", path.to_str().unwrap()];
     args.extend(if options.is_empty() { &["--every", "200ms"] } else { options });
     let mut running = Running::start_recording(&args);
-    running.wait_until("the first file", || path.exists());
+    // It has a sample of a thread once that has run for some periods.
+    let before = cpu_time(target);
+    running.wait_until("the first file", || path.exists() && cpu_time(target) - before > 0.05);
     running
 }
 

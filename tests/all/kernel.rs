@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 
 use crate::interpreters::Interpreter;
 use crate::recording::Recording;
-use crate::running::Running;
+use crate::running::{Running, cpu_time};
 use crate::target::{Target, alone_on_this_machine, print_note, pyspy};
 use crate::truth::{Tally, is_fib, is_in_its_file, is_in_one_chain, is_paired, wanted_cpu};
 
@@ -175,13 +175,6 @@ fn threads_that_are_gone_when_the_ring_is_emptied_are_there_with_their_frames() 
         let lost = recording.summary.lost as f64 / recording.summary.samples as f64;
         assert!(lost < 0.1, "{interpreter}: {:?}", recording.summary);
     }
-}
-
-/// The CPU time of a process, threads that have ended included, s.
-fn cpu_time(pid: u32) -> f64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-    fields[11..13].iter().map(|ticks| ticks.parse::<f64>().unwrap() / 100.0).sum()
 }
 
 /// A sample of the kernel stands for 5 ms here, and most of these threads run for less.

@@ -195,6 +195,13 @@ pub fn any() -> &'static Interpreter {
     Interpreter::all().iter().rfind(|found| (3, 8, 0) <= found.version && !found.free_threaded).unwrap()
 }
 
+/// The CPU time of a process, threads that have ended included, s.
+pub fn cpu_time(pid: u32) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    fields[11..13].iter().map(|ticks| ticks.parse::<f64>().unwrap() / 100.0).sum()
+}
+
 /// Waits until pyspy has its signals, which it takes before it opens its target.
 #[track_caller]
 pub fn wait_for_handlers(running: &mut Running) {

@@ -57,12 +57,13 @@ impl Recorder<'_> {
     /// to know.
     pub(super) fn visit(&mut self, index: usize, period: Duration, may_pin: bool) -> Option<bool> {
         let wants_idle = self.reads_waiting();
+        let among = if self.options.off_cpu.is_some() { 1 } else { self.members.len() };
         let member = &mut self.members[index];
         if member.sampler.is_none() || member.builder.is_none() {
             return None;
         }
         if let Some(kernel) = member.kernel.member_mut().filter(|_| !wants_idle)
-            && !kernel.begin_look(Instant::now())
+            && !kernel.begin_look(Instant::now(), among)
         {
             return Some(true);
         }
