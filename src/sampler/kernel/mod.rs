@@ -60,6 +60,7 @@ pub(crate) enum KernelTask {
     Blocks,
 }
 
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 impl KernelTask {
     /// Threads are interrupted at least so often, ns of CPU time, unless samples are to come more often still: what
     /// runs for less is not seen.
