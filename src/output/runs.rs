@@ -88,7 +88,7 @@ mod tests {
     use crate::output::test_profiles::{process, python, stack, thread};
     use crate::profile::{Flags, Keep};
 
-    /// The calls of a thread with two samples of one function, of 10 ms each, and such a gap between them, ms.
+    /// The calls of a thread with two samples of one function, of 10 ms each, and such a gap between them, µs.
     fn calls_around(gap_us: u64, describe: impl Fn(&mut Profile)) -> Vec<(u64, u64)> {
         let mut profile = Profile::new(Keep { timeline: true, ..Keep::default() });
         profile.metadata.rate_asked = 100.0;

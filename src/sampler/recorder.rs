@@ -144,7 +144,6 @@ pub(super) struct Recorder<'options> {
 impl<'options> Recorder<'options> {
     pub(super) fn new(roots: Roots, options: &'options RecordOptions) -> Self {
         let Roots { processes, orphans } = roots;
-        let is_started = orphans.is_some();
         let mut profile = Profile::new(options.keep);
         let mut report = Report::default();
         if options.pausing != Pausing::Never {
@@ -172,7 +171,7 @@ impl<'options> Recorder<'options> {
             unobserved: Unobserved::default(),
             sums: InterpreterSums::default(),
             tracers_due: None,
-            kernel: KernelSampling::new(options, options.rate, is_started),
+            kernel: KernelSampling::new(options, options.rate),
             report,
         }
     }

@@ -64,9 +64,8 @@ pub(super) struct KernelCounts {
 }
 
 impl KernelSampling {
-    /// For a recording that begins now with so many samples a second, if it is wanted and allowed; `is_started` says
-    /// that we have started the program.
-    pub(super) fn new(options: &RecordOptions, rate: u32, is_started: bool) -> Option<Self> {
+    /// For a recording that begins now with so many samples a second, if it is wanted and allowed.
+    pub(super) fn new(options: &RecordOptions, rate: u32) -> Option<Self> {
         let is_a_must = options.kernel == KernelUse::Always;
         let mut failure = match options.kernel {
             KernelUse::Never => return None,
@@ -91,7 +90,7 @@ impl KernelSampling {
         };
         Some(Self {
             is_a_must,
-            loads_meanwhile: is_started && options.off_cpu.is_none(),
+            loads_meanwhile: options.processes.adopt && options.off_cpu.is_none(),
             symbols,
             off_cpu: options.off_cpu.map(OffCpuSums::new),
             span_ns: monotonic_ns()..u64::MAX,
@@ -103,6 +102,11 @@ impl KernelSampling {
             counts: KernelCounts::default(),
             failure,
         })
+    }
+
+    /// The recording has begun: what comes from now on is read until what samples it is loaded. Blocks cannot be read.
+    pub(super) fn load_meanwhile(&mut self) {
+        self.loads_meanwhile = self.off_cpu.is_none();
     }
 
     /// The share of its samples that arrived.
@@ -201,7 +205,7 @@ impl Recorder<'_> {
         self.members.iter_mut().for_each(|member| member.visits.last_tick = now);
         // What is in the rings already tells of threads that wait for a CPU now.
         if let Some(kernel) = &mut self.kernel {
-            kernel.loads_meanwhile |= kernel.off_cpu.is_none();
+            kernel.load_meanwhile();
             kernel.span_ns.start = monotonic_ns();
         }
     }

@@ -80,9 +80,10 @@ impl Recorder<'_> {
             self.take_from_kernel();
             self.kernel = None;
             self.members.iter_mut().for_each(|member| member.kernel = KernelPart::default());
-            self.kernel = KernelSampling::new(self.options, rate, true);
+            self.kernel = KernelSampling::new(self.options, rate);
             if let Some(kernel) = &mut self.kernel {
                 kernel.is_looked_on = self.pace.is_looked_on;
+                kernel.load_meanwhile();
                 // Times of its records count from there.
                 kernel.span_ns.start = monotonic_ns().saturating_sub(micros(self.setup.start.elapsed()) * 1000);
             }
