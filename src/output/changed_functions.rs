@@ -8,6 +8,7 @@ use super::comparison::{Change, Comparison, amounts, heading};
 use super::functions::Functions;
 use super::narrow::Amounts;
 use super::place::{Place, Places};
+use super::sort::sort_by;
 use super::stack_sums::StackSums;
 use super::{Lines, Presentation};
 use crate::profile::Profile;
@@ -161,7 +162,7 @@ impl Difference {
         };
         let mut changed: Vec<_> = pairs.into_iter().map(function).filter(|function| function.weight() > 0.0).collect();
         let changed_count = changed.len();
-        changed.sort_by(|one, other| other.weight().total_cmp(&one.weight()));
+        sort_by(&mut changed, |one, other| other.weight().total_cmp(&one.weight()));
         changed.truncate(MOST_FUNCTIONS);
         Self {
             title: heading(before, after),

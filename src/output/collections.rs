@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::runs::runs;
+use super::sort::sort_by_key;
 use crate::profile::{Collection, FrameKind, Profile, Run, ThreadRef};
 
 /// Samples of one collection are no further apart than this: so many sampling intervals, and µs. That is what a sample
@@ -19,7 +20,7 @@ pub(super) fn collections(profile: &Profile) -> Vec<Collection> {
             all.extend(seen_in(profile, id));
         }
     }
-    all.sort_by_key(|collection| (collection.start_us, collection.process.number()));
+    sort_by_key(&mut all, |collection| (collection.start_us, collection.process.number()));
     all
 }
 

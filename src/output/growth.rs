@@ -19,6 +19,7 @@ use super::functions::Functions;
 use super::heading::round;
 use super::narrow::Amounts;
 use super::place::Place;
+use super::sort::sort_by;
 use super::stack_sums::StackSums;
 use super::text::shortened;
 use crate::profile::{Profile, Run, StackId, module_name};
@@ -187,7 +188,7 @@ fn grown(limit: &GrowthLimit, candidates: &[Candidate], whole: &Whole, errors: f
             within = Some((by, candidate));
         }
     }
-    beyond.sort_by(|one, other| other.0.total_cmp(&one.0));
+    sort_by(&mut beyond, |one, other| other.0.total_cmp(&one.0));
     let share = |part: u64, all: u64| format!("{:.1} %", part as f64 * 100.0 / all.max(1) as f64);
     let text = |by: f64, candidate: &Candidate| {
         let Amounts { before, now, .. } = candidate.amounts;

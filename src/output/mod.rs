@@ -24,6 +24,7 @@ mod place;
 mod presentation;
 pub(crate) mod recording;
 mod runs;
+mod sort;
 mod source_text;
 mod stack_sums;
 mod summary;
@@ -40,6 +41,7 @@ pub(crate) use json::write_safe_json;
 pub(crate) use place::is_of_program;
 pub(crate) use presentation::Lines;
 pub use presentation::Presentation;
+pub(crate) use sort::{sort_by, sort_by_cached_key, sort_by_key};
 pub(crate) use source_text::{SourceText, no_source};
 pub(crate) use text::{duration_text, printable, xml as escape_markup};
 

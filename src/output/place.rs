@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::Write;
 
+use super::sort::sort_by_key;
 use super::text::printable;
 use super::{Lines, Presentation};
 use crate::profile::{Frame, FrameId, FrameKind, Process, ProcessRef, Profile, StackId, TextId, Thread, ThreadRef};
@@ -284,7 +285,7 @@ pub(super) fn thread_name(profile: &Profile, thread: &Thread) -> String {
 pub(super) fn sampled_threads(profile: &Profile) -> Vec<ThreadRef> {
     let sampled = profile.threads().filter(|(id, _)| profile.sum_of(*id).is_some());
     let mut threads: Vec<(ProcessRef, ThreadRef)> = sampled.map(|(id, thread)| (thread.process, id)).collect();
-    threads.sort();
+    sort_by_key(&mut threads, |thread| *thread);
     threads.into_iter().map(|(_, id)| id).collect()
 }
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::index::{FunctionId, NodeId, ROOT};
 use super::state::{Detail, Overlay, Pair, Scope, State};
 use super::sums::Adder;
+use crate::output::sort_by_key;
 
 impl State {
     /// Works out the function that is looked at, if one is.
@@ -51,9 +52,9 @@ impl State {
             }
         }
         detail.callers = callers.into_iter().collect();
-        detail.callers.sort_by_key(|(function, us)| (std::cmp::Reverse(*us), *function));
+        sort_by_key(&mut detail.callers, |(function, us)| (std::cmp::Reverse(*us), *function));
         detail.callees = callees.into_iter().collect();
-        detail.callees.sort_by_key(|(function, us)| (std::cmp::Reverse(*us), *function));
+        sort_by_key(&mut detail.callees, |(function, us)| (std::cmp::Reverse(*us), *function));
         detail
     }
 

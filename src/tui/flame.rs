@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::index::{NodeId, ROOT};
 use super::state::{Block, Scope, State};
 use super::sums::{Adder, Sum};
+use crate::output::sort_by_key;
 
 /// Levels beyond this are not laid out.
 const DEEPEST: u32 = 4096;
@@ -19,13 +20,12 @@ pub(super) fn blocks(state: &State, adder: &mut Adder) -> Vec<Block> {
     let scale = f64::from(state.size.width) / (root.total_us.max(1)) as f64;
     let mut children: HashMap<NodeId, Vec<Sum>> = HashMap::new();
     // What is narrower than half a column is not to be seen, nor is anything below it.
-    let wide = sums.iter().filter(|sum| sum.id != ROOT && sum.total_us as f64 * scale >= 0.5);
+    let is_wide = |sum: &Sum| sum.id != ROOT && sum.total_us as f64 * scale >= 0.5;
+    let mut wide: Vec<Sum> = sums.iter().copied().filter(is_wide).collect();
+    // Always in the same order, so that blocks do not jump about.
+    sort_by_key(&mut wide, |sum| (state.data.index.node(sum.id).function, sum.id));
     for sum in wide {
-        children.entry(state.data.index.node(sum.id).parent).or_default().push(*sum);
-    }
-    for list in children.values_mut() {
-        // Always in the same order, so that blocks do not jump about.
-        list.sort_by_key(|sum| (state.data.index.node(sum.id).function, sum.id));
+        children.entry(state.data.index.node(sum.id).parent).or_default().push(sum);
     }
     let mut blocks = Vec::new();
     let mut level: Vec<(Sum, f64)> = vec![(*root, 0.0)];

@@ -6,6 +6,7 @@ use super::index::{FunctionId, NodeId, ROOT};
 use super::state::{Column, Key, Pair, Row, Scope, State, View};
 use super::sums::{Adder, Sum};
 use super::{flame, names};
+use crate::output::{sort_by, sort_by_cached_key};
 use crate::profile::{Flags, ProcessRef, ThreadRef, Total};
 
 /// A tree of more nodes is shown without the smallest.
@@ -171,7 +172,7 @@ impl State {
         // The numbers of tasks are of no time.
         let scope = if self.selection.view == View::Tasks { Scope::Both } else { self.selection.scope };
         // What is equal stays in the order of its first sight.
-        self.rows.sort_by(|one, other| {
+        sort_by(&mut self.rows, |one, other| {
             let (one, other) = (one.columns(scope), other.columns(scope));
             // Equal by what is sorted by: by the others, so that the view is steady.
             let order = other[column].cmp(&one[column]).then_with(|| other.cmp(&one));
@@ -243,24 +244,23 @@ impl State {
 
     /// Puts the nodes in order below each other, the heaviest first.
     fn lay_out_tree(&self, thread: Option<ThreadRef>, nodes: &HashMap<NodeId, Row>, rows: &mut Vec<Row>) {
-        let mut children: HashMap<NodeId, Vec<NodeId>> = HashMap::new();
-        for id in nodes.keys().filter(|id| **id != ROOT) {
-            children.entry(self.data.index.node(*id).parent).or_default().push(*id);
-        }
         // By %Own and %Total alike the heaviest is the one with the most below it; which time it is of, the column
         // says.
         let by = match self.selection.column {
             Column::OwnPercent | Column::TotalPercent => 1,
             Column::OwnTime | Column::TotalTime => 3,
         };
-        for list in children.values_mut() {
-            list.sort_by_key(|id| {
-                let columns = nodes.get(id).map(|row| row.columns(self.selection.scope)).unwrap_or_default();
-                (std::cmp::Reverse((columns[by], columns[3])), *id)
-            });
-            if self.selection.reversed {
-                list.reverse();
-            }
+        let mut order: Vec<NodeId> = nodes.keys().copied().filter(|id| *id != ROOT).collect();
+        sort_by_cached_key(&mut order, |id| {
+            let columns = nodes.get(id).map(|row| row.columns(self.selection.scope)).unwrap_or_default();
+            (std::cmp::Reverse((columns[by], columns[3])), *id)
+        });
+        if self.selection.reversed {
+            order.reverse();
+        }
+        let mut children: HashMap<NodeId, Vec<NodeId>> = HashMap::new();
+        for id in order {
+            children.entry(self.data.index.node(id).parent).or_default().push(id);
         }
         // With threads apart their roots are rows; else what is below the root begins.
         let first_depth = u32::from(thread.is_some());

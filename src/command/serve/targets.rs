@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::cli::ServeArgs;
 use crate::command::shared::python_processes::is_called;
+use crate::output::sort_by_key;
 use crate::process::{Process, ProcessError, all_processes};
 use crate::python::version::Version;
 use crate::sampler::{AttachError, Finder};
@@ -115,7 +116,7 @@ impl Targets {
                 Err(error) => log::debug!("process {pid} is not served: {error}"),
             }
         }
-        pythons.sort_by_key(|python| python.process.pid());
+        sort_by_key(&mut pythons, |python| python.process.pid());
         (pythons, denied)
     }
 }

@@ -1,8 +1,6 @@
 //! What `--below` has found.
 
-use std::collections::BTreeSet;
-
-use crate::output::printable;
+use crate::output::{printable, sort_by};
 use crate::profile::{Profile, SampleCounts};
 
 /// Functions that are proposed instead.
@@ -34,9 +32,11 @@ pub(in crate::command) fn below_notes(profile: &Profile, glob: &str, counts: Sam
 fn similar_names(profile: &Profile, glob: &str) -> Vec<String> {
     let parts = glob.split(['*', '?', '.']).filter(|part| part.chars().count() > 1);
     let Some(part) = parts.max_by_key(|part| part.len()).map(str::to_lowercase) else { return vec![] };
-    let names: BTreeSet<&str> = profile.frames_from(0).map(|frame| profile.text(frame.name)).collect();
-    let alike = names.into_iter().filter(|name| name.to_lowercase().contains(&part));
-    alike.take(PROPOSED).map(|name| format!("'{}'", printable(name))).collect()
+    let names = profile.frames_from(0).map(|frame| profile.text(frame.name));
+    let mut alike: Vec<&str> = names.filter(|name| name.to_lowercase().contains(&part)).collect();
+    sort_by(&mut alike, Ord::cmp);
+    alike.dedup();
+    alike.into_iter().take(PROPOSED).map(|name| format!("'{}'", printable(name))).collect()
 }
 
 #[cfg(test)]

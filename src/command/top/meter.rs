@@ -6,6 +6,7 @@ use std::hash::{Hash, Hasher};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::output::dump::TaskKind;
+use crate::output::sort_by_key;
 use crate::process::{Process, ProcessUsage};
 use crate::profile::Flags;
 use crate::python::tasks::TaskLibrary;
@@ -152,7 +153,7 @@ fn task_groups(tasks: Vec<LiveTasks>) -> Vec<TaskGroup> {
             }
         })
         .collect();
-    groups.sort_by_key(|group| std::cmp::Reverse(group.count));
+    sort_by_key(&mut groups, |group| std::cmp::Reverse(group.count));
     groups
 }
 
@@ -174,7 +175,7 @@ fn event_loops(loops: Vec<(i32, LoopLag)>) -> Vec<EventLoop> {
             }),
         })
         .collect();
-    loops.sort_by_key(|event_loop| (std::cmp::Reverse(event_loop.lag), event_loop.pid, event_loop.python_id));
+    sort_by_key(&mut loops, |event_loop| (std::cmp::Reverse(event_loop.lag), event_loop.pid, event_loop.python_id));
     loops
 }
 

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash, Hasher};
 
 use super::{ProcessDump, ThreadDump};
+use crate::output::sort::sort_by_cached_key;
 
 /// As many threads of one kind make a pool, in which another one is odd.
 const LEAST_OF_POOL: usize = 4;
@@ -89,7 +90,7 @@ fn sort_by_urgency(groups: &mut [Vec<usize>], threads: &[ThreadDump]) {
         let known = largest.entry(pool(thread)).or_default();
         *known = group.len().max(*known);
     }
-    groups.sort_by_cached_key(|group| {
+    sort_by_cached_key(groups, |group| {
         let Some(thread) = group.first().and_then(|place| threads.get(*place)) else { return Urgency::Gone };
         let most = largest.get(&pool(thread)).copied().unwrap_or(0);
         match thread {

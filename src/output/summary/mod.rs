@@ -10,6 +10,7 @@ use super::color::MEANINGS;
 use super::functions::Functions;
 use super::heading::{subtitle, title};
 use super::place::{Origin, Places, sampled_threads, thread_name, thread_number};
+use super::sort::sort_by_key;
 use super::source_text::{SourceFiles, SourceText};
 use super::stack_sums::StackSums;
 use super::text::shortened;
@@ -239,7 +240,7 @@ fn kinds(sums: &StackSums, places: &Places<'_>, scale: Scale) -> Vec<Part> {
         })
         .filter(|(us, _)| *us > 0)
         .collect();
-    times.sort_by_key(|(us, _)| std::cmp::Reverse(*us));
+    sort_by_key(&mut times, |(us, _)| std::cmp::Reverse(*us));
     times.into_iter().map(|(us, name)| Part { name, amount: scale.amount(us) }).collect()
 }
 
@@ -268,7 +269,7 @@ fn named_functions(
     sources: &mut SourceFiles<'_>,
 ) -> Vec<FunctionPart> {
     let mut order: Vec<usize> = (0..functions.all.len()).filter(|id| sums.functions[*id].total_us > 0).collect();
-    order.sort_by_key(|id| {
+    sort_by_key(&mut order, |id| {
         let (sum, function) = (&sums.functions[*id], &functions.all[*id]);
         (std::cmp::Reverse((sum.own_us, sum.total_us)), function.name, function.file, function.first_line)
     });
@@ -309,7 +310,7 @@ fn named_threads(profile: &Profile, scale: Scale) -> (Vec<ThreadPart>, usize) {
     let time = |thread| profile.sum_of(thread).unwrap_or_default().weight_us;
     let mut threads = sampled_threads(profile);
     let count = threads.len();
-    threads.sort_by_key(|thread| std::cmp::Reverse(time(*thread)));
+    sort_by_key(&mut threads, |thread| std::cmp::Reverse(time(*thread)));
     threads.truncate(MOST_THREADS);
     let part = |id: crate::profile::ThreadRef| {
         let thread = profile.thread(id);

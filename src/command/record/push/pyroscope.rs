@@ -6,7 +6,7 @@ use std::io;
 use prost::Message;
 
 use super::identity::Identities;
-use crate::output::{Presentation, pprof, profile_value_name};
+use crate::output::{Presentation, pprof, profile_value_name, sort_by};
 use crate::profile::Profile;
 
 /// The body of a request.
@@ -29,7 +29,7 @@ pub(super) fn request(interval: &Profile, presentation: &Presentation, identitie
             .chain(attributes)
             .map(|(name, value)| LabelPair { name: name.replace('.', "_"), value })
             .collect();
-        labels.sort_by(|one, other| one.name.cmp(&other.name));
+        sort_by(&mut labels, |one, other| one.name.cmp(&other.name));
         // What the user gave stands behind what we know, and replaces it.
         labels.reverse();
         labels.dedup_by(|one, other| one.name == other.name);

@@ -8,6 +8,7 @@ use crate::output::dump::task_tree::{TaskNode, flat, tree};
 use crate::output::dump::tasks::{TaskDump, TaskKind, TasksDump};
 use crate::output::dump::{FrameDump, ProcessDump, ThreadDump};
 use crate::output::place::is_of_program;
+use crate::output::sort::sort_by_key;
 use crate::output::text::printable;
 
 /// Groups of tasks that are written of one thread; JSON has all.
@@ -103,7 +104,7 @@ impl Text<'_> {
         if total < LEAST_SUMMARISED {
             return Ok(());
         }
-        counts.sort_by_key(|(_, count, _)| std::cmp::Reverse(*count));
+        sort_by_key(&mut counts, |(_, count, _)| std::cmp::Reverse(*count));
         let shown = counts.iter().take(SUMMARY_PARTS);
         let mut parts: Vec<String> = shown.clone().map(|(what, count, _)| format!("{count} {what}")).collect();
         // Where the most of them came from, if all from one place.
@@ -171,7 +172,7 @@ impl Text<'_> {
             false => tree(&tasks.tasks, &places),
         };
         // What has ended comes last.
-        nodes.sort_by_key(|node| is_done(tasks, node));
+        sort_by_key(&mut nodes, |node| is_done(tasks, node));
         let margins = Margins { first: "  ".to_owned(), rest: "  ".to_owned() };
         let mut left = MOST_GROUPS;
         for node in &nodes {

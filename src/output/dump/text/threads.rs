@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{Text, number, wait_text};
 use crate::output::dump::{ProcessDump, ThreadDump};
+use crate::output::sort::sort_by_key;
 use crate::output::text::{duration_text, printable};
 
 /// With fewer threads there is no summary.
@@ -32,7 +33,7 @@ impl Text<'_> {
                 None => counts.push((doing, 1)),
             }
         }
-        counts.sort_by_key(|(doing, count)| (*doing != Doing::Runs, std::cmp::Reverse(*count)));
+        sort_by_key(&mut counts, |(doing, count)| (*doing != Doing::Runs, std::cmp::Reverse(*count)));
         let named = if counts.len() > SUMMARY_PARTS { SUMMARY_PARTS - 1 } else { SUMMARY_PARTS };
         let mut parts: Vec<String> = counts.iter().take(named).map(|(doing, count)| doing.sentence(*count)).collect();
         let left: usize = counts.iter().skip(named).map(|(_, count)| count).sum();

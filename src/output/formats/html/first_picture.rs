@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::data::Words;
 use super::tree::{Function, PageTree};
 use crate::output::color::{MEANINGS, ends};
+use crate::output::sort::sort_by_cached_key;
 
 /// What is narrower than this share of the picture is not drawn by itself: half a pixel of a wide window.
 const NARROWEST: f64 = 1.0 / 4_000.0;
@@ -139,7 +140,7 @@ fn callees(tree: &PageTree, callers: &[u32], ends: &[u32], totals: &[u64]) -> Ve
     }
     let mut callees: Vec<_> = found.into_iter().map(|(function, (nodes, total))| (function, nodes, total)).collect();
     callees.retain(|(_, _, total)| *total > 0);
-    callees.sort_by_cached_key(|(function, _, total)| {
+    sort_by_cached_key(&mut callees, |(function, _, total)| {
         let function = &tree.functions[*function as usize];
         (Reverse(*total), label(&function.name, &place(tree, function)))
     });

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::tree::PageTree;
 use crate::output::place::Origin;
 use crate::output::printable;
+use crate::output::sort::sort_by_key;
 use crate::output::source_text::SourceText;
 
 /// Files whose source a page has, and their text all together, in bytes before it is packed; a page packs them to a
@@ -43,7 +44,7 @@ pub(super) fn pieces(tree: &PageTree, sources: &SourceText<'_>) -> Vec<Vec<Piece
         *last = (*last).max(line.saturating_add(AROUND));
     }
     let mut order: Vec<usize> = (0..tree.files.len()).filter(|file| !needed[*file].is_empty()).collect();
-    order.sort_by_key(|file| (std::cmp::Reverse(times[*file]), *file));
+    sort_by_key(&mut order, |file| (std::cmp::Reverse(times[*file]), *file));
     let mut pieces = vec![vec![]; tree.files.len()];
     let mut left = MOST_BYTES;
     for file in order.into_iter().take(MOST_FILES) {
