@@ -42,6 +42,8 @@ pub(crate) use linux::{
 };
 #[cfg(target_os = "linux")]
 pub use linux::{OwnCpus, Process, sharpen_sleep};
+#[cfg(windows)]
+pub(crate) use portable::listen_to_console;
 #[cfg(not(target_os = "linux"))]
 pub(crate) use portable::{
     Descriptors, ImageIdentity, LiveMemory, MappingsSign, Orphans, PausedProcess, PausedThread, ProcessCpuClock,

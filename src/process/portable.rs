@@ -49,6 +49,8 @@ pub(crate) use pause::{PausedProcess, PausedThread};
 pub(crate) use spawn::{Orphans, SpawnedProgram};
 pub use thread_states::OwnCpus;
 pub(crate) use thread_states::ThreadStates;
+#[cfg(windows)]
+pub(crate) use windows::listen_to_console;
 
 /// Threads that are held, of either system.
 type ThreadHold = system::Held;

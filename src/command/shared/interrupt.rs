@@ -27,12 +27,8 @@ fn is_in_foreground() -> bool {
     std::io::stdin().is_terminal()
 }
 
-/// Ctrl-Break, or a console that is closed, by the C runtime's number.
-#[cfg(not(unix))]
-const SIGBREAK: i32 = 21;
-
 /// What signals ask for. SIGINT, SIGTERM and SIGHUP: to end; a SIGINT after that was begun ends the program at once.
-/// SIGUSR1: to write what there is.
+/// SIGUSR1: to write what there is. On Windows Ctrl-C is what SIGINT is, and Ctrl-Break what SIGTERM is.
 ///
 /// The others may come twice without anybody's being impatient: a shell that closes and the kernel both send SIGHUP,
 /// `timeout` sends its signal to the program and to its group.
@@ -72,14 +68,22 @@ impl Interrupt {
         }
         #[cfg(not(unix))]
         {
-            use signal_hook::consts::{SIGINT, SIGTERM};
-            signal_hook::flag::register_conditional_shutdown(SIGINT, 128 + SIGINT, Arc::clone(&interrupt.noticed))?;
-            signal_hook::flag::register(SIGINT, Arc::clone(&interrupt.interrupted))?;
-            for signal in [SIGINT, SIGTERM, SIGBREAK] {
-                signal_hook::flag::register(signal, Arc::clone(&interrupt.end))?;
-            }
+            let pressed = interrupt.clone();
+            crate::process::listen_to_console(move |is_ctrl_c| pressed.take_key(is_ctrl_c))?;
         }
         Ok(interrupt)
+    }
+
+    /// Ctrl-C was pressed, or Ctrl-Break.
+    #[cfg(not(unix))]
+    fn take_key(&self, is_ctrl_c: bool) {
+        /// That of a program that SIGINT ends.
+        const STATUS: i32 = 128 + 2;
+        if is_ctrl_c && self.noticed.load(Ordering::Relaxed) {
+            std::process::exit(STATUS);
+        }
+        self.interrupted.fetch_or(is_ctrl_c, Ordering::Relaxed);
+        self.end.store(true, Ordering::Relaxed);
     }
 
     /// Whether we are to end; once that has been said, another SIGINT does not wait.

@@ -3,6 +3,7 @@
 //! # Limits
 //! What is suspended here is not let go by the system when we are killed: Windows ties a suspension to no handle.
 
+mod console;
 mod parameters;
 mod suspension;
 mod system_list;
@@ -33,6 +34,7 @@ use windows_sys::Win32::System::Threading::{
     THREAD_QUERY_LIMITED_INFORMATION, WaitForSingleObject,
 };
 
+pub(crate) use self::console::listen_to_console;
 use self::suspension::Suspended;
 use self::system_list::{ListedProcess, list_processes};
 use super::{Region, ThreadHold};
