@@ -18,6 +18,8 @@ __all__ = ["Recording", "dump", "record"]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _Path = Union[str, "os.PathLike[str]"]
+#: Options that say who takes the samples, or that only the kernel follows.
+_ABOUT_THE_SAMPLER = ("--sampler", "--mode", "--kernel-frames", "--nonblocking")
 
 
 class Recording:
@@ -29,6 +31,9 @@ class Recording:
         #: What pyspy says of the recording, when it is over.
         self.summary = ""
         self._options = list(options)
+        # Before the kernel takes samples its program is loaded: for that, of 50 ms, the block would have to wait.
+        if not any(option.startswith(_ABOUT_THE_SAMPLER) for option in self._options):
+            self._options.append("--sampler=reader")
         self._recorder: Optional[Recorder] = None
 
     def __enter__(self) -> "Recording":

@@ -105,6 +105,13 @@ def test_recordings_nest(folder):
     has(folder / "inner.txt", "busy (")
 
 
+def test_who_takes_the_samples_can_be_said(folder):
+    for options in ["--sampler=auto"], ["--sampler", "reader"], ["--mode=cpu"]:
+        with pyspy_profiler.record(folder / "sampler.txt", rate=300, options=options):
+            busy(0.2)
+        has(folder / "sampler.txt", "busy (")
+
+
 def test_a_fork_leaves_the_recording_to_its_parent(folder):
     with pyspy_profiler.record(folder / "forked.txt", rate=300) as recording:
         child = os.fork()
