@@ -89,8 +89,8 @@ impl NativeReader {
         merge::merge(&self.stack, entries, capture, mixed)
     }
 
-    /// The same of a capture without all registers. Whether they were not needed: the stack was followed to its end, and
-    /// it is clear whose evaluation each frame is that evaluates. Otherwise nothing is added.
+    /// The same of a capture without all registers. Whether they were not needed: the stack was followed to its end,
+    /// and it is clear whose evaluation each frame is that evaluates. Otherwise nothing is added.
     pub(crate) fn merge_without_registers(
         &mut self,
         capture: &Capture,

@@ -298,8 +298,8 @@ impl Process {
     }
 
     /// As [`Self::pause_thread`], for a thread that has just been seen running through [`ThreadStates`]: it is not
-    /// looked at again, which saves about half of the cost. `None` where `waits`, asked at the last moment, says that it
-    /// waits by now. If it goes into an uninterruptible wait after that, this takes up to 20 ms and an error.
+    /// looked at again, which saves about half of the cost. `None` where `waits`, asked at the last moment, says that
+    /// it waits by now. If it goes into an uninterruptible wait after that, this takes up to 20 ms and an error.
     ///
     /// # Errors
     /// As [`Self::pause_thread`].

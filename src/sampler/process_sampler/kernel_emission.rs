@@ -28,8 +28,8 @@ pub(crate) enum FromKernel {
 impl ProcessSampler {
     /// Takes a sample of what the kernel does not see: which threads there are, and what those do that wait. Those that
     /// run are in the moment without their frames. Nothing is stopped, unless native frames of idle threads are wanted
-    /// and `pausing` lets it: then each that sleeps is whose native stack cannot be followed without its registers, once
-    /// where it sleeps. `registers` tells those with which threads went to sleep.
+    /// and `pausing` lets it: then each that sleeps is whose native stack cannot be followed without its registers,
+    /// once where it sleeps. `registers` tells those with which threads went to sleep.
     ///
     /// # Errors
     /// As [`ProcessSampler::sample`].

@@ -131,8 +131,8 @@ impl ProcessSampler {
     }
 
     /// Reads the stack of a thread again that was seen waiting just now, `with_native` its native one too, from the
-    /// `registers` that it went to sleep with, if they are known. One that was still waiting afterwards, and has not run
-    /// meanwhile, has stood as still as if it had been stopped.
+    /// `registers` that it went to sleep with, if they are known. One that was still waiting afterwards, and has not
+    /// run meanwhile, has stood as still as if it had been stopped.
     fn read_waiting(
         &mut self,
         index: usize,

@@ -109,8 +109,8 @@ impl Tracee {
         Self::seize_unless(handle, thread, seen, &mut || false)?.ok_or(PauseError::Gone(thread))
     }
 
-    /// The same; `None` where `waits`, which is asked at the last moment, says that the thread waits. It cannot be asked
-    /// later: what is seized and not interrupted cannot be let go.
+    /// The same; `None` where `waits`, which is asked at the last moment, says that the thread waits. It cannot be
+    /// asked later: what is seized and not interrupted cannot be let go.
     pub(crate) fn seize_unless(
         handle: &Handle,
         thread: ThreadId,
