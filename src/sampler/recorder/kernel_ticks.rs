@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::kernel_sources::KernelSources;
 use super::{Recorder, micros};
-use crate::process::{ThreadId, monotonic_time};
+use crate::process::{Registers, ThreadId, monotonic_time};
 use crate::sampler::blocked_threads::OffCpuSums;
 use crate::sampler::clock::Clock;
 use crate::sampler::kernel::{
@@ -57,7 +57,9 @@ pub(in crate::sampler) struct KernelSampling {
 pub(super) struct KernelCounts {
     /// Those that came from the kernel.
     pub(super) taken: u64,
-    /// Those that should have.
+    /// Those of them in which a thread did not run but wanted a CPU.
+    pub(super) waits: u64,
+    /// Those that should have come.
     pub(super) lost: u64,
     /// Both as of the last word to who looks on.
     told: (u64, u64),
@@ -84,6 +86,7 @@ impl KernelSampling {
                 contents: Contents {
                     native: options.native.frames,
                     of_stateless: options.native.threads,
+                    of_sleeping: options.native.frames && options.filter.idle,
                     kernel: symbols.is_some(),
                 },
             },
@@ -104,6 +107,11 @@ impl KernelSampling {
         })
     }
 
+    /// With which registers a thread of a process that a source samples went to sleep the last time.
+    pub(super) fn registers_asleep(&self, source: usize, pid: u32, thread: ThreadId) -> Option<Registers> {
+        self.sources.loaded.get(source)?.source.registers_asleep(pid, thread)
+    }
+
     /// The recording has begun: what comes from now on is read until what samples it is loaded. Blocks cannot be read.
     pub(super) fn load_meanwhile(&mut self) {
         self.loads_meanwhile = self.off_cpu.is_none();
@@ -117,7 +125,7 @@ impl KernelSampling {
 
     /// The same of those since the last call.
     pub(super) fn new_share_taken(&mut self) -> f64 {
-        let KernelCounts { taken, lost, told } = &mut self.counts;
+        let KernelCounts { taken, lost, told, .. } = &mut self.counts;
         let before = std::mem::replace(told, (*taken, *lost));
         let (taken, lost) = (taken.saturating_sub(before.0), lost.saturating_sub(before.1));
         if taken == 0 { 1.0 } else { taken as f64 / (taken + lost) as f64 }
@@ -245,7 +253,7 @@ impl Recorder<'_> {
             let Some(sampler) = &mut member.sampler else { continue };
             // A new one is looked at first; what cannot be read is so at the next tick, too.
             let is_new = sampler.interpreters().is_empty();
-            if is_new && sampler.sample_waiting(Pausing::Never, &mut member.moment).is_err() {
+            if is_new && sampler.sample_waiting(Pausing::Never, &|_| None, &mut member.moment).is_err() {
                 continue;
             }
             if member.kernel.samples() && sampler.interpreters().len() == 1 {
@@ -344,7 +352,7 @@ impl Recorder<'_> {
         let is_new = |record: &Record| record.state != 0 && !sampler.knows_thread_of(record);
         if kernel.records.iter().filter(is_its).any(is_new) {
             // Threads that have come since the last look.
-            let _ = sampler.sample_waiting(Pausing::Never, &mut member.moment);
+            let _ = sampler.sample_waiting(Pausing::Never, &|_| None, &mut member.moment);
         }
         let news = sampler.check_kernel_codes(&kernel.records);
         kernel.sources.loaded[index].source.tell_of_codes(pid, &news);
@@ -367,6 +375,7 @@ impl Recorder<'_> {
         let delay_ns = record.times.delay_since_left_ns;
         if let Some(left) = left.filter(|_| delay_ns > 0) {
             left.fill(&mut kernel.moment);
+            kernel.counts.waits += 1;
             self.add_from_kernel(kernel, place, (left.time_ns + delay_ns, delay_ns));
         }
         if !record.ran() && !record.left_cpu() {
@@ -392,6 +401,7 @@ impl Recorder<'_> {
                 }
                 // Until it came onto the CPU that it leaves now it may have waited for that.
                 if times.active_ns() > 0 {
+                    kernel.counts.waits += u64::from(!record.ran());
                     self.add_from_kernel(kernel, place, (times.made_ns, times.active_ns()));
                 }
             }

@@ -102,7 +102,11 @@ impl Recorder<'_> {
         let pausing = if member.is_held { Pausing::Never } else { self.options.pausing };
         sampler.allow_pinning(may_pin && !is_from_kernel);
         Some(if is_from_kernel {
-            sampler.sample_waiting(pausing, &mut member.moment)
+            let pid = member.process.pid().unsigned_abs();
+            let kernel = self.kernel.as_ref().zip(member.kernel.member());
+            let registers =
+                |thread| kernel.and_then(|(kernel, state)| kernel.registers_asleep(state.source, pid, thread));
+            sampler.sample_waiting(pausing, &registers, &mut member.moment)
         } else {
             sampler.sample(pausing, &mut member.moment)
         })
