@@ -17,6 +17,10 @@ use super::unread::Unread;
 use crate::process::{Orphans, Process};
 use crate::profile::Profile;
 
+/// A process that has come below another is not stopped for so long where a stop may cost it rights: between a fork and
+/// the program that is executed then there is less.
+const SPARED_FOR: Duration = Duration::from_millis(100);
+
 /// What is to be sampled.
 #[derive(Debug)]
 pub(crate) struct Roots {
@@ -116,6 +120,11 @@ impl Member {
         }
     }
 
+    /// It may be about to execute a program, and was not asked for by itself.
+    pub(super) fn is_new(&self) -> bool {
+        !self.is_root && self.visits.begun.elapsed() < SPARED_FOR
+    }
+
     /// It has had no reader for longer than that.
     pub(super) fn is_without_reader_for(&self, patience: Duration) -> bool {
         self.sampler.is_none() && self.search.age() > patience
@@ -162,4 +171,7 @@ pub(super) struct Setup {
     pub(super) native: NativeWanted,
     /// Native frames of idle threads are read, too.
     pub(super) native_idle: bool,
+    /// [New](Member::is_new) processes are not stopped: a set-uid program gets no rights by its file if whoever
+    /// executes it is traced just then, unless the tracer has `CAP_SYS_PTRACE` (kernel: security/commoncap.c).
+    pub(super) spares_new: bool,
 }

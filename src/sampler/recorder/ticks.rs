@@ -98,8 +98,9 @@ impl Recorder<'_> {
         }
         let member = &mut self.members[index];
         let is_from_kernel = member.kernel.samples();
+        let is_spared = member.is_held || self.setup.spares_new && member.is_new();
+        let pausing = if is_spared { Pausing::Never } else { self.options.pausing };
         let sampler = member.sampler.as_mut()?;
-        let pausing = if member.is_held { Pausing::Never } else { self.options.pausing };
         sampler.allow_pinning(may_pin && !is_from_kernel);
         Some(if is_from_kernel {
             sampler.sample_waiting(pausing, &mut member.moment)
