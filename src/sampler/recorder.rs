@@ -165,7 +165,7 @@ impl<'options> Recorder<'options> {
                 frames: options.frames,
                 native: options.native,
                 native_idle: options.filter.idle,
-                spares_new: !can_trace_all(),
+                spares_new: options.pausing != Pausing::Never && !can_trace_all(),
             },
             pace: Pace::new(options.rate),
             ticks: 0,
