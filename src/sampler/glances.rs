@@ -50,19 +50,19 @@ pub(super) struct Visits {
     pub(super) glance: Option<Glance>,
     /// When its last sample was taken, or its reader made.
     pub(super) last_tick: Instant,
-    /// When it was met, or seen to have executed another program.
-    pub(super) begun: Instant,
+    /// It was not yet seen to have used more CPU time than what is about to execute another program.
+    pub(super) is_new: bool,
 }
 
 impl Visits {
     /// Of a process that is looked at at each tick, until a glance says otherwise.
     pub(super) fn new(now: Instant) -> Self {
-        Self { next: Visit::Look, glances: Glances::new(now), glance: None, last_tick: now, begun: now }
+        Self { next: Visit::Look, glances: Glances::new(now), glance: None, last_tick: now, is_new: true }
     }
 
     /// The process runs another program.
     pub(super) fn begin_program(&mut self, now: Instant) {
-        (self.next, self.glances, self.begun) = (Visit::Look, Glances::new(now), now);
+        (self.next, self.glances) = (Visit::Look, Glances::new(now));
     }
 
     /// Glances at the process and decides what is done with it at this tick. `interval` is how often its threads may be

@@ -14,11 +14,11 @@ use super::moment::Moment;
 use super::process_sampler::ProcessSampler;
 use super::record_options::{FramesShown, NativeWanted};
 use super::unread::Unread;
-use crate::process::{Orphans, Process};
+use crate::process::{Orphans, Process, ProcessCpuClock};
 use crate::profile::Profile;
 
-/// A process that has come below another is not stopped for so long where a stop may cost it rights: between a fork and
-/// the program that is executed then there is less.
+/// A process that has come below another is not stopped before it has used so much CPU time where a stop may cost it
+/// rights: between a fork and the program that is executed then it uses less.
 const SPARED_FOR: Duration = Duration::from_millis(100);
 
 /// What is to be sampled.
@@ -121,8 +121,13 @@ impl Member {
     }
 
     /// It may be about to execute a program, and was not asked for by itself.
-    pub(super) fn is_new(&self) -> bool {
-        !self.is_root && self.visits.begun.elapsed() < SPARED_FOR
+    pub(super) fn is_new(&mut self) -> bool {
+        if self.is_root || !self.visits.is_new {
+            return false;
+        }
+        let used = ProcessCpuClock::of(self.process.pid()).and_then(ProcessCpuClock::time);
+        self.visits.is_new = used.is_some_and(|used| used < SPARED_FOR);
+        self.visits.is_new
     }
 
     /// It has had no reader for longer than that.

@@ -21,6 +21,8 @@ use crate::python::tasks::{
     is_run_function, join_bridges, read_tasks,
 };
 
+/// Pages that are kept from one look to the next. Of tasks that take more, some are read anew for each.
+const PAGES: usize = 4 * 1024;
 /// After a look at all tasks there is none for so many times as long as it took.
 const REST_FOR_LOOK: u32 = 9;
 /// As long as there are no tasks, none for at least this long, then twice as long, up to the longest.
@@ -111,7 +113,7 @@ impl TaskLooks {
         }
         let is_first = self.last.is_none();
         let passed = self.last.replace(start).map_or(Duration::ZERO, |last| start.saturating_duration_since(last));
-        let pages = self.pages.take().unwrap_or_else(|| PageCache::new(sampler.process().memory()));
+        let pages = self.pages.take().unwrap_or_else(|| PageCache::with_room(sampler.process().memory(), PAGES));
         if let Some(greenlets) = &mut greenlets {
             greenlets.find_new(sampler);
         }

@@ -15,7 +15,7 @@ use crate::sampler::unobserved::longest_weight_us;
 const RUN_FOR_STOP: u32 = 3;
 
 /// Why native frames are missing of processes that have just come below another.
-const WITHOUT_NATIVE_FRAMES: &str = "child processes have no native frames in their first 0.1 s: without \
+const WITHOUT_NATIVE_FRAMES: &str = "child processes have no native frames in their first 0.1 s of CPU time: without \
     CAP_SYS_PTRACE a stop would take its rights from a set-uid program that they are about to execute";
 
 impl Recorder<'_> {
