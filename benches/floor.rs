@@ -6,7 +6,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use pyspy::internals::{Memory, Request};
-use pyspy::internals::{OwnCpus, Process, ThreadActivity, sharpen_sleep};
+use pyspy::internals::{OwnCpus, Process, sharpen_sleep};
 
 /// Ranges of one read, and the bytes of each: what a sample of one thread reads at a depth of 20.
 const RANGES: usize = 8;
@@ -60,7 +60,7 @@ fn main() -> std::io::Result<()> {
             continue;
         }
         let pause = (work == Work::Stop)
-            .then(|| process.pause_seen_thread(thread, ThreadActivity::Running).expect("a thread that can be stopped"));
+            .then(|| process.pause_running_thread(thread, &mut || false).expect("a thread that can be stopped"));
         if work == Work::Read {
             own.watch();
         }

@@ -45,7 +45,7 @@ pub mod internals {
     pub use crate::command::run_program;
     pub use crate::memory::{Copies, Image, Memory, ReadPlan, Request, Snapshot};
     pub use crate::output::{Presentation, flamegraph, pprof, raw, speedscope};
-    pub use crate::process::{OwnCpus, Process, ReservingAllocator, ThreadActivity, sharpen_sleep};
+    pub use crate::process::{OwnCpus, Process, ReservingAllocator, sharpen_sleep};
     pub use crate::profile::{Flags, Frame, Keep, Process as ProfileProcess, Profile, StackId, Thread};
     pub use crate::python::layout::{self, Layout, debug_offsets, up_to_3_12};
     pub use crate::python::line_table::LineTable;

@@ -29,8 +29,8 @@ pub(crate) struct Capture {
 }
 
 impl Capture {
-    /// Copies the stack of a held thread with these registers. `end` is where the memory of the stack ends, as far as
-    /// that is known.
+    /// Copies the stack of a thread that stands still, with these registers. `end` is where the memory of the stack
+    /// ends, as far as that is known.
     pub(crate) fn fill(&mut self, memory: &impl Memory, registers: Registers, end: Option<u64>) {
         self.registers = registers;
         self.length = 0;

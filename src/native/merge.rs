@@ -193,7 +193,7 @@ mod tests {
             let group = if matches!(kind, 'f' | 'x') { FunctionId::new(1000) } else { function };
             NativeFrame { function, group, role, is_starter, low, high: low + 16, kept: Default::default() }
         };
-        NativeStack { frames: kinds.chars().enumerate().map(frame).collect(), complete, is_cut: false }
+        NativeStack { frames: kinds.chars().enumerate().map(frame).collect(), complete, ..NativeStack::default() }
     }
 
     /// Entries of so many Python frames; the newest of entry number n is at 0x9000 + n.

@@ -67,6 +67,11 @@ impl NativeReader {
         self.unwinder.space.lines.take_answers();
     }
 
+    /// What is known of the registers of a thread that sleeps and is not held.
+    pub(crate) fn resting_registers(instruction: u64, stack_pointer: u64) -> Registers {
+        Registers::with_stack_pointer(instruction, Machine::STACK_POINTER, stack_pointer)
+    }
+
     /// Where the memory of a thread's stack ends, given its registers, as far as is known.
     pub(crate) fn stack_end(&mut self, registers: &Registers) -> Option<u64> {
         let end = self.unwinder.space.stack_end(registers.get(Machine::STACK_POINTER)?);
@@ -80,6 +85,28 @@ impl NativeReader {
     /// Follows the stack of a capture and merges it with the Python frames that `entries` tell of: the frames, newest
     /// first, are added to `mixed`. Whether some are missing because the capture has not all of the stack.
     pub(crate) fn merge(&mut self, capture: &Capture, entries: &[Entry], mixed: &mut Vec<MixedFrame>) -> bool {
+        self.follow(capture);
+        merge::merge(&self.stack, entries, capture, mixed)
+    }
+
+    /// The same of a capture without all registers. Whether they were not needed: the stack was followed to its end,
+    /// and it is clear whose evaluation each frame is that evaluates. Otherwise nothing is added.
+    pub(crate) fn merge_without_registers(
+        &mut self,
+        capture: &Capture,
+        entries: &[Entry],
+        mixed: &mut Vec<MixedFrame>,
+    ) -> bool {
+        self.follow(capture);
+        let is_by_border = |entry: &Entry| entry.border.is_some_and(|border| capture.spans(border));
+        let is_clear = !self.stack.lacks_registers || entries.iter().all(is_by_border);
+        if self.stack.complete && is_clear {
+            merge::merge(&self.stack, entries, capture, mixed);
+        }
+        self.stack.complete && is_clear
+    }
+
+    fn follow(&mut self, capture: &Capture) {
         self.unwinder.unwind(capture, &mut self.stack);
         if !self.stack.complete && self.unwinder.space.refresh() {
             self.unwinder.unwind(capture, &mut self.stack);
@@ -87,7 +114,6 @@ impl NativeReader {
         if self.unwinder.space.name_generated() {
             self.unwinder.unwind(capture, &mut self.stack);
         }
-        merge::merge(&self.stack, entries, capture, mixed)
     }
 
     /// Waits for the lines of all places that were met, at most so long.

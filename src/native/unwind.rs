@@ -37,6 +37,8 @@ pub(super) struct NativeStack {
     pub(super) complete: bool,
     /// It was followed to the end of what was copied of it.
     pub(super) is_cut: bool,
+    /// Of an evaluator not all is known that it may have in registers.
+    pub(super) lacks_registers: bool,
 }
 
 impl NativeFrame {
@@ -95,7 +97,7 @@ impl Unwinder {
     /// Follows the stack of a capture, into `stack`.
     pub(super) fn unwind(&mut self, capture: &Capture, stack: &mut NativeStack) {
         stack.frames.clear();
-        (stack.complete, stack.is_cut) = (false, false);
+        (stack.complete, stack.is_cut, stack.lacks_registers) = (false, false, false);
         let mut state = State::new(&capture.registers);
         // The caller's instruction is the one before the return address: the call may be the last of its function.
         let mut after_call = false;
@@ -110,7 +112,9 @@ impl Unwinder {
             let mut frame = NativeFrame { function, group, role, is_starter, low, high: low, kept: [0; KEPT] };
             if role == Role::Evaluator {
                 for (kept, register) in frame.kept.iter_mut().zip(Machine::PRESERVED) {
-                    *kept = state.get(*register).unwrap_or(0);
+                    let value = state.get(*register);
+                    stack.lacks_registers |= value.is_none();
+                    *kept = value.unwrap_or(0);
                 }
             }
             let is_first = stack.frames.is_empty();

@@ -61,8 +61,7 @@ pub(crate) use mapping::{DeviceNumber, Mapping};
 pub(crate) use quoted::{escaped_path, quoted_path};
 pub(crate) use registers::Registers;
 pub(crate) use system_call::{CallNumbers, DescriptorNames, RestingPlace, SystemCall};
-pub use thread_state::ThreadActivity;
-pub(crate) use thread_state::{ThreadLook, ThreadReading};
+pub(crate) use thread_state::{ThreadActivity, ThreadLook, ThreadReading};
 pub(crate) use usage::ProcessUsage;
 
 /// A thread's number as the operating system outside of the target's namespaces has it.

@@ -235,16 +235,16 @@ impl Process {
         }
     }
 
-    /// As [`Self::pause_thread`].
+    /// As [`Self::pause_thread`]; `None` where `waits` says that it waits.
     ///
     /// # Errors
     /// As [`Self::pause_thread`].
-    pub(crate) fn pause_seen_thread(
+    pub(crate) fn pause_running_thread(
         &self,
         thread: ThreadId,
-        _seen: ThreadActivity,
-    ) -> Result<PausedThread, PauseError> {
-        self.pause_thread(thread)
+        waits: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<PausedThread>, PauseError> {
+        if waits() { Ok(None) } else { self.pause_thread(thread).map(Some) }
     }
 
     /// Holds all threads until the value is dropped.

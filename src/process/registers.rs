@@ -12,7 +12,8 @@ pub struct Registers {
     /// The instruction that is next.
     pub pc: u64,
     values: [u64; MOST],
-    count: usize,
+    /// A bit for each that is known.
+    known: u32,
     /// The number of the system call that the stop has interrupted, to be made again when the thread goes on.
     interrupted: Option<u64>,
 }
@@ -23,11 +24,25 @@ impl Registers {
 
     /// Registers with these values in the order of their DWARF numbers; those past the 32nd are left out.
     pub fn new(pc: u64, values: &[u64]) -> Self {
-        let mut registers = Self { pc, count: values.len().min(MOST), ..Self::default() };
-        for (register, value) in registers.values.iter_mut().zip(values) {
-            *register = *value;
+        let mut registers = Self { pc, ..Self::default() };
+        for (number, value) in (0..).zip(values) {
+            registers.set(number, *value);
         }
         registers
+    }
+
+    /// Those of which only the stack pointer is known, which has that DWARF number.
+    pub fn with_stack_pointer(pc: u64, number: u16, value: u64) -> Self {
+        let mut registers = Self { pc, ..Self::default() };
+        registers.set(number, value);
+        registers
+    }
+
+    fn set(&mut self, number: u16, value: u64) {
+        if let Some(register) = self.values.get_mut(usize::from(number)) {
+            *register = value;
+            self.known |= 1 << number;
+        }
     }
 
     /// As these, of a thread that was in the system call with that number, if any, which will be made again.
@@ -61,20 +76,28 @@ impl Registers {
         Some(SystemCall { number, arguments, numbers })
     }
 
-    /// The register with that DWARF number.
+    /// The register with that DWARF number, if it is known.
     pub fn get(&self, number: u16) -> Option<u64> {
-        self.values.get(..self.count)?.get(usize::from(number)).copied()
+        let value = *self.values.get(usize::from(number))?;
+        (self.known >> number & 1 == 1).then_some(value)
     }
 
-    /// How many registers there are: they are numbered from 0.
+    /// Whether it is the same instruction, and those registers that `other` knows are known and the same.
+    pub fn has_all_of(&self, other: &Self) -> bool {
+        let numbers = 0..MOST as u16;
+        let is_known = |number| other.get(number).is_none_or(|value| self.get(number) == Some(value));
+        self.pc == other.pc && numbers.into_iter().all(is_known)
+    }
+
+    /// One more than the highest number of a register that is known.
     pub fn len(&self) -> usize {
-        self.count
+        (u32::BITS - self.known.leading_zeros()) as usize
     }
 
     /// Whether nothing is known but the instruction.
     #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "no other system's registers are read"))]
     pub fn is_empty(&self) -> bool {
-        self.count == 0
+        self.known == 0
     }
 }
 
@@ -103,5 +126,12 @@ mod tests {
         assert_eq!((registers.get(0), registers.get(2), registers.get(3)), (Some(10), Some(12), None));
         assert_eq!((registers.pc, registers.len(), registers.is_empty()), (7, 3, false));
         assert_eq!(Registers::new(0, &[1; 100]).len(), MOST);
+        assert!(registers.has_all_of(&Registers::with_stack_pointer(7, 2, 12)));
+        for other in [(8, 2, 12), (7, 2, 11), (7, 3, 0)] {
+            assert!(!registers.has_all_of(&Registers::with_stack_pointer(other.0, other.1, other.2)), "{other:?}");
+        }
+        let registers = Registers::with_stack_pointer(7, 2, 12);
+        assert_eq!((registers.pc, registers.get(0), registers.get(2), registers.get(3)), (7, None, Some(12), None));
+        assert_eq!((registers.len(), Registers::with_stack_pointer(7, 99, 12).is_empty()), (3, true));
     }
 }

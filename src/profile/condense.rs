@@ -30,6 +30,8 @@ pub struct Needed<'needed> {
     pub threads: HashSet<ThreadRef>,
     /// Stacks that stay as they are.
     pub stacks: Vec<StackId>,
+    /// Frames that stay, whether they are in a stack or not.
+    pub frames: Vec<FrameId>,
     /// Totals beside those of the profile that will be asked for by [`Renumbering::total`].
     pub totals: &'needed [Total],
 }
@@ -38,7 +40,7 @@ pub struct Needed<'needed> {
 #[derive(Debug, Default)]
 pub struct Renumbering {
     texts: Vec<Option<TextId>>,
-    frames: Vec<Option<u32>>,
+    frames: Vec<Option<FrameId>>,
     stacks: Vec<StackId>,
     processes: Vec<ProcessRef>,
     threads: Vec<ThreadRef>,
@@ -50,9 +52,9 @@ impl Renumbering {
         self.texts.get(before.0 as usize).copied().flatten()
     }
 
-    /// The number of a frame; `None` for one that is not there any more.
-    pub fn frame(&self, before: u32) -> Option<u32> {
-        self.frames.get(before as usize).copied().flatten()
+    /// A frame, by its [number](FrameId::number); `None` for one that is not there any more.
+    pub fn frame(&self, number: u32) -> Option<FrameId> {
+        self.frames.get(number as usize).copied().flatten()
     }
 
     /// A stack, or what it was joined with.
@@ -91,6 +93,9 @@ impl Profile {
         self.copy_processes(&mut copy, &mut by, needed);
         self.copy_threads(&mut copy, &mut by, needed);
         self.copy_stacks(&mut copy, &mut by, needed, room.stacks);
+        for frame in &needed.frames {
+            self.copy_frame(&mut copy, &mut by, *frame);
+        }
         let mut totals: HashMap<(ThreadRef, StackId, Flags), Total> = HashMap::new();
         for total in self.totals() {
             add_total_to(&mut totals, by.total(total));
@@ -125,14 +130,14 @@ impl Profile {
 
     fn copy_frame(&self, copy: &mut Profile, by: &mut Renumbering, frame: FrameId) -> FrameId {
         if let Some(known) = by.frame(frame.0) {
-            return FrameId(known);
+            return known;
         }
         let known = self.frame_of(frame);
         let Frame { name, file, short_file, module, .. } = known;
         let [name, file, short_file, module] =
             [name, file, short_file, module].map(|text| self.copy_text(copy, by, text));
         let here = copy.frame(Frame { name, file, short_file, module, ..known });
-        by.frames[frame.0 as usize] = Some(here.0);
+        by.frames[frame.0 as usize] = Some(here);
         here
     }
 
@@ -292,6 +297,18 @@ mod tests {
 
     fn process(profile: &mut Profile, pid: u32, end_us: Option<u64>) -> ProcessRef {
         profile.add_process(Process { pid, end_us, ..Process::default() })
+    }
+
+    #[test]
+    fn frames_that_are_needed_stay_though_no_stack_has_them() {
+        let mut profile = Profile::default();
+        push_functions(&mut profile, &["gone", "gone too"]);
+        let [name, gone] = ["alone", "unused"].map(|text| profile.intern(text));
+        let [frame, other] = [name, gone].map(|name| profile.frame(Frame { name, line: 7, ..Frame::default() }));
+        let needed = Needed { frames: vec![frame], ..Needed::default() };
+        let (copy, by) = profile.condensed(Room { stacks: 0, totals: 0 }, &needed);
+        let here = by.frame(frame.number()).unwrap();
+        assert_eq!((copy.text(copy.frame_of(here).name), by.frame(other.number())), ("alone", None));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use super::gil_facts::FunctionSums;
 use super::moment::{Moment, MomentThread};
 use super::process_sampler::ProcessSampler;
-use crate::profile::{FrameId, GcFacts, Profile};
+use crate::profile::{FrameId, GcFacts, Profile, Renumbering};
 use crate::python::gc_stats::{GcRun, GcTotals};
 
 /// Sums of one recording. Frames are those of its profile.
@@ -123,6 +123,16 @@ impl GcSums {
             facts.is_exact &= !process.counted.is_empty();
         }
         facts
+    }
+
+    /// The frames that are to stay in a condensed profile.
+    pub(super) fn frames(&self) -> impl Iterator<Item = FrameId> {
+        self.below.heaviest()
+    }
+
+    /// Goes on with the numbers of a condensed profile.
+    pub(super) fn renumber(&mut self, by: &Renumbering) {
+        self.below.renumber(by);
     }
 
     /// The profile begins anew, with other frames.

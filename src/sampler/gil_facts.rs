@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use foldhash::HashMap;
 
 use super::moment::{Moment, MomentThread};
-use crate::profile::{FrameId, FunctionTime, GilFacts, Profile};
+use crate::profile::{FrameId, FunctionTime, GilFacts, Profile, Renumbering};
 
 /// Sums of one recording. Frames are those of its profile.
 #[derive(Debug, Default)]
@@ -77,11 +77,24 @@ impl GilSums {
         GilFacts { holders: self.holders.longest(profile), ..self.facts.clone() }
     }
 
+    /// The frames that are to stay in a condensed profile.
+    pub(super) fn frames(&self) -> impl Iterator<Item = FrameId> {
+        self.holders.heaviest()
+    }
+
+    /// Goes on with the numbers of a condensed profile.
+    pub(super) fn renumber(&mut self, by: &Renumbering) {
+        self.holders.renumber(by);
+    }
+
     /// The profile begins anew, with other frames.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
 }
+
+/// So many functions stay known when the profile is condensed.
+const MOST_KEPT: usize = 1000;
 
 /// Times by function.
 #[derive(Debug, Default)]
@@ -92,6 +105,21 @@ impl FunctionSums {
     pub(super) fn add(&mut self, function: Option<FrameId>, time_us: u64) {
         if let Some(function) = function {
             *self.0.entry(function).or_default() += time_us;
+        }
+    }
+
+    /// The frames of those that are to stay in a condensed profile: with the most, more than are ever told.
+    pub(super) fn heaviest(&self) -> impl Iterator<Item = FrameId> {
+        let mut sums: Vec<(FrameId, u64)> = self.0.iter().map(|(frame, time)| (*frame, *time)).collect();
+        sums.sort_unstable_by_key(|(_, time)| Reverse(*time));
+        sums.into_iter().take(MOST_KEPT).map(|(frame, _)| frame)
+    }
+
+    /// Goes on with the numbers of a condensed profile, and forgets what has no frame there any more.
+    pub(super) fn renumber(&mut self, by: &Renumbering) {
+        let before = std::mem::take(&mut self.0);
+        for (frame, time_us) in before {
+            self.add(by.frame(frame.number()), time_us);
         }
     }
 
@@ -116,4 +144,34 @@ fn time_of(profile: &Profile, frame: FrameId, time_us: u64) -> FunctionTime {
     let frame = profile.frame_of(frame);
     let (name, file) = (profile.text(frame.name).to_owned(), profile.text(frame.short_file).to_owned());
     FunctionTime { name, file, line: frame.first_line, time_us }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::{Frame, Needed, Room};
+
+    #[test]
+    fn functions_keep_their_times_when_the_profile_is_condensed() {
+        let mut profile = Profile::default();
+        let mut sums = FunctionSums::default();
+        let mut add = |profile: &mut Profile, name: &str, time_us| {
+            let name = profile.intern(name);
+            let frame = profile.frame(Frame { name, ..Frame::default() });
+            sums.add(Some(frame), time_us);
+        };
+        // Those with the highest numbers are the heaviest, and the condensed profile has fewer.
+        for number in 0..2 * MOST_KEPT as u64 {
+            add(&mut profile, &format!("f{number}"), 1 + number);
+        }
+        let needed = Needed { frames: sums.heaviest().collect(), ..Needed::default() };
+        let (condensed, by) = profile.condensed(Room { stacks: 0, totals: 0 }, &needed);
+        sums.renumber(&by);
+        let longest = sums.longest(&condensed);
+        let expected = (0..GilFacts::FACTS_KEPT as u64).map(|place| 2 * MOST_KEPT as u64 - place);
+        let named = |time_us| (format!("f{}", time_us - 1), time_us);
+        let told: Vec<(String, u64)> = longest.into_iter().map(|time| (time.name, time.time_us)).collect();
+        assert_eq!(told, expected.map(named).collect::<Vec<_>>());
+        assert_eq!(sums.0.len(), MOST_KEPT);
+    }
 }

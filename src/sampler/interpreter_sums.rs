@@ -7,7 +7,7 @@ use super::gc_facts::GcSums;
 use super::gil_facts::GilSums;
 use super::moment::Moment;
 use super::process_sampler::ProcessSampler;
-use crate::profile::{FrameId, GcFacts, GilFacts, Profile};
+use crate::profile::{FrameId, GcFacts, GilFacts, Profile, Renumbering};
 use crate::python::gc_stats::GcRun;
 
 /// Between two looks at what interpreters have counted of garbage collections.
@@ -74,6 +74,17 @@ impl InterpreterSums {
     /// The sums so far.
     pub(super) fn facts(&self, profile: &Profile) -> (GilFacts, GcFacts) {
         (self.gil.facts(profile), self.gc.facts(profile))
+    }
+
+    /// The frames that are to stay in a condensed profile.
+    pub(super) fn frames(&self) -> Vec<FrameId> {
+        self.gil.frames().chain(self.gc.frames()).collect()
+    }
+
+    /// Goes on with the numbers of a condensed profile.
+    pub(super) fn renumber(&mut self, by: &Renumbering) {
+        self.gil.renumber(by);
+        self.gc.renumber(by);
     }
 
     /// The profile begins anew, with other frames.

@@ -12,8 +12,10 @@ use crate::profile::{Needed, Room};
 const MOST_CODE: usize = 32 << 20;
 /// What a profile without the order of samples may take, in bytes.
 const MOST_PROFILE: usize = 64 << 20;
-/// What is kept of a profile that has become larger.
+/// What is kept of a profile that has become larger, at most,
 const CONDENSED: Room = Room { stacks: 100_000, totals: 100_000 };
+/// and what that may take, in bytes: half of the bound, so that it is not reached again at once.
+const MOST_CONDENSED: usize = MOST_PROFILE / 2;
 
 impl Recorder<'_> {
     /// Forgets what is known of the code of a process that makes it without end. To be called before a sample: what was
@@ -43,10 +45,21 @@ impl Recorder<'_> {
         self.put_waiting(Duration::ZERO);
         let builders = self.members.iter().filter_map(|member| Some((member.builder.as_ref()?, &member.moment)));
         let threads: HashSet<_> = builders.flat_map(|(builder, moment)| builder.threads_of(moment)).collect();
-        let (condensed, by) = self.profile.condensed(CONDENSED, &Needed { threads, ..Needed::default() });
+        let needed = Needed { threads, frames: self.sums.frames(), ..Needed::default() };
+        let mut room = CONDENSED;
+        let (condensed, by) = loop {
+            let (condensed, by) = self.profile.condensed(room, &needed);
+            // Few stacks may take that much, where names are long.
+            if condensed.size_bytes() <= MOST_CONDENSED || room.stacks == 0 {
+                break (condensed, by);
+            }
+            let (stacks, totals) = (condensed.table_sizes().stacks, condensed.totals().len());
+            room = Room { stacks: room.stacks.min(stacks) / 2, totals: room.totals.min(totals) / 2 };
+        };
         let before = self.profile.size_bytes();
         log::debug!("profile: {before} bytes condensed to {}", condensed.size_bytes());
         self.profile = condensed;
+        self.sums.renumber(&by);
         for member in &mut self.members {
             if let Some(builder) = &mut member.builder {
                 builder.renumber(&by, &member.moment);

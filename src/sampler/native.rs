@@ -34,10 +34,19 @@ pub(crate) struct Native {
 
 /// A thread that sleeps, with its stack.
 #[derive(Debug)]
-struct Sleeper {
+pub(super) struct Sleeper {
     place: RestingPlace,
     frames: Vec<RawFrame>,
     mixed: Vec<MixedFrame>,
+}
+
+/// Why the stack of a thread that was seen asleep could not be read without a stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NotAsleep {
+    /// It takes more of its registers than is known.
+    WithoutRegisters,
+    /// It has been woken, though it may not have run yet.
+    Woken,
 }
 
 impl Native {
@@ -136,6 +145,44 @@ impl Native {
         let is_cut = self.reader.merge(&self.taken, &self.entries, &mut moment.frames);
         moment.cut += u32::from(is_cut);
         moment.threads.insert(owner, first..moment.frames.len());
+    }
+
+    /// The stack of a thread that sleeps and is not held, with its Python frames: from the `registers` with which it
+    /// went to sleep the last time, where they are known, or else from the stack pointer and the instruction, which the
+    /// system tells of it. It is what the thread has only if the thread does not run until this is done.
+    ///
+    /// # Errors
+    /// When other registers are needed, or it does not sleep any more.
+    pub(super) fn read_asleep(
+        &mut self,
+        memory: &impl Memory,
+        os_id: ThreadId,
+        frames: &[RawFrame],
+        registers: Option<Registers>,
+    ) -> Result<Sleeper, NotAsleep> {
+        let Some(place) = self.process.resting_place(os_id) else {
+            let is_told = self.process.shows_system_calls();
+            return Err(if is_told { NotAsleep::Woken } else { NotAsleep::WithoutRegisters });
+        };
+        let resting = NativeReader::resting_registers(place.instruction, place.stack_pointer);
+        let known = registers.filter(|known| known.has_all_of(&resting));
+        let registers = known.unwrap_or(resting);
+        self.taken.fill(memory, registers, self.reader.stack_end(&registers));
+        fill_entries(frames.iter().map(|frame| (frame.address, frame.entry)), &mut self.entries);
+        let mut mixed = Vec::new();
+        let is_whole = if known.is_some() {
+            !self.reader.merge(&self.taken, &self.entries, &mut mixed)
+        } else {
+            self.reader.merge_without_registers(&self.taken, &self.entries, &mut mixed)
+        };
+        let sleeper = Sleeper { place, frames: frames.to_vec(), mixed };
+        if is_whole { Ok(sleeper) } else { Err(NotAsleep::WithoutRegisters) }
+    }
+
+    /// From now on a thread is known to sleep like that, in this moment too.
+    pub(super) fn keep_asleep(&mut self, owner: Owner, sleeper: Sleeper) {
+        self.sleepers.insert(owner, sleeper);
+        self.resting.insert(owner);
     }
 
     pub(super) fn capture(&mut self, memory: &impl Memory, owner: Owner, registers: Registers) {

@@ -105,7 +105,7 @@ impl ProcessSampler {
         if pausing != Pausing::Never {
             self.natives.observe_threads(&self.process, &self.threads, &mut self.activities);
             let memory = self.reader.snapshot.memory();
-            self.natives.read_threads((&self.process, memory), &mut self.activities, false, moment);
+            self.natives.read_threads((&self.process, memory), &mut self.activities, None, moment);
         }
         self.natives.finish_sample(&self.reader.stacks, moment);
         self.pinning.choose(&mut self.records, &self.process, self.reader.snapshot.memory());

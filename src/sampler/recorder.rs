@@ -135,7 +135,7 @@ pub(super) struct Recorder<'options> {
     pace: Pace,
     pub(super) ticks: u64,
     unobserved: Unobserved,
-    sums: InterpreterSums,
+    pub(super) sums: InterpreterSums,
     tracers_due: Option<Instant>,
     kernel: Option<KernelSampling>,
     pub(super) report: Report,

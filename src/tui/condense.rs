@@ -32,7 +32,7 @@ impl Moved {
     fn key(&self, key: Key) -> Option<Key> {
         Some(match key {
             Key::Function(thread, id) => Key::Function(self.thread(thread), self.function(id)?),
-            Key::Line(thread, frame) => Key::Line(self.thread(thread), self.by.frame(frame)?),
+            Key::Line(thread, frame) => Key::Line(self.thread(thread), self.by.frame(frame)?.number()),
             Key::Thread(thread) => Key::Thread(self.by.thread(thread)),
             Key::Process(process) => Key::Process(self.by.process(process)),
             Key::Node(thread, node) => Key::Node(self.thread(thread), self.node(node)?),
@@ -57,7 +57,7 @@ impl State {
         stacks.extend(shown.iter().map(|(_, stack)| *stack));
         let mut threads: HashSet<ThreadRef> = shown.into_iter().map(|(thread, _)| thread).collect();
         threads.extend(self.selection.only_thread);
-        let needed = Needed { threads, stacks, totals: frozen_totals };
+        let needed = Needed { threads, stacks, totals: frozen_totals, ..Needed::default() };
         let (profile, by) = self.data.profile.condensed(memory_limit::CONDENSED, &needed);
         let before = std::mem::replace(&mut self.data.profile, profile);
         let mut index = Index::default();

@@ -4,6 +4,7 @@ use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::dump::dump;
@@ -86,6 +87,32 @@ fn a_dump_of_very_many_tasks_takes_bounded_memory() {
 }
 
 #[test]
+fn a_profile_that_is_joined_is_whole_and_says_who_held_the_gil() {
+    // Read, as code that dies before it is looked at is lost where the kernel samples.
+    let target = Target::start(any(), "makes_code.py", &["stacks"]);
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("a.txt");
+    let pid = target.pid().to_string();
+    let args = ["record", "--sampler=reader", "-r", "500", "-f", "raw", "-o", output.to_str().unwrap(), "-p", &pid];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pyspy"));
+    let mut running = Running::start_command(command.args(args).env("RUST_LOG", "pyspy=debug"));
+    // Each sample has some 80 kB of names that no other has.
+    let deadline = Instant::now() + Duration::from_secs(300);
+    while !running.stderr().contains(" bytes condensed to ") {
+        assert!(!running.has_ended() && Instant::now() < deadline, "{}", running.stderr());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    running.signal(Signal::SIGINT);
+    let ran = running.ended();
+    ran.success();
+    assert!(ran.stderr.contains("joined to `<rarely seen>`"), "{ran:#?}");
+    let raw = fs::read_to_string(&output).unwrap();
+    assert!(raw.contains("<rarely seen>") && raw.contains("computes ("), "{} bytes", raw.len());
+    // The one function that was there all the time, under its own name.
+    assert!(ran.stderr.contains("longest holder computes (makes_code.py:"), "{ran:#?}");
+}
+
+#[test]
 fn a_limit_on_memory_ends_a_recording_with_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let output = folder.path().join("a.txt");
@@ -138,6 +165,6 @@ fn two_at_once_get_along_or_say_why_not() {
         assert!(ran.success().contains("fib ("), "{ran:#?}");
         assert!(ran.stderr.is_empty() || ran.stderr.contains("is traced"), "{ran:#?}");
     }
-    running.signal(nix::sys::signal::Signal::SIGINT);
+    running.signal(Signal::SIGINT);
     running.ended().success();
 }

@@ -158,7 +158,7 @@ fn native_frames_of_the_kernel_need_no_stop() {
 }
 
 #[test]
-fn a_thread_that_sleeps_is_stopped_for_its_native_stack_unless_that_is_forbidden() {
+fn a_thread_that_sleeps_shows_its_native_stack_with_one_stop_at_most() {
     let _alone = alone_on_this_machine();
     if !may_sample("native stacks of idle threads beside the kernel") {
         return;
@@ -176,8 +176,8 @@ fn a_thread_that_sleeps_is_stopped_for_its_native_stack_unless_that_is_forbidden
     loop {
         let recording = record(&[]);
         if recording.count(|names| names.contains(&"nest_hidden") && names.contains(&"leaf")) > 0 {
-            // Of all the looks at it the first is a stop, and perhaps one more while it fell asleep.
-            assert!(recording.summary.stopped <= 3, "{recording:#?}");
+            // It sleeps since before we came, so the registers that it went to sleep with are not known.
+            assert!(recording.summary.stopped <= 1, "{recording:#?}");
             break;
         }
         assert!(Instant::now() < deadline, "{recording:#?}");
@@ -261,7 +261,7 @@ fn system_calls_and_faults_have_the_frames_of_the_kernel_when_asked_for() {
                 all += count;
                 inside += if kernel.len() > 2 { *count } else { 0 };
             }
-            assert!(inside > 20 && all >= inside, "{interpreter}: {inside} of {all}: {recording:#?}");
+            assert!(inside > 5 && all >= inside, "{interpreter}: {inside} of {all}: {recording:#?}");
         }
     }
     let Some(interpreter) = chosen().last() else { return };

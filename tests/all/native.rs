@@ -201,8 +201,8 @@ fn an_idle_thread_is_not_stopped_again() {
     let pid = target.pid().to_string();
     let output = output.to_str().unwrap();
     pyspy(&["record", "-n", "--idle", "-r", "100", "-d", "2", "-f", "raw", "-o", output, "--pid", &pid]).success();
-    // Each stop is one or two switches.
-    assert!(switches() - before < 20, "{} switches", switches() - before);
+    // A stop is one or two.
+    assert!(switches() - before <= 2, "{} switches", switches() - before);
     let raw = std::fs::read_to_string(output).unwrap();
     let (stack, _) = raw.trim().rsplit_once(' ').unwrap();
     assert!(stack.contains("nest_hidden (libnest.so)") && stack.contains(";leaf (native.py:"), "{raw}");

@@ -9,21 +9,28 @@ use crate::dump::dump;
 use crate::interpreters::Interpreter;
 use crate::native::{has_ctypes, library};
 use crate::recording::{Recording, until_fed};
+use crate::running::cpu_time;
 use crate::target::{Ran, Target, alone_on_this_machine, pyspy};
 
 fn names(thread: &Value) -> Vec<&str> {
     thread["frames"].as_array().unwrap().iter().map(|frame| frame["name"].as_str().unwrap()).collect()
 }
 
-/// A recording of two seconds in which pyspy had a CPU, with what was written.
+/// A recording of two seconds in which pyspy had a CPU, and the target for half a second, with what was written.
 fn record(folder: &Path, target: &Target, args: &[&str]) -> (Ran, String) {
     let output = folder.join("raw");
     let (pid, output) = (target.pid().to_string(), output.to_str().unwrap());
     let mut all = vec!["record", "-t", "-d", "2", "-f", "raw", "-o", output, "--pid", &pid];
     all.extend(args);
-    let ran = until_fed(100.0, |ran: &Ran| Recording::summary_of(&ran.stderr), || pyspy(&all));
-    ran.success();
-    (ran, std::fs::read_to_string(output).unwrap())
+    let deadline = Instant::now() + Duration::from_secs(120);
+    loop {
+        let before = cpu_time(target.pid());
+        let ran = until_fed(100.0, |ran: &Ran| Recording::summary_of(&ran.stderr), || pyspy(&all));
+        ran.success();
+        if cpu_time(target.pid()) - before >= 0.5 || Instant::now() > deadline {
+            return (ran, std::fs::read_to_string(output).unwrap());
+        }
+    }
 }
 
 #[test]

@@ -5,8 +5,8 @@
 
 A Python thread makes so many calls, a third each of epoll_wait(2) for nothing, write(2) and recv(2) of 256 KiB that
 take their time, with a little Python between them: with the GIL released meanwhile, as a C extension does, and with it
-held, as one that does not. Nothing makes again what ended early. The thread is sampled all the time. Needs a C
-compiler.
+held, as one that does not. Nothing makes again what ended early. The thread is sampled all the time, where it sleeps
+too; by the kernel, where that can be and nothing else is said. Needs a C compiler.
 """
 
 import argparse
@@ -74,11 +74,12 @@ def main():
     options = parser.parse_args()
     record = [options.pyspy, "record", "-i"]
     tools = [("nothing", None), ("pyspy", record), ("pyspy --blocking", [*record, "--blocking"]),
-             ("pyspy --native", [*record, "--native"])]
+             ("pyspy --native", [*record, "--native"]), ("pyspy, reader", [*record, "--sampler=reader"]),
+             ("pyspy --native, reader", [*record, "--native", "--sampler=reader"])]
     if options.py_spy:
         theirs = [options.py_spy, "record", "-i"]
         tools += [("py-spy", theirs), ("py-spy --nonblocking", [*theirs, "--nonblocking"])]
-    print(f"{'GIL':10}{'sampled by':22}{'samples':>9}{'epoll_wait':>12}{'write':>8}{'recv':>8}{'early':>8}")
+    print(f"{'GIL':10}{'sampled by':24}{'samples':>9}{'epoll_wait':>12}{'write':>8}{'recv':>8}{'early':>8}")
     with tempfile.TemporaryDirectory() as folder:
         library = os.path.join(folder, "transfers.so")
         source = os.path.join(HERE, "transfers.c")
@@ -87,7 +88,7 @@ def main():
             for name, tool in tools:
                 early, samples = measured(options, library, holds_gil, tool)
                 share = sum(map(int, early)) / options.calls
-                print(f"{'held' if holds_gil else 'released':10}{name:22}{samples:9}"
+                print(f"{'held' if holds_gil else 'released':10}{name:24}{samples:9}"
                       f"{early[0]:>12}{early[1]:>8}{early[2]:>8}{share:>8.2%}", flush=True)
 
 

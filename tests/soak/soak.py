@@ -6,9 +6,9 @@
 All that a program makes goes into the profile of `record` until that has the size that it may have. Where the program
 is slow, for others compute too, --padding makes the names of its functions longer, so that it has that size in the
 first sixth.
-A line a minute: resident memory, its peak, open descriptors, threads of pyspy. At the end: whether memory was within a
-tenth of what it was after the first sixth of the time, and the least number of descriptors in the second half of the
-rest as in the first.
+A line a minute: resident memory, its peak, open descriptors, threads of pyspy. At the end: whether, after the first
+sixth of the time, the most memory in the last third of the rest was within a tenth of that in the first, and the least
+number of descriptors no higher; and whether pyspy ended as it should, with its file.
 """
 
 import argparse
@@ -81,15 +81,24 @@ def main():
             print(f"{minutes:6.1f} min  {resident / 1024:7.1f} MiB  peak {peak / 1024:7.1f}  "
                   f"descriptors {descriptors}  threads {threads}", flush=True)
         later = [row for row in rows if row[0] >= 10 * options.minutes]
-        first, last = later[0], later[-1]
-        # Each thread of the target has some while it lives: what stays is the least of many looks.
-        half = len(later) // 2
-        descriptors = [min(row[3] for row in part) for part in (later[:half + 1], later[half:])]
-        is_steady = last[1] <= first[1] * 1.1 and descriptors[1] <= descriptors[0]
-        print("steady" if is_steady else "GROWN", f"{first[1] / 1024:.1f} -> {last[1] / 1024:.1f} MiB",
+        # A profile at its bound is joined to less, and grows again; each thread of the target has a descriptor while
+        # it lives: the most memory of many looks compares, and the fewest descriptors.
+        third = max(len(later) // 3, 1)
+        parts = later[:third], later[-third:]
+        memory = [max(row[1] for row in part) for part in parts]
+        descriptors = [min(row[3] for row in part) for part in parts]
+        is_steady = memory[1] <= memory[0] * 1.1 and descriptors[1] <= descriptors[0]
+        print("steady" if is_steady else "GROWN", f"{memory[0] / 1024:.1f} -> {memory[1] / 1024:.1f} MiB at most,",
               f"descriptors at least {descriptors[0]} -> {descriptors[1]}")
         pyspy.send_signal(signal.SIGINT)
-        pyspy.wait(60)
+        # What is as true of its end: 130 is that of `top`.
+        status = pyspy.wait(60)
+        is_whole = status == (0 if options.command == "record" else 130)
+        if options.command == "record":
+            with open(output.name, "rb") as file:
+                is_whole &= bool(file.read(1))
+        print(f"ended with status {status}", "" if is_whole else "WITHOUT ITS FILE")
+        is_steady &= is_whole
     finally:
         for process in (pyspy, target):
             process.kill()

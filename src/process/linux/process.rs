@@ -294,17 +294,21 @@ impl Process {
     /// # Errors
     /// When the thread is gone, traced by another, deaf to signals, or may not be traced.
     pub fn pause_thread(&self, thread: ThreadId) -> Result<PausedThread, PauseError> {
-        PausedThread::new(&self.handle, thread, None, PAUSE_LIMIT)
+        PausedThread::new(&self.handle, thread, PAUSE_LIMIT)
     }
 
-    /// As [`Self::pause_thread`], for a thread that has just been looked at through [`ThreadStates`]: it is not looked
-    /// at again, which saves about half of the cost. If it has gone into an uninterruptible wait since, this takes up
-    /// to 20 ms and an error.
+    /// As [`Self::pause_thread`], for a thread that has just been seen running through [`ThreadStates`]: it is not
+    /// looked at again, which saves about half of the cost. `None` where `waits`, asked at the last moment, says that
+    /// it waits by now. If it goes into an uninterruptible wait after that, this takes up to 20 ms and an error.
     ///
     /// # Errors
     /// As [`Self::pause_thread`].
-    pub fn pause_seen_thread(&self, thread: ThreadId, seen: ThreadActivity) -> Result<PausedThread, PauseError> {
-        PausedThread::new(&self.handle, thread, Some(seen), PAUSE_LIMIT)
+    pub fn pause_running_thread(
+        &self,
+        thread: ThreadId,
+        waits: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<PausedThread>, PauseError> {
+        PausedThread::new_unless(&self.handle, thread, waits, PAUSE_LIMIT)
     }
 
     /// Holds all threads until the value is dropped, as [`Self::pause_thread`].

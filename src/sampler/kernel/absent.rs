@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::layout::{frame_is_entry, numbers};
 use super::support::Unavailable;
 use super::{BlockState, CodeNews, Contents, KernelTask, Woken};
-use crate::process::Process;
+use crate::process::{Process, Registers, ThreadId};
 use crate::python::layout::Layout;
 use crate::python::runtime::Runtime;
 
@@ -59,6 +59,11 @@ impl Source {
 
     /// Not reached.
     pub(in crate::sampler) fn block_state(&self, _: u32, _: u32) -> BlockState {
+        match *self {}
+    }
+
+    /// Not reached.
+    pub(in crate::sampler) fn registers_asleep(&self, _: u32, _: ThreadId) -> Option<Registers> {
         match *self {}
     }
 

@@ -36,6 +36,8 @@ pub(crate) struct Contents {
     pub(super) native: bool,
     /// With these, threads without a thread state have records too.
     pub(super) of_stateless: bool,
+    /// It is kept with which registers threads go to sleep.
+    pub(super) of_sleeping: bool,
     /// The kernel's own stack.
     pub(super) kernel: bool,
 }

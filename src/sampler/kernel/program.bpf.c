@@ -102,6 +102,8 @@ const volatile __u32 interrupts_a_sample = 1;
 const volatile __u32 stack_bound = 0;
 const volatile __u32 frame_is_entry = NONE;
 const volatile __u32 records_stateless = 0;
+// With `--native` and `--idle`: whether it is kept with which registers threads go to sleep.
+const volatile __u32 keeps_registers = 0;
 // With `--kernel-frames`: whether the kernel's own stack is recorded where the interrupt falls into it.
 const volatile __u32 records_kernel = 0;
 
@@ -233,6 +235,20 @@ struct {
 	__type(key, __u32);
 	__type(value, struct thread);
 } threads SEC(".maps");
+
+// The registers that a thread left user space with before it went to sleep the last time. The order is that of
+// `program.rs`.
+struct sleeper {
+	__u64 run;
+	__u64 registers[REGISTERS];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct sleeper);
+} sleepers SEC(".maps");
 
 // One for each CPU: larger than a per-CPU map may be.
 struct {
@@ -823,6 +839,22 @@ int sample_running(struct bpf_perf_event_data *ctx)
 	return record_stack(process, thread, period * interrupts_a_sample, RAN, ctx);
 }
 
+// The current thread goes to sleep. Whoever reads its stack meanwhile needs its registers.
+static __always_inline void keep_registers(struct process *process, struct task_struct *task)
+{
+	__u32 tid = bpf_get_current_pid_tgid();
+	struct sleeper *known = bpf_map_lookup_elem(&sleepers, &tid);
+	if (!known) {
+		struct sleeper new = {};
+		bpf_map_update_elem(&sleepers, &tid, &new, BPF_ANY);
+		known = bpf_map_lookup_elem(&sleepers, &tid);
+		if (!known)
+			return;
+	}
+	long failed = bpf_probe_read_kernel(known->registers, sizeof(known->registers), (void *)bpf_task_pt_regs(task));
+	known->run = failed ? 0 : process->run;
+}
+
 // A thread leaves its CPU. If it would rather run on, its stack is recorded: that is where it is until it has one
 // again. So is that of one that goes to sleep, if it had to wait for a CPU when it woke up the last time.
 SEC("raw_tp/sched_switch")
@@ -840,6 +872,8 @@ int leave_cpu(struct bpf_raw_tracepoint_args *ctx)
 	int wants_cpu = ctx->args[0] || !task->__state;
 	int was_delayed = thread->is_delayed;
 	thread->is_delayed = delay >= LONG_DELAY;
+	if (keeps_registers && !wants_cpu)
+		keep_registers(process, task);
 	if (wants_cpu || was_delayed)
 		return record_stack(process, thread, 0, LEFT_CPU | (wants_cpu ? 0 : WAITS), 0);
 	// Whoever reads the ring is to know that it does not want a CPU any more.

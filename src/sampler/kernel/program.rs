@@ -10,8 +10,10 @@ use aya::{Ebpf, EbpfError, EbpfLoader};
 use flate2::read::DeflateDecoder;
 
 use super::layout::LENGTH;
+use super::record::{REGISTERS, registers_of};
 use super::support::Unavailable;
 use super::{BlockState, CodeNews, Contents, KernelTask};
+use crate::process::Registers;
 
 /// What `clang` makes of `program.bpf.c`, packed by `build.rs`.
 static PACKED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/program.bpf.o.deflate"));
@@ -35,6 +37,12 @@ type ThreadWords = [u64; 6];
 /// Words of `struct block`, in its order: since when, run, and two times until then.
 type BlockWords = [u64; 4];
 
+/// Words of `struct sleeper`, in its order: run, and the registers in the order of the kernel.
+type SleeperWords = [u64; 1 + REGISTERS];
+
+/// So many threads can sleep whose registers are known.
+const MOST_SLEEPERS: u32 = 16384;
+
 /// The loaded program. It leaves the kernel with this.
 pub(super) struct Program {
     ebpf: Ebpf,
@@ -42,6 +50,7 @@ pub(super) struct Program {
     processes: HashMap<MapData, u32, ProcessWords>,
     threads: HashMap<MapData, u32, ThreadWords>,
     blocks: HashMap<MapData, u32, BlockWords>,
+    sleepers: HashMap<MapData, u32, SleeperWords>,
     codes: Array<MapData, [u64; KNOWN_CODES]>,
     counters: Array<MapData, [u64; 4]>,
     known: Box<[u64; KNOWN_CODES]>,
@@ -85,12 +94,15 @@ impl Program {
                 .override_global("wake_at", &NATIVE_WAKE_AT, true)
                 .map_max_entries("records", NATIVE_RING);
         }
+        if contents.of_sleeping {
+            loader = loader.override_global("keeps_registers", &1_u32, true).map_max_entries("sleepers", MOST_SLEEPERS);
+        }
         let mut object = Vec::new();
         let unpacked = DeflateDecoder::new(PACKED).read_to_end(&mut object);
         unpacked.map_err(|error| Unavailable::refused("to unpack its program", &error))?;
         let mut ebpf = loader.load(&object).map_err(|error| refused("the maps of its program", &error))?;
-        let names = ["records", "processes", "threads", "blocks", "codes", "counters"];
-        let [ring, processes, threads, blocks, codes, counters] = names.map(|name| {
+        let names = ["records", "processes", "threads", "blocks", "sleepers", "codes", "counters"];
+        let [ring, processes, threads, blocks, sleepers, codes, counters] = names.map(|name| {
             ebpf.take_map(name).ok_or(Unavailable::Refused { what: "a map", why: "the program lacks it".to_owned() })
         });
         let maps = "the maps of its program";
@@ -99,6 +111,7 @@ impl Program {
             processes: HashMap::try_from(processes?).map_err(|error| refused(maps, &error.into()))?,
             threads: HashMap::try_from(threads?).map_err(|error| refused(maps, &error.into()))?,
             blocks: HashMap::try_from(blocks?).map_err(|error| refused(maps, &error.into()))?,
+            sleepers: HashMap::try_from(sleepers?).map_err(|error| refused(maps, &error.into()))?,
             codes: Array::try_from(codes?).map_err(|error| refused(maps, &error.into()))?,
             counters: Array::try_from(counters?).map_err(|error| refused(maps, &error.into()))?,
             ebpf,
@@ -143,6 +156,12 @@ impl Program {
             Ok([since_ns, of_run, ..]) if of_run == run => BlockState::Since(since_ns),
             Ok(_) | Err(_) => BlockState::SinceBefore,
         }
+    }
+
+    /// With which registers a thread went to sleep the last time, in this run of a program.
+    pub(super) fn registers_asleep(&self, thread: u32, run: u64) -> Option<Registers> {
+        let [of_run, words @ ..] = self.sleepers.get(&thread, 0).ok()?;
+        (of_run == run).then(|| registers_of(|number| words[number]))
     }
 
     /// The part of it that events run.

@@ -13,11 +13,16 @@ const HEAD: usize = 96;
 const SLOT: usize = 32;
 /// Bytes of what stands before a native stack (`struct native_head`), and of its registers.
 const NATIVE_HEAD: usize = 8 + REGISTERS * 8;
-const REGISTERS: usize = 21;
+pub(super) const REGISTERS: usize = 21;
 /// Where in these (`struct pt_regs`) the registers are, in the order of their DWARF numbers, and the instruction.
 const BY_NUMBER: [usize; 16] = [10, 12, 11, 5, 13, 14, 4, 19, 9, 8, 7, 6, 3, 2, 1, 0];
 const INSTRUCTION: usize = 16;
 const STACK_POINTER: usize = 19;
+
+/// The registers of a thread, of which `register` tells each by its place in `struct pt_regs`.
+pub(super) fn registers_of(register: impl Fn(usize) -> u64) -> Registers {
+    Registers::new(register(INSTRUCTION), &BY_NUMBER.map(&register))
+}
 
 /// In the last word of a frame's slot: the next slot is evidence of its code; the frame is not traced; its evaluation
 /// was entered from C; it is no frame but a border between two entries of evaluation.
@@ -290,8 +295,7 @@ impl Records {
         let (head, bytes) = self.native.get(record.native.first..record.native.end)?.split_at_checked(NATIVE_HEAD)?;
         let register = |number: usize| word_at(head, 8 + 8 * number);
         let end = Some(word_at(head, 0)).filter(|end| *end != 0);
-        let registers = Registers::new(register(INSTRUCTION), &BY_NUMBER.map(register));
-        Some(RecordedStack { registers, start: register(STACK_POINTER) & !7, end, bytes })
+        Some(RecordedStack { registers: registers_of(register), start: register(STACK_POINTER) & !7, end, bytes })
     }
 
     /// All of them, in the order in which they were made.

@@ -12,7 +12,7 @@ use super::layout::{frame_is_entry, numbers};
 use super::program::Program;
 use super::support::Unavailable;
 use super::{BlockState, CodeNews, KernelTask, Woken};
-use crate::process::{CpuClockEvent, Process, ThreadId};
+use crate::process::{CpuClockEvent, Process, Registers, ThreadId};
 use crate::python::gil::HolderPlaces;
 use crate::python::layout::Layout;
 use crate::python::runtime::Runtime;
@@ -183,6 +183,12 @@ impl Source {
     pub(in crate::sampler) fn block_state(&self, pid: u32, thread: u32) -> BlockState {
         let run = self.processes.get(&pid).map_or(0, |watched| watched.run);
         self.program.block_state(thread, run)
+    }
+
+    /// With which registers a thread of a process went to sleep the last time, where that is kept.
+    pub(in crate::sampler) fn registers_asleep(&self, pid: u32, thread: ThreadId) -> Option<Registers> {
+        let run = self.processes.get(&pid)?.run;
+        self.program.registers_asleep(u32::try_from(thread).ok()?, run)
     }
 
     /// How many records found no room in the ring so far.

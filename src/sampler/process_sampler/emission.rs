@@ -142,7 +142,7 @@ impl ProcessSampler {
     }
 
     /// Whether the native frames of a thread are to be read, for which it must be stopped.
-    fn wants_native(&mut self, index: usize, pausing: Pausing) -> bool {
+    pub(super) fn wants_native(&mut self, index: usize, pausing: Pausing) -> bool {
         let stacks = &self.reader.stacks;
         self.natives.wants(stacks, &stacks.threads[index], &self.threads, &mut self.activities, pausing)
     }

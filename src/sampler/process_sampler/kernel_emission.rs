@@ -2,6 +2,7 @@
 
 use super::ProcessSampler;
 use super::recorded_frame_names::CodeReader;
+use super::second_read::{RegistersAsleep, WaitingRead};
 use super::stops::StoppedThreads;
 use crate::python::interpreter::InterpreterState;
 use crate::python::stack::ThreadStack;
@@ -27,11 +28,17 @@ pub(crate) enum FromKernel {
 impl ProcessSampler {
     /// Takes a sample of what the kernel does not see: which threads there are, and what those do that wait. Those that
     /// run are in the moment without their frames. Nothing is stopped, unless native frames of idle threads are wanted
-    /// and `pausing` lets it: then each that sleeps is, once where it sleeps.
+    /// and `pausing` lets it: then each that sleeps is whose native stack cannot be followed without its registers,
+    /// once where it sleeps. `registers` tells those with which threads went to sleep.
     ///
     /// # Errors
     /// As [`ProcessSampler::sample`].
-    pub(crate) fn sample_waiting(&mut self, pausing: Pausing, moment: &mut Moment) -> Result<(), SampleError> {
+    pub(crate) fn sample_waiting(
+        &mut self,
+        pausing: Pausing,
+        registers: &RegistersAsleep<'_>,
+        moment: &mut Moment,
+    ) -> Result<(), SampleError> {
         moment.clear();
         self.natives.start_sample(pausing, moment);
         let pausing = if self.natives.are_read_of_idle() { pausing } else { Pausing::Never };
@@ -52,17 +59,21 @@ impl ProcessSampler {
             let is_still = self.reader.judged_stacks[index].verdict == Verdict::Consistent;
             if self.records.was_running(address) {
                 self.emit_running(index, moment);
-            } else if is_still || !self.threads.exists(address) {
-                self.emit_thread(index, pausing, &stopped, moment);
-            } else if !self.emit_if_waiting(index, moment) {
-                // It has run meanwhile, and still does or does again: that is the kernel's.
-                self.emit_running(index, moment);
+            } else if !self.threads.exists(address) || is_still && !self.wants_native(index, pausing) {
+                self.emit_thread(index, Pausing::Never, &stopped, moment);
+            } else {
+                match self.emit_if_waiting(index, registers, moment) {
+                    WaitingRead::Whole => {}
+                    // It has run meanwhile, and still does or does again: that is the kernel's.
+                    WaitingRead::Moved => self.emit_running(index, moment),
+                    WaitingRead::WithoutNative => self.emit_thread(index, pausing, &stopped, moment),
+                }
             }
         }
         self.natives.observe_threads(&self.process, &self.threads, &mut self.activities);
         if pausing != Pausing::Never {
             let memory = self.reader.snapshot.memory();
-            self.natives.read_threads((&self.process, memory), &mut self.activities, true, moment);
+            self.natives.read_threads((&self.process, memory), &mut self.activities, Some(registers), moment);
         }
         self.natives.finish_sample(&self.reader.stacks, moment);
         Ok(())

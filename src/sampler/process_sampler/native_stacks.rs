@@ -5,6 +5,7 @@ use std::io;
 use std::time::Instant;
 
 use super::native_threads::NativeThreads;
+use super::second_read::RegistersAsleep;
 use super::thread_observation::Activities;
 use crate::memory::Memory;
 use crate::process::{PausedProcess, Process, Registers, ThreadId};
@@ -133,24 +134,29 @@ impl NativeStacks {
         }
     }
 
-    /// Stops one after the other the threads without a thread state that run, unless `only_idle` ones are to be read,
-    /// and those that are idle, if these are wanted, and puts them into the moment. They were observed in this sample.
+    /// Reads one after the other the threads without a thread state that run, and those that are idle, if these are
+    /// wanted, and puts them into the moment; they are stopped for that where it takes a stop. Only idle ones, where it
+    /// is known with which `registers` these went to sleep. They were observed in this sample.
     pub(super) fn read_threads(
         &mut self,
         (process, memory): (&Process, &impl Memory),
         activities: &mut Activities,
-        only_idle: bool,
+        registers: Option<&RegistersAsleep<'_>>,
         moment: &mut Moment,
     ) {
         for index in 0..self.threads.as_ref().map_or(0, |known| known.threads.len()) {
             let Some(os_id) = self.threads.as_ref().map(|known| known.threads[index]) else { return };
             let active = activities.is_running(os_id);
-            if active && only_idle {
+            if active && registers.is_some() {
                 continue;
             }
             let Some(native) = &mut self.native else { return };
             let wants_idle = native.wants_idle();
-            if native.wants_thread(os_id, active) {
+            let known = registers.and_then(|registers| registers(os_id));
+            if native.wants_thread(os_id, active) && !self.read_asleep(memory, activities, os_id, known) {
+                if registers.is_some() && !activities.waits_now(os_id) {
+                    continue;
+                }
                 let started = Instant::now();
                 match process.pause_thread(os_id) {
                     Ok(pause) => {
@@ -169,6 +175,24 @@ impl NativeStacks {
                 moment.native_threads.push(NativeThread { os_id, active, assurance: Assurance::Stopped });
             }
         }
+    }
+
+    /// Reads a thread without a thread state that waits, without a stop. Whether that was possible.
+    fn read_asleep(
+        &mut self,
+        memory: &impl Memory,
+        activities: &mut Activities,
+        os_id: ThreadId,
+        registers: Option<Registers>,
+    ) -> bool {
+        let Some(native) = &mut self.native else { return false };
+        if !activities.sleeps(os_id) {
+            return false;
+        }
+        let sleeper = native.read_asleep(memory, os_id, &[], registers).ok();
+        let Some(sleeper) = sleeper.filter(|_| activities.has_kept_waiting(os_id)) else { return false };
+        native.keep_asleep(Owner::Thread(os_id), sleeper);
+        true
     }
 
     /// The same while all threads are stopped.

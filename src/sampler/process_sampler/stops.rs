@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::ProcessSampler;
 use super::thread_observation::Activities;
 use crate::memory::Unit;
-use crate::process::{PauseError, PausedProcess, PausedThread, Process, ThreadActivity, ThreadId};
+use crate::process::{PauseError, PausedProcess, PausedThread, Process, ThreadId};
 use crate::python::gil::GilState;
 use crate::sampler::consistency::read_mode::ReadMode;
 use crate::sampler::moment::{Held, Moment, Pausing, SampleError};
@@ -69,6 +69,17 @@ impl StoppedThreads {
     }
 }
 
+/// What became of the stop of a thread.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// It stands still.
+    Stopped(PausedThread),
+    /// It waits, and was to be left alone then.
+    Spared,
+    /// It cannot be stopped, which is noted.
+    Impossible,
+}
+
 /// Stops single threads of a process, and remembers why one could not be.
 #[derive(Debug, Default)]
 pub(super) struct Stopper {
@@ -90,18 +101,27 @@ impl Stopper {
         &self.trouble
     }
 
-    /// Stops a thread; one that ran when this sample began is not looked at once more. `None` where it cannot be, which
-    /// is noted.
-    pub(super) fn stop(&mut self, process: &Process, activities: &Activities, os_id: ThreadId) -> Option<PausedThread> {
-        let stopped = if activities.was_running(os_id) == Some(true) {
-            process.pause_seen_thread(os_id, ThreadActivity::Running)
+    /// Stops a thread; one that ran when this sample began is not looked at once more. `spares_waiting`: but one that
+    /// waits, by a last look.
+    pub(super) fn stop(
+        &mut self,
+        process: &Process,
+        activities: &mut Activities,
+        os_id: ThreadId,
+        spares_waiting: bool,
+    ) -> Stop {
+        let stopped = if spares_waiting {
+            process.pause_running_thread(os_id, &mut || activities.waits_now(os_id))
+        } else if activities.was_running(os_id) == Some(true) {
+            process.pause_running_thread(os_id, &mut || false)
         } else {
-            process.pause_thread(os_id)
+            process.pause_thread(os_id).map(Some)
         };
         let error = match stopped {
-            Ok(stopped) => {
+            Ok(None) => return Stop::Spared,
+            Ok(Some(stopped)) => {
                 self.trouble.goes_on = false;
-                return Some(stopped);
+                return Stop::Stopped(stopped);
             }
             Err(error) => error,
         };
@@ -110,7 +130,7 @@ impl Stopper {
             self.trouble.goes_on = true;
             self.trouble.pause.get_or_insert_with(|| error.to_string());
         }
-        None
+        Stop::Impossible
     }
 }
 
@@ -157,12 +177,9 @@ impl ProcessSampler {
         let Some(os_id) = self.threads.os_id(thread_state) else { return };
         // It may have gone to sleep since it was planned for, or hold the GIL asleep. A moment remains in which it can
         // still do so.
-        if self.natives.native.is_none() && self.activities.waits_now(os_id) {
-            return self.records.set_stopped(thread_state, false);
-        }
-        let pause = self.stopper.stop(&self.process, &self.activities, os_id);
-        self.records.set_stopped(thread_state, pause.is_some());
-        if let Some(pause) = pause {
+        let stop = self.stopper.stop(&self.process, &mut self.activities, os_id, true);
+        self.records.set_stopped(thread_state, matches!(stop, Stop::Stopped(_)));
+        if let Stop::Stopped(pause) = stop {
             moment.stops += 1;
             stopped.push(thread_state, os_id, pause);
             self.activities.note_stopped(os_id);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::kernel_sources::KernelSources;
 use super::{Recorder, micros};
-use crate::process::{ThreadId, monotonic_time};
+use crate::process::{Registers, ThreadId, monotonic_time};
 use crate::sampler::blocked_threads::OffCpuSums;
 use crate::sampler::clock::Clock;
 use crate::sampler::kernel::{
@@ -84,6 +84,7 @@ impl KernelSampling {
                 contents: Contents {
                     native: options.native.frames,
                     of_stateless: options.native.threads,
+                    of_sleeping: options.native.frames && options.filter.idle,
                     kernel: symbols.is_some(),
                 },
             },
@@ -102,6 +103,11 @@ impl KernelSampling {
             counts: KernelCounts::default(),
             failure,
         })
+    }
+
+    /// With which registers a thread of a process that a source samples went to sleep the last time.
+    pub(super) fn registers_asleep(&self, source: usize, pid: u32, thread: ThreadId) -> Option<Registers> {
+        self.sources.loaded.get(source)?.source.registers_asleep(pid, thread)
     }
 
     /// The recording has begun: what comes from now on is read until what samples it is loaded. Blocks cannot be read.
@@ -245,7 +251,7 @@ impl Recorder<'_> {
             let Some(sampler) = &mut member.sampler else { continue };
             // A new one is looked at first; what cannot be read is so at the next tick, too.
             let is_new = sampler.interpreters().is_empty();
-            if is_new && sampler.sample_waiting(Pausing::Never, &mut member.moment).is_err() {
+            if is_new && sampler.sample_waiting(Pausing::Never, &|_| None, &mut member.moment).is_err() {
                 continue;
             }
             if member.kernel.samples() && sampler.interpreters().len() == 1 {
@@ -344,7 +350,7 @@ impl Recorder<'_> {
         let is_new = |record: &Record| record.state != 0 && !sampler.knows_thread_of(record);
         if kernel.records.iter().filter(is_its).any(is_new) {
             // Threads that have come since the last look.
-            let _ = sampler.sample_waiting(Pausing::Never, &mut member.moment);
+            let _ = sampler.sample_waiting(Pausing::Never, &|_| None, &mut member.moment);
         }
         let news = sampler.check_kernel_codes(&kernel.records);
         kernel.sources.loaded[index].source.tell_of_codes(pid, &news);

@@ -110,7 +110,11 @@ impl Recorder<'_> {
         let sampler = member.sampler.as_mut()?;
         sampler.allow_pinning(may_pin && !is_from_kernel);
         Some(if is_from_kernel {
-            sampler.sample_waiting(pausing, &mut member.moment)
+            let pid = member.process.pid().unsigned_abs();
+            let kernel = self.kernel.as_ref().zip(member.kernel.member());
+            let registers =
+                |thread| kernel.and_then(|(kernel, state)| kernel.registers_asleep(state.source, pid, thread));
+            sampler.sample_waiting(pausing, &registers, &mut member.moment)
         } else {
             sampler.sample(pausing, &mut member.moment)
         })

@@ -28,16 +28,25 @@ pub struct PausedThread {
 }
 
 impl PausedThread {
-    pub(crate) fn new(
-        handle: &Handle,
-        thread: ThreadId,
-        seen: Option<ThreadActivity>,
-        limit: Duration,
-    ) -> Result<Self, PauseError> {
+    pub(crate) fn new(handle: &Handle, thread: ThreadId, limit: Duration) -> Result<Self, PauseError> {
         let deadline = Instant::now() + limit;
-        let mut tracee = Tracee::seize(handle, thread, seen)?;
+        let mut tracee = Tracee::seize(handle, thread, None)?;
         tracee.wait(handle, deadline)?;
         Ok(Self { tracee })
+    }
+
+    /// Of a thread that was just seen running; `None` where `waits`, asked at the last moment, says that it waits.
+    pub(crate) fn new_unless(
+        handle: &Handle,
+        thread: ThreadId,
+        waits: &mut dyn FnMut() -> bool,
+        limit: Duration,
+    ) -> Result<Option<Self>, PauseError> {
+        let deadline = Instant::now() + limit;
+        let seized = Tracee::seize_unless(handle, thread, Some(ThreadActivity::Running), waits)?;
+        let Some(mut tracee) = seized else { return Ok(None) };
+        tracee.wait(handle, deadline)?;
+        Ok(Some(Self { tracee }))
     }
 
     /// The thread that is held.
@@ -336,7 +345,7 @@ for line in sys.stdin:
         for thread in [ThreadId::from(other.pid().unsigned_abs()), 0, 1, u64::MAX, 1 << 33] {
             let refused = process.pause_thread(thread).map(|_| ());
             assert!(matches!(refused, Err(PauseError::Gone(number)) if number == thread), "{refused:?}");
-            let refused = process.pause_seen_thread(thread, ThreadActivity::Running).map(|_| ());
+            let refused = process.pause_running_thread(thread, &mut || false).map(|_| ());
             assert!(matches!(refused, Err(PauseError::Gone(number)) if number == thread), "{refused:?}");
         }
     }

@@ -106,6 +106,17 @@ impl Tracee {
     /// `thread` may be any number; it is refused unless it is a thread of that process which can stop now. `seen` is
     /// what it has just been seen doing, if it has been; it is looked at otherwise.
     pub(crate) fn seize(handle: &Handle, thread: ThreadId, seen: Option<ThreadActivity>) -> Result<Self, PauseError> {
+        Self::seize_unless(handle, thread, seen, &mut || false)?.ok_or(PauseError::Gone(thread))
+    }
+
+    /// The same; `None` where `waits`, which is asked at the last moment, says that the thread waits. It cannot be
+    /// asked later: what is seized and not interrupted cannot be let go.
+    pub(crate) fn seize_unless(
+        handle: &Handle,
+        thread: ThreadId,
+        seen: Option<ThreadActivity>,
+        waits: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Self>, PauseError> {
         let number = i32::try_from(thread).map_err(|_| PauseError::Gone(thread))?;
         // Either way proves that the thread is one of this process: a hostile target must not make us stop another.
         let activity = match seen {
@@ -122,11 +133,14 @@ impl Tracee {
         if pending >= PENDING_LIMIT || (pending > 0 && seizure.is_pending()) {
             return Err(PauseError::Uninterruptible(thread));
         }
+        if waits() {
+            return Ok(None);
+        }
         ptrace::seize(Pid::from_raw(number), ptrace::Options::empty())
             .map_err(|error| seize_error(handle, thread, error))?;
         let tracee = Self { seizure, stop: None, not_send: PhantomData };
         match ptrace::interrupt(Pid::from_raw(number)) {
-            Ok(()) => Ok(tracee),
+            Ok(()) => Ok(Some(tracee)),
             Err(Errno::ESRCH) => Err(PauseError::Gone(thread)),
             Err(error) => Err(PauseError::System { thread, source: error.into() }),
         }
