@@ -64,7 +64,7 @@ pub(crate) fn run(arguments: &RecordArgs) -> anyhow::Result<ExitCode> {
             return Err(error);
         }
     };
-    let (Recorded { mut profile, ending, unsampled, notes, is_from_kernel, off_cpu, .. }, failure) = recorded;
+    let (Recorded { mut profile, ending, unsampled, notes, kernel_waits, off_cpu, .. }, failure) = recorded;
     if arguments.all {
         destination.find_sources(SourceFinder::of_profile(&profile));
     }
@@ -87,7 +87,9 @@ pub(crate) fn run(arguments: &RecordArgs) -> anyhow::Result<ExitCode> {
         None => sampled_summary(&profile, &finished.text),
     };
     let mut line = summary(&profile, &ending, done, &target, &program, interrupt.is_set());
-    line.push_str(if is_from_kernel && off_cpu.is_none() { "; sampled in the kernel" } else { "" });
+    if let Some(waits) = kernel_waits.filter(|_| off_cpu.is_none()) {
+        line.push_str(&kernel_summary(waits, profile.metadata.counts.taken));
+    }
     line.push_str(&what_is_missing(&profile, unsampled, &ending, arguments));
     facts::lines(&profile.metadata).iter().for_each(|text| print_note(text));
     print_note(&line);
@@ -264,6 +266,18 @@ fn sampled_summary(profile: &Profile, done: &str) -> String {
         counts.lost,
         metadata.rate_held,
         metadata.rate_asked,
+    )
+}
+
+/// That the kernel has sampled. Where threads wanted a CPU that others had there are more samples than the rate says:
+/// each such wait is one, and stands for its time.
+fn kernel_summary(waits: u64, taken: u64) -> String {
+    /// Fewer waits than one in so many samples are not told.
+    const WORTH_A_WORD: u64 = 10;
+    let told = waits.saturating_mul(WORTH_A_WORD) > taken;
+    format!(
+        "; sampled in the kernel{}",
+        if told { format!(", {waits} times waiting for a CPU") } else { String::new() }
     )
 }
 

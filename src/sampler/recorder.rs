@@ -95,8 +95,9 @@ pub(crate) struct Recorded {
     /// The process that spent the most CPU time in threads that were not sampled, if it is one that spent most of its
     /// own there.
     pub unsampled: Option<Unsampled>,
-    /// The kernel has taken the samples of threads that ran, of some processes at least.
-    pub is_from_kernel: bool,
+    /// Where the kernel has taken the samples of threads that ran, of some processes at least: how many of these are
+    /// waits for a CPU.
+    pub kernel_waits: Option<u64>,
     /// What there was of blocks, where they were asked for.
     pub off_cpu: Option<OffCpuSums>,
     /// Things worth telling about, such as a target that could not be stopped.

@@ -125,6 +125,11 @@ fn threads_that_want_a_cpu_count_as_when_they_have_one() {
         let wanted: f64 = after.iter().map(|(thread, time)| time - before.get(thread).unwrap_or(&0.0)).sum();
         let threads = recording.total() as f64 / 500.0 / recording.summary.seconds;
         assert!((threads / (wanted / elapsed) - 1.0).abs() < 0.1, "{interpreter}: {threads} of {wanted} / {elapsed}");
+        // More threads than CPUs: at every switch one waits, whatever the rate.
+        assert!(
+            recording.stderr.contains("; sampled in the kernel, ")
+                && recording.stderr.contains(" times waiting for a CPU")
+        );
         // The main thread may only just be on its way into its wait, and want a CPU for that.
         let digests = recording.count(|names| names.last() == Some(&"digest"));
         assert!(digests as f64 >= 0.95 * recording.total() as f64, "{interpreter}: {recording:#?}");

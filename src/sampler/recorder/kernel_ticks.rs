@@ -57,7 +57,9 @@ pub(in crate::sampler) struct KernelSampling {
 pub(super) struct KernelCounts {
     /// Those that came from the kernel.
     pub(super) taken: u64,
-    /// Those that should have.
+    /// Those of them in which a thread did not run but wanted a CPU.
+    pub(super) waits: u64,
+    /// Those that should have come.
     pub(super) lost: u64,
     /// Both as of the last word to who looks on.
     told: (u64, u64),
@@ -123,7 +125,7 @@ impl KernelSampling {
 
     /// The same of those since the last call.
     pub(super) fn new_share_taken(&mut self) -> f64 {
-        let KernelCounts { taken, lost, told } = &mut self.counts;
+        let KernelCounts { taken, lost, told, .. } = &mut self.counts;
         let before = std::mem::replace(told, (*taken, *lost));
         let (taken, lost) = (taken.saturating_sub(before.0), lost.saturating_sub(before.1));
         if taken == 0 { 1.0 } else { taken as f64 / (taken + lost) as f64 }
@@ -373,6 +375,7 @@ impl Recorder<'_> {
         let delay_ns = record.times.delay_since_left_ns;
         if let Some(left) = left.filter(|_| delay_ns > 0) {
             left.fill(&mut kernel.moment);
+            kernel.counts.waits += 1;
             self.add_from_kernel(kernel, place, (left.time_ns + delay_ns, delay_ns));
         }
         if !record.ran() && !record.left_cpu() {
@@ -398,6 +401,7 @@ impl Recorder<'_> {
                 }
                 // Until it came onto the CPU that it leaves now it may have waited for that.
                 if times.active_ns() > 0 {
+                    kernel.counts.waits += u64::from(!record.ran());
                     self.add_from_kernel(kernel, place, (times.made_ns, times.active_ns()));
                 }
             }

@@ -155,8 +155,9 @@ impl Recorder<'_> {
             self.end_interval(intervals);
         }
         let off_cpu = self.off_cpu_sums();
-        let is_from_kernel = self.kernel.is_some_and(|kernel| kernel.counts.taken > 0);
+        let from_kernel = self.kernel.filter(|kernel| kernel.counts.taken > 0);
+        let kernel_waits = from_kernel.map(|kernel| kernel.counts.waits);
         let (notes, unsampled) = self.report.into_parts();
-        Recorded { profile: self.profile, ending, ticks: self.ticks, unsampled, is_from_kernel, off_cpu, notes }
+        Recorded { profile: self.profile, ending, ticks: self.ticks, unsampled, kernel_waits, off_cpu, notes }
     }
 }
