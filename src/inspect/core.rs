@@ -10,7 +10,7 @@ use super::findings::{GreenletCandidates, Wanted, find};
 use super::subject::Subject;
 use super::{Details, InspectedProcess};
 use crate::core_file::{BinarySources, CoreFile, CoreMemory};
-use crate::memory::Memory;
+use crate::memory::{Memory, PageCache};
 use crate::process::{DescriptorNames, Mapping, SystemCall, ThreadId};
 use crate::python::greenlets::GreenletTypes;
 use crate::python::layout::Layout;
@@ -53,7 +53,7 @@ pub(crate) fn inspect_core_memory(
     let mappings = core.private_mappings();
     let greenlets = |modules| find_greenlets(&mappings, memory, &read.runtime.layout, modules);
     let wanted = Wanted { details, call_of: &call_of, asyncio_section, greenlets: &greenlets };
-    let findings = find(&memory, &read.runtime, &read.codes, &read.moment, wanted);
+    let findings = find(&PageCache::new(&memory), &read.runtime, &read.codes, &read.moment, wanted);
     let describer = Describer {
         subject: &subject,
         moment: &read.moment,

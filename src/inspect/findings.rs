@@ -82,9 +82,9 @@ pub(super) struct Wanted<'read> {
     pub(super) greenlets: &'read dyn Fn(u64) -> Option<GreenletCandidates>,
 }
 
-/// Finds it in a moment.
+/// Finds it in a moment. The cache is the only one: thousands of tasks fill it.
 pub(super) fn find(
-    memory: &impl Memory,
+    memory: &PageCache<impl Memory>,
     runtime: &Runtime,
     codes: &CodeTable,
     moment: &Moment,
@@ -92,8 +92,7 @@ pub(super) fn find(
 ) -> Findings {
     let level = wanted.details.variables;
     let limits = limits_of(wanted.details);
-    let memory = PageCache::new(memory);
-    let objects = ObjectReader::new(&memory, &runtime.layout);
+    let objects = ObjectReader::new(memory, &runtime.layout);
     let of_thread = |thread| thread_view(codes, moment, thread, (wanted.call_of)(thread));
     let views: Vec<ThreadView<'_>> = moment.threads.iter().map(of_thread).collect();
     let blocked = blocked(&memory, runtime, &views);

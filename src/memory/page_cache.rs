@@ -2,8 +2,9 @@
 //! bytes are compared again afterwards.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+
+use foldhash::{HashMap, HashMapExt};
 
 use super::{Memory, ReadError, ReadFailure, Request};
 
@@ -11,8 +12,8 @@ use super::{Memory, ReadError, ReadFailure, Request};
 const PAGE: u64 = 4096;
 /// Reads longer than this go past the cache.
 const LONGEST: usize = 64 * 1024;
-/// Pages kept; when there are more, the cache begins anew.
-const MOST_PAGES: usize = 16 * 1024;
+/// Pages kept, unless it is said otherwise; when there are more, the cache begins anew.
+const MOST_PAGES: usize = 10 * 1024;
 
 /// A cache of pages over `memory`. It never notices that the target changed: make a new one for each look.
 #[derive(Debug)]
@@ -21,6 +22,7 @@ pub(crate) struct PageCache<M> {
     pages: RefCell<HashMap<u64, Page>>,
     /// Pages that were read because somebody asked for them.
     pages_read: Cell<u64>,
+    most_pages: usize,
 }
 
 #[derive(Debug)]
@@ -47,7 +49,12 @@ pub(crate) fn reads_through_caches(work: impl FnOnce()) -> Vec<(u64, usize)> {
 impl<M: Memory> PageCache<M> {
     /// An empty cache.
     pub(crate) fn new(memory: M) -> Self {
-        Self { memory, pages: RefCell::new(HashMap::new()), pages_read: Cell::new(0) }
+        Self::with_room(memory, MOST_PAGES)
+    }
+
+    /// One that keeps so many pages at most: for what is read beside another cache.
+    pub(crate) fn with_room(memory: M, most_pages: usize) -> Self {
+        Self { memory, pages: RefCell::new(HashMap::new()), pages_read: Cell::new(0), most_pages }
     }
 
     /// How many pages were read because they were asked for and not here; a refresh does not count.
@@ -83,7 +90,7 @@ impl<M: Memory> PageCache<M> {
         let mut missing: Vec<u64> = wanted.filter(|page| !pages.contains_key(page)).collect();
         missing.sort_unstable();
         missing.dedup();
-        if pages.len() + missing.len() > MOST_PAGES {
+        if pages.len() + missing.len() > self.most_pages {
             pages.clear();
             return;
         }
@@ -124,7 +131,7 @@ impl<M: Memory> Memory for PageCache<M> {
         #[cfg(any(fuzzing, test))]
         READS.with_borrow_mut(|reads| reads.iter_mut().for_each(|reads| reads.push((address, length))));
         let mut pages = self.pages.borrow_mut();
-        if pages.len() >= MOST_PAGES {
+        if pages.len() >= self.most_pages {
             pages.clear();
         }
         let (first, last) = (address & !(PAGE - 1), end.saturating_sub(1).max(address) & !(PAGE - 1));
@@ -188,6 +195,19 @@ mod tests {
         assert!(cached.read_u64(0x3ffc).is_err());
         assert!(cached.read_u64(u64::MAX - 4).is_err());
         assert_eq!(recording.into_reads().len(), 3);
+    }
+
+    #[test]
+    fn no_more_is_kept_than_there_is_room_for() {
+        let mut image = Image::new();
+        image.map(0x1000, vec![1; 0x40000]);
+        let cached = PageCache::with_room(&image, 20);
+        for address in (0x1000..0x41000).step_by(0x800) {
+            assert_eq!(cached.read_u8(address), Ok(1));
+            cached.fetch([address & !0xfff, 0x1000].into_iter());
+            assert!(cached.pages.borrow().len() <= 20, "{address:#x}");
+        }
+        assert!(cached.pages_read() >= 0x40);
     }
 
     #[test]

@@ -16,20 +16,35 @@ pub(crate) fn write_safe_json<T: Serialize + ?Sized>(
     pretty: bool,
     writer: &mut dyn Write,
 ) -> io::Result<()> {
-    let text = if pretty { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) }?;
-    let mut rest = text.as_str();
-    // Outside of strings all is ASCII, and in them serde_json has escaped what is below a space.
-    while let Some((index, character)) =
-        rest.char_indices().find(|(_, character)| *character >= '\u{7f}' && needs_escape(*character))
-    {
-        writer.write_all(&rest.as_bytes()[..index])?;
-        for unit in character.encode_utf16(&mut [0; 2]) {
-            write!(writer, "\\u{unit:04x}")?;
-        }
-        rest = &rest[index + character.len_utf8()..];
-    }
-    writer.write_all(rest.as_bytes())?;
+    let escaping = Escaping(writer);
+    if pretty { serde_json::to_writer_pretty(escaping, value) } else { serde_json::to_writer(escaping, value) }?;
     writeln!(writer)
+}
+
+/// Escapes what is written as JSON, as it comes: the whole may be larger than what it is made of.
+struct Escaping<'writer>(&'writer mut dyn Write);
+
+impl Write for Escaping<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // serde_json writes whole pieces of strings.
+        let mut rest = std::str::from_utf8(bytes).map_err(io::Error::other)?;
+        // Outside of strings all is ASCII, and in them serde_json has escaped what is below a space.
+        while let Some((index, character)) =
+            rest.char_indices().find(|(_, character)| *character >= '\u{7f}' && needs_escape(*character))
+        {
+            self.0.write_all(&rest.as_bytes()[..index])?;
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                write!(self.0, "\\u{unit:04x}")?;
+            }
+            rest = &rest[index + character.len_utf8()..];
+        }
+        self.0.write_all(rest.as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 #[cfg(test)]

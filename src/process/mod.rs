@@ -37,7 +37,7 @@ pub(crate) use linux::CpuClockEvent;
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{
     Descriptors, ImageIdentity, LiveMemory, MappingsSign, Orphans, PausedProcess, PausedThread, ProcessCpuClock,
-    SpawnedProgram, ThreadStates, all_processes, drop_foreign_rights, monotonic_time, open_below,
+    SpawnedProgram, ThreadStates, all_processes, can_trace_all, drop_foreign_rights, monotonic_time, open_below,
     raise_descriptor_limit, release_pending, stdout_was_closed, thread_cpu_time, with_rights_of_owner,
 };
 #[cfg(target_os = "linux")]
@@ -47,8 +47,8 @@ pub(crate) use portable::listen_to_console;
 #[cfg(not(target_os = "linux"))]
 pub(crate) use portable::{
     Descriptors, ImageIdentity, LiveMemory, MappingsSign, Orphans, PausedProcess, PausedThread, ProcessCpuClock,
-    SpawnedProgram, ThreadStates, all_processes, drop_foreign_rights, monotonic_time, raise_descriptor_limit,
-    release_pending, stdout_was_closed, thread_cpu_time,
+    SpawnedProgram, ThreadStates, all_processes, can_trace_all, drop_foreign_rights, monotonic_time,
+    raise_descriptor_limit, release_pending, stdout_was_closed, thread_cpu_time,
 };
 #[cfg(not(target_os = "linux"))]
 pub use portable::{OwnCpus, Process, sharpen_sleep};

@@ -40,8 +40,8 @@ use self::windows as system;
 
 pub use absent::sharpen_sleep;
 pub(crate) use absent::{
-    ProcessCpuClock, drop_foreign_rights, monotonic_time, raise_descriptor_limit, release_pending, stdout_was_closed,
-    thread_cpu_time,
+    ProcessCpuClock, can_trace_all, drop_foreign_rights, monotonic_time, raise_descriptor_limit, release_pending,
+    stdout_was_closed, thread_cpu_time,
 };
 pub(crate) use descriptors::Descriptors;
 pub(crate) use live_memory::{ImageIdentity, LiveMemory, MappingsSign};

@@ -28,6 +28,9 @@ const WARY_AFTER_REUSE: u32 = 4096;
 const LONGEST_TEXT: usize = 4096;
 /// As much of a line table is read, in bytes: what lies behind has no line.
 const LARGEST_TABLE: usize = 4 * 1024 * 1024;
+/// A table that takes more bytes than this reads no more lines. Who holds it forgets it before it is so large; this is
+/// for what is read between two looks at its size, be it thousands of code objects.
+const MOST_WITH_LINES: usize = 40 << 20;
 /// What an entry, a piece of its evidence and a code object take beside their bytes.
 const ENTRY: usize = 160;
 const EVIDENCE_PIECE: usize = 40;
@@ -256,8 +259,9 @@ impl CodeTable {
                 return Err(CodeError::NotCode(address));
             }
         }
-        let (code, version) =
-            read_code(&recording, layout, address).map_err(|source| CodeError::Unreadable { address, source })?;
+        let largest_table = if self.size < MOST_WITH_LINES { LARGEST_TABLE } else { 0 };
+        let (code, version) = read_code(&recording, layout, address, largest_table)
+            .map_err(|source| CodeError::Unreadable { address, source })?;
         self.code_type = Some(type_address);
         let id = self.intern(code);
         let mut evidence = recording.into_reads();
@@ -390,8 +394,14 @@ fn copy_start(memory: &impl Memory, layout: &Layout, code: u64, copies: &mut Vec
     Some(start)
 }
 
-/// The code object, and the number that it shares with no other of its interpreter (3.12+); 0 is none.
-fn read_code(memory: &impl Memory, layout: &Layout, address: u64) -> Result<(Code, u32), ReadError> {
+/// The code object, with as many bytes of its table of lines at most, and the number that it shares with no other of
+/// its interpreter (3.12+); 0 is none.
+fn read_code(
+    memory: &impl Memory,
+    layout: &Layout,
+    address: u64,
+    largest_table: usize,
+) -> Result<(Code, u32), ReadError> {
     let offsets = &layout.code;
     let at = |offset: u32| address.wrapping_add(u64::from(offset));
     let version = match offsets.unique_version {
@@ -405,11 +415,12 @@ fn read_code(memory: &impl Memory, layout: &Layout, address: u64) -> Result<(Cod
     let name = read_text(memory, layout, name)?;
     let filename = read_text(memory, layout, filename)?;
     let length = memory.read_u64(table.wrapping_add(u64::from(layout.object.ob_size)))?;
-    let length = length.min(LARGEST_TABLE as u64);
-    let table = memory.read_bytes(table.wrapping_add(u64::from(layout.object.bytes_data)), length, LARGEST_TABLE)?;
+    let has_lines = length > 0;
+    let length = length.min(largest_table as u64);
+    let table = memory.read_bytes(table.wrapping_add(u64::from(layout.object.bytes_data)), length, largest_table)?;
     // What was compiled to C has neither; so hardly any bytecode need be looked at.
     let is_empty = match offsets.bytecode_object {
-        Some(offset) if table.is_empty() => {
+        Some(offset) if !has_lines => {
             let bytecode = memory.read_u64(at(offset))?;
             memory.read_u64(bytecode.wrapping_add(u64::from(layout.object.ob_size)))? == 0
         }
@@ -427,4 +438,33 @@ fn read_text(memory: &impl Memory, layout: &Layout, address: u64) -> Result<Stri
         memory.read_u64(address.wrapping_add(u64::from(hash)))?;
     }
     ObjectReader::new(memory, layout).text(address, LONGEST_TEXT).map(|text| text.text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::python::test_support::{Interpreter, Target};
+
+    #[test]
+    fn a_table_that_is_full_reads_names_and_no_lines() {
+        for interpreter in Interpreter::all().into_iter().filter(|found| found.version >= (3, 11)) {
+            let program = "
+def made(): pass
+table = bytes([0x80 | 0x50, 1, 2, 0x80 | 0x50, 3, 4]) * (1 << 18)
+for number in range(8):
+    show('code', made.__code__.replace(co_linetable=table, co_firstlineno=number + 1, co_name='made%d' % number), '')";
+            let target = Target::start(&interpreter, program);
+            let mut codes = CodeTable::new();
+            codes.begin_sample(None);
+            let shown = target.all_shown().iter();
+            let ids: Vec<CodeId> =
+                shown.map(|shown| codes.load(&target.memory(), &target.layout, shown.address).unwrap()).collect();
+            // Up to the last that was begun before it was full.
+            assert!(codes.size_bytes() < MOST_WITH_LINES + (MOST_WITH_LINES >> 1), "{interpreter}");
+            let has_lines = |id: &CodeId| codes.get(*id).lines.size_bytes() > 0;
+            assert!(has_lines(&ids[0]) && !has_lines(&ids[7]), "{interpreter}");
+            assert_eq!((codes.get(ids[7]).first_line, codes.line_at(ids[7], 2)), (8, 0), "{interpreter}");
+            assert!(codes.get(ids[7]).name.starts_with("made"), "{interpreter}");
+        }
+    }
 }

@@ -50,12 +50,14 @@ pub(super) struct Visits {
     pub(super) glance: Option<Glance>,
     /// When its last sample was taken, or its reader made.
     pub(super) last_tick: Instant,
+    /// It was not yet seen to have used more CPU time than what is about to execute another program.
+    pub(super) is_new: bool,
 }
 
 impl Visits {
     /// Of a process that is looked at at each tick, until a glance says otherwise.
     pub(super) fn new(now: Instant) -> Self {
-        Self { next: Visit::Look, glances: Glances::new(now), glance: None, last_tick: now }
+        Self { next: Visit::Look, glances: Glances::new(now), glance: None, last_tick: now, is_new: true }
     }
 
     /// The process runs another program.

@@ -30,6 +30,8 @@ const SLICE: u64 = 2 << 20;
 /// After a slice there is none for so many times as long as it took: in the first search, and in later ones.
 const REST_AT_FIRST: u32 = 1;
 const REST: u32 = 19;
+/// Pages that are kept while it is found out which threads have greenlets, beside those of the looks at tasks.
+const PAGES_FOR_THREADS: usize = 1024;
 /// From one search to the next, at least.
 const SEARCH_EVERY: Duration = Duration::from_secs(2);
 /// A process that has not imported greenlet is asked again after this, then twice as long, up to the longest.
@@ -215,7 +217,7 @@ impl Greenlets {
     fn find_threads(&mut self, sampler: &ProcessSampler, moment: &Moment) {
         let Some(types) = &self.types else { return };
         let memory = sampler.process().memory();
-        let pages = PageCache::new(&memory);
+        let pages = PageCache::with_room(&memory, PAGES_FOR_THREADS);
         let objects = ObjectReader::new(&pages, &sampler.runtime().layout);
         self.shape = self.shape.or_else(|| types.learn_shape(objects, &self.candidates));
         let greenlets = match types.read(objects, &self.candidates, 0) {

@@ -14,8 +14,12 @@ use super::moment::Moment;
 use super::process_sampler::ProcessSampler;
 use super::record_options::{FramesShown, NativeWanted};
 use super::unread::Unread;
-use crate::process::{Orphans, Process};
+use crate::process::{Orphans, Process, ProcessCpuClock};
 use crate::profile::Profile;
+
+/// A process that has come below another is not stopped before it has used so much CPU time where a stop may cost it
+/// rights: between a fork and the program that is executed then it uses less.
+const SPARED_FOR: Duration = Duration::from_millis(100);
 
 /// What is to be sampled.
 #[derive(Debug)]
@@ -116,6 +120,16 @@ impl Member {
         }
     }
 
+    /// It may be about to execute a program, and was not asked for by itself.
+    pub(super) fn is_new(&mut self) -> bool {
+        if self.is_root || !self.visits.is_new {
+            return false;
+        }
+        let used = ProcessCpuClock::of(self.process.pid()).and_then(ProcessCpuClock::time);
+        self.visits.is_new = used.is_some_and(|used| used < SPARED_FOR);
+        self.visits.is_new
+    }
+
     /// It has had no reader for longer than that.
     pub(super) fn is_without_reader_for(&self, patience: Duration) -> bool {
         self.sampler.is_none() && self.search.age() > patience
@@ -162,4 +176,7 @@ pub(super) struct Setup {
     pub(super) native: NativeWanted,
     /// Native frames of idle threads are read, too.
     pub(super) native_idle: bool,
+    /// [New](Member::is_new) processes are not stopped: a set-uid program gets no rights by its file if whoever
+    /// executes it is traced just then, unless the tracer has `CAP_SYS_PTRACE` (kernel: security/commoncap.c).
+    pub(super) spares_new: bool,
 }

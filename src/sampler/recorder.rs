@@ -29,7 +29,7 @@ use super::new_processes::Arrivals;
 use super::record_options::{Intervals, RecordOptions};
 use super::title::command_line;
 use super::unobserved::{Unobserved, longest_weight_us};
-use crate::process::{Process, monotonic_time, release_pending, reserve_memory};
+use crate::process::{Process, can_trace_all, monotonic_time, release_pending, reserve_memory};
 use crate::profile::{Collection, Filters, Metadata, Profile};
 
 /// Between two looks at whether to stop, at most.
@@ -166,6 +166,7 @@ impl<'options> Recorder<'options> {
                 frames: options.frames,
                 native: options.native,
                 native_idle: options.filter.idle,
+                spares_new: options.pausing != Pausing::Never && !can_trace_all(),
             },
             pace: Pace::new(options.rate),
             ticks: 0,

@@ -21,6 +21,8 @@ use crate::python::tasks::{
     is_run_function, join_bridges, read_tasks,
 };
 
+/// Pages that are kept from one look to the next. Of tasks that take more, some are read anew for each.
+const PAGES: usize = 4 * 1024;
 /// After a look at all tasks there is none for so many times as long as it took.
 const REST_FOR_LOOK: u32 = 9;
 /// As long as there are no tasks, none for at least this long, then twice as long, up to the longest.
@@ -111,25 +113,26 @@ impl TaskLooks {
         }
         let is_first = self.last.is_none();
         let passed = self.last.replace(start).map_or(Duration::ZERO, |last| start.saturating_duration_since(last));
-        let pages = self.pages.take().unwrap_or_else(|| PageCache::new(sampler.process().memory()));
+        let pages = self.pages.take().unwrap_or_else(|| PageCache::with_room(sampler.process().memory(), PAGES));
         if let Some(greenlets) = &mut greenlets {
             greenlets.find_new(sampler);
         }
         pages.refresh();
         let first = self.read(sampler, moment, &pages, codes, greenlets.as_deref_mut());
+        // Others come and go meanwhile, so the places of tasks say nothing.
+        let parts = |task: Task| (task.address, (task.state, task.links, task.name, task.coroutine));
+        let first: HashMap<u64, _> = first.into_iter().map(parts).collect();
         pages.refresh();
         let tasks = self.read(sampler, moment, &pages, codes, greenlets.as_deref_mut());
         let is_searching = greenlets.as_ref().is_some_and(|greenlets| greenlets.is_searching());
         // Until the greenlets are known, frames of those that run plain functions for tasks are missing.
         let lacks_frames = |task: &Task| is_searching && task.frames().any(|frame| is_bridge(&codes.table, frame));
         self.pages = Some(pages);
-        // Others come and go meanwhile, so the places of tasks say nothing.
-        let first: HashMap<u64, &Task> = first.iter().map(|task| (task.address, task)).collect();
         let proof = |task: &Task| match first.get(&task.address) {
-            Some(first) if first.state == task.state && first.links == task.links && !lacks_frames(task) => {
+            Some((state, links, ..)) if *state == task.state && *links == task.links && !lacks_frames(task) => {
                 TaskProof::Whole
             }
-            Some(first) if first.name == task.name && first.coroutine == task.coroutine => TaskProof::Existence,
+            Some((.., name, coroutine)) if *name == task.name && *coroutine == task.coroutine => TaskProof::Existence,
             _ => TaskProof::Nothing,
         };
         let proofs = tasks.iter().map(proof).collect();

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::dump::dump;
 use crate::interpreters::Interpreter;
-use crate::running::{Running, any, status_kb};
+use crate::running::{Running, any, python_with, script, status_kb};
 use crate::target::{Target, alone_on_this_machine, pyspy, run};
 
 fn of_versions(features: &[(u8, u8)]) -> impl Iterator<Item = &'static Interpreter> {
@@ -34,12 +34,14 @@ fn the_holder_of_a_lock_is_found_for_thousands_at_once() {
 
 #[test]
 fn code_that_is_made_without_end_is_forgotten() {
-    for kind in ["tables", "names"] {
+    for (kind, sampler) in [("tables", "reader"), ("tables", "auto"), ("names", "auto")] {
         let target = Target::start(any(), "makes_code.py", &[kind]);
+        let sampler = format!("--sampler={sampler}");
         let folder = tempfile::tempdir().unwrap();
         let output = folder.path().join("a.txt");
         let pid = target.pid().to_string();
-        let args = ["record", "-r", "250", "-d", "5", "-f", "raw", "-o", output.to_str().unwrap(), "-p", &pid];
+        let args =
+            ["record", &sampler, "-r", "250", "-d", "5", "-f", "raw", "-o", output.to_str().unwrap(), "-p", &pid];
         let mut running = Running::start(&args);
         let mut peak = 0;
         while !running.has_ended() {
@@ -51,6 +53,37 @@ fn code_that_is_made_without_end_is_forgotten() {
         assert!((1..150_000).contains(&peak), "{kind}: {peak} kB; {ran:#?}");
         assert!(fs::metadata(&output).unwrap().len() > 0, "{kind}: {ran:#?}");
     }
+}
+
+#[test]
+fn a_dump_of_very_many_tasks_takes_bounded_memory() {
+    let dump = |target: &Target, args: &[&str]| {
+        let pid = target.pid().to_string();
+        let mut running = Running::start(&[&["dump", "--all-tasks", "--pid", &pid], args].concat());
+        let mut peak = 0;
+        while !running.has_ended() {
+            peak = status_kb(running.pid(), "VmHWM").unwrap_or(0).max(peak);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let ran = running.ended();
+        ran.success();
+        assert!((1..130_000).contains(&peak), "{args:?}: {peak} kB");
+        ran.stdout
+    };
+    for interpreter in of_versions(&[(3, 12), (3, 14)]) {
+        let target = Target::start(interpreter, "many_tasks.py", &["tasks", "20000", "8"]);
+        assert!(dump(&target, &[]).contains("there are more tasks than are read"), "{interpreter}");
+        let shown = dump(&target, &["--json"]).matches("\"coroutine\": ").count();
+        assert!((5_000..15_000).contains(&shown), "{interpreter}: {shown}");
+    }
+    let Some((python, packages)) = python_with("greenlet") else { return };
+    let mut command = Command::new(&python.path);
+    command.env("PYTHONPATH", packages).arg(script("many_tasks.py")).args(["greenlets", "20000", "8"]);
+    let target = Target::start_command(command, "many_tasks.py");
+    let json = dump(&target, &["--json"]);
+    assert!(json.matches("\"coroutine\": ").count() >= 20_000);
+    let frames = json.matches("\"short_filename\": ").count();
+    assert!((90_000..110_000).contains(&frames), "{frames}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::interpreters::Interpreter;
+use crate::running::{Running, script, wait_for_handlers};
 use crate::target::{Ran, Target, copy_program, print_note, run};
 
 /// Users of nobody: that of the target, and ours.
@@ -229,4 +230,40 @@ fn a_set_uid_pyspy_has_the_rights_of_its_caller_but_for_reading() {
     let pid = target.pid().to_string();
     let ran = copied.run(wrapper, &["record", "-i", "-d", "0.2", "-o", path.to_str().unwrap(), "-p", &pid]);
     assert_eq!(ran.status.code(), Some(7), "{ran:#?}");
+}
+
+#[test]
+fn a_set_uid_program_that_is_executed_gets_its_rights_though_its_process_is_sampled() {
+    let pythons = pythons("set-uid programs below what is sampled");
+    let Some(python) = pythons.last() else { return };
+    let copied = Copied::new();
+    let id = copied.folder.path().join("id");
+    copy_program("/usr/bin/id", &id);
+    fs::set_permissions(&id, fs::Permissions::from_mode(0o4755)).unwrap();
+    let open = tempfile::tempdir().unwrap();
+    fs::set_permissions(open.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let as_theirs = || {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", THEIRS, "--regid", THEIRS, "--clear-groups"]);
+        command
+    };
+    if run(as_theirs().arg(&id).arg("-u"), LIMIT).unwrap().success().trim() != "0" {
+        return print_note("skipped: set-uid, which the file system of temporary files does not allow");
+    }
+    // Whoever traces a process without the capability to trace all takes from it what rights the program would get.
+    let mut command = as_theirs();
+    command.arg(&python.path).arg(script("set_uid_children.py")).arg(&id).arg("100");
+    let mut target = Target::start_command(command, "set_uid_children.py");
+    let mut command = as_theirs();
+    command.arg(copied.path()).args(["record", "-r", "1000", "-s", "--blocking", "-i", "-f", "raw", "-o"]);
+    command.arg(open.path().join("a.txt")).args(["-p", &target.pid().to_string()]);
+    let mut running = Running::start_command(&mut command);
+    wait_for_handlers(&mut running);
+    target.send("go");
+    for child in 0..100 {
+        assert_eq!(target.line(), "0", "child {child}");
+    }
+    assert_eq!(target.line(), "end");
+    running.signal(nix::sys::signal::Signal::SIGINT);
+    running.ended().success();
 }

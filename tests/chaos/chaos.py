@@ -12,6 +12,14 @@ full       the output is on a full file system (/dev/full): status 7, or a rescu
 kernel     pyspy that samples in the kernel is killed at a random moment: nothing of it may stay there, and the target
            must run on (as root, with bpftool)
 memory     pyspy runs under `ulimit -v`: it must end with a file or an error, not by a signal
+threads    the target starts threads without end: status 0, the target runs on
+setuid     children of the target execute a set-uid program while they are sampled: it must get its rights (as root)
+scribbles  the target, of another user, overwrites its interpreter at random: a documented status, bounded memory,
+           nothing printed raw (as root)
+capability pyspy has CAP_SYS_PTRACE and nothing else, runs to its end or is killed (as root)
+links      another user swaps links, FIFOs and files at the path of the output: nothing else is written (as root)
+
+What needs root needs a C compiler and setpriv (util-linux) too.
 """
 
 import argparse
@@ -27,6 +35,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+from privileged import PrivilegedKinds, end
 
 BUSY = """
 import sys, time, signal
@@ -60,16 +70,29 @@ while True:
 """
 
 
-class Chaos:
+THREADS = """
+import threading, time
+def work(n): return n if n < 2 else work(n - 1) + work(n - 2)
+def live(): work(8), time.sleep(0.001)
+print("ready", flush=True)
+while True:
+    threads = [threading.Thread(target=live) for _ in range(20)]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+"""
+
+
+class Chaos(PrivilegedKinds):
     def __init__(self, options):
         self.options = options
         self.folder = tempfile.mkdtemp()
         self.counts = collections.Counter()
+        self.skipped = {}
 
     def target(self, program=BUSY):
         environment = {**os.environ, "PROGRAM": program}
         process = subprocess.Popen([self.options.python, "-c", program], env=environment, stdout=subprocess.PIPE)
-        if program in (BUSY, NAPS):
+        if 'print("ready"' in program:
             process.stdout.readline()
         else:
             time.sleep(0.1)
@@ -97,6 +120,15 @@ class Chaos:
             process.wait()
             status = "hangs"
         self.counts[kind, f"status {status}", status in allowed] += 1
+
+    def most(self, kind, what, value, limit):
+        """Keeps the highest value."""
+        for is_good in (True, False):
+            value = max(value, self.counts.pop((kind, what, is_good), 0))
+        self.counts[kind, what, value <= limit] = value
+
+    def skip(self, kind, why):
+        self.skipped[kind] = why
 
     def is_free(self, kind, target):
         """The target must run, and nobody may trace or have stopped it."""
@@ -196,6 +228,16 @@ class Chaos:
         self.ends("full", self.pyspy(*arguments), (7,))
         end(target)
 
+    def threads(self):
+        target = self.target(THREADS)
+        for mode in (["--sampler=auto"], ["--sampler=reader"], ["--blocking"], ["--native"]):
+            process, _ = self.record(target.pid, "a.txt", *mode)
+            self.ends(f"threads {mode[0]}", process, (0,))
+            self.is_free(f"threads {mode[0]}", target)
+        self.ends("threads dump", self.pyspy("dump", "-l", "--pid", target.pid), (0,))
+        self.is_free("threads dump", target)
+        end(target)
+
     def memory(self):
         target = self.target()
         for limit in (30_000, 60_000, 90_000, 120_000, 200_000):
@@ -246,15 +288,12 @@ def cpu_time(process):
         return int(file.read().split()[0])
 
 
-def end(process):
-    process.kill()
-    process.wait()
-
-
 def main():
-    kinds = ["kills", "deaths", "execs", "forks", "signals", "stops", "full", "memory"]
+    kinds = ["kills", "deaths", "execs", "forks", "signals", "stops", "full", "memory", "threads"]
     if os.geteuid() == 0 and shutil.which("bpftool"):
         kinds.insert(1, "kernel")
+    if os.geteuid() == 0 and shutil.which("cc") and shutil.which("setpriv"):
+        kinds += ["setuid", "scribbles", "capability", "links"]
     here = os.path.dirname(os.path.abspath(__file__))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pyspy", default=os.path.join(here, "..", "..", "target", "release", "pyspy"))
@@ -272,8 +311,11 @@ def main():
     bad = 0
     for (kind, what, is_good), count in sorted(chaos.counts.items()):
         bad += 0 if is_good else count
-        print(f"{kind:18}{what:20}{count:6}{'' if is_good else '  BAD'}")
-    print(f"{sum(chaos.counts.values())} checks, {bad} bad")
+        print(f"{kind:33}{what:22}{count:6}{'' if is_good else '  BAD'}")
+    for kind, why in chaos.skipped.items():
+        print(f"{kind:33}skipped: {why}")
+    print(f"{bad} bad")
+    shutil.rmtree(chaos.folder)
     sys.exit(bad > 0)
 
 

@@ -33,6 +33,7 @@ pub use process::Process;
 pub(crate) use procfs::address_space::{ImageIdentity, MappingsSign};
 pub(crate) use procfs::children::all_processes;
 pub(crate) use procfs::descriptors::Descriptors;
+pub(crate) use procfs::permission::can_trace_all;
 pub(crate) use procfs::thread_states::{ThreadStates, raise_descriptor_limit};
 pub(crate) use ptrace::pause_guards::{PausedProcess, PausedThread};
 pub(crate) use ptrace::thread_stop::release_pending;

@@ -21,6 +21,8 @@ const PAGE: u64 = 4096;
 const END_OF_ADDRESSES: u64 = 1 << 56;
 /// As many parents are followed to a main greenlet.
 const MOST_PARENTS: usize = 1024;
+/// Frames of all greenlets together that are read: each takes some hundred bytes until it is shown.
+const MOST_FRAMES_OF_ALL: usize = 100_000;
 /// How much of a name is read, in characters.
 const NAME_LIMIT: usize = 1024;
 
@@ -309,6 +311,7 @@ impl<'target> Reading<'target> {
     /// What these say, as far as they are known.
     pub(super) fn describe_all(&self, heads: &[Head], interpreter: usize) -> Vec<Greenlet> {
         let mut stacks = Stacks::default();
+        let mut frames_left = MOST_FRAMES_OF_ALL;
         let mut hub_codes = HashMap::new();
         let mut described = Vec::with_capacity(heads.len());
         for head in heads {
@@ -323,9 +326,13 @@ impl<'target> Reading<'target> {
                         // Not cut off after all.
                         break;
                     }
+                    stacks.frames.clear();
                     let (range, is_cut) = stacks.add_chain(&mut &kept, self.objects.layout(), first, interpreter);
-                    greenlet.frames.extend(stacks.frames.get(range).unwrap_or_default());
-                    greenlet.is_truncated |= is_cut;
+                    let frames = stacks.frames.get(range).unwrap_or_default();
+                    let (frames, left_out) = frames.split_at(frames.len().min(frames_left));
+                    frames_left -= frames.len();
+                    greenlet.frames.extend(frames);
+                    greenlet.is_truncated |= is_cut || !left_out.is_empty();
                 }
             }
             if let (GreenletKind::Ordinary, Some(oldest)) = (greenlet.kind, greenlet.frames.last()) {

@@ -13,7 +13,7 @@ const PIECE: usize = 64 << 10;
 /// Where a piece cannot be read, it is tried in parts of this size, in bytes: the least page of all systems.
 const PAGE: usize = 4096;
 /// More candidates than this are not kept.
-const MOST_CANDIDATES: usize = 1 << 18;
+const MOST_CANDIDATES: usize = 1 << 17;
 /// Bits of the filter that words go through first.
 const FILTER_BITS: usize = 1 << 16;
 

@@ -17,8 +17,8 @@ use super::{Task, TaskLibrary, TaskState};
 use crate::python::code::CodeTable;
 use crate::python::object::ObjectReader;
 
-/// Steps of all chains together that are followed.
-const MOST_LINKS_OF_ALL: usize = 2_000_000;
+/// Steps of all chains together that are followed: each takes some hundred bytes until it is shown.
+const MOST_LINKS_OF_ALL: usize = 100_000;
 
 /// The tasks of a process and how they are joined.
 #[derive(Debug, Default)]
@@ -163,7 +163,7 @@ struct Reader<'read, 'codes> {
 impl Reader<'_, '_> {
     fn read(&mut self, found: &mut Tasks) {
         let first = found.tasks.len();
-        let mut waiters = Vec::new();
+        let mut read: Vec<(Task, Option<u64>)> = Vec::new();
         let mut links = 0;
         for address in &self.registry.tasks {
             if links > MOST_LINKS_OF_ALL {
@@ -175,8 +175,7 @@ impl Reader<'_, '_> {
                 Ok(Some(fields)) => {
                     let (task, future) = self.task(*address, &fields);
                     links += task.links.len();
-                    found.tasks.push(task);
-                    waiters.push(future);
+                    read.push((task, future));
                 }
                 // What is in the lists and is no task any more, was removed while it was read.
                 Ok(None) => {}
@@ -184,10 +183,9 @@ impl Reader<'_, '_> {
             }
         }
         // The sets of asyncio have no order. The numbers in the names that it gives are in that of creation.
-        let mut read: Vec<(Task, Option<u64>)> = found.tasks.drain(first..).zip(waiters).collect();
         read.sort_by_cached_key(|(task, _)| (natural_key(task.name.as_deref().unwrap_or_default()), task.address));
-        let (tasks, waiters): (Vec<Task>, Vec<Option<u64>>) = read.into_iter().unzip();
-        found.tasks.extend(tasks);
+        let waiters: Vec<Option<u64>> = read.iter().map(|(_, waiter)| *waiter).collect();
+        found.tasks.extend(read.into_iter().map(|(task, _)| task));
         let places: HashMap<u64, usize> =
             found.tasks.iter().enumerate().skip(first).map(|(place, task)| (task.address, place)).collect();
         let waits = WaitReader { futures: self.futures, codes: self.codes };

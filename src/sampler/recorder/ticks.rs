@@ -14,6 +14,10 @@ use crate::sampler::unobserved::longest_weight_us;
 /// high rates nothing else would keep it from standing still most of the time.
 const RUN_FOR_STOP: u32 = 3;
 
+/// Why native frames are missing of processes that have just come below another.
+const WITHOUT_NATIVE_FRAMES: &str = "child processes have no native frames in their first 0.1 s of CPU time: without \
+    CAP_SYS_PTRACE a stop would take its rights from a set-uid program that they are about to execute";
+
 impl Recorder<'_> {
     /// One sample of every process, for the last deadline of `clock`; whether all could be read.
     pub(in crate::sampler) fn tick(&mut self, clock: &mut Clock) -> bool {
@@ -98,8 +102,12 @@ impl Recorder<'_> {
         }
         let member = &mut self.members[index];
         let is_from_kernel = member.kernel.samples();
+        let is_spared = self.setup.spares_new && member.is_new();
+        if is_spared && self.setup.native.frames {
+            self.report.note_once(WITHOUT_NATIVE_FRAMES.to_owned());
+        }
+        let pausing = if member.is_held || is_spared { Pausing::Never } else { self.options.pausing };
         let sampler = member.sampler.as_mut()?;
-        let pausing = if member.is_held { Pausing::Never } else { self.options.pausing };
         sampler.allow_pinning(may_pin && !is_from_kernel);
         Some(if is_from_kernel {
             let pid = member.process.pid().unsigned_abs();
