@@ -36,6 +36,19 @@ pub(crate) fn memory_is_short() -> bool {
     IS_SHORT.load(Ordering::Relaxed)
 }
 
+/// Hands memory back to the system that was freed and lies between what is used: glibc keeps it, and a recording that
+/// fills its profile and joins it again and again would come to twice of what it holds. Takes some milliseconds.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[expect(unsafe_code, reason = "a call of the C library")]
+pub(crate) fn hand_back_free_memory() {
+    // SAFETY: it takes a number, and touches nothing that is allocated.
+    unsafe { libc::malloc_trim(0) };
+}
+
+/// Other allocators keep less.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+pub(crate) fn hand_back_free_memory() {}
+
 #[expect(unsafe_code, reason = "freeing without a type is unsafe")]
 fn free_reserve(reserve: *mut u8) {
     if !reserve.is_null() {

@@ -57,7 +57,7 @@ pub(crate) use control_groups::{container_of, is_container, pod_of, supervisor_o
 #[cfg(target_os = "linux")]
 pub(crate) use denial::Denial;
 pub use emergency_memory::ReservingAllocator;
-pub(crate) use emergency_memory::{memory_is_short, reserve_memory};
+pub(crate) use emergency_memory::{hand_back_free_memory, memory_is_short, reserve_memory};
 pub(crate) use error::{PauseError, ProcessError, SpawnError};
 pub(crate) use mapping::{DeviceNumber, Mapping};
 pub(crate) use quoted::{escaped_path, quoted_path};

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::recorder::Recorder;
-use crate::process::memory_is_short;
+use crate::process::{hand_back_free_memory, memory_is_short};
 use crate::profile::{Needed, Room};
 
 /// Of one process, what its code objects take, in bytes. Programs of a million lines stay below.
@@ -32,6 +32,7 @@ impl Recorder<'_> {
             builder.forget_codes();
             member.moment.clear();
             member.forget_left();
+            hand_back_free_memory();
         }
     }
 
@@ -65,6 +66,7 @@ impl Recorder<'_> {
                 builder.renumber(&by, &member.moment);
             }
         }
+        hand_back_free_memory();
         self.report.note_once(format!(
             "the profile grew over {} MiB: what took the least was joined to `<rarely seen>`, threads that have ended \
              to one",
