@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::interpreters::Interpreter;
-use crate::recording::Recording;
+use crate::recording::{Recording, names, stacks};
 use crate::running::{Running, cpu_time};
 use crate::target::{Target, alone_on_this_machine, print_note, pyspy};
 use crate::truth::{Tally, is_fib, is_in_its_file, is_in_one_chain, is_paired, wanted_cpu};
@@ -134,6 +134,34 @@ fn threads_that_want_a_cpu_count_as_when_they_have_one() {
         let digests = recording.count(|names| names.last() == Some(&"digest"));
         assert!(digests as f64 >= 0.95 * recording.total() as f64, "{interpreter}: {recording:#?}");
     }
+}
+
+/// A thread that has waited for a CPU ends, and another gets its number: that one's waits are its own.
+#[test]
+fn a_thread_with_the_number_of_one_that_has_ended_is_another() {
+    let _alone = alone_on_this_machine();
+    if !may_sample("threads with the same number") {
+        return;
+    }
+    if !Path::new("/proc/sys/kernel/ns_last_pid").exists() {
+        return print_note("skipped: threads with the same number, which this kernel does not let us choose");
+    }
+    let mut target = Target::start(crate::running::any(), "reused_thread_id.py", &[]);
+    let pid = target.pid().to_string();
+    let recorder = Running::start_recording(&["--sampler=kernel", "-r", "100", "-f", "raw", "-o", "-", "-p", &pid]);
+    target.send("go");
+    let line = target.line();
+    recorder.signal(Signal::SIGINT);
+    let ran = recorder.ended();
+    if !line.starts_with("reused") {
+        return print_note("skipped: threads with the same number, which others have taken");
+    }
+    // It was the time since the beginning that came on top, in whatever the second did first.
+    let (computing, other): (Vec<_>, Vec<_>) =
+        stacks(ran.success()).into_iter().partition(|(stack, _)| names(stack).contains(&"computes"));
+    let samples = |stacks: &[(Vec<String>, u64)]| stacks.iter().map(|(_, count)| count).sum::<u64>();
+    let (computing, other) = (samples(&computing), samples(&other));
+    assert!(computing > 0 && other < computing / 4, "{other} beside {computing}: {ran:#?}");
 }
 
 /// A process with the lowest priority beside one that computes all the time, on one CPU: it runs for some milliseconds,

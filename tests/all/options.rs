@@ -131,6 +131,14 @@ fn what_there_is_is_written_on_the_way() {
         let total = |path: &std::path::Path| {
             stacks(&fs::read_to_string(path).unwrap()).iter().map(|(_, count)| count).sum::<u64>()
         };
+        if options.is_empty() {
+            // It may have been asked before it had a sample.
+            let recorder = nix::unistd::Pid::from_raw(running.pid().cast_signed());
+            running.wait_until("samples in it", || {
+                nix::sys::signal::kill(recorder, Signal::SIGUSR1).unwrap();
+                total(&path) > 0
+            });
+        }
         let first = total(&path);
         if !options.is_empty() {
             running.wait_until("another file", || total(&path) > first + 20);

@@ -138,7 +138,7 @@ int begin_block(struct bpf_raw_tracepoint_args *ctx)
 	__u32 state = task->__state;
 	if (ctx->args[0] || !state || (state & DEAD))
 		return 0;
-	struct thread *thread = thread_of(tid, process, 0, 0);
+	struct thread *thread = thread_of(task, process, 0);
 	struct walk walk = {};
 	struct scratch *s = begin_record(&walk, process, BLOCKED);
 	if (!thread || !s)

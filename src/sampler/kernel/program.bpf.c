@@ -134,6 +134,8 @@ struct thread {
 	__u8 is_delayed;
 	// Interrupts until its next sample, that one included; 0 before the first.
 	__u16 until_sample;
+	// When it was started, 0 where that is not known yet: another thread may get its number after it.
+	__u64 start_time;
 };
 
 // Flags of a record.
@@ -311,6 +313,7 @@ struct task_struct {
 	int tgid;
 	struct sched_entity se;
 	struct sched_info sched_info;
+	unsigned long long start_time;
 	struct thread_struct thread;
 };
 // With a name of its own: that of user space has other fields.
@@ -697,24 +700,36 @@ static __always_inline void read_frames(struct walk *walk)
 		s->record.flags |= IS_FULL;
 }
 
-// The thread as far as it is known, made if it is not; for an event with this period, or for none.
-static __always_inline struct thread *thread_of(__u32 tid, struct process *process, __u64 period, __u64 run_delay)
+static __always_inline void count_thread(void)
 {
+	__u32 zero = 0;
+	struct counts *counts = bpf_map_lookup_elem(&counters, &zero);
+	if (counts)
+		__sync_fetch_and_add(&counts->threads, 1);
+}
+
+// The current thread as far as it is known, made if it is not; for an event with this period, or for none.
+static __always_inline struct thread *thread_of(struct task_struct *task, struct process *process, __u64 period)
+{
+	__u32 tid = bpf_get_current_pid_tgid();
+	__u64 run_delay = task->sched_info.run_delay, start_time = task->start_time;
 	struct thread *known = bpf_map_lookup_elem(&threads, &tid);
 	if (!known) {
-		struct thread new = { .run = process->run, .period = period, .run_delay = run_delay };
+		struct thread new = {
+			.run = process->run, .period = period, .run_delay = run_delay, .start_time = start_time
+		};
 		bpf_map_update_elem(&threads, &tid, &new, BPF_ANY);
-		__u32 zero = 0;
-		struct counts *counts = bpf_map_lookup_elem(&counters, &zero);
-		if (counts)
-			__sync_fetch_and_add(&counts->threads, 1);
+		count_thread();
 		return bpf_map_lookup_elem(&threads, &tid);
 	}
-	if (known->run != process->run) {
+	if (known->run != process->run || (known->start_time && known->start_time != start_time)) {
+		if (known->run == process->run)
+			count_thread();
 		__builtin_memset(known, 0, sizeof(*known));
 		known->run = process->run;
 		known->run_delay = run_delay;
 	}
+	known->start_time = start_time;
 	if (period && !known->period)
 		known->period = period;
 	return known;
@@ -825,7 +840,7 @@ int sample_running(struct bpf_perf_event_data *ctx)
 		return 0;
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
 	__u64 period = ctx->sample_period;
-	struct thread *thread = thread_of(bpf_get_current_pid_tgid(), process, period, task->sched_info.run_delay);
+	struct thread *thread = thread_of(task, process, period);
 	if (!thread || thread->period != period)
 		return 0;
 	if (interrupts_a_sample > 1) {
@@ -865,7 +880,7 @@ int leave_cpu(struct bpf_raw_tracepoint_args *ctx)
 		return 0;
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task_btf();
 	__u64 run_delay = task->sched_info.run_delay;
-	struct thread *thread = thread_of(bpf_get_current_pid_tgid(), process, 0, run_delay);
+	struct thread *thread = thread_of(task, process, 0);
 	if (!thread)
 		return 0;
 	__u64 delay = run_delay - thread->run_delay;

@@ -31,8 +31,9 @@ const ON_PROBATION: u64 = 1;
 /// Words of `struct process`, in its order: interpreter, GIL holder, GIL locked, collecting, collecting frame, run.
 pub(super) type ProcessWords = [u64; 6];
 
-/// Words of `struct thread`, in its order: state, run, period, delay so far, delay of no stack, and smaller numbers.
-type ThreadWords = [u64; 6];
+/// Words of `struct thread`, in its order: state, run, period, delay so far, delay of no stack, smaller numbers, and when
+/// it was started.
+type ThreadWords = [u64; 7];
 
 /// Words of `struct block`, in its order: since when, run, and two times until then.
 type BlockWords = [u64; 4];
@@ -184,7 +185,7 @@ impl Program {
     /// Has a thread of a process that is added next begin with this time for which it has waited for a CPU in all its
     /// life: what is more when it is seen first, it has waited since.
     pub(super) fn begin_thread(&mut self, thread: u32, run: u64, run_delay_ns: u64) {
-        if let Err(error) = self.threads.insert(thread, [0, run, 0, run_delay_ns, 0, 0], 0) {
+        if let Err(error) = self.threads.insert(thread, [0, run, 0, run_delay_ns, 0, 0, 0], 0) {
             log::debug!("thread {thread} is known to the program in the kernel only when it runs: {error}");
         }
     }
