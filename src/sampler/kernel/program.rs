@@ -31,8 +31,8 @@ const ON_PROBATION: u64 = 1;
 /// Words of `struct process`, in its order: interpreter, GIL holder, GIL locked, collecting, collecting frame, run.
 pub(super) type ProcessWords = [u64; 6];
 
-/// Words of `struct thread`, in its order: state, run, period, delay so far, delay of no stack, smaller numbers, and when
-/// it was started.
+/// Words of `struct thread`, in its order: state, run, period, delay so far, delay of no stack, smaller numbers, and
+/// when it was started.
 type ThreadWords = [u64; 7];
 
 /// Words of `struct block`, in its order: since when, run, and two times until then.
