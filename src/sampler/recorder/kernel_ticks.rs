@@ -375,8 +375,7 @@ impl Recorder<'_> {
         let delay_ns = record.times.delay_since_left_ns;
         if let Some(left) = left.filter(|_| delay_ns > 0) {
             left.fill(&mut kernel.moment);
-            kernel.counts.waits += 1;
-            self.add_from_kernel(kernel, place, (left.time_ns + delay_ns, delay_ns));
+            kernel.counts.waits += self.add_from_kernel(kernel, place, (left.time_ns + delay_ns, delay_ns));
         }
         if !record.ran() && !record.left_cpu() {
             return;
@@ -401,8 +400,8 @@ impl Recorder<'_> {
                 }
                 // Until it came onto the CPU that it leaves now it may have waited for that.
                 if times.active_ns() > 0 {
-                    kernel.counts.waits += u64::from(!record.ran());
-                    self.add_from_kernel(kernel, place, (times.made_ns, times.active_ns()));
+                    let taken = self.add_from_kernel(kernel, place, (times.made_ns, times.active_ns()));
+                    kernel.counts.waits += if record.ran() { 0 } else { taken };
                 }
             }
             FromKernel::NotActive => {}
@@ -415,25 +414,27 @@ impl Recorder<'_> {
     }
 
     /// Puts the moment of the kernel into the profile, which stands for so many ns before a time, ns: what of them is
-    /// in the recording.
-    fn add_from_kernel(&mut self, kernel: &mut KernelSampling, place: usize, (time_ns, weight_ns): (u64, u64)) {
+    /// in the recording. How many samples came of it.
+    fn add_from_kernel(&mut self, kernel: &mut KernelSampling, place: usize, (time_ns, weight_ns): (u64, u64)) -> u64 {
         let from_ns = time_ns.saturating_sub(weight_ns).max(kernel.span_ns.start);
         let time_ns = time_ns.min(kernel.span_ns.end);
-        let Some(weight_ns) = time_ns.checked_sub(from_ns).filter(|weight_ns| *weight_ns > 0) else { return };
+        let Some(weight_ns) = time_ns.checked_sub(from_ns).filter(|weight_ns| *weight_ns > 0) else { return 0 };
         let time_us = (time_ns - kernel.span_ns.start) / 1000;
         let member = &mut self.members[place];
         let (Some(sampler), Some(builder), Some(state)) =
             (&member.sampler, &mut member.builder, member.kernel.member_mut())
         else {
-            return;
+            return 0;
         };
         let weight_us = state.whole_us(weight_ns);
+        let before = self.profile.metadata.counts.taken;
         kernel.counts.taken += 1;
         member.cpu_time.add_ran(weight_us);
         builder.add(&mut self.profile, &self.options.filter, sampler, &kernel.moment, (time_us, weight_us));
         let (profile, moment) = (&mut self.profile, &kernel.moment);
         let function = |index: usize| builder.function_of(profile, sampler, moment, index);
         self.sums.add_ran(member.process.pid(), moment, weight_us, function);
+        self.profile.metadata.counts.taken.saturating_sub(before)
     }
 
     /// Empties the rings for the last time, and counts what is missing.
