@@ -17,7 +17,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::denial::Denial;
 use super::error::{PauseError, ProcessError};
 use super::mapping::{DeviceNumber, Mapping};
-use super::thread_state::{ThreadActivity, ThreadReading};
+use super::thread_state::ThreadReading;
 use super::{ChildProcess, ProcessUsage, RestingPlace, SystemCall, ThreadId};
 use crate::memory::Memory;
 

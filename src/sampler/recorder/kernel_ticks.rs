@@ -479,7 +479,8 @@ impl Recorder<'_> {
             for (thread, left) in left.into_iter().flatten().filter(|(_, left)| !left.went_to_sleep) {
                 if let Some(wait_ns) = kernel.span_ns.end.checked_sub(left.time_ns).filter(|_| wants_cpu(thread)) {
                     left.fill(&mut kernel.moment);
-                    self.add_from_kernel(&mut kernel, place, (left.time_ns + wait_ns, wait_ns));
+                    let taken = self.add_from_kernel(&mut kernel, place, (left.time_ns + wait_ns, wait_ns));
+                    kernel.counts.waits += taken;
                 }
             }
         }
