@@ -135,7 +135,7 @@ fn a_limit_on_memory_ends_a_recording_with_a_file() {
         assert!(ran.stderr.contains("no more memory"), "{ran:#?}");
         // Code that is gone when it is looked at is lost where the kernel samples: there may be nothing else.
         let raw = fs::read_to_string(&output).unwrap();
-        assert!(raw.contains("template") || ran.stderr.contains("sampled in the kernel"), "{ran:#?}");
+        assert!(raw.contains("template") || !ran.stderr.contains(" 0 lost"), "{ran:#?}");
     }
 }
 
