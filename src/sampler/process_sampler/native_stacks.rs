@@ -152,8 +152,10 @@ impl NativeStacks {
             }
             let Some(native) = &mut self.native else { return };
             let wants_idle = native.wants_idle();
-            let known = registers.and_then(|registers| registers(os_id));
-            if native.wants_thread(os_id, active) && !self.read_asleep(memory, activities, os_id, known) {
+            let known = |registers: &RegistersAsleep<'_>| registers(os_id);
+            if native.wants_thread(os_id, active)
+                && !self.read_asleep(memory, activities, os_id, registers.and_then(known))
+            {
                 if registers.is_some() && !activities.waits_now(os_id) {
                     continue;
                 }

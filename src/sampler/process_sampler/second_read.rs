@@ -116,7 +116,8 @@ impl ProcessSampler {
             if !self.activities.waits_now(os_id) {
                 break;
             }
-            read = self.read_waiting(index, os_id, with_native, registers(os_id));
+            let known = if with_native { registers(os_id) } else { None };
+            read = self.read_waiting(index, os_id, with_native, known);
             match read {
                 WaitingRead::Moved => {}
                 WaitingRead::Whole => {
