@@ -274,11 +274,11 @@ fn sampled_summary(profile: &Profile, done: &str) -> String {
 fn kernel_summary(waits: u64, taken: u64) -> String {
     /// Fewer waits than one in so many samples are not told.
     const WORTH_A_WORD: u64 = 10;
-    let told = waits.saturating_mul(WORTH_A_WORD) > taken;
-    format!(
-        "; sampled in the kernel{}",
-        if told { format!(", {waits} times waiting for a CPU") } else { String::new() }
-    )
+    let mut text = "; sampled in the kernel".to_owned();
+    if waits.saturating_mul(WORTH_A_WORD) > taken {
+        text.push_str(&format!(", {waits} times waiting for a CPU"));
+    }
+    text
 }
 
 /// How often threads were blocked, and for how long.

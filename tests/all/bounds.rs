@@ -10,10 +10,23 @@ use serde_json::Value;
 use crate::dump::dump;
 use crate::interpreters::Interpreter;
 use crate::running::{Running, any, python_with, script, status_kb};
-use crate::target::{Target, alone_on_this_machine, pyspy, run};
+use crate::target::{Ran, Target, alone_on_this_machine, pyspy, run};
 
 fn of_versions(features: &[(u8, u8)]) -> impl Iterator<Item = &'static Interpreter> {
     Interpreter::all().iter().filter(|found| features.contains(&found.feature()) && !found.free_threaded)
+}
+
+/// Waits for the end, which must be a success; with the most memory that it has had, kB, as far as that was seen.
+#[track_caller]
+fn ended_with_peak(mut running: Running) -> (Ran, u64) {
+    let mut peak = 0;
+    while !running.has_ended() {
+        peak = status_kb(running.pid(), "VmHWM").unwrap_or(0).max(peak);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let ran = running.ended();
+    ran.success();
+    (ran, peak)
 }
 
 #[test]
@@ -42,14 +55,7 @@ fn code_that_is_made_without_end_is_forgotten() {
         let pid = target.pid().to_string();
         let args =
             ["record", &sampler, "-r", "250", "-d", "5", "-f", "raw", "-o", output.to_str().unwrap(), "-p", &pid];
-        let mut running = Running::start(&args);
-        let mut peak = 0;
-        while !running.has_ended() {
-            peak = status_kb(running.pid(), "VmHWM").unwrap_or(0).max(peak);
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        let ran = running.ended();
-        ran.success();
+        let (ran, peak) = ended_with_peak(Running::start(&args));
         assert!((1..150_000).contains(&peak), "{kind}: {peak} kB; {ran:#?}");
         assert!(fs::metadata(&output).unwrap().len() > 0, "{kind}: {ran:#?}");
     }
@@ -59,14 +65,7 @@ fn code_that_is_made_without_end_is_forgotten() {
 fn a_dump_of_very_many_tasks_takes_bounded_memory() {
     let dump = |target: &Target, args: &[&str]| {
         let pid = target.pid().to_string();
-        let mut running = Running::start(&[&["dump", "--all-tasks", "--pid", &pid], args].concat());
-        let mut peak = 0;
-        while !running.has_ended() {
-            peak = status_kb(running.pid(), "VmHWM").unwrap_or(0).max(peak);
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        let ran = running.ended();
-        ran.success();
+        let (ran, peak) = ended_with_peak(Running::start(&[&["dump", "--all-tasks", "--pid", &pid], args].concat()));
         assert!((1..130_000).contains(&peak), "{args:?}: {peak} kB");
         ran.stdout
     };
