@@ -6,7 +6,7 @@ use goblin::elf::dynamic::dyn64::Dyn;
 use goblin::elf::dynamic::{DT_GNU_HASH, DT_HASH, DT_NULL, DT_STRTAB, DT_SYMTAB};
 use goblin::elf::header::{EI_CLASS, EI_DATA, ELFCLASS32, ELFDATA2LSB, EM_AARCH64, EM_X86_64, ET_DYN, ET_EXEC, Header};
 use goblin::elf::note::{NT_GNU_BUILD_ID, Note};
-use goblin::elf::program_header::{PF_W, PT_DYNAMIC, PT_LOAD, PT_NOTE};
+use goblin::elf::program_header::{PF_W, PF_X, PT_DYNAMIC, PT_LOAD, PT_NOTE};
 use goblin::elf::section_header::{SHF_COMPRESSED, SHN_UNDEF, SHN_XINDEX, SHT_DYNSYM, SHT_NOBITS, SHT_SYMTAB};
 use goblin::elf::sym::sym64::{SIZEOF_SYM, Sym};
 use goblin::elf::sym::{
@@ -97,6 +97,7 @@ fn segment(bytes: &[u8], header: &ProgramHeader) -> Segment {
         file_offset: header.p_offset,
         file_size: clip(bytes, header.p_offset, header.p_filesz.min(header.p_memsz)),
         writable: header.p_flags & PF_W != 0,
+        executable: header.p_flags & PF_X != 0,
     }
 }
 

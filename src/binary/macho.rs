@@ -25,6 +25,7 @@ const LARGEST_COMMANDS: usize = 1 << 20;
 const NAME_SIZE: usize = 16;
 /// `VM_PROT_WRITE` (`mach/vm_prot.h`).
 const PROTECTION_WRITE: u32 = 2;
+const PROTECTION_EXECUTE: u32 = 4;
 
 pub(super) fn parse(bytes: &[u8], preferred: Architecture) -> Result<Binary<'_>, BinaryError> {
     let cut = || BinaryError::Malformed("cut off in the Mach-O header");
@@ -140,6 +141,7 @@ impl<'bytes> Contents<'bytes> {
                 file_offset,
                 file_size: clip(bytes, file_offset, command.filesize.min(command.vmsize)),
                 writable: command.initprot & PROTECTION_WRITE != 0,
+                executable: command.initprot & PROTECTION_EXECUTE != 0,
             });
         }
         let headers = body.get(SIZEOF_SEGMENT_COMMAND_64..).unwrap_or_default().chunks_exact(SIZEOF_SECTION_64);

@@ -166,6 +166,20 @@ struct Segment {
     file_offset: u64,
     file_size: u64,
     writable: bool,
+    executable: bool,
+}
+
+/// A part of a file as a process has it mapped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MappedPart {
+    /// Where it begins in the process.
+    pub start: u64,
+    /// Where it begins in the file: at a border of pages of the file, which is before its segment does.
+    pub file_offset: u64,
+    /// It is mapped to be run.
+    pub executable: bool,
+    /// The page size of the process's machine.
+    pub page_size: u64,
 }
 
 /// A section with its name as the file has it; `segment` is empty but in Mach-O.
@@ -272,28 +286,32 @@ impl<'bytes> Binary<'bytes> {
         self.load_base
     }
 
-    /// What to add (wrapping) to an address in the file to get the address in a process that has the file mapped from
-    /// `file_offset` on at `mapped_start`.
+    /// What to add (wrapping) to an address in the file to get the address in a process that has this part of the file
+    /// mapped. `None` when no segment is there in the file.
     ///
-    /// Any mapping of the file will do, though a small ELF file can have two segments in its first page: take the
-    /// lowest mapping where there is the choice. For PE pass the module's base and offset 0. `None` when no segment has
-    /// that offset.
-    pub(crate) fn bias(&self, mapped_start: u64, file_offset: u64) -> Option<u64> {
+    /// Any part will do, though a small ELF file can have two segments that are not run in its first page: take the
+    /// lowest where there is the choice. For PE pass the module's base and offset 0.
+    pub(crate) fn bias(&self, part: MappedPart) -> Option<u64> {
         // A mapping begins at a page border, up to a page before its segment does; there the previous segment's tail is
-        // in the file, so a segment beginning in this page goes before one that merely contains it.
-        let begins_within = |page: u64| {
-            let distance = move |segment: &&Segment| segment.file_offset.wrapping_sub(file_offset);
-            let near = self.segments.iter().filter(|segment| segment.file_size > 0);
-            near.filter(move |segment| distance(segment) < page).min_by_key(distance)
-        };
+        // in the file, so a segment beginning in this page goes before one that merely contains it. How far segments
+        // that share a page of the file were moved apart in memory differs where the linker allowed for larger pages.
+        let distance = |segment: &&Segment| segment.file_offset.wrapping_sub(part.file_offset);
+        let begins_in_page = |segment: &&Segment| distance(segment) < part.page_size;
         let contains = |segment: &&Segment| {
-            file_offset.checked_sub(segment.file_offset).is_some_and(|offset| offset < segment.file_size)
+            part.file_offset.checked_sub(segment.file_offset).is_some_and(|offset| offset < segment.file_size)
         };
-        let segment = begins_within(SMALLEST_PAGE)
-            .or_else(|| self.segments.iter().find(contains))
-            .or_else(|| begins_within(LARGEST_PAGE))?;
-        let address = segment.address.wrapping_add(file_offset.wrapping_sub(segment.file_offset));
-        Some(mapped_start.wrapping_sub(address))
+        let is_run_alike = |segment: &&Segment| segment.executable == part.executable;
+        let in_file = || self.segments.iter().filter(|segment| segment.file_size > 0);
+        let segment = in_file()
+            .filter(is_run_alike)
+            .filter(begins_in_page)
+            .min_by_key(distance)
+            .or_else(|| in_file().filter(is_run_alike).find(contains))
+            // A program may change what its parts are for.
+            .or_else(|| in_file().filter(begins_in_page).min_by_key(distance))
+            .or_else(|| in_file().find(contains))?;
+        let address = segment.address.wrapping_add(part.file_offset.wrapping_sub(segment.file_offset));
+        Some(part.start.wrapping_sub(address))
     }
 
     /// What names this very build: the GNU build id, the Mach-O UUID, or GUID and age of the PE's debug information.
@@ -378,10 +396,8 @@ impl<'bytes> Binary<'bytes> {
     }
 }
 
-/// The page size of x86-64 and most aarch64 systems.
+/// The page size of x86-64 and most aarch64 systems; others have 16 or 64 KiB.
 const SMALLEST_PAGE: u64 = 4 << 10;
-/// The largest page size in use (aarch64).
-const LARGEST_PAGE: u64 = 64 << 10;
 /// What [`Binary::version_strings`] returns at most.
 const MOST_VERSIONS: usize = 32;
 

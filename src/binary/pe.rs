@@ -7,7 +7,7 @@ use goblin::pe::debug::{CODEVIEW_PDB70_MAGIC, IMAGE_DEBUG_TYPE_CODEVIEW, ImageDe
 use goblin::pe::export::ExportDirectoryTable;
 use goblin::pe::header::{COFF_MACHINE_ARM64, COFF_MACHINE_X86_64, CoffHeader, DosHeader, SIZEOF_PE_MAGIC};
 use goblin::pe::optional_header::{IMAGE_NT_OPTIONAL_HDR32_MAGIC, OptionalHeader};
-use goblin::pe::section_table::{IMAGE_SCN_MEM_WRITE, SIZEOF_SECTION_TABLE, SectionTable};
+use goblin::pe::section_table::{IMAGE_SCN_MEM_EXECUTE, IMAGE_SCN_MEM_WRITE, SIZEOF_SECTION_TABLE, SectionTable};
 use scroll::{LE, Pread};
 
 use super::{Architecture, Binary, BinaryError, Format, NamedSection, Section, Segment, Symbol, Symbols};
@@ -44,6 +44,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Binary<'_>, BinaryError> {
         file_offset: 0,
         file_size: clip(bytes, 0, headers_size),
         writable: false,
+        executable: false,
     }];
     let mut sections = Vec::new();
     let table = bytes.get(offset + usize::from(coff.size_of_optional_header)..).unwrap_or_default();
@@ -62,6 +63,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Binary<'_>, BinaryError> {
             file_offset,
             file_size: clip(bytes, file_offset, raw_size.min(size)),
             writable: section.characteristics & IMAGE_SCN_MEM_WRITE != 0,
+            executable: section.characteristics & IMAGE_SCN_MEM_EXECUTE != 0,
         });
         let name = &header[..NAME_SIZE];
         sections.push(NamedSection {

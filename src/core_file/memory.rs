@@ -19,6 +19,11 @@ impl<'core> CoreMemory<'core> {
         Self { core, sources }
     }
 
+    /// The page size of the machine on which the process ran.
+    pub(crate) fn page_size(&self) -> u64 {
+        self.core.page_size()
+    }
+
     /// Reads as much of `buffer` as one source has; how much.
     fn read_part(&self, address: u64, buffer: &mut [u8]) -> Option<usize> {
         match self.core.read_kept(address, buffer)? {

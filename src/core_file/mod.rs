@@ -120,7 +120,7 @@ pub(crate) struct CoreFile {
 
 impl CoreFile {
     /// The page size of the machine that wrote it.
-    fn page_size(&self) -> u64 {
+    pub(crate) fn page_size(&self) -> u64 {
         self.notes.page_size()
     }
 

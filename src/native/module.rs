@@ -9,7 +9,8 @@ use super::demangle::without_marks;
 use super::dwarf::has_lines;
 use super::frame_info::{Bases, FrameInfo, Row};
 use super::symbols::SymbolTable;
-use crate::binary::{Architecture, Binary, BinaryError, MappedFile, SectionName};
+use crate::binary::{Architecture, Binary, BinaryError, MappedFile, MappedPart, SectionName};
+use crate::process::page_size;
 
 /// The most bytes of unwind information that are copied.
 const MOST_BYTES: usize = 512 << 20;
@@ -79,7 +80,9 @@ impl Module {
         let evaluator = EVALUATORS.into_iter().find(|name| symbols.has(name));
         let short_name = path.rsplit('/').next().unwrap_or_default().to_owned();
         let frames = frame_info(&binary, bytes);
-        let biases = offsets.iter().filter_map(|offset| Some((*offset, binary.bias(0, *offset)?))).collect();
+        let page_size = page_size();
+        let bias = |file_offset| binary.bias(MappedPart { start: 0, file_offset, executable: true, page_size });
+        let biases = offsets.iter().filter_map(|offset| Some((*offset, bias(*offset)?))).collect();
         Ok(Self { short_name, path, lines: None, lines_in, frames, symbols, evaluator, biases })
     }
 

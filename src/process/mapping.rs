@@ -53,3 +53,16 @@ impl Mapping {
         (self.start..self.end).contains(&address)
     }
 }
+
+/// The size of this machine's pages, at whose borders the system maps files: aarch64 has 4, 16 or 64 KiB.
+#[cfg(unix)]
+pub(crate) fn page_size() -> u64 {
+    let told = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok().flatten();
+    told.and_then(|size| u64::try_from(size).ok()).filter(|size| size.is_power_of_two()).unwrap_or(4096)
+}
+
+/// The size of this machine's pages.
+#[cfg(windows)]
+pub(crate) fn page_size() -> u64 {
+    4096
+}

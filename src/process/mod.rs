@@ -59,7 +59,7 @@ pub(crate) use denial::Denial;
 pub use emergency_memory::ReservingAllocator;
 pub(crate) use emergency_memory::{hand_back_free_memory, memory_is_short, reserve_memory};
 pub(crate) use error::{PauseError, ProcessError, SpawnError};
-pub(crate) use mapping::{DeviceNumber, Mapping};
+pub(crate) use mapping::{DeviceNumber, Mapping, page_size};
 pub(crate) use quoted::{escaped_path, quoted_path};
 pub(crate) use registers::Registers;
 pub(crate) use system_call::{CallNumbers, DescriptorNames, RestingPlace, SystemCall};

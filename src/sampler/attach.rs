@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use crate::binary::{Architecture, Binary, BinaryError, MappedFile};
+use crate::binary::{Architecture, Binary, BinaryError, MappedFile, MappedPart};
 use crate::memory::{Memory, ReadError, ReadFailure};
 use crate::process::{
-    ChildProcess, DeviceNumber, ImageIdentity, LiveMemory, Mapping, Process, ProcessError, escaped_path, quoted_path,
+    ChildProcess, DeviceNumber, ImageIdentity, LiveMemory, Mapping, Process, ProcessError, escaped_path, page_size,
+    quoted_path,
 };
 use crate::python::locate::{LocateError, PythonFile};
 use crate::python::runtime::Runtime;
@@ -347,7 +348,8 @@ impl Finder {
             return Ok(None);
         };
         let file_offset = mapping.file_offset;
-        let Some(bias_at_zero) = binary.bias(0, file_offset) else {
+        let part = MappedPart { start: 0, ..mapped_part(mapping, page_size()) };
+        let Some(bias_at_zero) = binary.bias(part) else {
             if last_resort {
                 known.insert(key, None);
             }
@@ -381,6 +383,11 @@ pub(super) fn first_mappings(mappings: &[Mapping]) -> Vec<&Mapping> {
         !name.is_some_and(|name| name.starts_with("libpython") || name.starts_with("python"))
     });
     first
+}
+
+/// A mapping of a file as the file's reader takes it.
+pub(in crate::sampler) fn mapped_part(mapping: &Mapping, page_size: u64) -> MappedPart {
+    MappedPart { start: mapping.start, file_offset: mapping.file_offset, executable: mapping.executable, page_size }
 }
 
 /// The memory of a process, of which only what is mapped is asked for: among the words that a scan tries as pointers,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use super::attach::first_mappings;
+use super::attach::{first_mappings, mapped_part};
 use super::moment::{Assurance, FrameSpan, Moment, MomentFrame, MomentThread};
 use super::os_thread_evidence::{Identity, KernelThreads, identify};
 use super::os_threads::id_in_pthread;
@@ -378,7 +378,7 @@ impl RuntimeSearch {
             self.others.push(binary.path.clone());
         }
         let python = if last_resort { PythonFile::suspect(&parsed) } else { PythonFile::examine(&parsed) };
-        let (python, bias) = python.zip(parsed.bias(mapping.start, mapping.file_offset))?;
+        let (python, bias) = python.zip(parsed.bias(mapped_part(mapping, memory.page_size())))?;
         let error = match python.locate(memory, bias) {
             Ok(runtime) => return Some(runtime),
             Err(error) => error,

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use super::attach::first_mappings;
-use crate::binary::{Architecture, Binary, MappedFile, SectionName};
+use super::attach::{first_mappings, mapped_part};
+use crate::binary::{Architecture, Binary, MappedFile, MappedPart, SectionName};
 use crate::core_file::{BinarySources, CoreFile};
-use crate::process::{Mapping, Process};
+use crate::process::{Mapping, Process, page_size};
 
 /// What `_asyncio` says of its structs (3.14+, Modules/_asynciomodule.c), in the module's own file or, where it is
 /// built in, in that of the interpreter.
@@ -17,7 +17,7 @@ pub(crate) fn section_address(process: &Process, name: SectionName) -> Option<u6
     let mappings = process.maps().ok()?;
     in_order(first_mappings(&mappings)).into_iter().find_map(|mapping| {
         let file = MappedFile::open(&process.open_mapping(mapping).ok()?).ok()?;
-        address_in(&file, mapping, name)
+        address_in(&file, mapped_part(mapping, page_size()), name)
     })
 }
 
@@ -25,14 +25,14 @@ pub(crate) fn section_address(process: &Process, name: SectionName) -> Option<u6
 pub(crate) fn core_section_address(core: &CoreFile, sources: &BinarySources, name: SectionName) -> Option<u64> {
     in_order(first_mappings(core.mappings())).into_iter().find_map(|mapping| {
         let bytes = sources.binary(core, mapping)?.file.as_deref().ok()?;
-        address_in(bytes, mapping, name)
+        address_in(bytes, mapped_part(mapping, core.page_size()), name)
     })
 }
 
-fn address_in(bytes: &[u8], mapping: &Mapping, name: SectionName) -> Option<u64> {
+fn address_in(bytes: &[u8], part: MappedPart, name: SectionName) -> Option<u64> {
     let binary = Binary::parse(bytes, Architecture::HOST).ok()?;
     let section = binary.section(name)?;
-    Some(section.address.wrapping_add(binary.bias(mapping.start, mapping.file_offset)?))
+    Some(section.address.wrapping_add(binary.bias(part)?))
 }
 
 /// The files that are most likely to have it first: an order, not a condition.

@@ -14,7 +14,9 @@ fn ask_everything(bytes: &[u8]) -> bool {
             binary.bytes_at(address, usize::MAX);
         }
         for offset in [0, 0x1000, u64::MAX] {
-            binary.bias(0x7fff_0000_0000, offset);
+            for executable in [false, true] {
+                binary.bias(MappedPart { start: 0x7fff_0000_0000, file_offset: offset, executable, page_size: 4096 });
+            }
         }
         if let Some(section) = binary.section(PY_RUNTIME) {
             binary.bytes_at(section.address, usize::try_from(section.size).unwrap_or(usize::MAX));

@@ -10,6 +10,7 @@ use goblin::elf::sym::{STB_LOCAL, STT_FUNC, STT_NOTYPE, STT_OBJECT, st_bind, st_
 use goblin::elf::{Elf, Symtab};
 
 use super::*;
+use crate::process::page_size;
 
 /// An interpreter of this machine, as it sees itself.
 struct Interpreter {
@@ -18,8 +19,8 @@ struct Interpreter {
     version: String,
     /// The file that holds the interpreter's code: the executable or its libpython.
     library: PathBuf,
-    /// /proc/PID/maps of that file: start and file offset.
-    mappings: Vec<(u64, u64)>,
+    /// /proc/PID/maps of that file.
+    mappings: Vec<MappedPart>,
     /// The address of `Py_GetVersion` in that process.
     py_get_version: u64,
 }
@@ -67,16 +68,19 @@ fn look_inside(executable: PathBuf) -> Option<Interpreter> {
     let mut lines = text.lines();
     let version = lines.next()?.to_owned();
     let py_get_version = lines.next()?.parse().ok()?;
-    let maps: Vec<(u64, u64, u64, &str)> = lines
+    let maps: Vec<(MappedPart, u64, &str)> = lines
         .filter_map(|line| {
             let words: Vec<&str> = line.split_whitespace().collect();
             let (start, end) = words.first()?.split_once('-')?;
             let number = |text| u64::from_str_radix(text, 16).ok();
-            Some((number(start)?, number(end)?, number(words.get(2)?)?, *words.get(5)?))
+            let (start, file_offset, executable) =
+                (number(start)?, number(words.get(2)?)?, words.get(1)?.contains('x'));
+            let part = MappedPart { start, file_offset, executable, page_size: page_size() };
+            Some((part, number(end)?, *words.get(5)?))
         })
         .collect();
-    let library = maps.iter().find(|map| (map.0..map.1).contains(&py_get_version))?.3;
-    let mappings = maps.iter().filter(|map| map.3 == library).map(|map| (map.0, map.2)).collect();
+    let library = maps.iter().find(|map| (map.0.start..map.1).contains(&py_get_version))?.2;
+    let mappings = maps.iter().filter(|map| map.2 == library).map(|map| map.0).collect();
     Some(Interpreter { executable, version, library: PathBuf::from(library), mappings, py_get_version })
 }
 
@@ -144,19 +148,13 @@ fn the_bias_from_any_mapping_leads_to_the_symbol_in_the_process() {
         let binary = parse(&bytes);
         let symbol = binary.exported(&["Py_GetVersion"])[0].unwrap();
         assert!(interpreter.mappings.len() > 1);
-        for (start, offset) in &interpreter.mappings {
-            let bias = binary.bias(*start, *offset).unwrap();
-            let address = symbol.address.wrapping_add(bias);
-            assert_eq!(
-                address,
-                interpreter.py_get_version,
-                "{} from {start:#x} {offset:#x}",
-                interpreter.library.display()
-            );
+        for part in &interpreter.mappings {
+            let address = symbol.address.wrapping_add(binary.bias(*part).unwrap());
+            assert_eq!(address, interpreter.py_get_version, "{} from {part:x?}", interpreter.library.display());
         }
-        let (start, _) = interpreter.mappings[0];
-        assert_eq!(binary.bias(start, 0).unwrap(), start.wrapping_sub(binary.load_base()));
-        assert_eq!(binary.bias(start, bytes.len() as u64 + 0x10_0000), None);
+        let first = interpreter.mappings[0];
+        assert_eq!(binary.bias(first), Some(first.start.wrapping_sub(binary.load_base())));
+        assert_eq!(binary.bias(MappedPart { file_offset: bytes.len() as u64 + 0x10_0000, ..first }), None);
     }
 }
 
@@ -298,19 +296,86 @@ fn linked_with(option: &str) -> Option<Vec<u8>> {
     Some(read(&library))
 }
 
+/// Asks for the bias by each part that a loader maps on a machine with such pages, where the program is moved by
+/// `BIAS`; of parts that are run alike and begin in the same page, by the first.
+fn check_bias_of_every_part(binary: &Binary<'_>, page_size: u64) {
+    const BIAS: u64 = 0x7f00_1235_0000;
+    let mut seen = Vec::new();
+    for Segment { address, file_offset, executable, .. } in binary.segments.iter().copied() {
+        // What the loader does: it maps whole pages.
+        let within_page = file_offset % page_size;
+        assert_eq!(within_page, address % page_size, "a file for smaller pages");
+        let (start, file_offset) = (BIAS + address - within_page, file_offset - within_page);
+        if !seen.contains(&(file_offset, executable)) {
+            seen.push((file_offset, executable));
+            let part = MappedPart { start, file_offset, executable, page_size };
+            assert_eq!(binary.bias(part), Some(BIAS), "{part:x?} of {:x?}", binary.segments);
+        }
+    }
+}
+
 #[test]
 fn the_bias_is_right_from_the_page_where_any_segment_begins() {
-    const BIAS: u64 = 0x7f00_1234_5000;
     // Two layouts of linkers: segments that begin at pages of their own, and segments that share a page of the file.
-    for bytes in ["-Wl,-z,separate-code", "-Wl,-z,noseparate-code"].into_iter().filter_map(linked_with) {
-        let binary = parse(&bytes);
-        assert!(binary.segments.len() > 1);
-        for segment in &binary.segments {
-            // What the loader does: it maps whole pages.
-            let within_page = segment.file_offset % SMALLEST_PAGE;
-            let mapped_start = BIAS + segment.address - within_page;
-            assert_eq!(binary.bias(mapped_start, segment.file_offset - within_page), Some(BIAS));
+    for layout in ["separate-code", "noseparate-code"] {
+        for largest in [4 << 10, 64 << 10] {
+            let Some(bytes) = linked_with(&format!("-Wl,-z,{layout},-z,max-page-size={largest}")) else { return };
+            let binary = parse(&bytes);
+            assert!(binary.segments.len() > 1);
+            for page_size in [4 << 10, 16 << 10, 64 << 10] {
+                if page_size <= largest {
+                    check_bias_of_every_part(&binary, page_size);
+                }
+            }
         }
+    }
+}
+
+#[test]
+fn the_bias_is_right_where_code_and_constants_share_a_page_of_the_file() {
+    // As lld links for pages of up to 64 KiB: nothing is left free in the file, and each segment is moved on by that
+    // much in memory.
+    let own = read(&std::env::current_exe().unwrap());
+    let mut binary = parse(&own);
+    let sizes = [(0x1a34, false, false), (0x2_5b80, false, true), (0x7_3410, false, false), (0x4204, true, false)];
+    for first_size in [0x400, 0x1a34, 0x3fff, 0x4801, 0x9_a123] {
+        binary.segments.clear();
+        let mut file_offset = 0;
+        for (number, (size, writable, executable)) in sizes.into_iter().enumerate() {
+            let file_size = if number == 0 { first_size } else { size };
+            let address = file_offset + 0x1_0000 * number as u64;
+            binary.segments.push(Segment {
+                address,
+                memory_size: file_size,
+                file_offset,
+                file_size,
+                writable,
+                executable,
+            });
+            file_offset = (file_offset + file_size).next_multiple_of(16);
+        }
+        for page_size in [4 << 10, 16 << 10, 64 << 10] {
+            check_bias_of_every_part(&binary, page_size);
+        }
+    }
+}
+
+#[test]
+fn the_bias_is_right_from_the_middle_of_a_segment_and_where_its_use_was_changed() {
+    let own = read(&std::env::current_exe().unwrap());
+    let mut binary = parse(&own);
+    let code = Segment {
+        address: 0x1_0000,
+        memory_size: 0x2_0000,
+        file_offset: 0,
+        file_size: 0x2_0000,
+        writable: false,
+        executable: true,
+    };
+    binary.segments = vec![code];
+    for (file_offset, executable) in [(0, true), (0x1_0000, true), (0, false), (0x1_0000, false)] {
+        let part = MappedPart { start: 0x50_0000 + file_offset, file_offset, executable, page_size: 16 << 10 };
+        assert_eq!(binary.bias(part), Some(0x4f_0000), "{part:x?}");
     }
 }
 

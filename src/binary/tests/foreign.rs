@@ -67,9 +67,11 @@ fn compare_with_goblin_mach(bytes: &[u8], part: &[u8], base: u64, reference: &Ma
     assert!(sections > 3);
     let text = reference.segments.iter().find(|segment| segment.name().unwrap() == "__TEXT").unwrap();
     assert_eq!(binary.load_base(), text.vmaddr);
-    assert_eq!(binary.bias(0x1_0000_0000, base), Some(0x1_0000_0000 - text.vmaddr));
+    let mapped = |start, file_offset, executable| MappedPart { start, file_offset, executable, page_size: 16 << 10 };
+    assert_eq!(binary.bias(mapped(0x1_0000_0000, base, true)), Some(0x1_0000_0000 - text.vmaddr));
     let data = reference.segments.iter().find(|segment| segment.name().unwrap() == "__DATA").unwrap();
-    assert_eq!(binary.bias(0x1_0000_0000 + data.vmaddr, base + data.fileoff), Some(0x1_0000_0000));
+    let data_part = mapped(0x1_0000_0000 + data.vmaddr, base + data.fileoff, false);
+    assert_eq!(binary.bias(data_part), Some(0x1_0000_0000));
     assert_eq!(binary.bytes_at(text.vmaddr, 64), part.get(..64));
     assert_eq!(binary.build_id().map(<[u8]>::len), Some(16));
 }
@@ -134,7 +136,8 @@ fn check_pe(bytes: &[u8]) {
     };
     assert_eq!((binary.format(), binary.architecture()), (Format::Pe, architecture));
     assert_eq!(binary.load_base(), reference.image_base);
-    assert_eq!(binary.bias(0x7ff0_0000_0000, 0), Some(0x7ff0_0000_0000 - reference.image_base));
+    let part = MappedPart { start: 0x7ff0_0000_0000, file_offset: 0, executable: false, page_size: 4096 };
+    assert_eq!(binary.bias(part), Some(0x7ff0_0000_0000 - reference.image_base));
     assert!(!reference.exports.is_empty());
     for export in &reference.exports {
         let name = export.name.unwrap();

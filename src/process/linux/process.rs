@@ -31,7 +31,7 @@ use super::sleep_times::asleep_for;
 use crate::memory::{Memory, ReadFailure};
 use crate::process::{
     ChildProcess, Mapping, PauseError, ProcessError, ProcessUsage, RestingPlace, SystemCall, ThreadActivity, ThreadId,
-    ThreadReading,
+    ThreadReading, page_size,
 };
 
 /// How long a thread is given to stop. It takes some ten microseconds once the thread gets a CPU; a machine that has
@@ -453,12 +453,11 @@ impl Process {
         let line = self.handle.stat_line()?;
         let number = |name| sysconf(name).ok().flatten().and_then(|number| u64::try_from(number).ok());
         let ticks_a_second = number(SysconfVar::CLK_TCK).filter(|ticks| *ticks > 0).unwrap_or(100);
-        let page = number(SysconfVar::PAGE_SIZE).unwrap_or(4096);
         let ticks = line.user_ticks.saturating_add(line.system_ticks);
         let milliseconds = ticks.saturating_mul(1000) / ticks_a_second;
         Ok(ProcessUsage {
             cpu: Duration::from_millis(milliseconds),
-            resident_bytes: line.resident_pages.saturating_mul(page),
+            resident_bytes: line.resident_pages.saturating_mul(page_size()),
         })
     }
 

@@ -7,7 +7,8 @@
 
 use crate::binary::{Architecture, Binary, MappedFile};
 use crate::memory::Memory;
-use crate::process::{Mapping, Process};
+use crate::process::{Mapping, Process, page_size};
+use crate::sampler::attach::mapped_part;
 
 /// `cpu_id` in the kernel's `struct rseq` (linux/rseq.h).
 const CPU_ID: u64 = 4;
@@ -41,7 +42,7 @@ impl CpuWord {
     fn find_in(process: &Process, mapping: &Mapping) -> Option<Self> {
         let file = MappedFile::open(&process.open_mapping(mapping).ok()?).ok()?;
         let binary = Binary::parse(&file, Architecture::HOST).ok()?;
-        let bias = binary.bias(mapping.start, mapping.file_offset)?;
+        let bias = binary.bias(mapped_part(mapping, page_size()))?;
         let [offset, size] = binary.exported(&["__rseq_offset", "__rseq_size"])[..] else { return None };
         let memory = process.memory();
         let offset = memory.read_u64(offset?.address.wrapping_add(bias)).ok()?;

@@ -39,13 +39,13 @@ fn a_process_whose_first_mappings_nobody_may_read_is_taken_hold_of() {
     // Below everything else, with gaps so that they are not joined.
     let target = Target::python(
         "
-import ctypes
+import ctypes, mmap
 libc = ctypes.CDLL(None)
 libc.mmap.restype = ctypes.c_void_p
 libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]
 for page in range(200):
-    address = 0x10000000 + 0x2000 * page
-    assert libc.mmap(address, 4096, 0, 0x32, -1, 0) == address
+    address = 0x10000000 + 2 * mmap.PAGESIZE * page
+    assert libc.mmap(address, mmap.PAGESIZE, 0, 0x32, -1, 0) == address
 ready()
 time.sleep(600)",
     );

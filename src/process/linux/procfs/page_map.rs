@@ -7,9 +7,8 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
-use nix::unistd::{SysconfVar, sysconf};
-
 use super::handle::Handle;
+use crate::process::page_size;
 
 /// Of so many pages together it is asked; ranges beyond count as touched.
 const MOST_PAGES: u64 = 16 << 20;
@@ -21,8 +20,7 @@ const SWAPPED: u64 = 1 << 62;
 
 /// The parts of these ranges whose pages were touched ever. What could not be asked counts as touched.
 pub(crate) fn touched(handle: &Handle, ranges: &[Range<u64>]) -> Vec<Range<u64>> {
-    let page_size = sysconf(SysconfVar::PAGE_SIZE).ok().flatten().and_then(|size| u64::try_from(size).ok());
-    let (Some(page_size @ 1..), Ok(file)) = (page_size, handle.open_file("pagemap")) else { return ranges.to_vec() };
+    let (page_size, Ok(file)) = (page_size(), handle.open_file("pagemap")) else { return ranges.to_vec() };
     let mut left = MOST_PAGES;
     let mut found = Vec::new();
     for range in ranges {
