@@ -224,8 +224,8 @@ def test_entering_and_leaving_is_quick(folder):
     medians = tuple(statistics.median(each) for each in (entering, leaving, cpu))
     print("       entering %.1f ms, leaving %.1f ms, of CPU %.1f ms (medians of 15)" % medians)
     # How long that takes is also up to what else the machine does; what it costs is not. An unoptimized build costs
-    # more, and is not what users have.
-    if "debug" not in pyspy_profiler.find_binary():
+    # more, and is not what users have; an emulated processor says nothing of it.
+    if "debug" not in pyspy_profiler.find_binary() and not os.environ.get("PYSPY_EMULATED"):
         assert min(cpu) < LONGEST_MS, cpu
 
 
