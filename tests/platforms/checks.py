@@ -280,18 +280,17 @@ class Checks(object):
             assert window, window
 
     def check_interrupt(self):
-        """Ctrl-C ends a recording, and its file is written; on Windows Ctrl-Break does, too."""
-        # Wine tells no program of Ctrl-Break.
-        for key in ["c", "break"] if WINDOWS and not IS_WINE else ["c"]:
-            self.interrupt(key)
+        """Ctrl-C ends a recording, and its file is written; so do Ctrl-Break and a console that closes on Windows."""
+        for what in ["c", "break", "close"] if WINDOWS else ["c"]:
+            self.interrupt(what)
 
-    def interrupt(self, key):
-        path = self.file("interrupt-%s.raw" % key)
+    def interrupt(self, what):
+        path = self.file("interrupt-%s.raw" % what)
         if os.path.exists(path):
             os.remove(path)
         command, options = [], {}
         if WINDOWS:
-            command = [self.interpreter, os.path.join(HERE, "console.py"), key]
+            command = [self.interpreter, os.path.join(HERE, "console.py"), what]
             options["creationflags"] = subprocess.CREATE_NO_WINDOW
         with Target(self.interpreter, os.path.join(TARGETS, "chains.py")) as target:
             command += [self.pyspy, "record", "--pid", target.pid, "-f", "raw", "-o", path, "--every", "5"]
@@ -306,7 +305,7 @@ class Checks(object):
             if not WINDOWS:
                 recording.send_signal(signal.SIGINT)
             _, errors = recording.communicate(b"\n", timeout=LIMIT)
-            assert recording.returncode == 0, (key, recording.returncode, errors)
+            assert recording.returncode == 0, (what, recording.returncode, errors)
         with open(path, encoding="utf-8") as file:
             assert "main" in file.read()
 

@@ -28,7 +28,8 @@ fn is_in_foreground() -> bool {
 }
 
 /// What signals ask for. SIGINT, SIGTERM and SIGHUP: to end; a SIGINT after that was begun ends the program at once.
-/// SIGUSR1: to write what there is. On Windows Ctrl-C is what SIGINT is, and Ctrl-Break what SIGTERM is.
+/// SIGUSR1: to write what there is. On Windows Ctrl-C is what SIGINT is, and Ctrl-Break what SIGTERM is, as is a console
+/// that closes.
 ///
 /// The others may come twice without anybody's being impatient: a shell that closes and the kernel both send SIGHUP,
 /// `timeout` sends its signal to the program and to its group.
@@ -74,7 +75,7 @@ impl Interrupt {
         Ok(interrupt)
     }
 
-    /// Ctrl-C was pressed, or Ctrl-Break.
+    /// Ctrl-C was pressed, or Ctrl-Break, or the console closes.
     #[cfg(not(unix))]
     fn take_key(&self, is_ctrl_c: bool) {
         /// That of a program that SIGINT ends.
