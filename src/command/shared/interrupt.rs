@@ -28,8 +28,8 @@ fn is_in_foreground() -> bool {
 }
 
 /// What signals ask for. SIGINT, SIGTERM and SIGHUP: to end; a SIGINT after that was begun ends the program at once.
-/// SIGUSR1: to write what there is. On Windows Ctrl-C is what SIGINT is, and Ctrl-Break what SIGTERM is, as is a console
-/// that closes.
+/// SIGUSR1: to write what there is. On Windows Ctrl-C is what SIGINT is, and Ctrl-Break what SIGTERM is, as is a
+/// console that closes.
 ///
 /// The others may come twice without anybody's being impatient: a shell that closes and the kernel both send SIGHUP,
 /// `timeout` sends its signal to the program and to its group.
