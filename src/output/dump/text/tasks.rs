@@ -212,6 +212,9 @@ impl Text<'_> {
             let other = tasks.tasks.get(*place).map(label).unwrap_or_default();
             writeln!(self.writer, "{margin}→ {other} (shown elsewhere)")?;
         }
+        if let more @ 1.. = node.elsewhere.len().saturating_sub(NAMES_SHOWN) {
+            writeln!(self.writer, "{margin}→ {more} more (shown elsewhere)")?;
+        }
         self.write_task_frames(task, &format!("{margin}  "))?;
         for (index, child) in node.children.iter().enumerate() {
             let is_last = index + 1 == node.children.len();
