@@ -132,7 +132,7 @@ impl Builder<'_> {
             (&frame.name, &frame.filename, frame.line).hash(&mut hasher);
         }
         if let Some(waits) = &task.waits {
-            (waits.kind, waits.object.filter(|_| waits.is_shared)).hash(&mut hasher);
+            (waits.kind, waits.object.filter(|_| waits.is_shared), waits.thread_id.is_some()).hash(&mut hasher);
         }
         task.places.held_by.hash(&mut hasher);
         // One that others refer to must not be lost among those that nobody else waits for, nor one that is only in the

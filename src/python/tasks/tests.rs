@@ -86,7 +86,7 @@ fn read_shown(target: &Target) -> Vec<(String, String)> {
                 let name = codes.get(frame.place.code).name.rsplit('.').next().unwrap().to_owned();
                 Some(format!("{name}:{}", frame.place.line))
             }
-            Link::Compiled(_) | Link::Opaque(_) => None,
+            Link::Compiled(_) | Link::Opaque(..) => None,
         });
         let text = [
             state.to_owned(),
