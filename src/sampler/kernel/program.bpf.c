@@ -15,6 +15,8 @@
 #include <bpf/bpf_helpers.h>
 
 #define MOST_SLOTS 6144
+// So many of them are taken in each visit of the walk. More make the verifier's work longer than the walk gets shorter.
+#define FRAMES_A_VISIT 8
 #define HEAD 256
 #define PAGE 4096
 #define BLOCK (PAGE + HEAD)
@@ -430,67 +432,86 @@ static __always_inline void add_border(struct scratch *s, __u64 shim)
 	s->record.slots = slots + 1;
 }
 
-static long visit_frame(__u32 index, struct walk *walk)
+// Takes the next frames. What each of them needs is kept from one to the next without going through the map.
+static long visit_frames(__u32 index, struct walk *walk)
 {
 	struct scratch *s = walk->scratch;
-	__u64 frame = s->frame;
-	if (!frame)
-		return 1;
-	__u32 slots = s->record.slots;
-	if (slots >= MOST_SLOTS - 1) {
-		s->record.flags |= IS_FULL;
-		return 1;
-	}
-	__u64 at = find_frame(s, frame);
-	if (at > BLOCK) {
-		s->record.flags |= IS_BROKEN;
-		return 1;
-	}
-	const __u8 *head = s->block + at;
-	s->newer = frame;
-	s->frame = word(head + layout[FRAME_PREVIOUS]);
-	if (layout[FRAME_OWNER] != NONE) {
-		__u32 owner = *(head + layout[FRAME_OWNER]);
-		if (owner == layout[FRAME_SHIM_1] || owner == layout[FRAME_SHIM_2]) {
-			if (stack_bound)
-				add_border(s, frame);
-			return 0;
+	struct known_codes *codes = walk->known;
+	__u64 frame = s->frame, salt = s->salt, last_code = s->last_code, slots = s->record.slots;
+#pragma clang loop unroll(disable)
+	for (int turn = 0; turn < FRAMES_A_VISIT; turn++) {
+		if (!frame)
+			break;
+		if (slots >= MOST_SLOTS - 1) {
+			s->record.flags |= IS_FULL;
+			break;
+		}
+		__u64 at = find_frame(s, frame);
+		if (at > BLOCK) {
+			s->record.flags |= IS_BROKEN;
+			break;
+		}
+		const __u8 *head = s->block + at;
+		s->newer = frame;
+		__u64 previous = word(head + layout[FRAME_PREVIOUS]);
+		if (layout[FRAME_OWNER] != NONE) {
+			__u32 owner = *(head + layout[FRAME_OWNER]);
+			if (owner == layout[FRAME_SHIM_1] || owner == layout[FRAME_SHIM_2]) {
+				if (stack_bound) {
+					s->record.slots = slots;
+					add_border(s, frame);
+					slots = s->record.slots;
+				}
+				frame = previous;
+				continue;
+			}
+		}
+		__u64 code = word(head + layout[FRAME_CODE]) & ~(__u64)layout[TAG_MASK];
+		__u64 position = word(head + layout[FRAME_POSITION]);
+		__u32 line = 0, extra = 0;
+		if (layout[FRAME_TRACE] != NONE && !word(head + layout[FRAME_TRACE]))
+			extra |= IS_UNTRACED;
+		if (layout[FRAME_LOCAL_COPY] != NONE)
+			extra |= half(head + layout[FRAME_LOCAL_COPY]) & 0xffffff;
+		if (stack_bound && frame_is_entry != NONE && *(head + frame_is_entry))
+			extra |= IS_ENTRY;
+		if (layout[FRAME_OBJECT] != NONE) {
+			__u64 object = word(head + layout[FRAME_OBJECT]);
+			__u64 owner = 0;
+			if (object && !bpf_probe_read_user(&owner, 8, (void *)(object + layout[OBJECT_FRAME])) &&
+			    owner == frame)
+				bpf_probe_read_user(&line, 4, (void *)(object + layout[OBJECT_LINE]));
+		}
+		struct slot *slot = &s->slots[slots];
+		slot->words[0] = frame;
+		slot->words[1] = code;
+		slot->words[2] = position;
+		frame = previous;
+		slots++;
+		int is_new = 0;
+		if (code != last_code) {
+			__u64 key = code + salt;
+			__u64 known = codes->keys[(key >> 4 ^ key >> 17) & (KNOWN_CODES - 1)];
+			if (known != key) {
+				is_new = 1;
+				extra |= HAS_EVIDENCE;
+				if (known != (key | ON_PROBATION))
+					s->record.flags |= HAS_UNKNOWN_CODE;
+			}
+			last_code = code;
+		}
+		slot->words[3] = line | (__u64)extra << 32;
+		if (is_new) {
+			s->record.slots = slots;
+			add_evidence(s, code);
+			slots = s->record.slots;
 		}
 	}
-	__u64 code = word(head + layout[FRAME_CODE]) & ~(__u64)layout[TAG_MASK];
-	__u64 position = word(head + layout[FRAME_POSITION]);
-	__u32 line = 0, extra = 0;
-	if (layout[FRAME_TRACE] != NONE && !word(head + layout[FRAME_TRACE]))
-		extra |= IS_UNTRACED;
-	if (layout[FRAME_LOCAL_COPY] != NONE)
-		extra |= half(head + layout[FRAME_LOCAL_COPY]) & 0xffffff;
-	if (stack_bound && frame_is_entry != NONE && *(head + frame_is_entry))
-		extra |= IS_ENTRY;
-	if (layout[FRAME_OBJECT] != NONE) {
-		__u64 object = word(head + layout[FRAME_OBJECT]);
-		__u64 owner = 0;
-		if (object && !bpf_probe_read_user(&owner, 8, (void *)(object + layout[OBJECT_FRAME])) && owner == frame)
-			bpf_probe_read_user(&line, 4, (void *)(object + layout[OBJECT_LINE]));
-	}
-	__u64 key = code + s->salt;
-	__u64 place = (key >> 4 ^ key >> 17) & (KNOWN_CODES - 1);
-	__u64 known = walk->known->keys[place];
-	int is_new = code != s->last_code && known != key;
-	if (is_new) {
-		extra |= HAS_EVIDENCE;
-		if (known != (key | ON_PROBATION))
-			s->record.flags |= HAS_UNKNOWN_CODE;
-	}
-	struct slot *slot = &s->slots[slots];
-	slot->words[0] = frame;
-	slot->words[1] = code;
-	slot->words[2] = position;
-	slot->words[3] = line | (__u64)extra << 32;
-	s->record.slots = slots + 1;
-	s->last_code = code;
-	if (is_new)
-		add_evidence(s, code);
-	return 0;
+	int ends = !frame || s->record.flags & (IS_FULL | IS_BROKEN);
+	s->frame = frame;
+	s->last_code = last_code;
+	s->record.slots = slots;
+	return ends;
 }
 
 static long visit_state(__u32 index, struct walk *walk)
@@ -695,7 +716,7 @@ static __always_inline void read_frames(struct walk *walk)
 	s->block_start = 0;
 	s->block_length = 0;
 	s->salt = (__u64)s->record.tgid * 0x9e3779b97f4a7c15ULL & ~7ULL;
-	bpf_loop(MOST_SLOTS, visit_frame, walk, 0);
+	bpf_loop(MOST_SLOTS / FRAMES_A_VISIT, visit_frames, walk, 0);
 	if (s->frame && !(s->record.flags & IS_BROKEN))
 		s->record.flags |= IS_FULL;
 }

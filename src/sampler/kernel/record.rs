@@ -277,11 +277,13 @@ impl Records {
     /// The slots of a record of a thread, which are the last ones.
     fn slot_span(&self, os_id: u32, first: usize) -> SlotSpan {
         let slots = &self.slots[first..];
-        let has_evidence = slots.iter().any(|[.., last]| last & HAS_EVIDENCE != 0);
         let before = self.last.get(&os_id).map(|index| self.records[*index].slots);
-        let before = before.filter(|before| !before.has_evidence && !has_evidence);
+        let before = before.filter(|before| !before.has_evidence);
         let before = before.map_or(&[][..], |before| &self.slots[before.first..before.end]);
-        SlotSpan { first, end: self.slots.len(), repeated: same_at_end(slots, before), has_evidence }
+        // What is as in a record without evidence has none either.
+        let repeated = same_at_end(slots, before);
+        let has_evidence = slots[..slots.len() - repeated].iter().any(|[.., last]| last & HAS_EVIDENCE != 0);
+        SlotSpan { first, end: self.slots.len(), repeated: if has_evidence { 0 } else { repeated }, has_evidence }
     }
 
     /// Where in the kernel's own code the thread was, the innermost first.
