@@ -6,8 +6,8 @@
 //! from the first look on, and does not depend on how often is looked. The longest that is seen of a turn falls short
 //! of what it was by the time from the last look in it to its end.
 //!
-//! Limits: a loop of gevent is known once it was seen in its selector. eventlet does not note the time: nothing is said of
-//! it. Tasks of what is no Python function are named by what called them.
+//! Limits: a loop of gevent is known once it was seen in its selector. eventlet does not note the time: nothing is said
+//! of it. Tasks of what is no Python function are named by what called them.
 
 mod blocker;
 mod turn;

@@ -1,5 +1,5 @@
-//! What tasks of asyncio wait in outside of their loop: sockets, streams, processes, timers and threads, by asyncio's own
-//! loop and by uvloop, against what the program knows (tests/targets/task_waits.py).
+//! What tasks of asyncio wait in outside of their loop: sockets, streams, processes, timers and threads, by asyncio's
+//! own loop and by uvloop, against what the program knows (tests/targets/task_waits.py).
 
 use serde_json::Value;
 

@@ -1,6 +1,7 @@
 """Tasks whose coroutines were compiled (compiled_coroutines.py, as the module `compiled`), among others that were not.
 
-With `waits` all of them wait, and a line is written. With `runs` two of them run by turns. With `trio` some wait in trio.
+With `waits` all of them wait, and a line is written. With `runs` two of them run by turns. With `trio` some wait in
+trio.
 """
 
 import asyncio

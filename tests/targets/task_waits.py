@@ -3,9 +3,9 @@
 usage: task_waits.py asyncio|uvloop
 
 Prints `ready` when all wait, then a line of JSON: of each task, by its name, what must be told of its wait. `fd` is the
-descriptor, or true where only the loop knows it; `peer` the port at the other end; `pid` that of a process; `thread` the
-number of the thread that runs the function that is waited for, with `queued` no thread does; `due` the loop's time at
-which a timer rings; `kind` one word.
+descriptor, or true where only the loop knows it; `peer` the port at the other end; `pid` that of a process; `thread`
+the number of the thread that runs the function that is waited for; `due` the loop's time at which a timer rings; `kind`
+one word.
 """
 import asyncio
 import concurrent.futures
@@ -166,7 +166,8 @@ async def shakes_hands():
     near, _ = connected()
     text = "waits in the TLS handshake of create_connection, "
     tell(kind="socket", text=text, fd=near.fileno())
-    await asyncio.open_connection(sock=near, ssl=anonymous("SERVER_AUTH"), server_hostname="x", ssl_handshake_timeout=3600)
+    options = {"ssl": anonymous("SERVER_AUTH"), "server_hostname": "x", "ssl_handshake_timeout": 3600}
+    await asyncio.open_connection(sock=near, **options)
 
 
 async def starts_tls():

@@ -40,8 +40,8 @@ def report(loops, interpreter=0):
         if not task.done():
             for held in held_by_callbacks(task):
                 told.setdefault(id(held), []).append(task)
-    # By the task that waits: the tasks that say themselves that it does (3.14 and later), whatever its future is. Those of
-    # a group say so of whoever has opened it, whatever that does at the moment.
+    # By the task that waits: the tasks that say themselves that it does (3.14 and later), whatever its future is. Those
+    # of a group say so of whoever has opened it, whatever that does at the moment.
     said = {}
     for _, task in tasks:
         for awaiter in getattr(task, "_asyncio_awaited_by", None) or ():

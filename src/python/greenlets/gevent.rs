@@ -21,8 +21,9 @@ const MOST_OBJECTS: usize = 20_000;
 /// Words of one object of gevent, and those that wait for it, at most.
 const MOST_WORDS: usize = 64;
 const MOST_WAITERS: usize = 10_000;
-/// Items of one list that are looked at.
+/// Items of one list that are looked at, and of all.
 const ITEMS_ASKED: usize = 256;
+const MOST_ITEMS: usize = 10_000;
 /// The items in a block of a deque (`BLOCKLEN`, Modules/_collectionsmodule.c).
 const BLOCK_LENGTH: u64 = 64;
 
@@ -37,6 +38,8 @@ pub(crate) struct GeventWaits<'read> {
     /// By the greenlets.
     found: HashMap<u64, TaskWait>,
     known: KnownTypes,
+    /// Items of lists that may still be looked at.
+    items_left: usize,
     /// Where variables are in their frames, by the code and their names.
     places: HashMap<(u64, &'static str), Option<u64>>,
 }
@@ -59,6 +62,7 @@ impl<'read> GeventWaits<'read> {
             looked_at: HashSet::new(),
             found: HashMap::new(),
             known: KnownTypes::default(),
+            items_left: MOST_ITEMS,
             places: HashMap::new(),
         }
     }
@@ -105,7 +109,7 @@ impl<'read> GeventWaits<'read> {
                 break;
             }
             for value in self.values(frame) {
-                if self.looked_at.len() < MOST_OBJECTS && self.looked_at.insert(value) {
+                if self.objects_left() && self.looked_at.insert(value) {
                     // What is none of gevent's objects, or is gone, tells nothing.
                     let _ = self.look_at(value);
                     // In a `with` statement the object is known by its bound `__exit__` only (up to 3.10).
@@ -121,24 +125,32 @@ impl<'read> GeventWaits<'read> {
         self.found.get(&greenlet).cloned()
     }
 
+    /// Whether more objects that are not in lists may be looked at.
+    fn objects_left(&self) -> bool {
+        self.looked_at.len() < MOST_OBJECTS + MOST_ITEMS - self.items_left
+    }
+
     /// Who waits for several objects (`joinall`, `wait`, `iwait`) has them in a list.
     fn look_into_lists(&mut self, greenlet: u64, frames: &[TaskFrame]) {
         let Some(frame) = frames.first() else { return };
         for value in self.values(frame) {
+            if self.items_left == 0 {
+                return;
+            }
             let items = match self.objects.type_name(value).as_deref() {
-                Ok("list") => self.objects.list_items(value, MOST_WAITERS).map(|(items, _)| items),
-                Ok("tuple") => self.objects.tuple_items(value, MOST_WAITERS).map(|(items, _)| items),
-                Ok("set" | "frozenset") => self.objects.set_items(value, MOST_WAITERS),
+                Ok("list") => self.objects.list_items(value, ITEMS_ASKED),
+                Ok("tuple") => self.objects.tuple_items(value, ITEMS_ASKED),
                 _ => continue,
             };
-            let items = items.unwrap_or_default();
-            for item in items.iter().take(ITEMS_ASKED) {
-                if self.looked_at.len() < MOST_OBJECTS && self.looked_at.insert(*item) {
-                    let _ = self.look_at(*item);
+            let (items, count) = items.unwrap_or_default();
+            for item in items {
+                if self.items_left > 0 && self.looked_at.insert(item) {
+                    self.items_left -= 1;
+                    let _ = self.look_at(item);
                 }
             }
             if let Some(wait) = self.found.get_mut(&greenlet) {
-                wait.detail = (wait.kind == WaitKind::Some).then(|| format!("{} objects", items.len()));
+                wait.detail = (wait.kind == WaitKind::Some).then(|| format!("{count} objects"));
                 return;
             }
         }
@@ -184,8 +196,8 @@ impl<'read> GeventWaits<'read> {
         Ok(())
     }
 
-    /// The greenlets whose `switch` is in a list of an object of a type, with what they have called. Those that wait for
-    /// several objects have a waiter for all of them between.
+    /// The greenlets whose `switch` is in a list of an object of a type, with what they have called. Those that wait
+    /// for several objects have a waiter for all of them between.
     fn greenlets_of_links(&self, list: u64, of: &GeventType) -> Vec<(u64, String)> {
         let Ok((links, _)) = self.objects.list_items(list, MOST_WAITERS) else { return Vec::new() };
         let greenlet = |link| {

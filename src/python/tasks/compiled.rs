@@ -2,8 +2,8 @@
 //! what they await lies in the objects. How their types are recognized says `compiled_types`.
 //!
 //! Nothing says in which field a function of mypyc's keeps what is awaited; a value counts if all that it has called
-//! leads to the very future that the task waits for, or, under trio, if it alone leads to the function in which all tasks
-//! of trio are put aside.
+//! leads to the very future that the task waits for, or, under trio, if it alone leads to the function in which all
+//! tasks of trio are put aside.
 //!
 //! Limits: neither tells the line that it is at. Below a function of mypyc the chain ends where there is no such end (a
 //! bare `yield`). Its class is not known of a static method.
@@ -20,6 +20,9 @@ const NAME_LIMIT: usize = 256;
 const FILE_LIMIT: usize = 4096;
 /// Classes that one is derived from that are looked at.
 const MOST_BASES: usize = 32;
+/// Variables of one function among which an object of its class is looked for, and underscores in its name.
+const MOST_VARIABLES: usize = 64;
+const MOST_UNDERSCORES: usize = 16;
 
 /// What a function of Cython's does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,14 +80,16 @@ impl TaskObjects<'_> {
         let function = mypyc_function(&info.name)?;
         let module = self.objects.type_module(info).ok().flatten();
         let variables = self.mypyc_fields(object).unwrap_or_default();
-        let method =
-            variables.into_iter().find_map(|variable| self.mypyc_method(variable, function, module.as_deref()));
+        let method = variables
+            .into_iter()
+            .take(MOST_VARIABLES)
+            .find_map(|variable| self.mypyc_method(variable, function, module.as_deref()));
         let name = method.unwrap_or_else(|| function.to_owned());
         Some(module.map_or_else(|| name.clone(), |module| format!("{module}.{name}")))
     }
 
-    /// `Class.method` of `method_Class`, if an object is of that class, or is it itself, and the class has such a method;
-    /// `Class.method.<locals>.inner` of `inner_method_Class`.
+    /// `Class.method` of `method_Class`, if an object is of that class, or is it itself, and the class has such a
+    /// method; `Class.method.<locals>.inner` of `inner_method_Class`.
     fn mypyc_method(&self, object: u64, function: &str, module: Option<&str>) -> Option<String> {
         let class = if self.objects.is_type(object) { object } else { self.objects.type_of(object).ok()? };
         let bases = self.objects.bases(class).ok()?;
@@ -99,7 +104,8 @@ impl TaskObjects<'_> {
             if has(before) {
                 return Some(format!("{class}.{before}"));
             }
-            let mut splits = before.match_indices('_').map(|(at, _)| (&before[..at], &before[at + 1..]));
+            let mut splits =
+                before.match_indices('_').take(MOST_UNDERSCORES).map(|(at, _)| (&before[..at], &before[at + 1..]));
             let (inner, method) = splits.find(|(inner, method)| !inner.is_empty() && has(method))?;
             Some(format!("{class}.{method}.<locals>.{inner}"))
         })

@@ -1,7 +1,7 @@
 //! Functions that threads run for tasks: `run_in_executor` and `to_thread`, and anyio's `to_thread.run_sync`.
 //!
-//! The thread has the future of what it runs in a variable, the task waits for the same one or for one that is joined to
-//! it; so it is known which thread it is.
+//! The thread has the future of what it runs in a variable, the task waits for the same one or for one that is joined
+//! to it; so it is known which thread it is.
 
 use std::collections::HashMap;
 

@@ -15,8 +15,8 @@ use super::wait::WaitKind;
 const MOST_VALUES: u64 = 2048;
 /// Tasks that are searched, and values of all of them.
 const MOST_SEARCHED: usize = 20_000;
-/// Holders of one object.
-const MOST_BORROWERS: usize = 10_000;
+/// Holders that an object may say that it has; of more none is named.
+const MOST_BORROWERS: usize = 200;
 const MOST_VALUES_OF_ALL: usize = 4_000_000;
 
 /// Fills in who holds what tasks wait for.
@@ -61,7 +61,10 @@ pub(super) fn find_holders(types: TaskObjects<'_>, tasks: &mut [Task]) {
 /// The tasks that anyio's `Lock` and `CapacityLimiter` have noted as their holders, on either loop.
 fn said_holders(types: TaskObjects<'_>, object: u64) -> Vec<u64> {
     let owner = types.member(object, "_owner_task").filter(|owner| !types.is_none(*owner));
-    let borrowers = || types.objects.set_items(types.member(object, "_borrowers")?, MOST_BORROWERS).ok();
+    let borrowers = || {
+        let borrowers = types.objects.set_items(types.member(object, "_borrowers")?, MOST_BORROWERS).ok()?;
+        (borrowers.len() <= MOST_BORROWERS).then_some(borrowers)
+    };
     owner.map(|owner| vec![owner]).or_else(borrowers).unwrap_or_default()
 }
 

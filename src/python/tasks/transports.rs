@@ -1,14 +1,15 @@
 //! The descriptors behind sockets, transports and streams, of asyncio's own loops and of uvloop.
 //!
 //! asyncio's transports have their socket in an attribute, those of TLS the transport below. Those of uvloop are
-//! compiled: what they have is looked for among their fields, and a handle of libuv (`uv.h`, `uv/unix.h`) counts only if
-//! it points back to its object.
+//! compiled: what they have is looked for among their fields, and a handle of libuv (`uv.h`, `uv/unix.h`) counts only
+//! if it points back to its object.
 
 use super::objects::{KnownTypes, TaskObjects};
 use crate::python::object::ObjectReader;
 
-/// Objects within each other that are followed.
+/// Objects within each other that are followed, and of all that is found on the way.
 const DEEPEST: usize = 6;
+const MOST_OBJECTS: usize = 64;
 /// Attributes that hold what a transport or stream sends by, and those that hold a descriptor.
 const INNER: [&str; 9] = [
     "_sock",
@@ -27,39 +28,51 @@ const MOST_FIELDS: usize = 128;
 
 /// The descriptor of a socket, or of what sends and receives by one.
 pub(super) fn descriptor(types: TaskObjects<'_>, object: u64) -> Option<i32> {
-    descriptor_within(types, object, 0)
+    Search { types, seen: Vec::new() }.descriptor(object, 0)
 }
 
 impl KnownTypes {
     /// The descriptor of a socket or file, or of what sends and receives by one; a number is one.
     pub(crate) fn descriptor(&self, objects: ObjectReader<'_>, object: u64) -> Option<i32> {
         let types = self.reader(objects);
-        let is_number = types.known(object).is_ok_and(|known| known.info.name == "int");
-        if is_number { small_number(types, object).filter(|number| *number >= 0) } else { descriptor(types, object) }
+        match small_number(types, object) {
+            Some(number) => Some(number).filter(|number| *number >= 0),
+            None => descriptor(types, object),
+        }
     }
 }
 
-fn descriptor_within(types: TaskObjects<'_>, object: u64, depth: usize) -> Option<i32> {
-    if depth > DEEPEST {
-        return None;
+/// The search for one descriptor.
+struct Search<'read> {
+    types: TaskObjects<'read>,
+    seen: Vec<u64>,
+}
+
+impl Search<'_> {
+    fn descriptor(&mut self, object: u64, depth: usize) -> Option<i32> {
+        let types = self.types;
+        if depth > DEEPEST || self.seen.len() >= MOST_OBJECTS || self.seen.contains(&object) {
+            return None;
+        }
+        self.seen.push(object);
+        let compiled = is_of_uvloop(types, object);
+        if compiled && let Some(found) = UvHandle::of(types, object).and_then(|handle| handle.descriptor(types)) {
+            return Some(found);
+        }
+        let told = || {
+            let numbers = DESCRIPTORS.iter().filter_map(|name| small_number(types, types.member(object, name)?));
+            numbers.into_iter().find(|number| *number >= 0)
+        };
+        if let Some(found) = socket_descriptor(types, object).or_else(told) {
+            return Some(found);
+        }
+        let inner = INNER.iter().filter_map(|name| types.member(object, name));
+        let mut inner: Vec<u64> = inner.filter(|inner| !types.is_none(*inner)).collect();
+        if compiled {
+            inner.extend(fields_of_uvloop(types, object));
+        }
+        inner.into_iter().find_map(|inner| self.descriptor(inner, depth + 1))
     }
-    let compiled = is_of_uvloop(types, object);
-    if compiled && let Some(found) = UvHandle::of(types, object).and_then(|handle| handle.descriptor(types)) {
-        return Some(found);
-    }
-    let found = socket_descriptor(types, object).or_else(|| {
-        let numbers = DESCRIPTORS.iter().filter_map(|name| small_number(types, types.member(object, name)?));
-        numbers.into_iter().find(|number| *number >= 0)
-    });
-    found
-        .or_else(|| {
-            let inner = INNER.iter().filter_map(|name| types.member(object, name));
-            inner.filter(|inner| !types.is_none(*inner)).find_map(|inner| descriptor_within(types, inner, depth + 1))
-        })
-        .or_else(|| {
-            let fields = if compiled { fields_of_uvloop(types, object) } else { Vec::new() };
-            fields.into_iter().find_map(|field| descriptor_within(types, field, depth + 1))
-        })
 }
 
 /// `PySocketSockObject.sock_fd`, the first field (Modules/socketmodule.h).
@@ -74,6 +87,9 @@ pub(super) fn socket_descriptor(types: TaskObjects<'_>, socket: u64) -> Option<i
 
 /// A small `int`.
 pub(super) fn small_number(types: TaskObjects<'_>, object: u64) -> Option<i32> {
+    if types.known(object).ok()?.info.name != "int" {
+        return None;
+    }
     i32::try_from(types.objects.small_int(object).ok()??).ok()
 }
 
