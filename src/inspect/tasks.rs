@@ -212,7 +212,10 @@ impl Describer<'_> {
             text.push_str(&format!(", {detail}"));
         }
         if let Some(waiters) = wait.waiters.filter(|waiters| *waiters > 1) {
-            text.push_str(&format!(", as {} others do", waiters - 1));
+            text.push_str(&match waiters - 1 {
+                1 => ", as another does".to_owned(),
+                others => format!(", as {others} others do"),
+            });
         }
     }
 }

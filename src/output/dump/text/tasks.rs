@@ -116,7 +116,12 @@ impl Text<'_> {
                 part.push_str(&format!(", in {place}"));
             }
         }
-        let left = total - shown.map(|(_, count, ..)| count).sum::<usize>();
+        let not_shown = counts.iter().skip(SUMMARY_PARTS).filter(|(.., waits_for_tasks)| *waits_for_tasks);
+        let for_others = not_shown.map(|(_, count, ..)| count).sum::<usize>();
+        if for_others > 0 {
+            parts.push(format!("{for_others} wait for other tasks"));
+        }
+        let left = total - for_others - shown.map(|(_, count, ..)| count).sum::<usize>();
         if left > 0 {
             parts.push(format!("{left} do something else"));
         }
