@@ -11,6 +11,7 @@ use nix::unistd::Pid;
 use crate::interpreters::Interpreter;
 use crate::recording::{Recording, names, stacks};
 use crate::running::{Running, cpu_time};
+use crate::subinterpreters::makes_interpreters;
 use crate::target::{Target, alone_on_this_machine, print_note, pyspy};
 use crate::truth::{Tally, is_fib, is_in_its_file, is_in_one_chain, is_paired, wanted_cpu};
 
@@ -377,4 +378,25 @@ fn the_object_is_what_the_pinned_compiler_makes_of_its_source() {
     assert!(ran.status.success(), "{said}");
     let (ours, its) = (fs::read(folder.join("program.bpf.o")).unwrap(), fs::read(object).unwrap());
     assert!(ours == its, "program.bpf.o is not what program.bpf.c gives: {} and {} bytes", ours.len(), its.len());
+}
+
+#[test]
+fn what_the_kernel_cannot_sample_is_no_empty_file() {
+    if !may_sample("a process with several interpreters") {
+        return;
+    }
+    for interpreter in chosen().filter(|interpreter| interpreter.feature() >= (3, 12)) {
+        if !makes_interpreters(interpreter) {
+            continue;
+        }
+        let target = Target::start(interpreter, "subinterpreters.py", &[]);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("profile.txt");
+        let (pid, output) = (target.pid().to_string(), path.to_str().unwrap());
+        let ran = pyspy(&["record", "--sampler=kernel", "-d", "5", "-f", "raw", "-o", output, "--pid", &pid]);
+        assert_eq!(ran.status.code(), Some(1), "{interpreter}: {ran:#?}");
+        let said = "nothing was recorded: the kernel cannot take its samples: the process has several interpreters";
+        assert!(ran.stderr.contains(said), "{interpreter}: {ran:#?}");
+        assert!(!path.exists(), "{interpreter}: {ran:#?}");
+    }
 }

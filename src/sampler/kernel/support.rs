@@ -22,6 +22,9 @@ pub(crate) enum Unavailable {
     /// The kernel does not describe its own structs.
     #[error("the kernel has no /sys/kernel/btf/vmlinux; one that is built with CONFIG_DEBUG_INFO_BTF has")]
     TypeInformation,
+    /// The kernel is too old.
+    #[error("it takes Linux 5.17 or later, and this is {0}")]
+    Release(String),
     /// We are in a container: threads have other numbers outside.
     #[error("pyspy runs in a pid namespace; run it on the host, or with --pid=host")]
     PidNamespace,
@@ -88,11 +91,27 @@ pub(crate) fn check_rights() -> Result<(), Unavailable> {
     if !std::path::Path::new("/sys/kernel/btf/vmlinux").exists() {
         return Err(Unavailable::TypeInformation);
     }
+    if let Some(release) = release_without_loops() {
+        return Err(Unavailable::Release(release));
+    }
     let namespace = std::fs::metadata("/proc/self/ns/pid").map(|metadata| metadata.ino());
     if namespace.is_ok_and(|inode| inode != FIRST_PID_NAMESPACE) {
         return Err(Unavailable::PidNamespace);
     }
     Ok(())
+}
+
+/// The release of the kernel if it lacks `bpf_loop`, which came with 5.17; some that are older by name have it.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+fn release_without_loops() -> Option<String> {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").ok()?.trim().to_owned();
+    let mut numbers = release.split(|letter: char| !letter.is_ascii_digit()).map_while(|part| part.parse::<u32>().ok());
+    let version = (numbers.next()?, numbers.next()?);
+    if version >= (5, 17) {
+        return None;
+    }
+    let types = std::fs::read("/sys/kernel/btf/vmlinux").ok()?;
+    memchr::memmem::find(&types, b"\0BPF_FUNC_loop\0").is_none().then_some(release)
 }
 
 /// Never.
