@@ -20,7 +20,7 @@ use crate::python::repr::{Limits, Printer, is_secret_name};
 use crate::python::runtime::Runtime;
 use crate::python::tasks::{
     AsyncioSection, TaskFrame, TaskLayoutError, TaskSource, TaskWait, Tasks, is_loop_function, is_run_function,
-    join_bridges, read_tasks,
+    is_worker_function, join_bridges, read_tasks,
 };
 use crate::sampler::{Moment, MomentFrame, MomentThread, frames_that, thread_view};
 
@@ -134,6 +134,7 @@ fn find_tasks(
         with_done: details.tasks == TasksWanted::All,
         run_frames: &frames_that(thread_codes, moment, is_run_function),
         loop_frames: &frames_that(thread_codes, moment, is_loop_function),
+        worker_frames: &frames_that(thread_codes, moment, is_worker_function),
         thread_of: &|state| idents.get(&state).copied(),
     };
     found.tasks = read_tasks(source, &mut found.codes).transpose();

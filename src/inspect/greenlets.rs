@@ -67,18 +67,15 @@ impl Describer<'_> {
     /// What a greenlet that is put aside waits in.
     fn wait_of_greenlet(&self, greenlet: u64) -> Option<InspectedTaskWait> {
         let wait = self.findings.tasks.greenlet_waits.get(&greenlet)?;
-        let mut text = match wait.kind {
-            WaitKind::Sleep => "sleeps".to_owned(),
+        let mut text = match (wait.kind, wait.duration) {
+            (WaitKind::Sleep, Some(duration)) => format!("sleeps for {duration} s"),
+            (WaitKind::Sleep, None) => "sleeps".to_owned(),
             _ => format!("waits in {}", wait.operation),
         };
-        if let Some(object) = wait.object {
-            text.push_str(&format!(" ({object:#x})"));
-        }
+        self.add_details(&mut text, wait);
         let is_shared = wait.waiters.is_some_and(|waiters| waiters > 1);
-        if let Some(waiters) = wait.waiters.filter(|_| is_shared) {
-            text.push_str(&format!(", as {} others do", waiters - 1));
-        }
-        Some(InspectedTaskWait { kind: wait.kind.name(), text, object: wait.object, seconds: None, is_shared })
+        let kind = wait.kind.name();
+        Some(InspectedTaskWait { kind, text, object: wait.object, seconds: None, thread: None, is_shared })
     }
 
     /// Whether a greenlet is a hub of eventlet that runs: the oldest frame of its thread is that of the hub's loop.

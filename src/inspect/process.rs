@@ -184,6 +184,8 @@ pub(crate) struct InspectedTaskWait {
     pub object: Option<u64>,
     /// How long until it goes on by itself, in seconds.
     pub seconds: Option<f64>,
+    /// The thread that runs the function that is waited for, by `threading.get_ident()`.
+    pub thread: Option<u64>,
     /// Others have to do with the same object, so that it matters which one it is.
     pub is_shared: bool,
 }

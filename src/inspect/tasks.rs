@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::describe::{Describer, Files};
 use super::process::{InspectedFrame, InspectedTask, InspectedTaskWait, InspectedTasks, PythonFrame, TaskLibrary};
 use crate::python::interpreter::InterpreterState;
-use crate::python::tasks::{self, Link, Task, TaskState, TaskWait, WaitKind};
+use crate::python::tasks::{self, ExecutorWork, Link, Task, TaskState, TaskWait, WaitKind};
 use crate::sampler::{MomentFrame, MomentThread};
 
 impl Describer<'_> {
@@ -70,7 +70,7 @@ impl Describer<'_> {
                 interpreter: interpreter.map_or(0, |interpreter| interpreter.id),
                 frames,
                 is_truncated: task.is_truncated,
-                wait: task.wait.as_ref().map(|wait| self.task_wait(wait, task)),
+                wait: task.wait.as_ref().map(|wait| self.task_wait(wait, task, &threads)),
                 awaits: task.awaits.clone(),
                 awaited_by: task.awaited_by.clone(),
                 group_of: task.group_of,
@@ -122,10 +122,10 @@ impl Describer<'_> {
         let found = &self.findings.tasks;
         let mut variables = found.variables.get(&place).into_iter().flatten();
         let frames = links.iter().map(|link| match link {
-            Link::Opaque(name) => InspectedFrame::Compiled(format!("<{name}>")),
+            Link::Opaque(name, _) => InspectedFrame::Compiled(format!("<{name}>")),
             // Nothing says in which line it is.
-            Link::Compiled(code) => InspectedFrame::Python(self.python_frame(
-                &MomentFrame { address: 0, code_address: 0, code: *code, line: 0, offset: -1, interpreter: 0 },
+            Link::Compiled(compiled) => InspectedFrame::Python(self.python_frame(
+                &MomentFrame { address: 0, code_address: 0, code: compiled.code, line: 0, offset: -1, interpreter: 0 },
                 &found.codes,
                 interpreter,
                 files,
@@ -146,12 +146,17 @@ impl Describer<'_> {
         frames.collect()
     }
 
-    fn task_wait(&self, wait: &TaskWait, task: &Task) -> InspectedTaskWait {
-        let seconds = wait.until.zip(self.loop_time).map(|(until, now)| until - now);
-        let what = wait.descriptor.map(|descriptor| {
-            let name = self.subject.descriptors().name(descriptor);
-            name.map_or_else(|| format!("fd {descriptor}"), |name| format!("fd {descriptor} ({name})"))
+    fn task_wait(&self, wait: &TaskWait, task: &Task, threads: &HashMap<u64, &MomentThread>) -> InspectedTaskWait {
+        let worker = match wait.work {
+            Some(ExecutorWork::RunBy(ident)) => threads.get(&ident).copied(),
+            _ => None,
+        };
+        let thread = worker.map(|worker| {
+            let id = worker.os_id.map_or_else(|| format!("{:#x}", worker.stack.thread_id), |id| id.to_string());
+            let name = self.subject.thread_name(worker);
+            name.map_or_else(|| id.clone(), |name| format!("{id} \"{name}\""))
         });
+        let seconds = wait.until.zip(self.loop_time).map(|(until, now)| until - now);
         let mut text = match wait.kind {
             WaitKind::Sleep => match (seconds, wait.duration) {
                 (Some(seconds), _) if seconds >= 0.05 => format!("sleeps, wakes in {seconds:.1} s"),
@@ -173,20 +178,44 @@ impl Describer<'_> {
                     count => format!("waits for {count} tasks ({what})"),
                 }
             }
-            WaitKind::Executor => "waits for a function that a thread of an executor runs".to_owned(),
+            WaitKind::Executor => match (wait.work, thread) {
+                (Some(ExecutorWork::Queued), _) => "waits for a function that no thread has begun".to_owned(),
+                (_, Some(thread)) => format!("waits for a function that thread {thread} runs"),
+                _ => "waits for a function that a thread of an executor runs".to_owned(),
+            },
             WaitKind::Future => "waits for a future that a callback will set".to_owned(),
             _ => format!("waits in {}", wait.operation),
         };
+        self.add_details(&mut text, wait);
+        let is_shared = wait.waiters.is_some_and(|waiters| waiters > 1) || !task.held_by.is_empty();
+        InspectedTaskWait {
+            kind: wait.kind.name(),
+            text,
+            object: wait.object,
+            seconds,
+            thread: worker.map(|worker| worker.stack.thread_id),
+            is_shared,
+        }
+    }
+    /// Adds to the words for a wait which object it is in, by which socket, and how many others do the same.
+    pub(super) fn add_details(&self, text: &mut String, wait: &TaskWait) {
         if let Some(object) = wait.object.filter(|_| !wait.operation.is_empty()) {
             text.push_str(&format!(" ({object:#x})"));
         }
-        if let Some(what) = what {
-            text.push_str(&format!(", {what}"));
+        if let Some(descriptor) = wait.descriptor {
+            text.push_str(&format!(", fd {descriptor}"));
+            if let Some(name) = self.subject.descriptors().name(descriptor) {
+                text.push_str(&format!(" ({name})"));
+            }
+        }
+        if let Some(detail) = &wait.detail {
+            text.push_str(&format!(", {detail}"));
         }
         if let Some(waiters) = wait.waiters.filter(|waiters| *waiters > 1) {
-            text.push_str(&format!(", as {} others do", waiters - 1));
+            text.push_str(&match waiters - 1 {
+                1 => ", as another does".to_owned(),
+                others => format!(", as {others} others do"),
+            });
         }
-        let is_shared = wait.waiters.is_some_and(|waiters| waiters > 1) || !task.held_by.is_empty();
-        InspectedTaskWait { kind: wait.kind.name(), text, object: wait.object, seconds, is_shared }
     }
 }

@@ -47,6 +47,13 @@ const WAITING_METHODS: [(&str, &[&str]); 4] = [
     ("_base.py", &["result", "exception", "wait"]),
 ];
 
+/// Whether a function, by its name with or without class and its file, is a method of the standard library that waits.
+pub(crate) fn is_waiting_method(name: &str, file: &str) -> bool {
+    let (name, file) =
+        (name.rsplit('.').next().unwrap_or_default(), file.rsplit(['/', '\\']).next().unwrap_or_default());
+    WAITING_METHODS.iter().any(|(of, names)| *of == file && names.contains(&name))
+}
+
 /// A frame as it is needed here.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FrameView<'text> {
@@ -217,7 +224,7 @@ impl Reader<'_> {
 
     /// What of the standard library is being waited in.
     fn library_wait(&self, thread: &ThreadView<'_>, owner: Option<u64>) -> Option<Wait> {
-        let called = thread.frames.iter().take_while(|frame| is_waiting_method(frame)).last()?;
+        let called = thread.frames.iter().take_while(|frame| is_waiting_method(frame.name, frame.filename)).last()?;
         let object = self.first_argument(called)?;
         let type_name = self.class_name(object)?;
         let type_name = type_name.rsplit('.').next().unwrap_or_default();
@@ -306,7 +313,8 @@ impl Reader<'_> {
         }
         for (thread, waits_for) in threads.iter().zip(waited) {
             // What waits is below the frames of the library, if any.
-            let of_library = thread.frames.iter().take_while(|frame| is_waiting_method(frame)).count();
+            let of_library =
+                thread.frames.iter().take_while(|frame| is_waiting_method(frame.name, frame.filename)).count();
             let first_own = if waits_for.is_some() { of_library + 1 } else { 0 };
             let mut held = HashSet::new();
             for (place, frame) in thread.frames.iter().take(FRAMES_OF_HOLDERS).enumerate() {
@@ -375,10 +383,4 @@ impl Reader<'_> {
         name.and_then(|name| self.objects.memory().read_bytes(name, 9, 9))
             .is_ok_and(|name| name == b"__exit__\0" || name.starts_with(b"release\0"))
     }
-}
-
-fn is_waiting_method(frame: &FrameView<'_>) -> bool {
-    let file = frame.filename.rsplit(['/', '\\']).next().unwrap_or_default();
-    let method = frame.name.rsplit('.').next().unwrap_or_default();
-    WAITING_METHODS.iter().any(|(name, methods)| *name == file && methods.contains(&method))
 }

@@ -349,8 +349,8 @@ impl AsyncStacks {
     fn frame_of(&mut self, link: &Link) -> LogicalFrame {
         match link {
             Link::Frame(frame) => LogicalFrame::Awaiter(frame.place.code, frame.place.line),
-            Link::Compiled(code) => LogicalFrame::Awaiter(*code, 0),
-            Link::Opaque(name) => self.label_of(format!("<{name}>")),
+            Link::Compiled(compiled) => LogicalFrame::Awaiter(compiled.code, 0),
+            Link::Opaque(name, _) => self.label_of(format!("<{name}>")),
         }
     }
 }

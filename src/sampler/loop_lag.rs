@@ -6,8 +6,8 @@
 //! from the first look on, and does not depend on how often is looked. The longest that is seen of a turn falls short
 //! of what it was by the time from the last look in it to its end.
 //!
-//! Limits: a loop of gevent is known once it was seen in its selector. eventlet, and gevent on libuv, do not note the
-//! time: of those nothing is said. Tasks of what is no Python function are named by what called them.
+//! Limits: a loop of gevent is known once it was seen in its selector. eventlet does not note the time: nothing is said
+//! of it. Tasks of what is no Python function are named by what called them.
 
 mod blocker;
 mod turn;
@@ -45,7 +45,7 @@ pub(crate) enum LoopLibrary {
     Uvloop,
     /// trio's.
     Trio,
-    /// gevent's hub on libev.
+    /// gevent's hub.
     Gevent,
 }
 
@@ -139,6 +139,8 @@ pub(crate) struct LoopLags {
     /// By `PyThreadState`.
     uv_loops: HashMap<u64, UvLoop>,
     ev_loops: HashMap<u64, EvLoop>,
+    /// gevent's on libuv, with the loop objects.
+    gevent_uv_loops: HashMap<u64, (UvLoop, u64)>,
 }
 
 impl LoopLags {

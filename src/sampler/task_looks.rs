@@ -167,6 +167,8 @@ impl TaskLooks {
             with_done: false,
             run_frames: &frames_that(sampler.codes(), moment, is_run_function),
             loop_frames: &frames_that(sampler.codes(), moment, is_loop_function),
+            // Which thread it is changes nothing of what is waited for.
+            worker_frames: &[],
             thread_of: &|_| None,
         };
         let mut tasks = read_tasks(source, &mut codes.table).ok().flatten().unwrap_or_default().tasks;

@@ -28,10 +28,7 @@ impl Compiler {
     fn name(self, qualname: &str) -> String {
         match self {
             Self::Cython => qualname.to_owned(),
-            Self::Mypyc => {
-                let parts: Vec<&str> = qualname.rsplit('.').collect();
-                format!("<compiled.{}>", parts.join("_"))
-            }
+            Self::Mypyc => format!("<compiled.{qualname}>"),
         }
     }
 }
@@ -143,7 +140,9 @@ fn for_each(
         command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/targets/compiled_tasks.py")).arg(argument);
         // What is written on standard error, that the module wants a GIL.
         command.env("PYTHONWARNINGS", "ignore");
-        command.env("PYTHONPATH", std::env::join_paths([folder.path(), &from]).unwrap());
+        let trio = package(interpreter, "trio").pop();
+        let paths = [folder.path(), &from].into_iter().chain(trio.as_deref());
+        command.env("PYTHONPATH", std::env::join_paths(paths).unwrap());
         let what = format!("{version} {}", from.file_name().unwrap().to_str().unwrap());
         check(&what, Target::start_command(command, &what));
         tested.push(what);
@@ -155,10 +154,10 @@ fn for_each(
 }
 
 /// The tasks of a dump by their coroutines, with the names of their frames, outermost first.
-fn chains(target: &Target) -> Vec<(String, Value, Vec<String>)> {
+fn chains(target: &Target, list: &str) -> Vec<(String, Value, Vec<String>)> {
     let ran = pyspy(&["dump", "--json", "--tasks=tree", "--pid", &target.pid().to_string()]);
     let dump: Value = serde_json::from_str(ran.success()).unwrap();
-    let tasks = dump["asyncio_tasks"].as_array().unwrap().iter().map(|task| {
+    let tasks = dump[list].as_array().unwrap().iter().map(|task| {
         let frames = task["frames"].as_array().unwrap().iter().rev();
         let names = frames.map(|frame| frame["name"].as_str().unwrap().to_owned()).collect();
         (task["coroutine"].as_str().unwrap().to_owned(), task.clone(), names)
@@ -167,13 +166,15 @@ fn chains(target: &Target) -> Vec<(String, Value, Vec<String>)> {
 }
 
 fn check_chains(compiler: Compiler, what: &str, target: &Target) {
-    let tasks = chains(target);
+    let tasks = chains(target, "asyncio_tasks");
     let awaits = compiler.name("awaits");
     let sleeps = compiler.name("sleeps");
     let of = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<String>>();
     let mut expected = vec![
         of(&["over_compiled", &awaits, "plain_leaf", "sleep"]),
         of(&["over_method", &compiler.name("Session.fetch"), &sleeps, "sleep"]),
+        of(&["over_classmethod", &compiler.name("Session.begin"), &sleeps, "sleep"]),
+        of(&["over_derived", &compiler.name("Derived.fetch"), &sleeps, "sleep"]),
         of(&[&awaits, "over_compiled", &awaits, "plain_leaf", "sleep"]),
         of(&[&compiler.name("keeps"), &awaits]),
         of(&[&sleeps, "sleep"]),
@@ -195,11 +196,26 @@ fn check_chains(compiler: Compiler, what: &str, target: &Target) {
     assert_eq!(names[2..], [sleeps.as_str(), "sleep"], "{what}: {tasks:#?}");
     assert!(names[1].contains("inner"), "{what}: {names:?}");
     assert_eq!(task["waits"]["kind"], "sleep", "{what}: {task:#?}");
+    // Whose method it is, is known where an object of the class is there: that is so in the outer of these two.
+    let inherited = tasks.iter().find(|(.., names)| names[0] == "over_inherited").unwrap();
+    assert_eq!(inherited.2[1], compiler.name("Session.encloses"), "{what}: {tasks:#?}");
+    assert_eq!(inherited.2[3..], [sleeps.as_str(), "sleep"], "{what}: {tasks:#?}");
     for (_, task, _) in &tasks {
         let files = task["frames"].as_array().unwrap().iter().map(|frame| frame["filename"].as_str().unwrap());
         let are_told = files.filter(|file| file.ends_with("compiled.py")).count();
         let names = task["frames"].as_array().unwrap().iter().map(|frame| frame["name"].as_str().unwrap());
-        let own = ["awaits", "sleeps", "keeps", "encloses", "iterates", "yields", "Session.fetch"];
+        let own = [
+            "awaits",
+            "sleeps",
+            "keeps",
+            "encloses",
+            "iterates",
+            "yields",
+            "Session.fetch",
+            "Session.begin",
+            "Session.encloses",
+            "Derived.fetch",
+        ];
         // 0.29 makes no code for inner functions.
         let of_cython = names.filter(|name| own.contains(name) || name.ends_with(".inner")).count();
         assert_eq!(are_told, if compiler == Compiler::Cython { of_cython } else { 0 }, "{what}: {task:#?}");
@@ -220,6 +236,33 @@ fn coroutines_of_cython_stand_in_their_tasks() {
 fn coroutines_of_mypyc_stand_in_their_tasks() {
     let check = |what: &str, target: Target| check_chains(Compiler::Mypyc, what, &target);
     for_each(Compiler::Mypyc, "waits", &|_| true, &check);
+}
+
+#[test]
+fn compiled_coroutines_stand_in_tasks_of_trio() {
+    for compiler in [Compiler::Cython, Compiler::Mypyc] {
+        let has_trio = |interpreter: &Interpreter| !package(interpreter, "trio").is_empty();
+        for_each(compiler, "trio", &has_trio, &|what, target| {
+            let tasks = chains(&target, "trio_tasks");
+            let awaits = compiler.name("awaits");
+            let inner = ["over_compiled_in_trio", &awaits, "trio_leaf"].map(str::to_owned);
+            // Code has a qualified name from 3.11 on.
+            let without_class = |name: &String| match *name == awaits {
+                true => name.clone(),
+                false => name.rsplit('.').next().unwrap_or_default().to_owned(),
+            };
+            let of_program = |names: &[String]| -> Vec<String> {
+                names.iter().map(without_class).filter(|name| inner.contains(name)).collect()
+            };
+            for expected in [inner.to_vec(), [&[awaits.clone()][..], &inner].concat()] {
+                let found = tasks.iter().find(|(.., names)| of_program(names) == expected);
+                let (_, task, names) = found.unwrap_or_else(|| panic!("{what}: {expected:?} in {tasks:#?}"));
+                assert!(names.iter().any(|name| name.ends_with("async_yield")), "{what}: {names:?}");
+                assert_eq!(task["truncated"], false, "{what}: {task:#?}");
+                assert_eq!(task["waits"]["kind"], "sleep", "{what}: {task:#?}");
+            }
+        });
+    }
 }
 
 #[test]

@@ -14,14 +14,20 @@ const BLOCKED_MS: f64 = 300.0;
 
 /// Starts a program with a loop of a library, if that is there for the interpreter.
 fn start(interpreter: &Interpreter, library: &str, by: &str, missing: &Missing) -> Option<Target> {
+    // gevent has two of them.
+    let loop_of_gevent = if library == "gevent on libuv" { "libuv" } else { "libev-cext" };
     let packages = match library {
         "asyncio" => Vec::new(),
+        // By which it calls libuv.
+        "gevent on libuv" => vec![missing.newest(interpreter, "gevent")?, missing.newest(interpreter, "cffi")?],
         _ => vec![missing.newest(interpreter, library)?],
     };
+    let library = library.split(' ').next().unwrap_or_default();
     let mut command = Command::new(&interpreter.path);
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/targets/loop_lag.py");
     command.arg(script).args([library, &BLOCKED_MS.to_string(), by]);
     command.env("PYTHONPATH", std::env::join_paths(packages).expect("paths without a colon"));
+    command.env("GEVENT_LOOP", loop_of_gevent);
     Some(Target::start_command(command, &format!("loop_lag.py {library} {by} under {interpreter}")))
 }
 
@@ -89,8 +95,8 @@ fn a_loop_that_is_blocked_is_as_late_as_it_is_blocked() {
 #[test]
 fn loops_of_trio_and_gevent_are_late_as_well() {
     let missing = Missing::default();
-    with_each(&[(3, 8), (3, 13)], |interpreter| {
-        for library in ["trio", "gevent"] {
+    with_each(&[(3, 8), (3, 13), (3, 15)], |interpreter| {
+        for library in ["trio", "gevent", "gevent on libuv"] {
             let Some(target) = start(interpreter, library, "task", &missing) else { continue };
             // A loop of gevent is known once it was in its selector.
             let name = (library == "trio").then_some("the guilty one");
@@ -103,7 +109,7 @@ fn loops_of_trio_and_gevent_are_late_as_well() {
 fn a_loop_that_waits_is_not_late() {
     let missing = Missing::default();
     with_each(&[(3, 7), (3, 13)], |interpreter| {
-        for library in ["asyncio", "uvloop", "trio", "gevent"] {
+        for library in ["asyncio", "uvloop", "trio", "gevent", "gevent on libuv"] {
             let Some(mut target) = start(interpreter, library, "task", &missing) else { continue };
             target.send("stop");
             // Once it has come to know that, it is idle but for a timer.

@@ -16,6 +16,24 @@ class Session:
     async def fetch(self, seconds: float) -> None:
         await sleeps(seconds)
 
+    async def encloses(self, seconds: float) -> None:
+        async def inner() -> None:
+            await sleeps(seconds + self.more())
+
+        await inner()
+
+    def more(self) -> float:
+        return 1
+
+    @classmethod
+    async def begin(cls, seconds: float) -> None:
+        await sleeps(seconds)
+
+
+class Derived(Session):
+    async def fetch(self, seconds: float) -> None:
+        await sleeps(seconds)
+
 
 async def encloses(seconds: float) -> None:
     async def inner() -> None:

@@ -1,6 +1,7 @@
 """Tasks whose coroutines were compiled (compiled_coroutines.py, as the module `compiled`), among others that were not.
 
-With `waits` all of them wait, and a line is written. With `runs` two of them run by turns.
+With `waits` all of them wait, and a line is written. With `runs` two of them run by turns. With `trio` some wait in
+trio.
 """
 
 import asyncio
@@ -22,10 +23,25 @@ async def over_method():
     await compiled.Session().fetch(1000)
 
 
+async def over_classmethod():
+    await compiled.Derived.begin(1000)
+
+
+async def over_derived():
+    await compiled.Derived().fetch(1000)
+
+
+async def over_inherited():
+    await compiled.Derived().encloses(1000)
+
+
 async def waits():
     tasks = [
         over_compiled(),
         over_method(),
+        over_classmethod(),
+        over_derived(),
+        over_inherited(),
         compiled.awaits(over_compiled),
         compiled.encloses(1000),
         compiled.keeps(1000),
@@ -69,4 +85,26 @@ async def runs():
     await asyncio.gather(*tasks)
 
 
-asyncio.run(waits() if sys.argv[1] == "waits" else runs())
+async def waits_in_trio():
+    import trio
+
+    async def trio_leaf():
+        await trio.sleep(1000)
+
+    async def over_compiled_in_trio():
+        await compiled.awaits(trio_leaf)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(over_compiled_in_trio)
+        nursery.start_soon(compiled.awaits, over_compiled_in_trio)
+        await trio.testing.wait_all_tasks_blocked()
+        print("ready", flush=True)
+        await trio.sleep(1000)
+
+
+if sys.argv[1] == "trio":
+    import trio
+    import trio.testing
+    trio.run(waits_in_trio)
+else:
+    asyncio.run(waits() if sys.argv[1] == "waits" else runs())

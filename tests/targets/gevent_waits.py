@@ -1,6 +1,7 @@
 """Greenlets that wait in the compiled objects of gevent.
 
-Prints `ready`, then a line of JSON: for each function the address of the object that its greenlets wait for.
+Prints `ready`, then a line of JSON: for each function the address of the object that its greenlets wait for, or of the
+one within.
 """
 import json
 import sys
@@ -60,6 +61,7 @@ objects = {acquires: semaphore, enters: bounded, waits: event, gets_result: resu
 greenlets = [gevent.spawn(function) for function in objects for _ in range(3)]
 gevent.sleep(0.05)
 print("ready")
-print(json.dumps({function.__name__: id(thing) for function, thing in objects.items()}))
+within = {locks: [id(lock)]}
+print(json.dumps({function.__name__: [id(thing)] + within.get(function, []) for function, thing in objects.items()}))
 sys.stdout.flush()
 gevent.joinall(greenlets)

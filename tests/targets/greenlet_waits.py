@@ -1,40 +1,157 @@
-"""Greenlets that sleep and wait for a socket.
+"""Greenlets that sleep, wait for sockets, processes, threads and each other, and in what the standard library has when
+it is patched.
 
 usage: greenlet_waits.py gevent|eventlet
+
+Prints `ready` when all wait, then a line of JSON: of each function what must be told of its wait (see task_waits.py).
 """
+import json
+import subprocess
 import sys
+import time as plain_time
 
-if sys.argv[1] == "gevent":
-    import gevent
-    from gevent import sleep, socket, spawn
-
-    first, second = socket.socketpair()
-
-    def wait(greenlets):
-        gevent.joinall(greenlets)
+plain_sleep, gevent = plain_time.sleep, sys.argv[1] == "gevent"
+if gevent:
+    from gevent import monkey
+    monkey.patch_all()
+    from gevent import sleep, spawn
+    from gevent import joinall, queue as green_queue
 else:
     import eventlet
+    eventlet.monkey_patch()
     from eventlet import sleep, spawn
-    from eventlet.greenio import GreenSocket
-    import socket as plain
 
-    first, second = [GreenSocket(part) for part in plain.socketpair()]
+import queue
+import socket
+import threading
+import time
 
-    def wait(greenlets):
-        for greenlet in greenlets:
-            greenlet.wait()
+told, kept = {}, []
+socket_class = "socket" if gevent else "GreenSocket"
+
+
+def connected():
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(5)
+    near = socket.create_connection(listener.getsockname())
+    far, _ = listener.accept()
+    kept.extend((listener, near, far))
+    return listener, near, far
 
 
 def sleeps():
+    told["sleeps"] = {"kind": "sleep", "text": "sleeps for 3600 s"}
     sleep(3600)
 
 
+def sleeps_when_patched():
+    told["sleeps_when_patched"] = {"kind": "sleep", "text": "sleeps for 3600 s"}
+    time.sleep(3600)
+
+
 def receives():
-    first.recv(1)
+    _, near, _ = connected()
+    told["receives"] = {"kind": "socket", "text": "waits in %s.recv" % socket_class, "fd": near.fileno()}
+    near.recv(1)
 
 
-greenlets = [spawn(sleeps), spawn(receives)]
-sleep(0.05)
+def sends():
+    _, near, far = connected()
+    told["sends"] = {"kind": "socket", "text": "waits in %s.sendall" % socket_class, "fd": near.fileno()}
+    near.sendall(b"x" * 50000000)
+
+
+def accepts():
+    listener, _, _ = connected()
+    told["accepts"] = {"kind": "socket", "text": "waits in %s.accept" % socket_class, "fd": listener.fileno()}
+    listener.accept()
+
+
+def reads_a_file():
+    _, near, _ = connected()
+    text = "waits in %s.recv_into" % socket_class
+    told["reads_a_file"] = {"kind": "socket", "text": text, "fd": near.fileno()}
+    near.makefile("rb").readline()
+
+
+def waits_for_condition():
+    condition = threading.Condition()
+    told["waits_for_condition"] = {"kind": "condition", "text": "waits in Condition.wait (", "object": id(condition)}
+    with condition:
+        condition.wait()
+
+
+def gets():
+    items = queue.Queue()
+    kept.append(items)
+    told["gets"] = {"kind": "queue", "text": "waits in Queue.get (", "object": id(items)}
+    items.get()
+
+
+def acquires():
+    lock = threading.Lock()
+    lock.acquire()
+    kept.append(lock)
+    told["acquires"] = {"kind": "lock", "text": "waits in Lock.acquire (", "object": id(lock)}
+    lock.acquire()
+
+
+def waits_for_process():
+    # It ends when we do.
+    process = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+    kept.append(process)
+    told["waits_for_process"] = {"kind": "process", "text": "waits in Popen.wait", "pid": process.pid}
+    process.wait()
+
+
+def joins_queue():
+    items = green_queue.JoinableQueue()
+    items.put(1)
+    kept.append(items)
+    text = "waits in %s.join (" % type(items).__name__
+    told["joins_queue"] = {"kind": "queue", "text": text, "object": id(items)}
+    items.join()
+
+
+def joins_several():
+    several = [spawn(sleep, 3600) for _ in range(3)]
+    kept.append(several)
+    told["joins_several"] = {"kind": "wait", "text": "waits in joinall or wait"}
+    joinall(several)
+
+
+def runs_in_thread():
+    import gevent.hub
+    told["runs_in_thread"] = {"kind": "executor", "text": "waits in ThreadPool.apply"}
+    gevent.hub.get_hub().threadpool.apply(monkey.get_original("time", "sleep"), (3600,))
+
+
+def looks_up():
+    import _socket
+    import gevent.resolver.thread
+    # The real one would ask somebody.
+    found = monkey.get_original("time", "sleep")
+    gevent.resolver.thread._socket = type("Sleeps", (), {"getaddrinfo": staticmethod(lambda *_: found(3600))})
+    told["looks_up"] = {"kind": "executor", "text": "waits in getaddrinfo"}
+    try:
+        socket.create_connection(("nowhere.invalid", 80))
+    finally:
+        gevent.resolver.thread._socket = _socket
+
+
+functions = [sleeps, sleeps_when_patched, receives, sends, accepts, reads_a_file, waits_for_condition, gets, acquires]
+if gevent:
+    functions += [waits_for_process, joins_queue, joins_several, runs_in_thread, looks_up]
+greenlets = [spawn(function) for function in functions]
+while len(told) < len(functions):
+    sleep(0.01)
+# Each has told what it does right before it does it.
+sleep(0.2)
 print("ready")
+print(json.dumps(told))
 sys.stdout.flush()
-wait(greenlets)
+if gevent:
+    joinall(greenlets)
+for greenlet in greenlets:
+    greenlet.wait()

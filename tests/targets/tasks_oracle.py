@@ -40,11 +40,13 @@ def report(loops, interpreter=0):
         if not task.done():
             for held in held_by_callbacks(task):
                 told.setdefault(id(held), []).append(task)
-    # By the task that waits: the tasks that say themselves that it does (3.14 and later), whatever its future is.
+    # By the task that waits: the tasks that say themselves that it does (3.14 and later), whatever its future is. Those
+    # of a group say so of whoever has opened it, whatever that does at the moment.
     said = {}
     for _, task in tasks:
         for awaiter in getattr(task, "_asyncio_awaited_by", None) or ():
-            said.setdefault(id(awaiter), []).append(id(task))
+            if group_of(task) != id(awaiter):
+                said.setdefault(id(awaiter), []).append(id(task))
     described = [describe(known, task, interpreter, told, said) for known, task in tasks]
     now = loops[0].loop.time()
     invert(described)
@@ -67,7 +69,8 @@ def describe(known, task, interpreter, told, said):
     running = state == "running"
     entries, end = running_chain(known, task) if running else chain(coroutine)
     awaits, maybe = awaited(task, told)
-    maybe = sorted(set(maybe + left_group(task) + said.get(id(task), [])) - set(awaits))
+    awaits = sorted(set(awaits + left_group(task)))
+    maybe = sorted(set(maybe + said.get(id(task), [])) - set(awaits))
     return {
         "id": id(task),
         "name": task.get_name() if hasattr(task, "get_name") else None,
@@ -170,12 +173,21 @@ def awaited(task, told):
 
 
 def left_group(task):
-    """Ids of the tasks of the TaskGroup whose end it waits for."""
-    for frame in chain_frames(task._coro) if GROUP and not task.done() else ():
+    """Ids of the tasks of the group whose end it waits for: of the innermost that it is leaving."""
+    frames = chain_frames(task._coro) if not task.done() and task._fut_waiter is not None else ()
+    for frame in reversed(frames):
         owner = frame.f_locals.get("self")
-        if isinstance(owner, GROUP) and frame.f_code.co_name in ("__aexit__", "_aexit"):
-            return [id(other) for other in owner._tasks if not other.done()]
+        if is_group(owner) and frame.f_code.co_name in ("__aexit__", "_aexit"):
+            # Up to 4.0 anyio's has them in its scope only, and itself with them.
+            held = owner._tasks if hasattr(owner, "_tasks") else owner.cancel_scope._tasks
+            return [id(other) for other in held if not other.done() and other is not task]
     return []
+
+
+def is_group(thing):
+    """Whether it is a `TaskGroup`, asyncio's or anyio's."""
+    anyio = sys.modules.get("anyio.abc")
+    return isinstance(thing, GROUP) or anyio is not None and isinstance(thing, anyio.TaskGroup)
 
 
 def collect(future, into, depth):
@@ -212,6 +224,9 @@ def group_of(task):
         owner = getattr(callback, "__self__", None)
         if GROUP and isinstance(owner, GROUP):
             return id(owner._parent_task)
+    for owner in held_by_callbacks(task):
+        if is_group(owner):
+            return id(owner.cancel_scope._host_task)
     return None
 
 
@@ -267,6 +282,9 @@ def waits(task, entries, end):
         # uvloop's timers keep the time where only they know; and a time without end is no number of JSON.
         tells = isinstance(handle, asyncio.TimerHandle) and handle.when() < float("inf")
         return right(["sleep"], None, handle.when() if tells else None)
+    of_anyio = waits_in_anyio(frames, future)
+    if of_anyio is not None:
+        return of_anyio
     in_asyncio = []
     for frame in reversed(frames):
         if os.path.dirname(frame.f_code.co_filename) != os.path.dirname(asyncio.__file__):
@@ -287,11 +305,43 @@ def waits(task, entries, end):
     if found and found[-1][0] == "socket":
         return right(["socket"], None)
     if found:
-        return right([found[-1][0]], [found[-1][1]])
+        # An event of anyio's has one of asyncio's.
+        above = [id(frame.f_locals.get("self")) for frame in frames[:-1]]
+        return right([found[-1][0]], [found[-1][1]] + above[-1:])
     if in_asyncio:
         # wait, wait_for up to 3.11, loop.sock_recv: what it is for only a callback knows.
         return right(["future", "callback", "socket", "server", "task", "wait", "queue"], None)
-    return right(["future", "callback", "shield"], [id(future), None])
+    # What anyio's `TaskGroup.start` waits for the task tells that it has started.
+    return right(["future", "callback", "shield"] + ["task"] * ("anyio" in sys.modules), [id(future), None])
+
+
+def waits_in_anyio(frames, future):
+    """The same by the innermost frame of anyio's that is more than an event; None where there is none."""
+    if "anyio" not in sys.modules:
+        return None
+    import anyio
+    import anyio.abc
+    import anyio.streams.memory as memory
+    kinds = [
+        (anyio.Lock, "lock"),
+        ((anyio.Semaphore, anyio.CapacityLimiter), "semaphore"),
+        (anyio.Condition, "condition"),
+        ((memory.MemoryObjectReceiveStream, memory.MemoryObjectSendStream), "queue"),
+        ((anyio.abc.SocketStream, anyio.abc.SocketListener, anyio.abc.UDPSocket), "socket"),
+    ]
+    for frame in reversed(frames):
+        packages = os.path.dirname(frame.f_code.co_filename).split(os.sep)[-2:]
+        if "anyio" not in packages and "asyncio" not in packages:
+            return None
+        owner = frame.f_locals.get("self")
+        if is_group(owner) and "anyio" in packages:
+            return right(["group"], None) if frame.f_code.co_name == "__aexit__" else None
+        if frame.f_code.co_name == "run_sync_in_worker_thread":
+            return right(["executor"], [id(future)])
+        for kind, word in kinds:
+            if isinstance(owner, kind):
+                return right([word], [id(owner)])
+    return None
 
 
 def right(kinds, objects, when=None):

@@ -204,6 +204,98 @@ async def leaving_group(scene):
         scene.parked()
 
 
+async def in_group_and_elsewhere(scene):
+    """Whoever has opened a group waits in every way for something that has nothing to do with it."""
+    future, event = scene.future(), asyncio.Event()
+    scene.kept.append(event)
+
+    async def opens(waits):
+        async with asyncio.TaskGroup() as group:
+            scene.kept.append(group.create_task(parks(scene), name="only in the group"))
+            await waits()
+
+    async def awaits_future():
+        await future
+
+    async def of_nested():
+        async with asyncio.TaskGroup() as inner:
+            inner.create_task(parks(scene), name="of the inner group")
+
+    class Awaitable(object):
+        def __await__(self):
+            return of_nested().__await__()
+
+    async def awaits_object():
+        await Awaitable()
+
+    async def waits_for_some():
+        await asyncio.wait([scene.start(parks(scene), "waited for")], timeout=5000)
+
+    waits = [
+        lambda: parks(scene), awaits_future, awaits_future, event.wait, of_nested, awaits_object, waits_for_some,
+        lambda: asyncio.gather(parks(scene), scene.start(parks(scene), "gathered")),
+        lambda: asyncio.shield(scene.start(parks(scene), "shielded")),
+        lambda: asyncio.wait_for(of_nested(), 5000),
+    ]
+    for way in waits:
+        scene.start(opens(way), "opens")
+    scene.parked()
+    await opens(awaits_future)
+
+
+async def groups_of_others(scene):
+    class Derived(asyncio.TaskGroup):
+        async def __aexit__(self, *details):
+            return await super().__aexit__(*details)
+
+    class Holder(object):
+        def __init__(self):
+            self.group = asyncio.TaskGroup()
+
+        async def __aenter__(self):
+            return await self.group.__aenter__()
+
+        async def __aexit__(self, *details):
+            return await self.group.__aexit__(*details)
+
+    async def leaves(group):
+        async with group as opened:
+            opened.create_task(parks(scene))
+            opened.create_task(parks(scene))
+
+    async def fails():
+        async with asyncio.TaskGroup() as group:
+            group.create_task(does_not_end())
+            await asyncio.sleep(0)
+            raise KeyError("1")
+
+    async def does_not_end():
+        try:
+            await parks(scene)
+        finally:
+            await parks(scene)
+
+    scene.start(leaves(Derived()), "leaves a derived one")
+    scene.start(leaves(Holder()), "leaves one of another object")
+    scene.start(fails(), "is cancelled by its own failure")
+    for _ in range(5):
+        await asyncio.sleep(0)
+    scene.parked()
+    await leaves(asyncio.TaskGroup())
+
+
+async def diamonds_of_gathers(scene):
+    shared = scene.start(parks(scene), "shared by two gathers")
+
+    async def gathers():
+        await asyncio.gather(shared, parks(scene))
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(gathers(), name="gathers on the left")
+        group.create_task(gathers(), name="gathers on the right")
+        scene.parked()
+
+
 async def awaiting_child_of_group(scene):
     async with asyncio.TaskGroup() as group:
         child = group.create_task(parks(scene), name="awaited child")
@@ -354,5 +446,8 @@ def every(at_least=sys.version_info):
     if at_least < (3, 11):
         shapes.append(decorated_generators)
     else:
-        shapes += [in_group, leaving_group, awaiting_child_of_group, barriers]
+        shapes += [
+            in_group, leaving_group, awaiting_child_of_group, in_group_and_elsewhere, groups_of_others,
+            diamonds_of_gathers, barriers,
+        ]
     return shapes

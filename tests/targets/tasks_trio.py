@@ -87,6 +87,9 @@ def waits(task):
     names = [frame.f_code.co_name for frame in frames]
     if "sleep" in names:
         return {"kinds": ["sleep"], "objects": None, "when": None}
+    if "anyio" in sys.modules:
+        import anyio.streams.memory as memory
+        holders = [((memory.MemoryObjectReceiveStream, memory.MemoryObjectSendStream), "queue")] + holders
     for frame in frames:
         owner = frame.f_locals.get("self")
         for kind, word in holders:

@@ -62,6 +62,7 @@ fn task_dump(task: InspectedTask, pid: i32, ids: &[u64]) -> TaskDump {
             text: wait.text,
             object: wait.object,
             seconds: wait.seconds,
+            thread_id: wait.thread,
             is_shared: wait.is_shared,
         }),
         awaits: ids_of(&task.awaits),

@@ -14,7 +14,7 @@ pub(super) struct TaskNode {
     pub(super) is_group: bool,
     /// What is below the first of them.
     pub(super) children: Vec<TaskNode>,
-    /// Tasks that it waits for too and that are shown elsewhere.
+    /// Tasks that one of them waits for too and that are shown elsewhere.
     pub(super) elsewhere: Vec<usize>,
 }
 
@@ -88,23 +88,39 @@ impl Builder<'_> {
         for place in places {
             let signature = self.signature(*place, depth);
             if let Some(node) = known.get(&signature) {
-                nodes[*node].tasks.push(*place);
+                let node = &mut nodes[*node];
+                node.tasks.push(*place);
+                if !self.is_flat {
+                    node.elsewhere.extend(self.elsewhere(*place));
+                }
                 continue;
             }
             known.insert(signature, nodes.len());
             let below = self.children.get(place).filter(|_| depth < DEEPEST);
-            let awaits = &self.tasks[*place].places.awaits;
-            let elsewhere = awaits.iter().copied().filter(|awaited| self.parents.get(awaited) != Some(place));
-            let parent = self.parents.get(place);
-            let is_group = parent.is_some_and(|parent| !self.tasks[*parent].places.awaits.contains(place));
             nodes.push(TaskNode {
                 tasks: vec![*place],
-                is_group,
+                is_group: self.is_group_only(*place),
                 children: below.map(|below| self.fold(below, depth + 1)).unwrap_or_default(),
-                elsewhere: if self.is_flat { vec![] } else { elsewhere.collect() },
+                elsewhere: if self.is_flat { vec![] } else { self.elsewhere(*place).collect() },
             });
         }
+        for node in &mut nodes {
+            node.elsewhere.sort_unstable();
+            node.elsewhere.dedup();
+        }
         nodes
+    }
+
+    /// What a task waits for that is not shown below it.
+    fn elsewhere(&self, place: usize) -> impl Iterator<Item = usize> {
+        let awaits = &self.tasks[place].places.awaits;
+        awaits.iter().copied().filter(move |awaited| self.parents.get(awaited) != Some(&place))
+    }
+
+    /// Whether a task is shown below another for being in its group alone.
+    fn is_group_only(&self, place: usize) -> bool {
+        let parent = self.parents.get(&place);
+        parent.is_some_and(|parent| !self.tasks[place].places.awaited_by.contains(parent))
     }
 
     /// Equal for tasks that look alike.
@@ -116,9 +132,15 @@ impl Builder<'_> {
             (&frame.name, &frame.filename, frame.line).hash(&mut hasher);
         }
         if let Some(waits) = &task.waits {
-            (waits.kind, waits.object.filter(|_| waits.is_shared)).hash(&mut hasher);
+            (waits.kind, waits.object.filter(|_| waits.is_shared), waits.thread_id.is_some()).hash(&mut hasher);
         }
         task.places.held_by.hash(&mut hasher);
+        // One that others refer to must not be lost among those that nobody else waits for, nor one that is only in the
+        // group of the task above among those that this waits for.
+        (task.places.awaited_by.len().min(2), self.is_group_only(place)).hash(&mut hasher);
+        if !self.is_flat {
+            self.elsewhere(place).count().hash(&mut hasher);
+        }
         if depth < DEEPEST {
             let below = self.children.get(&place).into_iter().flatten();
             let mut below: Vec<u64> = below.map(|child| self.signature(*child, depth + 1)).collect();
@@ -163,6 +185,35 @@ mod tests {
         let all: Vec<usize> = (0..tasks.len()).collect();
         assert_eq!(shape(&tree(&tasks, &all)), "[0]([1, 2, 3]() [4]()) [5]→4()");
         assert_eq!(shape(&flat(&tasks, &all)), "[0]() [1, 2, 3]() [4]() [5]()");
+    }
+
+    #[test]
+    fn the_group_alone_is_no_wait_and_who_is_referred_to_stands_alone() {
+        // 0 gathers 1 and 2 while 3 is in its group.
+        let mut tasks = vec![task("main", &[1, 2], &[]), task("leaf", &[], &[0]), task("leaf", &[], &[0])];
+        tasks.push(TaskDump {
+            places: TaskPlaces { group_of: Some(0), ..TaskPlaces::default() },
+            ..task("leaf", &[], &[])
+        });
+        let nodes = tree(&tasks, &[0, 1, 2, 3]);
+        assert_eq!(shape(&nodes), "[0]([1, 2]() [3]())");
+        assert_eq!(nodes[0].children.iter().map(|node| node.is_group).collect::<Vec<_>>(), [false, true]);
+
+        // 0 and 1 gather a task of their own each, and both 4; 5 and 6 wait for one each of those.
+        let tasks = [
+            task("gathers", &[2, 4], &[]),
+            task("gathers", &[3, 4], &[]),
+            task("leaf", &[], &[0, 5]),
+            task("leaf", &[], &[1, 6]),
+            task("leaf", &[], &[0, 1]),
+            task("awaits", &[2], &[]),
+            task("awaits", &[3], &[]),
+        ];
+        assert_eq!(shape(&tree(&tasks, &[0, 1, 2, 3, 4, 5, 6])), "[0]([2, 4]()) [1]→4([3]()) [5, 6]→2→3()");
+        // With one of its own that nobody else waits for.
+        let tasks = [task("gathers", &[1, 2], &[]), task("leaf", &[], &[0]), task("leaf", &[], &[0, 3])];
+        let tasks = [&tasks[..], &[task("awaits", &[2], &[])]].concat();
+        assert_eq!(shape(&tree(&tasks, &[0, 1, 2, 3])), "[0]([1]() [2]()) [3]→2()");
     }
 
     #[test]

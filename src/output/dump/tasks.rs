@@ -115,6 +115,8 @@ pub(crate) struct TaskWaitDump {
     pub object: Option<u64>,
     /// How long until it goes on by itself, in seconds.
     pub seconds: Option<f64>,
+    /// `threading.get_ident()` of the thread that runs the function that is waited for.
+    pub thread_id: Option<u64>,
     /// Others have to do with the same object.
     #[serde(skip)]
     pub is_shared: bool,

@@ -4,13 +4,14 @@
 //! those that it will wake: a bound `switch` in a list (`AbstractLinkable._links`, `Greenlet._links`), or a `Waiter` in
 //! a deque (`getters` and `putters` of queues). Only both together count.
 //!
-//! Limits: nothing tells which of the methods of an object was called, but of a queue.
+//! Limits: nothing tells which of the methods of an object was called, but of a queue and where there is only one.
 
 use std::collections::{HashMap, HashSet};
 
 use crate::memory::ReadError;
+use crate::python::locals::variable_offset;
 use crate::python::object::{ObjectReader, TypeInfo};
-use crate::python::tasks::{TaskFrame, TaskWait, WaitKind};
+use crate::python::tasks::{FrameVariable, KnownTypes, TaskFrame, TaskWait, WaitKind};
 
 /// The newest frames whose values are looked at, and how many values of each: its variables, then what it works with.
 const FRAMES_ASKED: usize = 3;
@@ -20,8 +21,14 @@ const MOST_OBJECTS: usize = 20_000;
 /// Words of one object of gevent, and those that wait for it, at most.
 const MOST_WORDS: usize = 64;
 const MOST_WAITERS: usize = 10_000;
+/// Items of one list that are looked at, and of all.
+const ITEMS_ASKED: usize = 256;
+const MOST_ITEMS: usize = 10_000;
 /// The items in a block of a deque (`BLOCKLEN`, Modules/_collectionsmodule.c).
 const BLOCK_LENGTH: u64 = 64;
+
+/// What was called where one waiter is for several objects.
+const OF_SEVERAL: &str = "joinall or wait";
 
 /// Finds out what greenlets wait in, all of one moment.
 pub(crate) struct GeventWaits<'read> {
@@ -30,12 +37,18 @@ pub(crate) struct GeventWaits<'read> {
     looked_at: HashSet<u64>,
     /// By the greenlets.
     found: HashMap<u64, TaskWait>,
+    known: KnownTypes,
+    /// Items of lists that may still be looked at.
+    items_left: usize,
+    /// Where variables are in their frames, by the code and their names.
+    places: HashMap<(u64, &'static str), Option<u64>>,
 }
 
 /// A type of gevent.
 #[derive(Debug, Clone)]
 struct GeventType {
-    name: String,
+    /// What can be said of what was called.
+    operation: String,
     words: usize,
     kind: WaitKind,
 }
@@ -43,7 +56,50 @@ struct GeventType {
 impl<'read> GeventWaits<'read> {
     /// Nothing is known yet.
     pub(crate) fn new(objects: ObjectReader<'read>) -> Self {
-        Self { objects, types: HashMap::new(), looked_at: HashSet::new(), found: HashMap::new() }
+        Self {
+            objects,
+            types: HashMap::new(),
+            looked_at: HashSet::new(),
+            found: HashMap::new(),
+            known: KnownTypes::default(),
+            items_left: MOST_ITEMS,
+            places: HashMap::new(),
+        }
+    }
+
+    /// The object in a variable of a frame.
+    pub(super) fn variable(&mut self, frame: &TaskFrame, name: &'static str) -> Option<u64> {
+        let (objects, code) = (self.objects, frame.code_address);
+        let offset = self.places.entry((code, name));
+        let offset = offset.or_insert_with(|| variable_offset(objects, code, name).ok().flatten());
+        FrameVariable { frame: frame.address, code, offset: (*offset)? }.object(objects.memory(), objects)
+    }
+
+    /// An attribute of an object.
+    pub(super) fn member(&self, object: u64, name: &str) -> Option<u64> {
+        self.known.member(self.objects, object, name)
+    }
+
+    /// The name of an object's class without its module.
+    pub(super) fn class_name(&self, object: u64) -> Option<String> {
+        self.known.class_name(self.objects, object)
+    }
+
+    /// The descriptor of a socket or file.
+    pub(super) fn descriptor(&self, object: u64) -> Option<i32> {
+        self.known.descriptor(self.objects, object)
+    }
+
+    /// A `float` or a small `int`.
+    pub(super) fn number(&self, object: u64) -> Option<f64> {
+        match self.objects.type_name(object).ok()?.as_str() {
+            "float" => {
+                let bits = self.objects.pointer(object, self.objects.layout().object.float_value).ok()?;
+                Some(f64::from_bits(bits)).filter(|number| number.is_finite())
+            }
+            "int" => self.objects.small_int(object).ok()?.map(|number| number as f64),
+            _ => None,
+        }
     }
 
     /// What a greenlet waits in; `frames` are its own, newest first.
@@ -53,7 +109,7 @@ impl<'read> GeventWaits<'read> {
                 break;
             }
             for value in self.values(frame) {
-                if self.looked_at.len() < MOST_OBJECTS && self.looked_at.insert(value) {
+                if self.objects_left() && self.looked_at.insert(value) {
                     // What is none of gevent's objects, or is gone, tells nothing.
                     let _ = self.look_at(value);
                     // In a `with` statement the object is known by its bound `__exit__` only (up to 3.10).
@@ -63,7 +119,41 @@ impl<'read> GeventWaits<'read> {
                 }
             }
         }
+        if !self.found.contains_key(&greenlet) {
+            self.look_into_lists(greenlet, frames);
+        }
         self.found.get(&greenlet).cloned()
+    }
+
+    /// Whether more objects that are not in lists may be looked at.
+    fn objects_left(&self) -> bool {
+        self.looked_at.len() < MOST_OBJECTS + MOST_ITEMS - self.items_left
+    }
+
+    /// Who waits for several objects (`joinall`, `wait`, `iwait`) has them in a list.
+    fn look_into_lists(&mut self, greenlet: u64, frames: &[TaskFrame]) {
+        let Some(frame) = frames.first() else { return };
+        for value in self.values(frame) {
+            if self.items_left == 0 {
+                return;
+            }
+            let items = match self.objects.type_name(value).as_deref() {
+                Ok("list") => self.objects.list_items(value, ITEMS_ASKED),
+                Ok("tuple") => self.objects.tuple_items(value, ITEMS_ASKED),
+                _ => continue,
+            };
+            let (items, count) = items.unwrap_or_default();
+            for item in items {
+                if self.items_left > 0 && self.looked_at.insert(item) {
+                    self.items_left -= 1;
+                    let _ = self.look_at(item);
+                }
+            }
+            if let Some(wait) = self.found.get_mut(&greenlet) {
+                wait.detail = (wait.kind == WaitKind::Some).then(|| format!("{count} objects"));
+                return;
+            }
+        }
     }
 
     /// The objects of a frame; some behind them may be left from others.
@@ -86,25 +176,55 @@ impl<'read> GeventWaits<'read> {
         for word in self.objects.pointers(object, of.words)? {
             let Ok(name) = self.objects.type_name(word) else { continue };
             let waiters = match name.as_str() {
-                "list" => {
-                    self.greenlets_of_links(word).into_iter().map(|greenlet| (greenlet, of.name.clone())).collect()
+                "list" => self.greenlets_of_links(word, &of),
+                "collections.deque" => self.greenlets_of_waiters(word, &of.operation),
+                // `JoinableQueue` has one for when all is done.
+                event if of.kind == WaitKind::Queue && event.rsplit('.').next() == Some("Event") => {
+                    self.greenlets_of_event(word, &of)
                 }
-                "collections.deque" => self.greenlets_of_waiters(word, &of.name),
                 _ => Vec::new(),
             };
             let count = waiters.len() as u64;
             for (greenlet, operation) in waiters {
-                let wait = TaskWait { object: Some(object), waiters: Some(count), ..TaskWait::new(of.kind) };
+                let wait = match operation == OF_SEVERAL {
+                    true => TaskWait::new(WaitKind::Some),
+                    false => TaskWait { object: Some(object), waiters: Some(count), ..TaskWait::new(of.kind) },
+                };
                 self.found.entry(greenlet).or_insert(TaskWait { operation, ..wait });
             }
         }
         Ok(())
     }
 
-    /// The greenlets whose `switch` is in a list.
-    fn greenlets_of_links(&self, list: u64) -> Vec<u64> {
+    /// The greenlets whose `switch` is in a list of an object of a type, with what they have called. Those that wait
+    /// for several objects have a waiter for all of them between.
+    fn greenlets_of_links(&self, list: u64, of: &GeventType) -> Vec<(u64, String)> {
         let Ok((links, _)) = self.objects.list_items(list, MOST_WAITERS) else { return Vec::new() };
-        links.into_iter().filter_map(|link| self.bound_to(link)).collect()
+        let greenlet = |link| {
+            let owner = self.bound_to(link)?;
+            let of_waiter = self.greenlet_of_waiter(owner).map(|greenlet| (greenlet, OF_SEVERAL.to_owned()));
+            Some(of_waiter.unwrap_or_else(|| (owner, of.operation.clone())))
+        };
+        links.into_iter().filter_map(greenlet).collect()
+    }
+
+    /// The greenlets that wait for the event that a queue has for when all is done.
+    fn greenlets_of_event(&self, event: u64, queue: &GeventType) -> Vec<(u64, String)> {
+        let info = self.objects.type_of(event).and_then(|of| self.objects.type_info(of));
+        let words = info.and_then(|info| self.objects.pointers(event, words_of(&info))).unwrap_or_default();
+        let is_list = |word: &u64| self.objects.type_name(*word).is_ok_and(|name| name == "list");
+        let join = GeventType { operation: format!("{}.join", queue.operation), ..queue.clone() };
+        words.into_iter().filter(is_list).flat_map(|list| self.greenlets_of_links(list, &join)).collect()
+    }
+
+    /// The greenlet that a `Waiter`, or one of what is derived from it, will wake.
+    fn greenlet_of_waiter(&self, waiter: u64) -> Option<u64> {
+        let info = self.objects.type_info(self.objects.type_of(waiter).ok()?).ok()?;
+        if !info.name.ends_with("Waiter") {
+            return None;
+        }
+        let words = self.objects.pointers(waiter, words_of(&info)).ok()?;
+        words.into_iter().find(|word| self.is_greenlet(*word))
     }
 
     /// What a method is bound to: `m_self` of a function in C and `im_self` of a method are both the second field.
@@ -128,9 +248,7 @@ impl<'read> GeventWaits<'read> {
                 "Waiter" | "ItemWaiter" => "put",
                 _ => return None,
             };
-            let words = self.objects.pointers(waiter, words_of(&info)).ok()?;
-            let greenlet = words.into_iter().find(|word| self.is_greenlet(*word))?;
-            Some((greenlet, format!("{queue}.{method}")))
+            Some((self.greenlet_of_waiter(waiter)?, format!("{queue}.{method}")))
         };
         self.deque_items(deque).unwrap_or_default().into_iter().filter_map(of_waiter).collect()
     }
@@ -184,8 +302,14 @@ fn gevent_type(objects: ObjectReader<'_>, type_object: u64) -> Result<Option<Gev
             "AbstractLinkable" => WaitKind::Other,
             _ => continue,
         };
-        let name = own.name.rsplit('.').next().unwrap_or_default().to_owned();
-        return Ok(Some(GeventType { name, words: words_of(&own), kind }));
+        let name = own.name.rsplit('.').next().unwrap_or_default();
+        let operation = match kind {
+            WaitKind::Event => format!("{name}.wait"),
+            WaitKind::Future => format!("{name}.get or wait"),
+            WaitKind::Task => format!("{name}.join or get"),
+            _ => name.to_owned(),
+        };
+        return Ok(Some(GeventType { operation, words: words_of(&own), kind }));
     }
     Ok(None)
 }

@@ -1,9 +1,13 @@
-//! What a greenlet that is put aside waits in: by the functions of gevent or eventlet that it is in, and by the object
-//! that will wake it.
+//! What a greenlet that is put aside waits in: by the functions of gevent or eventlet that it is in, by those of the
+//! standard library that call these where it is patched, and by the object that will wake it.
 
 use super::gevent::GeventWaits;
-use crate::python::code::CodeTable;
+use crate::python::code::{Code, CodeTable};
+use crate::python::lock_waits::is_waiting_method;
 use crate::python::tasks::{TaskFrame, TaskWait, WaitKind};
+
+/// Frames of the standard library that are asked for what was called.
+const FRAMES_ASKED: usize = 4;
 
 /// What a greenlet waits in. `frames` are its own, newest first.
 pub(crate) fn greenlet_wait(
@@ -12,24 +16,109 @@ pub(crate) fn greenlet_wait(
     frames: &[TaskFrame],
     objects: &mut GeventWaits<'_>,
 ) -> Option<TaskWait> {
-    let by_frames = wait_by_frames(codes, frames);
+    let by_frames = wait_by_frames(codes, frames, objects);
     if by_frames.as_ref().is_some_and(|wait| wait.kind == WaitKind::Sleep) {
         return by_frames;
     }
     match (by_frames, objects.wait(greenlet, frames)) {
         // The frames say what was called, the object who else waits.
-        (Some(called), Some(wait)) => Some(TaskWait { kind: called.kind, operation: called.operation, ..wait }),
+        (Some(called), Some(wait)) => {
+            Some(TaskWait { waiters: wait.waiters, object: called.object.or(wait.object), ..called })
+        }
         (called, wait) => wait.or(called),
     }
 }
 
 /// The outermost function of the library's that a greenlet is in.
-fn wait_by_frames(codes: &CodeTable, frames: &[TaskFrame]) -> Option<TaskWait> {
+fn wait_by_frames(codes: &CodeTable, frames: &[TaskFrame], objects: &mut GeventWaits<'_>) -> Option<TaskWait> {
     let code = |frame: &TaskFrame| codes.get(frame.place.code);
-    let code = code(frames.iter().take_while(|frame| is_of_library(&code(frame).filename)).last()?);
-    let name = code.name.rsplit('.').next().unwrap_or_default();
-    let kind = kind_of_function(name, code.filename.rsplit(['/', '\\']).next().unwrap_or_default())?;
-    Some(TaskWait { operation: code.name.clone(), ..TaskWait::new(kind) })
+    let of_library: Vec<&TaskFrame> = frames.iter().take_while(|frame| is_of_library(&code(frame).filename)).collect();
+    let outermost = *of_library.last()?;
+    // Where the standard library is patched, what the program called is a method of that.
+    let patched = frames[of_library.len()..].iter().take(FRAMES_ASKED);
+    let patched = patched.take_while(|frame| is_waiting_method(&code(frame).name, &code(frame).filename)).last();
+    if let Some(frame) = patched
+        && let Some(wait) = wait_in_patched(code(frame), frame, objects)
+    {
+        return Some(wait);
+    }
+    // To look up a name is a part of connecting, and mostly the one that hangs.
+    let looks_up = |frame: &&&TaskFrame| is_look_up(name_of(code(frame)));
+    let (frame, kind) = match of_library.iter().rfind(looks_up) {
+        Some(frame) => (*frame, WaitKind::Executor),
+        None => (outermost, kind_of_function(name_of(code(outermost)), file_of(code(outermost)))?),
+    };
+    let object = objects.variable(frame, "self");
+    let class = object.and_then(|object| objects.class_name(object));
+    // What `threading.Lock` is where that is patched.
+    let class = class.map(|class| if class == "LockType" { "Lock".to_owned() } else { class });
+    let kind = match class.as_deref() {
+        Some("ThreadPool") => WaitKind::Executor,
+        Some("Lock" | "RLock") => WaitKind::Lock,
+        _ => kind,
+    };
+    let name = name_of(code(frame));
+    let mut wait = TaskWait::new(kind);
+    wait.operation = match (&class, kind) {
+        (_, WaitKind::Sleep) => name.to_owned(),
+        (Some(class), _) if name != "__init__" => format!("{class}.{name}"),
+        _ if is_look_up(name) => name.to_owned(),
+        _ => code(frame).name.clone(),
+    };
+    match kind {
+        WaitKind::Sleep => wait.duration = objects.variable(frame, "seconds").and_then(|number| objects.number(number)),
+        WaitKind::Executor if is_look_up(name) => wait.operation = name.to_owned(),
+        WaitKind::Socket | WaitKind::Server | WaitKind::Process => {
+            // The innermost one that has it: what is called for a request has no socket, what it calls in the end has.
+            wait.descriptor = of_library.iter().find_map(|frame| {
+                let holder =
+                    ["self", "sock", "fd", "fileno"].into_iter().find_map(|name| objects.variable(frame, name));
+                objects.descriptor(holder?)
+            });
+            let pid =
+                object.and_then(|object| objects.member(object, "pid")).or_else(|| objects.variable(frame, "pid"));
+            let pid = pid.filter(|_| kind == WaitKind::Process).and_then(|pid| objects.number(pid));
+            wait.detail = pid.map(|pid| format!("pid {pid}"));
+        }
+        WaitKind::Lock | WaitKind::Semaphore | WaitKind::Event | WaitKind::Queue | WaitKind::Condition => {
+            wait.object = object;
+        }
+        _ => {}
+    }
+    Some(wait)
+}
+
+/// A method of the standard library's, of `threading`, `queue` or `concurrent.futures`.
+fn wait_in_patched(code: &Code, frame: &TaskFrame, objects: &mut GeventWaits<'_>) -> Option<TaskWait> {
+    let object = objects.variable(frame, "self")?;
+    let class = objects.class_name(object)?;
+    let kind = match (class.trim_start_matches('_'), file_of(code)) {
+        (_, "queue.py" | "Queue.py") => WaitKind::Queue,
+        (_, "_base.py") => WaitKind::Executor,
+        ("Condition", _) => WaitKind::Condition,
+        ("Semaphore" | "BoundedSemaphore", _) => WaitKind::Semaphore,
+        ("Event", _) => WaitKind::Event,
+        ("Barrier", _) => WaitKind::Barrier,
+        ("RLock" | "Lock", _) => WaitKind::Lock,
+        _ if name_of(code) == "join" => WaitKind::Task,
+        _ => WaitKind::Other,
+    };
+    let name = if name_of(code) == "__enter__" { "acquire" } else { name_of(code) };
+    let operation = format!("{}.{name}", class.trim_start_matches('_'));
+    Some(TaskWait { operation, object: Some(object), ..TaskWait::new(kind) })
+}
+
+fn name_of(code: &Code) -> &str {
+    code.name.rsplit('.').next().unwrap_or_default()
+}
+
+fn file_of(code: &Code) -> &str {
+    code.filename.rsplit(['/', '\\']).next().unwrap_or_default()
+}
+
+/// Whether a function looks up a name or an address.
+fn is_look_up(name: &str) -> bool {
+    matches!(name, "getaddrinfo" | "gethostbyname" | "gethostbyname_ex" | "gethostbyaddr" | "getnameinfo" | "getfqdn")
 }
 
 /// Whether a file is one of gevent's or eventlet's.
@@ -51,9 +140,10 @@ fn kind_of_function(name: &str, file: &str) -> Option<WaitKind> {
         "greenlet.py" | "pool.py" | "greenthread.py" | "greenpool.py" => WaitKind::Task,
         "threadpool.py" | "tpool.py" => WaitKind::Executor,
         "subprocess.py" => WaitKind::Process,
-        file if file.contains("socket") || file.contains("ssl") || file == "base.py" || file == "select.py" => {
-            WaitKind::Socket
-        }
+        "os.py" if name == "waitpid" => WaitKind::Process,
+        "baseserver.py" | "pywsgi.py" | "wsgi.py" => WaitKind::Server,
+        file if file.contains("socket") || file.contains("ssl") || file.contains("fileobject") => WaitKind::Socket,
+        "base.py" | "select.py" | "selectors.py" | "os.py" | "__init__.py" => WaitKind::Socket,
         _ => WaitKind::Other,
     })
 }

@@ -101,8 +101,8 @@ impl<'read, 'codes> Follower<'read, 'codes> {
                     state.awaited
                 }
                 Kind::Mypyc => {
-                    let name = self.types.mypyc_name(&known.info);
-                    chain.links.push(Link::Opaque(name.unwrap_or_else(|| known.info.name.clone())));
+                    let name = self.types.mypyc_name(next, &known.info);
+                    chain.links.push(Link::Opaque(name.unwrap_or_else(|| known.info.name.clone()), next));
                     match self.proven(next, waiter)? {
                         Some(below) => {
                             chain.links.extend(below.links);
@@ -118,7 +118,7 @@ impl<'read, 'codes> Follower<'read, 'codes> {
                     0
                 }
                 Kind::Other => {
-                    chain.links.push(Link::Opaque(known.info.name.clone()));
+                    chain.links.push(Link::Opaque(known.info.name.clone(), next));
                     0
                 }
             };
@@ -127,24 +127,40 @@ impl<'read, 'codes> Follower<'read, 'codes> {
     }
 
     /// What a function of mypyc's has called: of all that it could await, what leads to the future that its task waits
-    /// for. The longest, where it also has a variable with something that is on the way there.
+    /// for; the longest, where it also has a variable with something that is on the way there. Where such a future is
+    /// not known, what ends where tasks of trio do; nothing, if several do so in different places.
     fn proven(&mut self, function: u64, waiter: Option<u64>) -> Result<Option<Chain>, ReadError> {
-        let Some(waiter) = waiter.filter(|waiter| *waiter != 0) else { return Ok(None) };
-        let mut proven: Option<Chain> = None;
-        if self.depth >= MOST_LINKS {
+        if waiter == Some(0) || self.depth >= MOST_LINKS {
             return Ok(None);
         }
         self.depth += 1;
+        let mut proven: Option<Chain> = None;
+        let mut ends = Vec::new();
         for candidate in self.types.mypyc_candidates(function)? {
             let mut chain = Chain::default();
-            let is_read = self.follow_into(candidate, Some(waiter), &mut chain).is_ok();
-            let is_longest = proven.as_ref().is_none_or(|proven| proven.links.len() < chain.links.len());
-            if is_read && chain.future == Some(waiter) && is_longest {
+            let is_read = self.follow_into(candidate, waiter, &mut chain).is_ok();
+            let end = match waiter {
+                Some(waiter) => chain.future.filter(|future| *future == waiter),
+                None => self.trap_of_trio(&chain),
+            };
+            let Some(end) = end.filter(|_| is_read) else { continue };
+            ends.push(end);
+            if proven.as_ref().is_none_or(|proven| proven.links.len() < chain.links.len()) {
                 proven = Some(chain);
             }
         }
         self.depth -= 1;
-        Ok(proven)
+        ends.dedup();
+        Ok(proven.filter(|_| ends.len() == 1))
+    }
+
+    /// The frame of the generator that every task of trio is put aside in, if it is the innermost of a chain
+    /// (`_async_yield`, trio/_core/_traps.py).
+    fn trap_of_trio(&self, chain: &Chain) -> Option<u64> {
+        let frame = chain.links.last()?.frame()?;
+        let code = self.codes.get(frame.place.code);
+        let is_trap = code.name.ends_with("async_yield") && code.filename.ends_with("_traps.py");
+        (is_trap && !chain.is_running).then_some(frame.address)
     }
 
     fn layout(&self) -> &Layout {

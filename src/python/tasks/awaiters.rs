@@ -305,7 +305,7 @@ fn running_compiled(types: TaskObjects<'_>, coroutine: u64, codes: &mut CodeTabl
             }
             // Below it nothing is told.
             Kind::Mypyc => {
-                links.push(Link::Opaque(types.mypyc_name(&known.info)?));
+                links.push(Link::Opaque(types.mypyc_name(next, &known.info)?, next));
                 0
             }
             Kind::Wrapper if !links.is_empty() => types.first_field(next).ok()?,

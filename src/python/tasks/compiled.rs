@@ -2,14 +2,15 @@
 //! what they await lies in the objects. How their types are recognized says `compiled_types`.
 //!
 //! Nothing says in which field a function of mypyc's keeps what is awaited; a value counts if all that it has called
-//! leads to the very future that the task waits for.
+//! leads to the very future that the task waits for, or, under trio, if it alone leads to the function in which all
+//! tasks of trio are put aside.
 //!
-//! Limits: neither tells the line that it is at. Below a function of mypyc the chain ends where there is no such future
-//! (a bare `yield`, trio).
+//! Limits: neither tells the line that it is at. Below a function of mypyc the chain ends where there is no such end (a
+//! bare `yield`). Its class is not known of a static method.
 
-use super::Link;
 use super::compiled_types::{CythonLayout, LARGEST_OBJECT, mypyc_function};
 use super::objects::{Kind, TaskObjects};
+use super::{CompiledFrame, Link};
 use crate::memory::ReadError;
 use crate::python::code::{Code, CodeId, CodeTable};
 use crate::python::object::{TypeFlags, TypeInfo};
@@ -17,6 +18,11 @@ use crate::python::object::{TypeFlags, TypeInfo};
 /// Characters of a name that are read.
 const NAME_LIMIT: usize = 256;
 const FILE_LIMIT: usize = 4096;
+/// Classes that one is derived from that are looked at.
+const MOST_BASES: usize = 32;
+/// Variables of one function among which an object of its class is looked for, and underscores in its name.
+const MOST_VARIABLES: usize = 64;
+const MOST_UNDERSCORES: usize = 16;
 
 /// What a function of Cython's does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,8 +50,8 @@ impl TaskObjects<'_> {
     /// A function of Cython's: with its file where it has a code object.
     pub(super) fn cython_link(&self, object: u64, layout: CythonLayout, codes: &mut CodeTable) -> Link {
         match self.cython_code(object, layout, codes) {
-            Some(code) => Link::Compiled(code),
-            None => Link::Opaque(self.cython_name(object, layout).unwrap_or_else(|| "?".to_owned())),
+            Some(code) => Link::Compiled(CompiledFrame { object, code }),
+            None => Link::Opaque(self.cython_name(object, layout).unwrap_or_else(|| "?".to_owned()), object),
         }
     }
 
@@ -67,25 +73,48 @@ impl TaskObjects<'_> {
         }))
     }
 
-    /// What a function of mypyc's is called: with its module, and behind its own name with an underscore those of the
-    /// class and of the functions that it is in.
-    pub(super) fn mypyc_name(&self, info: &TypeInfo) -> Option<String> {
+    /// What a function of mypyc's is called, with its module. Behind its own name its type has, with underscores, those
+    /// of the class and of the functions that it is in; a class is known where an object of it is among the function's
+    /// variables.
+    pub(super) fn mypyc_name(&self, object: u64, info: &TypeInfo) -> Option<String> {
         let function = mypyc_function(&info.name)?;
         let module = self.objects.type_module(info).ok().flatten();
-        Some(module.map_or_else(|| function.to_owned(), |module| format!("{module}.{function}")))
+        let variables = self.mypyc_fields(object).unwrap_or_default();
+        let method = variables
+            .into_iter()
+            .take(MOST_VARIABLES)
+            .find_map(|variable| self.mypyc_method(variable, function, module.as_deref()));
+        let name = method.unwrap_or_else(|| function.to_owned());
+        Some(module.map_or_else(|| name.clone(), |module| format!("{module}.{name}")))
+    }
+
+    /// `Class.method` of `method_Class`, if an object is of that class, or is it itself, and the class has such a
+    /// method; `Class.method.<locals>.inner` of `inner_method_Class`.
+    fn mypyc_method(&self, object: u64, function: &str, module: Option<&str>) -> Option<String> {
+        let class = if self.objects.is_type(object) { object } else { self.objects.type_of(object).ok()? };
+        let bases = self.objects.bases(class).ok()?;
+        bases.into_iter().take(MOST_BASES).find_map(|base| {
+            let info = self.objects.type_info(base).ok()?;
+            let class = info.name.rsplit('.').next()?;
+            let before = function.strip_suffix(class)?.strip_suffix('_')?;
+            if self.objects.type_module(&info).ok()?.as_deref() != module {
+                return None;
+            }
+            let has = |name: &str| self.objects.type_attribute(base, name).is_ok_and(|found| found.is_some());
+            if has(before) {
+                return Some(format!("{class}.{before}"));
+            }
+            let mut splits =
+                before.match_indices('_').take(MOST_UNDERSCORES).map(|(at, _)| (&before[..at], &before[at + 1..]));
+            let (inner, method) = splits.find(|(inner, method)| !inner.is_empty() && has(method))?;
+            Some(format!("{class}.{method}.<locals>.{inner}"))
+        })
     }
 
     /// What the fields of a function of mypyc's hold that could be awaited. Older versions keep them in an object of
     /// their own, as do functions in which others are.
     pub(super) fn mypyc_candidates(&self, object: u64) -> Result<Vec<u64>, ReadError> {
-        let known = self.known(object)?;
-        let mut found = self.fields(object, known.info.basic_size)?;
-        let environments: Vec<u64> = found.iter().copied().filter(|field| self.is_environment(*field)).collect();
-        for environment in environments {
-            found.extend(self.fields(environment, self.known(environment)?.info.basic_size)?);
-        }
-        found.sort_unstable();
-        found.dedup();
+        let mut found = self.mypyc_fields(object)?;
         // It awaits by an iterator, never by a future itself.
         let can_be_awaited = |field: &u64| {
             let kind = self.known(*field).map(|known| known.kind);
@@ -95,13 +124,26 @@ impl TaskObjects<'_> {
         Ok(found)
     }
 
+    /// What the fields of a function of mypyc's hold, each once.
+    fn mypyc_fields(&self, object: u64) -> Result<Vec<u64>, ReadError> {
+        let known = self.known(object)?;
+        let mut found = self.fields(object, known.info.basic_size)?;
+        let environments: Vec<u64> = found.iter().copied().filter(|field| self.is_environment(*field)).collect();
+        for environment in environments {
+            found.extend(self.fields(environment, self.known(environment)?.info.basic_size)?);
+        }
+        found.sort_unstable();
+        found.dedup();
+        Ok(found)
+    }
+
     fn is_environment(&self, object: u64) -> bool {
         self.known(object)
             .is_ok_and(|known| known.info.flags.contains(TypeFlags::HEAP_TYPE) && known.info.name.ends_with("_env"))
     }
 
     /// The words behind an object's head that may be pointers.
-    fn fields(&self, object: u64, size: i64) -> Result<Vec<u64>, ReadError> {
+    pub(super) fn fields(&self, object: u64, size: i64) -> Result<Vec<u64>, ReadError> {
         let head = u64::from(self.objects.layout().object.head_size);
         let size = u64::try_from(size).unwrap_or(0).min(LARGEST_OBJECT).saturating_sub(head) & !7;
         let bytes = self.objects.memory().read_bytes(object.wrapping_add(head), size, LARGEST_OBJECT as usize)?;

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use super::objects::{Kind, TaskObjects};
 use super::task::{FutureReader, FutureState};
-use super::wait::{WaitKind, WaitReader, function_code};
-use super::{Task, TaskWait};
+use super::wait::{FRAMES_ASKED, WaitKind, WaitReader, cells_of};
+use super::{Task, TaskFrame, TaskWait};
 
 /// Tasks that one task waits for, at most.
 const MOST_AWAITED: usize = 100_000;
@@ -71,12 +71,19 @@ impl EdgeReader<'_> {
         held.flatten().next().map(|held| self.items(held)).unwrap_or_default()
     }
 
-    /// `TaskGroup._tasks`, of the group that the frame of its `__aexit__` is of.
+    /// The tasks of the group that the innermost frame of an `__aexit__` is of. asyncio's has them in `_tasks`, as has
+    /// anyio's from 4.0 on, before in that of its scope.
     fn tasks_of_group(&self, task: &Task) -> Vec<u64> {
-        let frames = self.waits.frames_in(task, "taskgroups.py");
-        let group = frames.first().and_then(|(_, frame)| self.waits.variable(frame, "self"));
-        let tasks = group.and_then(|group| self.types().attribute(group, "_tasks"));
-        tasks.map(|tasks| self.items(tasks)).unwrap_or_default()
+        let is_end = |frame: &&TaskFrame| matches!(self.waits.place(frame).0, "__aexit__" | "_aexit");
+        let mut frames = task.innermost_frames().take(FRAMES_ASKED).filter(is_end);
+        let tasks = frames.find_map(|frame| {
+            let group = self.waits.variable(frame, "self")?;
+            let scope = || self.types().member(self.types().member(group, "cancel_scope")?, "_tasks");
+            self.types().member(group, "_tasks").or_else(scope)
+        });
+        let tasks = tasks.map(|tasks| self.items(tasks)).unwrap_or_default();
+        // The scope has also the task that waits.
+        tasks.into_iter().filter(|other| *other != task.address).collect()
     }
 
     /// The items of a list, tuple or set; any other object is one item.
@@ -94,46 +101,53 @@ impl EdgeReader<'_> {
 
     /// What the callbacks of a task say of who else has to do with it.
     pub(super) fn relations(&self, task: u64) -> Vec<Relation> {
-        self.futures().callbacks(task).into_iter().filter_map(|callback| self.relation(callback)).collect()
+        self.futures().callbacks(task).into_iter().flat_map(|callback| self.relations_by(callback)).collect()
     }
 
-    fn relation(&self, callback: u64) -> Option<Relation> {
+    fn relations_by(&self, callback: u64) -> Vec<Relation> {
         let types = self.types();
-        match types.known(callback).ok()?.info.name.as_str() {
-            // `PyMethodObject` {head, im_func, im_self}.
-            "method" => {
-                let function = self.waits.function_name(types.first_field(callback).ok()?)?;
-                let owner = types.second_field(callback).ok()?;
-                if function != "_on_task_done" {
-                    return None;
+        let Ok(known) = types.known(callback) else { return Vec::new() };
+        match known.info.name.as_str() {
+            "method" => self.group_of_method(callback).into_iter().collect(),
+            "function" => match self.waits.function_name(callback).as_deref() {
+                // The function inside of `shield` that passes the result on: its cells hold the outer future.
+                Some("_inner_done_callback") => {
+                    futures_of_closure(types, callback).into_iter().take(1).map(Relation::PassedOn).collect()
                 }
-                let parent = types.attribute(owner, "_parent_task")?;
-                self.places.get(&parent).map(|place| Relation::InGroupOf(*place))
-            }
-            // The function inside of `shield` that passes the result on: its cells hold the outer future.
-            "function" if self.waits.function_name(callback).as_deref() == Some("_inner_done_callback") => {
-                futures_of_closure(types, callback).into_iter().next().map(Relation::Shielded)
-            }
-            _ => None,
+                // That inside of anyio's `TaskGroup._spawn`: its cells hold the group and, where the task was begun by
+                // `start`, the future that whoever has called that waits for until the task says that it has started.
+                Some("task_done") => {
+                    let group = cells_of(types, callback, MOST_CELLS).into_iter().find_map(|cell| {
+                        let scope = types.member(cell, "cancel_scope")?;
+                        self.places.get(&types.member(scope, "_host_task")?).copied()
+                    });
+                    let passed_on = futures_of_closure(types, callback).into_iter().map(Relation::PassedOn);
+                    group.map(Relation::InGroupOf).into_iter().chain(passed_on).collect()
+                }
+                _ => Vec::new(),
+            },
+            _ => Vec::new(),
         }
+    }
+
+    /// `TaskGroup._on_task_done`: `PyMethodObject` {head, im_func, im_self}.
+    fn group_of_method(&self, method: u64) -> Option<Relation> {
+        let types = self.types();
+        let function = self.waits.function_name(types.first_field(method).ok()?)?;
+        let owner = types.second_field(method).ok()?;
+        if function != "_on_task_done" {
+            return None;
+        }
+        let parent = types.attribute(owner, "_parent_task")?;
+        self.places.get(&parent).map(|place| Relation::InGroupOf(*place))
     }
 }
 
 /// The futures that are no tasks in the cells of a function.
 pub(super) fn futures_of_closure(types: TaskObjects<'_>, function: u64) -> Vec<u64> {
-    let objects = types.objects;
-    // `func_closure`: up to 3.9 after code, globals, defaults and keyword defaults; from 3.10 on after the code, the
-    // defaults and keyword defaults (cpython/funcobject.h).
-    let after_code = if objects.layout().version.feature() >= (3, 10) { 24 } else { 32 };
-    let closure = objects.pointer(function, function_code(objects.layout()) + after_code).unwrap_or(0);
-    if closure == 0 || !types.known(closure).is_ok_and(|known| known.info.name == "tuple") {
-        return Vec::new();
-    }
-    let Ok((cells, _)) = objects.tuple_items(closure, MOST_CELLS) else { return Vec::new() };
-    let contents = cells.into_iter().filter_map(|cell| types.first_field(cell).ok());
     let is_future =
         |object: &u64| types.known(*object).is_ok_and(|known| matches!(known.kind, Kind::Future | Kind::PythonFuture));
-    contents.filter(is_future).collect()
+    cells_of(types, function, MOST_CELLS).into_iter().filter(is_future).collect()
 }
 
 /// What a callback of a task says.
@@ -142,5 +156,5 @@ pub(super) enum Relation {
     /// It is in a `TaskGroup` that this task has opened.
     InGroupOf(usize),
     /// Whoever waits for this future waits for it.
-    Shielded(u64),
+    PassedOn(u64),
 }

@@ -1,7 +1,9 @@
 //! Which tasks hold a lock or a semaphore: those that are in an `async with` block of it, as the value stacks of their
 //! frames show.
 //!
-//! Limits: what was taken by `await lock.acquire()` alone has no known holder.
+//! Those of anyio say themselves who holds them.
+//!
+//! Limits: what was taken of asyncio's by `await lock.acquire()` alone has no known holder.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,6 +15,8 @@ use super::wait::WaitKind;
 const MOST_VALUES: u64 = 2048;
 /// Tasks that are searched, and values of all of them.
 const MOST_SEARCHED: usize = 20_000;
+/// Holders that an object may say that it has; of more none is named.
+const MOST_BORROWERS: usize = 200;
 const MOST_VALUES_OF_ALL: usize = 4_000_000;
 
 /// Fills in who holds what tasks wait for.
@@ -41,9 +45,27 @@ pub(super) fn find_holders(types: TaskObjects<'_>, tasks: &mut [Task]) {
         found.dedup();
         found.into_iter().for_each(|object| holders.entry(object).or_default().push(index));
     }
+    let places: HashMap<u64, usize> = tasks.iter().enumerate().map(|(place, task)| (task.address, place)).collect();
+    for object in waited {
+        let said = said_holders(types, object).into_iter().filter_map(|holder| places.get(&holder).copied());
+        let holders = holders.entry(object).or_default();
+        holders.extend(said);
+        holders.sort_unstable();
+        holders.dedup();
+    }
     for task in tasks {
         task.held_by = held_object(task).and_then(|object| holders.get(&object).cloned()).unwrap_or_default();
     }
+}
+
+/// The tasks that anyio's `Lock` and `CapacityLimiter` have noted as their holders, on either loop.
+fn said_holders(types: TaskObjects<'_>, object: u64) -> Vec<u64> {
+    let owner = types.member(object, "_owner_task").filter(|owner| !types.is_none(*owner));
+    let borrowers = || {
+        let borrowers = types.objects.set_items(types.member(object, "_borrowers")?, MOST_BORROWERS).ok()?;
+        (borrowers.len() <= MOST_BORROWERS).then_some(borrowers)
+    };
+    owner.map(|owner| vec![owner]).or_else(borrowers).unwrap_or_default()
 }
 
 fn held_object(task: &Task) -> Option<u64> {

@@ -2,18 +2,22 @@
 //!
 //! [`read_tasks`] reads all tasks of all interpreters from memory that stands still: `registry` finds them, `task`
 //! reads one, `awaitable` follows a coroutine through all that it awaits to the frame or future at the end, `edges`
-//! joins tasks, `wait` says what a task waits in, `holders` who keeps it waiting.
+//! joins tasks, `asyncio_wait` and `anyio_wait` say what a task waits in, with words from `wait`, `transports` by which
+//! socket, `executors` for which thread, `holders` who keeps it waiting.
 //!
 //! Limits: CPython 3.7 and later. What was compiled to C has no frames: what Cython and mypyc make is named by its
 //! function (`compiled`), all else by its type, never guessed. Who set a callback on a future that is no task is known
 //! only for the standard library's own ways to do so.
 
+mod anyio_wait;
+mod asyncio_wait;
 mod awaitable;
 mod awaiters;
 mod bridges;
 mod compiled;
 mod compiled_types;
 mod edges;
+mod executors;
 mod holders;
 mod layout;
 mod loops;
@@ -23,19 +27,22 @@ mod read;
 mod registry;
 mod ring;
 mod task;
+mod transports;
 mod trio;
 mod turns;
 mod wait;
 
 pub(crate) use awaiters::{RunningTask, RunningTasks};
 pub(crate) use bridges::{greenlets_of_bridges, is_bridge, join_bridges};
+pub(crate) use executors::is_worker_function;
 pub(crate) use layout::{AsyncioSection, TaskLayoutError};
 pub(crate) use loops::{LoopKind, loop_run_by, runs_callback, runs_loop, waits_for_loop};
 pub(crate) use nurseries::Nurseries;
+pub(crate) use objects::KnownTypes;
 pub(crate) use read::{TaskSource, Tasks, read_tasks};
 pub(crate) use trio::{RunFrame, is_loop_function, is_run_function};
 pub(crate) use turns::{EvLoop, FrameVariable, TurnFunction, UvLoop, UvTurn, trio_clock_offset, trio_task_name};
-pub(crate) use wait::{TaskWait, WaitKind};
+pub(crate) use wait::{ExecutorWork, TaskWait, WaitKind};
 
 use crate::python::code::{CodeId, Place};
 
@@ -121,10 +128,19 @@ impl TaskState {
 pub(crate) enum Link {
     /// A coroutine, generator or async generator that runs Python code.
     Frame(TaskFrame),
-    /// One that was compiled to C: its function, and no line.
-    Compiled(CodeId),
-    /// Something that has no Python frame: its type, and its own name where it has one.
-    Opaque(String),
+    /// One that was compiled to C.
+    Compiled(CompiledFrame),
+    /// Something that has no Python frame: its type, or its own name where it has one, and the object in the target.
+    Opaque(String, u64),
+}
+
+/// A function of a task that was compiled to C and has no line.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct CompiledFrame {
+    /// The coroutine or generator in the target.
+    pub object: u64,
+    /// Its function.
+    pub code: CodeId,
 }
 
 /// A frame of a task.
@@ -143,7 +159,7 @@ impl Link {
     pub(crate) fn frame(&self) -> Option<&TaskFrame> {
         match self {
             Self::Frame(frame) => Some(frame),
-            Self::Compiled(_) | Self::Opaque(_) => None,
+            Self::Compiled(_) | Self::Opaque(..) => None,
         }
     }
 }

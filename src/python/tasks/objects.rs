@@ -53,6 +53,26 @@ impl Known {
     }
 }
 
+/// The types that were met, for whoever reads objects of one moment one by one.
+#[derive(Debug, Default)]
+pub(crate) struct KnownTypes(RefCell<HashMap<u64, Rc<Known>>>);
+
+impl KnownTypes {
+    pub(super) fn reader<'read>(&'read self, objects: ObjectReader<'read>) -> TaskObjects<'read> {
+        TaskObjects::new(objects, &self.0)
+    }
+
+    /// An attribute of an object, in its dict or in a slot.
+    pub(crate) fn member(&self, objects: ObjectReader<'_>, object: u64, name: &str) -> Option<u64> {
+        self.reader(objects).member(object, name)
+    }
+
+    /// The name of an object's class without its module.
+    pub(crate) fn class_name(&self, objects: ObjectReader<'_>, object: u64) -> Option<String> {
+        Some(self.reader(objects).known(object).ok()?.short_name().to_owned())
+    }
+}
+
 /// Reads objects and remembers their types, which must stay what they are as long as this is used.
 #[derive(Clone, Copy)]
 pub(super) struct TaskObjects<'read> {

@@ -3,8 +3,10 @@
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 
+use super::asyncio_wait::asyncio_wait;
 use super::awaitable::{Chain, Follower};
 use super::edges::{EdgeReader, Relation};
+use super::executors::find_workers;
 use super::holders::find_holders;
 use super::layout::{AsyncioSection, TaskLayoutError};
 use super::objects::TaskObjects;
@@ -50,6 +52,8 @@ pub(crate) struct TaskSource<'read> {
     pub(crate) run_frames: &'read [RunFrame],
     /// Frames of threads that run a loop of asyncio as it is written in Python.
     pub(crate) loop_frames: &'read [RunFrame],
+    /// Frames of threads that may be those in which an executor's function is called.
+    pub(crate) worker_frames: &'read [RunFrame],
     /// `PyThreadState.thread_id` of the thread that a `PyThreadState` belongs to: in 3.12 an interpreter that another
     /// thread has made has that thread's id in its own.
     pub(crate) thread_of: &'read dyn Fn(u64) -> Option<u64>,
@@ -102,6 +106,7 @@ pub(crate) fn read_tasks(source: TaskSource<'_>, codes: &mut CodeTable) -> Resul
     found.loops.sort_unstable();
     found.loops.dedup();
     find_holders(types, &mut found.tasks);
+    find_workers(types, codes, source.worker_frames, &mut found.tasks);
     found.rings = rings(&needed(&found.tasks));
     Ok(Some(found))
 }
@@ -190,15 +195,15 @@ impl Reader<'_, '_> {
             found.tasks.iter().enumerate().skip(first).map(|(place, task)| (task.address, place)).collect();
         let waits = WaitReader { futures: self.futures, codes: self.codes };
         let edges = EdgeReader { waits, places: &places };
-        let mut shielded: HashMap<u64, usize> = HashMap::new();
+        let mut passed_on: HashMap<u64, usize> = HashMap::new();
         for place in first..found.tasks.len() {
             let task = &found.tasks[place];
             let mut group_of = None;
             for relation in edges.relations(task.address) {
                 match relation {
                     Relation::InGroupOf(parent) => group_of = Some(parent),
-                    Relation::Shielded(outer) => {
-                        shielded.insert(outer, place);
+                    Relation::PassedOn(outer) => {
+                        passed_on.insert(outer, place);
                     }
                 }
             }
@@ -208,14 +213,15 @@ impl Reader<'_, '_> {
             let task = &found.tasks[place];
             let waits_now = matches!(task.state, TaskState::Waiting | TaskState::Cancelling);
             let Some(future) = waiter.filter(|_| waits_now) else { continue };
-            let mut wait = waits.wait(task, Some(future));
+            let mut wait = asyncio_wait(waits, task, Some(future));
             let mut awaits = edges.awaited(task, future, wait.as_ref());
-            if let Some(inner) = shielded.get(&future)
+            if let Some(inner) = passed_on.get(&future)
                 && let Some(wait) = &mut wait
                 && awaits.is_empty()
             {
                 awaits.push(*inner);
-                wait.kind = WaitKind::Shield;
+                let is_of_group = found.tasks[*inner].group_of.is_some();
+                wait.kind = if is_of_group { WaitKind::Task } else { WaitKind::Shield };
             }
             for awaited in &awaits {
                 found.tasks[*awaited].awaited_by.push(place);

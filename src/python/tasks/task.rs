@@ -158,7 +158,7 @@ impl FutureReader<'_> {
                 objects.text_or_none(objects.pointer(coroutine, offset).ok()?, NAME_LIMIT)
             }
             Kind::Cython(layout) => self.types.cython_name(coroutine, layout),
-            Kind::Mypyc => self.types.mypyc_name(&known.info),
+            Kind::Mypyc => self.types.mypyc_name(coroutine, &known.info),
             Kind::Wrapper => self.coroutine_name(self.types.first_field(coroutine).ok()?),
             _ => Some(known.info.name.clone()),
         }

@@ -8,6 +8,7 @@ use super::awaitable::Follower;
 use super::layout::{TaskLayout, TaskLayoutError};
 use super::objects::TaskObjects;
 use super::task::{FutureReader, FutureState};
+use super::transports::{descriptor, uv_timer_due};
 use crate::memory::Image;
 use crate::python::code::CodeTable;
 use crate::python::object::ObjectReader;
@@ -86,7 +87,7 @@ fn read_shown(target: &Target) -> Vec<(String, String)> {
                 let name = codes.get(frame.place.code).name.rsplit('.').next().unwrap().to_owned();
                 Some(format!("{name}:{}", frame.place.line))
             }
-            Link::Compiled(_) | Link::Opaque(_) => None,
+            Link::Compiled(_) | Link::Opaque(..) => None,
         });
         let text = [
             state.to_owned(),
@@ -198,6 +199,44 @@ run(first())
 }
 
 #[test]
+fn descriptors_are_found_behind_transports_and_nowhere_else() {
+    let program = r#"
+import socket
+class Holder:
+    def __init__(self, **values): self.__dict__.update(values)
+class Slots:
+    __slots__ = ('_sock',)
+slots = Slots()
+slots._sock = sock = socket.socket()
+closed = socket.socket()
+closed.close()
+ring = Holder()
+ring._transport = Holder(_sock=Holder(_transport=ring), _ssl_protocol=ring)
+deep = Holder(_sock=sock)
+for _ in range(20): deep = Holder(_transport=deep)
+for name, holder, number in [
+    ('socket', sock, sock.fileno()), ('slots', slots, sock.fileno()), ('closed', closed, None),
+    ('tls', Holder(_ssl_protocol=Holder(_transport=Holder(_sock=sock))), sock.fileno()),
+    ('pipe', Holder(_sock=None, _fileno=7), 7), ('negative', Holder(_fileno=-1), None), ('ring', ring, None),
+    ('deep', deep, None), ('nothing', None, None), ('text', Holder(_fileno='7', _sock='7'), None),
+]:
+    show(name, holder, 'None' if number is None else 'Some(%d)' % number)
+wait()
+"#;
+    for interpreter in interpreters() {
+        let target = Target::start(&interpreter, program);
+        let objects = ObjectReader::new(target.memory(), &target.layout);
+        let known = RefCell::new(HashMap::new());
+        let types = TaskObjects::new(objects, &known);
+        assert_eq!(target.all_shown().len(), 10, "{interpreter}");
+        for shown in target.all_shown() {
+            let found = format!("{:?}", descriptor(types, shown.address));
+            assert_eq!(found, shown.text, "{interpreter}: {}", shown.name);
+        }
+    }
+}
+
+#[test]
 fn a_task_of_another_size_is_refused() {
     for interpreter in interpreters() {
         let target = Target::start(&interpreter, "");
@@ -224,5 +263,7 @@ fn scribbled_memory_ends_a_chain() {
         codes.begin_sample(None);
         let chain = Follower::new(types, &mut codes).follow(0x10_0000 + 8 * random.below(1024) as u64, None);
         assert!(chain.links.len() <= 256);
+        descriptor(types, 0x10_0000 + 8 * random.below(1024) as u64);
+        uv_timer_due(types, 0x10_0000 + 8 * random.below(1024) as u64);
     }
 }

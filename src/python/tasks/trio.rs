@@ -5,10 +5,13 @@
 
 use std::collections::HashMap;
 
+use super::anyio_wait::anyio_wait;
 use super::awaitable::Follower;
 use super::objects::TaskObjects;
 use super::registry::MOST_TASKS;
 use super::task::FutureReader;
+use super::transports::{descriptor, small_number};
+use super::turns::trio_clock_offset;
 use super::wait::{TaskWait, WaitKind, WaitReader, is_file};
 use super::{Task, TaskFrame, TaskLibrary, TaskState};
 use crate::python::code::CodeTable;
@@ -69,11 +72,15 @@ impl TrioReader<'_, '_> {
             task.group_of = parent.and_then(|parent| places.get(&parent).copied());
         }
         let waits = WaitReader { futures, codes: self.codes };
+        let ahead = trio_clock_offset(self.types.objects, runner);
         for place in first..found.len() {
             if found[place].state != TaskState::Waiting {
                 continue;
             }
-            let wait = trio_wait(waits, &found[place]);
+            // Streams of anyio's are made of what would be named otherwise.
+            let of_stream = |wait: &TaskWait| matches!(wait.kind, WaitKind::Queue | WaitKind::Socket);
+            let by_anyio = anyio_wait(waits, &found[place], None).filter(of_stream);
+            let wait = by_anyio.or_else(|| trio_wait(waits, &found[place], ahead));
             if wait.as_ref().is_some_and(|wait| wait.kind == WaitKind::Group) {
                 let children: Vec<usize> =
                     (first..found.len()).filter(|child| found[*child].group_of == Some(place)).collect();
@@ -128,7 +135,8 @@ impl TrioReader<'_, '_> {
 }
 
 /// What a task waits in: the outermost function of trio's own that it is in, without the traps.
-fn trio_wait(waits: WaitReader<'_>, task: &Task) -> Option<TaskWait> {
+/// `ahead` is by how much the runner's clock is ahead of the system's.
+fn trio_wait(waits: WaitReader<'_>, task: &Task, ahead: Option<f64>) -> Option<TaskWait> {
     let of_trio: Vec<&TaskFrame> = task
         .innermost_frames()
         .take(FRAMES_ASKED)
@@ -157,16 +165,39 @@ fn trio_wait(waits: WaitReader<'_>, task: &Task) -> Option<TaskWait> {
         }
         _ => WaitKind::Other,
     };
+    let name = if name == "__aenter__" { "acquire" } else { name };
     let operation = match &class {
-        Some(class) => format!("{class}.{name}"),
-        None => name.to_owned(),
+        Some(class) => format!("{}.{name}", if class == "_SocketType" { "socket" } else { class }),
+        None => name.trim_start_matches('_').to_owned(),
     };
     let mut wait = TaskWait::new(kind);
     wait.operation = operation;
     wait.object = object.filter(|_| !is_nursery);
-    if kind == WaitKind::Sleep {
-        // `sleep(seconds)` calls `sleep_until(deadline)` of the runner's clock, which begins somewhere.
-        wait.duration = waits.variable(frame, "seconds").and_then(|seconds| waits.number(seconds));
+    let innermost = || of_trio.iter();
+    match kind {
+        WaitKind::Sleep => {
+            wait.duration = waits.variable(frame, "seconds").and_then(|seconds| waits.number(seconds));
+            // `sleep(seconds)` calls `sleep_until(deadline)` of the runner's clock, which begins somewhere.
+            let is_until = |frame: &&&TaskFrame| function_and_file(waits.codes, frame).0 == "sleep_until";
+            let deadline = innermost().find(is_until).and_then(|frame| waits.variable(frame, "deadline"));
+            wait.until = deadline.and_then(|deadline| waits.number(deadline)).zip(ahead).map(|(at, ahead)| at - ahead);
+        }
+        WaitKind::Lock | WaitKind::Semaphore | WaitKind::Condition => {
+            let lot = object.and_then(|object| waits.types().member(object, "_lot"));
+            wait.waiters = lot.and_then(|lot| waits.length(lot, "_parked"));
+        }
+        WaitKind::Socket => {
+            let by_self = |frame: &&TaskFrame| descriptor(waits.types(), waits.variable(frame, "self")?);
+            wait.descriptor = innermost().find_map(by_self);
+        }
+        WaitKind::Process => {
+            let process = |frame: &&TaskFrame| {
+                let pid = waits.types().member(waits.variable(frame, "self")?, "pid")?;
+                small_number(waits.types(), pid)
+            };
+            wait.detail = innermost().find_map(process).map(|pid| format!("pid {pid}"));
+        }
+        _ => {}
     }
     Some(wait)
 }

@@ -5,7 +5,7 @@
 //! | asyncio | the variable `end_time` of `BaseEventLoop._run_once`, set when the selector has returned |
 //! | uvloop | `uv_loop_t.time`, set when a poll returns, and the count of polls |
 //! | trio | the variable `now` of `unrolled_run`, less the offset of the runner's clock |
-//! | gevent | `mn_now` of libev's `struct ev_loop`, set when a poll returns |
+//! | gevent | `mn_now` of libev's `struct ev_loop`, or what uvloop has, set when a poll returns |
 //!
 //! All are times of `CLOCK_MONOTONIC`, given here in seconds. Nothing is believed that is not a time in the past: the
 //! loops run on while they are read.
@@ -182,10 +182,24 @@ impl UvLoop {
             return None;
         }
         // A table of methods is between the object's head and the first field (`cdef class Loop`, uvloop/loop.pxd).
-        let address = types.second_field(event_loop).ok()?;
-        let internal = objects.memory().read_u64(address.wrapping_add(UV_INTERNAL_FIELDS)).ok()?;
+        Self::at(objects.memory(), types.second_field(event_loop).ok()?)
+    }
+
+    /// Of a loop object of gevent's on libuv (`gevent.libuv.loop.loop`), which has it in an object of cffi's
+    /// (`CDataObject` {head, type, pointer}) until it is destroyed.
+    pub(crate) fn of_gevent(objects: ObjectReader<'_>, event_loop: u64) -> Option<Self> {
+        let known = RefCell::default();
+        let types = TaskObjects::new(objects, &known);
+        let pointer = types.member(event_loop, "_ptr")?;
+        let is_of_cffi = types.known(pointer).ok()?.info.name.starts_with("_cffi_backend.");
+        let address = types.second_field(pointer).ok().filter(|address| is_of_cffi && *address != 0)?;
+        Self::at(objects.memory(), address)
+    }
+
+    fn at(memory: &dyn Memory, address: u64) -> Option<Self> {
+        let internal = memory.read_u64(address.wrapping_add(UV_INTERNAL_FIELDS)).ok()?;
         let found = Self { address, internal };
-        found.turn(objects.memory()).is_some_and(|turn| turn.descriptor >= 0).then_some(found)
+        found.turn(memory).is_some_and(|turn| turn.descriptor >= 0).then_some(found)
     }
 
     /// What it tells now, in one read.

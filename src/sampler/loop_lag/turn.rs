@@ -69,11 +69,14 @@ impl LoopLags {
             TurnFunction::Gevent => {
                 let key = thread.stack.address;
                 if !self.ev_loops.contains_key(&key)
+                    && !self.gevent_uv_loops.contains_key(&key)
                     && let Some(event_loop) =
                         offsets.first().and_then(|offset| variable(frame, *offset).object(&memory, objects))
-                    && let Some(found) = EvLoop::of(&memory, event_loop, now)
                 {
-                    self.ev_loops.insert(key, found);
+                    self.learn_gevent_loop(sampler, key, event_loop, now);
+                }
+                if let Some((uv_loop, _)) = self.gevent_uv_loops.get(&key).copied() {
+                    return Some((LoopLibrary::Gevent, self.uv_turn(sampler, thread, frames.len(), uv_loop, now)));
                 }
                 let event_loop = self.ev_loops.get(&key)?;
                 let turn = match index {
@@ -102,6 +105,20 @@ impl LoopLags {
         ahead
     }
 
+    /// Finds out on what a loop object of gevent's is built.
+    fn learn_gevent_loop(&mut self, sampler: &ProcessSampler, key: u64, event_loop: u64, now: f64) {
+        if let Some(found) = EvLoop::of(&sampler.process().memory(), event_loop, now) {
+            self.ev_loops.insert(key, found);
+        } else if let Some(found) = self.gevent_uv_loop(sampler, event_loop) {
+            self.gevent_uv_loops.insert(key, (found, event_loop));
+        }
+    }
+
+    fn gevent_uv_loop(&self, sampler: &ProcessSampler, event_loop: u64) -> Option<UvLoop> {
+        let pages = PageCache::new(sampler.process().memory());
+        UvLoop::of_gevent(ObjectReader::new(&pages, &sampler.runtime().layout), event_loop)
+    }
+
     /// Of loops that have no frame on their thread's stack: uvloop's, and gevent's while a greenlet runs.
     fn turn_without_frame(
         &mut self,
@@ -114,6 +131,14 @@ impl LoopLags {
         let uv_loop = self.uv_loops.get(&stack.innermost).or_else(|| self.uv_loops.get(&stack.address));
         if let Some(uv_loop) = uv_loop.copied() {
             return Some((LoopLibrary::Uvloop, self.uv_turn(sampler, thread, frames, uv_loop, now)));
+        }
+        if let Some((uv_loop, event_loop)) = self.gevent_uv_loops.get(&stack.address).copied() {
+            if self.gevent_uv_loop(sampler, event_loop) == Some(uv_loop) {
+                return Some((LoopLibrary::Gevent, self.uv_turn(sampler, thread, frames, uv_loop, now)));
+            }
+            // It was destroyed.
+            self.gevent_uv_loops.remove(&stack.address);
+            return None;
         }
         let event_loop = self.ev_loops.get(&stack.address)?;
         let Some(time) = event_loop.time(&sampler.process().memory()) else {

@@ -84,7 +84,7 @@ impl Text<'_> {
     pub(super) fn write_task_summary(&mut self, dump: &ProcessDump, thread: &ThreadDump) -> io::Result<()> {
         let Some(tasks) = &dump.tasks else { return Ok(()) };
         let of_thread = loops_of(tasks, thread);
-        let mut counts: Vec<(String, usize, Option<String>)> = Vec::new();
+        let mut counts: Vec<(String, usize, Option<String>, bool)> = Vec::new();
         let of_loop = tasks.tasks.iter().filter(|task| of_thread.contains(&task.event_loop) && task.state != "done");
         let mut total = 0;
         for task in of_loop {
@@ -93,34 +93,46 @@ impl Text<'_> {
             let place = self.place_in_program(task);
             match counts.iter().position(|(known, ..)| *known == what) {
                 Some(index) => {
-                    let (_, count, known) = &mut counts[index];
+                    let (_, count, known, _) = &mut counts[index];
                     *count += 1;
                     *known = known.take().filter(|known| Some(known) == place.as_ref());
                 }
-                None if counts.len() < MOST_SUMMARISED => counts.push((what, 1, place)),
+                None if counts.len() < MOST_SUMMARISED => {
+                    counts.push((what, 1, place, !task.awaits.is_empty()));
+                }
                 None => {}
             }
         }
         if total < LEAST_SUMMARISED {
             return Ok(());
         }
-        sort_by_key(&mut counts, |(_, count, _)| std::cmp::Reverse(*count));
+        // Those that wait for others of them say the least.
+        sort_by_key(&mut counts, |(_, count, _, waits_for_tasks)| (*waits_for_tasks, std::cmp::Reverse(*count)));
         let shown = counts.iter().take(SUMMARY_PARTS);
-        let mut parts: Vec<String> = shown.clone().map(|(what, count, _)| format!("{count} {what}")).collect();
-        // Where the most of them came from, if all from one place.
-        if let (Some(first), Some((_, 2.., Some(place)))) = (parts.first_mut(), counts.first()) {
-            first.push_str(&format!(", in {place}"));
+        let mut parts: Vec<String> = shown.clone().map(|(what, count, ..)| format!("{count} {what}")).collect();
+        // Where those of each part came from, if all from one place.
+        for (part, (_, count, place, _)) in parts.iter_mut().zip(&counts) {
+            if let (2.., Some(place)) = (count, place) {
+                part.push_str(&format!(", in {place}"));
+            }
         }
-        let left = total - shown.map(|(_, count, _)| count).sum::<usize>();
+        let not_shown = counts.iter().skip(SUMMARY_PARTS).filter(|(.., waits_for_tasks)| *waits_for_tasks);
+        let for_others = not_shown.map(|(_, count, ..)| count).sum::<usize>();
+        if for_others > 0 {
+            parts.push(format!("{for_others} wait for other tasks"));
+        }
+        let left = total - for_others - shown.map(|(_, count, ..)| count).sum::<usize>();
         if left > 0 {
             parts.push(format!("{left} do something else"));
         }
         writeln!(self.writer, "  {}", self.styles.dim.apply_to(parts.join("; ")))
     }
 
-    /// The innermost function of a task that is the program's own, if it is not the innermost of all: `name (file:1)`.
+    /// The innermost function of a task that is the program's own, if the innermost of all is not named already:
+    /// `name (file:1)`.
     fn place_in_program(&self, task: &TaskDump) -> Option<String> {
-        let frame = task.frames.iter().skip(1).find(|frame| is_of_program(&frame.filename))?;
+        let is_named = task.waits.as_ref().is_none_or(|waits| waits.kind == "future");
+        let frame = task.frames.iter().skip(usize::from(is_named)).find(|frame| is_of_program(&frame.filename))?;
         let file = frame.short_filename.as_ref().filter(|_| !self.options.full_file_names).unwrap_or(&frame.filename);
         Some(format!("{} ({}:{})", printable(&frame.name), printable(file), frame.line))
     }
@@ -212,6 +224,9 @@ impl Text<'_> {
             let other = tasks.tasks.get(*place).map(label).unwrap_or_default();
             writeln!(self.writer, "{margin}→ {other} (shown elsewhere)")?;
         }
+        if let more @ 1.. = node.elsewhere.len().saturating_sub(NAMES_SHOWN) {
+            writeln!(self.writer, "{margin}→ {more} more (shown elsewhere)")?;
+        }
         self.write_task_frames(task, &format!("{margin}  "))?;
         for (index, child) in node.children.iter().enumerate() {
             let is_last = index + 1 == node.children.len();
@@ -264,14 +279,18 @@ fn doing(tasks: &TasksDump, task: &TaskDump) -> String {
     if waits.kind == "sleep" {
         return "sleep".to_owned();
     }
+    if waits.thread_id.is_some() {
+        return "wait for a function that a thread runs".to_owned();
+    }
+    if let ("future", Some(frame)) = (waits.kind, task.frames.first()) {
+        return format!("wait in {} for a callback", printable(&frame.name));
+    }
     // Which object it is matters where others have to do with it; how many do, the count says.
     let text = waits.text.split(", as ").next().unwrap_or_default();
     let text = if waits.is_shared { text } else { text.split(" (0x").next().unwrap_or_default() };
     let mut text = printable(&text.replacen("waits", "wait", 1)).into_owned();
-    let holders = task.places.held_by.iter().take(NAMES_SHOWN).filter_map(|place| tasks.tasks.get(*place).map(label));
-    let holders: Vec<String> = holders.collect();
-    if !holders.is_empty() {
-        text.push_str(&format!(", held by {}", holders.join(", ")));
+    if let Some(holders) = holders(tasks, task) {
+        text.push_str(&holders);
     }
     text
 }
@@ -317,14 +336,29 @@ fn wait_text(tasks: &TasksDump, node: &TaskNode, task: &TaskDump) -> Option<Stri
     if waits.seconds.is_some() && most - least >= 0.1 {
         text = format!("sleep, wake in {:.1} to {most:.1} s", least.max(0.0));
     }
-    let holders: Vec<String> =
-        task.places.held_by.iter().take(NAMES_SHOWN).filter_map(|place| tasks.tasks.get(*place).map(label)).collect();
-    let more = task.places.held_by.len().saturating_sub(holders.len());
-    if !holders.is_empty() {
-        text.push_str(&format!(", held by {}", holders.join(", ")));
+    if waits.thread_id.is_some() && node.tasks.len() > 1 {
+        text = format!("wait for functions that {} threads run", node.tasks.len());
     }
-    if more > 0 {
-        text.push_str(&format!(" and {more} more"));
+    if let Some(holders) = holders(tasks, task) {
+        text.push_str(&holders);
+    }
+    Some(text)
+}
+
+/// Who holds what a task waits for.
+fn holders(tasks: &TasksDump, task: &TaskDump) -> Option<String> {
+    let known: Vec<&TaskDump> = task.places.held_by.iter().filter_map(|place| tasks.tasks.get(*place)).collect();
+    let (first, count) = (known.first()?, known.len());
+    // Where tasks are called by what they do, the names would all be the same.
+    if count > 1 && first.name.is_some() && known.iter().all(|other| other.name == first.name) {
+        return Some(format!(", held by {count} called {}", label(first)));
+    }
+    let mut text = format!(
+        ", held by {}",
+        known.iter().take(NAMES_SHOWN).map(|holder| label(holder)).collect::<Vec<_>>().join(", ")
+    );
+    if count > NAMES_SHOWN {
+        text.push_str(&format!(" and {} more", count - NAMES_SHOWN));
     }
     Some(text)
 }
