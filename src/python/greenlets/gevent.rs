@@ -186,9 +186,10 @@ impl<'read> GeventWaits<'read> {
             };
             let count = waiters.len() as u64;
             for (greenlet, operation) in waiters {
-                let wait = match operation == OF_SEVERAL {
-                    true => TaskWait::new(WaitKind::Some),
-                    false => TaskWait { object: Some(object), waiters: Some(count), ..TaskWait::new(of.kind) },
+                let wait = if operation == OF_SEVERAL {
+                    TaskWait::new(WaitKind::Some)
+                } else {
+                    TaskWait { object: Some(object), waiters: Some(count), ..TaskWait::new(of.kind) }
                 };
                 self.found.entry(greenlet).or_insert(TaskWait { operation, ..wait });
             }
