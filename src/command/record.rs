@@ -64,8 +64,9 @@ pub(crate) fn run(arguments: &RecordArgs) -> anyhow::Result<ExitCode> {
             return Err(error);
         }
     };
-    let (Recorded { mut profile, ending, unsampled, notes, kernel_waits, off_cpu, .. }, failure) = recorded;
-    if let Some(reason) = why_nothing_came(&ending, &profile, off_cpu.as_ref()).filter(|_| failure.is_none()) {
+    let (Recorded { mut profile, ending, unsampled, notes, kernel_waits, off_cpu, ticks, .. }, failure) = recorded;
+    if let (Ending::Lost(reason), 0, None) = (&ending, ticks, &failure) {
+        // A file without samples would look like a program at rest.
         target.end(arguments.keep, &interrupt);
         return Err(anyhow!("{}", printable(reason)).context("nothing was recorded"));
     }
@@ -110,13 +111,6 @@ pub(crate) fn run(arguments: &RecordArgs) -> anyhow::Result<ExitCode> {
         Some(status) if arguments.exit_status => ExitCode::from(shell_status(status)),
         _ => ExitCode::SUCCESS,
     })
-}
-
-/// Why the recording has ended, where it has come to nothing by that: an empty file would look like an idle program.
-fn why_nothing_came<'a>(ending: &'a Ending, profile: &Profile, off_cpu: Option<&OffCpuSums>) -> Option<&'a str> {
-    let Ending::Lost(reason) = ending else { return None };
-    let is_empty = profile.metadata.counts.taken == 0 && off_cpu.is_none_or(|sums| sums.recorded + sums.brief == 0);
-    is_empty.then_some(reason)
 }
 
 fn presentation_of(arguments: &RecordArgs) -> Presentation {
