@@ -197,6 +197,7 @@ impl Describer<'_> {
             is_shared,
         }
     }
+
     /// Adds to the words for a wait which object it is in, by which socket, and how many others do the same.
     pub(super) fn add_details(&self, text: &mut String, wait: &TaskWait) {
         if let Some(object) = wait.object.filter(|_| !wait.operation.is_empty()) {

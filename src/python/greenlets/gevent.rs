@@ -92,14 +92,7 @@ impl<'read> GeventWaits<'read> {
 
     /// A `float` or a small `int`.
     pub(super) fn number(&self, object: u64) -> Option<f64> {
-        match self.objects.type_name(object).ok()?.as_str() {
-            "float" => {
-                let bits = self.objects.pointer(object, self.objects.layout().object.float_value).ok()?;
-                Some(f64::from_bits(bits)).filter(|number| number.is_finite())
-            }
-            "int" => self.objects.small_int(object).ok()?.map(|number| number as f64),
-            _ => None,
-        }
+        self.known.number(self.objects, object)
     }
 
     /// What a greenlet waits in; `frames` are its own, newest first.

@@ -10,27 +10,12 @@ use super::{CompiledFrame, Link, Task};
 /// Connections of a server that are counted.
 const MOST_CONNECTIONS: u64 = 1 << 20;
 
-/// What a task waits in whose chain ends at `future`.
-pub(super) fn asyncio_wait(waits: WaitReader<'_>, task: &Task, future: Option<u64>) -> Option<TaskWait> {
-    Waits(waits).wait(task, future)
-}
-
-struct Waits<'read>(WaitReader<'read>);
-
-impl<'read> std::ops::Deref for Waits<'read> {
-    type Target = WaitReader<'read>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.0
-    }
-}
-
-impl Waits<'_> {
-    /// What a task waits in whose chain ends at `future`.
-    fn wait(&self, task: &Task, future: Option<u64>) -> Option<TaskWait> {
+impl WaitReader<'_> {
+    /// What a task of asyncio waits in whose chain ends at `future`.
+    pub(super) fn asyncio_wait(self, task: &Task, future: Option<u64>) -> Option<TaskWait> {
         let by_frames = self
             .sleep(task)
-            .or_else(|| anyio_wait(self.0, task, future))
+            .or_else(|| anyio_wait(self, task, future))
             .or_else(|| self.lock(task))
             .or_else(|| self.queue(task))
             .or_else(|| self.input(task))
@@ -56,7 +41,7 @@ impl Waits<'_> {
         if name != "sleep" {
             return None;
         }
-        let number = |object| self.number(object);
+        let number = |object| self.types().number(object);
         let timer = self.variable(frame, "h");
         let until = timer.and_then(|timer| self.types().slot(timer, "_when")).and_then(number);
         let until = until.or_else(|| uv_timer_due(self.types(), timer?));
@@ -235,7 +220,7 @@ impl Waits<'_> {
             Kind::Task | Kind::PythonTask => WaitKind::Task,
             _ if known.info.name == "_GatheringFuture" => WaitKind::Gather,
             Kind::Future | Kind::PythonFuture => {
-                return executor_wait(self.0, future)
+                return executor_wait(*self, future)
                     .or(Some(TaskWait { object: Some(future), ..TaskWait::new(WaitKind::Future) }));
             }
             _ => WaitKind::Other,

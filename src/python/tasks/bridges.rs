@@ -14,7 +14,6 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 
-use super::asyncio_wait::asyncio_wait;
 use super::awaitable::Follower;
 use super::objects::TaskObjects;
 use super::task::FutureReader;
@@ -49,7 +48,7 @@ pub(crate) fn join_bridges(
             let waits = WaitReader { futures: FutureReader { types, layout: None }, codes };
             let is_vague =
                 task.wait.as_ref().is_none_or(|wait| matches!(wait.kind, WaitKind::Future | WaitKind::Other));
-            if let Some(wait) = asyncio_wait(waits, task, None).filter(|_| is_vague) {
+            if let Some(wait) = waits.asyncio_wait(task, None).filter(|_| is_vague) {
                 task.wait = Some(wait);
             }
         }

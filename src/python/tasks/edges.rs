@@ -11,8 +11,6 @@ use super::{Task, TaskFrame, TaskWait};
 const MOST_AWAITED: usize = 100_000;
 /// Gathers within each other that are followed.
 const MOST_GATHERS: usize = 8;
-/// Cells of one function that are looked at.
-const MOST_CELLS: usize = 16;
 
 /// Joins tasks.
 pub(super) struct EdgeReader<'read> {
@@ -117,7 +115,7 @@ impl EdgeReader<'_> {
                 // That inside of anyio's `TaskGroup._spawn`: its cells hold the group and, where the task was begun by
                 // `start`, the future that whoever has called that waits for until the task says that it has started.
                 Some("task_done") => {
-                    let group = cells_of(types, callback, MOST_CELLS).into_iter().find_map(|cell| {
+                    let group = cells_of(types, callback).into_iter().find_map(|cell| {
                         let scope = types.member(cell, "cancel_scope")?;
                         self.places.get(&types.member(scope, "_host_task")?).copied()
                     });
@@ -147,7 +145,7 @@ impl EdgeReader<'_> {
 pub(super) fn futures_of_closure(types: TaskObjects<'_>, function: u64) -> Vec<u64> {
     let is_future =
         |object: &u64| types.known(*object).is_ok_and(|known| matches!(known.kind, Kind::Future | Kind::PythonFuture));
-    cells_of(types, function, MOST_CELLS).into_iter().filter(is_future).collect()
+    cells_of(types, function).into_iter().filter(is_future).collect()
 }
 
 /// What a callback of a task says.

@@ -9,11 +9,8 @@ use super::Task;
 use super::objects::TaskObjects;
 use super::task::FutureReader;
 use super::trio::RunFrame;
-use super::wait::{ExecutorWork, TaskWait, WaitKind, WaitReader};
+use super::wait::{ExecutorWork, TaskWait, WaitKind, WaitReader, cells_of};
 use crate::python::code::CodeTable;
-
-/// Cells of one function that are looked at.
-const MOST_CELLS: usize = 16;
 
 /// Whether a function, by its name with or without class and its file, is the one that has in a variable what its
 /// thread runs.
@@ -56,9 +53,9 @@ pub(super) fn executor_wait(waits: WaitReader<'_>, future: u64) -> Option<TaskWa
     let types = waits.types();
     let of_executor = |callback: &u64| waits.function_name(*callback).as_deref() == Some("_call_check_cancel");
     let callback = waits.futures.callbacks(future).into_iter().find(of_executor)?;
-    let mut cells = waits.cells_of(callback, MOST_CELLS).into_iter();
+    let mut cells = cells_of(types, callback).into_iter();
     let joined = cells.find(|cell| state_of(types, *cell).is_some() && *cell != future);
-    Some(TaskWait { object: joined.or(Some(future)), ..TaskWait::new(WaitKind::Executor) })
+    Some(TaskWait { object: Some(joined.unwrap_or(future)), ..TaskWait::new(WaitKind::Executor) })
 }
 
 /// `concurrent.futures.Future._state`.

@@ -15,9 +15,9 @@ use super::wait::WaitKind;
 const MOST_VALUES: u64 = 2048;
 /// Tasks that are searched, and values of all of them.
 const MOST_SEARCHED: usize = 20_000;
+const MOST_VALUES_OF_ALL: usize = 4_000_000;
 /// Holders that an object may say that it has; of more none is named.
 const MOST_BORROWERS: usize = 200;
-const MOST_VALUES_OF_ALL: usize = 4_000_000;
 
 /// Fills in who holds what tasks wait for.
 pub(super) fn find_holders(types: TaskObjects<'_>, tasks: &mut [Task]) {

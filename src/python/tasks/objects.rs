@@ -67,6 +67,11 @@ impl KnownTypes {
         self.reader(objects).member(object, name)
     }
 
+    /// A `float` or a small `int`.
+    pub(crate) fn number(&self, objects: ObjectReader<'_>, object: u64) -> Option<f64> {
+        self.reader(objects).number(object)
+    }
+
     /// The name of an object's class without its module.
     pub(crate) fn class_name(&self, objects: ObjectReader<'_>, object: u64) -> Option<String> {
         Some(self.reader(objects).known(object).ok()?.short_name().to_owned())
@@ -164,6 +169,18 @@ impl<'read> TaskObjects<'read> {
     /// An attribute wherever an object keeps it, in its dict or in a slot.
     pub(super) fn member(&self, object: u64, name: &str) -> Option<u64> {
         self.slot(object, name).or_else(|| self.attribute(object, name))
+    }
+
+    /// A `float` or a small `int`.
+    pub(super) fn number(&self, object: u64) -> Option<f64> {
+        match self.known(object).ok()?.info.name.as_str() {
+            "float" => {
+                let bits = self.objects.pointer(object, self.objects.layout().object.float_value).ok()?;
+                Some(f64::from_bits(bits)).filter(|number| number.is_finite())
+            }
+            "int" => self.objects.small_int(object).ok()?.map(|number| number as f64),
+            _ => None,
+        }
     }
 
     /// Whether an object is `None`.

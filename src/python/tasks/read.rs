@@ -3,7 +3,6 @@
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 
-use super::asyncio_wait::asyncio_wait;
 use super::awaitable::{Chain, Follower};
 use super::edges::{EdgeReader, Relation};
 use super::executors::find_workers;
@@ -213,7 +212,7 @@ impl Reader<'_, '_> {
             let task = &found.tasks[place];
             let waits_now = matches!(task.state, TaskState::Waiting | TaskState::Cancelling);
             let Some(future) = waiter.filter(|_| waits_now) else { continue };
-            let mut wait = asyncio_wait(waits, task, Some(future));
+            let mut wait = waits.asyncio_wait(task, Some(future));
             let mut awaits = edges.awaited(task, future, wait.as_ref());
             if let Some(inner) = passed_on.get(&future)
                 && let Some(wait) = &mut wait

@@ -150,12 +150,12 @@ struct UvHandle {
 
 /// Fields of `uv_handle_t`, in bytes. It has 96, and what comes behind differs by its type.
 const UV_LOOP: u64 = 8;
-const UV_TYPE: u64 = 16;
+const UV_TYPE: u32 = 16;
 /// Where the descriptor is within a `uv__io_t`, and the `uv__io_t` in a `uv_stream_t`, a `uv_udp_t` and a `uv_poll_t`.
-const UV_IO_DESCRIPTOR: u64 = 48;
-const UV_STREAM_IO: u64 = 136;
-const UV_UDP_IO: u64 = 128;
-const UV_POLL_IO: u64 = 104;
+const UV_IO_DESCRIPTOR: u32 = 48;
+const UV_STREAM_IO: u32 = 136;
+const UV_UDP_IO: u32 = 128;
+const UV_POLL_IO: u32 = 104;
 /// `uv_timer_t.timeout`.
 const UV_TIMEOUT: u64 = 128;
 
@@ -170,9 +170,8 @@ impl UvHandle {
         let address = types.second_field(object).ok().filter(|address| *address != 0)?;
         let is_its = memory.read_u64(address).ok()? == object;
         let event_loop = memory.read_u64(address.wrapping_add(UV_LOOP)).ok()?;
-        let word = memory.read_u64(address.wrapping_add(UV_TYPE)).ok()?;
-        let [a, b, c, d, ..] = word.to_ne_bytes();
-        (is_its && event_loop != 0).then_some(Self { address, kind: i32::from_ne_bytes([a, b, c, d]) })
+        let kind = types.objects.int(address, UV_TYPE).ok()?;
+        (is_its && event_loop != 0).then_some(Self { address, kind })
     }
 
     fn descriptor(self, types: TaskObjects<'_>) -> Option<i32> {
@@ -183,9 +182,7 @@ impl UvHandle {
             15 => UV_UDP_IO,
             _ => return None,
         };
-        let word = types.objects.memory().read_u64(self.address.wrapping_add(io + UV_IO_DESCRIPTOR)).ok()?;
-        let [a, b, c, d, ..] = word.to_ne_bytes();
-        Some(i32::from_ne_bytes([a, b, c, d])).filter(|descriptor| *descriptor >= 0)
+        types.objects.int(self.address, io + UV_IO_DESCRIPTOR).ok().filter(|descriptor| *descriptor >= 0)
     }
 
     fn due(self, types: TaskObjects<'_>) -> Option<f64> {

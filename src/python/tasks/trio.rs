@@ -176,11 +176,12 @@ fn trio_wait(waits: WaitReader<'_>, task: &Task, ahead: Option<f64>) -> Option<T
     let innermost = || of_trio.iter();
     match kind {
         WaitKind::Sleep => {
-            wait.duration = waits.variable(frame, "seconds").and_then(|seconds| waits.number(seconds));
+            wait.duration = waits.variable(frame, "seconds").and_then(|seconds| waits.types().number(seconds));
             // `sleep(seconds)` calls `sleep_until(deadline)` of the runner's clock, which begins somewhere.
             let is_until = |frame: &&&TaskFrame| function_and_file(waits.codes, frame).0 == "sleep_until";
             let deadline = innermost().find(is_until).and_then(|frame| waits.variable(frame, "deadline"));
-            wait.until = deadline.and_then(|deadline| waits.number(deadline)).zip(ahead).map(|(at, ahead)| at - ahead);
+            wait.until =
+                deadline.and_then(|deadline| waits.types().number(deadline)).zip(ahead).map(|(at, ahead)| at - ahead);
         }
         WaitKind::Lock | WaitKind::Semaphore | WaitKind::Condition => {
             let lot = object.and_then(|object| waits.types().member(object, "_lot"));

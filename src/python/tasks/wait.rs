@@ -10,6 +10,8 @@ use crate::python::locals::{Value, variables};
 pub(super) const FRAMES_ASKED: usize = 8;
 /// The most waiters of an object that are counted.
 const MOST_WAITERS: u64 = 1 << 32;
+/// Cells of one function that are looked at.
+const MOST_CELLS: usize = 16;
 
 /// What kind of thing a task waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -185,27 +187,9 @@ impl WaitReader<'_> {
         .filter(|length| *length < MOST_WAITERS)
     }
 
-    /// What the cells of a function of Python hold.
-    pub(super) fn cells_of(&self, function: u64, limit: usize) -> Vec<u64> {
-        cells_of(self.types(), function, limit)
-    }
-
     /// The name of an object's class.
     pub(super) fn class_name(&self, object: u64) -> Option<String> {
         Some(self.types().known(object).ok()?.short_name().to_owned())
-    }
-
-    /// A `float` or a small `int`.
-    pub(super) fn number(&self, object: u64) -> Option<f64> {
-        let objects = self.types().objects;
-        match self.types().known(object).ok()?.info.name.as_str() {
-            "float" => {
-                let bits = objects.pointer(object, objects.layout().object.float_value).ok()?;
-                Some(f64::from_bits(bits)).filter(|number| number.is_finite())
-            }
-            "int" => objects.small_int(object).ok()?.map(|number| number as f64),
-            _ => None,
-        }
     }
 }
 
@@ -217,7 +201,7 @@ pub(super) fn function_code(layout: &crate::python::layout::Layout) -> u32 {
 }
 
 /// What the cells of a function of Python hold, some of them where there are many.
-pub(super) fn cells_of(types: TaskObjects<'_>, function: u64, limit: usize) -> Vec<u64> {
+pub(super) fn cells_of(types: TaskObjects<'_>, function: u64) -> Vec<u64> {
     let objects = types.objects;
     // `func_closure`: up to 3.9 after code, globals, defaults and keyword defaults; from 3.10 on after the code, the
     // defaults and keyword defaults (cpython/funcobject.h).
@@ -226,7 +210,7 @@ pub(super) fn cells_of(types: TaskObjects<'_>, function: u64, limit: usize) -> V
     if closure == 0 || !types.known(closure).is_ok_and(|known| known.info.name == "tuple") {
         return Vec::new();
     }
-    let Ok((cells, _)) = objects.tuple_items(closure, limit) else { return Vec::new() };
+    let Ok((cells, _)) = objects.tuple_items(closure, MOST_CELLS) else { return Vec::new() };
     cells.into_iter().filter_map(|cell| types.first_field(cell).ok()).filter(|object| *object != 0).collect()
 }
 

@@ -30,6 +30,24 @@ struct Margins {
     rest: String,
 }
 
+/// Tasks that do the same, as the summary of a thread counts them.
+struct Alike {
+    what: String,
+    count: usize,
+    /// Where in the program, if all of them are there.
+    place: Option<String>,
+    waits_for_tasks: bool,
+}
+
+impl Alike {
+    fn text(&self) -> String {
+        match &self.place {
+            Some(place) if self.count > 1 => format!("{} {}, in {place}", self.count, self.what),
+            _ => format!("{} {}", self.count, self.what),
+        }
+    }
+}
+
 impl Text<'_> {
     /// The rings of a process's tasks.
     pub(super) fn write_task_rings(&mut self, dump: &ProcessDump) -> io::Result<()> {
@@ -84,44 +102,32 @@ impl Text<'_> {
     pub(super) fn write_task_summary(&mut self, dump: &ProcessDump, thread: &ThreadDump) -> io::Result<()> {
         let Some(tasks) = &dump.tasks else { return Ok(()) };
         let of_thread = loops_of(tasks, thread);
-        let mut counts: Vec<(String, usize, Option<String>, bool)> = Vec::new();
+        let mut groups: Vec<Alike> = Vec::new();
         let of_loop = tasks.tasks.iter().filter(|task| of_thread.contains(&task.event_loop) && task.state != "done");
         let mut total = 0;
         for task in of_loop {
             total += 1;
             let what = doing(tasks, task);
             let place = self.place_in_program(task);
-            match counts.iter().position(|(known, ..)| *known == what) {
-                Some(index) => {
-                    let (_, count, known, _) = &mut counts[index];
-                    *count += 1;
-                    *known = known.take().filter(|known| Some(known) == place.as_ref());
-                }
-                None if counts.len() < MOST_SUMMARISED => {
-                    counts.push((what, 1, place, !task.awaits.is_empty()));
-                }
-                None => {}
+            if let Some(group) = groups.iter_mut().find(|group| group.what == what) {
+                group.count += 1;
+                group.place = group.place.take().filter(|known| Some(known) == place.as_ref());
+            } else if groups.len() < MOST_SUMMARISED {
+                groups.push(Alike { what, count: 1, place, waits_for_tasks: !task.awaits.is_empty() });
             }
         }
         if total < LEAST_SUMMARISED {
             return Ok(());
         }
         // Those that wait for others of them say the least.
-        sort_by_key(&mut counts, |(_, count, _, waits_for_tasks)| (*waits_for_tasks, std::cmp::Reverse(*count)));
-        let shown = counts.iter().take(SUMMARY_PARTS);
-        let mut parts: Vec<String> = shown.clone().map(|(what, count, ..)| format!("{count} {what}")).collect();
-        // Where those of each part came from, if all from one place.
-        for (part, (_, count, place, _)) in parts.iter_mut().zip(&counts) {
-            if let (2.., Some(place)) = (count, place) {
-                part.push_str(&format!(", in {place}"));
-            }
-        }
-        let not_shown = counts.iter().skip(SUMMARY_PARTS).filter(|(.., waits_for_tasks)| *waits_for_tasks);
-        let for_others = not_shown.map(|(_, count, ..)| count).sum::<usize>();
+        sort_by_key(&mut groups, |group| (group.waits_for_tasks, std::cmp::Reverse(group.count)));
+        let (shown, not_shown) = groups.split_at(groups.len().min(SUMMARY_PARTS));
+        let mut parts: Vec<String> = shown.iter().map(Alike::text).collect();
+        let for_others = not_shown.iter().filter(|group| group.waits_for_tasks).map(|group| group.count).sum::<usize>();
         if for_others > 0 {
             parts.push(format!("{for_others} wait for other tasks"));
         }
-        let left = total - for_others - shown.map(|(_, count, ..)| count).sum::<usize>();
+        let left = total - for_others - shown.iter().map(|group| group.count).sum::<usize>();
         if left > 0 {
             parts.push(format!("{left} do something else"));
         }
