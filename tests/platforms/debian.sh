@@ -60,6 +60,8 @@ download_root() {
     mkdir -p "$cache/debs/root"
     mapfile -t names < <(apt_of_target install --simulate --no-install-recommends "$@" |
         sed -n 's/^Inst \([^ ]*\) .*/\1/p')
+    # Where they contradict each other there are none.
+    ((${#names[@]})) || return 1
     (cd "$cache/debs/root" && apt_of_target download "${names[@]}")
 }
 
