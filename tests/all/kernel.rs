@@ -91,6 +91,37 @@ fn the_kernel_sees_only_what_was_there_of_recursion_and_of_code_that_comes_and_g
 }
 
 #[test]
+fn frames_of_two_moments_are_never_in_one_deep_stack() {
+    let _alone = alone_on_this_machine();
+    if !may_sample("deep chains in the kernel") {
+        return;
+    }
+    let mut tally = Tally::default();
+    for interpreter in Interpreter::all() {
+        let recording = record(interpreter, "deep_chains.py", &["-r", "5000", "-d", "0.4"]);
+        tally.add_any(interpreter, &recording, |stack| has_its_leaf(&names(stack)));
+        let whole = recording.count(|names| leaf_of(names).is_some());
+        assert!(whole > 100, "{interpreter}: {:?}", recording.summary);
+    }
+    assert_eq!(tally.impossible, 0, "{tally:#?}");
+}
+
+/// The number of the function at the end of a stack of `deep_chains.py`, and where its frame is.
+fn leaf_of(names: &[&str]) -> Option<(usize, u64)> {
+    names.iter().enumerate().find_map(|(place, name)| Some((place, name.strip_prefix("leaf_")?.parse().ok()?)))
+}
+
+/// Whether that function is the one that belongs to the frames above it, as the program computes it.
+fn has_its_leaf(names: &[&str]) -> bool {
+    let Some((place, leaf)) = leaf_of(names) else { return true };
+    let levels: Vec<&str> = names[..place].iter().copied().filter(|name| ["a", "b"].contains(name)).collect();
+    // The outermost one is that of no level.
+    let bits = levels.iter().skip(1).map(|name| u64::from(*name == "b"));
+    let sum: u64 = (0..).zip(bits).map(|(level, bit)| (level * level + 3 * level + 1) * bit).sum();
+    levels.len() == 151 && sum % 16 == leaf
+}
+
+#[test]
 fn three_thousand_frames_are_taken_in_one_interrupt() {
     let _alone = alone_on_this_machine();
     if !may_sample("deep stacks in the kernel") {

@@ -24,7 +24,7 @@ pub(super) use absent::{RingWaits, Source};
 pub(super) use blocked_call::{BlockedCall, OffCpu};
 pub(super) use evidence::{Identity, read_identities};
 pub(crate) use kallsyms::{KernelFunction, KernelSymbols};
-pub(super) use record::{FrameSlot, Frames, Record, RecordedStack, Records, Slot, same_at_end};
+pub(super) use record::{FrameSlot, Frames, KeptStacks, Record, RecordedStack, Records, Slot, StackSlots};
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub(super) use source::{RingWaits, Source};
 pub(crate) use support::{Unavailable, check_rights};

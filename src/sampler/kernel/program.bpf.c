@@ -17,12 +17,27 @@
 #define MOST_SLOTS 6144
 // So many of them are taken in each visit of the walk. More make the verifier's work longer than the walk gets shorter.
 #define FRAMES_A_VISIT 8
+#define COMPARED_A_VISIT 4
 #define HEAD 256
 #define PAGE 4096
 #define BLOCK (PAGE + HEAD)
 #define STATE_HEAD 512
 #define MOST_STATES 1024
 #define KNOWN_CODES 8192
+
+// A stack of so many slots or more is kept, so that records that end like it need not have that end. The frames of the
+// first two visits are never looked for in it, one further on in the first so many of its slots.
+#define LEAST_BASE 32
+#define PLAIN_FRAMES (2 * FRAMES_A_VISIT)
+#define MOST_SHIFT 64
+// Each time that so many more frames were taken one is looked for.
+#define SEARCHED_FRAMES 64
+// A kept stack is replaced when the records that end like it have become long, but not sooner than after so many.
+#define LEAST_USES 16
+// So many slots are copied in each visit of the walk.
+#define COPIED_SLOTS 128
+// A visit that compares may take no frame, and one that copies takes none that was not read before.
+#define MOST_VISITS (3 * MOST_SLOTS / FRAMES_A_VISIT + MOST_SLOTS)
 
 // Two frames that are not farther apart than this may lie in one piece of the data stack.
 #define NEAR 16384
@@ -151,6 +166,9 @@ struct thread {
 #define HAS_UNKNOWN_CODE 128
 #define HAS_NATIVE (1 << 18)
 #define EXECUTED (1 << 19)
+// Its last slots are those of the kept stack `base` from now on; else, where it names one, they are left out and are
+// the last ones of that.
+#define IS_BASE (1 << 20)
 
 struct slot {
 	__u64 words[4];
@@ -187,6 +205,10 @@ struct record {
 		__u32 task_state;
 	};
 	__u64 run;
+	// A kept stack, or 0, and how many of its slots are meant.
+	__u64 base;
+	__u32 shared;
+	__u32 unused;
 };
 
 // What follows the slots of a record that `HAS_NATIVE`, before the bytes of the stack, which are the rest of it.
@@ -219,6 +241,38 @@ struct scratch {
 	__u64 piece;
 	__u32 stack_length;
 	__u32 had_failure;
+	// From this slot on none has evidence, nor is one recognized by the evidence of the frame above it.
+	__u32 clean_from;
+	__u32 last_has_evidence;
+	// Frames are looked for in the kept stack.
+	__u32 compares;
+	// While they are compared with those there: where the first of them is in that, and the next.
+	__u32 is_compared;
+	// The next one differs from the one there.
+	__u32 differs;
+	__u32 compared_from;
+	__u32 compared;
+	// So many frames that were compared, from `compared_from` on, are not among the slots yet.
+	__u32 owed;
+};
+
+// A stack whose frames have no evidence, kept to be compared with those to come: what of it is in them again need not
+// be told.
+struct base {
+	// 0 if there is none. The upper part is the number of its CPU.
+	__u64 id;
+	__u64 run;
+	__u64 state;
+	__u64 generation;
+	__u32 tid;
+	__u32 slots;
+	// How many records end like it, and how many slots the last of them had itself.
+	__u32 uses;
+	__u32 last_own;
+	// Where a frame was in it, less where it was in the record.
+	__s64 shift;
+	// The last slots are never used: pieces that are copied may be too long.
+	struct slot kept[MOST_SLOTS + COPIED_SLOTS];
 };
 
 struct {
@@ -262,11 +316,21 @@ struct {
 	__type(value, struct scratch);
 } scratches SEC(".maps");
 
+// One for each CPU.
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct base);
+} bases SEC(".maps");
+
 // Code objects of which the reader of the ring knows what they are, each where its hash says. One on probation still
 // has its evidence put into each record.
 #define ON_PROBATION 1
 struct known_codes {
 	__u64 keys[KNOWN_CODES];
+	// Another number than before: one of them is not known any more.
+	__u64 generation;
 };
 
 struct {
@@ -333,6 +397,7 @@ struct pt_regs___kernel {
 struct walk {
 	struct scratch *scratch;
 	struct known_codes *known;
+	struct base *base;
 };
 
 static __always_inline __u64 word(const __u8 *bytes)
@@ -432,8 +497,50 @@ static __always_inline void add_border(struct scratch *s, __u64 shim)
 	s->record.slots = slots + 1;
 }
 
-// Takes the next frames. What each of them needs is kept from one to the next without going through the map.
-static long visit_frames(__u32 index, struct walk *walk)
+// The line that the frame object of a frame says, or 0. Not static, so that it is verified once, not for
+// every place that calls it.
+__attribute__((noinline)) __u32 line_of(__u64 object, __u64 frame)
+{
+	__u64 owner = 0;
+	__u32 line = 0;
+	if (!bpf_probe_read_user(&owner, 8, (void *)(object + layout[OBJECT_FRAME])) && owner == frame)
+		bpf_probe_read_user(&line, 4, (void *)(object + layout[OBJECT_LINE]));
+	return line;
+}
+
+// Reads the frame that begins at this place in `block`. 0 if it is none but a border between two entries of evaluation.
+static __always_inline int read_slot(struct scratch *s, __u64 at, __u64 frame, struct slot *slot, __u64 *previous)
+{
+	const __u8 *head = s->block + at;
+	*previous = word(head + layout[FRAME_PREVIOUS]);
+	if (layout[FRAME_OWNER] != NONE) {
+		__u32 owner = *(head + layout[FRAME_OWNER]);
+		if (owner == layout[FRAME_SHIM_1] || owner == layout[FRAME_SHIM_2])
+			return 0;
+	}
+	__u32 line = 0, extra = 0;
+	if (layout[FRAME_TRACE] != NONE && !word(head + layout[FRAME_TRACE]))
+		extra |= IS_UNTRACED;
+	if (layout[FRAME_LOCAL_COPY] != NONE)
+		extra |= half(head + layout[FRAME_LOCAL_COPY]) & 0xffffff;
+	if (stack_bound && frame_is_entry != NONE && *(head + frame_is_entry))
+		extra |= IS_ENTRY;
+	if (layout[FRAME_OBJECT] != NONE) {
+		__u64 object = word(head + layout[FRAME_OBJECT]);
+		// A call costs more than all the rest of a frame.
+		if (object)
+			line = line_of(object, frame);
+	}
+	slot->words[0] = frame;
+	slot->words[1] = word(head + layout[FRAME_CODE]) & ~(__u64)layout[TAG_MASK];
+	slot->words[2] = word(head + layout[FRAME_POSITION]);
+	slot->words[3] = line | (__u64)extra << 32;
+	return 1;
+}
+
+// Takes the next frames. What each of them needs is kept from one to the next without going through the map. Whether
+// there are no more.
+static __always_inline int take_frames(struct walk *walk)
 {
 	struct scratch *s = walk->scratch;
 	struct known_codes *codes = walk->known;
@@ -451,67 +558,165 @@ static long visit_frames(__u32 index, struct walk *walk)
 			s->record.flags |= IS_BROKEN;
 			break;
 		}
-		const __u8 *head = s->block + at;
 		s->newer = frame;
-		__u64 previous = word(head + layout[FRAME_PREVIOUS]);
-		if (layout[FRAME_OWNER] != NONE) {
-			__u32 owner = *(head + layout[FRAME_OWNER]);
-			if (owner == layout[FRAME_SHIM_1] || owner == layout[FRAME_SHIM_2]) {
-				if (stack_bound) {
-					s->record.slots = slots;
-					add_border(s, frame);
-					slots = s->record.slots;
-				}
-				frame = previous;
-				continue;
-			}
-		}
-		__u64 code = word(head + layout[FRAME_CODE]) & ~(__u64)layout[TAG_MASK];
-		__u64 position = word(head + layout[FRAME_POSITION]);
-		__u32 line = 0, extra = 0;
-		if (layout[FRAME_TRACE] != NONE && !word(head + layout[FRAME_TRACE]))
-			extra |= IS_UNTRACED;
-		if (layout[FRAME_LOCAL_COPY] != NONE)
-			extra |= half(head + layout[FRAME_LOCAL_COPY]) & 0xffffff;
-		if (stack_bound && frame_is_entry != NONE && *(head + frame_is_entry))
-			extra |= IS_ENTRY;
-		if (layout[FRAME_OBJECT] != NONE) {
-			__u64 object = word(head + layout[FRAME_OBJECT]);
-			__u64 owner = 0;
-			if (object && !bpf_probe_read_user(&owner, 8, (void *)(object + layout[OBJECT_FRAME])) &&
-			    owner == frame)
-				bpf_probe_read_user(&line, 4, (void *)(object + layout[OBJECT_LINE]));
-		}
 		struct slot *slot = &s->slots[slots];
-		slot->words[0] = frame;
-		slot->words[1] = code;
-		slot->words[2] = position;
+		__u64 previous;
+		if (!read_slot(s, at, frame, slot, &previous)) {
+			if (stack_bound) {
+				s->record.slots = slots;
+				add_border(s, frame);
+				slots = s->record.slots;
+			}
+			// They are rare: to go on after them would double the verifier's work for each frame.
+			frame = previous;
+			break;
+		}
 		frame = previous;
 		slots++;
-		int is_new = 0;
+		__u64 code = slot->words[1];
 		if (code != last_code) {
+			last_code = code;
+			s->last_has_evidence = 0;
 			__u64 key = code + salt;
 			__u64 known = codes->keys[(key >> 4 ^ key >> 17) & (KNOWN_CODES - 1)];
 			if (known != key) {
-				is_new = 1;
-				extra |= HAS_EVIDENCE;
+				slot->words[3] |= (__u64)HAS_EVIDENCE << 32;
 				if (known != (key | ON_PROBATION))
 					s->record.flags |= HAS_UNKNOWN_CODE;
+				s->record.slots = slots;
+				add_evidence(s, code);
+				slots = s->record.slots;
+				s->last_has_evidence = 1;
 			}
-			last_code = code;
 		}
-		slot->words[3] = line | (__u64)extra << 32;
-		if (is_new) {
-			s->record.slots = slots;
-			add_evidence(s, code);
-			slots = s->record.slots;
-		}
+		if (s->last_has_evidence)
+			s->clean_from = slots;
 	}
-	int ends = !frame || s->record.flags & (IS_FULL | IS_BROKEN);
 	s->frame = frame;
 	s->last_code = last_code;
 	s->record.slots = slots;
-	return ends;
+	return !frame || s->record.flags & (IS_FULL | IS_BROKEN);
+}
+
+// Whether the next frame is in this slot of the kept stack.
+static __always_inline int begins_at(struct walk *walk, __u64 at)
+{
+	struct scratch *s = walk->scratch;
+	struct base *base = walk->base;
+	barrier_var(at);
+	if (!base || at >= MOST_SLOTS || at >= base->slots || base->kept[at].words[0] != s->frame)
+		return 0;
+	s->compared_from = at;
+	s->compared = at;
+	s->is_compared = 1;
+	return 1;
+}
+
+static long visit_kept(__u32 index, struct walk *walk)
+{
+	return begins_at(walk, index);
+}
+
+// Looks where the next frame is in the kept stack. What is found is compared from the next visit on.
+static __always_inline int find_shared(struct walk *walk)
+{
+	struct scratch *s = walk->scratch;
+	__u32 slots = s->record.slots;
+	if (begins_at(walk, slots + walk->base->shift))
+		return 1;
+	if (slots % SEARCHED_FRAMES >= PLAIN_FRAMES + FRAMES_A_VISIT)
+		return 0;
+	bpf_loop(MOST_SHIFT, visit_kept, walk, 0);
+	return s->is_compared;
+}
+
+// Compares the next frames with those of the kept stack. Whether there are no more.
+static __always_inline int compare_frames(struct walk *walk)
+{
+	struct scratch *s = walk->scratch;
+	struct base *base = walk->base;
+	__u64 frame = s->frame, compared = s->compared, length = base->slots;
+	int differs = 0;
+#pragma clang loop unroll(disable)
+	for (int turn = 0; turn < COMPARED_A_VISIT; turn++) {
+		if (!frame)
+			break;
+		struct slot slot;
+		__u64 previous, at = find_frame(s, frame);
+		// What cannot be read is told when the frames are taken.
+		if (at > BLOCK) {
+			differs = 1;
+			break;
+		}
+		s->newer = frame;
+		if (!read_slot(s, at, frame, &slot, &previous)) {
+			frame = previous;
+			break;
+		}
+		// So that it is counted, not the pointer to what it counts: the verifier is to see that it is bounded.
+		barrier_var(compared);
+		if (compared >= MOST_SLOTS || compared >= length) {
+			differs = 1;
+			break;
+		}
+		struct slot *kept = &base->kept[compared];
+		if (kept->words[0] != frame || kept->words[1] != slot.words[1] || kept->words[2] != slot.words[2] ||
+		    kept->words[3] != slot.words[3]) {
+			differs = 1;
+			break;
+		}
+		compared++;
+		frame = previous;
+	}
+	s->frame = frame;
+	s->compared = compared;
+	if (!frame && compared == length)
+		return 1;
+	if (differs || !frame) {
+		s->differs = 1;
+		s->is_compared = 0;
+		s->owed = compared - s->compared_from;
+	}
+	return 0;
+}
+
+// Takes the next piece of the frames that were compared and are to be told after all.
+static __always_inline void take_compared(struct walk *walk)
+{
+	struct scratch *s = walk->scratch;
+	__u64 slots = s->record.slots, from = s->compared_from, count = s->owed;
+	barrier_var(slots);
+	barrier_var(from);
+	if (count > COPIED_SLOTS)
+		count = COPIED_SLOTS;
+	if (slots >= MOST_SLOTS || from >= MOST_SLOTS || slots + count >= MOST_SLOTS) {
+		s->record.flags |= IS_FULL;
+		s->owed = 0;
+		return;
+	}
+	bpf_probe_read_kernel(&s->slots[slots], COPIED_SLOTS * sizeof(struct slot), &walk->base->kept[from]);
+	s->record.slots = slots + count;
+	s->compared_from = from + count;
+	s->owed -= count;
+	// Whose evidence, if it has any, is above them.
+	s->last_code = 0;
+}
+
+static long visit_frames(__u32 index, struct walk *walk)
+{
+	struct scratch *s = walk->scratch;
+	if (walk->base && s->compares) {
+		if (s->owed) {
+			take_compared(walk);
+			return !s->owed && (!s->frame || s->record.flags & IS_FULL);
+		}
+		if (s->is_compared)
+			return compare_frames(walk);
+		if (index >= PLAIN_FRAMES / FRAMES_A_VISIT && !s->differs && find_shared(walk))
+			return 0;
+		s->differs = 0;
+	}
+	return take_frames(walk);
 }
 
 static long visit_state(__u32 index, struct walk *walk)
@@ -702,23 +907,98 @@ static __always_inline void put_record(struct scratch *s)
 		barrier_var(length);
 		size += sizeof(struct native_head) + length;
 	}
-	if (bpf_ringbuf_output(&records, s, size, flags))
-		__sync_fetch_and_add(&counts->dropped, 1);
+	if (!bpf_ringbuf_output(&records, s, size, flags))
+		return;
+	__sync_fetch_and_add(&counts->dropped, 1);
+	// Nobody has what later records would refer to.
+	if (s->record.flags & IS_BASE) {
+		__u32 cpu = bpf_get_smp_processor_id();
+		struct base *base = bpf_map_lookup_elem(&bases, &cpu);
+		if (base)
+			base->slots = 0;
+	}
+}
+
+// Keeps the next piece of the record's stack.
+static long keep_piece(__u32 index, struct walk *walk)
+{
+	struct scratch *s = walk->scratch;
+	struct base *base = walk->base;
+	__u64 to = (__u64)index * COPIED_SLOTS, from = s->clean_from + to;
+	barrier_var(to);
+	barrier_var(from);
+	if (!base || to >= MOST_SLOTS || from >= MOST_SLOTS || to >= base->slots)
+		return 1;
+	bpf_probe_read_kernel(&base->kept[to], COPIED_SLOTS * sizeof(struct slot), &s->slots[from]);
+	return 0;
+}
+
+// Keeps the record's stack, to compare those to come with it.
+static __always_inline void keep_stack(struct walk *walk)
+{
+	struct scratch *s = walk->scratch;
+	struct base *base = walk->base;
+	__u32 slots = s->record.slots, clean_from = s->clean_from;
+	if (slots < clean_from + LEAST_BASE)
+		return;
+	__u64 cpu = bpf_get_smp_processor_id();
+	base->id = cpu << 40 | ((base->id + 1) & ((1ULL << 40) - 1));
+	base->run = s->record.run;
+	base->state = s->record.state;
+	base->generation = walk->known->generation;
+	base->tid = s->record.tid;
+	base->slots = slots - clean_from;
+	base->uses = 0;
+	base->last_own = 0;
+	base->shift = -(__s64)clean_from;
+	bpf_loop(MOST_SLOTS / COPIED_SLOTS, keep_piece, walk, 0);
+	s->record.flags |= IS_BASE;
+	s->record.base = base->id;
+	s->record.shared = base->slots;
 }
 
 // Reads the frames of the thread whose state is in `state_head`.
 static __always_inline void read_frames(struct walk *walk)
 {
 	struct scratch *s = walk->scratch;
+	__u32 cpu = bpf_get_smp_processor_id();
 	s->frame = newest_frame(s);
 	s->newer = s->frame;
 	s->last_code = 0;
 	s->block_start = 0;
 	s->block_length = 0;
 	s->salt = (__u64)s->record.tgid * 0x9e3779b97f4a7c15ULL & ~7ULL;
-	bpf_loop(MOST_SLOTS / FRAMES_A_VISIT, visit_frames, walk, 0);
-	if (s->frame && !(s->record.flags & IS_BROKEN))
+	s->clean_from = s->record.slots;
+	s->last_has_evidence = 0;
+	s->is_compared = 0;
+	s->differs = 0;
+	s->owed = 0;
+	s->compares = 0;
+	if (layout[IN_DATA_STACK] && !stack_bound) {
+		struct base *base = bpf_map_lookup_elem(&bases, &cpu);
+		// There is one for each.
+		if (!base)
+			return;
+		walk->base = base;
+		if (base->slots && base->tid == s->record.tid && base->run == s->record.run &&
+		    base->state == s->record.state && base->generation == walk->known->generation)
+			s->compares = base->uses < LEAST_USES || base->last_own < LEAST_BASE + base->slots / 8;
+	}
+	bpf_loop(MOST_VISITS, visit_frames, walk, 0);
+	if ((s->frame || s->owed) && !(s->record.flags & IS_BROKEN))
 		s->record.flags |= IS_FULL;
+	struct base *base = walk->base;
+	if (!base || s->record.flags & (IS_FULL | IS_BROKEN))
+		return;
+	if (s->is_compared) {
+		s->record.base = base->id;
+		s->record.shared = base->slots - s->compared_from;
+		base->uses++;
+		base->last_own = s->record.slots;
+		base->shift = (__s64)s->compared_from - s->record.slots;
+	} else {
+		keep_stack(walk);
+	}
 }
 
 static __always_inline void count_thread(void)

@@ -35,6 +35,9 @@ pub(super) type ProcessWords = [u64; 6];
 /// when it was started.
 type ThreadWords = [u64; 7];
 
+/// Words of `struct known_codes`: the keys, and a number that is another one when one of these is not known any more.
+type KnownCodes = [u64; KNOWN_CODES + 1];
+
 /// Words of `struct block`, in its order: since when, run, and two times until then.
 type BlockWords = [u64; 4];
 
@@ -52,9 +55,9 @@ pub(super) struct Program {
     threads: HashMap<MapData, u32, ThreadWords>,
     blocks: HashMap<MapData, u32, BlockWords>,
     sleepers: HashMap<MapData, u32, SleeperWords>,
-    codes: Array<MapData, [u64; KNOWN_CODES]>,
+    codes: Array<MapData, KnownCodes>,
     counters: Array<MapData, [u64; 4]>,
-    known: Box<[u64; KNOWN_CODES]>,
+    known: Box<KnownCodes>,
     has_news: bool,
 }
 
@@ -82,6 +85,9 @@ impl Program {
             .override_global("layout", layout, true)
             .override_global("interrupts_a_sample", &interrupts, true)
             .map_max_entries("scratches", cpus);
+        if !contents.native {
+            loader = loader.map_max_entries("bases", cpus);
+        }
         if contents.kernel {
             loader = loader.override_global("records_kernel", &1_u32, true);
         }
@@ -116,7 +122,7 @@ impl Program {
             codes: Array::try_from(codes?).map_err(|error| refused(maps, &error.into()))?,
             counters: Array::try_from(counters?).map_err(|error| refused(maps, &error.into()))?,
             ebpf,
-            known: Box::new([0; KNOWN_CODES]),
+            known: Box::new([0; KNOWN_CODES + 1]),
             has_news: false,
         };
         let started = match task {
@@ -209,6 +215,11 @@ impl Program {
             CodeNews::OnProbation(address) | CodeNews::Known(address) | CodeNews::Unknown(address) => address,
         };
         let key = address.wrapping_add(salt(pid));
+        if matches!(news, CodeNews::Unknown(_)) {
+            // Stacks that the program keeps may have it, also where another one has its place.
+            self.known[KNOWN_CODES] += 1;
+            self.has_news = true;
+        }
         let place = &mut self.known[place_of(key)];
         match news {
             CodeNews::OnProbation(_) => *place = key | ON_PROBATION,
@@ -222,7 +233,7 @@ impl Program {
 
     /// Has the kernel know what was noted.
     pub(super) fn publish(&mut self) {
-        let known: &[u64; KNOWN_CODES] = &self.known;
+        let known: &KnownCodes = &self.known;
         if std::mem::take(&mut self.has_news)
             && let Err(error) = self.codes.set(0, known, 0)
         {

@@ -1,6 +1,7 @@
 //! What the program in the kernel puts into the ring: one record for each look at a thread.
 
 use std::slice;
+use std::sync::Arc;
 
 use foldhash::HashMap;
 
@@ -9,7 +10,7 @@ use super::evidence::Identity;
 use crate::process::Registers;
 
 /// Bytes of a record's head and of each of its slots (`struct record`, `struct slot` in `program.bpf.c`).
-const HEAD: usize = 96;
+const HEAD: usize = 112;
 const SLOT: usize = 32;
 /// Bytes of what stands before a native stack (`struct native_head`), and of its registers.
 const NATIVE_HEAD: usize = 8 + REGISTERS * 8;
@@ -43,6 +44,9 @@ const BLOCKED: u32 = 1 << 16;
 const WOKE: u32 = 1 << 17;
 const HAS_NATIVE: u32 = 1 << 18;
 const EXECUTED: u32 = 1 << 19;
+const IS_BASE: u32 = 1 << 20;
+/// The lowest bit of the number of a CPU in that of a stack that it keeps (`base.id`).
+const BASE_CPU: u32 = 40;
 
 /// Four words of a record: a frame, or the evidence of the code of the frame before.
 pub(in crate::sampler) type Slot = [u64; 4];
@@ -123,6 +127,9 @@ struct Span {
 struct SlotSpan {
     first: usize,
     end: usize,
+    /// Then come so many of the last slots of a kept stack, which is this of those in use.
+    base: usize,
+    shared: usize,
     /// So many of the last ones, without evidence, are as in the record of the thread before.
     repeated: usize,
     has_evidence: bool,
@@ -213,11 +220,64 @@ pub(crate) struct RecordedStack<'records> {
     pub bytes: &'records [u8],
 }
 
+/// The stacks that the program in the kernel compares others with, which then need not have what is the same: of each
+/// CPU one, by its number.
+#[derive(Debug, Default)]
+pub(in crate::sampler) struct KeptStacks(HashMap<u64, (u64, Arc<[Slot]>)>);
+
+impl KeptStacks {
+    /// Keeps a stack in place of the one that its CPU had.
+    fn keep(&mut self, id: u64, slots: Arc<[Slot]>) {
+        self.0.insert(id >> BASE_CPU, (id, slots));
+    }
+
+    /// The stack with this number, if its CPU still keeps it.
+    fn find(&self, id: u64) -> Option<&Arc<[Slot]>> {
+        self.0.get(&(id >> BASE_CPU)).filter(|(kept, _)| *kept == id).map(|(_, slots)| slots)
+    }
+}
+
+/// The slots of a record's frames, newest first: its own, then those that it shares with a kept stack. Of these none
+/// is or has evidence.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::sampler) struct StackSlots<'records> {
+    /// Its own.
+    pub(in crate::sampler) own: &'records [Slot],
+    /// The kept stack.
+    pub(in crate::sampler) kept: Option<&'records Arc<[Slot]>>,
+    /// So many of the last slots of that are meant.
+    pub(in crate::sampler) shared: usize,
+}
+
+impl<'records> StackSlots<'records> {
+    fn shared_slots(&self) -> &'records [Slot] {
+        self.kept.and_then(|kept| kept.get(kept.len().checked_sub(self.shared)?..)).unwrap_or(&[])
+    }
+
+    fn iter(&self) -> impl DoubleEndedIterator<Item = &'records Slot> {
+        self.own.iter().chain(self.shared_slots())
+    }
+
+    /// How many slots at the end of both are the same.
+    pub(in crate::sampler) fn same_at_end(&self, others: &Self) -> usize {
+        match (self.kept, others.kept) {
+            (None, None) => same_at_end(self.own, others.own),
+            (Some(kept), Some(other)) if Arc::ptr_eq(kept, other) => match self.shared == others.shared {
+                true => self.shared + same_at_end(self.own, others.own),
+                false => self.shared.min(others.shared),
+            },
+            _ => self.iter().rev().zip(others.iter().rev()).take_while(|(slot, other)| slot == other).count(),
+        }
+    }
+}
+
 /// Records that were taken out of the ring; kept and refilled.
 #[derive(Debug, Default)]
 pub(crate) struct Records {
     records: Vec<Record>,
     slots: Vec<Slot>,
+    /// The kept stacks whose slots they share.
+    bases: Vec<Arc<[Slot]>>,
     native: Vec<u8>,
     /// The last record of each thread.
     last: HashMap<u32, usize>,
@@ -229,23 +289,40 @@ impl Records {
         self.records.clear();
         self.last.clear();
         self.slots.clear();
+        self.bases.clear();
         self.native.clear();
     }
 
     /// Adds a record as it lies in the ring. What is none is left out.
-    pub(in crate::sampler) fn push(&mut self, bytes: &[u8]) {
+    pub(in crate::sampler) fn push(&mut self, bytes: &[u8], kept: &mut KeptStacks) {
         let Some((head, rest)) = bytes.split_at_checked(HEAD) else { return };
         let word = |at: usize| word_at(head, at);
         let halves = |at: usize| {
             let word = word(at);
             (word as u32, (word >> 32) as u32)
         };
-        let ((pid, os_id), (flags, count), (_, detail)) = (halves(64), halves(72), halves(80));
-        let (first, first_native) = (self.slots.len(), self.native.len());
+        let ((pid, os_id), (mut flags, count), (_, detail)) = (halves(64), halves(72), halves(80));
+        let (base, shared) = (word(96), halves(104).0 as usize);
+        let first_native = self.native.len();
         let (slots, native) = rest.split_at((count as usize).saturating_mul(SLOT).min(rest.len()));
         let (slots, _) = slots.as_chunks::<SLOT>();
-        self.slots.extend(slots.iter().map(slot_of));
-        let slots = self.slot_span(os_id, first);
+        let slots = match flags & IS_BASE {
+            0 if base == 0 => self.push_slots(os_id, slots, None),
+            0 => {
+                let of_base = kept.find(base).filter(|slots| slots.len() >= shared);
+                if of_base.is_none() {
+                    log::debug!("a record shares slots that nobody has");
+                    flags |= IS_BROKEN;
+                }
+                self.push_slots(os_id, slots, of_base.map(|of_base| (of_base, shared)))
+            }
+            _ => {
+                let (own, clean) = slots.split_at(slots.len().saturating_sub(shared));
+                let clean: Arc<[Slot]> = clean.iter().map(slot_of).collect();
+                kept.keep(base, clean.clone());
+                self.push_slots(os_id, own, Some((&clean, clean.len())))
+            }
+        };
         if flags & HAS_NATIVE != 0 {
             self.native.extend_from_slice(native);
         }
@@ -274,16 +351,38 @@ impl Records {
         });
     }
 
-    /// The slots of a record of a thread, which are the last ones.
-    fn slot_span(&self, os_id: u32, first: usize) -> SlotSpan {
-        let slots = &self.slots[first..];
+    /// Adds the slots of a record of a thread: its own, and so many of the last ones of a kept stack.
+    fn push_slots(&mut self, os_id: u32, own: &[[u8; SLOT]], shared: Option<(&Arc<[Slot]>, usize)>) -> SlotSpan {
+        let first = self.slots.len();
+        self.slots.extend(own.iter().map(slot_of));
+        let (base, shared) = shared.map_or((usize::MAX, 0), |(slots, shared)| {
+            let known = self.bases.iter().rposition(|base| Arc::ptr_eq(base, slots));
+            let base = known.unwrap_or_else(|| {
+                self.bases.push(slots.clone());
+                self.bases.len() - 1
+            });
+            (base, shared)
+        });
+        let span = SlotSpan { first, end: self.slots.len(), base, shared, repeated: 0, has_evidence: false };
+        let slots = self.stack_slots(span);
         let before = self.last.get(&os_id).map(|index| self.records[*index].slots);
-        let before = before.filter(|before| !before.has_evidence);
-        let before = before.map_or(&[][..], |before| &self.slots[before.first..before.end]);
-        // What is as in a record without evidence has none either.
-        let repeated = same_at_end(slots, before);
-        let has_evidence = slots[..slots.len() - repeated].iter().any(|[.., last]| last & HAS_EVIDENCE != 0);
-        SlotSpan { first, end: self.slots.len(), repeated: if has_evidence { 0 } else { repeated }, has_evidence }
+        let before = before.map(|before| (self.stack_slots(before), before.has_evidence));
+        // What is as in a record without evidence has none either, nor has what is shared.
+        let repeated = before.map_or(0, |(mut before, has_evidence)| {
+            if has_evidence {
+                before.own = &[];
+            }
+            slots.same_at_end(&before)
+        });
+        let new = (slots.own.len() + slots.shared).saturating_sub(repeated).min(slots.own.len());
+        let has_evidence = slots.own[..new].iter().any(|[.., last]| last & HAS_EVIDENCE != 0);
+        let repeated = if has_evidence { repeated.min(shared) } else { repeated };
+        SlotSpan { repeated, has_evidence, ..span }
+    }
+
+    fn stack_slots(&self, span: SlotSpan) -> StackSlots<'_> {
+        let own = self.slots.get(span.first..span.end).unwrap_or(&[]);
+        StackSlots { own, kept: self.bases.get(span.base), shared: span.shared }
     }
 
     /// Where in the kernel's own code the thread was, the innermost first.
@@ -318,10 +417,10 @@ impl Records {
     }
 
     /// The slots of a record's frames.
-    pub(in crate::sampler) fn frame_slots(&self, record: &Record) -> &[Slot] {
+    pub(in crate::sampler) fn frame_slots(&self, record: &Record) -> StackSlots<'_> {
         let of_kernel = record.of_kernel.frames().div_ceil(size_of::<Slot>() / 8);
         let first = record.slots.first + if record.is_blocked() { CALL_SLOTS } else { of_kernel };
-        self.slots.get(first..record.slots.end).unwrap_or(&[])
+        self.stack_slots(SlotSpan { first, ..record.slots })
     }
 
     /// The frames of a record, newest first.
@@ -341,14 +440,16 @@ impl Records {
 #[derive(Debug, Clone)]
 pub(crate) struct Frames<'records> {
     slots: slice::Iter<'records, Slot>,
+    /// Those that come then.
+    shared: slice::Iter<'records, Slot>,
     /// The code of the frame above, and its evidence.
     above: (u64, Option<Identity>),
 }
 
 impl<'records> Frames<'records> {
     /// Those in these slots.
-    pub(in crate::sampler) fn new(slots: &'records [Slot]) -> Self {
-        Self { slots: slots.iter(), above: (0, None) }
+    pub(in crate::sampler) fn new(slots: StackSlots<'records>) -> Self {
+        Self { slots: slots.own.iter(), shared: slots.shared_slots().iter(), above: (0, None) }
     }
 
     /// The next one that begins above so many slots at the end.
@@ -363,7 +464,10 @@ impl<'records> Frames<'records> {
         if borders > 0 {
             self.slots.nth(borders - 1);
         }
-        self.slots.len()
+        if self.slots.len() == 0 {
+            self.slots = std::mem::take(&mut self.shared);
+        }
+        self.slots.len() + self.shared.len()
     }
 
     /// What a frame of this code would be recognized by that is next and has no evidence of its own: a frame of the
@@ -442,10 +546,11 @@ mod tests {
 
     #[test]
     fn a_record_is_taken_apart_as_the_program_made_it() {
-        let head = [5, 1000, 0, 7, 0x10, 0x20, 0x30, 0, 42 | 43 << 32, (RAN | COLLECTS) as u64 | 3 << 32, 0, 9];
+        let head = [5, 1000, 0, 7, 0x10, 0x20, 0x30, 0, 42 | 43 << 32, (RAN | COLLECTS) as u64 | 3 << 32, 0, 9, 0, 0];
         let frames = [0x100, 0x200, 0x201, HAS_EVIDENCE | 2 << 32 | 77, 1, 2, 3, 4, 0x101, 0x200, 0x203, IS_UNTRACED];
+        let both = [&head[..], &frames].concat();
         let mut records = Records::default();
-        records.push(&bytes(&[head, frames].concat()));
+        records.push(&bytes(&both), &mut KeptStacks::default());
         let record = *records.iter().next().unwrap();
         let times = record.times;
         assert_eq!((times.made_ns, times.weight_ns, times.delay_since_left_ns, times.delay_ns), (5, 1000, 0, 7));
@@ -463,7 +568,7 @@ mod tests {
 
     #[test]
     fn a_native_stack_follows_the_frames_and_the_borders_between_them() {
-        let head = [0, 0, 0, 0, 0x10, 0x20, 0, 0, 42, HAS_NATIVE as u64 | 8 << 32, 5 << 32, 0];
+        let head = [0, 0, 0, 0, 0x10, 0x20, 0, 0, 42, HAS_NATIVE as u64 | 8 << 32, 5 << 32, 0, 0, 0];
         let slots = [
             [0xf1, 0xf2, 0xf3, IS_BORDER],
             [0xf5, 0, 0, 0],
@@ -484,7 +589,7 @@ mod tests {
         let mut records = Records::default();
         let both = [bytes(&[&head[..], &slots.concat()].concat()), bytes(&native)].concat();
         for bytes in [&both, &both[..both.len() - 16], &both[..HEAD + 8 * SLOT + 8]] {
-            records.push(bytes);
+            records.push(bytes, &mut KeptStacks::default());
         }
         let of: Vec<Record> = records.iter().copied().collect();
         let frames: Vec<FrameSlot> = records.frames(&of[0]).collect();
@@ -502,26 +607,93 @@ mod tests {
 
     #[test]
     fn frames_as_in_the_record_before_are_not_new() {
-        let head = |count: u64| [0, 0, 0, 0, 0x10, 0x20, 0, 0, 42 | 43 << 32, count << 32, 0, 9];
+        let head = |count: u64| [0, 0, 0, 0, 0x10, 0x20, 0, 0, 42 | 43 << 32, count << 32, 0, 9, 0, 0];
         let old = [[0x100, 0x200, 1, 0], [0x101, 0x201, 2, 0], [0x102, 0x202, 3, 0]];
         let new = [[0x100, 0x200, 9, 0], old[1], old[2]];
         let with_evidence = [[0x100, 0x200, 9, HAS_EVIDENCE], [1, 2, 3, 4], old[1], old[2]];
         let mut records = Records::default();
         for slots in [&old[..], &new, &with_evidence, &new] {
-            records.push(&bytes(&[&head(slots.len() as u64)[..], slots.as_flattened()].concat()));
+            let bytes = bytes(&[&head(slots.len() as u64)[..], slots.as_flattened()].concat());
+            records.push(&bytes, &mut KeptStacks::default());
         }
         let new: Vec<usize> = records.iter().map(|record| records.new_frames(record).count()).collect();
         assert_eq!(new, [3, 1, 3, 3], "evidence counts each time");
     }
 
     #[test]
+    fn a_record_ends_with_what_it_shares_with_a_kept_stack() {
+        let base_of = |cpu: u64, number: u64| cpu << BASE_CPU | number;
+        let mut kept = KeptStacks::default();
+        let mut records = Records::default();
+        let push = |records: &mut Records, kept: &mut KeptStacks, slots: &[Slot], flags: u32, base: (u64, u64)| {
+            let counts = u64::from(flags) | (slots.len() as u64) << 32;
+            let head = [0, 0, 0, 0, 0x10, 0x20, 0, 0, 42 | 43 << 32, counts, 0, 9, base.0, base.1];
+            records.push(&bytes(&[&head[..], slots.as_flattened()].concat()), kept);
+        };
+        let evidence = [[0x104, 0x204, 5, HAS_EVIDENCE], [1, 2, 3, 4]];
+        let old: Vec<Slot> = (0..4).map(|number| [0x103 - number, 0x203, 5, 0]).collect();
+        let first = base_of(1, 7);
+        push(&mut records, &mut kept, &[&evidence[..], &old].concat(), IS_BASE, (first, 4));
+        push(&mut records, &mut kept, &[[0x109, 0x203, 8, 0]], 0, (first, 3));
+        push(&mut records, &mut kept, &evidence, 0, (first, 4));
+        let addresses = |records: &Records, number: usize| -> Vec<u64> {
+            let record = records.iter().nth(number).unwrap();
+            assert!(!record.is_truncated());
+            records.frames(record).map(|frame| frame.address).collect()
+        };
+        assert_eq!(addresses(&records, 0), [0x104, 0x103, 0x102, 0x101, 0x100]);
+        assert_eq!(addresses(&records, 1), [0x109, 0x102, 0x101, 0x100]);
+        assert_eq!(addresses(&records, 2), [0x104, 0x103, 0x102, 0x101, 0x100]);
+        let evidence_of: Vec<_> = records.frames(records.iter().nth(2).unwrap()).map(|frame| frame.evidence).collect();
+        assert_eq!(evidence_of, [Some([1, 2, 3, 4]), None, None, None, None]);
+        let new: Vec<usize> = records.iter().map(|record| records.new_frames(record).count()).collect();
+        assert_eq!(new, [5, 1, 2], "what is shared has no evidence, and counts once");
+        // What was kept outlasts the records; another CPU has its own, and a stack that was replaced is nobody's.
+        records.clear();
+        push(&mut records, &mut kept, &old[..2], IS_BASE, (base_of(2, 1), 2));
+        push(&mut records, &mut kept, &[], 0, (first, 4));
+        push(&mut records, &mut kept, &old[..1], IS_BASE, (base_of(1, 8), 1));
+        for (base, shared) in [(first, 4), (base_of(1, 8), 2)] {
+            push(&mut records, &mut kept, &[], 0, (base, shared));
+        }
+        assert_eq!(addresses(&records, 1), [0x103, 0x102, 0x101, 0x100]);
+        let are_lost: Vec<bool> = records.iter().map(Record::is_truncated).collect();
+        assert_eq!(are_lost, [false, false, false, true, true]);
+    }
+
+    #[test]
+    fn stacks_are_alike_at_their_ends_wherever_their_slots_are() {
+        let slots = |places: std::ops::Range<u64>| places.rev().map(|place| [place, 0, 0, 0]).collect::<Vec<Slot>>();
+        let kept: [Arc<[Slot]>; 2] = [slots(0..50).into(), slots(0..50).into()];
+        // Whole stacks of 60, which are told in different ways, and the last of which differs at one place.
+        let mut other = slots(0..60);
+        other[5] = [99, 0, 0, 0];
+        let (all, tops) = (slots(0..60), [slots(50..60), slots(40..60)]);
+        let stacks = [
+            StackSlots { own: &all, ..StackSlots::default() },
+            StackSlots { own: &tops[0], kept: Some(&kept[0]), shared: 50 },
+            StackSlots { own: &tops[0], kept: Some(&kept[1]), shared: 50 },
+            StackSlots { own: &tops[1], kept: Some(&kept[1]), shared: 40 },
+        ];
+        for one in &stacks {
+            for other in &stacks {
+                // Of what one stack shares more of than the other it is enough to know the lesser part.
+                let same = one.same_at_end(other);
+                assert!(same == 60 || same == one.shared.min(other.shared), "{same}");
+            }
+            assert_eq!(one.same_at_end(&StackSlots { own: &other, ..StackSlots::default() }), 54);
+            assert_eq!(one.same_at_end(&StackSlots::default()), 0);
+        }
+    }
+
+    #[test]
     fn what_is_cut_off_does_no_harm() {
         let mut records = Records::default();
-        records.push(&[0; HEAD - 1]);
+        records.push(&[0; HEAD - 1], &mut KeptStacks::default());
         assert!(records.is_empty());
-        let mut head = [0; 12];
+        let mut head = [0; HEAD / 8];
         head[9] = 1000 << 32;
-        records.push(&bytes(&[&head[..], &[1, 2, 3, HAS_EVIDENCE, 1, 2]].concat()));
+        records.push(&bytes(&[&head[..], &[1, 2, 3, HAS_EVIDENCE, 1, 2]].concat()), &mut KeptStacks::default());
         let record = *records.iter().next().unwrap();
         assert_eq!(records.frames(&record).map(|frame| frame.evidence).collect::<Vec<_>>(), [None]);
     }

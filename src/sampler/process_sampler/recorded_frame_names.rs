@@ -13,6 +13,8 @@
 //! Limits: up to 3.11 code has no version of its own. There another code object counts as the same one if it has a name
 //! with the same hash, the same places of name, file and line table, and begins in the same line.
 
+use std::sync::Arc;
+
 use foldhash::{HashMap, HashMapExt, HashSet};
 
 use crate::memory::Memory;
@@ -21,7 +23,7 @@ use crate::python::code::{CodeId, CodeTable, Place, offset_of};
 use crate::python::layout::{InstructionPosition, Layout, OwnLine};
 use crate::python::stack::{FrameLine, Position};
 use crate::sampler::kernel::{
-    CodeNews, FrameSlot, Frames, Identity, Record, Records, Slot, read_identities, same_at_end,
+    CodeNews, FrameSlot, Frames, Identity, Record, Records, Slot, StackSlots, read_identities,
 };
 use crate::sampler::moment::MomentFrame;
 
@@ -52,7 +54,9 @@ pub(super) struct KernelStacks {
 /// The stack of a thread's last record.
 #[derive(Debug, Default)]
 struct LastStack {
-    slots: Vec<Slot>,
+    own: Vec<Slot>,
+    kept: Option<Arc<[Slot]>>,
+    shared: usize,
     /// Its frames, oldest first.
     frames: Vec<NamedFrame>,
 }
@@ -70,11 +74,14 @@ struct NamedFrame {
 impl LastStack {
     /// Keeps of its frames the oldest ones, which a record with these slots has too. `new` are then those that the
     /// record has above them, newest first, each with how many slots there are from its own to the end.
-    fn keep_repeated(&mut self, slots: &[Slot], new: &mut Vec<(usize, FrameSlot)>) {
-        let same = same_at_end(slots, &self.slots);
+    fn keep_repeated(&mut self, slots: StackSlots<'_>, new: &mut Vec<(usize, FrameSlot)>) {
+        let before = StackSlots { own: &self.own, kept: self.kept.as_ref(), shared: self.shared };
+        let same = slots.same_at_end(&before);
         self.frames.truncate(self.frames.partition_point(|named| named.slots <= same));
-        self.slots.clear();
-        self.slots.extend_from_slice(slots);
+        self.own.clear();
+        self.own.extend_from_slice(slots.own);
+        self.kept = slots.kept.cloned();
+        self.shared = slots.shared;
         loop {
             let end = self.frames.last().map_or(0, |named| named.slots);
             let mut frames = Frames::new(slots);
@@ -361,7 +368,7 @@ mod tests {
     /// The addresses of the frames that are new when these slots follow what was before.
     fn new(last: &mut LastStack, slots: &[Slot]) -> Vec<u64> {
         let mut new = Vec::new();
-        last.keep_repeated(slots, &mut new);
+        last.keep_repeated(StackSlots { own: slots, ..StackSlots::default() }, &mut new);
         for (slots, slot) in new.iter().rev() {
             let FrameSlot { address, code: code_address, has_evidence, evidence, .. } = *slot;
             let (code, line, offset, interpreter) = (CodeId::FIRST, 0, 0, 0);

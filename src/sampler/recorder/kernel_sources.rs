@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::process::Process;
 use crate::python::layout::Layout;
-use crate::sampler::kernel::{KernelTask, RingWaits, Source, Unavailable, Woken};
+use crate::sampler::kernel::{KeptStacks, KernelTask, Records, RingWaits, Source, Unavailable, Woken};
 
 /// Programs, and those that are being loaded.
 #[derive(Debug)]
@@ -22,12 +22,23 @@ pub(in crate::sampler) struct KernelSources {
 pub(super) struct KernelSource {
     layout: Layout,
     pub(super) source: Source,
+    kept: KeptStacks,
     /// Records that found no room in the ring, as counted.
     pub(super) dropped: u64,
     /// The CPU time that records stand for, ns.
     pub(super) recorded_ns: u64,
     /// Samples that count as missed.
     pub(super) missed: u64,
+}
+
+impl KernelSource {
+    /// Takes all records out of the ring, in place of those that were there.
+    pub(super) fn empty_ring(&mut self, records: &mut Records) {
+        records.clear();
+        let kept = &mut self.kept;
+        self.source.empty_ring(&mut |bytes| records.push(bytes, kept));
+        self.recorded_ns += records.iter().map(|record| record.times.weight_ns).sum::<u64>();
+    }
 }
 
 /// One that a thread loads: it takes longer than a short program runs.
@@ -64,7 +75,8 @@ impl KernelSources {
             },
         };
         self.waits.add(&source);
-        self.loaded.push(KernelSource { layout: layout.clone(), source, dropped: 0, recorded_ns: 0, missed: 0 });
+        let (layout, kept) = (layout.clone(), KeptStacks::default());
+        self.loaded.push(KernelSource { layout, source, kept, dropped: 0, recorded_ns: 0, missed: 0 });
         Ok(Some(self.loaded.len() - 1))
     }
 

@@ -139,9 +139,7 @@ impl KernelSampling {
     /// Takes all records out of the rings and forgets them, and those that found no room there.
     pub(super) fn discard(&mut self) {
         for from in &mut self.sources.loaded {
-            self.records.clear();
-            from.source.empty_ring(&mut |bytes| self.records.push(bytes));
-            from.recorded_ns += self.records.iter().map(|record| record.times.weight_ns).sum::<u64>();
+            from.empty_ring(&mut self.records);
             from.dropped = from.source.dropped();
         }
         self.records.clear();
@@ -301,11 +299,7 @@ impl Recorder<'_> {
         }
         let Some(mut kernel) = self.kernel.take() else { return };
         for index in 0..kernel.sources.loaded.len() {
-            let from = &mut kernel.sources.loaded[index];
-            let records = &mut kernel.records;
-            records.clear();
-            from.source.empty_ring(&mut |bytes| records.push(bytes));
-            from.recorded_ns += records.iter().map(|record| record.times.weight_ns).sum::<u64>();
+            kernel.sources.loaded[index].empty_ring(&mut kernel.records);
             if kernel.records.is_empty() {
                 continue;
             }
