@@ -139,7 +139,7 @@ fn find_tasks(
     };
     found.tasks = read_tasks(source, &mut found.codes).transpose();
     found.greenlets = find_greenlets(objects, moment, wanted, &mut found.codes).transpose();
-    let mut waits = GeventWaits::new(objects);
+    let mut waits = GeventWaits::new(objects).with_timers();
     let paused = found.greenlets.iter().flatten().flatten();
     let paused = paused.filter(|(greenlet, _)| greenlet.state == GreenletState::Paused);
     let waits = paused.filter_map(|(greenlet, frames)| {

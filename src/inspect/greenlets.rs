@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::describe::{Describer, Files};
 use super::findings::FoundGreenlet;
 use super::process::{InspectedTask, InspectedTaskWait, TaskLibrary};
+use super::tasks::sleep_words;
 use crate::python::greenlets::{Greenlet, GreenletKind, GreenletState, own_function};
 use crate::python::tasks::{Link, WaitKind};
 use crate::sampler::{MomentThread, thread_of_stack};
@@ -67,15 +68,19 @@ impl Describer<'_> {
     /// What a greenlet that is put aside waits in.
     fn wait_of_greenlet(&self, greenlet: u64) -> Option<InspectedTaskWait> {
         let wait = self.findings.tasks.greenlet_waits.get(&greenlet)?;
-        let mut text = match (wait.kind, wait.duration) {
-            (WaitKind::Sleep, Some(duration)) => format!("sleeps for {duration} s"),
-            (WaitKind::Sleep, None) => "sleeps".to_owned(),
+        /// A loop may have noted the time a little later than a sleep began, s.
+        const LATE: f64 = 1.0;
+        let seconds = wait.until.zip(self.loop_time).map(|(until, now)| until - now);
+        // No sleep ends later than it was to be long.
+        let seconds = seconds.filter(|seconds| wait.duration.is_none_or(|duration| *seconds <= duration + LATE));
+        let mut text = match wait.kind {
+            WaitKind::Sleep => sleep_words(seconds, wait.duration),
             _ => format!("waits in {}", wait.operation),
         };
         self.add_details(&mut text, wait);
         let is_shared = wait.waiters.is_some_and(|waiters| waiters > 1);
         let kind = wait.kind.name();
-        Some(InspectedTaskWait { kind, text, object: wait.object, seconds: None, thread: None, is_shared })
+        Some(InspectedTaskWait { kind, text, object: wait.object, seconds, thread: None, is_shared })
     }
 
     /// Whether a greenlet is a hub of eventlet that runs: the oldest frame of its thread is that of the hub's loop.

@@ -158,12 +158,7 @@ impl Describer<'_> {
         });
         let seconds = wait.until.zip(self.loop_time).map(|(until, now)| until - now);
         let mut text = match wait.kind {
-            WaitKind::Sleep => match (seconds, wait.duration) {
-                (Some(seconds), _) if seconds >= 0.05 => format!("sleeps, wakes in {seconds:.1} s"),
-                (Some(_), _) => "sleeps, is due".to_owned(),
-                (None, Some(duration)) => format!("sleeps for {duration} s"),
-                (None, None) => "sleeps".to_owned(),
-            },
+            WaitKind::Sleep => sleep_words(seconds, wait.duration),
             WaitKind::Task => "waits for a task".to_owned(),
             WaitKind::Shield => "waits for a shielded task".to_owned(),
             WaitKind::Gather | WaitKind::Group | WaitKind::Some => {
@@ -218,5 +213,15 @@ impl Describer<'_> {
                 others => format!(", as {others} others do"),
             });
         }
+    }
+}
+
+/// Words for a sleep that ends in `seconds`, or was to be for `duration`, as far as that is known.
+pub(super) fn sleep_words(seconds: Option<f64>, duration: Option<f64>) -> String {
+    match (seconds, duration) {
+        (Some(seconds), _) if seconds >= 0.05 => format!("sleeps, wakes in {seconds:.1} s"),
+        (Some(_), _) => "sleeps, is due".to_owned(),
+        (None, Some(duration)) => format!("sleeps for {duration} s"),
+        (None, None) => "sleeps".to_owned(),
     }
 }

@@ -6,8 +6,10 @@
 //! from the first look on, and does not depend on how often is looked. The longest that is seen of a turn falls short
 //! of what it was by the time from the last look in it to its end.
 //!
-//! Limits: a loop of gevent is known once it was seen in its selector. eventlet does not note the time: nothing is said
-//! of it. Tasks of what is no Python function are named by what called them.
+//! Limits: a loop of gevent or eventlet is known once it was seen in its selector. eventlet notes the time only before
+//! it calls timers: where it calls greenlets that waited for sockets, a turn counts from the first look at it on, and
+//! without any timer only while its thread does not run. Tasks of what is no Python function are named by what called
+//! them.
 
 mod blocker;
 mod turn;
@@ -21,8 +23,11 @@ use super::sections::{ASYNCIO_SECTION, section_address};
 use crate::memory::PageCache;
 use crate::process::{ThreadId, monotonic_time};
 use crate::python::code::CodeId;
+use crate::python::greenlets::is_trampoline;
 use crate::python::object::ObjectReader;
-use crate::python::tasks::{AsyncioSection, EvLoop, RunningTasks, TurnFunction, UvLoop, UvTurn, runs_loop};
+use crate::python::tasks::{
+    AsyncioSection, EvLoop, EventletHub, RunningTasks, TurnFunction, UvLoop, UvTurn, calls_for_hub, runs_loop,
+};
 
 use turn::Turn;
 
@@ -47,6 +52,8 @@ pub(crate) enum LoopLibrary {
     Trio,
     /// gevent's hub.
     Gevent,
+    /// eventlet's hub.
+    Eventlet,
 }
 
 impl LoopLibrary {
@@ -57,6 +64,7 @@ impl LoopLibrary {
             Self::Uvloop => "uvloop",
             Self::Trio => "trio",
             Self::Gevent => "gevent",
+            Self::Eventlet => "eventlet",
         }
     }
 }
@@ -96,6 +104,8 @@ struct CodeClass {
     /// Where the variables of its frame are that tell of turns.
     offsets: Vec<u64>,
     runs_loop: bool,
+    /// It only calls what a greenlet is for.
+    is_trampoline: bool,
     is_coroutine: bool,
     name: String,
 }
@@ -108,6 +118,8 @@ struct Watched {
     since: Option<f64>,
     /// The last look has not told in which turn it is.
     is_unknown: bool,
+    /// One of this window has.
+    is_told: bool,
     /// What keeps it in this turn, once that was looked up.
     blocker: Option<Option<LoopBlocker>>,
     /// Of uvloop: what it told when it was last in its selector, and at the last look.
@@ -138,9 +150,18 @@ pub(crate) struct LoopLags {
     ran: HashMap<String, u32>,
     /// By `PyThreadState`.
     uv_loops: HashMap<u64, UvLoop>,
-    ev_loops: HashMap<u64, EvLoop>,
+    hubs: Hubs,
+}
+
+/// The loops that greenlets run by, which have no frame on their thread's stack while a greenlet runs: by
+/// `PyThreadState`.
+#[derive(Debug, Default)]
+struct Hubs {
+    /// gevent's on libev.
+    libev: HashMap<u64, EvLoop>,
     /// gevent's on libuv, with the loop objects.
-    gevent_uv_loops: HashMap<u64, (UvLoop, u64)>,
+    libuv: HashMap<u64, (UvLoop, u64)>,
+    eventlet: HashMap<u64, EventletHub>,
 }
 
 impl LoopLags {
@@ -157,9 +178,11 @@ impl LoopLags {
         self.watched.retain(|_, watched| watched.absent < FORGOTTEN_AFTER);
     }
 
-    /// The loops that were seen, with their lags, in no order.
+    /// The loops that were seen, with their lags, in no order; without hubs of eventlet that tell nothing.
     pub(crate) fn loops(&self) -> impl Iterator<Item = &LoopLag> {
-        self.watched.values().map(|watched| &watched.lag)
+        let told =
+            self.watched.values().filter(|watched| watched.is_told || watched.lag.library != LoopLibrary::Eventlet);
+        told.map(|watched| &watched.lag)
     }
 
     /// Whether a second look may tell of a loop what the first one could not: for how long it has been busy.
@@ -172,6 +195,7 @@ impl LoopLags {
     pub(crate) fn start_window(&mut self) {
         for watched in self.watched.values_mut() {
             (watched.lag.longest, watched.lag.blocker) = (Duration::ZERO, None);
+            watched.is_told = false;
         }
         self.ran.clear();
     }
@@ -216,6 +240,7 @@ impl LoopLags {
         watched.absent = 0;
         (watched.lag.library, watched.lag.os_id) = (library, thread.os_id);
         watched.is_unknown = turn == Turn::Unknown && !thread.stack.is_left_out;
+        watched.is_told |= !watched.is_unknown;
         if thread.active && turn != Turn::InSelector {
             self.note_running(sampler, thread, frames, library);
         }
@@ -225,6 +250,7 @@ impl LoopLags {
                 (watched.since, watched.blocker, watched.lag.busy_for) = (None, None, None);
                 watched.idle_frames = Some(frames.len());
             }
+            Turn::Unknown if library == LoopLibrary::Eventlet && watched.is_unknown => watched.lag.busy_for = None,
             Turn::Unknown => {}
             Turn::Busy(since) => {
                 if watched.since != Some(since) {
@@ -259,7 +285,8 @@ impl LoopLags {
             CodeClass {
                 turn,
                 offsets: turn.map(|turn| turn.offsets(objects, frame.code_address)).unwrap_or_default(),
-                runs_loop: runs_loop(&code.name, &code.filename),
+                runs_loop: runs_loop(&code.name, &code.filename) || calls_for_hub(&code.name, &code.filename),
+                is_trampoline: is_trampoline(&code.name, &code.filename),
                 is_coroutine: flags & COROUTINE_FLAGS != 0,
                 name: code.name.clone(),
             }
@@ -298,6 +325,7 @@ impl Watched {
             lag: LoopLag { library, python_id, os_id: None, busy_for: None, longest: Duration::ZERO, blocker: None },
             since: None,
             is_unknown: false,
+            is_told: false,
             blocker: None,
             uv_in_selector: None,
             uv_before: None,

@@ -95,7 +95,7 @@ pub(crate) struct EventLoop {
     pub python_id: u64,
     /// The system's id of that thread.
     pub os_id: Option<u64>,
-    /// Whose it is: `asyncio`, `uvloop`, `trio`, `gevent`.
+    /// Whose it is: `asyncio`, `uvloop`, `trio`, `gevent`, `eventlet`.
     pub library: &'static str,
     /// The longest time between two visits of its selector.
     pub lag: Duration,

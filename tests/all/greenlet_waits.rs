@@ -1,6 +1,7 @@
 //! What greenlets of gevent and eventlet wait in, against what the programs know.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -26,27 +27,69 @@ fn with_each(name: &str, missing: &Missing) -> Vec<(&'static Interpreter, PathBu
     with_greenlets.flat_map(versions).collect()
 }
 
+/// The time that loops go by, in seconds.
+fn monotonic_time() -> f64 {
+    let time = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).unwrap();
+    std::time::Duration::from(time).as_secs_f64()
+}
+
+/// What is wrong with the end of a sleep, or with the descriptors, of which the program has told these facts. The dump
+/// was made between two times.
+fn wrong_in_detail(wait: &Value, facts: &Value, between: [f64; 2]) -> Option<String> {
+    /// libuv counts whole milliseconds, from a clock that is some behind.
+    const ROUNDING: f64 = 0.1;
+    let text = wait["text"].as_str().unwrap();
+    let due = facts["due"].as_array().map(|due| [0, 1].map(|index: usize| due[index].as_f64().unwrap()));
+    let is_in_time = due.is_none_or(|[earliest, latest]| {
+        let possible = earliest - between[1] - ROUNDING..=latest - between[0] + ROUNDING;
+        wait["seconds"].as_f64().is_some_and(|seconds| possible.contains(&seconds))
+    });
+    let also = facts["also"].as_array().into_iter().flatten().map(|descriptor| format!(", fd {descriptor}"));
+    let all = facts["count"].as_u64().map(|count| format!(", … {count} in all"));
+    let is_right = is_in_time && also.chain(all).all(|part| text.contains(&part));
+    (!is_right).then(|| format!("{wait} instead of {facts}, between {between:?}"))
+}
+
+/// Starts the program with a library, and compares what its greenlets wait in with what it knows.
+fn check_waits(interpreter: &Interpreter, library: &str, packages: &[&Path], event_loop: &str) {
+    let mut command = Command::new(&interpreter.path);
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/targets/greenlet_waits.py")).arg(library);
+    command.env("PYTHONPATH", std::env::join_paths(packages).expect("paths without a colon"));
+    command.env("GEVENT_LOOP", event_loop);
+    let version = packages[0].file_name().unwrap().to_str().unwrap();
+    let what = format!("greenlet_waits.py under {interpreter}, {version}, {event_loop}");
+    let mut target = Target::start_command(command, &what);
+    let told: Value = serde_json::from_str(&target.line()).unwrap();
+    let before = monotonic_time();
+    let dump = dump_greenlets(&target);
+    let between = [before, monotonic_time()];
+    let greenlets = dump["greenlets"].as_array().unwrap();
+    let mut found = Vec::new();
+    for (function, facts) in told.as_object().unwrap() {
+        let is_its = |greenlet: &&Value| {
+            let frames = greenlet["frames"].as_array().unwrap();
+            frames.iter().any(|frame| frame["name"] == function.as_str())
+        };
+        let greenlet = greenlets.iter().find(is_its);
+        let wait = &greenlet.unwrap_or_else(|| panic!("{what}: no {function} in {dump:#}"))["waits"];
+        let wrong = wrong(wait, facts, 0.0).or_else(|| wrong_in_detail(wait, facts, between));
+        found.extend(wrong.map(|wrong| format!("{function}: {wrong}")));
+    }
+    assert!(found.is_empty(), "{what}:\n{}", found.join("\n"));
+}
+
 #[test]
 fn greenlets_say_what_they_wait_in_where_frames_tell() {
     let missing = Missing::default();
-    for library in ["gevent", "eventlet"] {
-        for (interpreter, version) in with_each(library, &missing) {
-            let mut target = start(interpreter, "greenlet_waits.py", &[library], &[&version], false);
-            let told: Value = serde_json::from_str(&target.line()).unwrap();
-            let dump = dump_greenlets(&target);
-            let greenlets = dump["greenlets"].as_array().unwrap();
-            let what = format!("{interpreter} {}", version.file_name().unwrap().to_str().unwrap());
-            let mut found = Vec::new();
-            for (function, facts) in told.as_object().unwrap() {
-                let is_its = |greenlet: &&Value| {
-                    let frames = greenlet["frames"].as_array().unwrap();
-                    frames.iter().any(|frame| frame["name"] == function.as_str())
-                };
-                let greenlet = greenlets.iter().find(is_its);
-                let greenlet = greenlet.unwrap_or_else(|| panic!("{what}: no {function} in {dump:#}"));
-                found.extend(wrong(&greenlet["waits"], facts, 0.0).map(|wrong| format!("{function}: {wrong}")));
-            }
-            assert!(found.is_empty(), "{what}:\n{}", found.join("\n"));
+    for (interpreter, version) in with_each("eventlet", &missing) {
+        check_waits(interpreter, "eventlet", &[&version], "");
+    }
+    for (interpreter, version) in with_each("gevent", &missing) {
+        check_waits(interpreter, "gevent", &[&version], "libev-cext");
+        // By which it calls the other two.
+        let Some(cffi) = missing.newest(interpreter, "cffi") else { continue };
+        for event_loop in ["libev-cffi", "libuv-cffi"] {
+            check_waits(interpreter, "gevent", &[&version, &cffi], event_loop);
         }
     }
 }

@@ -4,6 +4,7 @@ it is patched.
 usage: greenlet_waits.py gevent|eventlet
 
 Prints `ready` when all wait, then a line of JSON: of each function what must be told of its wait (see task_waits.py).
+Of a sleep `due` has the monotonic times between which it ends.
 """
 import json
 import subprocess
@@ -40,14 +41,52 @@ def connected():
     return listener, near, far
 
 
+def note_sleep(name, seconds):
+    # It begins after this, and before all wait.
+    told[name] = {"kind": "sleep", "text": "sleeps, wakes in ", "due": plain_time.monotonic() + seconds, "for": seconds}
+
+
 def sleeps():
-    told["sleeps"] = {"kind": "sleep", "text": "sleeps for 3600 s"}
+    note_sleep("sleeps", 3600)
     sleep(3600)
 
 
+def sleeps_longer():
+    note_sleep("sleeps_longer", 72000.25)
+    sleep(72000.25)
+
+
 def sleeps_when_patched():
-    told["sleeps_when_patched"] = {"kind": "sleep", "text": "sleeps for 3600 s"}
-    time.sleep(3600)
+    note_sleep("sleeps_when_patched", 5000)
+    time.sleep(5000)
+
+
+def selects():
+    import select
+    pairs = [spare.pop() for _ in range(2)]
+    near = sorted(socket.fileno() for socket in pairs)
+    told["selects"] = {"kind": "socket", "text": "waits in select, ", "fd": near[0], "also": [near[1]]}
+    select.select(pairs, [], pairs[:1])
+
+
+def polls():
+    import select
+    pairs = [spare.pop() for _ in range(6)]
+    near = sorted(socket.fileno() for socket in pairs)
+    poll = select.poll()
+    for socket in pairs:
+        poll.register(socket, select.POLLIN)
+    told["polls"] = {"kind": "socket", "text": "waits in poll.poll, ", "fd": near[0], "also": near[1:4], "count": 6}
+    poll.poll()
+
+
+def selects_by_selector():
+    import selectors
+    near = spare.pop()
+    selector = selectors.DefaultSelector()
+    selector.register(near, selectors.EVENT_READ)
+    told["selects_by_selector"] = {"kind": "socket", "text": "waits in ", "fd": near.fileno()}
+    selector.select()
 
 
 def receives():
@@ -140,14 +179,20 @@ def looks_up():
         gevent.resolver.thread._socket = _socket
 
 
-functions = [sleeps, sleeps_when_patched, receives, sends, accepts, reads_a_file, waits_for_condition, gets, acquires]
+functions = [sleeps, sleeps_longer, sleeps_when_patched, selects, selects_by_selector, receives, sends, accepts]
+functions += [reads_a_file, waits_for_condition, gets, acquires]
 if gevent:
-    functions += [waits_for_process, joins_queue, joins_several, runs_in_thread, looks_up]
+    functions += [polls, waits_for_process, joins_queue, joins_several, runs_in_thread, looks_up]
+# To connect takes more than one turn of the loop.
+spare = [connected()[1] for _ in range(9)]
 greenlets = [spawn(function) for function in functions]
 while len(told) < len(functions):
     sleep(0.01)
 # Each has told what it does right before it does it.
 sleep(0.2)
+for facts in told.values():
+    if "for" in facts:
+        facts["due"] = [facts["due"], plain_time.monotonic() + facts.pop("for")]
 print("ready")
 print(json.dumps(told))
 sys.stdout.flush()

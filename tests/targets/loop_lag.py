@@ -1,8 +1,10 @@
 """Blocks an event loop, again and again, for a time that it says.
 
-usage: loop_lag.py asyncio|uvloop|trio|gevent MILLISECONDS task|callback
+usage: loop_lag.py asyncio|uvloop|trio|gevent|eventlet MILLISECONDS task|callback|socket|sockets|yields [without]
 
 Between two blocks the loop waits in its selector for as long. On the line `stop` it goes on without blocking.
+What blocks is called by a timer, for `socket` when another thread has sent something. Nothing blocks for `sockets`, two
+that answer each other without end, and `yields`, one that only lets others run; `without` timers.
 """
 import sys
 import threading
@@ -92,4 +94,47 @@ def of_gevent():
     spawned.join()
 
 
-{"asyncio": of_asyncio, "uvloop": of_asyncio, "trio": of_trio, "gevent": of_gevent}[kind]()
+def of_eventlet():
+    import socket
+
+    import eventlet
+    from eventlet.greenio import GreenSocket
+
+    near, far = socket.socketpair()
+
+    def send():
+        while True:
+            far.send(b"x")
+            time.sleep(2 * seconds)
+
+    def guilty():
+        receiver = GreenSocket(near)
+        while True:
+            block()
+            if by == "socket":
+                receiver.recv(1)
+            else:
+                eventlet.sleep(seconds)
+
+    def answer(socket):
+        while True:
+            socket.send(socket.recv(1))
+
+    if by == "socket":
+        thread = threading.Thread(target=send)
+        thread.daemon = True
+        thread.start()
+    start()
+    if len(sys.argv) == 4:
+        eventlet.spawn_after(3600, block)
+    if by == "sockets":
+        eventlet.spawn(answer, GreenSocket(near))
+        far.send(b"x")
+        answer(GreenSocket(far))
+    while by == "yields":
+        eventlet.sleep(0)
+    eventlet.spawn(guilty).wait()
+
+
+kinds = {"asyncio": of_asyncio, "uvloop": of_asyncio, "trio": of_trio, "gevent": of_gevent, "eventlet": of_eventlet}
+kinds[kind]()

@@ -8,6 +8,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::timers::{HubTimers, eventlet_timer_due, gevent_timer_due};
 use crate::memory::ReadError;
 use crate::python::locals::variable_offset;
 use crate::python::object::{ObjectReader, TypeInfo};
@@ -24,6 +25,8 @@ const MOST_WAITERS: usize = 10_000;
 /// Items of one list that are looked at, and of all.
 const ITEMS_ASKED: usize = 256;
 const MOST_ITEMS: usize = 10_000;
+/// Descriptors that one greenlet waits for.
+const MOST_WATCHED: usize = 256;
 /// The items in a block of a deque (`BLOCKLEN`, Modules/_collectionsmodule.c).
 const BLOCK_LENGTH: u64 = 64;
 
@@ -42,6 +45,8 @@ pub(crate) struct GeventWaits<'read> {
     items_left: usize,
     /// Where variables are in their frames, by the code and their names.
     places: HashMap<(u64, &'static str), Option<u64>>,
+    /// Where it is asked when sleeps end: what was read of eventlet's hubs.
+    hub_timers: Option<HubTimers>,
 }
 
 /// A type of gevent.
@@ -64,7 +69,23 @@ impl<'read> GeventWaits<'read> {
             known: KnownTypes::default(),
             items_left: MOST_ITEMS,
             places: HashMap::new(),
+            hub_timers: None,
         }
+    }
+
+    /// Also finds out when sleeps end.
+    pub(crate) fn with_timers(self) -> Self {
+        Self { hub_timers: Some(HubTimers::new()), ..self }
+    }
+
+    /// When the timer is due that a `sleep` of gevent's or eventlet's has in a variable of this frame.
+    pub(super) fn timer_due(&mut self, frame: &TaskFrame) -> Option<f64> {
+        self.hub_timers.as_ref()?;
+        if let Some(timer) = self.variable(frame, "t") {
+            return gevent_timer_due(self.objects, &self.known, timer);
+        }
+        let hub_and_timer = (self.variable(frame, "hub")?, self.variable(frame, "timer")?);
+        eventlet_timer_due(self.objects, &self.known, self.hub_timers.as_mut()?, hub_and_timer)
     }
 
     /// The object in a variable of a frame.
@@ -78,6 +99,19 @@ impl<'read> GeventWaits<'read> {
     /// An attribute of an object.
     pub(super) fn member(&self, object: u64, name: &str) -> Option<u64> {
         self.known.member(self.objects, object, name)
+    }
+
+    /// The items of a list, tuple or set, or the keys of a dict; `None` of anything else, and where there are too many.
+    pub(super) fn items(&self, object: u64) -> Option<Vec<u64>> {
+        let (objects, limit) = (self.objects, MOST_WATCHED);
+        let items = match objects.type_name(object).ok()?.as_str() {
+            "list" => objects.list_items(object, limit + 1).ok()?.0,
+            "tuple" => objects.tuple_items(object, limit + 1).ok()?.0,
+            "set" => objects.set_items(object, limit).ok()?,
+            "dict" => objects.dict_items(object).ok()?.map(|(key, _)| key).take(limit + 1).collect(),
+            _ => return None,
+        };
+        (items.len() <= limit).then_some(items)
     }
 
     /// The name of an object's class without its module.

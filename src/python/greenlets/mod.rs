@@ -23,6 +23,7 @@ mod scan;
 mod shape;
 #[cfg(test)]
 mod tests;
+mod timers;
 mod types;
 mod wait;
 

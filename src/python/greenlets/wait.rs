@@ -8,6 +8,8 @@ use crate::python::tasks::{TaskFrame, TaskWait, WaitKind};
 
 /// Frames of the standard library that are asked for what was called.
 const FRAMES_ASKED: usize = 4;
+/// Descriptors that are named of one wait.
+const DESCRIPTORS_NAMED: usize = 4;
 
 /// What a greenlet waits in. `frames` are its own, newest first.
 pub(crate) fn greenlet_wait(
@@ -21,6 +23,8 @@ pub(crate) fn greenlet_wait(
         return by_frames;
     }
     match (by_frames, objects.wait(greenlet, frames)) {
+        // To be woken by one of several descriptors it has an event of its own.
+        (Some(called), _) if called.descriptor.is_some() => Some(called),
         // The frames say what was called, the object who else waits.
         (Some(called), Some(wait)) => {
             Some(TaskWait { waiters: wait.waiters, object: called.object.or(wait.object), ..called })
@@ -66,7 +70,10 @@ fn wait_by_frames(codes: &CodeTable, frames: &[TaskFrame], objects: &mut GeventW
         _ => code(frame).name.clone(),
     };
     match kind {
-        WaitKind::Sleep => wait.duration = objects.variable(frame, "seconds").and_then(|number| objects.number(number)),
+        WaitKind::Sleep => {
+            wait.duration = objects.variable(frame, "seconds").and_then(|number| objects.number(number));
+            wait.until = objects.timer_due(frame);
+        }
         WaitKind::Executor if is_look_up(name) => wait.operation = name.to_owned(),
         WaitKind::Socket | WaitKind::Server | WaitKind::Process => {
             // The innermost one that has it: what is called for a request has no socket, what it calls in the end has.
@@ -75,10 +82,15 @@ fn wait_by_frames(codes: &CodeTable, frames: &[TaskFrame], objects: &mut GeventW
                     ["self", "sock", "fd", "fileno"].into_iter().find_map(|name| objects.variable(frame, name));
                 objects.descriptor(holder?)
             });
+            if wait.descriptor.is_none() {
+                let watched = watched_descriptors(frame, objects);
+                wait.descriptor = watched.first().copied();
+                wait.detail = other_descriptors(&watched);
+            }
             let pid =
                 object.and_then(|object| objects.member(object, "pid")).or_else(|| objects.variable(frame, "pid"));
             let pid = pid.filter(|_| kind == WaitKind::Process).and_then(|pid| objects.number(pid));
-            wait.detail = pid.map(|pid| format!("pid {pid}"));
+            wait.detail = pid.map(|pid| format!("pid {pid}")).or(wait.detail);
         }
         WaitKind::Lock | WaitKind::Semaphore | WaitKind::Event | WaitKind::Queue | WaitKind::Condition => {
             wait.object = object;
@@ -86,6 +98,35 @@ fn wait_by_frames(codes: &CodeTable, frames: &[TaskFrame], objects: &mut GeventW
         _ => {}
     }
     Some(wait)
+}
+
+/// All descriptors for which a `select`, `poll` or selector waits, in which a frame is; none where not all are known.
+fn watched_descriptors(frame: &TaskFrame, objects: &mut GeventWaits<'_>) -> Vec<i32> {
+    let own = objects.variable(frame, "self");
+    // `poll` and `GeventSelector` of gevent.
+    let by_descriptor = ["fds", "_fd_to_key"].into_iter().find_map(|name| objects.member(own?, name));
+    // `select` of gevent and eventlet, which do not wait for errors.
+    let lists = ["rlist", "wlist", "read_list", "write_list"];
+    let lists = lists.into_iter().filter_map(|name| objects.variable(frame, name));
+    let lists: Vec<u64> = lists.chain(by_descriptor).collect();
+    let watched = lists.iter().map(|list| objects.items(*list));
+    let watched = watched.collect::<Option<Vec<_>>>().unwrap_or_default().concat();
+    let descriptors = watched.into_iter().map(|object| objects.descriptor(object));
+    let mut descriptors = descriptors.collect::<Option<Vec<i32>>>().unwrap_or_default();
+    descriptors.sort_unstable();
+    descriptors.dedup();
+    descriptors
+}
+
+/// Words for the descriptors but the first.
+fn other_descriptors(descriptors: &[i32]) -> Option<String> {
+    let others = descriptors.get(1..).filter(|others| !others.is_empty())?;
+    let named = others.iter().take(DESCRIPTORS_NAMED - 1).map(|descriptor| format!("fd {descriptor}"));
+    let mut words: Vec<String> = named.collect();
+    if descriptors.len() > DESCRIPTORS_NAMED {
+        words.push(format!("… {} in all", descriptors.len()));
+    }
+    Some(words.join(", "))
 }
 
 /// A method of the standard library's, of `threading`, `queue` or `concurrent.futures`.

@@ -40,6 +40,15 @@ impl KnownTypes {
             None => descriptor(types, object),
         }
     }
+
+    /// When the `uv_timer_t` at an address is due, in seconds of the system's monotonic clock. `None` where there is
+    /// none whose `data` is this, and where it does not run.
+    pub(crate) fn uv_timer_due(&self, objects: ObjectReader<'_>, address: u64, data: u64) -> Option<f64> {
+        let types = self.reader(objects);
+        let handle = UvHandle::at(types, address, data)?;
+        let is_active = objects.int(address, UV_FLAGS).ok()? & UV_HANDLE_ACTIVE != 0;
+        handle.due(types).filter(|_| is_active)
+    }
 }
 
 /// The search for one descriptor.
@@ -151,6 +160,9 @@ struct UvHandle {
 /// Fields of `uv_handle_t`, in bytes. It has 96, and what comes behind differs by its type.
 const UV_LOOP: u64 = 8;
 const UV_TYPE: u32 = 16;
+const UV_FLAGS: u32 = 88;
+/// One of these flags (uv-common.h).
+const UV_HANDLE_ACTIVE: i32 = 4;
 /// Where the descriptor is within a `uv__io_t`, and the `uv__io_t` in a `uv_stream_t`, a `uv_udp_t` and a `uv_poll_t`.
 const UV_IO_DESCRIPTOR: u32 = 48;
 const UV_STREAM_IO: u32 = 136;
@@ -165,10 +177,15 @@ impl UvHandle {
         if !is_of_uvloop(types, object) {
             return None;
         }
-        let memory = types.objects.memory();
         // A table of methods is between the object's head and the first field.
         let address = types.second_field(object).ok().filter(|address| *address != 0)?;
-        let is_its = memory.read_u64(address).ok()? == object;
+        Self::at(types, address, object)
+    }
+
+    /// Of an address; `None` where what lies there does not say that it belongs to `data`.
+    fn at(types: TaskObjects<'_>, address: u64, data: u64) -> Option<Self> {
+        let memory = types.objects.memory();
+        let is_its = memory.read_u64(address).ok()? == data;
         let event_loop = memory.read_u64(address.wrapping_add(UV_LOOP)).ok()?;
         let kind = types.objects.int(address, UV_TYPE).ok()?;
         (is_its && event_loop != 0).then_some(Self { address, kind })

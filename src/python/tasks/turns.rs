@@ -6,6 +6,7 @@
 //! | uvloop | `uv_loop_t.time`, set when a poll returns, and the count of polls |
 //! | trio | the variable `now` of `unrolled_run`, less the offset of the runner's clock |
 //! | gevent | `mn_now` of libev's `struct ev_loop`, or what uvloop has, set when a poll returns |
+//! | eventlet | variables of the hub's functions (`hub_turns`) |
 //!
 //! All are times of `CLOCK_MONOTONIC`, given here in seconds. Nothing is believed that is not a time in the past: the
 //! loops run on while they are read.
@@ -31,6 +32,8 @@ pub(crate) enum TurnFunction {
     TrioSelector,
     /// `Hub.run` of gevent.
     Gevent,
+    /// `BaseHub.run` of eventlet.
+    Eventlet,
 }
 
 impl TurnFunction {
@@ -43,6 +46,7 @@ impl TurnFunction {
             ("_core", "_run.py", "unrolled_run") => Some(Self::Trio),
             ("_core", "_run.py", "run") => Some(Self::TrioSelector),
             ("gevent", "hub.py", "run") => Some(Self::Gevent),
+            ("hubs", "hub.py", "run") if parts.next() == Some("eventlet") => Some(Self::Eventlet),
             _ => None,
         }
     }
@@ -54,14 +58,20 @@ impl TurnFunction {
             Self::Trio => &["now", "runner", "task"],
             Self::TrioSelector => &[],
             Self::Gevent => &["loop"],
+            Self::Eventlet => &["wakeup_when", "sleep_time", "self"],
         }
     }
 
     /// Where in its frame those variables are, in bytes; empty where the code at `code` lacks one of them.
     pub(crate) fn offsets(self, objects: ObjectReader<'_>, code: u64) -> Vec<u64> {
-        let offsets = self.variables().iter().map(|name| variable_offset(objects, code, name).ok().flatten());
+        let offsets = self.variables().iter().map(|name| offset_of(objects, code, name));
         offsets.collect::<Option<_>>().unwrap_or_default()
     }
+}
+
+/// Where in a frame of the code at `code` a variable is, in bytes.
+pub(super) fn offset_of(objects: ObjectReader<'_>, code: u64, name: &str) -> Option<u64> {
+    variable_offset(objects, code, name).ok().flatten()
 }
 
 /// A variable of a frame that may go on while it is read.
@@ -270,6 +280,8 @@ mod tests {
         assert_eq!(of("_run_once", "C:\\Lib\\asyncio\\base_events.py"), Some(TurnFunction::Asyncio));
         assert_eq!(of("Hub.run", "/x/gevent/hub.py"), Some(TurnFunction::Gevent));
         assert_eq!(of("Hub.run", "/srv/hub.py"), None);
+        assert_eq!(of("BaseHub.run", "/x/eventlet/hubs/hub.py"), Some(TurnFunction::Eventlet));
+        assert_eq!(of("run", "/srv/hubs/hub.py"), None);
         assert_eq!(of("unrolled_run", "/x/trio/_core/_run.py"), Some(TurnFunction::Trio));
     }
 

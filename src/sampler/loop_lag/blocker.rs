@@ -31,7 +31,7 @@ impl LoopLags {
                 asyncio.name(objects, task)
             }),
             LoopLibrary::Trio => self.trio_task(sampler, frames).and_then(|task| trio_task_name(objects, task)),
-            LoopLibrary::Gevent => None,
+            LoopLibrary::Gevent | LoopLibrary::Eventlet => None,
         };
         let running = (innermost.address != outermost.address).then_some(running);
         Some(LoopBlocker { task, function, running })
@@ -79,7 +79,10 @@ impl LoopLags {
                 let end = idle.map(|idle| frames.len().saturating_sub(idle)).or(coroutines.map(|place| place + 1));
                 &frames[..end.unwrap_or(1).min(frames.len())]
             }
-            (None, _) => frames,
+            (None, _) => {
+                let trampolines = frames.iter().rev().take_while(|frame| self.class(sampler, frame).is_trampoline);
+                &frames[..frames.len() - trampolines.count()]
+            }
         }
     }
 

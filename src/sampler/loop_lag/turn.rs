@@ -4,7 +4,7 @@ use super::{LoopLags, LoopLibrary, Watched};
 use crate::memory::PageCache;
 use crate::process::SystemCall;
 use crate::python::object::ObjectReader;
-use crate::python::tasks::{EvLoop, FrameVariable, TurnFunction, UvLoop, UvTurn, trio_clock_offset};
+use crate::python::tasks::{EvLoop, EventletHub, FrameVariable, TurnFunction, UvLoop, UvTurn, trio_clock_offset};
 use crate::sampler::moment::{MomentFrame, MomentThread};
 use crate::sampler::process_sampler::ProcessSampler;
 
@@ -68,22 +68,46 @@ impl LoopLags {
             }
             TurnFunction::Gevent => {
                 let key = thread.stack.address;
-                if !self.ev_loops.contains_key(&key)
-                    && !self.gevent_uv_loops.contains_key(&key)
+                if !self.hubs.libev.contains_key(&key)
+                    && !self.hubs.libuv.contains_key(&key)
                     && let Some(event_loop) =
                         offsets.first().and_then(|offset| variable(frame, *offset).object(&memory, objects))
                 {
                     self.learn_gevent_loop(sampler, key, event_loop, now);
                 }
-                if let Some((uv_loop, _)) = self.gevent_uv_loops.get(&key).copied() {
+                if let Some((uv_loop, _)) = self.hubs.libuv.get(&key).copied() {
                     return Some((LoopLibrary::Gevent, self.uv_turn(sampler, thread, frames.len(), uv_loop, now)));
                 }
-                let event_loop = self.ev_loops.get(&key)?;
+                let event_loop = self.hubs.libev.get(&key)?;
                 let turn = match index {
                     0 => Turn::InSelector,
                     _ => Turn::since(event_loop.time(&memory), now),
                 };
                 Some((LoopLibrary::Gevent, turn))
+            }
+            TurnFunction::Eventlet => {
+                let (key, run) = (thread.stack.address, (frame.address, frame.code_address));
+                if !self.hubs.eventlet.get(&key).is_some_and(|hub| hub.is_of(run.0, run.1)) {
+                    self.hubs.eventlet.insert(key, EventletHub::of(objects, run.0, run.1, &offsets)?);
+                }
+                // `wait` polls itself or in `do_poll`.
+                let is_named = |lags: &mut Self, frame: &MomentFrame, name: &str| {
+                    lags.class(sampler, frame).name.rsplit('.').next() == Some(name)
+                };
+                let is_polling = index == 1 && is_named(self, &frames[0], "wait")
+                    || frames[..index].iter().any(|frame| is_named(self, frame, "do_poll"));
+                let turn = match (index.checked_sub(1), thread.active) {
+                    (Some(_), false) if is_polling => Turn::InSelector,
+                    // It has called something itself, without a greenlet.
+                    (Some(called), _) if !is_polling => {
+                        let called = (frames[called].address, frames[called].code_address);
+                        let (hubs, float_type) = (&mut self.hubs.eventlet, &mut self.float_type);
+                        let hub = hubs.get_mut(&key)?;
+                        Turn::since(hub.since_in(called, objects, float_type, now), now)
+                    }
+                    _ => Turn::Unknown,
+                };
+                Some((LoopLibrary::Eventlet, turn))
             }
         }
     }
@@ -108,9 +132,9 @@ impl LoopLags {
     /// Finds out on what a loop object of gevent's is built.
     fn learn_gevent_loop(&mut self, sampler: &ProcessSampler, key: u64, event_loop: u64, now: f64) {
         if let Some(found) = EvLoop::of(&sampler.process().memory(), event_loop, now) {
-            self.ev_loops.insert(key, found);
+            self.hubs.libev.insert(key, found);
         } else if let Some(found) = self.gevent_uv_loop(sampler, event_loop) {
-            self.gevent_uv_loops.insert(key, (found, event_loop));
+            self.hubs.libuv.insert(key, (found, event_loop));
         }
     }
 
@@ -132,18 +156,27 @@ impl LoopLags {
         if let Some(uv_loop) = uv_loop.copied() {
             return Some((LoopLibrary::Uvloop, self.uv_turn(sampler, thread, frames, uv_loop, now)));
         }
-        if let Some((uv_loop, event_loop)) = self.gevent_uv_loops.get(&stack.address).copied() {
+        if let Some((uv_loop, event_loop)) = self.hubs.libuv.get(&stack.address).copied() {
             if self.gevent_uv_loop(sampler, event_loop) == Some(uv_loop) {
                 return Some((LoopLibrary::Gevent, self.uv_turn(sampler, thread, frames, uv_loop, now)));
             }
             // It was destroyed.
-            self.gevent_uv_loops.remove(&stack.address);
+            self.hubs.libuv.remove(&stack.address);
             return None;
         }
-        let event_loop = self.ev_loops.get(&stack.address)?;
+        let memory = sampler.process().memory();
+        if let Some(hub) = self.hubs.eventlet.get_mut(&stack.address) {
+            let objects = ObjectReader::new(&memory, &sampler.runtime().layout);
+            if hub.may_run(objects) {
+                let since = hub.busy_since(objects, &mut self.float_type, !thread.is_unmoved, now);
+                return Some((LoopLibrary::Eventlet, Turn::since(since, now)));
+            }
+            self.hubs.eventlet.remove(&stack.address);
+        }
+        let event_loop = self.hubs.libev.get(&stack.address)?;
         let Some(time) = event_loop.time(&sampler.process().memory()) else {
             // The loop was destroyed.
-            self.ev_loops.remove(&stack.address);
+            self.hubs.libev.remove(&stack.address);
             return None;
         };
         Some((LoopLibrary::Gevent, Turn::since(Some(time), now)))
