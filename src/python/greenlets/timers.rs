@@ -35,7 +35,7 @@ pub(super) fn gevent_timer_due(objects: ObjectReader<'_>, known: &KnownTypes, ti
         let end = timer.wrapping_add(u64::try_from(size).ok()?);
         let words = objects.pointers(timer, usize::try_from(size / 8).ok()?).ok()?;
         // `watcher.__watcher`, the only field that leads into the object itself.
-        let watcher = words.into_iter().find(|word| (timer + 8..end).contains(word))?;
+        let watcher = words.into_iter().find(|word| (timer.wrapping_add(8)..end).contains(word))?;
         return ev_timer_due(objects.memory(), watcher, end - watcher);
     }
     let module = objects.type_module(&info).ok()??;

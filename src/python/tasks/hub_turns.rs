@@ -207,8 +207,8 @@ impl EventletHub {
         // After the weak references and the dict.
         let behind = own.get(after_head + 2).copied().filter(|address| *address > 0x1000 && size <= 64);
         let places = match behind {
-            Some(behind) => (0..GREENLET_SIZE / 8).map(|index| behind + 8 * index).collect::<Vec<u64>>(),
-            None => (after_head as u64..size / 8).map(|index| self.greenlet + 8 * index).collect(),
+            Some(behind) => (0..GREENLET_SIZE / 8).map(|index| behind.wrapping_add(8 * index)).collect::<Vec<u64>>(),
+            None => (after_head as u64..size / 8).map(|index| self.greenlet.wrapping_add(8 * index)).collect(),
         };
         places.into_iter().find(|place| {
             let newest = frame_at(objects, *place);

@@ -612,22 +612,21 @@ static __always_inline int begins_at(struct walk *walk, __u64 at)
 	return 1;
 }
 
-static long visit_kept(__u32 index, struct walk *walk)
-{
-	return begins_at(walk, index);
-}
-
 // Looks where the next frame is in the kept stack. What is found is compared from the next visit on.
 static __always_inline int find_shared(struct walk *walk)
 {
 	struct scratch *s = walk->scratch;
-	__u32 slots = s->record.slots;
-	if (begins_at(walk, slots + walk->base->shift))
+	struct base *base = walk->base;
+	__u64 frame = s->frame, slots = s->record.slots, at;
+	if (begins_at(walk, slots + base->shift))
 		return 1;
 	if (slots % SEARCHED_FRAMES >= PLAIN_FRAMES + FRAMES_A_VISIT)
 		return 0;
-	bpf_loop(MOST_SHIFT, visit_kept, walk, 0);
-	return s->is_compared;
+#pragma clang loop unroll(disable)
+	for (at = 0; at < MOST_SHIFT; at++)
+		if (base->kept[at].words[0] == frame)
+			break;
+	return begins_at(walk, at);
 }
 
 // Compares the next frames with those of the kept stack. Whether there are no more.
@@ -689,7 +688,10 @@ static __always_inline void take_compared(struct walk *walk)
 	barrier_var(from);
 	if (count > COPIED_SLOTS)
 		count = COPIED_SLOTS;
-	if (slots >= MOST_SLOTS || from >= MOST_SLOTS || slots + count >= MOST_SLOTS) {
+	// What the sum shows of `slots` some verifiers (6.12) forget the half of, so that is looked at once more.
+	int is_full = slots + count >= MOST_SLOTS;
+	barrier_var(slots);
+	if (is_full || slots >= MOST_SLOTS || from >= MOST_SLOTS) {
 		s->record.flags |= IS_FULL;
 		s->owed = 0;
 		return;
