@@ -16,6 +16,11 @@ const CHILDREN_EVERY: Duration = Duration::from_millis(10);
 /// Between two looks for children when the kernel says that nothing was started.
 const CHILDREN_AT_LEAST_EVERY: Duration = Duration::from_millis(200);
 
+/// A look for children takes a file for each thread of each member. So the next one comes no sooner than so many times
+/// later as it took, and so many where nothing was started; but no later than this for that.
+const LOOK_SHARES: [u32; 2] = [20, 100];
+const LONGEST_PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(1)];
+
 /// Finds the processes that are to be recorded from now on.
 #[derive(Debug)]
 pub(super) struct Arrivals {
@@ -74,6 +79,8 @@ impl Arrivals {
 struct Children {
     orphans: Option<Orphans>,
     looked_at: Instant,
+    /// How long the last look took.
+    look: Duration,
     forks: ForkCount,
     /// Start times of what is known by pid, so that a number used again is a new process.
     known: HashMap<i32, u64>,
@@ -84,7 +91,7 @@ impl Children {
         let known = members.iter().map(|member| (member.process.pid(), member.process.start_ticks())).collect();
         let now = Instant::now();
         let looked_at = now.checked_sub(CHILDREN_AT_LEAST_EVERY).unwrap_or(now);
-        Self { orphans, looked_at, forks: ForkCount::open(), known }
+        Self { orphans, looked_at, look: Duration::ZERO, forks: ForkCount::open(), known }
     }
 
     /// Processes below the members or left behind by them that have come since the last look, if it is time for one; at
@@ -92,22 +99,30 @@ impl Children {
     fn arrived(&mut self, members: &[Member]) -> Vec<Member> {
         let since = self.looked_at.elapsed();
         let all_have_exited = members.iter().all(|member| member.has_exited);
-        let is_early = since < CHILDREN_EVERY || (since < CHILDREN_AT_LEAST_EVERY && !self.forks.moved());
+        let [shortest, longest] = [(0, CHILDREN_EVERY), (1, CHILDREN_AT_LEAST_EVERY)]
+            .map(|(index, least)| (self.look * LOOK_SHARES[index]).min(LONGEST_PAUSES[index]).max(least));
+        let is_early = since < shortest || (since < longest && !self.forks.moved());
         if is_early && !all_have_exited {
             return Vec::new();
         }
         self.looked_at = Instant::now();
         let mut new: Vec<Member> = Vec::new();
+        let of_members: HashMap<i32, &Process> =
+            members.iter().map(|member| (member.process.pid(), &member.process)).collect();
+        // A number is not used again before its process has exited, so one that has not is the member.
+        let is_member = |child: &ChildProcess| of_members.get(&child.pid).is_some_and(|process| !process.has_exited());
+        let others = |children: Vec<ChildProcess>| children.into_iter().filter(|child| !is_member(child)).collect();
         for member in members {
-            self.enter(member.process.children(), &mut new);
+            self.enter(others(member.process.children()), &mut new);
         }
-        self.enter(self.orphans.iter().flat_map(Orphans::living).collect(), &mut new);
+        self.enter(others(self.orphans.iter().flat_map(Orphans::living).collect()), &mut new);
         // What is below the new ones, too.
         let mut next = 0;
         while let Some(parent) = new.get(next).map(|member| member.process.clone()) {
             self.enter(parent.children(), &mut new);
             next += 1;
         }
+        self.look = self.looked_at.elapsed();
         new
     }
 

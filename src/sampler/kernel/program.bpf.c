@@ -24,6 +24,8 @@
 #define STATE_HEAD 512
 #define MOST_STATES 1024
 #define KNOWN_CODES 8192
+// So many that lie side by side can have one hash.
+#define CODES_A_HASH 4
 
 // A stack of so many slots or more is kept, so that records that end like it need not have that end. The frames of the
 // first two visits are never looked for in it, one further on in the first so many of its slots.
@@ -538,6 +540,16 @@ static __always_inline int read_slot(struct scratch *s, __u64 at, __u64 frame, s
 	return 1;
 }
 
+// What is known of the code object with this key: that, perhaps on probation; anything else where it is not known.
+static __always_inline __u64 find_code(struct known_codes *codes, __u64 key)
+{
+	__u64 first = (key >> 4 ^ key >> 17) & (KNOWN_CODES - CODES_A_HASH), known = codes->keys[first];
+	for (int at = 1; at < CODES_A_HASH; at++)
+		if ((known & ~(__u64)ON_PROBATION) != key)
+			known = codes->keys[first + at];
+	return known;
+}
+
 // Takes the next frames. What each of them needs is kept from one to the next without going through the map. Whether
 // there are no more.
 static __always_inline int take_frames(struct walk *walk)
@@ -578,7 +590,7 @@ static __always_inline int take_frames(struct walk *walk)
 			last_code = code;
 			s->last_has_evidence = 0;
 			__u64 key = code + salt;
-			__u64 known = codes->keys[(key >> 4 ^ key >> 17) & (KNOWN_CODES - 1)];
+			__u64 known = find_code(codes, key);
 			if (known != key) {
 				slot->words[3] |= (__u64)HAS_EVIDENCE << 32;
 				if (known != (key | ON_PROBATION))

@@ -1,6 +1,7 @@
 //! The program in the kernel: loaded for one version of CPython, with its maps.
 
 use std::io::{self, Read};
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use aya::maps::{Array, HashMap, MapData, RingBuf};
@@ -25,6 +26,8 @@ const NATIVE_RING: u32 = 1 << 25;
 const NATIVE_WAKE_AT: u64 = NATIVE_RING as u64 / 16;
 /// How many code objects the program can know (`KNOWN_CODES`).
 const KNOWN_CODES: usize = 8192;
+/// So many that lie side by side can have one hash (`CODES_A_HASH`).
+const CODES_A_HASH: usize = 4;
 /// Set in a key: the code object is [on probation](CodeNews::OnProbation).
 const ON_PROBATION: u64 = 1;
 
@@ -218,15 +221,17 @@ impl Program {
         if matches!(news, CodeNews::Unknown(_)) {
             // Stacks that the program keeps may have it, also where another one has its place.
             self.known[KNOWN_CODES] += 1;
-            self.has_news = true;
         }
-        let place = &mut self.known[place_of(key)];
+        let places = &mut self.known[places_of(key)];
+        let place = places.iter().position(|known| known & !ON_PROBATION == key);
         match news {
-            CodeNews::OnProbation(_) => *place = key | ON_PROBATION,
-            CodeNews::Known(_) => *place = key,
-            // Another code object may have its place.
-            CodeNews::Unknown(_) if *place & !ON_PROBATION != key => return,
-            CodeNews::Unknown(_) => *place = 0,
+            CodeNews::Unknown(_) => place.into_iter().for_each(|place| places[place] = 0),
+            CodeNews::OnProbation(_) | CodeNews::Known(_) => {
+                let free = || places.iter().position(|known| *known == 0);
+                // Where there is none, another one loses its place, and has evidence in its records again.
+                let place = place.or_else(free).unwrap_or((key >> 24) as usize % CODES_A_HASH);
+                places[place] = if matches!(news, CodeNews::Known(_)) { key } else { key | ON_PROBATION };
+            }
         }
         self.has_news = true;
     }
@@ -266,9 +271,10 @@ fn salt(pid: u32) -> u64 {
     u64::from(pid).wrapping_mul(0x9e37_79b9_7f4a_7c15) & !7
 }
 
-/// Where a code object is noted.
-fn place_of(key: u64) -> usize {
-    ((key >> 4 ^ key >> 17) as usize) & (KNOWN_CODES - 1)
+/// Where a code object may be noted (`find_code`).
+fn places_of(key: u64) -> Range<usize> {
+    let first = ((key >> 4 ^ key >> 17) as usize) & (KNOWN_CODES - CODES_A_HASH);
+    first..first + CODES_A_HASH
 }
 
 fn refused(what: &'static str, error: &EbpfError) -> Unavailable {

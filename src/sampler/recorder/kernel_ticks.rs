@@ -1,6 +1,7 @@
 //! Recording what the kernel samples: its rings are emptied some times a second, and we look at the processes only for
 //! what it does not see: which threads there are, what they are called, who waits.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -303,8 +304,11 @@ impl Recorder<'_> {
             if kernel.records.is_empty() {
                 continue;
             }
+            let of_records: HashSet<u32> = kernel.records.iter().map(|record| record.pid).collect();
             for place in 0..self.members.len() {
-                if self.members[place].kernel.member().is_some_and(|member| member.source == index) {
+                let member = &self.members[place];
+                let is_of_source = member.kernel.member().is_some_and(|member| member.source == index);
+                if is_of_source && of_records.contains(&member.process.pid().unsigned_abs()) {
                     self.take_records(&mut kernel, index, place);
                 }
             }
