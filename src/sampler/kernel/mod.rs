@@ -12,6 +12,8 @@ mod record;
 mod support;
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod known_codes;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod program;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod source;

@@ -1,7 +1,6 @@
 //! The program in the kernel: loaded for one version of CPython, with its maps.
 
 use std::io::{self, Read};
-use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use aya::maps::{Array, HashMap, MapData, RingBuf};
@@ -10,6 +9,7 @@ use aya::util::nr_cpus;
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use flate2::read::DeflateDecoder;
 
+use super::known_codes::{KnownCodes, KnownWords};
 use super::layout::LENGTH;
 use super::record::{REGISTERS, registers_of};
 use super::support::Unavailable;
@@ -24,12 +24,6 @@ static PACKED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/program.bpf.o.d
 const NATIVE_RING: u32 = 1 << 25;
 /// From so many bytes on that are in it, it wakes us.
 const NATIVE_WAKE_AT: u64 = NATIVE_RING as u64 / 16;
-/// How many code objects the program can know (`KNOWN_CODES`).
-const KNOWN_CODES: usize = 8192;
-/// So many that lie side by side can have one hash (`CODES_A_HASH`).
-const CODES_A_HASH: usize = 4;
-/// Set in a key: the code object is [on probation](CodeNews::OnProbation).
-const ON_PROBATION: u64 = 1;
 
 /// Words of `struct process`, in its order: interpreter, GIL holder, GIL locked, collecting, collecting frame, run.
 pub(super) type ProcessWords = [u64; 6];
@@ -37,9 +31,6 @@ pub(super) type ProcessWords = [u64; 6];
 /// Words of `struct thread`, in its order: state, run, period, delay so far, delay of no stack, smaller numbers, and
 /// when it was started.
 type ThreadWords = [u64; 7];
-
-/// Words of `struct known_codes`: the keys, and a number that is another one when one of these is not known any more.
-type KnownCodes = [u64; KNOWN_CODES + 1];
 
 /// Words of `struct block`, in its order: since when, run, and two times until then.
 type BlockWords = [u64; 4];
@@ -58,9 +49,9 @@ pub(super) struct Program {
     threads: HashMap<MapData, u32, ThreadWords>,
     blocks: HashMap<MapData, u32, BlockWords>,
     sleepers: HashMap<MapData, u32, SleeperWords>,
-    codes: Array<MapData, KnownCodes>,
+    codes: Array<MapData, KnownWords>,
     counters: Array<MapData, [u64; 4]>,
-    known: Box<KnownCodes>,
+    known: KnownCodes,
     has_news: bool,
 }
 
@@ -125,7 +116,7 @@ impl Program {
             codes: Array::try_from(codes?).map_err(|error| refused(maps, &error.into()))?,
             counters: Array::try_from(counters?).map_err(|error| refused(maps, &error.into()))?,
             ebpf,
-            known: Box::new([0; KNOWN_CODES + 1]),
+            known: KnownCodes::default(),
             has_news: false,
         };
         let started = match task {
@@ -214,33 +205,14 @@ impl Program {
 
     /// Tells it of the code of a process; it hears of it with [`Self::publish`].
     pub(super) fn note_code(&mut self, pid: u32, news: CodeNews) {
-        let address = match news {
-            CodeNews::OnProbation(address) | CodeNews::Known(address) | CodeNews::Unknown(address) => address,
-        };
-        let key = address.wrapping_add(salt(pid));
-        if matches!(news, CodeNews::Unknown(_)) {
-            // Stacks that the program keeps may have it, also where another one has its place.
-            self.known[KNOWN_CODES] += 1;
-        }
-        let places = &mut self.known[places_of(key)];
-        let place = places.iter().position(|known| known & !ON_PROBATION == key);
-        match news {
-            CodeNews::Unknown(_) => place.into_iter().for_each(|place| places[place] = 0),
-            CodeNews::OnProbation(_) | CodeNews::Known(_) => {
-                let free = || places.iter().position(|known| *known == 0);
-                // Where there is none, another one loses its place, and has evidence in its records again.
-                let place = place.or_else(free).unwrap_or((key >> 24) as usize % CODES_A_HASH);
-                places[place] = if matches!(news, CodeNews::Known(_)) { key } else { key | ON_PROBATION };
-            }
-        }
+        self.known.note(pid, news);
         self.has_news = true;
     }
 
     /// Has the kernel know what was noted.
     pub(super) fn publish(&mut self) {
-        let known: &KnownCodes = &self.known;
         if std::mem::take(&mut self.has_news)
-            && let Err(error) = self.codes.set(0, known, 0)
+            && let Err(error) = self.codes.set(0, self.known.words(), 0)
         {
             log::debug!("the program in the kernel does not hear of code: {error}");
         }
@@ -264,17 +236,6 @@ impl Program {
 
 fn lacks(part: &'static str) -> EbpfError {
     EbpfError::FileError { path: part.into(), error: io::Error::other("the program has no such part") }
-}
-
-/// So that the code of different processes is told apart. The lowest bits stay free.
-fn salt(pid: u32) -> u64 {
-    u64::from(pid).wrapping_mul(0x9e37_79b9_7f4a_7c15) & !7
-}
-
-/// Where a code object may be noted (`find_code`).
-fn places_of(key: u64) -> Range<usize> {
-    let first = ((key >> 4 ^ key >> 17) as usize) & (KNOWN_CODES - CODES_A_HASH);
-    first..first + CODES_A_HASH
 }
 
 fn refused(what: &'static str, error: &EbpfError) -> Unavailable {
