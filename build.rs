@@ -3,6 +3,7 @@
 //! binary.
 
 use std::io::Write;
+use std::ops::Range;
 use std::path::Path;
 use std::process::Command;
 
@@ -22,7 +23,7 @@ fn main() {
     for file in [".git/HEAD", ".git/logs/HEAD"].into_iter().filter(|file| Path::new(file).exists()) {
         println!("cargo:rerun-if-changed={file}");
     }
-    pack(Path::new(KERNEL_PROGRAM));
+    pack_kernel_program();
     pack_texts();
     pack_relocations();
     let target = std::env::var("TARGET").unwrap_or_else(|_| "unknown target".to_owned());
@@ -55,11 +56,49 @@ fn pack_texts() {
     }
 }
 
+/// Packs the program for the kernel without what only a debugger reads: its sections are filled with zeros, which keeps
+/// all places in the file.
+fn pack_kernel_program() {
+    let mut object = std::fs::read(KERNEL_PROGRAM).expect("the program for the kernel cannot be read");
+    for section in debug_sections(&object).expect("the program for the kernel is no object file") {
+        object[section].fill(0);
+    }
+    write_packed(Path::new(KERNEL_PROGRAM), &object);
+}
+
+/// Where the contents of the sections `.debug_…` are, in an object file of 64 bits and the lowest byte first
+/// (`Elf64_Ehdr`, `Elf64_Shdr` in elf.h). Not those of their relocations, which the loader looks at.
+fn debug_sections(object: &[u8]) -> Option<Vec<Range<usize>>> {
+    let number = |at: usize, size: usize| {
+        let bytes = object.get(at..at + size)?;
+        bytes.iter().rev().try_fold(0_usize, |number, byte| Some(number << 8 | usize::from(*byte)))
+    };
+    let (headers, size, count, names) = (number(0x28, 8)?, number(0x3a, 2)?, number(0x3c, 2)?, number(0x3e, 2)?);
+    let of = |index: usize| {
+        let header = headers + index * size;
+        Some((number(header, 4)?, number(header + 0x18, 8)?, number(header + 0x20, 8)?))
+    };
+    let (_, names, _) = of(names)?;
+    let mut found = Vec::new();
+    for index in 0..count {
+        let (name, place, length) = of(index)?;
+        let name = object.get(names + name..)?;
+        if name.starts_with(b".debug_") {
+            object.get(place..place + length)?;
+            found.push(place..place + length);
+        }
+    }
+    Some(found)
+}
+
 /// Writes `NAME.deflate`, a third of the size, to where the source includes it from.
 fn pack(path: &Path) {
-    let bytes = std::fs::read(path).expect("it is in the source");
+    write_packed(path, &std::fs::read(path).expect("it is in the source"));
+}
+
+fn write_packed(path: &Path, bytes: &[u8]) {
     let mut packed = DeflateEncoder::new(Vec::new(), Compression::best());
-    packed.write_all(&bytes).expect("a vector takes all");
+    packed.write_all(bytes).expect("a vector takes all");
     let folder = std::env::var_os("OUT_DIR").expect("cargo names a folder");
     let name = path.file_name().and_then(|name| name.to_str()).expect("its name is text");
     let path = Path::new(&folder).join(format!("{name}.deflate"));
