@@ -17,9 +17,11 @@ const CHILDREN_EVERY: Duration = Duration::from_millis(10);
 const CHILDREN_AT_LEAST_EVERY: Duration = Duration::from_millis(200);
 
 /// A look for children takes a file for each thread of each member. So the next one comes no sooner than so many times
-/// later as it took, and so many where nothing was started; but no later than this for that.
-const LOOK_SHARES: [u32; 2] = [20, 100];
-const LONGEST_PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(1)];
+/// later as it took, or so many where nothing was started; but that is no reason to wait for longer than this.
+const LOOK_SHARE: u32 = 20;
+const LOOK_SHARE_AT_LEAST: u32 = 100;
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE_AT_LEAST: Duration = Duration::from_secs(1);
 
 /// Finds the processes that are to be recorded from now on.
 #[derive(Debug)]
@@ -99,8 +101,8 @@ impl Children {
     fn arrived(&mut self, members: &[Member]) -> Vec<Member> {
         let since = self.looked_at.elapsed();
         let all_have_exited = members.iter().all(|member| member.has_exited);
-        let [shortest, longest] = [(0, CHILDREN_EVERY), (1, CHILDREN_AT_LEAST_EVERY)]
-            .map(|(index, least)| (self.look * LOOK_SHARES[index]).min(LONGEST_PAUSES[index]).max(least));
+        let shortest = (self.look * LOOK_SHARE).min(LONGEST_PAUSE).max(CHILDREN_EVERY);
+        let longest = (self.look * LOOK_SHARE_AT_LEAST).min(LONGEST_PAUSE_AT_LEAST).max(CHILDREN_AT_LEAST_EVERY);
         let is_early = since < shortest || (since < longest && !self.forks.moved());
         if is_early && !all_have_exited {
             return Vec::new();

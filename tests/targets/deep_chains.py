@@ -38,7 +38,8 @@ exec("\n".join("def leaf_%d():\n    for _ in range(8): work()\n" % leaf for leaf
 LEAVES = [globals()["leaf_%d" % leaf] for leaf in range(16)]
 
 
-def a(level):
+LEVEL = """
+def %s(level):
     while True:
         if level == DEPTH:
             LEAVES[number()]()
@@ -49,21 +50,9 @@ def a(level):
             a(level + 1)
         if level > kept[0]:
             return
-
-
-def b(level):
-    while True:
-        if level == DEPTH:
-            LEAVES[number()]()
-            choose()
-        elif path[level]:
-            b(level + 1)
-        else:
-            a(level + 1)
-        if level > kept[0]:
-            return
-
-
+"""
+exec(LEVEL % "a")
+exec(LEVEL % "b")
 choose()
 print("ready")
 sys.stdout.flush()

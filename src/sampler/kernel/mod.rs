@@ -7,6 +7,7 @@
 mod blocked_call;
 mod evidence;
 mod kallsyms;
+mod kept_stacks;
 mod layout;
 mod record;
 mod support;
@@ -26,7 +27,8 @@ pub(super) use absent::{RingWaits, Source};
 pub(super) use blocked_call::{BlockedCall, OffCpu};
 pub(super) use evidence::{Identity, read_identities};
 pub(crate) use kallsyms::{KernelFunction, KernelSymbols};
-pub(super) use record::{FrameSlot, Frames, KeptStacks, Record, RecordedStack, Records, Slot, StackSlots};
+pub(super) use kept_stacks::{KeptStacks, Slot, StackSlots};
+pub(super) use record::{FrameSlot, Frames, Record, RecordedStack, Records};
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub(super) use source::{RingWaits, Source};
 pub(crate) use support::{Unavailable, check_rights};
