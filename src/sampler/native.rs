@@ -132,14 +132,14 @@ impl Native {
     }
 
     /// Adds the merged stack of a thread whose registers and stack were recorded, with its Python frames, newest first.
-    pub(super) fn merge_recorded(
+    pub(super) fn merge_recorded<'records>(
         &mut self,
         owner: Owner,
         stack: &RecordedStack<'_>,
-        (frames, layout): (impl Iterator<Item = FrameSlot>, &Layout),
+        (frames, layout): (impl Iterator<Item = FrameSlot<'records>>, &Layout),
         moment: &mut NativeMoment,
     ) {
-        fill_entries(frames.map(|frame| (frame.address, entered(&frame, layout))), &mut self.entries);
+        fill_entries(frames.map(|frame| (frame.address(), entered(&frame, layout))), &mut self.entries);
         self.taken.take(stack.registers, stack.start, stack.bytes, stack.end);
         let first = moment.frames.len();
         let is_cut = self.reader.merge(&self.taken, &self.entries, &mut moment.frames);
@@ -269,10 +269,10 @@ fn fill_entries(frames: impl Iterator<Item = (u64, Entered)>, entries: &mut Vec<
 }
 
 /// How the evaluation of a recorded frame was entered.
-fn entered(frame: &FrameSlot, layout: &Layout) -> Entered {
-    match (frame.border, layout.frame.is_entry, layout.frame.owner) {
+fn entered(frame: &FrameSlot<'_>, layout: &Layout) -> Entered {
+    match (frame.border(), layout.frame.is_entry, layout.frame.owner) {
         (Some(address), ..) => Entered::ByShim(address),
-        (None, Some(_), _) if !frame.is_entry => Entered::Within,
+        (None, Some(_), _) if !frame.is_entry() => Entered::Within,
         (None, None, Some(_)) => Entered::Within,
         (None, ..) => Entered::FromC,
     }

@@ -138,11 +138,11 @@ impl StackTable {
         code: CodeId,
     ) -> Option<FrameId> {
         let key = FrameKey::Python(code, sampler.codes().get(code).first_line, 0);
-        if !self.frames.contains_key(&key) {
-            let frames = self.frames_of(profile, sampler, key);
-            self.frames.insert(key, frames);
+        if let Some(frames) = self.frames.get(&key) {
+            return frames.first().copied();
         }
-        self.frames.get(&key)?.first().copied()
+        let frames = self.frames_of(profile, sampler, key);
+        self.frames.entry(key).or_insert(frames).first().copied()
     }
 
     /// The stack of a thread that has a thread state.

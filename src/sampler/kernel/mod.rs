@@ -6,6 +6,7 @@
 
 mod blocked_call;
 mod evidence;
+mod frame_slots;
 mod kallsyms;
 mod kept_stacks;
 mod layout;
@@ -26,9 +27,10 @@ mod absent;
 pub(super) use absent::{RingWaits, Source};
 pub(super) use blocked_call::{BlockedCall, OffCpu};
 pub(super) use evidence::{Identity, read_identities};
+pub(super) use frame_slots::{FrameSlot, Frames};
 pub(crate) use kallsyms::{KernelFunction, KernelSymbols};
 pub(super) use kept_stacks::{KeptStacks, Slot, StackSlots};
-pub(super) use record::{FrameSlot, Frames, Record, RecordedStack, Records};
+pub(super) use record::{Record, RecordedStack, Records};
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub(super) use source::{RingWaits, Source};
 pub(crate) use support::{Unavailable, check_rights};

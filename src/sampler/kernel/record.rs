@@ -1,12 +1,11 @@
 //! What the program in the kernel puts into the ring: one record for each look at a thread.
 
-use std::slice;
 use std::sync::Arc;
 
 use foldhash::HashMap;
 
 use super::blocked_call::{BlockedCall, CALL_SLOTS};
-use super::evidence::Identity;
+use super::frame_slots::{FrameSlot, Frames, HAS_EVIDENCE};
 use super::kept_stacks::{KeptStacks, Slot, StackSlots};
 use crate::process::Registers;
 
@@ -25,13 +24,6 @@ const STACK_POINTER: usize = 19;
 pub(super) fn registers_of(register: impl Fn(usize) -> u64) -> Registers {
     Registers::new(register(INSTRUCTION), &BY_NUMBER.map(&register))
 }
-
-/// In the last word of a frame's slot: the next slot is evidence of its code; the frame is not traced; its evaluation
-/// was entered from C; it is no frame but a border between two entries of evaluation.
-const HAS_EVIDENCE: u64 = 1 << 63;
-const IS_UNTRACED: u64 = 1 << 62;
-const IS_ENTRY: u64 = 1 << 61;
-const IS_BORDER: u64 = 1 << 60;
 
 /// Flags of a record, as the program sets them.
 const RAN: u32 = 1;
@@ -176,31 +168,6 @@ impl Record {
     pub(in crate::sampler) fn requests_gil(&self) -> bool {
         self.flags & REQUESTS_GIL != 0
     }
-}
-
-/// A frame as it was recorded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct FrameSlot {
-    /// The `PyFrameObject` or `_PyInterpreterFrame`.
-    pub address: u64,
-    /// Its code object.
-    pub code: u64,
-    /// What tells its instruction: a pointer, or two `int`s, `f_lasti` and `f_lineno`.
-    pub position: u64,
-    /// The line that its frame object says (3.11+), or 0.
-    pub line: u32,
-    /// Which thread-local copy of the bytecode the pointer points into (free-threaded).
-    pub local_copy: u32,
-    /// `f_trace` is NULL (≤ 3.9).
-    pub is_untraced: bool,
-    /// Its evaluation was entered from C (3.11, where native stacks are wanted).
-    pub is_entry: bool,
-    /// The shim frame that lies between it and its caller (3.12+, where native stacks are wanted).
-    pub border: Option<u64>,
-    /// The evidence is its own, not that of the frame above.
-    pub has_evidence: bool,
-    /// What the code object was recognized by, where the program did not know it.
-    pub evidence: Option<Identity>,
 }
 
 /// The registers with which a thread left user space, and what was copied of its stack.
@@ -374,76 +341,10 @@ impl Records {
     }
 
     /// The same without the oldest ones that are as in the record of the thread before.
-    pub(in crate::sampler) fn new_frames(&self, record: &Record) -> impl Iterator<Item = FrameSlot> {
+    pub(in crate::sampler) fn new_frames(&self, record: &Record) -> impl Iterator<Item = FrameSlot<'_>> {
         let mut frames = self.frames(record);
         let repeated = record.slots.repeated;
-        std::iter::from_fn(move || frames.next_above(repeated))
-    }
-}
-
-/// Frames in slots, newest first.
-#[derive(Debug, Clone)]
-pub(crate) struct Frames<'records> {
-    slots: slice::Iter<'records, Slot>,
-    /// Those that come then.
-    shared: slice::Iter<'records, Slot>,
-    /// The code of the frame above, and its evidence.
-    above: (u64, Option<Identity>),
-}
-
-impl<'records> Frames<'records> {
-    /// Those in these slots.
-    pub(in crate::sampler) fn new(slots: StackSlots<'records>) -> Self {
-        Self { slots: slots.own.iter(), shared: slots.shared_slots().iter(), above: (0, None) }
-    }
-
-    /// The next one that begins above so many slots at the end.
-    pub(in crate::sampler) fn next_above(&mut self, end: usize) -> Option<FrameSlot> {
-        if self.slots_left() > end { self.next() } else { None }
-    }
-
-    /// How many slots there are from the next frame on.
-    pub(in crate::sampler) fn slots_left(&mut self) -> usize {
-        // Of a border nothing is told but what frame it is below.
-        let borders = self.slots.as_slice().iter().take_while(|[.., last]| last & IS_BORDER != 0).count();
-        if borders > 0 {
-            self.slots.nth(borders - 1);
-        }
-        if self.slots.len() == 0 {
-            self.slots = std::mem::take(&mut self.shared);
-        }
-        self.slots.len() + self.shared.len()
-    }
-
-    /// What a frame of this code would be recognized by that is next and has no evidence of its own: a frame of the
-    /// same code as the one above has its evidence there.
-    pub(in crate::sampler) fn evidence_above(&self, code: u64) -> Option<Identity> {
-        self.above.1.filter(|_| self.above.0 == code)
-    }
-}
-
-impl Iterator for Frames<'_> {
-    type Item = FrameSlot;
-
-    fn next(&mut self) -> Option<FrameSlot> {
-        self.slots_left();
-        let [address, code, position, last] = *self.slots.next()?;
-        let has_evidence = last & HAS_EVIDENCE != 0;
-        let evidence = if has_evidence { self.slots.next().copied() } else { self.evidence_above(code) };
-        self.above = (code, evidence);
-        let [border, .., next] = self.slots.as_slice().first().copied().unwrap_or_default();
-        Some(FrameSlot {
-            address,
-            code,
-            position,
-            line: last as u32,
-            local_copy: (last >> 32) as u32 & 0xFF_FFFF,
-            is_untraced: last & IS_UNTRACED != 0,
-            is_entry: last & IS_ENTRY != 0,
-            border: (next & IS_BORDER != 0).then_some(border),
-            has_evidence,
-            evidence,
-        })
+        std::iter::from_fn(move || frames.next_above(repeated).map(|(_, frame)| frame))
     }
 }
 
@@ -460,6 +361,7 @@ fn word_at(bytes: &[u8], at: usize) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::frame_slots::{IS_BORDER, IS_ENTRY, IS_UNTRACED};
     use super::super::kept_stacks::BASE_CPU;
     use super::*;
 
@@ -481,11 +383,11 @@ mod tests {
         assert_eq!((record.pid, record.os_id, record.run, record.state, record.holder), (42, 43, 9, 0x10, 0x30));
         assert_eq!(record.thread_id, 0x20);
         assert!(record.ran() && record.collects() && !record.left_cpu() && !record.is_truncated());
-        let frames: Vec<FrameSlot> = records.frames(&record).collect();
+        let frames: Vec<FrameSlot<'_>> = records.frames(&record).collect();
         assert_eq!(frames.len(), 2);
-        assert_eq!((frames[0].code, frames[0].line, frames[0].local_copy), (0x200, 77, 2));
-        assert_eq!(frames[0].evidence, Some([1, 2, 3, 4]));
-        assert_eq!((frames[1].address, frames[1].is_untraced), (0x101, true));
+        assert_eq!((frames[0].code(), frames[0].line(), frames[0].local_copy()), (0x200, 77, 2));
+        assert_eq!(frames[0].evidence, Some(&[1, 2, 3, 4]));
+        assert_eq!((frames[1].address(), frames[1].is_untraced()), (0x101, true));
         assert_eq!(frames[1].evidence, frames[0].evidence);
     }
 
@@ -515,10 +417,10 @@ mod tests {
             records.push(bytes, &mut KeptStacks::default());
         }
         let of: Vec<Record> = records.iter().copied().collect();
-        let frames: Vec<FrameSlot> = records.frames(&of[0]).collect();
-        assert_eq!(frames.iter().map(|frame| frame.address).collect::<Vec<_>>(), [0x100, 0x120]);
-        assert_eq!([frames[0].border, frames[1].border], [Some(0x110), None]);
-        assert_eq!([frames[0].is_entry, frames[1].is_entry], [false, true]);
+        let frames: Vec<FrameSlot<'_>> = records.frames(&of[0]).collect();
+        assert_eq!(frames.iter().map(FrameSlot::address).collect::<Vec<_>>(), [0x100, 0x120]);
+        assert_eq!([frames[0].border(), frames[1].border()], [Some(0x110), None]);
+        assert_eq!([frames[0].is_entry(), frames[1].is_entry()], [false, true]);
         assert_eq!(records.kernel_frames(&of[0]).collect::<Vec<_>>(), [0xf1, 0xf2, 0xf3, IS_BORDER, 0xf5]);
         let stack = records.native_stack(&of[0]).unwrap();
         assert_eq!((stack.start, stack.end, stack.bytes.len(), stack.bytes[8]), (0x8000, Some(0x9000), 16, 77));
@@ -562,13 +464,13 @@ mod tests {
         let addresses = |records: &Records, number: usize| -> Vec<u64> {
             let record = records.iter().nth(number).unwrap();
             assert!(!record.is_truncated());
-            records.frames(record).map(|frame| frame.address).collect()
+            records.frames(record).map(|frame| frame.address()).collect()
         };
         assert_eq!(addresses(&records, 0), [0x104, 0x103, 0x102, 0x101, 0x100]);
         assert_eq!(addresses(&records, 1), [0x109, 0x102, 0x101, 0x100]);
         assert_eq!(addresses(&records, 2), [0x104, 0x103, 0x102, 0x101, 0x100]);
         let evidence_of: Vec<_> = records.frames(records.iter().nth(2).unwrap()).map(|frame| frame.evidence).collect();
-        assert_eq!(evidence_of, [Some([1, 2, 3, 4]), None, None, None, None]);
+        assert_eq!(evidence_of, [Some(&[1, 2, 3, 4]), None, None, None, None]);
         let new: Vec<usize> = records.iter().map(|record| records.new_frames(record).count()).collect();
         assert_eq!(new, [5, 1, 2], "what is shared has no evidence, and counts once");
         // What was kept outlasts the records; another CPU has its own, and a stack that was replaced is nobody's.

@@ -132,38 +132,35 @@ impl ProcessSampler {
         if record.state == 0 {
             return self.emit_stateless(records, record, moment);
         }
-        let Some(thread) = self.recorded_thread(records, record, moment) else { return FromKernel::Lost };
-        let MomentThread { stack, interpreter: InterpreterState { gil, .. }, .. } = thread;
-        let may_wait = gil.exists && gil.tells_holder && !stack.holds_gil;
+        if !self.put_recorded(records, record, moment) {
+            return FromKernel::Lost;
+        }
+        let [thread] = &mut moment.threads[..] else { return FromKernel::Lost };
+        let gil = &thread.interpreter.gil;
+        let may_wait = gil.exists && gil.tells_holder && !thread.stack.holds_gil;
         let layout = &self.reader.runtime.layout;
         let memory = self.reader.snapshot.memory();
         let mut hands_over = |newest: &MomentFrame| {
             self.hand_overs.is_at(memory, layout, newest.code, newest.code_address, newest.offset)
         };
         // It wants a CPU to look whether it may have the GIL by now, or has one for that.
-        let waits_for_gil = may_wait && (stack.requests_gil || moment.frames.first().is_some_and(&mut hands_over));
-        self.natives.merge_recorded((records, record), layout, Owner::State(stack.address), moment);
+        let waits_for_gil =
+            may_wait && (thread.stack.requests_gil || moment.frames.first().is_some_and(&mut hands_over));
+        (thread.active, thread.waits_for_gil) = (!waits_for_gil, waits_for_gil);
+        let owner = Owner::State(thread.stack.address);
+        self.natives.merge_recorded((records, record), layout, owner, moment);
         if moment.frames.is_empty() && moment.native.frames.is_empty() {
             return FromKernel::Frameless;
         }
-        moment.threads.push(MomentThread { active: !waits_for_gil, waits_for_gil, ..thread });
         FromKernel::Emitted
     }
 
-    /// The thread of a record, as one that runs and does not wait for the GIL, with its Python frames in the moment.
-    /// `None` where these could not be read or named.
-    pub(super) fn recorded_thread(
-        &mut self,
-        records: &Records,
-        record: &Record,
-        moment: &mut Moment,
-    ) -> Option<MomentThread> {
+    /// Puts the thread of a record into the moment, as the only one: as one that runs and does not wait for the GIL,
+    /// with its Python frames. Whether these could be read and named.
+    pub(super) fn put_recorded(&mut self, records: &Records, record: &Record, moment: &mut Moment) -> bool {
         let stacks = &self.reader.stacks;
-        let interpreter = interpreter_at(*stacks.interpreters.first().filter(|_| !record.is_truncated())?, record);
-        let known = stacks.threads.iter().find(|thread| is_of(thread, record));
-        // One that has ended since may never have been seen by us.
-        let thread = known.copied().unwrap_or_else(|| thread_of(record));
-        let holds_gil = interpreter.gil.holder == record.state;
+        let Some(interpreter) = stacks.interpreters.first().filter(|_| !record.is_truncated()) else { return false };
+        let interpreter = interpreter_at(*interpreter, record);
         let reader = &mut self.reader;
         let mut codes = CodeReader {
             memory: reader.snapshot.memory(),
@@ -172,8 +169,14 @@ impl ProcessSampler {
             has_ended: false,
         };
         let frames = &mut moment.frames;
-        let are_named = self.kernel_stacks.name_frames(records, record, interpreter.id, &mut codes, frames);
-        are_named.then(|| MomentThread {
+        if !self.kernel_stacks.name_frames(records, record, interpreter.id, &mut codes, frames) {
+            return false;
+        }
+        let holds_gil = interpreter.gil.holder == record.state;
+        let known = reader.stacks.threads.iter().find(|thread| is_of(thread, record));
+        // One that has ended since may never have been seen by us.
+        let thread = known.copied().unwrap_or_else(|| thread_of(record));
+        moment.threads.push(MomentThread {
             stack: ThreadStack { holds_gil, requests_gil: record.requests_gil(), is_left_out: false, ..thread },
             interpreter,
             running_in: interpreter,
@@ -186,7 +189,8 @@ impl ProcessSampler {
             collecting: collects(&interpreter, holds_gil, frames),
             assurance: Assurance::Proven,
             frames: FrameSpan::since(0, frames),
-        })
+        });
+        true
     }
 
     /// The same for a thread without a thread state, of which only a native stack is of use.

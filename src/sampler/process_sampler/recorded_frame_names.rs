@@ -41,14 +41,14 @@ pub(super) struct KernelStacks {
     /// Addresses at which different code was seen.
     reused: HashSet<u64>,
     lines: HashMap<(CodeId, i64), u32>,
-    /// Where frames without evidence are that said so.
-    places: HashMap<FramePlace, Place>,
+    /// Where frames without evidence are, by [what they tell of that](FrameSlot::place).
+    places: HashMap<(u64, u64, u64), Place>,
     /// What each thread's last record showed.
     last: HashMap<ThreadId, LastStack>,
     /// What the program in the kernel has not been told yet.
     news: Vec<CodeNews>,
     /// Kept and refilled.
-    new: Vec<(usize, FrameSlot)>,
+    new: Vec<NamedFrame>,
 }
 
 /// The stack of a thread's last record.
@@ -59,6 +59,8 @@ struct LastStack {
     shared: usize,
     /// Its frames, oldest first.
     frames: Vec<NamedFrame>,
+    /// What code was recognized by that the program did not know, with the `slots` of the frame.
+    evidence: Vec<(usize, Identity)>,
 }
 
 /// A frame of a record, with its name.
@@ -68,50 +70,71 @@ struct NamedFrame {
     /// How many slots there are from its own to the end.
     slots: usize,
     has_evidence: bool,
-    evidence: Option<Identity>,
 }
 
 impl LastStack {
-    /// Keeps of its frames the oldest ones, which a record with these slots has too. `new` are then those that the
-    /// record has above them, newest first, each with how many slots there are from its own to the end.
-    fn keep_repeated(&mut self, slots: StackSlots<'_>, new: &mut Vec<(usize, FrameSlot)>) {
+    /// Takes in the frames of a record with these slots, in place of those before. `frame_of` names those that are not
+    /// the same, newest first; `new` is for them. Whether all have names.
+    fn take_in(
+        &mut self,
+        slots: StackSlots<'_>,
+        new: &mut Vec<NamedFrame>,
+        mut frame_of: impl FnMut(&FrameSlot<'_>) -> Option<MomentFrame>,
+    ) -> bool {
+        self.keep_repeated(slots);
+        let mut are_named = true;
+        loop {
+            new.clear();
+            let end = self.slots();
+            let mut above = Frames::new(slots);
+            while let Some((slots, slot)) = above.next_above(end) {
+                match frame_of(&slot) {
+                    Some(frame) => new.push(NamedFrame { frame, slots, has_evidence: slot.has_evidence() }),
+                    // What is above it is of no use to the next record.
+                    None => {
+                        are_named = false;
+                        new.clear();
+                    }
+                }
+                self.evidence.extend(slot.evidence.map(|evidence| (slots, *evidence)));
+            }
+            if self.goes_on_below(&mut above) {
+                break;
+            }
+            self.frames.clear();
+            self.evidence.clear();
+        }
+        self.frames.extend(new.iter().rev());
+        are_named
+    }
+
+    /// Keeps of its frames the oldest ones, which a record with these slots seems to have too.
+    fn keep_repeated(&mut self, slots: StackSlots<'_>) {
         let before = StackSlots { own: &self.own, kept: self.kept.as_ref(), shared: self.shared };
         let same = slots.same_at_end(&before);
         self.frames.truncate(self.frames.partition_point(|named| named.slots <= same));
+        let end = self.slots();
+        self.evidence.retain(|(slots, _)| *slots <= end);
         self.own.clear();
         self.own.extend_from_slice(slots.own);
         self.kept = slots.kept.cloned();
         self.shared = slots.shared;
-        loop {
-            let end = self.frames.last().map_or(0, |named| named.slots);
-            let mut frames = Frames::new(slots);
-            new.clear();
-            loop {
-                let left = frames.slots_left();
-                let Some(frame) = frames.next_above(end) else { break };
-                new.push((left, frame));
-            }
-            // What the newest of them is recognized by may be above it, where not all is the same.
-            let is_repeated = self.frames.last().is_none_or(|named| {
-                let above = frames.evidence_above(named.frame.code_address);
-                frames.slots_left() == named.slots && (named.has_evidence || above == named.evidence)
-            });
-            if is_repeated {
-                return;
-            }
-            self.frames.clear();
-        }
     }
-}
 
-/// What a frame without evidence says of its place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct FramePlace {
-    code: u64,
-    position: u64,
-    line: u32,
-    local_copy: u32,
-    is_untraced: bool,
+    /// How many slots at the end of the record its frames take.
+    fn slots(&self) -> usize {
+        self.frames.last().map_or(0, |named| named.slots)
+    }
+
+    /// Whether its frames are those of the record indeed, of which the frames above have been taken: what the newest of
+    /// them is recognized by may be above it, where not all is the same.
+    fn goes_on_below(&self, above: &mut Frames<'_>) -> bool {
+        self.frames.last().is_none_or(|named| {
+            let before = self.evidence.iter().find(|(slots, _)| *slots == named.slots).map(|(_, evidence)| evidence);
+            let is_recognized = named.has_evidence || above.evidence_above(named.frame.code_address) == before;
+            is_recognized && above.slots_left() == named.slots
+        })
+    }
 }
 
 /// A code object that may become known to the program in the kernel.
@@ -147,11 +170,11 @@ impl KernelStacks {
         for record in records.iter().filter(|record| record.pid == pid) {
             let mut last = 0;
             for frame in
-                records.new_frames(record).filter(|frame| frame.code != std::mem::replace(&mut last, frame.code))
+                records.new_frames(record).filter(|frame| frame.code() != std::mem::replace(&mut last, frame.code()))
             {
                 match frame.evidence {
-                    Some(identity) => met.push((frame.code, identity)),
-                    None => drop(used.insert(frame.code)),
+                    Some(identity) => met.push((frame.code(), *identity)),
+                    None => drop(used.insert(frame.code())),
                 }
             }
         }
@@ -274,18 +297,7 @@ impl KernelStacks {
         let slots = records.frame_slots(record);
         let mut last = std::mem::take(self.last.entry(os_id).or_default());
         let mut new = std::mem::take(&mut self.new);
-        last.keep_repeated(slots, &mut new);
-        let mut are_named = true;
-        for (slots, slot) in new.iter().rev() {
-            let Some(place) = self.place_of(slot, reader) else {
-                are_named = false;
-                break;
-            };
-            let Place { code, line, offset } = place;
-            let frame = MomentFrame { address: slot.address, code_address: slot.code, code, line, offset, interpreter };
-            let FrameSlot { has_evidence, evidence, .. } = *slot;
-            last.frames.push(NamedFrame { frame, slots: *slots, has_evidence, evidence });
-        }
+        let are_named = last.take_in(slots, &mut new, |slot| self.frame_of(slot, interpreter, reader));
         if are_named {
             frames.extend(last.frames.iter().rev().map(|named| named.frame));
         }
@@ -299,28 +311,37 @@ impl KernelStacks {
         self.last.retain(|thread, _| keep(*thread));
     }
 
-    fn place_of<M: Memory>(&mut self, slot: &FrameSlot, reader: &mut CodeReader<'_, M>) -> Option<Place> {
+    /// A frame with its name; `None` if that cannot be told.
+    fn frame_of<M: Memory>(
+        &mut self,
+        slot: &FrameSlot<'_>,
+        interpreter: i64,
+        reader: &mut CodeReader<'_, M>,
+    ) -> Option<MomentFrame> {
+        let Place { code, line, offset } = self.place_of(slot, reader)?;
+        Some(MomentFrame { address: slot.address(), code_address: slot.code(), code, line, offset, interpreter })
+    }
+
+    fn place_of<M: Memory>(&mut self, slot: &FrameSlot<'_>, reader: &mut CodeReader<'_, M>) -> Option<Place> {
         if slot.evidence.is_some() {
             return self.find_place(slot, reader);
         }
-        let FrameSlot { code, position, line, local_copy, is_untraced, .. } = *slot;
-        let said = FramePlace { code, position, line, local_copy, is_untraced };
-        if let Some(place) = self.places.get(&said) {
+        if let Some(place) = self.places.get(&slot.place()) {
             return Some(*place);
         }
         let place = self.find_place(slot, reader)?;
-        self.places.insert(said, place);
+        self.places.insert(slot.place(), place);
         Some(place)
     }
 
-    fn find_place<M: Memory>(&mut self, slot: &FrameSlot, reader: &mut CodeReader<'_, M>) -> Option<Place> {
+    fn find_place<M: Memory>(&mut self, slot: &FrameSlot<'_>, reader: &mut CodeReader<'_, M>) -> Option<Place> {
         let identity = match slot.evidence {
-            Some(identity) => identity,
-            None => self.by_address.get(&slot.code).filter(|candidate| candidate.is_known)?.identity,
+            Some(identity) => *identity,
+            None => self.by_address.get(&slot.code()).filter(|candidate| candidate.is_known)?.identity,
         };
-        let proven = self.proven.get_mut(&(slot.code, identity))?;
+        let proven = self.proven.get_mut(&(slot.code(), identity))?;
         let (position, said) = instruction(slot, reader.layout);
-        let offset = offset_of(reader.memory, reader.layout, slot.code, position, &mut proven.copies);
+        let offset = offset_of(reader.memory, reader.layout, slot.code(), position, &mut proven.copies);
         let code = proven.code;
         let line = *self.lines.entry((code, offset)).or_insert_with(|| reader.codes.line_at(code, offset));
         Some(reader.codes.place(code, (offset, line), said))
@@ -328,24 +349,24 @@ impl KernelStacks {
 }
 
 /// Where a recorded frame is, and what it says of its line.
-fn instruction(slot: &FrameSlot, layout: &Layout) -> (Position, FrameLine) {
+fn instruction(slot: &FrameSlot<'_>, layout: &Layout) -> (Position, FrameLine) {
     match layout.frame.position {
         InstructionPosition::Lasti { scale, .. } => {
-            let [instruction, line] = halves(slot.position);
+            let [instruction, line] = halves(slot.position());
             let is_believed =
-                !slot.is_untraced || !matches!(layout.frame.own_line, OwnLine::InFrame { trace: Some(_) });
+                !slot.is_untraced() || !matches!(layout.frame.own_line, OwnLine::InFrame { trace: Some(_) });
             let said = if is_believed { FrameLine::Said } else { FrameLine::SaidUntraced };
             let line = if line.cast_signed() > 0 { said(line) } else { FrameLine::Unsaid };
             (Position::Offset(i64::from(instruction.cast_signed()) * i64::from(scale)), line)
         }
         InstructionPosition::Pointer { .. } => {
-            let pointer = slot.position;
+            let pointer = slot.position();
             let position = if layout.free_threaded && layout.frame.tlbc_index.is_some() {
-                Position::LocalCopy { pointer, index: slot.local_copy }
+                Position::LocalCopy { pointer, index: slot.local_copy() }
             } else {
                 Position::Pointer(pointer)
             };
-            let line = if slot.line.cast_signed() > 0 { FrameLine::Said(slot.line) } else { FrameLine::Unsaid };
+            let line = if slot.line().cast_signed() > 0 { FrameLine::Said(slot.line()) } else { FrameLine::Unsaid };
             (position, line)
         }
     }
@@ -365,17 +386,18 @@ mod tests {
     const HAS_EVIDENCE: u64 = 1 << 63;
     const IS_BORDER: u64 = 1 << 60;
 
-    /// The addresses of the frames that are new when these slots follow what was before.
-    fn new(last: &mut LastStack, slots: &[Slot]) -> Vec<u64> {
+    /// A frame of a recorded one, without a name.
+    fn unnamed(slot: &FrameSlot<'_>) -> MomentFrame {
+        let (code, line, offset, interpreter) = (CodeId::FIRST, 0, 0, 0);
+        MomentFrame { address: slot.address(), code_address: slot.code(), code, line, offset, interpreter }
+    }
+
+    /// The addresses of the frames that are named when these slots follow what was before.
+    fn new(last: &mut LastStack, own: &[Slot]) -> Vec<u64> {
         let mut new = Vec::new();
-        last.keep_repeated(StackSlots { own: slots, ..StackSlots::default() }, &mut new);
-        for (slots, slot) in new.iter().rev() {
-            let FrameSlot { address, code: code_address, has_evidence, evidence, .. } = *slot;
-            let (code, line, offset, interpreter) = (CodeId::FIRST, 0, 0, 0);
-            let frame = MomentFrame { address, code_address, code, line, offset, interpreter };
-            last.frames.push(NamedFrame { frame, slots: *slots, has_evidence, evidence });
-        }
-        new.iter().map(|(_, slot)| slot.address).collect()
+        let slots = StackSlots { own, ..StackSlots::default() };
+        assert!(last.take_in(slots, &mut new, |slot| Some(unnamed(slot))));
+        new.iter().map(|named| named.frame.address).collect()
     }
 
     #[test]
@@ -389,6 +411,22 @@ mod tests {
         let border = [9, 0, 0, IS_BORDER];
         assert_eq!(new(&mut last, &[newest, border, middle, oldest]), [3]);
         assert_eq!(new(&mut last, &[newest, middle, oldest]), [3], "its border has gone");
+    }
+
+    #[test]
+    fn what_is_below_a_frame_without_a_name_keeps_its_own() {
+        let mut last = LastStack::default();
+        let own: Vec<Slot> = (0..4).rev().map(|number| [number + 1, 10 + number, 5, 0]).collect();
+        let slots = StackSlots { own: &own, ..StackSlots::default() };
+        let mut asked = Vec::new();
+        for _ in 0..2 {
+            assert!(!last.take_in(slots, &mut Vec::new(), |slot| {
+                asked.push(slot.address());
+                Some(unnamed(slot)).filter(|frame| frame.address != 3)
+            }));
+        }
+        assert_eq!(asked, [4, 3, 2, 1, 4, 3]);
+        assert_eq!(new(&mut last, &own), [4, 3]);
     }
 
     #[test]
