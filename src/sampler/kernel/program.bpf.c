@@ -50,6 +50,8 @@
 #define LONG_DELAY 100000
 // For code that it does not know the reader of the ring is woken no more often than this, ns.
 #define WAKE_EVERY 5000000
+// The same for a thread that was not met before: its name is looked up while it lasts.
+#define WAKE_FOR_THREADS_EVERY 20000000
 
 // So many bytes at the end of a file's name are part of the evidence of its code.
 #define MOST_NAME 64
@@ -166,6 +168,7 @@ struct thread {
 #define COLLECTS 32
 #define REQUESTS_GIL 64
 #define HAS_UNKNOWN_CODE 128
+#define IS_OF_NEW_THREAD 256
 #define HAS_NATIVE (1 << 18)
 #define EXECUTED (1 << 19)
 // Its last slots are those of the kept stack `base` from now on; else, where it names one, they are left out and are
@@ -233,6 +236,8 @@ struct scratch {
 	__u64 file_name[MOST_NAME / 8];
 	__u64 block_start;
 	__u64 block_length;
+	// The page in `block` had more than one frame in it.
+	__u32 reads_page;
 	__u64 frame;
 	__u64 newer;
 	__u64 last_code;
@@ -347,7 +352,7 @@ struct counts {
 	__u64 dropped;
 	// Samples of threads without a thread state.
 	__u64 stateless;
-	// When the reader of the ring was woken for code that it does not know.
+	// When the reader of the ring was woken for code or a thread that it does not know.
 	__u64 woken;
 	// Threads that were met.
 	__u64 threads;
@@ -465,8 +470,10 @@ static __always_inline __u64 find_frame(struct scratch *s, __u64 frame)
 {
 	__u32 size = layout[FRAME_HEAD];
 	__u64 at = frame - s->block_start;
-	if (at < BLOCK && at + size <= s->block_length)
+	if (at < BLOCK && at + size <= s->block_length) {
+		s->reads_page = 1;
 		return at;
+	}
 	// Frames lie one above the other, so what is below this one is wanted next: all that is in its page, which is there
 	// as the frame is. A read beyond it may fail, which costs more than all others together.
 	if (layout[IN_DATA_STACK] && s->newer - frame < NEAR) {
@@ -479,6 +486,19 @@ static __always_inline __u64 find_frame(struct scratch *s, __u64 frame)
 			return frame - start;
 		}
 		s->block_length = 0;
+	}
+	// Objects of their own lie anywhere, but those that were made one after the other are often neighbours. A page takes
+	// half as long again as one of them: it is read where the last one had another of them in it, or this page has the
+	// frame above.
+	if (!layout[IN_DATA_STACK]) {
+		__u64 start = frame & ~(__u64)(PAGE - 1), within = frame - start;
+		if ((s->reads_page || s->newer - start < PAGE) && within + size <= PAGE &&
+		    !bpf_probe_read_user(s->block, PAGE, (void *)start)) {
+			s->reads_page = 0;
+			s->block_start = start;
+			s->block_length = PAGE;
+			return within;
+		}
 	}
 	if (size > HEAD || bpf_probe_read_user(s->block + BLOCK, size, (void *)frame))
 		return BLOCK + 1;
@@ -781,6 +801,7 @@ static __always_inline int find_state(struct walk *walk, struct process *process
 	if (!s->found)
 		return 0;
 	thread->samples_without_state = 0;
+	s->record.flags |= IS_OF_NEW_THREAD;
 	return word(s->state_head + layout[STATE_INTERPRETER]) == process->interpreter;
 }
 
@@ -904,9 +925,10 @@ static __always_inline void put_record(struct scratch *s)
 	struct counts *counts = bpf_map_lookup_elem(&counters, &zero);
 	if (!counts)
 		return;
-	__u64 flags = BPF_RB_NO_WAKEUP;
-	// Code may not live long, so it is to be looked at soon.
-	if ((s->record.flags & HAS_UNKNOWN_CODE) && s->record.time - counts->woken > WAKE_EVERY) {
+	__u64 flags = BPF_RB_NO_WAKEUP, since_woken = s->record.time - counts->woken;
+	// Neither code nor a thread may live long, so they are to be looked at soon.
+	if (((s->record.flags & HAS_UNKNOWN_CODE) && since_woken > WAKE_EVERY) ||
+	    ((s->record.flags & IS_OF_NEW_THREAD) && since_woken > WAKE_FOR_THREADS_EVERY)) {
 		counts->woken = s->record.time;
 		flags = BPF_RB_FORCE_WAKEUP;
 	}
@@ -981,6 +1003,7 @@ static __always_inline void read_frames(struct walk *walk)
 	s->last_code = 0;
 	s->block_start = 0;
 	s->block_length = 0;
+	s->reads_page = 0;
 	s->salt = (__u64)s->record.tgid * 0x9e3779b97f4a7c15ULL & ~7ULL;
 	s->clean_from = s->record.slots;
 	s->last_has_evidence = 0;
