@@ -11,6 +11,8 @@ pub(crate) struct Clock {
     random: u64,
     missed: u64,
     deadline: Instant,
+    /// Nothing is sampled at its ticks, so that they may be periodic.
+    is_steady: bool,
     /// There is no tick before this.
     rests_until: Instant,
     /// A bit for each of the last ticks, the latest lowest: set where it came late.
@@ -27,9 +29,20 @@ impl Clock {
             random: u64::from(seed) << 32 | 0x9E37_79B9,
             missed: 0,
             deadline: start,
+            is_steady: false,
             rests_until: start,
             late: 0,
         }
+    }
+
+    /// The same with ticks that are all as far apart, for who takes no samples at them.
+    pub(crate) fn steady(rate: u32, start: Instant) -> Self {
+        Self { is_steady: true, ..Self::new(rate, start) }
+    }
+
+    /// Whether its ticks are all as far apart.
+    pub(crate) fn is_steady(&self) -> bool {
+        self.is_steady
     }
 
     /// The mean time between two ticks.
@@ -69,7 +82,8 @@ impl Clock {
             self.missed += u64::from(slots);
             self.slot_start += self.period.checked_mul(slots).unwrap_or(late);
         }
-        self.deadline = (self.slot_start + self.period.mul_f64(self.next_random())).max(self.rests_until);
+        let within = if self.is_steady { Duration::ZERO } else { self.period.mul_f64(self.next_random()) };
+        self.deadline = (self.slot_start + within).max(self.rests_until);
         self.deadline
     }
 
@@ -103,6 +117,19 @@ mod tests {
         assert_eq!(clock.missed(), 0);
         let same = gaps.windows(2).filter(|pair| pair[0] == pair[1]).count();
         assert!(same < 10, "{same} equal gaps");
+    }
+
+    #[test]
+    fn a_steady_clock_ticks_at_its_period() {
+        let start = Instant::now();
+        let mut clock = Clock::steady(5, start);
+        let mut now = start;
+        for _ in 0..10 {
+            let next = clock.next_deadline(now);
+            assert_eq!(next - now, Duration::from_millis(200));
+            now = next;
+        }
+        assert_eq!(clock.missed(), 0);
     }
 
     #[test]

@@ -5,6 +5,11 @@ use std::time::{Duration, Instant};
 use super::moment::Moment;
 use crate::process::Process;
 
+/// The next look at a process comes after a further such part of the time for which it has been looked at, but no later
+/// than after this.
+const LOOK_SHARE: u32 = 8;
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
 /// Less CPU time than this, in threads that were not sampled, is not worth a word.
 const LEAST: Duration = Duration::from_millis(100);
 
@@ -22,6 +27,8 @@ pub(super) struct CpuTime {
     /// What it has used since, and for how long that is.
     used: Duration,
     elapsed: Duration,
+    /// When it is to be looked at next.
+    due: Option<Instant>,
     /// The wall time that samples stand for, and how many there were.
     observed_us: u64,
     samples: u64,
@@ -45,6 +52,15 @@ pub(crate) struct Unsampled {
 }
 
 impl CpuTime {
+    /// Takes note of what the process has used by now, seldomer the longer it has been looked at.
+    pub(super) fn look_when_due(&mut self, process: &Process) {
+        let now = Instant::now();
+        if self.due.is_none_or(|due| now >= due) {
+            self.look(process);
+            self.due = Some(now + (self.elapsed / LOOK_SHARE).min(LONGEST_PAUSE));
+        }
+    }
+
     /// Takes note of what the process has used by now; of one that has ended the last number stays.
     pub(super) fn look(&mut self, process: &Process) {
         if let Ok(usage) = process.usage() {
@@ -109,6 +125,7 @@ mod tests {
             start: None,
             used: Duration::from_millis(used),
             elapsed: Duration::from_millis(used),
+            due: None,
             observed_us: used * 1000,
             samples: used,
             sampled_us: sampled * 1000,

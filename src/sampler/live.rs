@@ -158,7 +158,7 @@ impl<'options> Watcher<'options> {
         // That takes its time, of which there are no samples.
         let mut deadline = Instant::now();
         (self.last_tick, self.window_start) = (deadline, deadline);
-        self.clock = Clock::new(self.recorder.tick_rate(), deadline);
+        self.clock = self.recorder.clock();
         loop {
             if stop.load(Ordering::Relaxed) {
                 return Ending::Interrupted;
@@ -203,7 +203,7 @@ impl<'options> Watcher<'options> {
                 LiveRequest::Rate(rate) => {
                     self.missed_before += self.clock.missed();
                     self.rate = self.recorder.set_rate(rate);
-                    self.clock = Clock::new(self.recorder.tick_rate(), Instant::now());
+                    self.clock = self.recorder.clock();
                     is_rate_new = true;
                 }
                 LiveRequest::BeginAnew => self.begins_anew = true,

@@ -35,7 +35,7 @@ use crate::profile::{Collection, Filters, Metadata, Profile};
 /// Between two looks at whether to stop, at most.
 const LONGEST_SLEEP: Duration = Duration::from_millis(50);
 /// The same where the kernel samples the only process, and its end ends the sleep.
-const LONGEST_SLEEP_ALONE: Duration = Duration::from_millis(200);
+const LONGEST_SLEEP_ALONE: Duration = Duration::from_millis(250);
 /// The same while children are looked for.
 const LONGEST_SLEEP_WITH_CHILDREN: Duration = Duration::from_millis(10);
 /// In a wait as long as this the end of the process is waited for too; in a shorter one the next sample notices it soon
@@ -361,7 +361,8 @@ impl<'options> Recorder<'options> {
 
     /// Brings what the profile says of itself up to date.
     pub(super) fn describe(&mut self) {
-        if self.options.pausing != Pausing::Never && self.tracers_due.is_none_or(|due| Instant::now() >= due) {
+        let may_pause = self.options.pausing != Pausing::Never && !self.only_takes();
+        if may_pause && self.tracers_due.is_none_or(|due| Instant::now() >= due) {
             self.tracers_due = Some(Instant::now() + LOOK_FOR_TRACERS_EVERY);
             for member in &mut self.members {
                 member.is_held = why_not_pausable(&member.process).is_some();
@@ -369,7 +370,7 @@ impl<'options> Recorder<'options> {
         }
         for member in &mut self.members {
             if let (Some(sampler), Some(builder)) = (&member.sampler, &member.builder) {
-                member.cpu_time.look(&member.process);
+                member.cpu_time.look_when_due(&member.process);
                 builder.name_threads(&mut self.profile, sampler, &member.moment);
             }
         }

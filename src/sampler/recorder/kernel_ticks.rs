@@ -1,9 +1,10 @@
 //! Recording what the kernel samples: its rings are emptied some times a second, and we look at the processes only for
 //! what it does not see: which threads there are, what they are called, who waits.
 
-use std::collections::HashSet;
 use std::ops::Range;
 use std::time::{Duration, Instant};
+
+use foldhash::HashSet;
 
 use super::kernel_sources::KernelSources;
 use super::{Recorder, micros};
@@ -20,7 +21,9 @@ use crate::sampler::moment::{Moment, Pausing};
 use crate::sampler::process_sampler::FromKernel;
 use crate::sampler::record_options::{KernelUse, RecordOptions};
 
-/// How often the rings are emptied at least, a second.
+/// How often the rings are emptied at least, a second, where nothing is looked up meanwhile that the kernel does not tell,
+const TAKE_RATE: u32 = 4;
+/// and where it is, as who holds a lock.
 const TICK_RATE: u32 = 10;
 /// Where somebody looks on and the kernel samples what runs, who waits is looked at half as often as is sampled, but so
 /// often a second at least, if that is not more.
@@ -181,10 +184,16 @@ impl KernelSampling {
 }
 
 impl Recorder<'_> {
+    /// Whether all that is wanted is in the rings.
+    pub(in crate::sampler) fn only_takes(&self) -> bool {
+        let is_looked_up = self.reads_waiting() || self.options.off_cpu.is_some() || self.pace.is_looked_on;
+        self.all_from_kernel() && !is_looked_up
+    }
+
     /// How often a second there is a tick: as often as is asked for, unless the kernel sees all that is wanted.
-    pub(in crate::sampler) fn tick_rate(&self) -> u32 {
+    fn tick_rate(&self) -> u32 {
         match (self.all_from_kernel(), self.reads_waiting()) {
-            (true, false) => TICK_RATE.min(self.pace.rate),
+            (true, false) => if self.only_takes() { TAKE_RATE } else { TICK_RATE }.min(self.pace.rate),
             (true, true) if self.pace.is_looked_on => LOOKS.max(self.pace.rate / 2).min(self.pace.rate),
             _ => self.pace.rate,
         }
@@ -217,12 +226,18 @@ impl Recorder<'_> {
         }
     }
 
-    /// Has the clock tick at another rate where that is due; whether it is.
+    /// A clock for the ticks from now on.
+    pub(in crate::sampler) fn clock(&self) -> Clock {
+        let start = if self.only_takes() { Clock::steady } else { Clock::new };
+        start(self.tick_rate(), Instant::now())
+    }
+
+    /// Has the clock tick in another way where that is due; whether it is.
     pub(in crate::sampler) fn retime(&self, clock: &mut Clock) -> bool {
-        let rate = self.tick_rate();
-        let is_due = clock.period() != Duration::from_secs(1) / rate.max(1);
+        let next = self.clock();
+        let is_due = (clock.period(), clock.is_steady()) != (next.period(), next.is_steady());
         if is_due {
-            *clock = Clock::new(rate, Instant::now());
+            *clock = next;
         }
         is_due
     }

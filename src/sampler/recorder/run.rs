@@ -39,8 +39,7 @@ impl Recorder<'_> {
         // So that the first tick finds something to read.
         self.meet(finder);
         self.start_kernel();
-        let deadline = Instant::now();
-        let (clock, start) = (Clock::new(self.tick_rate(), deadline), self.setup.start);
+        let (clock, deadline, start) = (self.clock(), Instant::now(), self.setup.start);
         let mut schedule = Schedule { clock, deadline, progress_due: start, meet_due: start };
         sharpen_sleep();
         let ending = loop {
