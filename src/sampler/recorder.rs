@@ -181,7 +181,8 @@ impl<'options> Recorder<'options> {
     /// Waits for the time, or for the end of the only process; whether that has exited.
     pub(super) fn wait(&mut self, wait: Duration, clock: &Clock) -> bool {
         if self.kernel_samples() {
-            let is_alone = self.members.len() == 1 && !self.options.processes.subprocesses;
+            let is_alone = matches!(&self.members[..], [only] if only.sampler.is_some());
+            let is_alone = is_alone && !self.options.processes.subprocesses;
             return self.wait_for_kernel(wait.min(if is_alone { LONGEST_SLEEP_ALONE } else { self.longest_sleep() }));
         }
         // A thread that stops later than it was waited for is not to stand still until the next sample.

@@ -18,8 +18,8 @@ pub(crate) struct FrameSlot<'records> {
     slot: &'records Slot,
     /// The one below it.
     next: Option<&'records Slot>,
-    /// What the code object was recognized by, where the program did not know it: its own evidence, or that of the frame
-    /// above, if that has the same code.
+    /// What the code object was recognized by, where the program did not know it: its own evidence, or that of the
+    /// frame above, if that has the same code.
     pub evidence: Option<&'records Identity>,
 }
 

@@ -21,7 +21,8 @@ use crate::sampler::moment::{Moment, Pausing};
 use crate::sampler::process_sampler::FromKernel;
 use crate::sampler::record_options::{KernelUse, RecordOptions};
 
-/// How often the rings are emptied at least, a second, where nothing is looked up meanwhile that the kernel does not tell,
+/// How often the rings are emptied at least, a second, where nothing is looked up meanwhile that the kernel does not
+/// tell,
 const TAKE_RATE: u32 = 4;
 /// and where it is, as who holds a lock.
 const TICK_RATE: u32 = 10;

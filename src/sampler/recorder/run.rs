@@ -90,6 +90,10 @@ impl Recorder<'_> {
         schedule.meet_due = now + if self.options.processes.subprocesses { MEET_EVERY.0 } else { MEET_EVERY.1 };
         self.meet(finder);
         self.meet_kernel();
+        // What is not sampled in the kernel any more, or not yet, is not to wait for the next look at the ring.
+        if self.retime(&mut schedule.clock) {
+            schedule.deadline = schedule.clock.next_deadline(now);
+        }
         self.is_over()
     }
 
