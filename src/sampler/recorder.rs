@@ -6,6 +6,7 @@ mod looked_on;
 mod off_cpu;
 mod report;
 mod run;
+mod tick_rate;
 mod ticks;
 
 use std::time::{Duration, Instant, SystemTime};
@@ -34,7 +35,7 @@ use crate::profile::{Collection, Filters, Metadata, Profile};
 
 /// Between two looks at whether to stop, at most.
 const LONGEST_SLEEP: Duration = Duration::from_millis(50);
-/// The same where the kernel samples the only process, and its end ends the sleep.
+/// The same where the kernel samples the only process, and its end ends the sleep: until the next tick then.
 const LONGEST_SLEEP_ALONE: Duration = Duration::from_millis(250);
 /// The same while children are looked for.
 const LONGEST_SLEEP_WITH_CHILDREN: Duration = Duration::from_millis(10);
@@ -181,9 +182,9 @@ impl<'options> Recorder<'options> {
     /// Waits for the time, or for the end of the only process; whether that has exited.
     pub(super) fn wait(&mut self, wait: Duration, clock: &Clock) -> bool {
         if self.kernel_samples() {
-            let is_alone = matches!(&self.members[..], [only] if only.sampler.is_some());
-            let is_alone = is_alone && !self.options.processes.subprocesses;
-            return self.wait_for_kernel(wait.min(if is_alone { LONGEST_SLEEP_ALONE } else { self.longest_sleep() }));
+            let is_read_alone = matches!(&self.members[..], [only] if only.sampler.is_some());
+            let is_watched = is_read_alone && !self.options.processes.subprocesses;
+            return self.wait_for_kernel(wait.min(if is_watched { LONGEST_SLEEP_ALONE } else { self.longest_sleep() }));
         }
         // A thread that stops later than it was waited for is not to stand still until the next sample.
         let wait = if release_pending() > 0 { wait.min(PENDING_SLEEP) } else { wait };
@@ -362,6 +363,7 @@ impl<'options> Recorder<'options> {
 
     /// Brings what the profile says of itself up to date.
     pub(super) fn describe(&mut self) {
+        // Who holds a process matters only to who would stop it.
         let may_pause = self.options.pausing != Pausing::Never && !self.only_takes();
         if may_pause && self.tracers_due.is_none_or(|due| Instant::now() >= due) {
             self.tracers_due = Some(Instant::now() + LOOK_FOR_TRACERS_EVERY);
